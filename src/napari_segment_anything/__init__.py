@@ -1,0 +1,1 @@
+"""Segment Anything for scientific images: in napari, in scripts, on the command line."""
