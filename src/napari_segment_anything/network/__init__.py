@@ -1,0 +1,1 @@
+"""SAM in torch: tensors in, tensors out."""
