@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +23,26 @@ class EncoderOutput:
 
     embedding: Tensor
     heads: dict[str, Tensor] = field(default_factory=dict)
+
+
+class EncoderConfig(Protocol):
+    """What SAM needs to know of an image encoder before it is built.
+
+    A configuration is a frozen dataclass of plain values, so that it can be stored
+    beside the weights as JSON. `kind` names it there.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Name of the encoder family, such as ``"vit"``."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square frame the encoder sees, in pixels."""
+
+    @property
+    def embedding_size(self) -> int:
+        """Side of the image embedding for a whole frame."""
+
+    def build(self) -> nn.Module:
+        """Make the encoder, with random weights: (B, 3, S, S) -> `EncoderOutput`."""

@@ -1,0 +1,77 @@
+"""Small layers that SAM's parts share."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LayerNorm2d(nn.Module):
+    """Layer normalisation over the channels of (B, C, H, W)."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, H, W) along C."""
+        y = normalise(x.permute(0, 2, 3, 1), self)
+        return y.permute(0, 3, 1, 2)
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them, as in the mask decoder's heads."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, depth: int) -> None:
+        super().__init__()
+        sizes = [inputs, *[hidden] * (depth - 1), outputs]
+        self.layers = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., inputs) to (..., outputs)."""
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)  # type: ignore[no-any-return]
+
+
+class MLPBlock(nn.Module):
+    """Two linear layers with an activation between, as in a transformer block."""
+
+    def __init__(self, width: int, hidden: int, *, gelu: bool) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(width, hidden)
+        self.lin2 = nn.Linear(hidden, width)
+        self.gelu = gelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., width) to (..., width)."""
+        hidden = self.lin1(x)
+        hidden = F.gelu(hidden) if self.gelu else F.relu(hidden)
+        return self.lin2(hidden)  # type: ignore[no-any-return]
+
+
+def normalise(x: Tensor, norm: nn.LayerNorm | LayerNorm2d) -> Tensor:
+    """Layer norm over the last axis with `norm`'s parameters, in `x`'s own dtype.
+
+    Parameters stay float32 when the rest of a network is cast to 16 bits; the CPU
+    kernel takes such a mixture, others want equal dtypes.
+    """
+    weight, bias = norm.weight, norm.bias
+    if x.dtype != weight.dtype and x.device.type != "cpu":
+        weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+    return F.layer_norm(x, x.shape[-1:], weight, bias, norm.eps)
+
+
+def cast_products(module: nn.Module, dtype: torch.dtype) -> None:
+    """Cast the weights of linear and convolution layers below `module` to `dtype`.
+
+    Norms, embeddings and positional encodings stay as they are.
+    """
+    for part in module.modules():
+        if isinstance(part, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            part.to(dtype)

@@ -1,0 +1,177 @@
+"""The Segment Anything model: image encoder, prompt encoder, mask decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .encoder import EncoderConfig, EncoderOutput
+from .layers import cast_products
+from .mask_decoder import MaskDecoder
+from .prompt_encoder import PromptEncoder
+from .vit import ViTConfig
+
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+# Cells times objects that one decoder pass takes: its largest temporaries are then a few
+# megabytes, which the allocator reuses instead of asking the system for fresh pages.
+_CELLS_PER_PASS = 4 * 64 * 64
+
+
+@dataclass(frozen=True, slots=True)
+class SamConfig:
+    """Shape of a SAM.
+
+    Parameters
+    ----------
+    encoder : EncoderConfig
+        The image encoder's shape, which also fixes frame and embedding size.
+    mask_channels : int
+        Channels of the mask prompt's convolutions, 16 as published.
+    multimask_outputs : int
+        Masks for ambiguous prompts, 3 as published.
+    """
+
+    encoder: EncoderConfig
+    mask_channels: int = 16
+    multimask_outputs: int = 3
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square frame, in pixels."""
+        return self.encoder.image_size
+
+    @property
+    def embedding_size(self) -> int:
+        """Side of the image embedding."""
+        return self.encoder.embedding_size
+
+
+VIT_B = SamConfig(ViTConfig())
+VIT_L = SamConfig(ViTConfig(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)))
+VIT_H = SamConfig(ViTConfig(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)))
+
+
+class Sam(nn.Module):
+    """Segment Anything (Kirillov et al. 2023) with the published state-dict keys.
+
+    Parameters
+    ----------
+    config : SamConfig
+        Its shape. Weights are random until a state dict is loaded.
+    """
+
+    mask_threshold: float = 0.0
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, config: SamConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.image_encoder = config.encoder.build()
+        self.prompt_encoder = PromptEncoder(
+            256, config.image_size, config.embedding_size, config.mask_channels
+        )
+        self.mask_decoder = MaskDecoder(256, config.multimask_outputs)
+        for name, value in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):
+            tensor = torch.tensor(value).reshape(1, 3, 1, 1)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def set_precision(self, dtype: torch.dtype) -> None:
+        """Cast what is safe to `dtype`: products, but no norm, position or residual.
+
+        Casting is lossy; load the weights anew to get float32 back exactly.
+        """
+        cast_products(self.image_encoder, dtype)
+        cast_products(self.mask_decoder, dtype)
+
+    def preprocess(self, pixels: Tensor) -> Tensor:
+        """Normalise (B, 3, h, w) RGB in 0..255 and pad it to the frame with zeros."""
+        side = self.config.image_size
+        height, width = pixels.shape[-2:]
+        if height > side or width > side:
+            raise ValueError(f"{height} x {width} pixels do not fit a frame of {side}")
+        normalised = (pixels - self.pixel_mean) / self.pixel_std
+        return F.pad(normalised, (0, side - width, 0, side - height))
+
+    def encode(self, pixels: Tensor) -> EncoderOutput:
+        """Embed images.
+
+        Parameters
+        ----------
+        pixels : Tensor
+            (B, 3, h, w), RGB in 0..255, resized so that the longer side is
+            `config.image_size`; neither normalised nor padded.
+
+        Returns
+        -------
+        EncoderOutput
+            Embedding (B, 256, h, w) of the padded frame, and the encoder's other heads.
+        """
+        return self.image_encoder(self.preprocess(pixels))  # type: ignore[no-any-return]
+
+    def decode(
+        self,
+        embedding: Tensor,
+        coords: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+        *,
+        multimask: bool = True,
+        return_all: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Masks for prompts on one embedded image.
+
+        Parameters
+        ----------
+        embedding : Tensor
+            (1, 256, h, w).
+        coords, labels : Tensor, optional
+            (objects, n, 2) x and y in frame pixels, (objects, n) 1 foreground,
+            0 background, -1 no point.
+        boxes : Tensor, optional
+            (objects, 4), x_min, y_min, x_max, y_max in frame pixels.
+        masks : Tensor, optional
+            (objects, 1, 4h, 4w) low-resolution logits of an earlier mask.
+        multimask : bool
+            Three masks for ambiguous prompts, or the one for unambiguous prompts.
+        return_all : bool
+            All four, the unambiguous one first.
+
+        Returns
+        -------
+        logits : Tensor
+            (objects, candidates, 4h, 4w), float32; a mask is where they exceed
+            `mask_threshold`.
+        iou : Tensor
+            (objects, candidates), predicted IoU, float32.
+        """
+        sparse, dense = self.prompt_encoder(coords, labels, boxes, masks)
+        height, width = embedding.shape[-2:]
+        position = self.prompt_encoder.image_encoding(height, width)
+        if return_all:
+            wanted = slice(None)
+        else:
+            wanted = slice(1, None) if multimask else slice(0, 1)
+        objects = sparse.shape[0]
+        step = max(1, _CELLS_PER_PASS // (height * width))
+        if embedding.device.type != "cpu":
+            step = objects
+        parts = [
+            self.mask_decoder(
+                embedding,
+                position,
+                sparse[i : i + step],
+                dense[i : i + step] if masks is not None else dense,
+                wanted,
+            )
+            for i in range(0, max(objects, 1), step)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
