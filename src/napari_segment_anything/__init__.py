@@ -1,1 +1,130 @@
-"""Segment Anything for scientific images: in napari, in scripts, on the command line."""
+"""Segment Anything for scientific images: in napari, in scripts, on the command line.
+
+Every public name is imported on first use, so that importing the package costs
+milliseconds and loads neither torch nor Qt nor napari.
+
+>>> import napari_segment_anything as nsa
+>>> model = nsa.load_model("default")                                    # doctest: +SKIP
+>>> table = nsa.segment_everything(nsa.sample("coins").image, model)     # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .automatic import CandidateTable, generate_candidates, segment_everything
+    from .checkpoints import (
+        CatalogueEntry,
+        Checkpoint,
+        cache_directory,
+        catalogue,
+        download,
+        load_checkpoint,
+        save_checkpoint,
+    )
+    from .engine import Embedding, Model, Prediction, Predictor, Prompts, Window, load_model
+    from .errors import (
+        CheckpointError,
+        DownloadError,
+        FormatError,
+        ImageError,
+        ParameterError,
+        PromptError,
+        ResourceError,
+        SegmentAnythingError,
+    )
+    from .formats import ImageData, read_image
+    from .progress import Progress, finish
+    from .samples import Sample, sample, sample_names
+
+_HOMES = {
+    "automatic": ("segment_everything", "generate_candidates", "CandidateTable"),
+    "checkpoints": (
+        "catalogue",
+        "CatalogueEntry",
+        "Checkpoint",
+        "cache_directory",
+        "download",
+        "load_checkpoint",
+        "save_checkpoint",
+    ),
+    "engine": (
+        "load_model",
+        "Model",
+        "Predictor",
+        "Embedding",
+        "Prediction",
+        "Prompts",
+        "Window",
+    ),
+    "errors": (
+        "SegmentAnythingError",
+        "CheckpointError",
+        "DownloadError",
+        "FormatError",
+        "ImageError",
+        "ParameterError",
+        "PromptError",
+        "ResourceError",
+    ),
+    "formats": ("read_image", "ImageData"),
+    "progress": ("Progress", "finish"),
+    "samples": ("sample", "sample_names", "Sample"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "__version__",
+    "load_model",
+    "Model",
+    "Predictor",
+    "Prompts",
+    "Embedding",
+    "Prediction",
+    "Window",
+    "segment_everything",
+    "generate_candidates",
+    "CandidateTable",
+    "read_image",
+    "ImageData",
+    "sample",
+    "sample_names",
+    "Sample",
+    "catalogue",
+    "CatalogueEntry",
+    "cache_directory",
+    "download",
+    "load_checkpoint",
+    "save_checkpoint",
+    "Checkpoint",
+    "Progress",
+    "finish",
+    "SegmentAnythingError",
+    "CheckpointError",
+    "DownloadError",
+    "FormatError",
+    "ImageError",
+    "ParameterError",
+    "PromptError",
+    "ResourceError",
+]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import a public name from its subpackage on first use (PEP 562)."""
+        try:
+            home = _HOME[name]
+        except KeyError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+        value = getattr(import_module(f"{__name__}.{home}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
