@@ -1,0 +1,343 @@
+"""One reader per file format, each giving arrays and what the file says of their axes."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_segment_anything.errors import ImageError
+from napari_segment_anything.formats.images import LAZY_ABOVE
+
+
+@dataclass(slots=True)
+class Found:
+    """What a reader found: pyramid levels, and axes, scale and units where the file has them."""
+
+    levels: tuple[Any, ...]
+    axes: str | None = None
+    scale: list[float] | None = None
+    units: list[str | None] | None = None
+
+
+def read_tiff(path: Path, series: int, lazy: bool | None) -> Found:
+    """Read one series of a TIFF file; its axes from OME, ImageJ, or the pages themselves."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            if not file.series:
+                raise ImageError(f"{path.name} is a TIFF file without an image.")
+            chosen = _choose(file.series, series, path)
+            axes, scale, units = _tiff_axes(file, chosen, tifffile)
+            if any(page is None for page in chosen.pages):
+                raise ImageError(f"{path.name} is damaged: it lacks some of its planes.")
+            if lazy or (lazy is None and chosen.nbytes > LAZY_ABOVE):
+                return Found(_tiff_levels(path, series, len(chosen.levels)), axes, scale, units)
+            _complete(file, chosen, path)
+            array = _tiff_pixels(chosen, path)
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{path.name} does not fit into memory; convert it to Zarr.") from error
+    except Exception as error:  # tifffile raises many kinds for damaged files
+        raise ImageError(f"{path.name} cannot be read as TIFF: {_line(error)}") from error
+    if axes is not None and "S" in axes and axes[-1] != "S":
+        at = axes.index("S")
+        array = np.ascontiguousarray(np.moveaxis(array, at, -1))
+        axes = axes[:at] + axes[at + 1 :] + "S"
+    return Found((array,), axes, scale, units)
+
+
+def _tiff_pixels(chosen: Any, path: Path) -> Any:
+    try:
+        return chosen.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+    # Baseline JPEG and LZW need a codec package that is not always there; Pillow has both.
+    from PIL import Image
+
+    page = chosen.keyframe
+    if len(chosen.pages) == 1 and page.dtype == np.uint8 and page.samplesperpixel in (1, 3):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                picture.seek(page.index)
+                array = np.asarray(picture.convert("RGB" if page.samplesperpixel == 3 else "L"))
+        if array.shape == tuple(chosen.shape):
+            return array
+    raise ImageError(
+        f"{path.name} is compressed in a way ({_name(page.compression)}) that needs one more "
+        "package: pip install imagecodecs."
+    )
+
+
+def _tiff_levels(path: Path, series: int, count: int) -> tuple[Any, ...]:
+    import tifffile
+    import zarr
+
+    levels = []
+    for level in range(count):
+        store = tifffile.imread(path, series=series, level=level, aszarr=True)
+        levels.append(zarr.open_array(store, mode="r"))
+    return tuple(levels)
+
+
+def _tiff_axes(
+    file: Any, chosen: Any, tifffile: Any
+) -> tuple[str | None, list[float] | None, list[str | None] | None]:
+    axes = chosen.axes.upper()
+    # I is a sequence of pages or files, Q or others a dimension that has only a number.
+    named = "".join(a if a in "TZCYXS" else "Q" for a in axes)
+    if named.count("Q") > 1:
+        return None, None, None
+    if "S" in named and chosen.shape[named.index("S")] not in (3, 4):
+        if "C" in named:
+            return None, None, None
+        named = named.replace("S", "C")
+    sizes: dict[str, tuple[float, str | None]] = {}
+    if file.is_ome and file.ome_metadata:
+        sizes = _ome_sizes(file.ome_metadata, file.series.index(chosen), tifffile)
+    elif file.is_imagej:
+        sizes = _imagej_sizes(file)
+    if not sizes:
+        return named, None, None
+    scale = [sizes.get(a, (1.0, None))[0] for a in named]
+    return named, scale, [sizes.get(a, (1.0, None))[1] for a in named]
+
+
+def _ome_sizes(xml: str, series: int, tifffile: Any) -> dict[str, tuple[float, str | None]]:
+    images = tifffile.xml2dict(xml).get("OME", {}).get("Image", [])
+    images = images if isinstance(images, list) else [images]
+    if series >= len(images):
+        return {}
+    pixels = images[series].get("Pixels", {})
+    sizes = {}
+    for axis in "XYZ":
+        value = pixels.get(f"PhysicalSize{axis}")
+        if _positive(value):
+            unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
+            sizes[axis] = (float(value), unit)
+    if _positive(pixels.get("TimeIncrement")):
+        sizes["T"] = (float(pixels["TimeIncrement"]), pixels.get("TimeIncrementUnit", "s"))
+    return sizes
+
+
+def _imagej_sizes(file: Any) -> dict[str, tuple[float, str | None]]:
+    metadata = file.imagej_metadata or {}
+    unit = metadata.get("unit")
+    if unit in (None, "pixel", "inch", "null"):
+        return {}
+    sizes = {}
+    tags = file.pages[0].tags
+    for axis, tag in (("X", "XResolution"), ("Y", "YResolution")):
+        if tag in tags and tags[tag].value[0]:
+            numerator, denominator = tags[tag].value
+            sizes[axis] = (denominator / numerator, unit)
+    if _positive(metadata.get("spacing")):
+        sizes["Z"] = (float(metadata["spacing"]), unit)
+    if _positive(metadata.get("finterval")):
+        sizes["T"] = (float(metadata["finterval"]), metadata.get("tunit", "s"))
+    return sizes
+
+
+def _complete(file: Any, chosen: Any, path: Path) -> None:
+    """Refuse a TIFF whose pixel data ends before its own directory says."""
+    length = file.filehandle.size
+    for page in chosen.pages:
+        pairs = zip(page.dataoffsets, page.databytecounts, strict=False)
+        if page.parent.filehandle.path == file.filehandle.path and any(
+            offset + count > length for offset, count in pairs
+        ):
+            raise ImageError(f"{path.name} is cut off: pixel data is missing at its end.")
+
+
+def read_picture(path: Path) -> Found:
+    """Read a PNG, JPEG or BMP picture as it is stored."""
+    from PIL import Image, UnidentifiedImageError
+
+    with path.open("rb") as file:
+        head = file.read(26)
+    deep = head.startswith(b"\x89PNG") and head[24:25] == b"\x10"
+    if deep and head[25:26] != b"\0":
+        raise ImageError(
+            f"{path.name} is a PNG with 16-bit colours, which would be cut to 8 bits; "
+            "save it as TIFF."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                if getattr(picture, "n_frames", 1) > 1:
+                    raise ImageError(f"{path.name} is an animation; save its frames as TIFF.")
+                picture.load()
+                array = np.array(_plain(picture))
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path.name} is too large for a picture; use TIFF or Zarr.") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path.name} is not the picture its name says, or is damaged.") from error
+    except (OSError, SyntaxError, ValueError, zlib.error, EOFError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{path.name} cannot be read: {_line(error)}") from error
+    if array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("="))
+    return Found((array,), "YX" if array.ndim == 2 else "YXS")
+
+
+def _plain(picture: Any) -> Any:
+    """Turn modes that are not plain grey or RGB(A) values into those."""
+    alpha = picture.mode in ("PA", "LA", "La", "RGBa") or "transparency" in picture.info
+    if alpha or picture.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):
+        return picture.convert("RGBA" if alpha else "RGB")
+    return picture.convert("L") if picture.mode == "1" else picture
+
+
+def read_npy(path: Path, lazy: bool | None) -> Found:
+    """Read or map a NumPy file."""
+    if lazy is None:
+        lazy = path.stat().st_size > LAZY_ABOVE
+    try:
+        array = np.load(path, mmap_mode="r" if lazy else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ImageError(f"{path.name} cannot be read as NPY: {_line(error)}") from error
+    if not isinstance(array, np.ndarray):
+        raise ImageError(f"{path.name} is an archive of arrays; name it .npz.")
+    return Found((array,))
+
+
+def read_npz(path: Path, key: str | None) -> Found:
+    """Read one array of a NumPy archive."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            name = _pick(list(archive.files), key, path)
+            return Found((archive[name],))
+    except ImageError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise ImageError(f"{path.name} cannot be read as NPZ: {_line(error)}") from error
+    except AttributeError as error:
+        raise ImageError(f"{path.name} is not an archive of arrays; name it .npy.") from error
+
+
+def read_zarr(path: Path, series: int, key: str | None, lazy: bool | None) -> Found:
+    """Open a Zarr array or an OME-Zarr image with all its levels."""
+    import zarr
+
+    try:
+        node = zarr.open(path, mode="r")
+        found = _zarr_node(node, path, series, key)
+        levels = found.levels
+        if lazy is False:
+            levels = (levels[0][...],)
+    except ImageError:
+        raise
+    except Exception as error:  # zarr raises many kinds for damaged stores
+        raise ImageError(f"{path.name} cannot be read as Zarr: {_line(error)}") from error
+    found.levels = levels
+    return found
+
+
+def _zarr_node(node: Any, path: Path, series: int, key: str | None) -> Found:
+    import zarr
+
+    if isinstance(node, zarr.Array):
+        names = getattr(node.metadata, "dimension_names", None)
+        axes = None
+        if names and all(isinstance(n, str) and n for n in names):
+            axes = _zarr_axes([{"name": n} for n in names])
+        return Found((node,), axes)
+    attributes = dict(node.attrs)
+    attributes = attributes.get("ome", attributes)
+    multiscales = attributes.get("multiscales")
+    if multiscales and key is None:
+        return _multiscale(node, multiscales, path)
+    if "plate" in attributes or "well" in attributes:
+        inside = [f.get("path") for f in attributes.get("well", {}).get("images", [])]
+        inside = inside or [w.get("path") for w in attributes.get("plate", {}).get("wells", [])]
+        first = f"{path}/{inside[0]}" if inside else f"{path}/A/1/0"
+        raise ImageError(f"{path.name} is a plate of many images; name one, such as {first}.")
+    if "bioformats2raw.layout" in attributes and key is None:
+        images = sorted((k for k in node.group_keys() if k.isdigit()), key=int)
+        return _zarr_node(node[_choose(images, series, path)], path, 0, None)
+    name = _pick(sorted(node.array_keys()), key, path)
+    return _zarr_node(node[name], path, 0, None)
+
+
+def _multiscale(node: Any, multiscales: Any, path: Path) -> Found:
+    try:
+        first = multiscales[0]
+        datasets = first["datasets"]
+        levels = tuple(node[d["path"]] for d in datasets)
+        entries = first.get("axes")
+        transforms = datasets[0].get("coordinateTransformations", [])
+        extra = first.get("coordinateTransformations", [])
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ImageError(f"{path.name} has damaged OME-Zarr metadata: {_line(error)}") from error
+    if not levels:
+        raise ImageError(f"{path.name} has OME-Zarr metadata without any level.")
+    ndim = levels[0].ndim
+    if entries is None:
+        return Found(levels, "TCZYX" if ndim == 5 else None)
+    entries = [{"name": e} if isinstance(e, str) else e for e in entries]
+    if len(entries) != ndim:
+        raise ImageError(f"{path.name} names {len(entries)} axes for {ndim} dimensions.")
+    scale = [1.0] * ndim
+    for transform in [*transforms, *extra]:
+        if transform.get("type") == "scale" and len(transform.get("scale", ())) == ndim:
+            scale = [a * float(b) for a, b in zip(scale, transform["scale"], strict=True)]
+    return Found(levels, _zarr_axes(entries), scale, [e.get("unit") for e in entries])
+
+
+def _zarr_axes(entries: list[Mapping[str, Any]]) -> str | None:
+    kinds = {"time": "T", "channel": "C"}
+    letters = []
+    for entry in entries:
+        name = str(entry["name"]).upper()
+        letters.append(kinds.get(str(entry.get("type")), name if name in "TZCYXS" else "Q"))
+    return "".join(letters) if letters.count("Q") <= 1 else None
+
+
+def _choose(items: Any, number: int, path: Path) -> Any:
+    if not -len(items) <= number < len(items):
+        raise ImageError(f"{path.name} has {len(items)} images (0 first); got number {number}.")
+    return items[number]
+
+
+def _pick(names: list[str], key: str | None, path: Path) -> str:
+    if key is None and len(names) == 1:
+        return names[0]
+    wanted = "image" if key is None else key
+    if wanted in names:
+        return wanted
+    if not names:
+        raise ImageError(f"{path.name} holds no array.")
+    raise ImageError(f"{path.name} has no array '{wanted}'; it has {', '.join(names[:8])}.")
+
+
+def _positive(value: Any) -> bool:
+    try:
+        return float(value) > 0
+    except (TypeError, ValueError):
+        return False
+
+
+def _name(compression: Any) -> str:
+    import tifffile
+
+    try:
+        return str(tifffile.COMPRESSION(compression).name)
+    except ValueError:
+        return str(compression)
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:199] + "…"

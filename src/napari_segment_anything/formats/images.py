@@ -1,0 +1,311 @@
+"""Read images: TIFF (OME, ImageJ, plain), PNG, JPEG, NPY, NPZ, Zarr and OME-Zarr.
+
+What is large stays on disk and is read as it is indexed. Axes and pixel sizes come from the
+file's own metadata; where it has none, only what is certain is claimed (see `guess_axes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_segment_anything.errors import ImageError
+
+AXES = "TZCYXSQ"
+LAZY_ABOVE = 256 * 2**20
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".qptiff")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+_INSTRUMENT_SUFFIXES = (".czi", ".nd2", ".lif", ".oib", ".oif", ".vsi", ".ims", ".dv", ".mrc")
+_UNITS = {
+    "µm": "micrometer", "μm": "micrometer", "um": "micrometer", "micron": "micrometer",
+    "microns": "micrometer", "\\u00b5m": "micrometer", "micrometre": "micrometer",
+    "nm": "nanometer", "mm": "millimeter", "cm": "centimeter", "m": "meter", "å": "angstrom",
+    "s": "second", "sec": "second", "ms": "millisecond", "min": "minute", "h": "hour",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageData:
+    """An image as it lies in its file, with what the file says of it.
+
+    Parameters
+    ----------
+    array : array-like
+        NumPy array, or a lazy one with ``shape``, ``dtype`` and ``__getitem__`` (a Zarr array or
+        a memory map) where the file is large.
+    axes : str
+        A letter per dimension: T time, Z depth, C channel, Y row, X column, S colour sample
+        (red, green, blue and perhaps alpha, always last), Q a stack of unknown meaning.
+    channel_axis : int or None
+        Position of C.
+    rgb : bool
+        Whether the last axis holds colour samples.
+    scale : tuple of float
+        Pixel size along each dimension; 1.0 where unknown.
+    units : tuple of (str or None)
+        Unit of each scale, by its full name ("micrometer"); None where unknown.
+    name : str
+        The file's name without its suffix.
+    levels : tuple of array-like
+        The image pyramid, full resolution first; only ``array`` itself if there is none.
+    path : Path or None
+        Where the image came from.
+    """
+
+    array: Any
+    axes: str
+    channel_axis: int | None
+    rgb: bool
+    scale: tuple[float, ...]
+    units: tuple[str | None, ...]
+    name: str
+    levels: tuple[Any, ...] = ()
+    path: Path | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the full-resolution array."""
+        return tuple(int(n) for n in self.array.shape)
+
+    @property
+    def lazy(self) -> bool:
+        """Whether pixels are still on disk."""
+        return not isinstance(self.array, np.ndarray) or isinstance(self.array, np.memmap)
+
+    @property
+    def stack_axes(self) -> str:
+        """The axes, T, Z or Q, along which the image is a stack of planes, in order."""
+        return "".join(a for a in self.axes if a in "TZQ")
+
+    @property
+    def pixel_size(self) -> tuple[float, float]:
+        """(row, column) pixel size."""
+        return self.scale[self.axes.index("Y")], self.scale[self.axes.index("X")]
+
+    def plane(self, **index: int) -> ImageData:
+        """One plane of a stack.
+
+        Parameters
+        ----------
+        **index : int
+            Which plane along each stack axis, such as ``plane(T=0, Z=5)``; negative numbers
+            count from the end. An axis of length one may be left out.
+
+        Returns
+        -------
+        ImageData
+            The plane with axes YX, CYX or YXS, read into memory unless it is large itself.
+
+        Raises
+        ------
+        ImageError
+            If a stack axis is left out, does not exist, or has no such plane.
+        """
+        for axis in index:
+            if axis not in self.stack_axes:
+                raise ImageError(f"{self.name} has no stack axis {axis}; its axes are {self.axes}.")
+        where: list[int | slice] = []
+        for axis, length in zip(self.axes, self.shape, strict=True):
+            if axis not in "TZQ":
+                where.append(slice(None))
+                continue
+            if axis not in index and length > 1:
+                raise ImageError(
+                    f"{self.name} is a stack: axes {self.axes}, shape {self.shape}. "
+                    f"Choose one plane of axis {axis}, 0 to {length - 1}."
+                )
+            number = int(index.get(axis, 0))
+            if not -length <= number < length:
+                raise ImageError(
+                    f"{self.name} has planes 0 to {length - 1} along axis {axis}; got {number}."
+                )
+            where.append(number % length)
+        keep = [i for i, axis in enumerate(self.axes) if axis not in "TZQ"]
+        if len(keep) == len(self.axes):
+            return self
+        axes = "".join(self.axes[i] for i in keep)
+        return replace(
+            self,
+            array=_read(self.array[tuple(where)]),
+            axes=axes,
+            channel_axis=axes.index("C") if "C" in axes else None,
+            scale=tuple(self.scale[i] for i in keep),
+            units=tuple(self.units[i] for i in keep),
+            levels=(),
+        )
+
+
+def _read(array: Any) -> Any:
+    return np.asarray(array) if not isinstance(array, np.memmap) else np.array(array)
+
+
+def read_image(
+    path: str | Path,
+    *,
+    axes: str | None = None,
+    series: int = 0,
+    key: str | None = None,
+    lazy: bool | None = None,
+) -> ImageData:
+    """Read an image file, or open it where it is large.
+
+    Parameters
+    ----------
+    path : str or Path
+        TIFF (with OME, ImageJ or no metadata), PNG, JPEG, BMP, NPY, NPZ, or the folder of a Zarr
+        array or OME-Zarr image (also of a part of a store, such as ``plate.zarr/A/1/0``).
+    axes : str, optional
+        A letter for each dimension, such as "ZYX" or "CYX", in place of what the file says.
+    series : int
+        Which image of a file with several (TIFF series, multi-image Zarr).
+    key : str, optional
+        Name of the array in an NPZ file ("image" unless given) or in a Zarr group.
+    lazy : bool, optional
+        Leave pixels on disk. Left out, files that hold over 256 MiB and all Zarr are lazy.
+
+    Returns
+    -------
+    ImageData
+        The array with its axes, channel axis, pixel size and units.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, truncated, corrupt, empty or of an unknown kind, or its axes are
+        not those of an image.
+
+    Notes
+    -----
+    The orientation tag of JPEG photographs is ignored: pixels come as they are stored, so that
+    coordinates fit every other tool. Palette pictures become RGB, bilevel ones 0 and 255.
+    """
+    from napari_segment_anything.formats import _readers
+
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise ImageError(f"{path} does not exist.")
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        found = _readers.read_zarr(path, series, key, lazy)
+    elif not path.stat().st_size:
+        raise ImageError(f"{path} is empty (0 bytes).")
+    elif suffix in TIFF_SUFFIXES:
+        found = _readers.read_tiff(path, series, lazy)
+    elif suffix in PICTURE_SUFFIXES:
+        found = _readers.read_picture(path)
+    elif suffix == ".npy":
+        found = _readers.read_npy(path, lazy)
+    elif suffix == ".npz":
+        found = _readers.read_npz(path, key)
+    elif suffix in _INSTRUMENT_SUFFIXES:
+        raise ImageError(
+            f"{path.name}: {suffix} files are not read here; open the file in napari with the "
+            "reader of its maker's format, or export it as OME-TIFF or OME-Zarr."
+        )
+    else:
+        raise ImageError(
+            f"{path.name} is of an unknown kind; give TIFF, PNG, JPEG, NPY, NPZ or Zarr."
+        )
+    return _finish(path, found, axes)
+
+
+def _finish(path: Path, found: Any, axes: str | None) -> ImageData:
+    array, levels = found.levels[0], found.levels
+    dtype, shape = np.dtype(array.dtype), tuple(int(n) for n in array.shape)
+    if dtype.kind not in "uifb":
+        raise ImageError(f"{path.name} holds {dtype} values; an image has integers or floats.")
+    if 0 in shape:
+        raise ImageError(f"{path.name} has no pixels: its shape is {shape}.")
+    scale, units = found.scale, found.units
+    if axes is not None:
+        given = axes.upper()
+        if len(given) != len(shape):
+            raise ImageError(
+                f"Axes '{axes}' name {len(given)} dimensions, "
+                f"but {path.name} has {len(shape)}: shape {shape}."
+            )
+        if found.axes is None or sorted(given) != sorted(found.axes):
+            scale = units = None
+        elif scale is not None:
+            order = [found.axes.index(a) for a in given]
+            scale = [scale[i] for i in order]
+            units = None if units is None else [units[i] for i in order]
+    else:
+        given = found.axes or guess_axes(shape, path.name)
+    check_axes(given, shape, path.name)
+    if isinstance(array, np.ndarray) and dtype.kind == "b":
+        array = array.astype(np.uint8) * np.uint8(255)
+        levels = (array,)
+    if "S" in given and given[-1] != "S":
+        raise ImageError(
+            f"{path.name} has axes {given}; colour samples (S) must be last. "
+            f"Name them as channels instead: '{given.replace('S', 'C')}'."
+        )
+    units = tuple(_unit(u) for u in units) if units else (None,) * len(given)
+    return ImageData(
+        array=array,
+        axes=given,
+        channel_axis=given.index("C") if "C" in given else None,
+        rgb="S" in given,
+        scale=tuple(float(s) for s in scale) if scale else (1.0,) * len(given),
+        units=units,
+        name=path.name.removesuffix(path.suffix).removesuffix(".ome"),
+        levels=tuple(levels),
+        path=path,
+    )
+
+
+def guess_axes(shape: Sequence[int], name: str = "The array") -> str:
+    """Axes of an array that comes without any metadata.
+
+    (rows, columns) is YX; a last dimension of 3 or 4 makes YXS (colour); any other first
+    dimension of three is Q, a stack of unknown meaning.
+
+    Raises
+    ------
+    ImageError
+        If there are fewer than two dimensions, or too many to tell.
+    """
+    n = len(shape)
+    colour = n >= 3 and shape[-1] in (3, 4)
+    if n == 2:
+        return "YX"
+    if n == 3:
+        return "YXS" if colour else "QYX"
+    if n == 4 and colour:
+        return "QYXS"
+    if n < 2:
+        raise ImageError(f"{name} has shape {tuple(shape)}; an image has at least two dimensions.")
+    raise ImageError(
+        f"{name} has {n} dimensions, shape {tuple(shape)}, and does not say what they are: "
+        "give its axes, such as 'TZYX' or 'CZYX'."
+    )
+
+
+def check_axes(axes: str, shape: Sequence[int], name: str = "The array") -> None:
+    """Raise `ImageError` unless `axes` are a fitting letter for each dimension."""
+    unknown = sorted(set(axes) - set(AXES))
+    if unknown:
+        raise ImageError(f"{name}: axis '{unknown[0]}' is none of T, Z, C, Y, X, S and Q.")
+    if len(set(axes)) != len(axes):
+        raise ImageError(f"{name}: axes '{axes}' name a dimension twice.")
+    if "Y" not in axes or "X" not in axes or axes.index("X") < axes.index("Y"):
+        raise ImageError(f"{name}: axes '{axes}' need Y (rows) and, after it, X (columns).")
+    if "S" in axes and shape[axes.index("S")] not in (3, 4):
+        raise ImageError(
+            f"{name}: colour samples are 3 (RGB) or 4 (RGBA); "
+            f"got {shape[axes.index('S')]}. Name other channels C."
+        )
+    if "S" in axes and "C" in axes:
+        raise ImageError(f"{name}: axes '{axes}' have both channels and colour samples.")
+
+
+def _unit(name: str | None) -> str | None:
+    if not name:
+        return None
+    name = name.strip()
+    return _UNITS.get(name.lower(), name.lower() if name.lower() not in ("pixel", "none") else None)
