@@ -1,0 +1,44 @@
+"""The frame: a window resized so that its long side is what the image encoder expects."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .windows import frame_side
+
+
+def to_frame(pixels: np.ndarray, image_size: int) -> torch.Tensor:
+    """Resize pixels to the frame as the published pipeline does: bilinear with antialiasing.
+
+    Parameters
+    ----------
+    pixels : uint8 or float32 array (H, W) or (H, W, 3)
+        0..255. uint8 stays on whole numbers, as published; float32 is resized in float32.
+    image_size : int
+        Frame side in pixels.
+
+    Returns
+    -------
+    float32 tensor (1, 3, h, w)
+        Its long side is `image_size`; gray is repeated (without a copy) in three channels.
+    """
+    rows, cols = frame_side(pixels.shape, image_size)
+    planes: tuple[np.ndarray, ...] = (pixels,)
+    if pixels.ndim == 3 and pixels.dtype != np.uint8:
+        planes = tuple(pixels[..., channel] for channel in range(3))
+    if pixels.shape[:2] != (rows, cols):
+        planes = tuple(_resize(plane, rows, cols) for plane in planes)
+    frame = planes[0] if len(planes) == 1 else np.stack(planes)
+    if frame.ndim == 3 and len(planes) == 1:
+        frame = frame.transpose(2, 0, 1)
+    tensor = torch.from_numpy(np.array(frame, dtype=np.float32, order="C"))
+    if tensor.ndim == 2:
+        tensor = tensor.expand(3, rows, cols)
+    return tensor[None]
+
+
+def _resize(plane: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    picture = Image.fromarray(np.ascontiguousarray(plane))
+    return np.asarray(picture.resize((cols, rows), Image.Resampling.BILINEAR))

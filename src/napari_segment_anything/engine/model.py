@@ -1,0 +1,194 @@
+"""A loaded model: a network on a device, in a precision."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..network import EncoderOutput, Sam
+from .device import choose_device, choose_precision, precision_name
+
+if TYPE_CHECKING:
+    from ..checkpoints import Checkpoint
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A network ready to run. Holds no state of any image; threads may share it.
+
+    Made by `load_model`, or `Model.from_checkpoint`.
+
+    Parameters
+    ----------
+    network : Sam
+        In evaluation mode, on `device`.
+    name, architecture : str
+        E.g. "vit_b".
+    fingerprint : str
+        Hash of the weights.
+    device : torch.device
+        Where it runs.
+    precision : {"fp32", "bf16", "fp16"}
+        Of matrix products.
+    precision_reason : str
+        Why this precision.
+    metadata : mapping
+        What the checkpoint carries: licence, card, parameters for everything mode.
+    """
+
+    network: Sam
+    name: str
+    architecture: str
+    fingerprint: str
+    device: torch.device
+    precision: str = "fp32"
+    precision_reason: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    _copies: dict[str, Sam] = field(default_factory=dict, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        device: str | torch.device = "auto",
+        precision: str = "auto",
+    ) -> Model:
+        """Put a loaded checkpoint on a device; its network is moved and cast in place."""
+        where = choose_device(device)
+        dtype, reason = choose_precision(precision, where)
+        network = checkpoint.network.to(where).eval().requires_grad_(False)
+        if dtype != torch.float32:
+            network.set_precision(dtype)
+        return cls(
+            network,
+            checkpoint.name,
+            checkpoint.architecture,
+            checkpoint.fingerprint,
+            where,
+            precision_name(dtype),
+            reason,
+            dict(checkpoint.metadata),
+        )
+
+    @property
+    def image_size(self) -> int:
+        """Frame side in pixels."""
+        return self.network.config.image_size
+
+    @property
+    def mask_threshold(self) -> float:
+        """A mask is where logits exceed this."""
+        return float(self.network.mask_threshold)
+
+    @property
+    def auto_mode(self) -> str:
+        """The everything mode that mode="auto" takes with this model."""
+        return str(self.metadata.get("auto_mode", "grid"))
+
+    def everything_defaults(self, mode: str) -> dict[str, Any]:
+        """Parameters this model carries for an everything mode; empty if it has none."""
+        return dict(self.metadata.get("everything", {}).get(mode, {}))
+
+    @property
+    def devices(self) -> list[torch.device]:
+        """Where it can run: its own device, then the CPU."""
+        cpu = torch.device("cpu")
+        return [self.device] if self.device.type == "cpu" else [self.device, cpu]
+
+    def network_on(self, device: torch.device) -> Sam:
+        """Return the network, or for the CPU a copy of it, made when first needed."""
+        if device == self.device:
+            return self.network
+        with self._lock:
+            if str(device) not in self._copies:
+                # parameters are copied across, never duplicated on the full device
+                moved: dict[int, Any] = {}
+                for parameter in self.network.parameters():
+                    data = parameter.detach().to(device)
+                    moved[id(parameter)] = torch.nn.Parameter(data, requires_grad=False)
+                for buffer in self.network.buffers():
+                    moved[id(buffer)] = buffer.detach().to(device)
+                network = copy.deepcopy(self.network, moved)
+                if self.precision == "fp16":
+                    network.set_precision(torch.float32)
+                self._copies[str(device)] = network
+            return self._copies[str(device)]
+
+    def encode(self, pixels: Tensor, device: torch.device | None = None) -> EncoderOutput:
+        """Embed a frame.
+
+        Parameters
+        ----------
+        pixels : float32 tensor (B, 3, h, w)
+            RGB in 0..255, its long side `image_size`.
+        device : torch.device, optional
+            Another place to run than `self.device`.
+        """
+        where = device or self.device
+        with torch.inference_mode():
+            return self.network_on(where).encode(pixels.to(where))
+
+    def decode(
+        self, embedding: Tensor, *, device: torch.device | None = None, **arguments: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Run the decoder once, on prompts of equal shape; see `Sam.decode`."""
+        where = device or self.device
+        for name, value in arguments.items():
+            if isinstance(value, Tensor):
+                arguments[name] = value.to(where)
+        with torch.inference_mode():
+            return self.network_on(where).decode(embedding.to(where), **arguments)
+
+    def describe(self) -> dict[str, str]:
+        """Return what it is and how it runs, for people."""
+        return {
+            "name": self.name,
+            "architecture": self.architecture,
+            "fingerprint": self.fingerprint[:16],
+            "device": str(self.device),
+            "precision": f"{self.precision} ({self.precision_reason})",
+            "frame": f"{self.image_size} px",
+            "everything mode": self.auto_mode,
+            "licence": str(self.metadata.get("licence", "unknown")),
+        }
+
+
+def load_model(
+    source: str | Path = "default",
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    **options: Any,
+) -> Model:
+    """Load a model by name, path or URL.
+
+    Parameters
+    ----------
+    source : str or Path
+        "default", a name from the catalogue, or a checkpoint.
+    device : str or torch.device
+        "auto" takes CUDA, MPS or the CPU, in this order.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+        "auto" is bf16 where the hardware multiplies it fast, else fp32.
+    **options
+        For `load_checkpoint`, such as `instance_decoder`.
+
+    Raises
+    ------
+    CheckpointError, DownloadError
+        If the checkpoint cannot be had or read.
+    ParameterError
+        If the device or the precision is not available.
+    """
+    from ..checkpoints import load_checkpoint
+
+    where = choose_device(device)
+    choose_precision(precision, where)  # a wrong one is found before anything is loaded
+    return Model.from_checkpoint(load_checkpoint(source, **options), where, precision)

@@ -1,0 +1,425 @@
+"""Prompts of many objects as arrays: points, boxes, mask logits."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import PromptError
+from .windows import Window
+
+PADDING = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompts:
+    """Prompts of n objects, in full-resolution (row, column) coordinates.
+
+    Usually made by `from_points`, `from_boxes`, `each_point` or `from_objects`. An object has at
+    least one prompt. Objects with negative points only can be held (while somebody edits them),
+    but not decoded: the network was never trained on them.
+
+    Parameters
+    ----------
+    points : float32 array (n, k, 2)
+        (row, column), pixel centres at integers; k is the largest number of points.
+    labels : int8 array (n, k)
+        1 inside the object, 0 outside, -1 padding.
+    boxes : float32 array (n, 4)
+        (row_min, col_min, row_max, col_max); NaN where an object has no box.
+    masks : float32 array (n, h, w), optional
+        Low-resolution logits, of the size that `Prediction.logits` has; see
+        `masks.mask_logits` for a mask drawn by hand.
+    has_mask : bool array (n,), optional
+        Which of `masks` are there; by default all.
+
+    Raises
+    ------
+    PromptError
+        If shapes do not fit, a number is not finite, a label is unknown, a box has no area, or
+        an object has no prompt.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+    masks: np.ndarray | None = None
+    has_mask: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        points = _floats(self.points, "points")
+        labels = _labels(self.labels)
+        boxes = _floats(self.boxes, "boxes")
+        count = len(points)
+        if points.ndim != 3 or points.shape[2] != 2:
+            raise PromptError(f"points have the shape (objects, points, 2), not {points.shape}")
+        if labels.shape != points.shape[:2]:
+            raise PromptError(
+                f"labels of shape {labels.shape} do not fit points of shape {points.shape}"
+            )
+        if boxes.shape != (count, 4):
+            raise PromptError(f"boxes have the shape ({count}, 4), not {boxes.shape}")
+        masks, has_mask = _masks(self.masks, self.has_mask, count)
+        for name, value in (
+            ("points", points),
+            ("labels", labels),
+            ("boxes", boxes),
+            ("masks", masks),
+            ("has_mask", has_mask),
+        ):
+            if value is not None:
+                value.setflags(write=False)
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
+        real = self.labels != PADDING
+        wrong = ~np.isin(self.labels, (PADDING, 0, 1))
+        if wrong.any():
+            where = np.argwhere(wrong)[0]
+            raise PromptError(
+                f"point {where[1]} of object {where[0]} has label {self.labels[tuple(where)]}; "
+                "labels are 1 (inside the object) or 0 (outside)"
+            )
+        wrong = real & ~np.isfinite(self.points).all(-1)
+        if wrong.any():
+            item, point = np.argwhere(wrong)[0]
+            raise PromptError(f"point {point} of object {item} is not finite")
+        missing = np.isnan(self.boxes)
+        wrong_box = ~(missing.all(1) | np.isfinite(self.boxes).all(1))
+        if wrong_box.any():
+            item = int(np.argmax(wrong_box))
+            raise PromptError(f"the box of object {item} is not finite: {self.boxes[item]}")
+        flat = ~missing.all(1) & ~(
+            (self.boxes[:, 0] < self.boxes[:, 2]) & (self.boxes[:, 1] < self.boxes[:, 3])
+        )
+        if flat.any():
+            item = int(np.argmax(flat))
+            raise PromptError(
+                f"the box of object {item} has no area; a box is (row_min, col_min, row_max, "
+                f"col_max) with min < max, not {tuple(self.boxes[item].tolist())}"
+            )
+        empty = ~(real.any(1) | self.has_box | self.has_masks)
+        if empty.any():
+            raise PromptError(
+                f"object {int(np.argmax(empty))} has no prompt; give it a point, a box or a mask"
+            )
+
+    @classmethod
+    def from_points(cls, points: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> Prompts:
+        """Make the prompts of ONE object from its points.
+
+        Parameters
+        ----------
+        points : array-like (k, 2) or (2,)
+            (row, column).
+        labels : array-like (k,), optional
+            1 inside the object, 0 outside; all 1 by default.
+        """
+        return cls.from_objects([{"points": points, "labels": labels}])
+
+    @classmethod
+    def from_boxes(cls, boxes: npt.ArrayLike) -> Prompts:
+        """Make the prompts of n objects from a box each.
+
+        Parameters
+        ----------
+        boxes : array-like (n, 4) or (4,)
+            (row_min, col_min, row_max, col_max).
+        """
+        array = np.atleast_2d(_floats(boxes, "boxes"))
+        count = len(array)
+        if np.isnan(array).any():
+            raise PromptError("a box holds NaN")
+        return cls(np.zeros((count, 0, 2)), np.zeros((count, 0), np.int8), array)
+
+    @classmethod
+    def each_point(cls, points: npt.ArrayLike) -> Prompts:
+        """Make the prompts of n objects from one positive point each.
+
+        Parameters
+        ----------
+        points : array-like (n, 2)
+            (row, column).
+        """
+        array = _floats(points, "points")
+        if array.ndim != 2 or array.shape[1] != 2:
+            raise PromptError(f"points have the shape (n, 2), not {array.shape}")
+        count = len(array)
+        return cls(array[:, None], np.ones((count, 1), np.int8), _no_boxes(count))
+
+    @classmethod
+    def from_objects(cls, objects: Iterable[Mapping[str, Any]]) -> Prompts:
+        """Make prompts from one mapping per object.
+
+        Parameters
+        ----------
+        objects : iterable of mappings
+            Keys, each optional: "points" (k, 2), "labels" (k,), "box" (4,), "mask" (h, w)
+            float logits. Other keys are errors.
+        """
+        entries = [_entry(item, number) for number, item in enumerate(objects)]
+        count = len(entries)
+        width = max((len(points) for points, *_ in entries), default=0)
+        points = np.zeros((count, width, 2), np.float32)
+        labels = np.full((count, width), PADDING, np.int8)
+        boxes = _no_boxes(count)
+        shapes = {mask.shape for *_, mask in entries if mask is not None}
+        if len(shapes) > 1:
+            raise PromptError(f"mask prompts of one batch need one shape, not {sorted(shapes)}")
+        masks = np.zeros((count, *shapes.pop()), np.float32) if shapes else None
+        has_mask = np.zeros(count, bool)
+        for number, (own_points, own_labels, box, mask) in enumerate(entries):
+            points[number, : len(own_points)] = own_points
+            labels[number, : len(own_labels)] = own_labels
+            if box is not None:
+                boxes[number] = box
+            if mask is not None and masks is not None:
+                masks[number] = mask
+                has_mask[number] = True
+        return cls(points, labels, boxes, masks, has_mask if masks is not None else None)
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[Prompts]) -> Prompts:
+        """Join the objects of several prompts."""
+        return cls.from_objects(item for part in parts for item in part.objects())
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> Prompts:
+        """Return some of the objects, as `Prompts`; an int gives one object."""
+        if isinstance(index, (int, np.integer)):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"object {index} of {len(self)}")
+            index = [int(index)]
+        has_mask = None if self.has_mask is None else self.has_mask[index]
+        masks = None if self.masks is None or not self.has_masks[index].any() else self.masks[index]
+        return Prompts(
+            self.points[index],
+            self.labels[index],
+            self.boxes[index],
+            masks,
+            None if masks is None else has_mask,
+        )
+
+    def __iter__(self) -> Iterator[Prompts]:
+        return (self[index] for index in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Prompts):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def has_box(self) -> np.ndarray:
+        """Which objects have a box: bool (n,)."""
+        return np.asarray(~np.isnan(self.boxes[:, 0]))
+
+    @property
+    def has_masks(self) -> np.ndarray:
+        """Which objects have a mask prompt: bool (n,)."""
+        return np.zeros(len(self), bool) if self.has_mask is None else self.has_mask
+
+    @property
+    def point_counts(self) -> np.ndarray:
+        """Number of real points of each object: int (n,)."""
+        return np.asarray((self.labels != PADDING).sum(1))
+
+    def objects(self) -> list[dict[str, Any]]:
+        """Return one mapping of arrays per object, as `from_objects` takes them."""
+        result: list[dict[str, Any]] = []
+        for number in range(len(self)):
+            real = self.labels[number] != PADDING
+            item: dict[str, Any] = {}
+            if real.any():
+                item["points"] = self.points[number][real]
+                item["labels"] = self.labels[number][real]
+            if self.has_box[number]:
+                item["box"] = self.boxes[number]
+            if self.masks is not None and self.has_masks[number]:
+                item["mask"] = self.masks[number]
+            result.append(item)
+        return result
+
+    def with_masks(self, logits: npt.ArrayLike) -> Prompts:
+        """Return the same prompts with mask prompts (n, h, w), e.g. the last best logits."""
+        return Prompts(self.points, self.labels, self.boxes, np.asarray(logits, np.float32))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and strings, for JSON; mask logits are deflated float32, base64."""
+        items = []
+        for item in self.objects():
+            plain = {key: value.tolist() for key, value in item.items() if key != "mask"}
+            if "mask" in item:
+                mask = np.ascontiguousarray(item["mask"], "<f4")
+                data = base64.b64encode(zlib.compress(mask.tobytes(), 1)).decode("ascii")
+                plain["mask"] = {"shape": list(mask.shape), "float32": data}
+            items.append(plain)
+        return {"objects": items}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Prompts:
+        """Read what `to_dict` gave.
+
+        Raises
+        ------
+        PromptError
+            If it is not such a mapping.
+        """
+        try:
+            objects = []
+            for plain in data["objects"]:
+                item = dict(plain)
+                if "mask" in item:
+                    raw = zlib.decompress(base64.b64decode(item["mask"]["float32"], validate=True))
+                    mask = np.frombuffer(raw, "<f4").reshape(item["mask"]["shape"])
+                    item["mask"] = mask.astype(np.float32)
+                objects.append(item)
+        except PromptError:
+            raise
+        except (KeyError, TypeError, ValueError, zlib.error) as error:
+            raise PromptError(f"prompts cannot be read: {error!r}") from error
+        return cls.from_objects(objects)
+
+    def check(self, window: Window, image_shape: tuple[int, int]) -> None:
+        """Check that every prompt can be decoded in a window of an image.
+
+        A point lies on the image's pixels; a box may reach up to the far edge that a slice would
+        give (row_max equal to the number of rows).
+
+        Raises
+        ------
+        PromptError
+            If a prompt lies outside the image or the window, or an object has negative points
+            and nothing else.
+        """
+        extents = (
+            ("image", 0, 0, *image_shape),
+            (
+                "window",
+                window.row,
+                window.col,
+                window.row + window.height,
+                window.col + window.width,
+            ),
+        )
+        real = self.labels != PADDING
+        for name, row, col, end_row, end_col in extents:
+            if real.any():
+                low = np.array([row, col], np.float32) - 0.5
+                high = np.array([end_row, end_col], np.float32) - 0.5
+                outside = real & ((self.points < low) | (self.points > high)).any(-1)
+                if outside.any():
+                    item, point = np.argwhere(outside)[0]
+                    where = self.points[item, point]
+                    raise PromptError(
+                        f"point {point} of object {item} at (row {where[0]:g}, column "
+                        f"{where[1]:g}) lies outside the {name}, whose rows run from {row} to "
+                        f"{end_row - 1} and columns from {col} to {end_col - 1}"
+                    )
+            low = np.array([row, col] * 2, np.float32) - 0.5
+            high = np.array([end_row, end_col] * 2, np.float32)
+            outside = ((self.boxes < low) | (self.boxes > high)).any(-1)
+            if outside.any():
+                item = int(np.argmax(outside))
+                raise PromptError(
+                    f"the box of object {item}, {tuple(self.boxes[item].tolist())}, reaches "
+                    f"outside the {name}, whose rows run from {row} to {end_row - 1} and columns "
+                    f"from {col} to {end_col - 1}"
+                )
+        negative = ~((self.labels == 1).any(1) | self.has_box | self.has_masks)
+        if negative.any():
+            raise PromptError(
+                f"object {int(np.argmax(negative))} has only negative points; add a positive "
+                "point, a box or a mask"
+            )
+
+
+def _no_boxes(count: int) -> np.ndarray:
+    return np.full((count, 4), np.nan, np.float32)
+
+
+def _floats(values: Any, name: str) -> np.ndarray:
+    try:
+        return np.array(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"{name} must be an array of numbers: {error}") from error
+
+
+def _labels(values: Any) -> np.ndarray:
+    array = _floats(values, "labels")
+    with np.errstate(invalid="ignore"):
+        whole = array.astype(np.int8)
+    if (whole != array).any():
+        raise PromptError("labels are 1 (inside the object) or 0 (outside)")
+    return whole
+
+
+def _masks(masks: Any, has_mask: Any, count: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    if masks is None:
+        if has_mask is not None and np.any(has_mask):
+            raise PromptError("has_mask marks mask prompts, but there are no masks")
+        return None, None
+    if getattr(masks, "dtype", None) == np.bool_:
+        raise PromptError(
+            "mask prompts are low-resolution logits; mask_logits turns a boolean mask into them"
+        )
+    array = _floats(masks, "masks")
+    if array.ndim != 3 or len(array) != count or 0 in array.shape[1:]:
+        raise PromptError(f"mask prompts have the shape ({count}, h, w), not {array.shape}")
+    present = np.ones(count, bool) if has_mask is None else np.array(has_mask, bool)
+    if present.shape != (count,):
+        raise PromptError(f"has_mask has the shape ({count},), not {present.shape}")
+    if not np.isfinite(array[present]).all():
+        raise PromptError("a mask prompt is not finite")
+    return array, present
+
+
+def _entry(
+    item: Mapping[str, Any], number: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+    unknown = set(item) - {"points", "labels", "box", "mask"}
+    if unknown:
+        raise PromptError(
+            f"object {number} has {sorted(unknown)}; known are points, labels, box and mask"
+        )
+    raw = item.get("points")
+    points = _floats([] if raw is None else raw, "points")
+    points = points.reshape(-1, 2) if points.size == 0 or points.shape == (2,) else points
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise PromptError(f"points of object {number} have the shape (k, 2), not {points.shape}")
+    given = item.get("labels")
+    labels = np.ones(len(points), np.int8) if given is None else np.atleast_1d(_labels(given))
+    if labels.shape != (len(points),):
+        raise PromptError(
+            f"object {number} has {len(points)} points and {labels.size} labels; "
+            "give one label per point"
+        )
+    if (labels == PADDING).any():
+        raise PromptError(f"object {number}: labels are 1 (inside the object) or 0 (outside)")
+    box = item.get("box")
+    if box is not None:
+        box = _floats(box, "box")
+        if box.shape != (4,) or not np.isfinite(box).all():
+            raise PromptError(
+                f"the box of object {number} is (row_min, col_min, row_max, col_max), not {box}"
+            )
+    mask = item.get("mask")
+    if mask is not None:
+        if getattr(mask, "dtype", None) == np.bool_:
+            raise PromptError(
+                "mask prompts are low-resolution logits; mask_logits turns a boolean mask into them"
+            )
+        mask = _floats(mask, "mask")
+        if mask.ndim != 2 or 0 in mask.shape:
+            raise PromptError(f"the mask of object {number} has the shape (h, w), not {mask.shape}")
+    return points, labels, box, mask

@@ -1,0 +1,231 @@
+"""Windows: the rectangle of a (large) image that is encoded, and how coordinates map to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ParameterError
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of the full-resolution image, in whole pixels.
+
+    Parameters
+    ----------
+    row, col : int
+        First row and column.
+    height, width : int
+        Numbers of rows and columns, at least 1.
+
+    Raises
+    ------
+    ParameterError
+        If it has no pixels or starts at a negative row or column.
+    """
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        for name in ("row", "col", "height", "width"):
+            object.__setattr__(self, name, int(getattr(self, name)))
+        if self.height < 1 or self.width < 1 or self.row < 0 or self.col < 0:
+            raise ParameterError(
+                f"a window needs a non-negative origin and at least one pixel, not {self}"
+            )
+
+    @classmethod
+    def full(cls, shape: Sequence[int]) -> Window:
+        """Return the window that is the whole image of shape (rows, columns)."""
+        return cls(0, 0, shape[0], shape[1])
+
+    @classmethod
+    def around(
+        cls, point: Iterable[float], shape: Sequence[int], size: int | Sequence[int]
+    ) -> Window:
+        """Return a window centred on a point, moved and clipped to lie inside the image.
+
+        Parameters
+        ----------
+        point : two floats
+            (row, column); where it lies outside the image the window is the nearest one.
+        shape : two ints
+            Rows and columns of the image.
+        size : int or two ints
+            Side, or (height, width), in pixels.
+        """
+        height, width = (size, size) if isinstance(size, (int, np.integer)) else size
+        starts, sides = [], []
+        for centre, extent, side in zip(point, shape[:2], (height, width), strict=True):
+            if not math.isfinite(centre):
+                raise ParameterError(f"a window cannot be centred on {centre}")
+            side = min(int(side), int(extent))
+            start = math.floor(float(centre) - (side - 1) / 2 + 0.5)
+            starts.append(min(max(start, 0), int(extent) - side))
+            sides.append(side)
+        return cls(starts[0], starts[1], sides[0], sides[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return (self.height, self.width)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Row and column slices, to index an array with."""
+        return (
+            slice(self.row, self.row + self.height),
+            slice(self.col, self.col + self.width),
+        )
+
+    def clip(self, shape: Sequence[int]) -> Window:
+        """Return the part inside an image of shape (rows, columns).
+
+        Raises
+        ------
+        ParameterError
+            If no pixel of the window lies in the image.
+        """
+        if self.row >= shape[0] or self.col >= shape[1]:
+            raise ParameterError(
+                f"{self} lies outside the image of {shape[0]} rows and {shape[1]} columns"
+            )
+        return Window(
+            self.row,
+            self.col,
+            min(self.height, shape[0] - self.row),
+            min(self.width, shape[1] - self.col),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPlan:
+    """What to read for a window, and where it lies in the full-resolution image.
+
+    Parameters
+    ----------
+    level : int
+        Pyramid level to read, 0 the full resolution.
+    rows, cols : slice
+        What to read there, in that level's pixels.
+    window : Window
+        The full-resolution pixels this covers: the wanted window, grown to whole pixels of
+        the level.
+    canvas : tuple of int
+        Rows and columns that the pixels read stand for, in full-resolution pixels. Equal to
+        the window's shape, but for a level whose last pixels reach over the image's edge (or
+        stop short of it).
+    """
+
+    level: int
+    rows: slice
+    cols: slice
+    window: Window
+    canvas: tuple[int, int]
+
+
+def frame_side(shape: Sequence[int], image_size: int) -> tuple[int, int]:
+    """Return rows and columns of an image resized so that its long side is `image_size`.
+
+    The rounding is the published one, int(side * scale + 0.5), but never below one pixel.
+    """
+    scale = image_size * 1.0 / max(shape[0], shape[1])
+    return (
+        max(1, int(shape[0] * scale + 0.5)),
+        max(1, int(shape[1] * scale + 0.5)),
+    )
+
+
+def level_factor(full: int, reduced: int) -> float:
+    """Return how many full-resolution pixels one pixel of a reduced axis stands for.
+
+    The whole number with which ceil(full / factor) or floor(full / factor) gives the reduced
+    length where there is one; otherwise the ratio of the lengths.
+    """
+    whole = round(full / reduced)
+    if whole >= 1 and reduced in (-(-full // whole), full // whole):
+        return float(whole)
+    # lengths halved several times, each time rounded
+    for candidate in (math.ceil(full / reduced), full // reduced):
+        if candidate >= 1 and reduced in (-(-full // candidate), full // candidate):
+            return float(candidate)
+    return full / reduced
+
+
+def choose_level(shapes: Sequence[tuple[int, int]], side: Sequence[int], image_size: int) -> int:
+    """Return the coarsest level at which a window still fills the frame.
+
+    Parameters
+    ----------
+    shapes : sequence of (int, int)
+        Rows and columns of each level, the full resolution first.
+    side : two ints
+        Height and width of the window in full-resolution pixels.
+    image_size : int
+        Frame side of the image encoder in pixels.
+    """
+    best = 0
+    for level, shape in enumerate(shapes):
+        reduced = max(side[axis] / level_factor(shapes[0][axis], shape[axis]) for axis in (0, 1))
+        if reduced >= image_size - 0.5:
+            best = level
+    return best
+
+
+def plan_window(
+    shapes: Sequence[tuple[int, int]],
+    window: Window | None,
+    image_size: int,
+    level: int | None = None,
+) -> WindowPlan:
+    """Decide what to read to embed a window.
+
+    Parameters
+    ----------
+    shapes : sequence of (int, int)
+        Rows and columns of each pyramid level, the full resolution first.
+    window : Window or None
+        In full-resolution pixels, clipped to the image; None is the whole image.
+    image_size : int
+        Frame side of the image encoder in pixels.
+    level : int, optional
+        The level to read; by default the coarsest at which the window fills the frame.
+
+    Raises
+    ------
+    ParameterError
+        If the window lies outside the image or the level does not exist.
+    """
+    window = Window.full(shapes[0]) if window is None else window.clip(shapes[0])
+    if level is None:
+        level = choose_level(shapes, window.shape, image_size)
+    elif not 0 <= level < len(shapes):
+        raise ParameterError(f"level {level} does not exist: the image has {len(shapes)}")
+    if level == 0:
+        return WindowPlan(0, *window.slices, window, window.shape)
+    reads, starts, sides, canvas = [], [], [], []
+    for axis, (start, side) in enumerate(zip((window.row, window.col), window.shape, strict=True)):
+        full, reduced = shapes[0][axis], shapes[level][axis]
+        factor = level_factor(full, reduced)
+        first = min(int(start / factor), reduced - 1)
+        last = min(max(math.ceil((start + side) / factor), first + 1), reduced)
+        begin = min(round(first * factor), full - 1)
+        end = full if last == reduced else min(round(last * factor), full)
+        reads.append(slice(first, last))
+        starts.append(begin)
+        sides.append(max(end - begin, 1))
+        canvas.append(max(1, round((last - first) * factor)))
+    return WindowPlan(
+        level,
+        reads[0],
+        reads[1],
+        Window(starts[0], starts[1], sides[0], sides[1]),
+        (canvas[0], canvas[1]),
+    )
