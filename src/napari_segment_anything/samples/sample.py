@@ -1,0 +1,50 @@
+"""What a sample image is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """An image to try things on, with its ground truth where there is one.
+
+    Parameters
+    ----------
+    name : str
+        The name it is asked for by, as in ``sample:coins``.
+    image : array
+        Pixels: uint8 or uint16.
+    axes : str
+        A letter per dimension: T, Z, C, Y, X, and S for colour samples.
+    channel_axis : int or None
+        Position of C.
+    rgb : bool
+        Whether the last axis holds red, green, blue.
+    scale : tuple of float
+        Pixel size along each dimension (1.0 for C and S).
+    units : tuple of (str or None)
+        Unit of each scale; None where it is unknown or has no meaning.
+    labels : int32 array or None
+        Ground truth on the image's T, Z, Y, X grid: 0 background, one id an object.
+    description, licence, source : str
+        What it shows, under which licence, and from where.
+    lineage : dict of int to list of int, or None
+        In a time-lapse, the parent of each cell that was born by a division.
+    """
+
+    name: str
+    image: NDArray[Any]
+    axes: str
+    channel_axis: int | None
+    rgb: bool
+    scale: tuple[float, ...]
+    units: tuple[str | None, ...]
+    labels: NDArray[Any] | None
+    description: str
+    licence: str
+    source: str
+    lineage: dict[int, list[int]] | None = None
