@@ -1,0 +1,47 @@
+"""`napari-sam download`: fetch a model before it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def download(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Names from `napari-sam models`.")
+    ],
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where to put the files, in place of the cache.", show_default=False
+        ),
+    ] = None,
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Download models and check them against their published hashes.
+
+    Loading a model downloads it too; this does it ahead, say before going offline.
+
+    Examples:
+
+    napari-sam download vit_b
+
+    napari-sam download vit_b_lm vit_t --directory /data/models
+    """
+    from ..checkpoints import download as fetch
+    from . import report
+
+    files = {}
+    with report.progress_bar(quiet) as show:
+        for name in names:
+            files[name] = str(fetch(name, directory, progress=show))
+    if as_json:
+        report.print_json(files)
+    elif not quiet:
+        report.print_facts("", files)

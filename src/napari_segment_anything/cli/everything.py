@@ -1,0 +1,278 @@
+"""`napari-sam everything`: find and outline every object."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import options
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FIND = "Finding candidates"
+DENSE = "Modes proposals and instances"
+KEEP = "Keeping or dropping them"
+PAINT = "Painting the label image"
+
+
+class Mode(StrEnum):
+    """How candidates are found."""
+
+    auto = "auto"
+    grid = "grid"
+    proposals = "proposals"
+    instances = "instances"
+
+
+class Overlap(StrEnum):
+    """What overlap of two masks is measured on."""
+
+    box = "box"
+    mask = "mask"
+
+
+class ProposalPrompt(StrEnum):
+    """What the decoder is given at a proposal."""
+
+    point = "point"
+    box = "box"
+    both = "both"
+
+
+class Policy(StrEnum):
+    """Who wins a pixel that several masks cover."""
+
+    small = "small"
+    score = "score"
+    large = "large"
+
+
+def _tune(kind: Any, text: str, default: str, panel: str, **more: Any) -> Any:
+    option = typer.Option(
+        help=f"{text} (default: the model's own, else {default})",
+        rich_help_panel=panel,
+        show_default=False,
+        **more,
+    )
+    return Annotated[kind | None, option]
+
+
+PointsPerSide = _tune(int, "Points along one side of the grid.", "32", FIND)
+PointsPerBatch = _tune(int, "Prompts decoded at once; more needs more memory.", "64", FIND)
+PointGrids = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="JSON: a list of (x, y) in 0..1 for the image and each crop layer, instead of a grid.",
+        rich_help_panel=FIND,
+    ),
+]
+CropLayers = _tune(int, "Also run on crops: layer n has 2^n x 2^n of them.", "0", FIND)
+CropOverlap = _tune(
+    float, "Overlap of crops in the first layer, of the shorter side.", "0.341", FIND
+)
+CropDownscale = _tune(int, "Divide points-per-side by this for each crop layer.", "1", FIND)
+StabilityOffset = _tune(
+    float, "Shift of the logit threshold that stability is measured with.", "1.0", FIND
+)
+ProposalPrompted = _tune(
+    ProposalPrompt, "How the decoder is prompted at a proposal.", "point", DENSE
+)
+Foreground = _tune(float, "Least foreground probability of a pixel of an object.", "0.5", DENSE)
+Peak = _tune(
+    float, "Least height of a peak of the interior map that proposes an object.", "0.4", DENSE
+)
+PeakNms = _tune(float, "Largest overlap (IoU) of two proposals' predicted boxes.", "0.35", DENSE)
+Agreement = _tune(
+    float, "Least IoU of a pixel's own predicted box with that of its object.", "0.2", DENSE
+)
+CenterDistance = _tune(
+    float, "Seeds lie nearer to a predicted centre than this.", "0.5", DENSE
+)
+BoundaryDistance = _tune(
+    float, "Seeds lie farther inside a predicted boundary than this.", "0.5", DENSE
+)
+ForegroundSmoothing = _tune(
+    float, "Gaussian smoothing of the foreground, in frame pixels.", "1.0", DENSE
+)
+DistanceSmoothing = _tune(
+    float, "Gaussian smoothing of the distances, in frame pixels.", "1.6", DENSE
+)
+PredIou = _tune(float, "Masks must have a predicted IoU above this.", "0.88", KEEP)
+Stability = _tune(float, "Masks must have at least this stability score.", "0.95", KEEP)
+BoxNms = _tune(float, "Largest overlap (IoU) of two masks found in the same crop.", "0.7", KEEP)
+CropNms = _tune(float, "Largest overlap (IoU) of two masks from different crops.", "0.7", KEEP)
+Nms = _tune(
+    Overlap, "Whether overlap is that of the boxes (as published) or of the masks.", "box", KEEP
+)
+RegionArea = _tune(int, "Fill holes and drop islands with fewer pixels.", "0", KEEP)
+MinArea = _tune(int, "Drop masks with fewer pixels.", "0", KEEP)
+MaxArea = _tune(int, "Drop masks with more pixels.", "none", KEEP)
+PolicyOption = Annotated[
+    Policy,
+    typer.Option(
+        help="Which mask wins a pixel: the smaller (parts stay visible on wholes), the one "
+        "with the better score, or the larger.",
+        rich_help_panel=PAINT,
+    ),
+]
+
+
+def everything(
+    image: options.ImageArgument,
+    output: options.OutputOption = None,
+    overwrite: options.OverwriteOption = False,
+    mode: Annotated[
+        Mode,
+        typer.Option(
+            metavar="MODE",
+            help="auto, grid, proposals or instances. grid: the paper's. proposals: prompts at the model's own proposals. instances: "
+            "watershed on the model's dense output. auto: what the model does best.",
+            rich_help_panel=FIND,
+        ),
+    ] = Mode.auto,
+    points_per_side: PointsPerSide = None,
+    points_per_batch: PointsPerBatch = None,
+    point_grids: PointGrids = None,
+    crop_n_layers: CropLayers = None,
+    crop_overlap_ratio: CropOverlap = None,
+    crop_n_points_downscale_factor: CropDownscale = None,
+    stability_score_offset: StabilityOffset = None,
+    proposal_prompt: ProposalPrompted = None,
+    foreground_thresh: Foreground = None,
+    peak_thresh: Peak = None,
+    peak_nms_thresh: PeakNms = None,
+    agreement_thresh: Agreement = None,
+    center_distance_thresh: CenterDistance = None,
+    boundary_distance_thresh: BoundaryDistance = None,
+    foreground_smoothing: ForegroundSmoothing = None,
+    distance_smoothing: DistanceSmoothing = None,
+    pred_iou_thresh: PredIou = None,
+    stability_score_thresh: Stability = None,
+    box_nms_thresh: BoxNms = None,
+    crop_nms_thresh: CropNms = None,
+    nms: Nms = None,
+    min_mask_region_area: RegionArea = None,
+    min_area: MinArea = None,
+    max_area: MaxArea = None,
+    policy: PolicyOption = Policy.small,
+    model: options.ModelOption = "default",
+    device: options.DeviceOption = "auto",
+    precision: options.PrecisionOption = options.Precision.auto,
+    axes: options.AxesOption = None,
+    plane: options.PlaneOption = None,
+    channel_axis: options.ChannelAxisOption = None,
+    channels: options.ChannelsOption = None,
+    contrast_limits: options.ContrastOption = "auto",
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Find and outline every object in an image.
+
+    Writes NAME_labels.tif, NAME_masks.json, NAME_table.csv and NAME_overlay.png.
+
+    Examples:
+
+    napari-sam everything sample:coins -o out/
+
+    napari-sam everything cells.tif -o out/ --min-area 40 --policy score
+
+    napari-sam everything stack.tif --plane 12 -o out/ --mode grid --points-per-side 48
+
+    napari-sam everything cells.tif --json > masks.json
+    """
+    given: dict[str, Any] = {
+        "points_per_side": points_per_side,
+        "points_per_batch": points_per_batch,
+        "point_grids": None if point_grids is None else _read_grids(point_grids),
+        "crop_n_layers": crop_n_layers,
+        "crop_overlap_ratio": crop_overlap_ratio,
+        "crop_n_points_downscale_factor": crop_n_points_downscale_factor,
+        "stability_score_offset": stability_score_offset,
+        "proposal_prompt": proposal_prompt,
+        "foreground_thresh": foreground_thresh,
+        "peak_thresh": peak_thresh,
+        "peak_nms_thresh": peak_nms_thresh,
+        "agreement_thresh": agreement_thresh,
+        "center_distance_thresh": center_distance_thresh,
+        "boundary_distance_thresh": boundary_distance_thresh,
+        "foreground_smoothing": foreground_smoothing,
+        "distance_smoothing": distance_smoothing,
+        "pred_iou_thresh": pred_iou_thresh,
+        "stability_score_thresh": stability_score_thresh,
+        "box_nms_thresh": box_nms_thresh,
+        "crop_nms_thresh": crop_nms_thresh,
+        "nms": nms,
+        "min_mask_region_area": min_mask_region_area,
+        "min_area": min_area,
+        "max_area": max_area,
+    }
+    from . import output as results
+    from .inputs import open_input
+    from .report import progress_bar
+
+    target = results.Target(output, overwrite=overwrite, as_json=as_json, quiet=quiet)
+    opened = open_input(
+        image,
+        axes=axes,
+        plane=plane,
+        channel_axis=channel_axis,
+        channels=channels,
+        contrast_limits=contrast_limits,
+    )
+    files = target.files(opened.name)
+
+    from ..automatic import generate_candidates
+    from ..engine import load_model
+    from ..progress import Progress, finish
+
+    parameters = {
+        name: str(value) if isinstance(value, StrEnum) else value
+        for name, value in given.items()
+        if value is not None
+    }
+    with progress_bar(quiet) as show:
+        show(Progress(0, 1, message="loading the model"))
+        loaded = load_model(model, device, str(precision))
+        began = time.perf_counter()
+        table = finish(
+            generate_candidates(
+                opened.image, loaded, mode=str(mode), **opened.engine_options, **parameters
+            ),
+            show,
+        )
+    resolved = table.resolve(str(policy))
+    seconds = time.perf_counter() - began
+    result = results.Result(
+        image=opened,
+        model=loaded,
+        labels=resolved.labels,
+        ids=resolved.label.tolist(),
+        masks=list(table.masks),
+        records=table.to_records("coco_rle"),
+        seconds=seconds,
+        facts={"mode": table.mode, "candidates": len(table.candidates)},
+        parameters=dict(table.parameters),
+    )
+    target.finish(result, files)
+
+
+def _read_grids(path: Path) -> list[NDArray[Any]]:
+    import json
+
+    import numpy as np
+
+    from ..errors import ParameterError
+
+    try:
+        return [np.asarray(grid, dtype=float) for grid in json.loads(path.read_text("utf-8"))]
+    except (ValueError, TypeError) as error:
+        raise ParameterError(
+            f"{path.name} must hold a list of grids, each a list of [x, y]: {error}"
+        ) from None

@@ -1,0 +1,121 @@
+"""`napari-sam info`: what runs here, on what, and where files lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import options
+
+PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "zarr",
+    "tifffile",
+    "safetensors",
+    "napari",
+    "dask",
+    "imagecodecs",
+    "pycocotools",
+)
+
+
+def info(
+    samples: Annotated[bool, typer.Option("--samples", help="List the built-in images.")] = False,
+    as_json: options.JsonOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Show versions, devices, the precision chosen and why, and what the cache holds.
+
+    Examples:
+
+    napari-sam info
+
+    napari-sam info --samples
+    """
+    from . import report
+
+    if samples:
+        from ..samples import sample, sample_names
+
+        listed = {name: sample(name).description for name in sample_names()}
+        if as_json:
+            report.print_json(listed)
+        else:
+            report.print_facts(
+                "", {f"sample:{name}": description for name, description in listed.items()}
+            )
+        return
+    facts = _facts()
+    if as_json:
+        report.print_json(facts)
+        return
+    report.print_facts("Versions", facts["versions"])
+    report.print_facts("\nComputing", facts["computing"])
+    cache = facts["cache"]
+    report.print_facts(
+        "\nCache",
+        {
+            "folder": cache["directory"],
+            "models": _amount(cache["models"]),
+            "embeddings": _amount(cache["embeddings"]),
+        },
+    )
+
+
+def _facts() -> dict[str, Any]:
+    import platform
+
+    import torch
+
+    from .. import __version__
+    from ..checkpoints import cache_directory
+    from ..engine.device import choose_device, choose_precision, precision_name
+
+    device = choose_device("auto")
+    dtype, reason = choose_precision("auto", device)
+    devices = ["cpu"]
+    devices += [
+        f"cuda:{i} ({torch.cuda.get_device_name(i)})"
+        for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    ]
+    devices += ["mps"] if torch.backends.mps.is_available() else []
+    directory = cache_directory()
+    return {
+        "versions": {
+            "napari-segment-anything": __version__,
+            "python": platform.python_version(),
+            **{name: _version(name) for name in PACKAGES},
+        },
+        "computing": {
+            "platform": platform.platform(),
+            "devices": ", ".join(devices),
+            "device": str(device),
+            "precision": f"{precision_name(dtype)} ({reason})",
+            "threads": torch.get_num_threads(),
+        },
+        "cache": {
+            "directory": str(directory),
+            "models": _usage(directory, models=True),
+            "embeddings": _usage(directory, models=False),
+        },
+    }
+
+
+def _version(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _amount(usage: dict[str, int]) -> str:
+    from .report import size
+
+    return f"{size(usage['bytes'])} in {usage['count']}" if usage["count"] else "none"

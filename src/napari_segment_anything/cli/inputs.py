@@ -1,0 +1,155 @@
+"""The image argument: a file, a Zarr folder, or a built-in sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ImageError
+from . import values
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..formats import ImageData
+
+SAMPLE = "sample:"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One 2-D image, ready for the engine.
+
+    Parameters
+    ----------
+    name : str
+        What result files are named after.
+    source : str
+        As the user wrote it.
+    levels : list of array
+        The image, or its pyramid with the full resolution first; lazy where it is on disk.
+    channel_axis : int or None
+        Axis of the channels.
+    channels : tuple of int or None
+        Channels in use; None for all.
+    contrast_limits : tuple of (float, float)
+        One pair for each channel in use, settled once for the whole image.
+    scale : tuple of float
+        Size of a pixel: (row, column).
+    unit : str or None
+        Unit of the scale.
+    """
+
+    name: str
+    source: str
+    levels: list[Any]
+    channel_axis: int | None
+    channels: tuple[int, ...] | None
+    contrast_limits: tuple[tuple[float, float], ...]
+    scale: tuple[float, float]
+    unit: str | None
+
+    @property
+    def image(self) -> Any:
+        """What the engine takes: the array, or the list of levels."""
+        return self.levels if len(self.levels) > 1 else self.levels[0]
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """How the engine is to understand the image."""
+        return {
+            "channel_axis": self.channel_axis,
+            "channels": self.channels,
+            "contrast_limits": self.contrast_limits,
+        }
+
+    @property
+    def pixels(self) -> NDArray[np.generic]:
+        """The full resolution in memory, for intensities in tables."""
+        import numpy as np
+
+        return np.asarray(self.levels[0][...])
+
+    def display(self) -> NDArray[np.generic]:
+        """(H, W, 3) in 0..255: the image as the network sees it."""
+        import numpy as np
+
+        from ..engine.contrast import stretch
+        from ..engine.image import open_image
+
+        source = open_image(self.image, channel_axis=self.channel_axis, channels=self.channels)
+        shown = stretch(source.read(0, slice(None), slice(None)), self.contrast_limits)
+        return np.repeat(shown[..., None], 3, axis=-1) if shown.ndim == 2 else shown
+
+
+def open_input(
+    source: str,
+    *,
+    axes: str | None = None,
+    plane: str | None = None,
+    channel_axis: int | None = None,
+    channels: str | None = None,
+    contrast_limits: str = "auto",
+) -> Input:
+    """Open the image argument with the image options.
+
+    Raises
+    ------
+    ImageError
+        There is no such image, or it is a stack and `plane` does not say which plane.
+    ParameterError
+        An option has another form.
+    """
+    chosen = values.indices(channels, "--channels")
+    limits = values.contrast_limits(contrast_limits)
+    data = _sample(source) if source.startswith(SAMPLE) else _file(source, axes)
+    if data.stack_axes:
+        data = data.plane(**values.plane(plane, data.stack_axes))
+        source = f"{source} ({plane})" if plane else source
+    elif plane is not None:
+        raise ImageError(f"{source} is a single plane: leave --plane out")
+    axis = data.channel_axis if channel_axis is None else channel_axis
+    levels = list(data.levels) or [data.array]
+
+    from ..engine.contrast import resolve_contrast_limits
+
+    resolved = resolve_contrast_limits(
+        levels if len(levels) > 1 else levels[0], limits, channel_axis=axis, channels=chosen
+    )
+    return Input(
+        name=data.name,
+        source=source,
+        levels=levels,
+        channel_axis=axis,
+        channels=chosen,
+        contrast_limits=resolved,
+        scale=data.pixel_size,
+        unit=data.units[data.axes.index("Y")],
+    )
+
+
+def _sample(source: str) -> ImageData:
+    from ..formats import ImageData
+    from ..samples import sample
+
+    found = sample(source.removeprefix(SAMPLE))
+    return ImageData(
+        array=found.image,
+        axes=found.axes,
+        channel_axis=found.channel_axis,
+        rgb=found.rgb,
+        scale=found.scale,
+        units=found.units,
+        name=found.name,
+    )
+
+
+def _file(source: str, axes: str | None) -> ImageData:
+    from ..formats import read_image
+
+    if not Path(source).expanduser().exists():
+        hint = f" (a built-in image? {SAMPLE}{source})" if "/" not in source else ""
+        raise ImageError(f"there is no file {source}{hint}")
+    return read_image(source, axes=axes)

@@ -1,0 +1,109 @@
+"""The `napari-sam` program: its verbs, and what happens when something goes wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ..errors import SegmentAnythingError
+from . import download, everything, info, models, segment
+
+PROGRAM = "napari-sam"
+BAD_INPUT = 2
+UNEXPECTED = 1
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="""Segment Anything for scientific images.
+
+    Try it without any data: napari-sam everything sample:coins -o out/
+
+    More built-in images: napari-sam info --samples
+    """,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("segment")(segment.segment)
+app.command("everything")(everything.everything)
+app.command("models")(models.models)
+app.command("download")(download.download)
+app.command("info")(info.info)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code.
+
+    0: done. 2: the input was bad, one line on stderr says what and what to do.
+    130: interrupted with Ctrl-C. 1: a bug of ours, still one line unless `--debug`.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name; the process's own arguments when left out.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    try:
+        code = typer.main.get_command(app).main(
+            args=arguments, prog_name=PROGRAM, standalone_mode=False
+        )
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else PROGRAM
+        _complain(f"{error.format_message()} ({command} --help)")
+        return BAD_INPUT
+    except (SegmentAnythingError, OSError) as error:
+        if debug:
+            raise
+        _complain(_describe(error))
+        return BAD_INPUT
+    except Exception as error:
+        if debug:
+            raise
+        _complain(
+            f"unexpected {type(error).__name__}: {error} (this is a bug; --debug shows the traceback)"
+        )
+        return UNEXPECTED
+    if code == INTERRUPTED:
+        _complain("interrupted; nothing was written")
+    return code if isinstance(code, int) else 0
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, SegmentAnythingError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror}: {error.filename}"
+    return str(error)
+
+
+def _complain(message: str) -> None:
+    line = " ".join(message.split())
+    print(f"{PROGRAM}: {line}", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,94 @@
+"""What people see while a verb runs and when it is done."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from ..progress import Progress
+
+
+class Show(Protocol):
+    """Takes the progress of one stage after another."""
+
+    def __call__(self, step: Progress) -> object: ...
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[Show]:
+    """A bar on standard error, with the stage it is at.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
+
+    Yields
+    ------
+    callable
+        Takes each `Progress`.
+    """
+    if quiet:
+        yield lambda step: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        TextColumn("{task.description:<20}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+    task = bar.add_task("", total=None)
+
+    def show(step: Progress) -> None:
+        bar.update(task, description=step.message, completed=step.done, total=step.total)
+
+    with bar:
+        yield show
+
+
+def print_facts(title: str, facts: Mapping[str, object]) -> None:
+    """A two-column table on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name, str(value))
+    Console().print(table, highlight=False, markup=False)
+
+
+def print_rows(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A table with a header on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, highlight=False, markup=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    json.dump(value, sys.stdout, indent=2, default=str, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def size(count: float) -> str:
+    """Bytes for people: 375 MB."""
+    unit = "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if count < 999.5:
+            break
+        count, unit = count / 1000, larger
+    return f"{count:.1f} {unit}" if unit in ("GB", "TB") else f"{count:.0f} {unit}"

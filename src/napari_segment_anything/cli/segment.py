@@ -1,0 +1,212 @@
+"""`napari-sam segment`: the objects under points and boxes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import options
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from ..engine import Embedding, Predictor, Prompts
+    from ..formats import RLE
+    from ..progress import Progress
+
+PROMPTS = "Prompts (row, column) in pixels"
+MASK_BYTES = 2**28
+
+
+def segment(
+    image: options.ImageArgument,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROW,COL",
+            help="A point in the object; repeat for more points of the same object.",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None,
+    negative: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROW,COL", help="A point outside of the object.", rich_help_panel=PROMPTS
+        ),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="R0,C0,R1,C1",
+            help="A box around an object; repeat for more objects.",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None,
+    each_point: Annotated[
+        bool,
+        typer.Option(
+            "--each-point",
+            help="Every --point is an object of its own.",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = False,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV with columns object,kind,row,col,label,row_min,col_min,row_max,col_max, "
+            "or points or shapes saved from napari as CSV, or a JSON list of objects.",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None,
+    axes: options.AxesOption = None,
+    plane: options.PlaneOption = None,
+    channel_axis: options.ChannelAxisOption = None,
+    channels: options.ChannelsOption = None,
+    contrast_limits: options.ContrastOption = "auto",
+    model: options.ModelOption = "default",
+    device: options.DeviceOption = "auto",
+    precision: options.PrecisionOption = options.Precision.auto,
+    multimask: Annotated[
+        bool,
+        typer.Option(
+            "--multimask/--single-mask",
+            help="Take the best of three masks (whole, part, subpart), or the network's single one.",
+            rich_help_panel=options.MODEL,
+        ),
+    ] = True,
+    output: options.OutputOption = None,
+    overwrite: options.OverwriteOption = False,
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Outline the objects under points and boxes.
+
+    All --point and --negative together describe one object; each --box is an object; points
+    and a single box describe one object together. Files hold any number of objects.
+
+    Writes NAME_labels.tif, NAME_masks.json, NAME_table.csv and NAME_overlay.png.
+
+    Examples:
+
+    napari-sam segment sample:coins -o out/ --point 100,55
+
+    napari-sam segment sample:coins -o out/ --point 100,55 --negative 60,20
+
+    napari-sam segment sample:coins -o out/ --box 20,40,80,100 --box 20,110,70,160
+
+    napari-sam segment cells.tif -o out/ --prompts clicks.csv
+    """
+    from ..errors import PromptError
+    from . import output as results
+    from . import prompt_files
+    from .inputs import open_input
+    from .report import progress_bar
+
+    objects = prompt_files.from_options(point or [], negative or [], box or [], each_point)
+    if prompts is not None:
+        if objects:
+            raise PromptError("give prompts as options or in a file, not both")
+        objects = prompt_files.read_prompts(prompts)
+    if not objects:
+        raise PromptError("nothing to segment: give --point, --box or --prompts")
+    target = results.Target(output, overwrite=overwrite, as_json=as_json, quiet=quiet)
+    opened = open_input(
+        image,
+        axes=axes,
+        plane=plane,
+        channel_axis=channel_axis,
+        channels=channels,
+        contrast_limits=contrast_limits,
+    )
+    files = target.files(opened.name)
+
+    import numpy as np
+
+    from ..automatic.overlaps import priority, resolve_overlaps
+    from ..engine import Predictor, Prompts, load_model
+    from ..progress import Progress, finish
+
+    asked = Prompts.from_objects(
+        {key: value for key, value in each.items() if key != "id"} for each in objects
+    )
+    with progress_bar(quiet) as show:
+        show(Progress(0, 1, message="loading the model"))
+        loaded = load_model(model, device, str(precision))
+        predictor = Predictor(loaded)
+        began = time.perf_counter()
+        masks, scores, shape = finish(
+            _predict(predictor, opened.image, opened.engine_options, asked, multimask), show
+        )
+    areas = np.array([mask.area for mask in masks], np.int64)
+    # whatever was asked for stays, however little of it the others leave visible
+    painted = resolve_overlaps(
+        masks, priority("score", areas, scores), shape, min_visible=0, min_piece=0
+    )
+    numbers = [each["id"] for each in objects]
+    lookup = np.array([0, *numbers], np.min_scalar_type(max(numbers)))
+    seconds = time.perf_counter() - began
+    result = results.Result(
+        image=opened,
+        model=loaded,
+        labels=lookup[painted.labels],
+        ids=numbers,
+        masks=masks,
+        records=[
+            _record(mask, float(score), each)
+            for mask, score, each in zip(masks, scores, objects, strict=True)
+        ],
+        seconds=seconds,
+        facts={"prompted": len(objects)},
+        parameters={"multimask": multimask},
+        prompts=objects,
+    )
+    target.finish(result, files)
+
+
+def _predict(
+    predictor: Predictor,
+    image: Any,
+    image_options: dict[str, Any],
+    prompts: Prompts,
+    multimask: bool,
+) -> Generator[Progress, None, tuple[list[RLE], Any, tuple[int, int]]]:
+    """Embed once, then decode a batch of objects at a time, so that few masks are in memory."""
+    import numpy as np
+
+    from ..formats import encode_many
+    from ..progress import Progress
+
+    yield Progress(0, 1, message="encoding")
+    embedding: Embedding = predictor.embed(image, **image_options)
+    yield Progress(1, 1, message="encoding")
+    masks: list[RLE] = []
+    scores: list[Any] = []
+    rows, cols = embedding.image_shape
+    size = max(1, min(64, MASK_BYTES // (3 * rows * cols)))
+    for start in range(0, len(prompts), size):
+        yield Progress(start, len(prompts), message="decoding")
+        batch = prompts[start : start + size]
+        prediction = predictor.predict(embedding, batch, multimask=multimask)
+        masks.extend(encode_many(prediction.best()))
+        scores.append(prediction.scores.max(axis=1))
+    yield Progress(len(prompts), len(prompts), message="decoding")
+    return masks, np.concatenate(scores), embedding.image_shape
+
+
+def _record(mask: RLE, score: float, prompt: dict[str, Any]) -> dict[str, Any]:
+    rows, cols = mask.size
+    row_min, col_min, row_max, col_max = mask.box
+    record: dict[str, Any] = {
+        "segmentation": mask.to_coco(),
+        "area": mask.area,
+        "bbox": [col_min, row_min, col_max - col_min, row_max - row_min],
+        "predicted_iou": score,
+        "point_coords": [[col, row] for row, col in prompt.get("points", ())],
+        "crop_box": [0, 0, cols, rows],
+    }
+    return record

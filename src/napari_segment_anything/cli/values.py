@@ -1,0 +1,80 @@
+"""Option values that are more than one number: `120,80`, `0,0,50,60`, `auto`."""
+
+from __future__ import annotations
+
+import math
+
+from ..errors import ParameterError, PromptError
+
+
+def numbers(text: str, count: int, option: str, shape: str) -> list[float]:
+    """Exactly `count` finite numbers separated by commas; `shape` is what the message asks for."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != count or not all(math.isfinite(value) for value in values):
+        raise PromptError(f"{option} takes {shape}, not {text!r}")
+    return values
+
+
+def point(text: str, option: str = "--point") -> list[float]:
+    """`ROW,COL` as [row, col]."""
+    return numbers(text, 2, option, "ROW,COL in pixels, such as 120,80")
+
+
+def box(text: str, option: str = "--box") -> list[float]:
+    """`R0,C0,R1,C1` as [row_min, col_min, row_max, col_max]."""
+    row_min, col_min, row_max, col_max = numbers(
+        text, 4, option, "ROW_MIN,COL_MIN,ROW_MAX,COL_MAX in pixels, such as 10,20,60,90"
+    )
+    if row_max <= row_min or col_max <= col_min:
+        raise PromptError(
+            f"{option} {text}: the second corner must lie below and right of the first"
+        )
+    return [row_min, col_min, row_max, col_max]
+
+
+def indices(text: str | None, option: str) -> tuple[int, ...] | None:
+    """`I[,J...]` as a tuple of integers; None stays None."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ParameterError(
+            f"{option} takes whole numbers separated by commas, not {text!r}"
+        ) from None
+
+
+def contrast_limits(text: str) -> str | tuple[float, float]:
+    """`auto`, `percentile`, or `LO,HI` as a pair."""
+    if text in ("auto", "percentile"):
+        return text
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = math.nan, math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ParameterError(
+            f"--contrast-limits takes auto, percentile or LO,HI with LO < HI, not {text!r}"
+        )
+    return low, high
+
+
+def plane(text: str | None, axes: str) -> dict[str, int]:
+    """`12`, or `T=3,Z=12`, as one index for each of the stack's axes named.
+
+    A bare number is for a stack with one axis.
+    """
+    if text is None:
+        return {}
+    parts = [part.strip() for part in text.split(",")]
+    if len(axes) == 1 and len(parts) == 1 and "=" not in text:
+        parts = [f"{axes}={text}"]
+    try:
+        pairs = [part.split("=") for part in parts]
+        return {name.strip().upper(): int(number) for name, number in pairs}
+    except ValueError:
+        example = ",".join(f"{axis}=0" for axis in axes)
+        raise ParameterError(f"--plane takes an index, or {example}, not {text!r}") from None

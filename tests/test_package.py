@@ -1,0 +1,111 @@
+"""The package as installed: what importing costs, what it brings, what it says of itself."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import napari_segment_anything as nsa
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "napari", "qtpy", "PyQt5", "PyQt6", "PySide6", "magicgui", "numpy", "skimage")
+
+
+def python(code: str) -> str:
+    """Run code in a fresh interpreter and return what it prints."""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_import_brings_nothing_heavy():
+    loaded = python(
+        f"import sys, napari_segment_anything; print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    assert loaded.strip() == "[]"
+
+
+def test_import_is_quick():
+    code = (
+        "import time; t = time.perf_counter(); import napari_segment_anything; "
+        "print(time.perf_counter() - t)"
+    )
+    assert min(float(python(code)) for _ in range(3)) < 0.3
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["everything", "--help"], ["--version"]])
+def test_help_brings_nothing_heavy_and_is_quick(arguments):
+    code = (
+        "import sys\n"
+        "from napari_segment_anything.cli.main import run\n"
+        f"assert run({arguments!r}) == 0\n"
+        f"print('LOADED', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        printed = python(code)
+        seconds.append(time.perf_counter() - began)
+        assert printed.splitlines()[-1] == "LOADED []"
+    assert min(seconds) < 0.5
+
+
+def test_every_public_name_is_there():
+    assert sorted(nsa.__all__) == sorted({*nsa._HOME, "__version__"})
+    for name in nsa.__all__:
+        assert getattr(nsa, name) is not None
+        assert name in dir(nsa)
+
+
+def test_type_checkers_see_the_same_names():
+    text = (ROOT / "src/napari_segment_anything/__init__.py").read_text("utf-8")
+    block = re.search(r"^if TYPE_CHECKING:\n(.*?)^_HOMES", text, re.S | re.M)
+    assert block is not None
+    typed: dict[str, set[str]] = {}
+    for home, names in re.findall(r"from \.(\w+) import \(?([^)]*?)\)?\n(?=    from|\n)", block[1]):
+        typed[home] = set(re.findall(r"\w+", names))
+    assert typed == {home: set(names) for home, names in nsa._HOMES.items()}
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        _ = nsa.no_such_thing
+
+
+def test_version_is_said_once():
+    assert f"version: {nsa.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+    from importlib.metadata import version
+
+    assert version("napari-segment-anything") == nsa.__version__
+
+
+def test_data_files_are_in_the_package():
+    package = files("napari_segment_anything")
+    assert package.joinpath("py.typed").is_file()
+    assert package.joinpath("checkpoints/catalogue.toml").is_file()
+    assert package.joinpath("checkpoints/data/default.safetensors").is_file()
+
+
+def test_no_window_toolkit_among_the_dependencies():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    text = " ".join(project["dependencies"]).lower()
+    assert not any(name in text for name in ("napari", "qt", "pyside", "torchvision"))
+
+
+@pytest.mark.parametrize("heading", ["Run it", "Test it"])
+def test_readme_commands_are_one_line(heading):
+    text = (ROOT / "README.md").read_text("utf-8")
+    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.S | re.M)
+    assert section is not None
+    blocks = re.findall(r"^```bash\n(.*?)^```", section[1], re.S | re.M)
+    assert len(blocks) == 1
+    assert len(blocks[0].strip().splitlines()) == 1
