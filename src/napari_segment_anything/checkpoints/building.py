@@ -1,0 +1,150 @@
+"""Tensors into networks, with every mismatch named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from ..errors import CheckpointError, ResourceError
+from ..network.instance_decoder import InstanceDecoder, InstanceDecoderConfig
+from ..network.sam import Sam, SamConfig
+
+# A counter that batch normalisation keeps for training; old files lack it.
+_OPTIONAL = ".num_batches_tracked"
+_SHOWN = 4
+
+
+class _WithoutInitialisation(TorchFunctionMode):
+    """Leave parameters as allocated: what a state dict overwrites need not be drawn first."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+def build_network(config: SamConfig, state: Mapping[str, Tensor], where: str) -> Sam:
+    """Make a SAM with the given weights, in float32, in evaluation mode.
+
+    Parameters
+    ----------
+    config : SamConfig
+        Its shape.
+    state : mapping of str to Tensor
+        Weights under the published names, of any float dtype.
+    where : str
+        Where they come from, for error messages.
+
+    Raises
+    ------
+    CheckpointError
+        If tensors are missing, unexpected, of another shape, or not finite.
+    ResourceError
+        If memory does not suffice.
+    """
+    with torch.device("meta"):
+        expected = Sam(config)
+    _compare(expected, state, where)
+    try:
+        with _WithoutInitialisation():
+            network = Sam(config)
+        _fill(network, state)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise ResourceError(f"not enough memory for the weights of {where}") from error
+        raise
+    return network.eval()
+
+
+def build_decoder(
+    config: InstanceDecoderConfig, state: Mapping[str, Tensor], where: str, channels: int
+) -> InstanceDecoder:
+    """Make an instance decoder with the given weights.
+
+    Parameters
+    ----------
+    config, state, where
+        As for `build_network`.
+    channels : int
+        Embedding channels of the SAM it is for.
+
+    Raises
+    ------
+    CheckpointError
+        As `build_network`, and if it was made for embeddings of another width.
+    """
+    if config.inputs != channels:
+        raise CheckpointError(
+            f"the instance decoder of {where} was made for embeddings of {config.inputs} "
+            f"channels, this model's have {channels}"
+        )
+    if config.outputs != 3:
+        raise CheckpointError(
+            f"the instance decoder of {where} gives {config.outputs} maps; 3 are needed "
+            "(foreground, centre distance, boundary distance)"
+        )
+    with torch.device("meta"):
+        expected = InstanceDecoder(config)
+    _compare(expected, state, where)
+    with _WithoutInitialisation():
+        decoder = InstanceDecoder(config)
+    _fill(decoder, state)
+    return decoder.eval()
+
+
+def _compare(expected: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    wanted = expected.state_dict()
+    missing = [k for k in wanted if k not in state and not k.endswith(_OPTIONAL)]
+    unexpected = [k for k in state if k not in wanted]
+    faults = []
+    if missing:
+        faults.append(f"lacks {_some(missing)}")
+    if unexpected:
+        faults.append(f"has {_some(unexpected)} that do not belong to this architecture")
+    if faults:
+        raise CheckpointError(f"{where} {' and '.join(faults)}: not a whole, plain SAM checkpoint")
+    wrong = [
+        f"{k} is {tuple(state[k].shape)} instead of {tuple(v.shape)}"
+        for k, v in wanted.items()
+        if k in state and state[k].shape != v.shape
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{where} has {len(wrong)} tensor{'s' * (len(wrong) > 1)} of another shape: "
+            + "; ".join(wrong[:_SHOWN])
+            + ("; ..." if len(wrong) > _SHOWN else "")
+        )
+    bad = [k for k, v in state.items() if not _finite(v)]
+    if bad:
+        raise CheckpointError(
+            f"{where} has values that are not finite numbers in {_some(bad)}: "
+            "training diverged, or the file is damaged"
+        )
+
+
+def _finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    # The extremes are NaN where any value is, and need no temporary.
+    low, high = torch.aminmax(tensor)
+    return bool(torch.isfinite(low) & torch.isfinite(high))
+
+
+def _fill(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    counters = {
+        k: torch.zeros_like(v)
+        for k, v in module.state_dict().items()
+        if k.endswith(_OPTIONAL) and k not in state
+    }
+    module.load_state_dict({**state, **counters})
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{len(names)} tensor{'s' * (len(names) > 1)} ({shown}{more})"

@@ -1,0 +1,150 @@
+"""The models that are known by name, read from `catalogue.toml`."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A published file and how to recognise it.
+
+    Parameters
+    ----------
+    file : str
+        Its name in the cache directory.
+    source : str
+        Where it is published.
+    hash_kind, hash : str
+        ``"sha256"`` or ``"xxh128"`` and the hexadecimal digest; both empty where no hash
+        is known.
+    size : int or None
+        Bytes, where known.
+    """
+
+    file: str
+    source: str
+    hash_kind: str = ""
+    hash: str = ""
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """A model known by name.
+
+    Parameters
+    ----------
+    name, architecture : str
+        Its name, and the architecture's: ``"vit_b"``, ``"vit_t"``, ``"micro"`` and so on.
+    description : str
+        What it is for, in a sentence.
+    licence, citation : str
+        Terms of the weights (an SPDX identifier) and what to cite.
+    checkpoint : RemoteFile
+        The weights.
+    decoder : RemoteFile or None
+        A separate instance decoder, where the model has one.
+    embedded : bool
+        Whether the weights come with the package.
+    aliases : tuple of str
+        Other names it goes by.
+    """
+
+    name: str
+    architecture: str
+    description: str
+    licence: str
+    citation: str
+    checkpoint: RemoteFile
+    decoder: RemoteFile | None = None
+    embedded: bool = False
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """Name of the checkpoint file in the cache directory."""
+        return self.checkpoint.file
+
+    @property
+    def source(self) -> str:
+        """Where the checkpoint is published; empty for the embedded one."""
+        return self.checkpoint.source
+
+    @property
+    def files(self) -> tuple[RemoteFile, ...]:
+        """All files the model needs, the weights first."""
+        return (self.checkpoint,) if self.decoder is None else (self.checkpoint, self.decoder)
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the checkpoint file, where known."""
+        return self.checkpoint.size
+
+
+@cache
+def catalogue() -> MappingProxyType[str, CatalogueEntry]:
+    """Give all models known by name.
+
+    Returns
+    -------
+    mapping of str to CatalogueEntry
+        Read-only, in the order in which to show them.
+    """
+    text = files(__package__).joinpath("catalogue.toml").read_text(encoding="utf-8")
+    rows = tomllib.loads(text)
+    return MappingProxyType({name: _entry(name, row) for name, row in rows.items()})
+
+
+def find_entry(name: str) -> CatalogueEntry | None:
+    """Look a model up by its name or one of its aliases; None where there is none."""
+    entry = catalogue().get(name)
+    if entry is not None:
+        return entry
+    return next((e for e in catalogue().values() if name in e.aliases), None)
+
+
+def unknown_name(name: str) -> CheckpointError:
+    """Make the error for a name that is neither in the catalogue nor a file."""
+    names = list(catalogue())
+    known = [*names, *(alias for entry in catalogue().values() for alias in entry.aliases)]
+    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(close)}?" if close else "."
+    return CheckpointError(
+        f"there is no model named {name!r} and no such file{hint} "
+        f"Known names: {', '.join(names)}; a path or URL of a SAM checkpoint does too"
+    )
+
+
+def _entry(name: str, row: dict[str, Any]) -> CatalogueEntry:
+    decoder = row.get("decoder")
+    return CatalogueEntry(
+        name=name,
+        architecture=row["architecture"],
+        description=row["description"],
+        licence=row["licence"],
+        citation=row["citation"],
+        checkpoint=_remote(row),
+        decoder=None if decoder is None else _remote(decoder),
+        embedded=row.get("embedded", False),
+        aliases=tuple(row.get("aliases", ())),
+    )
+
+
+def _remote(row: dict[str, Any]) -> RemoteFile:
+    kind = next((kind for kind in ("sha256", "xxh128") if kind in row), "")
+    return RemoteFile(
+        file=row["file"],
+        source=row["source"],
+        hash_kind=kind,
+        hash=row.get(kind, ""),
+        size=row.get("size"),
+    )

@@ -1,0 +1,319 @@
+"""Published files into the cache directory: resumed, verified, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urldefrag, urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+import filelock
+import platformdirs
+import pooch
+
+from ..errors import CheckpointError, DownloadError, ResourceError
+from ..progress import Progress
+from .catalogue import CatalogueEntry, RemoteFile, catalogue, find_entry, unknown_name
+from .records import recall, record
+from .transfer import Interrupted, Transfer
+
+CACHE_VARIABLE = "NAPARI_SEGMENT_ANYTHING_CACHE"
+ProgressCallback = Callable[[Progress], object]
+
+
+def cache_directory() -> Path:
+    """Give the folder for everything that can be fetched or computed again.
+
+    It is the platform's cache folder for this program, or what the environment variable
+    ``NAPARI_SEGMENT_ANYTHING_CACHE`` names. It need not exist yet.
+    """
+    chosen = os.environ.get(CACHE_VARIABLE, "").strip()
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return Path(platformdirs.user_cache_dir("napari-segment-anything", appauthor=False))
+
+
+def checkpoint_directory(directory: str | Path | None = None) -> Path:
+    """Give the folder that downloads are kept in: `directory`, or one in the cache."""
+    if directory is not None:
+        return Path(directory).expanduser().absolute()
+    return cache_directory() / "checkpoints"
+
+
+def records_file(directory: str | Path | None = None) -> Path:
+    """Give the file that remembers the hashes of large files."""
+    return checkpoint_directory(directory) / "records.json"
+
+
+def download(
+    name: str,
+    directory: str | Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> Path:
+    """Fetch a model by name, with its instance decoder where it has one.
+
+    What is there already and whole is not fetched again; what a broken download left is
+    continued.
+
+    Parameters
+    ----------
+    name : str
+        A name from `catalogue`.
+    directory : str or Path, optional
+        Where to keep it; a folder in `cache_directory` by default.
+    progress : callable, optional
+        Called with a `Progress` in bytes. If it raises, the download stops there and can
+        be continued later.
+
+    Returns
+    -------
+    Path
+        The checkpoint file.
+
+    Raises
+    ------
+    CheckpointError
+        If the name is unknown.
+    DownloadError
+        If a file cannot be fetched, or is not the published one.
+    ResourceError
+        If the disk is full or the folder cannot be written to.
+    """
+    entry = find_entry(name)
+    if entry is None:
+        raise unknown_name(name)
+    if entry.embedded:
+        return embedded_path(entry)
+    paths = [fetch(remote, directory, progress) for remote in entry.files]
+    return paths[0]
+
+
+def embedded_path(entry: CatalogueEntry) -> Path:
+    """Give the path of weights that come with the package.
+
+    Raises
+    ------
+    CheckpointError
+        If this installation lacks them.
+    """
+    path = Path(__file__).with_name("data") / entry.file
+    if not path.is_file():
+        raise CheckpointError(
+            f"this installation lacks the weights of {entry.name!r} ({path}); install the "
+            "package again, or choose another model"
+        )
+    return path
+
+
+def cached_path(remote: RemoteFile, directory: str | Path | None = None) -> Path | None:
+    """Give the path of a published file if it is there and whole, else None."""
+    target = checkpoint_directory(directory) / remote.file
+    return target if _difference(target, remote, records_file(directory)) == "" else None
+
+
+def is_url(source: str) -> bool:
+    """Whether a source is a URL; a path with a drive letter is not."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
+
+
+def fetch_url(
+    url: str,
+    directory: str | Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> Path:
+    """Fetch a file from anywhere.
+
+    Parameters
+    ----------
+    url : str
+        An http or https URL, kept in the cache under its name and a hash of the whole URL;
+        or a file URL, which is used where it lies. A fragment ``#sha256=...`` or
+        ``#xxh128=...`` is checked against what comes.
+    directory, progress
+        As for `download`.
+
+    Raises
+    ------
+    CheckpointError
+        If the scheme is another one, or a file URL names no file.
+    DownloadError, ResourceError
+        As `download`.
+    """
+    bare, fragment = urldefrag(url)
+    parts = urlsplit(bare)
+    if parts.scheme == "file":
+        path = Path(url2pathname(parts.path))
+        if not path.is_file():
+            raise CheckpointError(f"there is no file {path}")
+        return path
+    if parts.scheme not in ("http", "https"):
+        raise CheckpointError(f"cannot fetch {parts.scheme}:// URLs; http, https and file do")
+    for entry in catalogue().values():
+        for remote in entry.files:
+            if remote.source == bare and not entry.embedded:
+                return fetch(remote, directory, progress)
+    kind, _, digest = fragment.partition("=")
+    if kind not in ("sha256", "xxh128"):
+        kind, digest = "", ""
+    base = re.sub(r"[^\w.-]+", "_", Path(parts.path).name) or "checkpoint"
+    mark = hashlib.sha256(bare.encode()).hexdigest()[:12]
+    return fetch(RemoteFile(f"{mark}-{base}", bare, kind, digest), directory, progress)
+
+
+def fetch(
+    remote: RemoteFile,
+    directory: str | Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> Path:
+    """Fetch one published file, unless it is there and whole.
+
+    Parameters
+    ----------
+    remote : RemoteFile
+        What, from where, and how to recognise it.
+    directory, progress
+        As for `download`.
+
+    Returns
+    -------
+    Path
+        The file, verified where a hash is known.
+
+    Raises
+    ------
+    DownloadError, ResourceError
+        As `download`.
+    """
+    store = records_file(directory)
+    target = checkpoint_directory(directory) / remote.file
+    if _difference(target, remote, store) == "":
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(target, remote, progress):
+            present = _difference(target, remote, store)
+            if present != "":
+                _replace(target, remote, progress, store, present)
+    except OSError as error:
+        if isinstance(error, DownloadError):
+            raise
+        raise _no_place(error, target) from error
+    return target
+
+
+def _replace(
+    target: Path,
+    remote: RemoteFile,
+    progress: ProgressCallback | None,
+    store: Path,
+    present: str | None,
+) -> None:
+    """Download beside the target, verify, and put it in place at once."""
+    part = target.with_name(target.name + ".part")
+    if not remote.hash:
+        # What another process left of a file that nothing verifies may be of another version.
+        part.unlink(missing_ok=True)
+    resumed = part.exists() and part.stat().st_size > 0
+    for clean in (False, True):
+        try:
+            Transfer(remote.source, part, remote.size, progress, target.name).run()
+        except Interrupted as error:
+            raise _unreachable(error, remote, target, present) from error
+        wrong = _difference(part, remote, None)
+        if not wrong:
+            break
+        part.unlink(missing_ok=True)
+        if clean or not resumed:
+            raise DownloadError(
+                f"what {_shown(remote.source)} gave is not the published {target.name}: {wrong}. "
+                "It was removed. Something between here and there changed it (a proxy or login "
+                "page?), or the file was replaced at its source; try again, or put the published "
+                f"file at {target} yourself"
+            )
+    part.replace(target)
+    if remote.hash:
+        record(target, remote.hash_kind, remote.hash, store)
+
+
+def _difference(path: Path, remote: RemoteFile, store: Path | None) -> str | None:
+    """How a file differs from the published one: "" if it does not, None if it is absent."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return None
+    if remote.size is not None and size != remote.size:
+        return f"it has {size} bytes instead of {remote.size}"
+    if not remote.hash:
+        return ""
+    digest = recall(path, remote.hash_kind, store) if store is not None else None
+    if digest is None:
+        digest = pooch.file_hash(str(path), alg=remote.hash_kind)
+        if store is not None:
+            record(path, remote.hash_kind, digest, store)
+    if digest == remote.hash.lower():
+        return ""
+    return f"its {remote.hash_kind} is {digest} instead of {remote.hash}"
+
+
+@contextlib.contextmanager
+def _alone(target: Path, remote: RemoteFile, progress: ProgressCallback | None) -> Iterator[None]:
+    """Hold the lock of a target; while another process has it, report and wait."""
+    lock = filelock.FileLock(target.with_name(f".{target.name}.lock"))
+    while True:
+        try:
+            lock.acquire(timeout=0.5)
+            break
+        except filelock.Timeout:
+            if progress is not None:
+                part = target.with_name(target.name + ".part")
+                with contextlib.suppress(OSError):
+                    done = part.stat().st_size
+                    message = f"waiting for another process to fetch {target.name}"
+                    progress(Progress(done, remote.size or done, message=message))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _unreachable(
+    error: Interrupted, remote: RemoteFile, target: Path, present: str | None
+) -> DownloadError:
+    check = f" ({remote.hash_kind} {remote.hash})" if remote.hash else ""
+    there = f" The file there now is not it: {present}." if present else ""
+    kept = " What came so far is kept and will be continued." if error.kept else ""
+    return DownloadError(
+        f"could not fetch {target.name}: {error}.{kept}{there} Without a network, get "
+        f"{_shown(remote.source)} elsewhere and put it at {target}{check}; or set "
+        f"{CACHE_VARIABLE} to a cache folder that has it under checkpoints"
+    )
+
+
+def _no_place(error: OSError, target: Path) -> ResourceError:
+    if error.errno == errno.ENOSPC:
+        free = shutil.disk_usage(_existing(target)).free
+        return ResourceError(
+            f"the disk is full: {target.name} does not fit into {target.parent} "
+            f"({free / 1e6:.0f} MB free); make room, or set {CACHE_VARIABLE} to a folder on "
+            "another disk"
+        )
+    return ResourceError(
+        f"cannot write to {target.parent} ({error.strerror or error}); set {CACHE_VARIABLE} to "
+        "a folder that can be written to"
+    )
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in (path, *path.parents) if p.exists())
+
+
+def _shown(url: str) -> str:
+    """Strip a URL of the user name and password it may carry."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,0 +1,215 @@
+"""Any SAM checkpoint to a network: by name, path or URL."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError
+from ..network.instance_decoder import InstanceDecoder
+from ..network.sam import Sam, SamConfig
+from ..progress import Progress
+from .architecture import architecture_name, infer_config, infer_decoder_config
+from .building import build_decoder, build_network
+from .catalogue import CatalogueEntry, catalogue, find_entry, unknown_name
+from .configuration import config_from_json, decoder_config_from_json
+from .download import embedded_path, fetch, fetch_url, is_url, records_file
+from .fingerprint import combine, fingerprint
+from .reading import StoredTensors, read_decoder, read_tensors
+from .records import recall, record
+
+ProgressCallback = Callable[[Progress], object]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A network with its weights, and where they come from.
+
+    Parameters
+    ----------
+    network : Sam
+        On the CPU, in float32, in evaluation mode.
+    name : str
+        The catalogue's name, or the file's without its suffix.
+    architecture : str
+        ``"vit_b"``, ``"vit_t"``, ``"micro"`` and so on.
+    fingerprint : str
+        SHA-256 of the weights as stored, instance decoder included, in hexadecimal.
+    metadata : dict
+        What the file or the catalogue says: licence, citation, source, description, and
+        for our own files whatever was stored, such as "everything" (mode -> default
+        parameters), "auto_mode" and "card".
+    instance_decoder : InstanceDecoder or None
+        The decoder for instances that goes with it, where there is one.
+    """
+
+    network: Sam
+    name: str
+    architecture: str
+    fingerprint: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    instance_decoder: InstanceDecoder | None = None
+
+
+def load_checkpoint(
+    source: str | Path,
+    *,
+    instance_decoder: str | Path | bool | None = None,
+    directory: str | Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> Checkpoint:
+    """Load a SAM checkpoint.
+
+    Parameters
+    ----------
+    source : str or Path
+        A name from `catalogue` (downloaded where it is not in the cache yet), a path, or
+        an http, https or file URL. Files may be what torch saves (.pth, .pt) or
+        safetensors; bare state dicts, or wrapped under "model_state", "state_dict" or
+        "model"; with names prefixed "sam." or "module."; with an instance decoder beside
+        them under "decoder_state". The architecture is recognised from the tensors.
+    instance_decoder : str, Path or bool, optional
+        A separate instance decoder's path or URL; False for none. By default the one that
+        comes with the model, where there is one.
+    directory : str or Path, optional
+        Where downloads are kept; `cache_directory` by default.
+    progress : callable, optional
+        Called with a `Progress` in bytes during a download.
+
+    Returns
+    -------
+    Checkpoint
+        The network and its provenance.
+
+    Raises
+    ------
+    CheckpointError
+        If the name is unknown or the file is not a whole SAM checkpoint; the message says
+        what is wrong with it. Files that hold anything but weights are refused: no code in
+        a checkpoint is ever run.
+    DownloadError
+        If a file could not be fetched.
+    """
+    entry = _entry(source) if isinstance(source, str) else None
+    if entry is not None and entry.embedded:
+        path = embedded_path(entry)
+    else:
+        path = _locate(source, entry, directory, progress)
+    name = entry.name if entry is not None else _stem(path)
+    return _load(path, entry, name, instance_decoder, directory, progress)
+
+
+def _entry(source: str) -> CatalogueEntry | None:
+    """Find the catalogue's entry for a name or for the URL it is published at."""
+    published = (e for e in catalogue().values() if e.source and e.source == source)
+    return find_entry(source) or next(published, None)
+
+
+def _load(
+    path: Path,
+    entry: CatalogueEntry | None,
+    name: str,
+    instance_decoder: str | Path | bool | None,
+    directory: str | Path | None,
+    progress: ProgressCallback | None,
+) -> Checkpoint:
+    store = records_file(directory)
+    stored = read_tensors(path)
+    config = _config(stored, path)
+    network = build_network(config, stored.network, str(path))
+    mark = _fingerprint(path, "network", stored.network, store)
+    metadata = _metadata(stored.header, entry, path)
+    embedding_channels = network.mask_decoder.width
+
+    decoder_state, decoder_path = stored.decoder, path
+    if instance_decoder is False:
+        decoder_state = None
+    elif instance_decoder is not None and instance_decoder is not True:
+        decoder_path = _locate(instance_decoder, None, directory, progress)
+        decoder_state = read_decoder(decoder_path)
+    elif decoder_state is None and entry is not None and entry.decoder is not None:
+        decoder_path = fetch(entry.decoder, directory, progress)
+        decoder_state = read_decoder(decoder_path)
+    if decoder_state is None:
+        if instance_decoder is True:
+            raise CheckpointError(
+                f"{name} has no instance decoder; give the path of one as instance_decoder"
+            )
+        return Checkpoint(network, name, architecture_name(config), mark, metadata)
+    described = stored.header.get("instance_decoder") if decoder_path == path else None
+    if described is not None:
+        decoder_config = decoder_config_from_json(described)
+    else:
+        decoder_config = infer_decoder_config(decoder_state)
+    decoder = build_decoder(decoder_config, decoder_state, str(decoder_path), embedding_channels)
+    decoder_mark = _fingerprint(decoder_path, "instance decoder", decoder_state, store)
+    whole = combine(mark, decoder_mark)
+    return Checkpoint(network, name, architecture_name(config), whole, metadata, decoder)
+
+
+def _locate(
+    source: str | Path,
+    entry: CatalogueEntry | None,
+    directory: str | Path | None,
+    progress: ProgressCallback | None,
+) -> Path:
+    if entry is not None:
+        return fetch(entry.checkpoint, directory, progress)
+    if isinstance(source, str) and is_url(source):
+        return fetch_url(source, directory, progress)
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; give the checkpoint file in it")
+    looks_like_path = isinstance(source, Path) or path.suffix or re.search(r"[\\/~]", str(source))
+    if looks_like_path:
+        raise CheckpointError(f"there is no file {path}")
+    raise unknown_name(str(source))
+
+
+def _config(stored: StoredTensors, path: Path) -> SamConfig:
+    described = stored.header.get("config")
+    try:
+        if described is not None:
+            return config_from_json(described)
+        return infer_config(stored.network)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _metadata(header: dict[str, str], entry: CatalogueEntry | None, path: Path) -> dict[str, Any]:
+    metadata: dict[str, Any] = {}
+    if entry is not None:
+        for key in ("licence", "citation", "source", "description"):
+            if value := getattr(entry, key):
+                metadata[key] = value
+    if (text := header.get("metadata")) is not None:
+        try:
+            own = json.loads(text)
+        except ValueError as error:
+            raise CheckpointError(f"the metadata in {path} is damaged: {error}") from error
+        if not isinstance(own, dict):
+            raise CheckpointError(f"the metadata in {path} is damaged: not an object")
+        metadata.update(own)
+    return metadata
+
+
+def _fingerprint(path: Path, part: str, state: dict[str, Any], store: Path) -> str:
+    fact = f"fingerprint of the {part}"
+    known = recall(path, fact, store)
+    if known is None:
+        known = fingerprint(state)
+        record(path, fact, known, store)
+    return known
+
+
+def _stem(path: Path) -> str:
+    name = path.name
+    for suffix in (".safetensors", ".pth", ".pt"):
+        name = name.removesuffix(suffix)
+    return name

@@ -1,0 +1,214 @@
+"""Checkpoint files to tensors by name; never runs code that a file carries."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError, ResourceError
+
+# Names under which training frameworks file the weights in a larger dictionary.
+_WRAPPERS = ("model_state", "state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.", "sam.", "model.")
+DECODER_PREFIX = "instance_decoder."
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensors:
+    """What a checkpoint file holds, under canonical names.
+
+    Parameters
+    ----------
+    network : dict of str to Tensor
+        SAM's tensors, as stored (they may be mapped from the file).
+    decoder : dict of str to Tensor, or None
+        A bundled instance decoder's.
+    header : dict of str to str
+        The metadata of a safetensors file; empty for others.
+    """
+
+    network: dict[str, Tensor]
+    decoder: dict[str, Tensor] | None = None
+    header: dict[str, str] = field(default_factory=dict)
+
+
+def read_tensors(path: Path) -> StoredTensors:
+    """Read a SAM checkpoint in any of the forms they are published in.
+
+    Parameters
+    ----------
+    path : Path
+        A .pth or .pt file as torch saves it, or a .safetensors file; told apart by
+        content, not by name.
+
+    Returns
+    -------
+    StoredTensors
+        With wrappers and name prefixes removed.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, truncated, of another kind, or carries code.
+    """
+    content, header = _read_file(path)
+    if header is None:
+        return _unwrap(content, path)
+    network = {k: v for k, v in content.items() if not k.startswith(DECODER_PREFIX)}
+    decoder = {
+        k.removeprefix(DECODER_PREFIX): v
+        for k, v in content.items()
+        if k.startswith(DECODER_PREFIX)
+    }
+    stored = _unwrap(network, path)
+    return StoredTensors(stored.network, decoder or stored.decoder, header)
+
+
+def read_decoder(path: Path) -> dict[str, Tensor]:
+    """Read an instance decoder, alone in its file or bundled with a SAM.
+
+    Raises
+    ------
+    CheckpointError
+        As `read_tensors`.
+    """
+    content, _ = _read_file(path)
+    if isinstance(content, Mapping) and isinstance(content.get("decoder_state"), Mapping):
+        content = content["decoder_state"]
+    elif isinstance(content, Mapping) and any(str(k).startswith(DECODER_PREFIX) for k in content):
+        content = {
+            k.removeprefix(DECODER_PREFIX): v
+            for k, v in content.items()
+            if k.startswith(DECODER_PREFIX)
+        }
+    tensors = _tensors(content, path)
+    return {k: v for k, v in tensors.items() if not k.startswith("encoder.")}
+
+
+def _read_file(path: Path) -> tuple[Any, dict[str, str] | None]:
+    """Content of a file, and its metadata where it is a safetensors file."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no file {path}") from None
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 2**32:
+        return _read_safetensors(path)
+    if not start.startswith((b"PK\x03\x04", b"\x80")):
+        raise CheckpointError(f"{path} is not a checkpoint: {_guess(start)}")
+    return _read_torch(path, mapped=start.startswith(b"PK")), None
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = dict(file.metadata() or {})
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is truncated or corrupt ({error}); fetch or save it again"
+        ) from error
+
+
+def _read_torch(path: Path, *, mapped: bool) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except MemoryError as error:
+        raise ResourceError(f"not enough memory to read {path}") from error
+    except pickle.UnpicklingError as error:
+        raise _refused(path, str(error)) from error
+    except Exception as error:
+        # A damaged file can fail anywhere in the reader, with any exception.
+        text = str(error)
+        if "TorchScript" in text:
+            raise CheckpointError(
+                f"{path} is a compiled TorchScript program, not weights; "
+                "use the checkpoint it was made from"
+            ) from error
+        reason = text.splitlines()[0] if text else type(error).__name__
+        raise CheckpointError(
+            f"{path} is truncated or corrupt ({reason}); fetch or save it again"
+        ) from error
+
+
+def _refused(path: Path, reason: str) -> CheckpointError:
+    found = re.search(r"GLOBAL ([\w.]+)", reason) or re.search(r"class ([\w.]+)", reason)
+    if found is None and "Weights only" not in reason:
+        return CheckpointError(f"{path} is truncated or corrupt ({reason.splitlines()[0]})")
+    what = f" ({found[1]})" if found else ""
+    return CheckpointError(
+        f"{path} holds Python objects{what} besides weights, which could run code when loaded; "
+        "it was not opened. Where you trust it, save its state dict alone in the environment "
+        "that made it: torch.save(model.state_dict(), 'weights.pt')"
+    )
+
+
+def _guess(start: bytes) -> str:
+    text = start.lstrip().lower()
+    if not text:
+        return "it is empty"
+    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "it is a web page, as from a link that needs a login; download the file itself"
+    if text.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer; run 'git lfs pull' to get the file itself"
+    if text.startswith(b"\x89hdf"):
+        return "it is an HDF5 file; SAM checkpoints are .pth, .pt or .safetensors"
+    return "SAM checkpoints are .pth or .pt files saved by torch, or .safetensors"
+
+
+def _unwrap(content: Any, path: Path) -> StoredTensors:
+    decoder: dict[str, Tensor] | None = None
+    for _ in range(3):
+        if not isinstance(content, Mapping):
+            break
+        if isinstance(content.get("decoder_state"), Mapping):
+            bundled = _tensors(content["decoder_state"], path)
+            decoder = {k: v for k, v in bundled.items() if not k.startswith("encoder.")}
+        inner = next((content[k] for k in _WRAPPERS if isinstance(content.get(k), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    tensors = _without_prefixes(_tensors(content, path))
+    # A table of indices that follows from the window size; some files carry it along.
+    network = {k: v for k, v in tensors.items() if not k.endswith(".attention_bias_idxs")}
+    return StoredTensors(network, decoder)
+
+
+def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        kind = type(content).__name__
+        raise CheckpointError(f"{path} holds a {kind}, not tensors by name: not a checkpoint")
+    tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+    if not tensors:
+        some = ", ".join(repr(str(k)) for k in list(content)[:5]) or "nothing"
+        raise CheckpointError(f"{path} holds no weights (it holds {some}): not a SAM checkpoint")
+    return tensors
+
+
+def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for _ in range(4):
+        if any(name.startswith("image_encoder.") for name in tensors):
+            break
+        # The whole network may lie below a prefix, beside tensors of something else.
+        prefix = next(
+            (p for p in _PREFIXES if any(_below(n, p) for n in tensors)),
+            None,
+        )
+        if prefix is None:
+            break
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _below(name: str, prefix: str) -> bool:
+    return name.startswith(prefix) and "image_encoder." in name

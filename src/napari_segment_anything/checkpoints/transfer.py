@@ -1,0 +1,215 @@
+"""One file over HTTP, through broken connections."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import pooch
+
+from ..errors import DownloadError
+from ..progress import Progress
+
+ATTEMPTS = 4
+PAUSE = 1.0  # seconds before the second attempt; twice as long before each further one
+TIMEOUT = (15.0, 60.0)  # seconds to connect, and between two packets
+_CHUNK = 1 << 20
+
+
+class Interrupted(Exception):
+    """The file could not be fetched to its end.
+
+    Parameters
+    ----------
+    reason : str
+        Why not.
+    kept : bool
+        Whether what came so far is worth continuing.
+    """
+
+    def __init__(self, reason: str, kept: bool) -> None:
+        super().__init__(reason)
+        self.kept = kept
+
+
+class Transfer:
+    """Fetch a URL into a file, continuing what is there.
+
+    Parameters
+    ----------
+    url : str
+        An http or https URL.
+    part : Path
+        The file to fill; what it holds is taken as the file's beginning.
+    size : int or None
+        Bytes of the whole, where known.
+    progress : callable or None
+        Called with a `Progress` in bytes.
+    label : str
+        What is being fetched, for people.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        part: Path,
+        size: int | None,
+        progress: Callable[[Progress], object] | None,
+        label: str,
+    ) -> None:
+        self.url = url
+        self.part = part
+        self.size = size
+        self.progress = progress
+        self.label = label
+        self.total: int | None = size
+        self._validator: str | None = None
+        self._file: IO[bytes] | None = None
+
+    def run(self) -> None:
+        """Fetch, in several attempts where the connection breaks.
+
+        Raises
+        ------
+        Interrupted
+            If the server does not give the file.
+        OSError
+            If the file cannot be written; a part that filled the disk is removed.
+        """
+        reason = ""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(PAUSE * 2 ** (attempt - 1))
+            try:
+                with self.part.open("ab") as self._file:
+                    if self.size is not None and self._file.tell() == self.size:
+                        return
+                    self._room(self._file.tell())
+                    failure = self._attempt(self._file)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    self.part.unlink(missing_ok=True)
+                raise
+            if failure is None:
+                return
+            reason, worth_retrying = failure
+            if not worth_retrying:
+                break
+        raise Interrupted(reason, kept=self.part.stat().st_size > 0)
+
+    def _attempt(self, file: IO[bytes]) -> tuple[str, bool] | None:
+        """Fetch what is missing; None, or why it failed and whether to try again."""
+        from requests import exceptions
+
+        offset = file.tell()
+        headers = {"Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+            if self._validator is not None:
+                headers["If-Range"] = self._validator
+        fetch = pooch.HTTPDownloader(
+            progressbar=_Bar(self),
+            chunk_size=_CHUNK,
+            timeout=TIMEOUT,
+            headers=headers,
+            hooks={"response": self._answered},
+        )
+        try:
+            fetch(self.url, file, None)
+        except exceptions.HTTPError as error:
+            if error.response is None:
+                return str(error), True
+            status = error.response.status_code
+            if status == 416:
+                # More is here than there: it is not the beginning of that file.
+                file.truncate(0)
+                return "the server has less than is here already", True
+            return f"the server answered {status} {error.response.reason}", status >= 500
+        except (exceptions.ConnectionError, exceptions.Timeout) as error:
+            return f"no connection ({_innermost(error)})", True
+        except (exceptions.RequestException, _Misplaced) as error:
+            return str(error), True
+        here = file.tell()
+        if self.total is not None and here < self.total:
+            return f"the connection broke after {here} of {self.total} bytes", True
+        return None
+
+    def _answered(self, response: Any, *args: Any, **kwargs: Any) -> None:
+        """Look at the headers before the body comes."""
+        file = self._file
+        if file is None or response.is_redirect or response.status_code not in (200, 206):
+            return
+        length = response.headers.get("content-length")
+        encoded = response.headers.get("content-encoding", "identity") != "identity"
+        start = 0
+        if response.status_code == 206:
+            span = response.headers.get("content-range", "")
+            first, _, whole = span.removeprefix("bytes ").partition("/")
+            if first.partition("-")[0] != str(file.tell()):
+                raise _Misplaced(f"the server sent another range than asked for ({span})")
+            start = file.tell()
+            length = whole if whole.isdigit() else None
+        else:
+            # The whole file comes, whatever was asked for.
+            file.truncate(0)
+        announced = int(length) if length is not None and not encoded else None
+        if self.size is not None and announced is not None and announced != self.size:
+            file.truncate(start)
+            raise DownloadError(
+                f"the server's {self.label} has {announced} bytes instead of {self.size}: it is "
+                "not the published file (a proxy or login page, or replaced at its source?)"
+            )
+        self.total = announced if announced is not None else self.size
+        validator = response.headers.get("etag") or response.headers.get("last-modified")
+        weak = validator is not None and validator.startswith("W/")
+        self._validator = None if weak else validator
+        self._room(file.tell())
+
+    def _room(self, done: int) -> None:
+        needed = 0 if self.total is None else self.total - done
+        if needed > shutil.disk_usage(self.part.parent).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def report(self) -> None:
+        """Tell how far it is."""
+        if self.progress is not None and self._file is not None:
+            done = self._file.tell()
+            self.progress(Progress(done, self.total or done, message=f"fetching {self.label}"))
+
+
+class _Misplaced(Exception):
+    """The server answered with another part of the file."""
+
+
+class _Bar:
+    """What pooch takes for a progress bar."""
+
+    def __init__(self, transfer: Transfer) -> None:
+        self.total = 0
+        self._transfer = transfer
+
+    def update(self, count: int) -> None:
+        """Take note of a chunk; how far it is, the file itself tells."""
+        self._transfer.report()
+
+    def reset(self) -> None:
+        """Nothing to set back."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _innermost(error: BaseException) -> str:
+    """Find the plain reason below urllib3's and requests' wrappings."""
+    reason: Any = error
+    for _ in range(5):
+        inner = getattr(reason, "reason", None) or (reason.args[0] if reason.args else None)
+        if not isinstance(inner, BaseException):
+            break
+        reason = inner
+    return str(reason).rpartition(": ")[2] or type(reason).__name__
