@@ -1,0 +1,147 @@
+"""Candidates as they come from the model, before any filter: what is dear to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.rle import RLE
+from .grid import Crop, near_crop_edge
+from .measure import Measured
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """All candidates of one run, column by column, in the order they were computed.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (rows, columns) of the image that was segmented (of the window, where there was one).
+    origin : tuple of int
+        (row, col) of that image's first pixel in the array it is a window of.
+    crops : tuple of Crop
+        The parts that were encoded; the whole image is the first.
+    crop : int32 array (n,)
+        Index of the crop each candidate was found in.
+    point : float64 array (n, 2)
+        (row, col) of its point in the image.
+    output : int8 array (n,)
+        Which of the decoder's masks for that point it is.
+    predicted_iou : float32 array (n,)
+        The model's own estimate of the mask's quality.
+    stability_score : float32 array (n,)
+        NaN where it was not measured (below `pred_iou_floor`) or the mask is empty.
+    masks : tuple of RLE or None
+        None where the mask is empty or below a floor.
+    box : int64 array (n, 4)
+        (row_min, col_min, row_max, col_max), the outermost pixels; zeros without a mask.
+    area : int64 array (n,)
+        Pixels.
+    at_crop_edge : bool array (n,)
+        Whether the edge of its crop probably cuts it.
+    pred_iou_floor, stability_score_floor : float
+        How far down masks were kept; 0 is all.
+    """
+
+    shape: tuple[int, int]
+    origin: tuple[int, int]
+    crops: tuple[Crop, ...]
+    crop: NDArray[np.int32]
+    point: NDArray[np.float64]
+    output: NDArray[np.int8]
+    predicted_iou: NDArray[np.float32]
+    stability_score: NDArray[np.float32]
+    masks: tuple[RLE | None, ...]
+    box: NDArray[np.int64]
+    area: NDArray[np.int64]
+    at_crop_edge: NDArray[np.bool_]
+    pred_iou_floor: float
+    stability_score_floor: float
+
+    def __len__(self) -> int:
+        return len(self.crop)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the masks, in bytes."""
+        return sum(mask.nbytes for mask in self.masks if mask is not None)
+
+
+@dataclass(slots=True)
+class Builder:
+    """Collects candidates batch by batch."""
+
+    shape: tuple[int, int]
+    origin: tuple[int, int]
+    crops: list[Crop]
+    pred_iou_floor: float = 0.0
+    stability_score_floor: float = 0.0
+    _parts: list[tuple[NDArray[np.generic], ...]] = field(default_factory=list)
+    _masks: list[RLE | None] = field(default_factory=list)
+
+    def add(
+        self,
+        crop: int,
+        points: NDArray[np.floating],
+        outputs: Sequence[int] | NDArray[np.integer],
+        predicted_iou: NDArray[np.floating],
+        measured: Sequence[Measured | None],
+    ) -> None:
+        """Append n candidates of one crop.
+
+        Parameters
+        ----------
+        crop : int
+            Index of the crop.
+        points : array (n, 2)
+            (row, col) in the image.
+        outputs : (n,) int
+            Which of the decoder's masks each one is.
+        predicted_iou : array (n,)
+            Scores.
+        measured : sequence of Measured or None
+            Masks in the crop's own frame; None where they were not measured.
+        """
+        where = self.crops[crop]
+        count = len(measured)
+        box = np.zeros((count, 4), np.int64)
+        area = np.zeros(count, np.int64)
+        for i, item in enumerate(measured):
+            mask = None if item is None else item.mask
+            if mask is not None and mask.size != self.shape:
+                mask = mask.place((where.row, where.col), self.shape)
+            if mask is not None:
+                box[i], area[i] = mask.box, mask.area
+            self._masks.append(mask)
+        self._parts.append(
+            (
+                np.full(count, crop, np.int32),
+                np.asarray(points, np.float64).reshape(count, 2),
+                np.asarray(outputs, np.int8),
+                np.asarray(predicted_iou, np.float32),
+                np.array([np.nan if m is None else m.stability for m in measured], np.float32),
+                box,
+                area,
+                near_crop_edge(box.astype(np.float64), where, self.shape) & (area > 0),
+            )
+        )
+
+    def build(self) -> Candidates:
+        """All candidates so far."""
+        empty = (
+            np.zeros(0, np.int32), np.zeros((0, 2)), np.zeros(0, np.int8),
+            np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros((0, 4), np.int64),
+            np.zeros(0, np.int64), np.zeros(0, bool),
+        )  # fmt: skip
+        columns = [np.concatenate(c) for c in zip(empty, *self._parts, strict=True)]
+        for column in columns:
+            column.flags.writeable = False
+        crop, point, output, iou, stability, box, area, edge = columns
+        return Candidates(
+            self.shape, self.origin, tuple(self.crops), crop, point, output, iou, stability,
+            tuple(self._masks), box, area, edge, self.pred_iou_floor, self.stability_score_floor,
+        )  # fmt: skip

@@ -1,0 +1,260 @@
+"""Instances and proposals from an encoder's dense maps: NumPy in, NumPy out.
+
+Two kinds of maps are understood. The ``"dense"`` head of the embedded default gives every cell
+its object's box (`network.micro`); cells that predict the same box belong together. The
+``"distances"`` head of instance decoders gives distances to the object's centre and boundary,
+from which a seeded watershed makes instances (Archit et al. 2025, methods).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from skimage.segmentation import watershed
+
+from .nms import box_nms
+
+STRIDE = 2
+_NEAREST = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposals:
+    """Objects the dense head points at, best first.
+
+    Parameters
+    ----------
+    points : float32 array (n, 2)
+        (row, col) in frame pixels, well inside the object.
+    boxes : float32 array (n, 4)
+        (row_min, col_min, row_max, col_max) in frame pixels, as predicted.
+    scores : float32 array (n,)
+        0 to 1.
+    """
+
+    points: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenseInstances:
+    """Objects read off dense maps, on their grid.
+
+    Parameters
+    ----------
+    labels : int32 array (h, w)
+        0 background, 1 to n.
+    scores : float32 array (n,)
+        0 to 1: how much the object's cells agree that it is one.
+    boxes : float32 array (n, 4)
+        (row_min, col_min, row_max, col_max) in frame pixels.
+    points : float32 array (n, 2)
+        (row, col) in frame pixels, well inside the object.
+    """
+
+    labels: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    points: NDArray[np.float32]
+
+
+def sigmoid(x: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Logistic function, float32."""
+    out: NDArray[np.float32] = 1 / (1 + np.exp(-np.clip(x, -30, 30), dtype=np.float32))
+    return out
+
+
+def find_proposals(
+    maps: NDArray[np.float32],
+    *,
+    peak_thresh: float = 0.4,
+    peak_nms_thresh: float = 0.35,
+    stride: int = STRIDE,
+) -> Proposals:
+    """Peaks of the interior map, each with the box predicted there; the best of similar boxes.
+
+    Parameters
+    ----------
+    maps : float32 array (6, h, w)
+        The ``"dense"`` head (`network.micro`), cut to the valid part of the frame.
+    peak_thresh : float
+        Least value of interior times foreground probability at a peak.
+    peak_nms_thresh : float
+        Peaks whose box overlaps that of a better one by more than this IoU are left out.
+    stride : int
+        Frame pixels per cell.
+    """
+    score = ndimage.uniform_filter(sigmoid(maps[0]) * sigmoid(maps[1]), 3)
+    peak = (score == ndimage.maximum_filter(score, 3)) & (score > peak_thresh)
+    cells = np.argwhere(peak)
+    smooth = np.stack([ndimage.uniform_filter(m, 3)[peak] for m in maps[2:6]], axis=1)
+    points = (cells * stride + (stride - 1) / 2).astype(np.float32)
+    boxes = _boxes(points, smooth)
+    keep = box_nms(boxes, score[peak], peak_nms_thresh)
+    return Proposals(points[keep], boxes[keep], score[peak][keep])
+
+
+def decode_dense(
+    maps: NDArray[np.float32],
+    *,
+    foreground_thresh: float = 0.5,
+    peak_thresh: float = 0.4,
+    peak_nms_thresh: float = 0.35,
+    agreement_thresh: float = 0.2,
+    min_cells: int = 1,
+    stride: int = STRIDE,
+) -> DenseInstances:
+    """Instances from boxes that cells agree on.
+
+    Every foreground cell goes to the proposal whose box is most like the cell's own. Of what a
+    proposal gets, the largest connected part is the instance, its holes filled. Nothing in
+    this depends on the objects' size.
+
+    Parameters
+    ----------
+    maps : float32 array (6, h, w)
+        The ``"dense"`` head (`network.micro`), cut to the valid part of the frame.
+    foreground_thresh : float
+        Least probability of a cell of an object.
+    peak_thresh, peak_nms_thresh
+        As in `find_proposals`.
+    agreement_thresh : float
+        Cells whose box agrees with no proposal's by at least this IoU stay background.
+    min_cells : int
+        Smaller instances are dropped.
+    stride : int
+        Frame pixels per cell.
+
+    Returns
+    -------
+    DenseInstances
+        An instance's score is the mean over its cells of foreground probability times IoU of
+        the cell's box with the instance's.
+    """
+    proposals = find_proposals(
+        maps, peak_thresh=peak_thresh, peak_nms_thresh=peak_nms_thresh, stride=stride
+    )
+    foreground = sigmoid(maps[0])
+    cells = np.argwhere(foreground > foreground_thresh)
+    labels = np.zeros(foreground.shape, np.int32)
+    quality = np.zeros(foreground.shape, np.float32)
+    if len(proposals) and len(cells):
+        at = (cells[:, 0], cells[:, 1])
+        points = (cells * stride + (stride - 1) / 2).astype(np.float32)
+        own = _boxes(points, maps[2:6, at[0], at[1]].T)
+        nearest = min(_NEAREST, len(proposals))
+        # Boxes are compared as points of four dimensions first: near corners, high IoU.
+        _, index = cKDTree(proposals.boxes).query(own, k=nearest)
+        index = index.reshape(len(own), nearest)
+        agreement = _iou(own[:, None], proposals.boxes[index])
+        best = agreement.argmax(axis=1)
+        every = np.arange(len(own))
+        agreed = agreement[every, best]
+        labels[at] = np.where(agreed >= agreement_thresh, index[every, best] + 1, 0)
+        quality[at] = foreground[at] * agreed
+    labels, scores, kept = _largest_parts(labels, quality, min_cells)
+    return DenseInstances(labels, scores, proposals.boxes[kept], proposals.points[kept])
+
+
+def decode_distances(
+    maps: NDArray[np.float32],
+    *,
+    foreground_thresh: float = 0.5,
+    center_distance_thresh: float = 0.5,
+    boundary_distance_thresh: float = 0.5,
+    foreground_smoothing: float = 1.0,
+    distance_smoothing: float = 1.6,
+    min_cells: int = 1,
+    stride: int = 1,
+) -> DenseInstances:
+    """Instances by watershed on boundary distances, from seeds near centres.
+
+    Parameters
+    ----------
+    maps : float32 array (3, h, w)
+        Foreground probability; distance to the object's centre, 0 there to 1 far away; distance
+        to its boundary, 1 there to 0 well inside. Cut to the valid part of the frame.
+    foreground_thresh : float
+        Least probability of a cell of an object.
+    center_distance_thresh, boundary_distance_thresh : float
+        A connected region below both is a seed.
+    foreground_smoothing, distance_smoothing : float
+        Standard deviations of Gaussian filters applied first, in cells.
+    min_cells : int
+        Smaller instances are dropped.
+    stride : int
+        Frame pixels per cell.
+
+    Returns
+    -------
+    DenseInstances
+        An instance's score is its mean foreground probability.
+    """
+    foreground = ndimage.gaussian_filter(maps[0], foreground_smoothing)
+    center = ndimage.gaussian_filter(maps[1], distance_smoothing)
+    boundary = ndimage.gaussian_filter(maps[2], distance_smoothing)
+    inside = foreground > foreground_thresh
+    seed = inside & (center < center_distance_thresh) & (boundary < boundary_distance_thresh)
+    seeds, count = ndimage.label(seed, np.ones((3, 3)))
+    labels = watershed(boundary, seeds, mask=inside).astype(np.int32)
+    labels, scores, kept = _largest_parts(labels, foreground, min_cells)
+    points = np.zeros((count, 2), np.float32)
+    boxes = np.zeros((len(kept), 4), np.float32)
+    for number, where in enumerate(ndimage.find_objects(seeds)):
+        if where is None:
+            continue
+        centre = np.where(seeds[where] == number + 1, center[where], np.inf)
+        row, col = np.unravel_index(np.argmin(centre), centre.shape)
+        points[number] = (where[0].start + row, where[1].start + col)
+    for number, where in enumerate(ndimage.find_objects(labels)):
+        boxes[number] = [where[0].start, where[1].start, where[0].stop - 1, where[1].stop - 1]
+    step, shift = np.float32(stride), np.float32((stride - 1) / 2)
+    return DenseInstances(labels, scores, boxes * step + shift, points[kept] * step + shift)
+
+
+def _boxes(points: NDArray[np.float32], sides: NDArray[np.float32]) -> NDArray[np.float32]:
+    reach = np.maximum(sides, 0.5)
+    out: NDArray[np.float32] = np.concatenate([points - reach[:, :2], points + reach[:, 2:]], 1)
+    return out
+
+
+def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = np.maximum(sides, 0).prod(-1)
+    total = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1)
+    out: NDArray[np.float32] = shared / (total - shared)
+    return out
+
+
+def _largest_parts(
+    labels: NDArray[np.int32], quality: NDArray[np.float32], min_cells: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.intp]]:
+    """Keep each label's largest connected part, fill its holes, number anew.
+
+    Returns the labels, the mean quality of each, and which old label (from 0) each was.
+    """
+    out = np.zeros_like(labels)
+    scores, kept = [], []
+    for number, where in enumerate(ndimage.find_objects(labels)):
+        if where is None:
+            continue
+        here = labels[where]
+        mask = here == number + 1
+        parts, count = ndimage.label(mask)
+        if count > 1:
+            mask = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+        if np.count_nonzero(mask) < min_cells:
+            continue
+        scores.append(quality[where][mask].mean())
+        kept.append(number)
+        filled = ndimage.binary_fill_holes(mask) & ((here == number + 1) | (here == 0))
+        out[where][filled] = len(kept)
+    return out, np.array(scores, np.float32), np.array(kept, np.intp)

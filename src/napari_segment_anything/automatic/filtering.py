@@ -1,0 +1,153 @@
+"""From candidates to the masks that stay: the published filters, in their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ParameterError
+from ..formats.rle import RLE
+from .candidates import Candidates
+from .nms import box_nms, mask_nms
+from .parameters import Filters
+from .regions import remove_small_regions
+
+
+class Reason(IntEnum):
+    """Why a candidate was rejected: the first filter that it failed."""
+
+    KEPT = 0
+    PRED_IOU = 1  # predicted IoU too low
+    STABILITY = 2  # stability score too low
+    EMPTY = 3  # no pixel
+    CROP_EDGE = 4  # cut by the edge of its crop
+    NMS = 5  # overlaps a better one of the same crop
+    CROP_NMS = 6  # overlaps one of a smaller crop
+    CLEANED_NMS = 7  # overlaps another one after small regions were removed
+    TOO_SMALL = 8  # fewer pixels than min_area
+    TOO_LARGE = 9  # more pixels than max_area
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What the filters decided.
+
+    Parameters
+    ----------
+    reason : uint8 array (n,)
+        `Reason` of every candidate.
+    kept : int64 array (k,)
+        Indices of those that stay, in the published order: by predicted IoU within a crop,
+        smaller crops first, cleaned masks last.
+    masks : tuple of RLE
+        Their masks, small regions removed.
+    """
+
+    reason: NDArray[np.uint8]
+    kept: NDArray[np.int64]
+    masks: tuple[RLE, ...]
+
+
+def apply(candidates: Candidates, filters: Filters) -> Outcome:
+    """Filter candidates as the published mask generator does (SAM paper, appendix B).
+
+    Raises
+    ------
+    ParameterError
+        If a threshold lies below the floor that masks were kept down to.
+    """
+    _check_floors(candidates, filters)
+    reason = np.zeros(len(candidates), np.uint8)
+
+    def reject(failed: NDArray[np.bool_], why: Reason) -> None:
+        reason[failed & (reason == Reason.KEPT)] = why
+
+    if filters.pred_iou_thresh > 0:
+        reject(~(candidates.predicted_iou > filters.pred_iou_thresh), Reason.PRED_IOU)
+    if filters.stability_score_thresh > 0:
+        reject(~(candidates.stability_score >= filters.stability_score_thresh), Reason.STABILITY)
+    reject(candidates.area == 0, Reason.EMPTY)
+    reject(candidates.at_crop_edge, Reason.CROP_EDGE)
+
+    kept: NDArray[np.int64] = np.zeros(0, np.int64)
+    for crop in range(len(candidates.crops)):
+        here = np.flatnonzero((reason == Reason.KEPT) & (candidates.crop == crop))
+        stay = _nms(candidates, here, candidates.predicted_iou[here], filters, "box_nms_thresh")
+        kept = np.concatenate([kept, here[stay]])
+    _reject_rest(reason, kept, Reason.NMS)
+
+    if len(candidates.crops) > 1:
+        areas = np.array([c.area for c in candidates.crops])
+        scores = np.float32(1) / areas.astype(np.float32)
+        stay = _nms(candidates, kept, scores[candidates.crop[kept]], filters, "crop_nms_thresh")
+        kept = kept[stay]
+        _reject_rest(reason, kept, Reason.CROP_NMS)
+
+    masks = [candidates.masks[i] for i in kept]
+    if filters.min_mask_region_area > 0 and len(kept):
+        kept, masks = _clean(candidates, kept, filters)
+        _reject_rest(reason, kept, Reason.CLEANED_NMS)
+
+    final = [mask for mask in masks if mask is not None]
+    area = np.array([mask.area for mask in final], np.int64)
+    small, large = area < filters.min_area, np.zeros(len(area), bool)
+    if filters.max_area is not None:
+        large = area > filters.max_area
+    reason[kept[small]] = Reason.TOO_SMALL
+    reason[kept[large]] = Reason.TOO_LARGE
+    stay = np.flatnonzero(~small & ~large)
+    return Outcome(reason, kept[stay], tuple(final[i] for i in stay))
+
+
+def _check_floors(candidates: Candidates, filters: Filters) -> None:
+    for stem in ("pred_iou", "stability_score"):
+        threshold = getattr(filters, f"{stem}_thresh")
+        floor = getattr(candidates, f"{stem}_floor")
+        if threshold < floor:
+            raise ParameterError(
+                f"{stem}_thresh={threshold:g} lies below {stem}_floor={floor:g}, down to which "
+                f"masks were kept; segment again with a lower {stem}_floor."
+            )
+
+
+def _reject_rest(reason: NDArray[np.uint8], kept: NDArray[np.int64], why: Reason) -> None:
+    out = reason == Reason.KEPT
+    out[kept] = False
+    reason[out] = why
+
+
+def _nms(
+    candidates: Candidates,
+    which: NDArray[np.int64],
+    scores: NDArray[np.floating],
+    filters: Filters,
+    limit: str,
+) -> NDArray[np.int64]:
+    threshold = getattr(filters, limit)
+    if filters.nms == "mask":
+        masks = [mask for i in which if (mask := candidates.masks[i]) is not None]
+        return mask_nms(masks, candidates.box[which], scores, threshold)
+    return box_nms(candidates.box[which], scores, threshold)
+
+
+def _clean(
+    candidates: Candidates, kept: NDArray[np.int64], filters: Filters
+) -> tuple[NDArray[np.int64], list[RLE | None]]:
+    cleaned, untouched = [], []
+    for i in kept:
+        mask = candidates.masks[i]
+        if mask is None:
+            continue
+        mask, changed = remove_small_regions(mask, filters.min_mask_region_area)
+        cleaned.append(mask)
+        untouched.append(float(not changed))
+    threshold = max(filters.box_nms_thresh, filters.crop_nms_thresh)
+    boxes = np.array([mask.box for mask in cleaned])
+    if filters.nms == "mask":
+        stay = mask_nms(cleaned, boxes, untouched, threshold)
+    else:
+        stay = box_nms(boxes, untouched, threshold)
+    return kept[stay], [cleaned[i] for i in stay]

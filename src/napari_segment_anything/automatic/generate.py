@@ -1,0 +1,313 @@
+"""Everything mode: from an image and a model to candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from ..engine import Embedding, Model, Predictor, Prompts, Window
+from ..progress import Progress, finish
+from .candidates import Builder
+from .dense import DenseInstances, Proposals, decode_dense, decode_distances, find_proposals
+from .grid import Crop, crops, point_grids
+from .heads import choose_mode, dense_head, dense_maps
+from .measure import Measured, measure
+from .parameters import filters, resolve, unit_grids
+from .rendering import render
+from .table import CandidateTable
+
+_IMAGE_OPTIONS = ("channel_axis", "channels", "contrast_limits", "window")
+
+
+def segment_everything(
+    image: Any,
+    model: Model,
+    mode: str = "auto",
+    on_progress: Callable[[Progress], object] | None = None,
+    predictor: Predictor | None = None,
+    **params: Any,
+) -> CandidateTable:
+    """Segment every object of an image.
+
+    Parameters
+    ----------
+    image : array-like
+        (H, W), (H, W, 3|4), channels at `channel_axis`, or pyramid levels; see
+        `Predictor.embed`.
+    model : Model
+        A loaded model.
+    mode : {"auto", "grid", "proposals", "instances"}
+        "grid" prompts the decoder at a grid of points (SAM paper, section 5 and appendix B);
+        "proposals" at the objects the model's dense head points at; "instances" takes them
+        from the dense head alone; "auto" is what the model says validates best.
+    on_progress : callable, optional
+        Called with every `Progress`; if it raises, the run is cancelled.
+    predictor : Predictor, optional
+        Of the same model, to use its cache of embeddings.
+    **params
+        Image options (channel_axis, channels, contrast_limits, window) and the parameters of
+        the mode, `PARAMETERS`, under the published names. None is the model's own default for
+        the mode, else the published one.
+
+    Returns
+    -------
+    CandidateTable
+        Masks and rejected candidates. With a `window`, everything is relative to it.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is unknown, without effect in this mode, or out of range, or the model
+        cannot do the mode.
+    ImageError
+        If the image cannot be used.
+    """
+    run = generate_candidates(image, model, mode=mode, predictor=predictor, **params)
+    return finish(run, on_progress)
+
+
+def generate_candidates(
+    image: Any,
+    model: Model,
+    *,
+    mode: str = "auto",
+    predictor: Predictor | None = None,
+    **params: Any,
+) -> Generator[Progress, None, CandidateTable]:
+    """Segment every object of an image, step by step.
+
+    Parameters are those of `segment_everything`, and are checked at once. Closing the generator
+    between two steps cancels the run.
+
+    Yields
+    ------
+    Progress
+        Before every encoder pass and after every batch of prompts; `done` and `total` count
+        prompts. `partial` is a function without arguments that gives the table so far.
+
+    Returns
+    -------
+    CandidateTable
+        As `segment_everything`.
+    """
+    mode = choose_mode(model, mode)
+    options = {k: params.pop(k) for k in _IMAGE_OPTIONS if params.get(k) is not None}
+    for name in _IMAGE_OPTIONS:
+        params.pop(name, None)
+    values = resolve(mode, params, model.everything_defaults(mode), dense_head(model))
+    run = _Run(image, model, mode, predictor or Predictor(model), options, values)
+    return run.instances() if mode == "instances" else run.prompted()
+
+
+class _Run:
+    """One run of everything mode."""
+
+    def __init__(
+        self,
+        image: Any,
+        model: Model,
+        mode: str,
+        predictor: Predictor,
+        options: dict[str, Any],
+        values: dict[str, Any],
+    ) -> None:
+        self.image, self.model, self.mode = image, model, mode
+        self.predictor, self.options, self.values = predictor, options, values
+
+    def prompted(self) -> Generator[Progress, None, CandidateTable]:
+        """Grid and proposals: prompt the decoder, crop by crop."""
+        yield Progress(0, 1, message="encoding")
+        whole, builder = self._start()
+        table = partial(self._table, builder)
+        embedding = whole
+        counts: list[int] = []
+        for index, crop in enumerate(builder.crops):
+            if index:
+                message = f"encoding crop {index} of {len(builder.crops) - 1}"
+                yield Progress(sum(counts), self._total(builder, counts), table, message)
+                embedding = self._embed_crop(whole, crop)
+                # A pyramid level may have had to be read a little beyond the crop.
+                near = embedding.window
+                row, col = near.row - builder.origin[0], near.col - builder.origin[1]
+                builder.crops[index] = Crop(row, col, near.height, near.width, crop.layer)
+            points, prompts = self._prompts(builder, embedding, crop.layer)
+            done = sum(counts)
+            counts.append(len(prompts))
+            step = self.values["points_per_batch"]
+            for start in range(0, len(prompts), step):
+                batch = slice(start, start + step)
+                self._decode(builder, embedding, index, points[batch], prompts[batch])
+                done += len(points[batch])
+                yield Progress(done, self._total(builder, counts), table, "decoding")
+        return table()
+
+    def instances(self) -> Generator[Progress, None, CandidateTable]:
+        """Read the objects off the dense head."""
+        yield Progress(0, 2, message="encoding")
+        embedding, builder = self._start()
+        yield Progress(1, 2, message="finding instances")
+        found, logits, stride = self._read_instances(embedding)
+        level = self.values["foreground_thresh"]
+        drawn = render(
+            found.labels,
+            logits,
+            float(np.log(level / (1 - level))),
+            self.values["stability_score_offset"],
+            embedding,
+            stride,
+        )
+        window = embedding.window
+        points = embedding.from_frame(found.points) - (window.row, window.col)
+        points = np.clip(points, 0, np.array(window.shape) - 1.0)
+        measured = [Measured(stability, mask) for mask, stability in drawn]
+        builder.add(0, points, np.zeros(len(points), np.int8), found.scores, measured)
+        table = self._table(builder)
+        yield Progress(2, 2, lambda: table, "finding instances")
+        return table
+
+    def _start(self) -> tuple[Embedding, Builder]:
+        """Encode the image (or window), which also tells its size."""
+        embedding = self.predictor.embed(self.image, **self.options)
+        window, values = embedding.window, self.values
+        builder = Builder(
+            window.shape,
+            (window.row, window.col),
+            crops(
+                window.shape, values.get("crop_n_layers", 0), values.get("crop_overlap_ratio", 0.0)
+            ),
+            values.get("pred_iou_floor", 0.0),
+            values.get("stability_score_floor", 0.0),
+        )
+        return embedding, builder
+
+    def _table(self, builder: Builder) -> CandidateTable:
+        return CandidateTable.filtered(
+            builder.build(), self.mode, filters(self.values), dict(self.values)
+        )
+
+    def _read_instances(
+        self, embedding: Embedding
+    ) -> tuple[DenseInstances, NDArray[np.float32], int]:
+        """Instances on the grid of the dense maps, their foreground logits, the grid's stride."""
+        values = self.values
+        maps, stride = dense_maps(self.model, embedding)
+        if dense_head(self.model) == "dense":
+            found = decode_dense(
+                maps,
+                foreground_thresh=values["foreground_thresh"],
+                peak_thresh=values["peak_thresh"],
+                peak_nms_thresh=values["peak_nms_thresh"],
+                agreement_thresh=values["agreement_thresh"],
+                stride=stride,
+            )
+            return found, maps[0], stride
+        found = decode_distances(
+            maps,
+            foreground_thresh=values["foreground_thresh"],
+            center_distance_thresh=values["center_distance_thresh"],
+            boundary_distance_thresh=values["boundary_distance_thresh"],
+            foreground_smoothing=values["foreground_smoothing"],
+            distance_smoothing=values["distance_smoothing"],
+            stride=stride,
+        )
+        inner = np.clip(gaussian_filter(maps[0], values["foreground_smoothing"]), 1e-6, 1 - 1e-6)
+        return found, np.log(inner / (1 - inner)), stride
+
+    def _embed_crop(self, whole: Embedding, crop: Crop) -> Embedding:
+        row, col = whole.window.row + crop.row, whole.window.col + crop.col
+        options = {
+            **self.options,
+            "window": Window(row, col, crop.height, crop.width),
+            "contrast_limits": whole.limits,
+        }
+        return self.predictor.embed(self.image, **options)
+
+    def _prompts(
+        self, builder: Builder, embedding: Embedding, layer: int
+    ) -> tuple[NDArray[np.float64], Prompts]:
+        """Points relative to the image that is segmented, and prompts in the whole array."""
+        window = embedding.window
+        origin = np.array([window.row, window.col], np.float64)
+        if self.mode == "grid":
+            points = self._grids()[layer] * window.shape + origin
+            # Beyond the last pixel only where points are closer than pixels.
+            inside = np.minimum(points, origin + window.shape - 0.5)
+            return points - builder.origin, Prompts.each_point(inside)
+        maps, stride = dense_maps(self.model, embedding)
+        proposals = find_proposals(
+            maps,
+            peak_thresh=self.values["peak_thresh"],
+            peak_nms_thresh=self.values["peak_nms_thresh"],
+            stride=stride,
+        )
+        points, prompts = _prompt_proposals(embedding, proposals, self.values["proposal_prompt"])
+        return points - builder.origin, prompts
+
+    def _grids(self) -> list[NDArray[np.float64]]:
+        values = self.values
+        return unit_grids(values) or point_grids(
+            values["points_per_side"],
+            values["crop_n_layers"],
+            values["crop_n_points_downscale_factor"],
+        )
+
+    def _decode(
+        self,
+        builder: Builder,
+        embedding: Embedding,
+        crop: int,
+        points: NDArray[np.float64],
+        prompts: Prompts,
+    ) -> None:
+        """Decode a batch of prompts and add their masks to the candidates."""
+        multimask = not prompts.has_box.any()
+        logits, iou = self.predictor.decode(embedding, prompts, multimask, len(prompts))
+        outputs = logits.shape[1]
+        scores = iou.float().cpu().numpy().reshape(-1)
+        floor = np.float32(self.values["pred_iou_floor"])
+        chosen = np.flatnonzero((scores > floor) | (floor <= 0))
+        results = measure(
+            logits.flatten(0, 1)[chosen],
+            embedding,
+            threshold=self.model.mask_threshold,
+            offset=self.values["stability_score_offset"],
+            floor=self.values["stability_score_floor"],
+        )
+        measured: list[Measured | None] = [None] * len(scores)
+        for index, result in zip(chosen, results, strict=True):
+            measured[index] = result
+        points = np.repeat(points, outputs, axis=0)
+        places = np.tile(np.arange(outputs), len(prompts))
+        builder.add(crop, points, places, scores, measured)
+
+    def _total(self, builder: Builder, counts: list[int]) -> int:
+        """Prompts in all, as far as known: later crops have the mean number of proposals."""
+        rest = builder.crops[len(counts) :]
+        if self.mode == "grid":
+            sizes = [len(grid) for grid in self._grids()]
+            return sum(counts) + sum(sizes[crop.layer] for crop in rest)
+        return sum(counts) + round(sum(counts) / len(counts) * len(rest))
+
+
+def _prompt_proposals(
+    embedding: Embedding, proposals: Proposals, how: str
+) -> tuple[NDArray[np.float64], Prompts]:
+    window = embedding.window
+    low = np.array([window.row, window.col], np.float64)
+    high = low + window.shape - 1
+    points = np.clip(embedding.from_frame(proposals.points), low, high)
+    if how == "point" or not len(proposals):
+        return points, Prompts.each_point(points)
+    corners = np.clip(embedding.from_frame(proposals.boxes.reshape(-1, 2, 2)), low, high)
+    # A box needs an area, even if it was predicted on a single line of pixels.
+    corners[:, 0] = np.minimum(corners[:, 0], corners[:, 1] - 0.25)
+    corners[:, 1] = np.maximum(corners[:, 1], corners[:, 0] + 0.25)
+    boxes = corners.reshape(-1, 4)
+    if how == "box":
+        return points, Prompts.from_boxes(boxes)
+    return points, Prompts(points[:, None], np.ones((len(points), 1), np.int8), boxes)

@@ -1,0 +1,133 @@
+"""Where grid mode asks: point grids and the crops they are laid over."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A part of the image that is encoded on its own.
+
+    Parameters
+    ----------
+    row, col : int
+        Its first pixel.
+    height, width : int
+        Its size in pixels.
+    layer : int
+        0 for the whole image, then 1 for four crops, 2 for sixteen, and so on.
+    """
+
+    row: int
+    col: int
+    height: int
+    width: int
+    layer: int
+
+    @property
+    def area(self) -> int:
+        """Pixels in it."""
+        return self.height * self.width
+
+
+def point_grid(per_side: int) -> NDArray[np.float64]:
+    """Centres of `per_side` x `per_side` equal cells of the unit square.
+
+    Parameters
+    ----------
+    per_side : int
+        Points along one side.
+
+    Returns
+    -------
+    float64 array (per_side**2, 2)
+        (row, col) as fractions of height and width, row by row.
+    """
+    margin = 1 / (2 * per_side)
+    side = np.linspace(margin, 1 - margin, per_side)
+    rows, cols = np.meshgrid(side, side, indexing="ij")
+    return np.stack([rows.ravel(), cols.ravel()], axis=1)
+
+
+def point_grids(per_side: int, layers: int, downscale: int) -> list[NDArray[np.float64]]:
+    """One grid for the image and one for each crop layer, thinned by `downscale` per layer.
+
+    Returns
+    -------
+    list of float64 array (n, 2)
+        (row, col) fractions, for layer 0, 1, ..., `layers`.
+    """
+    return [point_grid(int(per_side / downscale**layer)) for layer in range(layers + 1)]
+
+
+def crops(shape: tuple[int, int], layers: int, overlap_ratio: float) -> list[Crop]:
+    """Cover an image with crops: layer n has 2**n x 2**n of them (SAM paper, appendix B).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (rows, columns) of the image.
+    layers : int
+        Crop layers beyond the image itself.
+    overlap_ratio : float
+        Overlap of neighbours in the first layer, as a fraction of the image's shorter side;
+        it halves from layer to layer.
+
+    Returns
+    -------
+    list of Crop
+        The image first, then layer by layer; within a layer down the columns. Parts without
+        a pixel, which tiny images can lead to, are left out.
+    """
+    height, width = shape
+    out = [Crop(0, 0, height, width, 0)]
+    for layer in range(1, layers + 1):
+        side = 2**layer
+        overlap = int(overlap_ratio * min(shape) * (2 / side))
+        crop_width = math.ceil((overlap * (side - 1) + width) / side)
+        crop_height = math.ceil((overlap * (side - 1) + height) / side)
+        for i in range(side):
+            for j in range(side):
+                col, row = i * (crop_width - overlap), j * (crop_height - overlap)
+                rows, cols = min(crop_height, height - row), min(crop_width, width - col)
+                if rows > 0 and cols > 0:
+                    out.append(Crop(row, col, rows, cols, layer))
+    return out
+
+
+def near_crop_edge(
+    boxes: NDArray[np.floating],
+    crop: Crop,
+    shape: tuple[int, int],
+    tolerance: float = 20.0,
+) -> NDArray[np.bool_]:
+    """Whether masks are probably cut by the edge of their crop.
+
+    Parameters
+    ----------
+    boxes : float array (n, 4)
+        (row_min, col_min, row_max, col_max) in the image.
+    crop : Crop
+        The crop they were found in.
+    shape : tuple of int
+        (rows, columns) of the image.
+    tolerance : float
+        Pixels within which a side counts as being at the edge.
+
+    Returns
+    -------
+    bool array (n,)
+        True where a side of the box lies at a side of the crop that is not also a side of
+        the image.
+    """
+    here = np.array([crop.row, crop.col, crop.row + crop.height, crop.col + crop.width])
+    whole = np.array([0, 0, *shape])
+    at_crop = np.abs(boxes - here) <= tolerance
+    at_image = np.abs(boxes - whole) <= tolerance
+    near: NDArray[np.bool_] = np.any(at_crop & ~at_image, axis=1)
+    return near

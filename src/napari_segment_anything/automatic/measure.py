@@ -1,0 +1,127 @@
+"""From low-resolution logits to masks at full size, with their stability."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..engine import Embedding, patches, upsample
+from ..formats.rle import RLE, encode
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one candidate's logits say at the image's resolution.
+
+    Parameters
+    ----------
+    stability : float
+        Intersection over union of the masks at the higher and at the lower threshold, as
+        float32; NaN where both are empty (SAM paper, appendix B).
+    mask : RLE or None
+        The mask, or None if its stability is below the floor or it has no pixel.
+    """
+
+    stability: np.float32
+    mask: RLE | None
+
+
+def measure(
+    logits: Tensor,
+    embedding: Embedding,
+    *,
+    threshold: float = 0.0,
+    offset: float = 1.0,
+    floor: float = 0.0,
+) -> list[Measured]:
+    """Threshold candidates at the image's resolution and count their stability.
+
+    Only the part of the image where a logit can exceed the lower threshold is upsampled on a
+    CPU, a few rows at a time; a GPU takes a few whole masks at a time.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (n, 4h, 4w) low-resolution mask logits, float32.
+    embedding : Embedding
+        What they were decoded from.
+    threshold : float
+        A pixel belongs to the mask if its logit is above this.
+    offset : float
+        Distance of the two stability thresholds from it.
+    floor : float
+        Masks below this stability are measured but not kept; 0 keeps all.
+
+    Returns
+    -------
+    list of Measured
+        One for each candidate; masks have the size of the embedding's window.
+    """
+    nothing = Measured(np.float32(np.nan), None)
+    out = [nothing] * len(logits)
+    for index, row, col, high, low, mask in _thresholded(logits, embedding, threshold, offset):
+        with np.errstate(invalid="ignore"):
+            stability = np.float32(high) / np.float32(low)
+        kept = None
+        if floor <= 0 or stability >= np.float32(floor):
+            kept = _encode(mask, row, col, embedding.window.shape)
+        out[index] = Measured(stability, kept)
+    return out
+
+
+_Part = tuple[int, int, int, int, int, "NDArray[np.bool_] | Tensor"]
+
+
+def _thresholded(
+    logits: Tensor, embedding: Embedding, threshold: float, offset: float
+) -> Iterator[_Part]:
+    """Yield (candidate, first row, first col, pixels above high and low, mask from there on)."""
+    if logits.device.type != "cpu":
+        for batch, values in upsample(logits, embedding):
+            high = (values > threshold + offset).flatten(1).sum(1).tolist()
+            low = (values > threshold - offset).flatten(1).sum(1).tolist()
+            for i, mask in enumerate(values > threshold):
+                yield batch.start + i, 0, 0, high[i], low[i], mask
+        return
+    current, row, col, high_count, low_count = -1, 0, 0, 0, 0
+    strips: list[NDArray[np.bool_]] = []
+    for patch in patches(logits, embedding, threshold - offset):
+        if patch.index != current:
+            if strips:
+                yield current, row, col, high_count, low_count, _join(strips)
+            current, row, col = patch.index, patch.rows.start, patch.cols.start
+            high_count, low_count = 0, 0
+            strips = []
+        high_count += int(np.count_nonzero(patch.values > threshold + offset))
+        low_count += int(np.count_nonzero(patch.values > threshold - offset))
+        strips.append(patch.values > threshold)
+    if strips:
+        yield current, row, col, high_count, low_count, _join(strips)
+
+
+def _join(strips: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    return strips[0] if len(strips) == 1 else np.concatenate(strips)
+
+
+def _encode(
+    mask: NDArray[np.bool_] | Tensor, row: int, col: int, size: tuple[int, int]
+) -> RLE | None:
+    some_rows = _flags(mask.any(1))
+    if not some_rows.any():
+        return None
+    top, bottom = _ends(some_rows)
+    left, right = _ends(_flags(mask[top:bottom].any(0)))
+    return encode(_flags(mask[top:bottom, left:right])).place((row + top, col + left), size)
+
+
+def _flags(values: NDArray[np.bool_] | np.bool_ | Tensor) -> NDArray[np.bool_]:
+    return values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _ends(flags: NDArray[np.bool_]) -> tuple[int, int]:
+    found = np.flatnonzero(flags)
+    return int(found[0]), int(found[-1]) + 1

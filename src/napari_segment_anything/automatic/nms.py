@@ -1,0 +1,100 @@
+"""Non-maximum suppression by box or by mask, greedy and stable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..formats.rle import RLE, intersection
+
+
+def box_nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
+    """Keep the best of boxes that overlap.
+
+    Boxes are visited by falling score, equal scores in the order given; one is kept unless a
+    kept one overlaps it with an intersection over union above `threshold`. Sides are
+    differences of coordinates, in float32: a box on a single row or column has no area, and
+    such boxes neither suppress nor are suppressed.
+
+    Parameters
+    ----------
+    boxes : array (n, 4)
+        (row_min, col_min, row_max, col_max).
+    scores : array (n,)
+        Higher is better.
+    threshold : float
+        Largest intersection over union that is tolerated.
+
+    Returns
+    -------
+    int64 array (k,)
+        Indices of the kept boxes, by falling score.
+    """
+    corners = np.asarray(boxes, np.float32).reshape(-1, 4)
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
+    top, left, bottom, right = corners[order].T.copy()
+    area = (bottom - top) * (right - left)
+    limit = np.float64(threshold)
+    alive = np.ones(len(order), bool)
+    keep = []
+    for best in range(len(order)):
+        if not alive[best]:
+            continue
+        keep.append(best)
+        # Most boxes do not meet, and a cheap test along one axis spares the others the rest.
+        later = slice(best + 1, None)
+        meet = alive[later] & (top[later] < bottom[best]) & (bottom[later] > top[best])
+        rest = np.flatnonzero(meet) + best + 1
+        high = np.minimum(bottom[rest], bottom[best]) - np.maximum(top[rest], top[best])
+        wide = np.minimum(right[rest], right[best]) - np.maximum(left[rest], left[best])
+        shared = high * np.maximum(wide, 0)
+        with np.errstate(invalid="ignore"):
+            iou = (shared / (area[best] + area[rest] - shared)).astype(np.float64)
+        alive[rest[iou > limit]] = False
+    return order[np.asarray(keep, np.int64)]
+
+
+def mask_nms(
+    masks: Sequence[RLE], boxes: ArrayLike, scores: ArrayLike, threshold: float
+) -> NDArray[np.int64]:
+    """Keep the best of masks that overlap: as `box_nms`, but by the masks' own overlap.
+
+    Parameters
+    ----------
+    masks : sequence of RLE
+        n masks of one image.
+    boxes : array (n, 4)
+        Their (row_min, col_min, row_max, col_max), outermost pixels.
+    scores : array (n,)
+        Higher is better.
+    threshold : float
+        Largest intersection over union that is tolerated.
+
+    Returns
+    -------
+    int64 array (k,)
+        Indices of the kept masks, by falling score.
+    """
+    corners = np.asarray(boxes, np.float64).reshape(-1, 4)
+    area = np.array([mask.area for mask in masks], np.float64)
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
+    alive = np.ones(len(order), bool)
+    keep = []
+    for place, best in enumerate(order):
+        if not alive[place]:
+            continue
+        keep.append(best)
+        later = np.flatnonzero(alive[place + 1 :]) + place + 1
+        other = order[later]
+        meet = np.all(corners[other, :2] <= corners[best, 2:], axis=1)
+        meet &= np.all(corners[other, 2:] >= corners[best, :2], axis=1)
+        # Two masks of unlike size cannot overlap by more than the ratio of their areas.
+        small, large = np.minimum(area[other], area[best]), np.maximum(area[other], area[best])
+        meet &= small > threshold * large
+        for index in np.flatnonzero(meet):
+            shared = intersection(masks[best], masks[other[index]])
+            if shared > threshold * (area[best] + area[other[index]] - shared):
+                alive[later[index]] = False
+    return np.asarray(keep, np.int64)
