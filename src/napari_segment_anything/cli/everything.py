@@ -91,9 +91,7 @@ PeakNms = _tune(float, "Largest overlap (IoU) of two proposals' predicted boxes.
 Agreement = _tune(
     float, "Least IoU of a pixel's own predicted box with that of its object.", "0.2", DENSE
 )
-CenterDistance = _tune(
-    float, "Seeds lie nearer to a predicted centre than this.", "0.5", DENSE
-)
+CenterDistance = _tune(float, "Seeds lie nearer to a predicted centre than this.", "0.5", DENSE)
 BoundaryDistance = _tune(
     float, "Seeds lie farther inside a predicted boundary than this.", "0.5", DENSE
 )
@@ -131,8 +129,9 @@ def everything(
         Mode,
         typer.Option(
             metavar="MODE",
-            help="auto, grid, proposals or instances. grid: the paper's. proposals: prompts at the model's own proposals. instances: "
-            "watershed on the model's dense output. auto: what the model does best.",
+            help="auto, grid, proposals or instances. grid: the paper's. proposals: prompts at "
+            "the model's own proposals. instances: read off the model's dense output. "
+            "auto: what the model does best.",
             rich_help_panel=FIND,
         ),
     ] = Mode.auto,
@@ -162,8 +161,10 @@ def everything(
     max_area: MaxArea = None,
     policy: PolicyOption = Policy.small,
     model: options.ModelOption = "default",
+    instance_decoder: options.DecoderOption = None,
     device: options.DeviceOption = "auto",
     precision: options.PrecisionOption = options.Precision.auto,
+    cache: options.CacheOption = False,
     axes: options.AxesOption = None,
     plane: options.PlaneOption = None,
     channel_axis: options.ChannelAxisOption = None,
@@ -214,6 +215,7 @@ def everything(
         "max_area": max_area,
     }
     from . import output as results
+    from .cache import make_predictor
     from .inputs import open_input
     from .report import progress_bar
 
@@ -239,11 +241,18 @@ def everything(
     }
     with progress_bar(quiet) as show:
         show(Progress(0, 1, message="loading the model"))
-        loaded = load_model(model, device, str(precision))
+        loaded = load_model(
+            model, device, str(precision), instance_decoder=instance_decoder, progress=show
+        )
         began = time.perf_counter()
         table = finish(
             generate_candidates(
-                opened.image, loaded, mode=str(mode), **opened.engine_options, **parameters
+                opened.image,
+                loaded,
+                mode=str(mode),
+                predictor=make_predictor(loaded, cache),
+                **opened.engine_options,
+                **parameters,
             ),
             show,
         )
@@ -254,7 +263,6 @@ def everything(
         model=loaded,
         labels=resolved.labels,
         ids=resolved.label.tolist(),
-        masks=list(table.masks),
         records=table.to_records("coco_rle"),
         seconds=seconds,
         facts={"mode": table.mode, "candidates": len(table.candidates)},

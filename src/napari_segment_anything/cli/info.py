@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -74,7 +73,9 @@ def _facts() -> dict[str, Any]:
 
     from .. import __version__
     from ..checkpoints import cache_directory
+    from ..checkpoints.download import checkpoint_directory
     from ..engine.device import choose_device, choose_precision, precision_name
+    from .cache import embedding_directory, usage
 
     device = choose_device("auto")
     dtype, reason = choose_precision("auto", device)
@@ -84,7 +85,6 @@ def _facts() -> dict[str, Any]:
         for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     ]
     devices += ["mps"] if torch.backends.mps.is_available() else []
-    directory = cache_directory()
     return {
         "versions": {
             "napari-segment-anything": __version__,
@@ -99,9 +99,9 @@ def _facts() -> dict[str, Any]:
             "threads": torch.get_num_threads(),
         },
         "cache": {
-            "directory": str(directory),
-            "models": _usage(directory, models=True),
-            "embeddings": _usage(directory, models=False),
+            "directory": str(cache_directory()),
+            "models": usage(checkpoint_directory()),
+            "embeddings": usage(embedding_directory()),
         },
     }
 
@@ -118,4 +118,4 @@ def _version(name: str) -> str:
 def _amount(usage: dict[str, int]) -> str:
     from .report import size
 
-    return f"{size(usage['bytes'])} in {usage['count']}" if usage["count"] else "none"
+    return size(usage["bytes"]) if usage["count"] else "none"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -69,9 +70,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     try:
-        code = typer.main.get_command(app).main(
-            args=arguments, prog_name=PROGRAM, standalone_mode=False
-        )
+        with warnings.catch_warnings():
+            # what the engine had to do differently (less memory, no cache) is news for the user
+            warnings.showwarning = _note
+            code = typer.main.get_command(app).main(
+                args=arguments, prog_name=PROGRAM, standalone_mode=False
+            )
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except typer.TyperException as error:
@@ -88,7 +92,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         _complain(
-            f"unexpected {type(error).__name__}: {error} (this is a bug; --debug shows the traceback)"
+            f"unexpected {type(error).__name__}: {error} "
+            "(a bug of this program; --debug shows the traceback)"
         )
         return UNEXPECTED
     if code == INTERRUPTED:
@@ -102,6 +107,17 @@ def _describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.strerror}: {error.filename}"
     return str(error)
+
+
+def _note(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    _complain(f"note: {message}")
 
 
 def _complain(message: str) -> None:

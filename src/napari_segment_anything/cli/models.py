@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from . import options
+
+if TYPE_CHECKING:
+    from ..checkpoints import CatalogueEntry
 
 
 def models(as_json: options.JsonOption = False, debug: options.DebugOption = False) -> None:
@@ -16,11 +21,10 @@ def models(as_json: options.JsonOption = False, debug: options.DebugOption = Fal
 
     napari-sam models --json
     """
-    from ..checkpoints import cache_directory, catalogue
+    from ..checkpoints import catalogue
     from . import report
 
-    directory = cache_directory()
-    entries = [_facts(entry, directory) for entry in catalogue().values()]
+    entries = [_facts(entry) for entry in catalogue().values()]
     if as_json:
         report.print_json(entries)
         return
@@ -35,3 +39,25 @@ def models(as_json: options.JsonOption = False, debug: options.DebugOption = Fal
         for each in entries
     ]
     report.print_rows("", ["name", "architecture", "size", "licence", "where"], rows)
+
+
+def _facts(entry: CatalogueEntry) -> dict[str, Any]:
+    from ..checkpoints.download import cached_path, embedded_path
+
+    path = embedded_path(entry) if entry.embedded else cached_path(entry.checkpoint)
+    if entry.embedded:
+        where = "in this package"
+    else:
+        where = "to be downloaded" if path is None else "downloaded"
+    return {
+        "name": entry.name,
+        "aliases": list(entry.aliases),
+        "architecture": entry.architecture,
+        "description": entry.description,
+        "size": entry.size if path is None else path.stat().st_size,
+        "licence": entry.licence,
+        "citation": entry.citation,
+        "source": entry.source,
+        "where": where,
+        "path": None if path is None else str(path),
+    }

@@ -28,7 +28,7 @@ ImageArgument = Annotated[
 ]
 ChannelAxisOption = Annotated[
     int | None,
-    typer.Option(help="Axis that holds the channels (0 = first, -1 = last).", rich_help_panel=INPUT),
+    typer.Option(help="Axis that holds the channels (0 first, -1 last).", rich_help_panel=INPUT),
 ]
 ChannelsOption = Annotated[
     str | None,
@@ -58,7 +58,7 @@ ContrastOption = Annotated[
     str,
     typer.Option(
         metavar="auto|percentile|LO,HI",
-        help="Intensities shown as black and white. auto: 8-bit RGB as it is, all else by percentiles.",
+        help="Intensities shown as black and white. auto: 8-bit RGB as it is, else percentiles.",
         rich_help_panel=INPUT,
     ),
 ]
@@ -67,6 +67,22 @@ ModelOption = Annotated[
     typer.Option(
         metavar="NAME|FILE|URL",
         help="A name from `napari-sam models`, or any SAM checkpoint.",
+        rich_help_panel=MODEL,
+    ),
+]
+DecoderOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|URL",
+        help="A separate instance decoder that belongs to the checkpoint.",
+        rich_help_panel=MODEL,
+    ),
+]
+CacheOption = Annotated[
+    bool,
+    typer.Option(
+        "--cache",
+        help="Keep the image's embedding on disk: the next run on it starts at once.",
         rich_help_panel=MODEL,
     ),
 ]

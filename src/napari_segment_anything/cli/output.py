@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +51,6 @@ class Result:
         How it was computed, for provenance.
     prompts : sequence of dict
         Prompts to draw on the overlay.
-    notes : sequence of str
-        What had to be done differently, such as a smaller batch for lack of memory.
     """
 
     image: Input
@@ -65,7 +62,11 @@ class Result:
     facts: dict[str, Any]
     parameters: dict[str, Any]
     prompts: Sequence[dict[str, Any]] = ()
-    notes: Sequence[str] = field(default=())
+
+    def numbered_records(self) -> list[dict[str, Any]]:
+        """The records, each with its label as `id`."""
+        pairs = zip(self.ids, self.records, strict=True)
+        return [{"id": number, **record} for number, record in pairs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class Target:
         taken = [path for path in files.values() if path.exists()]
         if taken and not self.overwrite:
             raise ParameterError(
-                f"{taken[0]} is there already: choose another folder, or replace it with --overwrite"
+                f"{taken[0]} is there already: choose another folder, or add --overwrite"
             )
         return files
 
@@ -129,8 +130,6 @@ class Target:
         """Write the files, all of them or none, and report."""
         if files:
             _write(result, files)
-        for note in result.notes:
-            print(f"note: {note}", file=sys.stderr)  # noqa: T201
         if self.as_json:
             _print_json(result, files)
         elif not self.quiet:
@@ -138,12 +137,14 @@ class Target:
 
 
 def _write(result: Result, files: dict[str, Path]) -> None:
+    from .files import write_files
+
     folder = next(iter(files.values())).parent
     folder.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
     try:
         staged = {kind: staging / path.name for kind, path in files.items()}
-        _write_files(result, staged)
+        write_files(result, staged)
         for kind, path in staged.items():
             path.replace(files[kind])
     finally:
@@ -192,15 +193,9 @@ def _print_json(result: Result, files: dict[str, Path]) -> None:
         "precision": model.precision,
         "seconds": round(result.seconds, 3),
         "parameters": result.parameters,
-        "notes": list(result.notes),
     }
     if files:
         content["files"] = {kind: str(path) for kind, path in files.items()}
     else:
-        content["records"] = _numbered(result)
+        content["records"] = result.numbered_records()
     print_json(content)
-
-
-def _numbered(result: Result) -> list[dict[str, Any]]:
-    pairs = zip(result.ids, result.records, strict=True)
-    return [{"id": number, **record} for number, record in pairs]

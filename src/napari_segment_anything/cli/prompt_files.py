@@ -54,7 +54,8 @@ def from_options(
     if each_point:
         if background or corners:
             raise PromptError(
-                "--each-point takes only --point; put objects with several prompts in a --prompts file"
+                "--each-point takes only --point; objects with several prompts go into "
+                "a --prompts file"
             )
         if not foreground:
             raise PromptError("--each-point needs at least one --point")
@@ -109,7 +110,8 @@ def _from_json(path: Path) -> list[PromptObject]:
         raise PromptError(f"{path.name} is not JSON: {error}") from None
     if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
         raise PromptError(
-            f'{path.name} must hold a list of objects like [{{"points": [[row, col]], "labels": [1]}}]'
+            f"{path.name} must hold a list of objects like "
+            '[{"points": [[row, col]], "labels": [1]}]'
         )
     objects = []
     for number, each in enumerate(content, start=1):
@@ -217,7 +219,5 @@ def _coordinates(value: Any, count: int, where: str) -> list[float]:
 
 def _corners(corners: list[float], where: str) -> list[float]:
     if corners[2] <= corners[0] or corners[3] <= corners[1]:
-        raise PromptError(
-            f"{where}: the box's second corner must lie below and right of the first"
-        )
+        raise PromptError(f"{where}: the box's second corner must lie below and right of the first")
     return corners

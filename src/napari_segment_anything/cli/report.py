@@ -14,7 +14,8 @@ from ..progress import Progress
 class Show(Protocol):
     """Takes the progress of one stage after another."""
 
-    def __call__(self, step: Progress) -> object: ...
+    def __call__(self, step: Progress) -> object:
+        """Show one step."""
 
 
 @contextmanager

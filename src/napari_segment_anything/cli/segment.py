@@ -70,11 +70,12 @@ def segment(
     model: options.ModelOption = "default",
     device: options.DeviceOption = "auto",
     precision: options.PrecisionOption = options.Precision.auto,
+    cache: options.CacheOption = False,
     multimask: Annotated[
         bool,
         typer.Option(
             "--multimask/--single-mask",
-            help="Take the best of three masks (whole, part, subpart), or the network's single one.",
+            help="The best of three masks (whole, part, subpart), or the network's single one.",
             rich_help_panel=options.MODEL,
         ),
     ] = True,
@@ -104,6 +105,7 @@ def segment(
     from ..errors import PromptError
     from . import output as results
     from . import prompt_files
+    from .cache import make_predictor
     from .inputs import open_input
     from .report import progress_bar
 
@@ -128,7 +130,7 @@ def segment(
     import numpy as np
 
     from ..automatic.overlaps import priority, resolve_overlaps
-    from ..engine import Predictor, Prompts, load_model
+    from ..engine import Prompts, load_model
     from ..progress import Progress, finish
 
     asked = Prompts.from_objects(
@@ -136,8 +138,8 @@ def segment(
     )
     with progress_bar(quiet) as show:
         show(Progress(0, 1, message="loading the model"))
-        loaded = load_model(model, device, str(precision))
-        predictor = Predictor(loaded)
+        loaded = load_model(model, device, str(precision), progress=show)
+        predictor = make_predictor(loaded, cache)
         began = time.perf_counter()
         masks, scores, shape = finish(
             _predict(predictor, opened.image, opened.engine_options, asked, multimask), show
@@ -155,7 +157,6 @@ def segment(
         model=loaded,
         labels=lookup[painted.labels],
         ids=numbers,
-        masks=masks,
         records=[
             _record(mask, float(score), each)
             for mask, score, each in zip(masks, scores, objects, strict=True)
