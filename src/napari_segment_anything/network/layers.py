@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,15 +30,13 @@ class MLP(nn.Module):
     def __init__(self, inputs: int, hidden: int, outputs: int, depth: int) -> None:
         super().__init__()
         sizes = [inputs, *[hidden] * (depth - 1), outputs]
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., inputs) to (..., outputs)."""
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
-        return self.layers[-1](x)  # type: ignore[no-any-return]
+        return self.layers[-1](x)
 
 
 class MLPBlock(nn.Module):
@@ -52,7 +52,7 @@ class MLPBlock(nn.Module):
         """Map (..., width) to (..., width)."""
         hidden = self.lin1(x)
         hidden = F.gelu(hidden) if self.gelu else F.relu(hidden)
-        return self.lin2(hidden)  # type: ignore[no-any-return]
+        return self.lin2(hidden)
 
 
 def normalise(x: Tensor, norm: nn.LayerNorm | LayerNorm2d) -> Tensor:
@@ -61,7 +61,8 @@ def normalise(x: Tensor, norm: nn.LayerNorm | LayerNorm2d) -> Tensor:
     Parameters stay float32 when the rest of a network is cast to 16 bits; the CPU
     kernel takes such a mixture, others want equal dtypes.
     """
-    weight, bias = norm.weight, norm.bias
+    weight: Tensor = norm.weight
+    bias: Tensor = norm.bias
     if x.dtype != weight.dtype and x.device.type != "cpu":
         weight, bias = weight.to(x.dtype), bias.to(x.dtype)
     return F.layer_norm(x, x.shape[-1:], weight, bias, norm.eps)

@@ -9,8 +9,46 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import MLP, LayerNorm2d, normalise
+from .layers import MLP, LayerNorm2d, cast_products, normalise
 from .two_way_transformer import TwoWayTransformer
+
+# Cells times objects that one pass takes on a CPU: its temporaries are then a few
+# megabytes, which stay in cache and which the allocator reuses instead of asking the
+# system for fresh pages.
+_CELLS_PER_PASS = 4 * 64 * 64
+
+
+class Upscaling(nn.Sequential):
+    """Cells to 4 x 4 times as many pixels with an eighth of the channels.
+
+    A transposed convolution of stride and size 2 has no overlap, so it is a matrix
+    product a cell; here a cell's 16 pixels stay beside each other.
+    """
+
+    def __init__(self, width: int) -> None:
+        first = nn.ConvTranspose2d(width, width // 4, 2, 2)
+        norm = LayerNorm2d(width // 4)
+        second = nn.ConvTranspose2d(width // 4, width // 8, 2, 2)
+        super().__init__(first, norm, nn.GELU(), second, nn.GELU())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The products' dtype."""
+        first: Tensor = self[0].weight  # type: ignore[assignment]
+        return first.dtype
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """(..., C) -> (..., 4, 4, C // 8)."""
+        first, norm, _, second, _ = self
+        x = F.gelu(normalise(_as_product(cells, first), norm))  # type: ignore[arg-type]
+        return F.gelu(_as_product(x, second))  # type: ignore[arg-type]
+
+
+def _as_product(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+    """(..., C) -> (..., 4, D) for a 2 x 2 transposed convolution of stride 2."""
+    weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    bias = None if layer.bias is None else layer.bias.repeat(4)
+    return F.linear(x, weight, bias).unflatten(-1, (4, -1))
 
 
 class MaskDecoder(nn.Module):
@@ -31,13 +69,7 @@ class MaskDecoder(nn.Module):
         self.transformer = TwoWayTransformer(width=width)
         self.iou_token = nn.Embedding(1, width)
         self.mask_tokens = nn.Embedding(self.mask_count, width)
-        self.output_upscaling = nn.Sequential(
-            nn.ConvTranspose2d(width, width // 4, 2, 2),
-            LayerNorm2d(width // 4),
-            nn.GELU(),
-            nn.ConvTranspose2d(width // 4, width // 8, 2, 2),
-            nn.GELU(),
-        )
+        self.output_upscaling = Upscaling(width)
         self.output_hypernetworks_mlps = nn.ModuleList(
             MLP(width, width, width // 8, 3) for _ in range(self.mask_count)
         )
@@ -74,43 +106,53 @@ class MaskDecoder(nn.Module):
         iou : Tensor
             (B, masks), predicted IoU of each mask.
         """
-        batch, (height, width) = sparse.shape[0], embedding.shape[-2:]
-        dtype = self.iou_prediction_head.layers[0].weight.dtype
-        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([output_tokens.expand(batch, -1, -1), sparse], dim=1).to(dtype)
-
-        cells = (embedding + dense).flatten(2).transpose(1, 2).to(dtype)
-        cell_pe = image_encoding.flatten(2).transpose(1, 2).to(dtype)
+        height, width = embedding.shape[-2:]
+        dtype = self.output_upscaling.dtype
         # Contiguous, or every later product and sum walks the cells with long strides.
-        tokens, cells = self.transformer(cells.contiguous(), cell_pe.contiguous(), tokens)
+        cells = (embedding + dense).flatten(2).transpose(1, 2).to(dtype).contiguous()
+        position = image_encoding.flatten(2).transpose(1, 2).to(dtype).contiguous()
+        step = len(sparse)
+        if cells.device.type == "cpu":
+            step = max(1, _CELLS_PER_PASS // cells.shape[1])
+        parts = []
+        for i in range(0, max(len(sparse), 1), step):
+            own = cells[i : i + step] if len(cells) > 1 else cells
+            parts.append(self._decode(own, position, sparse[i : i + step], masks))
+        logits = torch.cat([p[0] for p in parts]) if len(parts) > 1 else parts[0][0]
+        iou = torch.cat([p[1] for p in parts]) if len(parts) > 1 else parts[0][1]
+        # (B, masks, h, w, 2, 2, 2, 2): cell, then row and column of the first and of the
+        # second upscaling.
+        logits = logits.reshape(len(sparse), -1, height, width, 2, 2, 2, 2)
+        logits = logits.permute(0, 1, 2, 4, 6, 3, 5, 7)
+        shape = (len(sparse), -1, 4 * height, 4 * width)
+        return logits.reshape(shape), iou
+
+    def _decode(
+        self, cells: Tensor, position: Tensor, sparse: Tensor, masks: slice
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (B, masks, N * 16), a cell's pixels together, and IoU (B, masks)."""
+        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        output_tokens = output_tokens.expand(len(sparse), -1, -1)
+        tokens = torch.cat([output_tokens, sparse], dim=1)
+        tokens, cells = self.transformer(cells, position, tokens)
 
         iou = self.iou_prediction_head(tokens[:, 0])[:, masks]
-        mask_tokens = tokens[:, 1 : 1 + self.mask_count]
-        chosen = range(self.mask_count)[masks]
         classifiers = torch.stack(
-            [self.output_hypernetworks_mlps[i](mask_tokens[:, i]) for i in chosen], dim=1
+            [
+                self.output_hypernetworks_mlps[i](tokens[:, 1 + i])
+                for i in range(self.mask_count)[masks]
+            ],
+            dim=1,
         )
-        upscaled = self._upscale(cells)
-        logits = torch.bmm(classifiers, upscaled.flatten(1, 3).transpose(1, 2))
-        # (B, masks, h w, 2 2, 2 2): cell, first and second upscaling's row and column.
-        logits = logits.reshape(batch, -1, height, width, 2, 2, 2, 2)
-        logits = logits.permute(0, 1, 2, 4, 6, 3, 5, 7)
-        return logits.reshape(batch, -1, 4 * height, 4 * width).float(), iou.float()
+        # One object at a time: the upscaled embedding is the decoder's largest temporary.
+        logits = [self._classify(c, k) for c, k in zip(cells, classifiers, strict=True)]
+        return torch.stack(logits), iou
 
-    def _upscale(self, cells: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, 4, 4, C // 8).
+    def set_precision(self, dtype: torch.dtype) -> None:
+        """Cast what works on the image's cells; tokens stay in float32."""
+        cast_products(self.output_upscaling, dtype)
 
-        A transposed convolution of stride and size 2 has no overlap, so it is a matrix
-        product a cell; the four children of a cell stay beside each other until the end.
-        """
-        first, norm, _, second, _ = self.output_upscaling
-        x = _as_product(cells, first)
-        x = F.gelu(normalise(x, norm))
-        return F.gelu(_as_product(x, second))
-
-
-def _as_product(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
-    """(..., C) -> (..., 4, D) for a 2 x 2 transposed convolution of stride 2."""
-    weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)
-    bias = None if layer.bias is None else layer.bias.repeat(4)
-    return F.linear(x, weight, bias).unflatten(-1, (4, -1))
+    def _classify(self, cells: Tensor, classifiers: Tensor) -> Tensor:
+        """(N, C) cells and (masks, C // 8) classifiers -> (masks, N * 16)."""
+        upscaled: Tensor = self.output_upscaling(cells)
+        return classifiers @ upscaled.flatten(0, -2).T.to(classifiers.dtype)

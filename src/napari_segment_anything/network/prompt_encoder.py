@@ -20,7 +20,9 @@ class RandomFourierEncoding(nn.Module):
 
     def __init__(self, features: int, scale: float = 1.0) -> None:
         super().__init__()
-        self.register_buffer("positional_encoding_gaussian_matrix", scale * torch.randn(2, features))
+        self.register_buffer(
+            "positional_encoding_gaussian_matrix", scale * torch.randn(2, features)
+        )
 
     def encode(self, unit_xy: Tensor) -> Tensor:
         """Encode coordinates.
@@ -139,12 +141,12 @@ class PromptEncoder(nn.Module):
 
     def _points(self, coords: Tensor, labels: Tensor, *, pad: bool) -> Tensor:
         position = self._position(coords)
-        weights = [e.weight for e in self.point_embeddings]
+        background, foreground = self._kinds()[:2]
         kind = labels[..., None]
         embedded = torch.where(kind == -1, torch.zeros_like(position), position)
         embedded = embedded + torch.where(kind == -1, self.not_a_point_embed.weight, 0.0)
-        embedded = embedded + torch.where(kind == 0, weights[0], 0.0)
-        embedded = embedded + torch.where(kind == 1, weights[1], 0.0)
+        embedded = embedded + torch.where(kind == 0, background, 0.0)
+        embedded = embedded + torch.where(kind == 1, foreground, 0.0)
         if pad:
             # Published models were trained with one padding point where no box stands.
             none = self.not_a_point_embed.weight.expand(len(coords), 1, -1)
@@ -153,5 +155,9 @@ class PromptEncoder(nn.Module):
 
     def _boxes(self, boxes: Tensor) -> Tensor:
         corners = self._position(boxes.reshape(-1, 2, 2))
-        kind = torch.cat([self.point_embeddings[2].weight, self.point_embeddings[3].weight])
-        return corners + kind
+        return corners + self._kinds()[2:]
+
+    def _kinds(self) -> Tensor:
+        """Learned vectors of background, foreground, first and second corner: (4, width)."""
+        kinds: list[Tensor] = [e.weight for e in self.point_embeddings]  # type: ignore[misc]
+        return torch.cat(kinds)

@@ -17,10 +17,6 @@ from .vit import ViTConfig
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 
-# Cells times objects that one decoder pass takes: its largest temporaries are then a few
-# megabytes, which the allocator reuses instead of asking the system for fresh pages.
-_CELLS_PER_PASS = 4 * 64 * 64
-
 
 @dataclass(frozen=True, slots=True)
 class SamConfig:
@@ -87,7 +83,7 @@ class Sam(nn.Module):
         Casting is lossy; load the weights anew to get float32 back exactly.
         """
         cast_products(self.image_encoder, dtype)
-        cast_products(self.mask_decoder, dtype)
+        self.mask_decoder.set_precision(dtype)
 
     def preprocess(self, pixels: Tensor) -> Tensor:
         """Normalise (B, 3, h, w) RGB in 0..255 and pad it to the frame with zeros."""
@@ -112,7 +108,7 @@ class Sam(nn.Module):
         EncoderOutput
             Embedding (B, 256, h, w) of the padded frame, and the encoder's other heads.
         """
-        return self.image_encoder(self.preprocess(pixels))  # type: ignore[no-any-return]
+        return self.image_encoder(self.preprocess(pixels))
 
     def decode(
         self,
@@ -158,20 +154,7 @@ class Sam(nn.Module):
             wanted = slice(None)
         else:
             wanted = slice(1, None) if multimask else slice(0, 1)
-        objects = sparse.shape[0]
-        step = max(1, _CELLS_PER_PASS // (height * width))
-        if embedding.device.type != "cpu":
-            step = objects
-        parts = [
-            self.mask_decoder(
-                embedding,
-                position,
-                sparse[i : i + step],
-                dense[i : i + step] if masks is not None else dense,
-                wanted,
-            )
-            for i in range(0, max(objects, 1), step)
-        ]
-        if len(parts) == 1:
-            return parts[0]
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+        decoded: tuple[Tensor, Tensor] = self.mask_decoder(
+            embedding, position, sparse, dense, wanted
+        )
+        return decoded

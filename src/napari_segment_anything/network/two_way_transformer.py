@@ -7,6 +7,9 @@ cell to a key, ``(token Wq) . (cell Wk)``; this one moves the projection to the 
 and outputs move the same way. While the cells are the same for all objects (until the
 first image-to-token step) they are also kept once, not once an object.
 
+Cells may be of a shorter dtype than tokens: they are where the arithmetic is, and the
+tokens are where rounding would tell.
+
 Source: Kirillov et al. 2023, appendix A, figure 14.
 """
 
@@ -49,7 +52,7 @@ class Attention(nn.Module):
         out = F.scaled_dot_product_attention(
             self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
         )
-        return self.out_proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.out_proj(out.transpose(1, 2).flatten(2))
 
     def tokens_to_image(self, tokens: Tensor, keys: Tensor, cells: Tensor) -> Tensor:
         """Tokens attend to image cells.
@@ -70,13 +73,13 @@ class Attention(nn.Module):
         q = self._split(self.q_proj(tokens)) * self.head_width**-0.5
         # The key bias adds the same to all cells of a row, so softmax drops it.
         absorbed = torch.matmul(q, self._per_head(self.k_proj.weight)).reshape(batch, -1, width)
-        scores = _rows_times_cells(absorbed, keys)
+        scores = _rows_times_cells(absorbed.to(keys.dtype), keys)
         weights = scores.softmax(dim=-1)
-        pooled = _rows_times_values(weights, cells)
+        pooled = _rows_times_values(weights, cells).to(tokens.dtype)
         pooled = pooled.reshape(batch, self.heads, count, width)
         values = torch.matmul(pooled, self._per_head(self.v_proj.weight).transpose(1, 2))
         values = values.transpose(1, 2).flatten(2) + self.v_proj.bias
-        return self.out_proj(values)  # type: ignore[no-any-return]
+        return self.out_proj(values)
 
     def image_to_tokens(self, keys: Tensor, tokens: Tensor, values: Tensor) -> Tensor:
         """Image cells attend to tokens.
@@ -96,16 +99,15 @@ class Attention(nn.Module):
         batch, count, width = tokens.shape
         k = self._split(self.k_proj(tokens)) * self.head_width**-0.5
         absorbed = torch.matmul(k, self._per_head(self.q_proj.weight))
-        bias = torch.matmul(k, self.q_proj.bias.reshape(self.heads, self.head_width, 1))
-        scores = _rows_times_cells(absorbed.reshape(batch, -1, width), keys)
-        scores = scores.reshape(batch, self.heads, count, -1).add_(bias)
+        offset = torch.matmul(k, self.q_proj.bias.reshape(self.heads, self.head_width, 1))
+        scores = _rows_times_cells(absorbed.reshape(batch, -1, width).to(keys.dtype), keys)
+        scores = scores.reshape(batch, self.heads, count, -1).add_(offset.to(keys.dtype))
         weights = scores.softmax(dim=2).reshape(batch, self.heads * count, -1)
         v = self._split(self.v_proj(values))
         out_weight = self.out_proj.weight.reshape(width, self.heads, self.head_width)
         spread = torch.matmul(v, out_weight.permute(1, 2, 0)).reshape(batch, -1, width)
-        return torch.baddbmm(
-            self.out_proj.bias.expand(batch, 1, width), weights.transpose(1, 2), spread
-        )
+        bias = self.out_proj.bias.to(keys.dtype).expand(batch, 1, width)
+        return torch.baddbmm(bias, weights.transpose(1, 2), spread.to(keys.dtype))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, self.head_width)).transpose(1, 2)

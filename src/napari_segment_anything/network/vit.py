@@ -18,6 +18,10 @@ from torch import Tensor, nn
 from .encoder import EncoderOutput
 from .layers import LayerNorm2d, MLPBlock, normalise
 
+# Rows of tokens a global block takes at a time: as queries, and after attention.
+_GLOBAL_BAND = 2
+_GLOBAL_STEP = 16
+
 
 @dataclass(frozen=True, slots=True)
 class ViTConfig:
@@ -95,35 +99,90 @@ class Attention(nn.Module):
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * size - 1, width // heads))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * size - 1, width // heads))
 
-    def split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, h, w, 3 width) -> three of (B, heads, h * w, head width)."""
-        batch, height, width, _ = qkv.shape
-        qkv = qkv.reshape(batch, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv.unbind(0)
-        return q, k, v
-
-    def bias(self, q: Tensor, rows: range, size: tuple[int, int]) -> Tensor:
-        """Relative-position bias of the queries in `rows` towards a field of `size`.
+    def forward(self, qkv: Tensor, band_rows: int | None = None) -> Tensor:
+        """Attend within each of a batch of fields.
 
         Parameters
         ----------
-        q : Tensor
-            (B, heads, len(rows) * width, head width), unscaled queries.
+        qkv : Tensor
+            (B, height, width, 3 * channels).
+        band_rows : int, optional
+            Take the queries so many rows at a time; all at once by default.
 
         Returns
         -------
         Tensor
-            (B, heads, len(rows) * width, height * width).
+            (B, height, width, channels), before the output projection.
         """
-        height, width = size
-        q = q.unflatten(2, (len(rows), width))
-        rel_h = relative_positions(self.rel_pos_h, height)[rows.start : rows.stop].to(q.dtype)
-        rel_w = relative_positions(self.rel_pos_w, width).to(q.dtype)
-        # (..., r, w, d) x (r, k, d) and (..., r, w, d) x (w, k, d) as products over d.
-        along_h = torch.matmul(q, rel_h.transpose(1, 2))
-        along_w = torch.matmul(q.transpose(2, 3), rel_w.transpose(1, 2)).transpose(2, 3)
-        both = along_h[..., :, None] + along_w[..., None, :]
-        return both.flatten(4, 5).flatten(2, 3)
+        batch, height, width, _ = qkv.shape
+        split = qkv.reshape(batch, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = split.flatten(1, 2).contiguous().unbind(0)
+        along_h, along_w = self._relative(q.unflatten(1, (height, width)))
+        q = q * q.shape[-1] ** -0.5
+        k = k.transpose(1, 2)
+        step = (band_rows or height) * width
+        in_place = q.device.type == "cpu" and not torch.is_grad_enabled()
+        scratch = q.new_empty(q.shape[0], step, height, width) if in_place else None
+        bands = []
+        for i in range(0, height * width, step):
+            part = slice(i, i + step)
+            bias = along_h[:, part, :, None], along_w[:, part, None, :]
+            bands.append(_attend(q[:, part], k, v, bias, scratch))
+        out = torch.cat(bands, dim=1) if len(bands) > 1 else bands[0]
+        out = out.unflatten(0, (batch, self.heads)).transpose(1, 2)
+        return out.reshape(batch, height, width, -1)
+
+    def _relative(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Bias of each query towards each row and each column of its field.
+
+        Parameters
+        ----------
+        q : Tensor
+            (n, height, width, d), unscaled.
+
+        Returns
+        -------
+        along_h, along_w : Tensor
+            (n, height * width, height) and (n, height * width, width).
+        """
+        n, height, width, d = q.shape
+        rel_h = relative_positions(self.rel_pos_h, height).to(q.dtype).transpose(1, 2)
+        rel_w = relative_positions(self.rel_pos_w, width).to(q.dtype).transpose(1, 2)
+        # One product a row (column) with all its queries together, instead of one a query.
+        by_row = torch.bmm(q.transpose(0, 1).reshape(height, -1, d), rel_h)
+        by_row = by_row.reshape(height, n, width, height).transpose(0, 1)
+        by_column = torch.bmm(q.permute(2, 0, 1, 3).reshape(width, -1, d), rel_w)
+        by_column = by_column.reshape(width, n, height, width).permute(1, 2, 0, 3)
+        return by_row.reshape(n, -1, height), by_column.reshape(n, -1, width)
+
+
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, bias: tuple[Tensor, Tensor], scratch: Tensor | None
+) -> Tensor:
+    """Softmax attention with a bias that is a row part plus a column part.
+
+    Parameters
+    ----------
+    q, v : Tensor
+        (n, queries, d), scaled, and (n, keys, d).
+    k : Tensor
+        (n, d, keys).
+    bias : tuple of Tensor
+        (n, queries, key rows, 1) and (n, queries, 1, key columns).
+    scratch : Tensor, optional
+        (n, >= queries, key rows, key columns). With it, scores are made in place there:
+        one band's scores fit a processor's cache, and fresh memory for each band would
+        cost as much as the arithmetic. Without it, the fused kernel is used.
+    """
+    if scratch is None:
+        mask = (bias[0] + bias[1]).flatten(2)
+        return F.scaled_dot_product_attention(q, k.transpose(1, 2), v, attn_mask=mask, scale=1.0)
+    scores = scratch[:, : q.shape[1]]
+    torch.add(*bias, out=scores)
+    scores = scores.flatten(2)
+    torch.baddbmm(scores, q, k, out=scores)
+    torch.softmax(scores, -1, out=scores)
+    return torch.bmm(scores, v)
 
 
 def relative_positions(table: Tensor, size: int) -> Tensor:
@@ -162,58 +221,36 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, h, w, width) -> the same; the residual stream keeps its dtype."""
-        return self._windowed(x) if self.window else self._global(x)
-
-    def _qkv(self, x: Tensor) -> Tensor:
-        return self.attn.qkv(normalise(x, self.norm1).to(self.attn.qkv.weight.dtype))  # type: ignore[no-any-return]
-
-    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        x = x + self.attn.proj(attended)
-        hidden = normalise(x, self.norm2).to(self.mlp.lin1.weight.dtype)
-        return x + self.mlp(hidden)
-
-    def _windowed(self, x: Tensor) -> Tensor:
-        size = self.window
-        batch, height, width, channels = x.shape
-        across = -(-width // size)
+        if self.window:
+            step, attended = self.window, None
+        else:
+            step, attended = _GLOBAL_STEP, self.attn(self._qkv(x), band_rows=_GLOBAL_BAND)
         bands = []
-        for top in range(0, height, size):
-            band = x[:, top : top + size]
-            rows = band.shape[1]
-            qkv = self._qkv(band)
-            if rows < size or across * size > width:
-                # A padded token is zero after the norm, so its qkv is the bias alone.
-                padded = self.attn.qkv.bias.expand(batch, size, across * size, -1).clone()
-                padded[:, :rows, :width] = qkv
-                qkv = padded
-            qkv = qkv.reshape(batch, size, across, size, -1).transpose(1, 2).flatten(0, 1)
-            q, k, v = self.attn.split(qkv)
-            bias = self.attn.bias(q, range(size), (size, size))
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-            out = out.transpose(1, 2).reshape(batch, across, size, size, channels)
-            out = out.transpose(1, 2).reshape(batch, size, across * size, channels)
-            bands.append(self._finish(band, out[:, :rows, :width]))
+        for top in range(0, x.shape[1], step):
+            band = x[:, top : top + step]
+            inner = attended[:, top : top + step] if attended is not None else self._windows(band)
+            band = band + self.attn.proj(inner)
+            hidden = normalise(band, self.norm2).to(self.mlp.lin1.weight.dtype)
+            bands.append(band + self.mlp(hidden))
         return torch.cat(bands, dim=1)
 
-    def _global(self, x: Tensor, band_rows: int = 2) -> Tensor:
-        batch, height, width, channels = x.shape
-        q, k, v = self.attn.split(self._qkv(x))
-        k, v = k.contiguous(), v.contiguous()
-        bands = []
-        for top in range(0, height, band_rows):
-            rows = range(top, min(top + band_rows, height))
-            part = q[:, :, rows.start * width : rows.stop * width]
-            bias = self.attn.bias(part, rows, (height, width))
-            out = F.scaled_dot_product_attention(part, k, v, attn_mask=bias)
-            out = out.transpose(1, 2).reshape(batch, len(rows), width, channels)
-            bands.append(out)
-        attended = torch.cat(bands, dim=1)
-        step = 16
-        done = [
-            self._finish(x[:, i : i + step], attended[:, i : i + step])
-            for i in range(0, height, step)
-        ]
-        return torch.cat(done, dim=1)
+    def _qkv(self, x: Tensor) -> Tensor:
+        return self.attn.qkv(normalise(x, self.norm1).to(self.attn.qkv.weight.dtype))
+
+    def _windows(self, band: Tensor) -> Tensor:
+        """Attention within one row of windows: (B, rows <= window, w, width) -> the same."""
+        size = self.window
+        batch, rows, width, _ = band.shape
+        across = -(-width // size)
+        qkv = self._qkv(band)
+        if rows < size or across * size > width:
+            # A padded token is zero after the norm, so its qkv is the bias alone.
+            padded = self.attn.qkv.bias.expand(batch, size, across * size, -1).clone()
+            padded[:, :rows, :width] = qkv
+            qkv = padded
+        qkv = qkv.unflatten(2, (across, size)).transpose(1, 2).flatten(0, 1)
+        out = self.attn(qkv).unflatten(0, (batch, across)).transpose(1, 2)
+        return out.flatten(2, 3)[:, :rows, :width]
 
 
 class ViTEncoder(nn.Module):
