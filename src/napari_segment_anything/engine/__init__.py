@@ -1,1 +1,35 @@
 """From an image and prompts to masks."""
+
+from .backoff import MemoryWarning
+from .cache import CacheWarning, EmbeddingCache
+from .contrast import resolve_contrast_limits
+from .device import choose_device, choose_precision
+from .embedding import Embedding
+from .image import ImageSource, open_image
+from .masks import binarise, mask_logits, patches, upsample
+from .model import Model, load_model
+from .predictor import Prediction, Predictor
+from .prompts import Prompts
+from .windows import Window
+
+__all__ = [
+    "load_model",
+    "Model",
+    "Predictor",
+    "Embedding",
+    "Prediction",
+    "Prompts",
+    "Window",
+    "EmbeddingCache",
+    "CacheWarning",
+    "MemoryWarning",
+    "ImageSource",
+    "open_image",
+    "resolve_contrast_limits",
+    "choose_device",
+    "choose_precision",
+    "upsample",
+    "patches",
+    "binarise",
+    "mask_logits",
+]

@@ -98,13 +98,14 @@ class EmbeddingCache:
         if self.directory is None:
             return None
         path = self._path(key)
-        if not path.is_dir():
+        before = _identity(path)
+        if before is None:
             return None
         try:
             output = _read(path, torch.device(device))
             os.utime(path)
         except Exception as error:  # damage shows as almost anything: json, codec, shape errors
-            if path.is_dir():  # else another process has just dropped it
+            if _identity(path) == before:  # not dropped or replaced by somebody else meanwhile
                 warnings.warn(
                     f"dropping a damaged embedding from the cache: {path} ({error})",
                     CacheWarning,
@@ -251,6 +252,13 @@ def _nbytes(output: EncoderOutput) -> int:
     return sum(t.nelement() * t.element_size() for t in tensors)
 
 
+def _identity(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
 def _size(path: Path) -> int:
     total = 0
     for folder, _, names in os.walk(path):
@@ -300,6 +308,7 @@ def _write_group(path: Path, arrays: dict[str, np.ndarray]) -> None:
                 BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
                 Crc32cCodec(),
             ],
+            config={"write_empty_chunks": True},  # a missing chunk then always is damage
         )
     group.attrs["arrays"] = sorted(arrays)
     group.attrs["complete"] = True

@@ -91,10 +91,12 @@ class Embedding:
         """
         origin = np.array([self.window.row, self.window.col], np.float64)
         offset: np.ndarray = np.asarray(coordinates, np.float64) - origin
-        return offset * np.array(self.scale)
+        frame: np.ndarray = offset * np.array(self.scale)
+        return frame
 
     def from_frame(self, coordinates: npt.ArrayLike) -> np.ndarray:
         """Map frame (row, column) to image (row, column): the inverse of `to_frame`."""
         origin = np.array([self.window.row, self.window.col], np.float64)
         offset: np.ndarray = np.asarray(coordinates, np.float64) / np.array(self.scale)
-        return offset + origin
+        image: np.ndarray = offset + origin
+        return image

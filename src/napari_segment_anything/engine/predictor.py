@@ -20,7 +20,8 @@ from .frame import to_frame
 from .image import open_image
 from .masks import binarise
 from .model import Model
-from .prompts import PADDING, Prompts
+from .prompt_input import PADDING
+from .prompts import Prompts
 from .windows import Window, frame_side, plan_window
 
 DEFAULT_BATCH = 64
