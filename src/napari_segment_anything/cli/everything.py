@@ -52,18 +52,18 @@ class Policy(StrEnum):
     large = "large"
 
 
-def _tune(kind: Any, text: str, default: str, panel: str, **more: Any) -> Any:
-    option = typer.Option(
+def _tune(text: str, default: str, panel: str) -> Any:
+    return typer.Option(
         help=f"{text} (default: the model's own, else {default})",
         rich_help_panel=panel,
         show_default=False,
-        **more,
     )
-    return Annotated[kind | None, option]
 
 
-PointsPerSide = _tune(int, "Points along one side of the grid.", "32", FIND)
-PointsPerBatch = _tune(int, "Prompts decoded at once; more needs more memory.", "64", FIND)
+PointsPerSide = Annotated[int | None, _tune("Points along one side of the grid.", "32", FIND)]
+PointsPerBatch = Annotated[
+    int | None, _tune("Prompts decoded at once; more needs more memory.", "64", FIND)
+]
 PointGrids = Annotated[
     Path | None,
     typer.Option(
@@ -72,45 +72,69 @@ PointGrids = Annotated[
         rich_help_panel=FIND,
     ),
 ]
-CropLayers = _tune(int, "Also run on crops: layer n has 2^n x 2^n of them.", "0", FIND)
-CropOverlap = _tune(
-    float, "Overlap of crops in the first layer, of the shorter side.", "0.341", FIND
-)
-CropDownscale = _tune(int, "Divide points-per-side by this for each crop layer.", "1", FIND)
-StabilityOffset = _tune(
-    float, "Shift of the logit threshold that stability is measured with.", "1.0", FIND
-)
-ProposalPrompted = _tune(
-    ProposalPrompt, "How the decoder is prompted at a proposal.", "point", DENSE
-)
-Foreground = _tune(float, "Least foreground probability of a pixel of an object.", "0.5", DENSE)
-Peak = _tune(
-    float, "Least height of a peak of the interior map that proposes an object.", "0.4", DENSE
-)
-PeakNms = _tune(float, "Largest overlap (IoU) of two proposals' predicted boxes.", "0.35", DENSE)
-Agreement = _tune(
-    float, "Least IoU of a pixel's own predicted box with that of its object.", "0.2", DENSE
-)
-CenterDistance = _tune(float, "Seeds lie nearer to a predicted centre than this.", "0.5", DENSE)
-BoundaryDistance = _tune(
-    float, "Seeds lie farther inside a predicted boundary than this.", "0.5", DENSE
-)
-ForegroundSmoothing = _tune(
-    float, "Gaussian smoothing of the foreground, in frame pixels.", "1.0", DENSE
-)
-DistanceSmoothing = _tune(
-    float, "Gaussian smoothing of the distances, in frame pixels.", "1.6", DENSE
-)
-PredIou = _tune(float, "Masks must have a predicted IoU above this.", "0.88", KEEP)
-Stability = _tune(float, "Masks must have at least this stability score.", "0.95", KEEP)
-BoxNms = _tune(float, "Largest overlap (IoU) of two masks found in the same crop.", "0.7", KEEP)
-CropNms = _tune(float, "Largest overlap (IoU) of two masks from different crops.", "0.7", KEEP)
-Nms = _tune(
-    Overlap, "Whether overlap is that of the boxes (as published) or of the masks.", "box", KEEP
-)
-RegionArea = _tune(int, "Fill holes and drop islands with fewer pixels.", "0", KEEP)
-MinArea = _tune(int, "Drop masks with fewer pixels.", "0", KEEP)
-MaxArea = _tune(int, "Drop masks with more pixels.", "none", KEEP)
+CropLayers = Annotated[
+    int | None, _tune("Also run on crops: layer n has 2^n x 2^n of them.", "0", FIND)
+]
+CropOverlap = Annotated[
+    float | None, _tune("Overlap of crops in the first layer, of the shorter side.", "0.341", FIND)
+]
+CropDownscale = Annotated[
+    int | None, _tune("Divide points-per-side by this for each crop layer.", "1", FIND)
+]
+StabilityOffset = Annotated[
+    float | None,
+    _tune("Shift of the logit threshold that stability is measured with.", "1.0", FIND),
+]
+ProposalPrompted = Annotated[
+    ProposalPrompt | None, _tune("How the decoder is prompted at a proposal.", "point", DENSE)
+]
+Foreground = Annotated[
+    float | None, _tune("Least foreground probability of a pixel of an object.", "0.5", DENSE)
+]
+Peak = Annotated[
+    float | None,
+    _tune("Least height of a peak of the interior map that proposes an object.", "0.4", DENSE),
+]
+PeakNms = Annotated[
+    float | None, _tune("Largest overlap (IoU) of two proposals' predicted boxes.", "0.35", DENSE)
+]
+Agreement = Annotated[
+    float | None,
+    _tune("Least IoU of a pixel's own predicted box with that of its object.", "0.2", DENSE),
+]
+CenterDistance = Annotated[
+    float | None, _tune("Seeds lie nearer to a predicted centre than this.", "0.5", DENSE)
+]
+BoundaryDistance = Annotated[
+    float | None, _tune("Seeds lie farther inside a predicted boundary than this.", "0.5", DENSE)
+]
+ForegroundSmoothing = Annotated[
+    float | None, _tune("Gaussian smoothing of the foreground, in frame pixels.", "1.0", DENSE)
+]
+DistanceSmoothing = Annotated[
+    float | None, _tune("Gaussian smoothing of the distances, in frame pixels.", "1.6", DENSE)
+]
+PredIou = Annotated[
+    float | None, _tune("Masks must have a predicted IoU above this.", "0.88", KEEP)
+]
+Stability = Annotated[
+    float | None, _tune("Masks must have at least this stability score.", "0.95", KEEP)
+]
+BoxNms = Annotated[
+    float | None, _tune("Largest overlap (IoU) of two masks found in the same crop.", "0.7", KEEP)
+]
+CropNms = Annotated[
+    float | None, _tune("Largest overlap (IoU) of two masks from different crops.", "0.7", KEEP)
+]
+Nms = Annotated[
+    Overlap | None,
+    _tune("Whether overlap is that of the boxes (as published) or of the masks.", "box", KEEP),
+]
+RegionArea = Annotated[
+    int | None, _tune("Fill holes and drop islands with fewer pixels.", "0", KEEP)
+]
+MinArea = Annotated[int | None, _tune("Drop masks with fewer pixels.", "0", KEEP)]
+MaxArea = Annotated[int | None, _tune("Drop masks with more pixels.", "none", KEEP)]
 PolicyOption = Annotated[
     Policy,
     typer.Option(

@@ -150,6 +150,8 @@ def _file(source: str, axes: str | None) -> ImageData:
     from ..formats import read_image
 
     if not Path(source).expanduser().exists():
-        hint = f" (a built-in image? {SAMPLE}{source})" if "/" not in source else ""
+        from ..samples import sample_names
+
+        hint = f"; the built-in image is {SAMPLE}{source}" if source in sample_names() else ""
         raise ImageError(f"there is no file {source}{hint}")
     return read_image(source, axes=axes)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import CheckpointError
 from . import options
 
 if TYPE_CHECKING:
@@ -44,10 +46,14 @@ def models(as_json: options.JsonOption = False, debug: options.DebugOption = Fal
 def _facts(entry: CatalogueEntry) -> dict[str, Any]:
     from ..checkpoints.download import cached_path, embedded_path
 
-    path = embedded_path(entry) if entry.embedded else cached_path(entry.checkpoint)
+    path: Path | None
     if entry.embedded:
-        where = "in this package"
+        try:
+            path, where = embedded_path(entry), "in this package"
+        except CheckpointError:
+            path, where = None, "missing: install the package again"
     else:
+        path = cached_path(entry.checkpoint)
         where = "to be downloaded" if path is None else "downloaded"
     return {
         "name": entry.name,

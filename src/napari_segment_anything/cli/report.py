@@ -46,10 +46,12 @@ def progress_bar(quiet: bool) -> Iterator[Show]:
         TimeElapsedColumn(),
         console=Console(stderr=True),
     )
-    task = bar.add_task("", total=None)
+    task = bar.add_task("", visible=False)
 
     def show(step: Progress) -> None:
-        bar.update(task, description=step.message, completed=step.done, total=step.total)
+        bar.update(
+            task, visible=True, description=step.message, completed=step.done, total=step.total
+        )
 
     with bar:
         yield show

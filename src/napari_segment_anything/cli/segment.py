@@ -94,11 +94,11 @@ def segment(
 
     Examples:
 
-    napari-sam segment sample:coins -o out/ --point 100,55
+    napari-sam segment sample:coins -o out/ --point 54,44
 
-    napari-sam segment sample:coins -o out/ --point 100,55 --negative 60,20
+    napari-sam segment sample:coins -o out/ --point 54,44 --negative 54,100
 
-    napari-sam segment sample:coins -o out/ --box 20,40,80,100 --box 20,110,70,160
+    napari-sam segment sample:coins -o out/ --box 33,21,75,68 --box 37,79,75,122
 
     napari-sam segment cells.tif -o out/ --prompts clicks.csv
     """
