@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -85,26 +84,3 @@ def test_precision_as_asked():
         choose_precision("fp16", "cpu")
     with pytest.raises(ParameterError, match="known are"):
         choose_precision("double", "cpu")
-
-
-def test_a_model_says_how_it_runs(network):
-    from napari_segment_anything.engine import Model
-
-    checkpoint = SimpleNamespace(
-        network=network,
-        name="tiny",
-        architecture="vit_tiny",
-        fingerprint="ab" * 32,
-        metadata={
-            "auto_mode": "proposals",
-            "everything": {"grid": {"points_per_side": 8}},
-            "licence": "BSD-3-Clause",
-        },
-    )
-    model = Model.from_checkpoint(checkpoint, "cpu", "fp32")
-    assert (model.precision, model.image_size, model.auto_mode) == ("fp32", 128, "proposals")
-    assert model.everything_defaults("grid") == {"points_per_side": 8}
-    assert model.everything_defaults("instances") == {}
-    described = model.describe()
-    assert described["precision"] == "fp32 (as asked)"
-    assert described["licence"] == "BSD-3-Clause"

@@ -58,6 +58,13 @@ def test_errors_say_what_is_wrong(image, options, message):
         open_image(image, **options)
 
 
+def test_an_open_image_keeps_its_channels():
+    source = open_image(np.zeros((3, 4, 5)), channel_axis=0, channels=(1,))
+    assert open_image(source) is source
+    with pytest.raises(ImageError, match="settled"):
+        open_image(source, channels=(0,))
+
+
 def test_lists_of_numbers_are_images():
     assert open_image([[1, 2, 3], [4, 5, 6]]).shape == (2, 3)
 

@@ -115,6 +115,8 @@ def open_image(
         If the image is empty, not 2-D plus channels, not of a numeric type, or lacks a channel.
     """
     if isinstance(image, ImageSource):
+        if channel_axis is not None or channels is not None:
+            raise ImageError("the channels of this image were settled when it was opened")
         return image
     levels = _levels(image)
     array = levels[0]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..network import EncoderOutput, Sam
+from ..network.instance_decoder import InstanceDecoder
 from .device import choose_device, choose_precision, precision_name
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Model:
         Why this precision.
     metadata : mapping
         What the checkpoint carries: licence, card, parameters for everything mode.
+    instance_decoder : InstanceDecoder, optional
+        The decoder for instances that goes with it, on `device`, always in float32.
     """
 
     network: Sam
@@ -51,6 +54,7 @@ class Model:
     precision: str = "fp32"
     precision_reason: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    instance_decoder: InstanceDecoder | None = None
     _copies: dict[str, Sam] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -61,12 +65,15 @@ class Model:
         device: str | torch.device = "auto",
         precision: str = "auto",
     ) -> Model:
-        """Put a loaded checkpoint on a device; its network is moved and cast in place."""
+        """Put a loaded checkpoint on a device; its networks are moved and cast in place."""
         where = choose_device(device)
         dtype, reason = choose_precision(precision, where)
         network = checkpoint.network.to(where).eval().requires_grad_(False)
         if dtype != torch.float32:
             network.set_precision(dtype)
+        decoder = checkpoint.instance_decoder
+        if decoder is not None:
+            decoder = decoder.to(where).eval().requires_grad_(False)
         return cls(
             network,
             checkpoint.name,
@@ -76,6 +83,7 @@ class Model:
             precision_name(dtype),
             reason,
             dict(checkpoint.metadata),
+            decoder,
         )
 
     @property

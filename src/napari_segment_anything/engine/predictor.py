@@ -250,17 +250,20 @@ class Predictor:
             Predicted IoU.
         """
         candidates = self._candidates(multimask, return_all)
-        parts = list(self._batches(embedding, prompts, multimask, batch_size, return_all))
-        if len(parts) == 1:
-            return parts[0][1], parts[0][2]
-        device = embedding.features.device
-        logits = torch.zeros((len(prompts), candidates, *embedding.low_shape), device=device)
-        iou = torch.zeros((len(prompts), candidates), device=device)
-        for which, low, score, _ in parts:
+        count, device = len(prompts), embedding.features.device
+        logits = iou = torch.zeros((0, candidates), device=device)
+        for which, low, score, _ in self._batches(
+            embedding, prompts, multimask, batch_size, return_all
+        ):
+            if len(which) == count:
+                return low, score
+            if len(iou) == 0:
+                logits = torch.zeros((count, candidates, *embedding.low_shape), device=device)
+                iou = torch.zeros((count, candidates), device=device)
             index = torch.from_numpy(which).to(device)
             logits[index] = low.to(device)
             iou[index] = score.to(device)
-        return logits, iou
+        return logits.reshape(count, candidates, *embedding.low_shape), iou
 
     def _candidates(self, multimask: bool, return_all: bool) -> int:
         several = self.model.network.config.multimask_outputs
