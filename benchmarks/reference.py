@@ -1,0 +1,198 @@
+"""Time and memory of our network beside `transformers`' SamModel, same random weights.
+
+    python benchmarks/reference.py                       # print the table
+    python benchmarks/reference.py --write docs/benchmarks.md
+
+Each measurement runs in a process of its own, ours and theirs in turn, so that neither
+inherits the other's memory and both see the same drift of the machine's speed. Memory is
+the peak of the resident set while the work runs, above what the loaded model takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+SIDE = 1024
+PROMPTS = (1, 64)
+MARK = re.compile(r"(<!-- reference:begin -->\n).*?(<!-- reference:end -->)", re.DOTALL)
+
+# name -> (whose, precision, what)
+CASES = {
+    "encoder, transformers fp32": ("theirs", "fp32", "encoder"),
+    "encoder, transformers bf16 autocast": ("theirs", "bf16", "encoder"),
+    "encoder, ours fp32": ("ours", "fp32", "encoder"),
+    "encoder, ours auto": ("ours", "auto", "encoder"),
+    "decoder 1, transformers fp32": ("theirs", "fp32", "decoder 1"),
+    "decoder 1, ours fp32": ("ours", "fp32", "decoder 1"),
+    "decoder 1, ours auto": ("ours", "auto", "decoder 1"),
+    "decoder 64, transformers fp32": ("theirs", "fp32", "decoder 64"),
+    "decoder 64, ours fp32": ("ours", "fp32", "decoder 64"),
+    "decoder 64, ours auto": ("ours", "auto", "decoder 64"),
+}
+
+
+def resident(field: str) -> float:
+    """A field of /proc/self/status in MiB."""
+    text = Path("/proc/self/status").read_text()
+    return int(re.search(rf"{field}:\s+(\d+)", text)[1]) / 1024  # type: ignore[index]
+
+
+def measure(work: Callable[[], object], repeats: int) -> dict[str, float]:
+    """Median seconds and peak MiB above the start."""
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return {"seconds": statistics.median(times), "mebibytes": resident("VmHWM") - before}
+
+
+def run_case(name: str, repeats: int) -> dict[str, float | str]:
+    """One case, in this process."""
+    import numpy as np
+    import torch
+    import torch.nn.functional as F
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from tests.network.oracle import oracle_for, randomise
+
+    from napari_segment_anything.checkpoints import Checkpoint
+    from napari_segment_anything.engine import Model, Predictor, Prompts
+    from napari_segment_anything.network import VIT_B, Sam
+
+    whose, precision, what = CASES[name]
+    image = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
+    points = np.random.default_rng(1).uniform(0, SIDE, (64, 2)).astype(np.float32)
+    sam = randomise(Sam(VIT_B))
+    detail = precision
+    with torch.inference_mode():
+        if whose == "theirs":
+            oracle = oracle_for(sam)
+            frame = sam.preprocess(torch.from_numpy(image).permute(2, 0, 1)[None].float())
+            del sam
+            embedding = torch.randn(1, 256, 64, 64)
+            bf16 = precision == "bf16"
+
+            def encode() -> object:
+                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                    return oracle.get_image_embeddings(frame)
+
+            def decode(count: int) -> object:
+                xy = torch.from_numpy(points[:count, None, ::-1].copy())[None]
+                out = oracle(
+                    image_embeddings=embedding,
+                    input_points=xy,
+                    input_labels=torch.ones(xy.shape[:3], dtype=torch.long),
+                )
+                masks = F.interpolate(out.pred_masks[0], (SIDE, SIDE), mode="bilinear")
+                return masks > 0
+        else:
+            checkpoint = Checkpoint(sam, "random", "vit_b", "random", {})
+            model = Model.from_checkpoint(checkpoint, "cpu", precision)
+            detail = model.precision
+            predictor = Predictor(model)
+            encoded = predictor.embed(image) if what != "encoder" else None
+
+            def encode() -> object:
+                return predictor.embed(image)
+
+            def decode(count: int) -> object:
+                return predictor.predict(encoded, Prompts.each_point(points[:count]))
+
+        kind, _, count = what.partition(" ")
+        work = encode if kind == "encoder" else lambda: decode(int(count))
+        if kind == "decoder":
+            repeats = repeats * 5 if count == "1" else repeats
+            decode(1)
+        result: dict[str, float | str] = dict(measure(work, repeats))
+    result["precision"] = detail
+    return result
+
+
+def processor() -> str:
+    """The processor and what it has for matrix products."""
+    text = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"model name\s+: (.*)", text)
+    flags = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {f}" in text]
+    cores = text.count("processor\t")
+    return f"{model[1] if model else platform.processor()}, {cores} cores ({', '.join(flags)})"
+
+
+def table(results: dict[str, list[dict[str, float | str]]]) -> str:
+    """A Markdown table with ratios to the published form in fp32."""
+    rows = [
+        "| work | implementation | seconds | times faster | peak MiB | of theirs |",
+        "|---|---|---|---|---|---|",
+    ]
+    for what in ("encoder", "decoder 1", "decoder 64"):
+        base = results[f"{what}, transformers fp32"]
+        base_s = [float(r["seconds"]) for r in base]
+        base_m = statistics.median(float(r["mebibytes"]) for r in base)
+        for name, runs in results.items():
+            if not name.startswith(what + ","):
+                continue
+            seconds = [float(r["seconds"]) for r in runs]
+            ratio = statistics.median(b / s for b, s in zip(base_s, seconds, strict=True))
+            memory = statistics.median(float(r["mebibytes"]) for r in runs)
+            label = name.split(", ")[1]
+            if label.endswith("auto"):
+                label += f" ({runs[0]['precision']})"
+            work = {
+                "encoder": "ViT-B encoder, 1024 px",
+                "decoder 1": "1 prompt, 3 masks at 1024 px",
+                "decoder 64": "64 prompts, 192 masks at 1024 px",
+            }[what]
+            rows.append(
+                f"| {work} | {label} | {statistics.median(seconds):.3g} | {ratio:.1f} "
+                f"| {memory:.0f} | {memory / base_m:.2f} |"
+            )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Run all cases in turn and print or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each case")
+    parser.add_argument("--repeats", type=int, default=3, help="timed calls in each process")
+    parser.add_argument("--write", type=Path, help="Markdown file to put the table into")
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        print(json.dumps(run_case(options.case, options.repeats)))
+        return
+    results: dict[str, list[dict[str, float | str]]] = {name: [] for name in CASES}
+    for _ in range(options.rounds):
+        for name in CASES:
+            command = [sys.executable, __file__, "--case", name, "--repeats", str(options.repeats)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            results[name].append(json.loads(done.stdout.splitlines()[-1]))
+            print(name, results[name][-1], file=sys.stderr)
+    import torch
+    import transformers
+
+    text = (
+        f"{processor()}; torch {torch.__version__}, {torch.get_num_threads()} threads; "
+        f"transformers {transformers.__version__}; medians of {options.rounds} processes.\n\n"
+        f"{table(results)}\n"
+    )
+    if options.write:
+        page = options.write.read_text()
+        if not MARK.search(page):
+            raise SystemExit(f"{options.write} lacks the reference:begin / reference:end marks")
+        options.write.write_text(MARK.sub(lambda m: m[1] + text + m[2], page))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
