@@ -65,11 +65,10 @@ def run_case(name: str, repeats: int) -> dict[str, float | str]:
     import torch.nn.functional as F
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tests.network.oracle import oracle_for, randomise
-
     from napari_segment_anything.checkpoints import Checkpoint
     from napari_segment_anything.engine import Model, Predictor, Prompts
     from napari_segment_anything.network import VIT_B, Sam
+    from tests.network.oracle import oracle_for, randomise
 
     whose, precision, what = CASES[name]
     image = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
