@@ -6,6 +6,38 @@ Stands alone: NumPy, scikit-image and the file libraries only.
 from __future__ import annotations
 
 from napari_segment_anything.formats.images import ImageData, read_image
+from napari_segment_anything.formats.labels import read_labels, write_labels
+from napari_segment_anything.formats.overlay import overlay, save_overlay, to_rgb
+from napari_segment_anything.formats.records import (
+    ImageRecords,
+    MaskRecord,
+    read_coco,
+    read_sa1b,
+    write_coco,
+    write_sa1b,
+)
 from napari_segment_anything.formats.rle import RLE, encode, encode_labels, encode_many
+from napari_segment_anything.formats.tables import measure, read_table, write_table
 
-__all__ = ["RLE", "ImageData", "encode", "encode_labels", "encode_many", "read_image"]
+__all__ = [
+    "RLE",
+    "ImageData",
+    "ImageRecords",
+    "MaskRecord",
+    "encode",
+    "encode_labels",
+    "encode_many",
+    "measure",
+    "overlay",
+    "read_coco",
+    "read_image",
+    "read_labels",
+    "read_sa1b",
+    "read_table",
+    "save_overlay",
+    "to_rgb",
+    "write_coco",
+    "write_labels",
+    "write_sa1b",
+    "write_table",
+]

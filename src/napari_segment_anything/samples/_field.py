@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-Float = NDArray[np.float32]
+Float = NDArray[np.floating[Any]]
 
 
 def fractal(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label as connected
 
-Float = NDArray[np.float32]
+from napari_segment_anything.samples._field import Float
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +26,30 @@ class Blob:
         Of the long axis against the column axis, in radians.
     wobble : float array (k, 2)
         Amplitude (relative to the radius) and phase of the outline's waves 2, 3, ... k + 1.
+    arms : float array (m, 3)
+        Direction against the long axis, length (relative to the radius) and width (radians) of
+        pointed extensions.
     """
 
     center: tuple[float, float]
     radii: tuple[float, float]
     angle: float = 0.0
     wobble: Float | None = None
+    arms: Float | None = None
 
     @property
     def reach(self) -> float:
         """Distance from the center beyond which the outline cannot lie."""
         extra = 0.0 if self.wobble is None else float(np.abs(self.wobble[:, 0]).sum())
+        if self.arms is not None:
+            extra += float(self.arms[:, 1].sum())
         return max(self.radii) * (1 + extra) + 1
 
     def stamp(
-        self, shape: Sequence[int], margin: float = 1.0
+        self,
+        shape: Sequence[int],
+        margin: float = 1.0,
+        warp: tuple[Float, Float] | None = None,
     ) -> tuple[tuple[slice, slice], Float] | None:
         """Relative distance from the center within the window around the blob.
 
@@ -50,6 +59,8 @@ class Blob:
             (rows, columns) of the image.
         margin : float
             How far the window goes, relative to the outline.
+        warp : tuple of float array (rows, columns), optional
+            Displacement of every pixel of the image, in rows and columns: bends the outline.
 
         Returns
         -------
@@ -69,7 +80,10 @@ class Blob:
         row: Float = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
         column: Float = np.arange(columns.start, columns.stop, dtype=np.float32)[None]
         center_row, center_column = np.float32(self.center[0]), np.float32(self.center[1])
-        return (rows, columns), self.distance(row - center_row, column - center_column)
+        row, column = row - center_row, column - center_column
+        if warp is not None:
+            row, column = row + warp[0][rows, columns], column + warp[1][rows, columns]
+        return (rows, columns), self.distance(row, column)
 
     def distance(self, row: Float, column: Float) -> Float:
         """Relative distance at positions given from the center."""
@@ -77,12 +91,16 @@ class Blob:
         along = (column * cosine + row * sine) / np.float32(self.radii[0])
         across = (row * cosine - column * sine) / np.float32(self.radii[1])
         distance: Float = np.sqrt(along**2 + across**2)
-        if self.wobble is None:
+        if self.wobble is None and self.arms is None:
             return distance
         theta = np.arctan2(across, along)
         outline = np.ones_like(distance)
-        for k, (amplitude, phase) in enumerate(self.wobble, start=2):
+        for k, (amplitude, phase) in enumerate(() if self.wobble is None else self.wobble, start=2):
             outline += np.float32(amplitude) * np.cos(k * theta + np.float32(phase))
+        for direction, length, width in () if self.arms is None else self.arms:
+            turn = np.abs(theta - direction)
+            turn = np.minimum(turn, np.float32(2 * np.pi) - turn)
+            outline += np.float32(length) * np.exp(-turn / np.float32(width))
         distance /= np.maximum(outline, np.float32(0.2))
         return distance
 

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from napari_segment_anything.errors import ParameterError
-from napari_segment_anything.samples import generate_divisions, generate_nuclei
+from napari_segment_anything.samples import (
+    generate_divisions,
+    generate_em,
+    generate_fluorescence,
+    generate_nuclei,
+    generate_tissue,
+    generate_transmitted,
+)
 from napari_segment_anything.samples.sample import Sample
 
 MIN_SIDE = 32
@@ -55,6 +62,69 @@ GENERATORS: dict[str, Generator] = {
         "Generated: fluorescent nuclei, some touching, some out of focus",
         3,
         {"diameter": 34, "density": 0.22, "clustering": 0.45, "defocus": 0.07, "snr": 220},
+    ),
+    "cells_phase": Generator(
+        generate_transmitted.phase_cells,
+        "YX",
+        (512, 512),
+        (0.65, 0.65),
+        "Generated: adherent cells in phase contrast, with halos and rounded cells",
+        2,
+        {"diameter": 60, "density": 0.3, "stretch": 1.8, "rounded": 0.08, "halo": 0.09},
+    ),
+    "cells_2ch": Generator(
+        generate_fluorescence.stained_cells,
+        "CYX",
+        (512, 512),
+        (0.325, 0.325),
+        "Generated: cells in two channels, nuclei and cytoplasm; whole cells are the objects",
+        2,
+        {"diameter": 64, "density": 0.6, "snr": 200},
+    ),
+    "bacteria": Generator(
+        generate_transmitted.bacteria,
+        "YX",
+        (512, 512),
+        (0.065, 0.065),
+        "Generated: rod-shaped bacteria in micro-colonies, phase contrast",
+        1,
+        {"width": 10, "length": 3.6, "density": 0.2, "contrast": "phase"},
+    ),
+    "yeast": Generator(
+        generate_transmitted.yeast,
+        "YX",
+        (512, 512),
+        (0.13, 0.13),
+        "Generated: budding yeast in differential interference contrast",
+        1,
+        {"diameter": 42, "density": 0.3, "budding": 0.4, "angle": 0.8},
+    ),
+    "em_membranes": Generator(
+        generate_em.em_membranes,
+        "YX",
+        (512, 512),
+        (0.004, 0.004),
+        "Generated: electron microscopy of packed cell profiles; membranes are background",
+        2,
+        {"diameter": 60, "membrane": 3.5, "noise": 0.05, "contrast": 0.5},
+    ),
+    "tissue": Generator(
+        generate_tissue.tissue,
+        "YXS",
+        (512, 512),
+        (0.5, 0.5),
+        "Generated: histology, haematoxylin and eosin; nuclei are the objects",
+        2,
+        {"diameter": 15, "glands": 0.3, "cellularity": 0.12, "stain": 1.0},
+    ),
+    "filaments": Generator(
+        generate_fluorescence.filaments,
+        "YX",
+        (512, 512),
+        (0.1, 0.1),
+        "Generated: fluorescent filaments over a blurred network",
+        2,
+        {"width": 4, "count": 28, "stiffness": 200, "snr": 120},
     ),
     "nuclei_3d": Generator(
         generate_nuclei.nuclei_volume,

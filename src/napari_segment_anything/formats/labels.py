@@ -1,0 +1,213 @@
+"""Label images in files: TIFF, PNG, NPY, NPZ and plain Zarr."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_segment_anything.errors import FormatError, ImageError
+from napari_segment_anything.formats.atomic import replacing
+
+LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr")
+
+
+def smallest_dtype(largest: int) -> np.dtype[Any]:
+    """Smallest unsigned dtype, of 8, 16, 32 or 64 bits, that holds a label id."""
+    for kind in (np.uint8, np.uint16, np.uint32):
+        if largest <= np.iinfo(kind).max:
+            return np.dtype(kind)
+    return np.dtype(np.uint64)
+
+
+def write_labels(
+    path: str | Path,
+    labels: ArrayLike,
+    *,
+    axes: str | None = None,
+    scale: Sequence[float] | None = None,
+    unit: str | None = None,
+) -> None:
+    """Write a label image, in the format that the file's name ends with.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.tif`` (OME-TIFF with axes and pixel size, zlib-compressed), ``.png`` (2-D, up to 65535
+        labels), ``.npy``, ``.npz`` (key "labels"), or ``.zarr`` (a plain Zarr array).
+    labels : integer array
+        0 is background. Any number of dimensions from 2 to 4.
+    axes : str, optional
+        A letter per dimension out of T, Z, Y, X; YX, ZYX or TZYX if left out.
+    scale : sequence of float, optional
+        Pixel size along each dimension.
+    unit : str, optional
+        Unit of Z, Y and X such as "micrometer"; T is in seconds.
+
+    Raises
+    ------
+    FormatError
+        If labels are negative or not integers, do not fit the format, or cannot be written.
+    """
+    path = Path(path)
+    array = _checked(labels)
+    axes = {2: "YX", 3: "ZYX", 4: "TZYX"}[array.ndim] if axes is None else axes.upper()
+    if len(axes) != array.ndim or set(axes) - set("TZYX") or len(set(axes)) != len(axes):
+        raise FormatError(f"Axes '{axes}' do not name the {array.ndim} dimensions of the labels.")
+    sizes = tuple(1.0 for _ in axes) if scale is None else tuple(float(s) for s in scale)
+    if len(sizes) != array.ndim:
+        raise FormatError(f"{len(sizes)} pixel sizes for {array.ndim} dimensions.")
+    suffix = path.suffix.lower()
+    if suffix in (".tif", ".tiff"):
+        _write_tiff(path, array, axes, sizes if scale is not None else None, unit)
+    elif suffix == ".png":
+        _write_png(path, array)
+    elif suffix == ".npy":
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, array)
+    elif suffix == ".npz":
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, labels=array)
+    elif suffix == ".zarr":
+        _write_zarr(path, array, axes)
+    else:
+        raise FormatError(
+            f"{path.name}: labels are written as {', '.join(LABEL_SUFFIXES)}; name the file so."
+        )
+
+
+def read_labels(path: str | Path) -> NDArray[Any]:
+    """Read a label image: TIFF, PNG (also with a palette), NPY, NPZ or Zarr.
+
+    Returns
+    -------
+    unsigned integer array
+        The ids as they are in the file, in the smallest dtype that holds them.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing or damaged, or does not hold labels.
+    """
+    from napari_segment_anything.formats.images import read_image
+
+    path = Path(path)
+    if path.suffix.lower() == ".png":
+        return _checked(_read_png(path))
+    key = None
+    if path.suffix.lower() == ".npz" and path.exists():
+        key = "labels"
+    try:
+        found = read_image(path, key=key, lazy=None)
+    except ImageError as error:
+        raise FormatError(str(error)) from error
+    return _checked(found.array[...])
+
+
+def _checked(labels: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(labels)
+    if array.dtype.kind == "f" and array.size and np.array_equal(array, np.round(array)):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "uib":
+        raise FormatError(f"Labels are integers; got {array.dtype}.")
+    if not 2 <= array.ndim <= 4 or not array.size:
+        raise FormatError(f"Labels have 2 to 4 dimensions and pixels; got shape {array.shape}.")
+    if array.dtype.kind == "i" and array.min() < 0:
+        raise FormatError(f"Labels are not negative; got {array.min()}.")
+    return array.astype(smallest_dtype(int(array.max())), copy=False)
+
+
+def _write_tiff(
+    path: Path,
+    array: NDArray[Any],
+    axes: str,
+    scale: tuple[float, ...] | None,
+    unit: str | None,
+) -> None:
+    import tifffile
+
+    if array.dtype == np.uint64:
+        raise FormatError("OME-TIFF holds ids up to 2^32 - 1; write .npy or .zarr instead.")
+    metadata: dict[str, Any] = {"axes": axes}
+    if scale is not None:
+        for axis, size in zip(axes, scale, strict=True):
+            if axis == "T":
+                metadata["TimeIncrement"] = size
+                metadata["TimeIncrementUnit"] = "s"
+            else:
+                metadata[f"PhysicalSize{axis}"] = size
+                metadata[f"PhysicalSize{axis}Unit"] = _symbol(unit)
+    with replacing(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            array,
+            ome=True,
+            metadata=metadata,
+            compression="zlib",
+            photometric="minisblack",
+        )
+
+
+def _symbol(unit: str | None) -> str:
+    names = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "centimeter": "cm",
+             "meter": "m", "angstrom": "Å", None: "pixel"}  # fmt: skip
+    return names.get(unit, str(unit))
+
+
+def _write_png(path: Path, array: NDArray[Any]) -> None:
+    from PIL import Image
+
+    if array.ndim != 2:
+        raise FormatError("PNG holds one plane; write a stack of labels as .tif.")
+    if array.dtype.itemsize > 2:
+        raise FormatError(f"PNG holds ids up to 65535; got {array.max()}. Write .tif instead.")
+    with replacing(path) as temporary:
+        Image.fromarray(array).save(temporary, format="PNG")
+
+
+def _read_png(path: Path) -> NDArray[Any]:
+    from PIL import Image
+
+    if not path.exists():
+        raise FormatError(f"{path} does not exist.")
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            array = np.array(picture)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise FormatError(f"{path.name} cannot be read as PNG: {error}.") from error
+    if array.ndim != 2:
+        raise FormatError(f"{path.name} is a colour picture, not a label image.")
+    return array
+
+
+def _write_zarr(path: Path, array: NDArray[Any], axes: str) -> None:
+    import zarr
+
+    if path.exists():
+        if not (path / "zarr.json").exists() and not (path / ".zarray").exists():
+            raise FormatError(f"{path} exists and is not a Zarr array; choose another name.")
+        if (path / "zarr.json").exists() and not isinstance(zarr.open(path, mode="r"), zarr.Array):
+            raise FormatError(f"{path} is a Zarr group with data of its own; choose another name.")
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        chunks = tuple(min(n, 512 if i >= array.ndim - 2 else 1) for i, n in enumerate(array.shape))
+        zarr.create_array(
+            temporary,
+            data=array,
+            chunks=chunks,
+            dimension_names=tuple(a.lower() for a in axes),
+        )
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    except OSError as error:
+        raise FormatError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
