@@ -20,6 +20,10 @@ _FOREIGN = {
     "sam_mask_decoder.": "it is a SAM 2 checkpoint, which is another network",
     "sam_prompt_encoder.": "it is a SAM 2 checkpoint, which is another network",
     "image_encoder.trunk.": "it is a SAM 2 checkpoint, which is another network",
+    "image_encoder.stem.": (
+        "it is the bare state dict of a model of this program's own, whose shape only the header "
+        "of the .safetensors file tells; use that file"
+    ),
 }
 
 
@@ -44,7 +48,7 @@ def infer_config(state: Mapping[str, Tensor]) -> SamConfig:
     """
     for prefix, reason in _FOREIGN.items():
         if any(name.startswith(prefix) for name in state):
-            raise CheckpointError(f"not a checkpoint this program knows: {reason}")
+            raise CheckpointError(f"cannot tell its architecture: {reason}")
     encoder: EncoderConfig
     if f"{_ENCODER}patch_embed.proj.weight" in state:
         encoder = _vit(state)

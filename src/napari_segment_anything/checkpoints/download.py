@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urldefrag, urlsplit, urlunsplit
 from urllib.request import url2pathname
@@ -102,7 +103,7 @@ def embedded_path(entry: CatalogueEntry) -> Path:
     CheckpointError
         If this installation lacks them.
     """
-    path = Path(__file__).with_name("data") / entry.file
+    path = Path(str(files(__package__).joinpath("data", entry.file)))
     if not path.is_file():
         raise CheckpointError(
             f"this installation lacks the weights of {entry.name!r} ({path}); install the "
@@ -222,7 +223,8 @@ def _replace(
     resumed = part.exists() and part.stat().st_size > 0
     for clean in (False, True):
         try:
-            Transfer(remote.source, part, remote.size, progress, target.name).run()
+            transfer = Transfer(remote.source, part, remote.size, progress, target.name)
+            transfer.run(verified=bool(remote.hash))
         except Interrupted as error:
             raise _unreachable(error, remote, target, present) from error
         wrong = _difference(part, remote, None)
@@ -245,7 +247,7 @@ def _difference(path: Path, remote: RemoteFile, store: Path | None) -> str | Non
     """How a file differs from the published one: "" if it does not, None if it is absent."""
     try:
         size = path.stat().st_size
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if remote.size is not None and size != remote.size:
         return f"it has {size} bytes instead of {remote.size}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
+import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, ResourceError
+from .stand_ins import read_training_state
 
 # Names under which training frameworks file the weights in a larger dictionary.
 _WRAPPERS = ("model_state", "state_dict", "model")
@@ -122,10 +125,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _read_torch(path: Path, *, mapped: bool) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except MemoryError as error:
         raise ResourceError(f"not enough memory to read {path}") from error
     except pickle.UnpicklingError as error:
+        content = read_training_state(path) if mapped else None
+        if isinstance(content, Mapping):
+            return content
         raise _refused(path, str(error)) from error
     except Exception as error:
         # A damaged file can fail anywhere in the reader, with any exception.
@@ -142,15 +150,27 @@ def _read_torch(path: Path, *, mapped: bool) -> Any:
 
 
 def _refused(path: Path, reason: str) -> CheckpointError:
-    found = re.search(r"GLOBAL ([\w.]+)", reason) or re.search(r"class ([\w.]+)", reason)
-    if found is None and "Weights only" not in reason:
-        return CheckpointError(f"{path} is truncated or corrupt ({reason.splitlines()[0]})")
+    found = re.search(r"GLOBAL ([\w.]+)", reason)
+    if "nsupported operand" in reason:
+        return CheckpointError(
+            f"{path} is a pickle that torch did not write; it was not opened. Where you trust "
+            "it, save it again with torch.save(state_dict, 'weights.pt')"
+        )
+    if (found is None and "Weights only" not in reason) or (found and _is_cut(found[1])):
+        return CheckpointError(f"{path} is truncated or corrupt; fetch or save it again")
     what = f" ({found[1]})" if found else ""
     return CheckpointError(
         f"{path} holds Python objects{what} besides weights, which could run code when loaded; "
         "it was not opened. Where you trust it, save its state dict alone in the environment "
         "that made it: torch.save(model.state_dict(), 'weights.pt')"
     )
+
+
+def _is_cut(name: str) -> bool:
+    """Whether a name in torch is none that exists: the file ended in the middle of it."""
+    module, _, attribute = name.rpartition(".")
+    known = sys.modules.get(module)
+    return module.startswith("torch") and known is not None and not hasattr(known, attribute)
 
 
 def _guess(start: bytes) -> str:

@@ -18,7 +18,7 @@ from ..progress import Progress
 ATTEMPTS = 4
 PAUSE = 1.0  # seconds before the second attempt; twice as long before each further one
 TIMEOUT = (15.0, 60.0)  # seconds to connect, and between two packets
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 
 
 class Interrupted(Exception):
@@ -68,11 +68,18 @@ class Transfer:
         self.progress = progress
         self.label = label
         self.total: int | None = size
+        self._announced: int | None = None
         self._validator: str | None = None
         self._file: IO[bytes] | None = None
 
-    def run(self) -> None:
+    def run(self, *, verified: bool) -> None:
         """Fetch, in several attempts where the connection breaks.
+
+        Parameters
+        ----------
+        verified : bool
+            Whether the caller checks the whole afterwards. If not, only what the server
+            itself says is the same version is continued.
 
         Raises
         ------
@@ -87,6 +94,8 @@ class Transfer:
                 time.sleep(PAUSE * 2 ** (attempt - 1))
             try:
                 with self.part.open("ab") as self._file:
+                    if not verified and self._validator is None:
+                        _cut(self._file, 0)
                     if self.size is not None and self._file.tell() == self.size:
                         return
                     self._room(self._file.tell())
@@ -100,7 +109,7 @@ class Transfer:
             reason, worth_retrying = failure
             if not worth_retrying:
                 break
-        raise Interrupted(reason, kept=self.part.stat().st_size > 0)
+        raise Interrupted(reason, kept=verified and self.part.stat().st_size > 0)
 
     def _attempt(self, file: IO[bytes]) -> tuple[str, bool] | None:
         """Fetch what is missing; None, or why it failed and whether to try again."""
@@ -127,7 +136,7 @@ class Transfer:
             status = error.response.status_code
             if status == 416:
                 # More is here than there: it is not the beginning of that file.
-                file.truncate(0)
+                _cut(file, 0)
                 return "the server has less than is here already", True
             return f"the server answered {status} {error.response.reason}", status >= 500
         except (exceptions.ConnectionError, exceptions.Timeout) as error:
@@ -135,8 +144,8 @@ class Transfer:
         except (exceptions.RequestException, _Misplaced) as error:
             return str(error), True
         here = file.tell()
-        if self.total is not None and here < self.total:
-            return f"the connection broke after {here} of {self.total} bytes", True
+        if self._announced is not None and here < self._announced:
+            return f"the connection broke after {here} of {self._announced} bytes", True
         return None
 
     def _answered(self, response: Any, *args: Any, **kwargs: Any) -> None:
@@ -156,14 +165,15 @@ class Transfer:
             length = whole if whole.isdigit() else None
         else:
             # The whole file comes, whatever was asked for.
-            file.truncate(0)
+            _cut(file, 0)
         announced = int(length) if length is not None and not encoded else None
         if self.size is not None and announced is not None and announced != self.size:
-            file.truncate(start)
+            _cut(file, start)
             raise DownloadError(
                 f"the server's {self.label} has {announced} bytes instead of {self.size}: it is "
                 "not the published file (a proxy or login page, or replaced at its source?)"
             )
+        self._announced = announced
         self.total = announced if announced is not None else self.size
         validator = response.headers.get("etag") or response.headers.get("last-modified")
         weak = validator is not None and validator.startswith("W/")
@@ -202,6 +212,12 @@ class _Bar:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+def _cut(file: IO[bytes], size: int) -> None:
+    # A file open for appending tells its old end until something is written.
+    file.seek(size)
+    file.truncate()
 
 
 def _innermost(error: BaseException) -> str:

@@ -210,7 +210,7 @@ class AttentionBlock(nn.Module):
         """Map (B, width, H, W) to the same."""
         x = x + self.attn(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         x = self.local_conv(x)
-        return x + self.mlp(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return x + self.mlp(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
 
 
 class Stage(nn.Module):
