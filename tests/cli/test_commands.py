@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy import ndimage
 
 import napari_segment_anything.engine as engine
 from napari_segment_anything.automatic import PARAMETERS
 from napari_segment_anything.checkpoints import catalogue
-from napari_segment_anything.cli import output
+from napari_segment_anything.cli import output, picture
 from napari_segment_anything.cli.everything import Mode, Policy, everything
 from napari_segment_anything.cli.main import run
 from napari_segment_anything.cli.options import Precision
@@ -88,13 +89,14 @@ def test_everything_writes_four_files_that_agree(image, tmp_path, capsys):
             by_label[int(row["label"])]["predicted_iou"], abs=1e-4
         )
 
-    picture = np.asarray(Image.open(out / "cells_overlay.png"))
-    assert picture.shape == (96 * 8, 128 * 8, 3)
+    shown = np.asarray(Image.open(out / "cells_overlay.png"))
+    zoom = shown.shape[0] // 96
+    assert shown.shape == (96 * zoom, 128 * zoom, 3)
     # tinted where there are objects, grey where there are none
-    colourful = np.ptp(picture.astype(int), axis=-1) > 0
-    at_labels = labels.repeat(8, 0).repeat(8, 1) > 0
-    assert colourful[at_labels].mean() > 0.95
-    assert not colourful[~at_labels].any()
+    colourful = np.ptp(shown.astype(int), axis=-1) > 0
+    at_labels = ndimage.zoom(labels > 0, zoom, order=0)
+    assert colourful[ndimage.binary_erosion(at_labels, iterations=zoom)].mean() > 0.95
+    assert not colourful[~ndimage.binary_dilation(at_labels, iterations=2 * zoom)].any()
 
 
 def test_json_without_a_folder_holds_the_masks(image, capsys):
@@ -134,12 +136,10 @@ def test_results_are_replaced_only_on_demand(image, tmp_path, capsys):
 
 
 def test_nothing_is_left_half_written(image, tmp_path, capsys, monkeypatch):
-    from napari_segment_anything.cli import files
-
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files, "draw_overlay", fail)
+    monkeypatch.setattr(picture, "draw", fail)
     out = tmp_path / "out"
     assert run(["everything", str(image), "-o", str(out), *LOOSE]) == 130
     assert "interrupted" in one_line(capsys)
@@ -158,6 +158,7 @@ def test_segment_gives_objects_their_numbers(image, tmp_path, capsys):
     records = json.loads((out / "cells_masks.json").read_text())["annotations"]
     assert [each["id"] for each in records] == [7, 300]
     assert records[0]["point_coords"] == [[24, 24]]
+    assert [each["bbox"][2:] != [0, 0] for each in records] == [True, True]
 
 
 def test_segment_equals_the_python_interface(image, capsys):
@@ -183,6 +184,18 @@ def test_cache_keeps_the_embedding(image, tmp_path, capsys):
     assert json.loads(first)["records"] == json.loads(again)["records"]
 
 
+def test_pictures_of_large_images_are_reduced_and_prompts_marked():
+    labels = np.zeros((300, 9000), np.uint8)
+    labels[100:200, 3000:6000] = 1
+    image = np.full((300, 9000, 3), 90.0)
+    prompts = [{"points": [[150, 4500], [20, 20]], "labels": [1, 0], "box": [90, 2900, 210, 6100]}]
+    drawn = picture.draw(image, labels, prompts)
+    assert drawn.shape == (100, 3000, 3)
+    assert tuple(drawn[50, 1500]) == (0, 255, 0)
+    assert tuple(drawn[6, 6]) == (255, 0, 0)
+    assert tuple(drawn[30, 1400]) == (255, 255, 255)
+
+
 def test_planes_and_channels(tmp_path, capsys):
     stack = np.random.default_rng(1).integers(0, 255, (3, 2, 40, 50), dtype=np.uint8)
     path = tmp_path / "stack.npy"
@@ -191,7 +204,9 @@ def test_planes_and_channels(tmp_path, capsys):
     assert run(command) == 2
     assert "plane" in one_line(capsys)
     assert run([*command, "--plane", "1", "--channels", "1"]) == 0
-    assert json.loads(capsys.readouterr().out)["shape"] == [40, 50]
+    result = json.loads(capsys.readouterr().out)
+    assert result["shape"] == [40, 50]
+    assert result["image"] == f"{path} Z1"
     assert run([*command, "--plane", "9"]) == 2
     assert "planes 0 to 2" in one_line(capsys)
 

@@ -14,6 +14,9 @@ from . import options
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..automatic import CandidateTable
+    from ..formats.records import ImageRecords
+
 FIND = "Finding candidates"
 DENSE = "Modes proposals and instances"
 KEEP = "Keeping or dropping them"
@@ -280,19 +283,32 @@ def everything(
             ),
             show,
         )
-    resolved = table.resolve(str(policy))
+    labels = table.to_labels(str(policy))
     seconds = time.perf_counter() - began
     result = results.Result(
         image=opened,
         model=loaded,
-        labels=resolved.labels,
-        ids=resolved.label.tolist(),
-        records=table.to_records("coco_rle"),
+        labels=labels,
+        records=_records(table, opened.source),
         seconds=seconds,
         facts={"mode": table.mode, "candidates": len(table.candidates)},
         parameters=dict(table.parameters),
     )
     target.finish(result, files)
+
+
+def _records(table: CandidateTable, source: str) -> ImageRecords:
+    """Masks with their scores, each with the id it has in the label image."""
+    from ..formats.records import ImageRecords, MaskRecord
+
+    rows, cols = table.shape
+    pairs = zip(table.masks, table.to_records("coco_rle"), strict=True)
+    keys = ("predicted_iou", "stability_score", "point_coords", "crop_box")
+    records = [
+        MaskRecord.from_mask(mask, id=number, **{key: record[key] for key in keys})
+        for number, (mask, record) in enumerate(pairs, start=1)
+    ]
+    return ImageRecords(cols, rows, tuple(records), file_name=source)
 
 
 def _read_grids(path: Path) -> list[NDArray[Any]]:

@@ -66,6 +66,13 @@ class Input:
         }
 
     @property
+    def intensity_axis(self) -> int | None:
+        """Axis of the channels in `pixels`, colour samples included."""
+        if self.channel_axis is None and len(self.levels[0].shape) == 3:
+            return 2
+        return self.channel_axis
+
+    @property
     def pixels(self) -> NDArray[np.generic]:
         """The full resolution in memory, for intensities in tables."""
         import numpy as np
@@ -105,9 +112,12 @@ def open_input(
     chosen = values.indices(channels, "--channels")
     limits = values.contrast_limits(contrast_limits)
     data = _sample(source) if source.startswith(SAMPLE) else _file(source, axes)
+    name = data.name
     if data.stack_axes:
-        data = data.plane(**values.plane(plane, data.stack_axes))
-        source = f"{source} ({plane})" if plane else source
+        where = values.plane(plane, data.stack_axes)
+        data = data.plane(**where)
+        place = [f"{axis}{index}" for axis, index in where.items()]
+        name, source = "_".join([name, *place]), " ".join([source, *place])
     elif plane is not None:
         raise ImageError(f"{source} is a single plane: leave --plane out")
     axis = data.channel_axis if channel_axis is None else channel_axis
@@ -119,7 +129,7 @@ def open_input(
         levels if len(levels) > 1 else levels[0], limits, channel_axis=axis, channels=chosen
     )
     return Input(
-        name=data.name,
+        name=name,
         source=source,
         levels=levels,
         channel_axis=axis,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..engine import Model
+    from ..formats.records import ImageRecords
 
 KINDS = {
     "labels": "labels.tif",
@@ -39,10 +40,8 @@ class Result:
         The model that found it.
     labels : (H, W) integer array
         0 is background.
-    ids : list of int
-        For each record the label its object has in `labels`; 0 where it was painted over.
-    records : list of dict
-        SA-1B records with compressed run lengths.
+    records : ImageRecords
+        The masks, whole, also where others were painted over them; a record's id is its label.
     seconds : float
         Computing time, without loading the model.
     facts : dict
@@ -56,17 +55,11 @@ class Result:
     image: Input
     model: Model
     labels: NDArray[np.integer]
-    ids: list[int]
-    records: list[dict[str, Any]]
+    records: ImageRecords
     seconds: float
     facts: dict[str, Any]
     parameters: dict[str, Any]
     prompts: Sequence[dict[str, Any]] = ()
-
-    def numbered_records(self) -> list[dict[str, Any]]:
-        """The records, each with its label as `id`."""
-        pairs = zip(self.ids, self.records, strict=True)
-        return [{"id": number, **record} for number, record in pairs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +169,7 @@ def _print_summary(result: Result, files: dict[str, Path]) -> None:
 
 
 def _print_json(result: Result, files: dict[str, Path]) -> None:
+    from ..formats.records import to_sa1b
     from .report import print_json
 
     model = result.model
@@ -197,5 +191,5 @@ def _print_json(result: Result, files: dict[str, Path]) -> None:
     if files:
         content["files"] = {kind: str(path) for kind, path in files.items()}
     else:
-        content["records"] = result.numbered_records()
+        content["records"] = to_sa1b(result.records)["annotations"]
     print_json(content)

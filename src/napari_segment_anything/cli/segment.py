@@ -131,6 +131,7 @@ def segment(
 
     from ..automatic.overlaps import priority, resolve_overlaps
     from ..engine import Prompts, load_model
+    from ..formats.records import ImageRecords, MaskRecord
     from ..progress import Progress, finish
 
     asked = Prompts.from_objects(
@@ -156,11 +157,20 @@ def segment(
         image=opened,
         model=loaded,
         labels=lookup[painted.labels],
-        ids=numbers,
-        records=[
-            _record(mask, float(score), each)
-            for mask, score, each in zip(masks, scores, objects, strict=True)
-        ],
+        records=ImageRecords(
+            width=shape[1],
+            height=shape[0],
+            records=tuple(
+                MaskRecord.from_mask(
+                    mask,
+                    id=each["id"],
+                    predicted_iou=float(score),
+                    point_coords=tuple((col, row) for row, col in each.get("points", ())),
+                )
+                for mask, score, each in zip(masks, scores, objects, strict=True)
+            ),
+            file_name=opened.source,
+        ),
         seconds=seconds,
         facts={"prompted": len(objects)},
         parameters={"multimask": multimask},
@@ -197,17 +207,3 @@ def _predict(
         scores.append(prediction.scores.max(axis=1))
     yield Progress(len(prompts), len(prompts), message="decoding")
     return masks, np.concatenate(scores), embedding.image_shape
-
-
-def _record(mask: RLE, score: float, prompt: dict[str, Any]) -> dict[str, Any]:
-    rows, cols = mask.size
-    row_min, col_min, row_max, col_max = mask.box
-    record: dict[str, Any] = {
-        "segmentation": mask.to_coco(),
-        "area": mask.area,
-        "bbox": [col_min, row_min, col_max - col_min, row_max - row_min],
-        "predicted_iou": score,
-        "point_coords": [[col, row] for row, col in prompt.get("points", ())],
-        "crop_box": [0, 0, cols, rows],
-    }
-    return record
