@@ -1,0 +1,304 @@
+"""The embedded default's image encoder: a small convolution and attention hybrid.
+
+A convolutional stem and residual stages go down to stride 16, where a few global attention
+blocks see the whole frame. A feature pyramid merge gives the embedding at stride 8 (64 x 64 for
+the 512 px frame, the size that the published mask decoder expects), and a light decoder with skip
+connections goes on to stride 2 for the dense head.
+
+The dense head
+--------------
+``EncoderOutput.heads["dense"]`` is float32 (batch, 6, S/2, S/2); cell (i, j) describes the frame
+pixel (2 i + 0.5, 2 j + 0.5). Its channels are named in `DENSE_CHANNELS`:
+
+======  ==========  =============================================================================
+index   name        meaning
+======  ==========  =============================================================================
+0       foreground  logit: the cell belongs to an object
+1       interior    logit of the distance to the object's edge over the largest such distance in
+                    the object: 1 on its ridge, 0 at its edge and in the background
+2       top         frame pixels from the cell up to the top edge of its object's box
+3       left        frame pixels from the cell to the left edge of the box
+4       bottom      frame pixels from the cell down to the bottom edge of the box
+5       right       frame pixels from the cell to the right edge of the box
+======  ==========  =============================================================================
+
+Channels 2 to 5 mean something in the foreground alone; the box is that of the visible part of the
+object, and is constant over an object, which is what tells touching objects apart.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .encoder import EncoderOutput
+from .layers import normalise
+
+DENSE_CHANNELS = ("foreground", "interior", "top", "left", "bottom", "right")
+DENSE_STRIDE = 2
+_BOX_UNIT = 16.0  # the box channels leave the last convolution in units of this many frame pixels
+
+
+@dataclass(frozen=True)
+class MicroConfig:
+    """Size and shape of a `MicroEncoder`.
+
+    Parameters
+    ----------
+    image_size : int
+        Side of the frame in pixels, a multiple of 16. Other input sizes are accepted too, so
+        that training can run on crops.
+    out_channels : int
+        Channels of the embedding.
+    widths : tuple of int
+        Channels at strides 2, 4, 8 and 16.
+    attention_blocks : int
+        Global attention blocks at stride 16.
+    heads : int
+        Attention heads.
+    positions : bool
+        Add to the embedding the positional encoding of the two corners of the box that the dense
+        head predicts at each cell, in the frequencies of the prompt encoder: cells of one object
+        then carry one common mark, and one that a box prompt's tokens carry too.
+    norm : {"batch", "folded"}
+        "batch": batch normalisation after each convolution, for training from scratch.
+        "folded": none; the convolutions have absorbed it (see `MicroEncoder.folded`).
+    """
+
+    image_size: int = 512
+    out_channels: int = 256
+    widths: tuple[int, int, int, int] = (32, 64, 128, 256)
+    attention_blocks: int = 4
+    heads: int = 8
+    positions: bool = True
+    norm: str = "folded"
+
+    @property
+    def kind(self) -> str:
+        """Name of the encoder family."""
+        return "micro"
+
+    @property
+    def embedding_size(self) -> int:
+        """Side of the image embedding for a whole frame."""
+        return self.image_size // 8
+
+    def build(self) -> MicroEncoder:
+        """Make the encoder, with random weights."""
+        return MicroEncoder(self)
+
+
+class ConvNorm(nn.Module):
+    """A convolution with batch normalisation, or with a bias once that is folded in."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, norm: str) -> None:
+        super().__init__()
+        batch = norm == "batch"
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=not batch)
+        self.norm = nn.BatchNorm2d(outputs, momentum=0.03) if batch else nn.Identity()
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, inputs, h, w) to (batch, outputs, h / stride, w / stride)."""
+        return self.norm(self.conv(x))
+
+
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions around a skip connection."""
+
+    def __init__(self, width: int, norm: str) -> None:
+        super().__init__()
+        self.first = ConvNorm(width, width, 3, 1, norm)
+        self.second = ConvNorm(width, width, 3, 1, norm)
+        if norm == "batch":
+            nn.init.constant_(self.second.norm.weight, 0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, width, h, w) to the same shape."""
+        return F.relu(x + self.second(F.relu(self.first(x))))
+
+
+class AttentionBlock(nn.Module):
+    """A pre-norm transformer block over all positions of a map.
+
+    Positions reach it through the zero padding and the locality of the convolutions around it,
+    which keeps it free of a fixed grid.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, 3 * width)
+        self.reduce = nn.Linear(3 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, width, h, w) to the same shape."""
+        _, width, height, columns = x.shape
+        tokens = x.flatten(2).transpose(1, 2)
+        qkv = self.qkv(self.norm1(tokens)).unflatten(2, (3, self.heads, width // self.heads))
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        tokens = tokens + self.proj(mixed.transpose(1, 2).flatten(2))
+        tokens = tokens + self.reduce(F.gelu(self.expand(self.norm2(tokens))))
+        return tokens.transpose(1, 2).unflatten(2, (height, columns))
+
+
+class MicroEncoder(nn.Module):
+    """Image encoder and dense head of the embedded default model.
+
+    Parameters
+    ----------
+    config : MicroConfig
+        Size and shape.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, config: MicroConfig) -> None:
+        super().__init__()
+        if config.image_size % 16:
+            raise ValueError(f"image_size must be a multiple of 16, not {config.image_size}")
+        self.config = config
+        self.image_size = config.image_size
+        norm = config.norm
+        w2, w4, w8, w16 = config.widths
+        self.stem = ConvNorm(3, w2, 3, 2, norm)
+        self.stem2 = ConvNorm(w2, w2, 3, 1, norm)
+        self.down4 = ConvNorm(w2, w4, 3, 2, norm)
+        self.stage4 = nn.Sequential(Residual(w4, norm), Residual(w4, norm))
+        self.down8 = ConvNorm(w4, w8, 3, 2, norm)
+        self.stage8 = nn.Sequential(Residual(w8, norm), Residual(w8, norm))
+        self.down16 = ConvNorm(w8, w16, 3, 2, norm)
+        half = config.attention_blocks // 2
+        blocks = [AttentionBlock(w16, config.heads) for _ in range(config.attention_blocks)]
+        self.stage16 = nn.Sequential(
+            Residual(w16, norm), *blocks[:half], Residual(w16, norm), *blocks[half:]
+        )
+        out = config.out_channels
+        self.lateral16 = ConvNorm(w16, out, 1, 1, norm)
+        self.lateral8 = ConvNorm(w8, out, 1, 1, norm)
+        self.merge = nn.Conv2d(out, out, 3, 1, 1)
+        self.merge_norm = nn.LayerNorm(out)
+        if config.positions:
+            self.register_buffer("frequencies", torch.randn(2, out // 2))
+            self.mark = nn.Linear(out, out)
+            nn.init.eye_(self.mark.weight)
+            nn.init.zeros_(self.mark.bias)
+        channels = len(DENSE_CHANNELS)
+        self.coarse = nn.Conv2d(out, channels, 1)
+        self.up4 = ConvNorm(out, w4, 1, 1, norm)
+        self.skip4 = ConvNorm(w4, w4, 1, 1, norm)
+        self.fuse4 = ConvNorm(w4, w4, 3, 1, norm)
+        self.up2 = ConvNorm(w4, w2, 1, 1, norm)
+        self.skip2 = ConvNorm(w2, w2, 1, 1, norm)
+        self.fuse2 = ConvNorm(w2, w2, 3, 1, norm)
+        self.dense = nn.Conv2d(w2, channels, 1)
+        for head in (self.coarse, self.dense):
+            nn.init.normal_(head.weight, std=0.01)
+            nn.init.constant_(head.bias, 1.0)
+            nn.init.constant_(head.bias[:2], -1.0)
+
+    def forward(self, x: Tensor, origin: Tensor | None = None) -> EncoderOutput:
+        """Encode normalised pixels.
+
+        Parameters
+        ----------
+        x : Tensor
+            (batch, 3, h, w), normalised and padded, h and w multiples of 16; S x S for a frame.
+        origin : Tensor, optional
+            (batch, 2) row and column in the frame of the first pixel, when `x` is a crop.
+
+        Returns
+        -------
+        EncoderOutput
+            Embedding (batch, 256, h/8, w/8); heads ``"dense"`` (batch, 6, h/2, w/2) and
+            ``"coarse"``, the same channels read off the embedding by one linear layer at
+            stride 8 (an auxiliary output of training).
+        """
+        x = x.to(self.dense.weight.dtype).contiguous(memory_format=torch.channels_last)
+        x2 = F.relu(self.stem2(F.relu(self.stem(x))))
+        x4 = self.stage4(F.relu(self.down4(x2)))
+        x8 = self.stage8(F.relu(self.down8(x4)))
+        x16 = self.stage16(F.relu(self.down16(x8)))
+        merged = self.lateral8(x8) + _double(self.lateral16(x16))
+        merged = self.merge(F.relu(merged))
+        merged = normalise(merged.permute(0, 2, 3, 1), self.merge_norm).permute(0, 3, 1, 2)
+        y4 = F.relu(_double(self.up4(merged)) + self.skip4(x4))
+        y4 = F.relu(self.fuse4(y4))
+        y2 = F.relu(_double(self.up2(y4)) + self.skip2(x2))
+        y2 = F.relu(self.fuse2(y2))
+        dense = _scaled(self.dense(y2).float())
+        heads = {"dense": dense, "coarse": _scaled(self.coarse(merged).float())}
+        embedding = merged.float()
+        if self.config.positions:
+            # features speak softly: in the decoder's first look, positions should decide
+            embedding = 0.3 * embedding + self._marks(dense.detach(), origin)
+        return EncoderOutput(embedding=embedding, heads=heads)
+
+    def _marks(self, dense: Tensor, origin: Tensor | None) -> Tensor:
+        """Encoded corners of the predicted boxes, (batch, 256, h/8, w/8)."""
+        foreground = dense[:, :1].sigmoid()
+        rows = torch.arange(dense.shape[2], device=dense.device)[:, None] * 2 + 0.5
+        cols = torch.arange(dense.shape[3], device=dense.device)[None, :] * 2 + 0.5
+        top, left, bottom, right = dense[:, 2:].unbind(1)
+        corners = torch.stack([cols - left, rows - top, cols + right, rows + bottom], 1)
+        weight = foreground * dense[:, 1:2].sigmoid() + 1e-4
+        share = F.avg_pool2d(weight, 4)
+        pooled = F.avg_pool2d(corners * weight, 4) / share
+        if origin is not None:
+            pooled = pooled + origin.flip(1).repeat(1, 2)[:, :, None, None]
+        pooled = pooled.permute(0, 2, 3, 1).unflatten(-1, (2, 2))
+        unit = (pooled + 0.5) / self.image_size
+        phase = 2 * math.pi * ((2 * unit - 1) @ self.frequencies)
+        encoded = torch.cat([phase.sin(), phase.cos()], dim=-1).sum(-2)
+        encoded = encoded * F.avg_pool2d(foreground, 4).permute(0, 2, 3, 1)
+        return self.mark(encoded.to(self.mark.weight.dtype)).permute(0, 3, 1, 2).float()
+
+    def folded(self) -> MicroEncoder:
+        """The same function without batch normalisation: statistics folded into convolutions.
+
+        Returns
+        -------
+        MicroEncoder
+            A new encoder with ``norm="folded"``; its output equals this one's in eval mode.
+        """
+        other = MicroEncoder(replace(self.config, norm="folded"))
+        state = {}
+        modules = dict(self.named_modules())
+        for key, value in self.state_dict().items():
+            owner = modules.get(key.split(".conv.")[0]) if ".conv." in key else None
+            if isinstance(owner, ConvNorm):
+                continue
+            if ".norm." in key and isinstance(modules.get(key.split(".norm.")[0]), ConvNorm):
+                continue
+            state[key] = value.clone()
+        for name, module in modules.items():
+            if not isinstance(module, ConvNorm):
+                continue
+            weight = module.conv.weight.detach()
+            bias = module.conv.bias.detach() if module.conv.bias is not None else None
+            if isinstance(module.norm, nn.BatchNorm2d):
+                norm = module.norm
+                scale = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
+                weight = weight * scale[:, None, None, None]
+                bias = norm.bias.detach() - norm.running_mean * scale
+            state[f"{name}.conv.weight"] = weight.clone()
+            state[f"{name}.conv.bias"] = bias.clone()
+        other.load_state_dict(state)
+        return other.train(self.training)
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def _scaled(x: Tensor) -> Tensor:
+    return torch.cat([x[:, :2], x[:, 2:] * _BOX_UNIT], dim=1)

@@ -1,0 +1,1 @@
+"""Training: the paper's algorithm, a dense head beside it, and the data that feeds both."""

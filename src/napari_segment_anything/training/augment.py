@@ -1,0 +1,120 @@
+"""Augmentation of a batch of images, for microscopy; tensors in, tensors out, on any device.
+
+Geometry (crops, scale, flips, quarter turns) happens where samples are cut (`data`); what is here
+changes pixel values alone: inversion, gamma, contrast, illumination, colour and stain, blur, noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Probability of each change per image, 0 to 1."""
+
+    invert: float = 0.12
+    gamma: float = 0.5
+    contrast: float = 0.6
+    illumination: float = 0.3
+    colour: float = 0.5
+    shuffle: float = 0.1
+    gray: float = 0.12
+    blur: float = 0.2
+    noise: float = 0.35
+
+
+def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Change the pixel values of a batch at random.
+
+    Parameters
+    ----------
+    images : Tensor
+        (batch, 3, h, w) float32 in 0..255; not changed in place.
+    config : AugmentConfig
+        Probabilities.
+    generator : torch.Generator
+        Source of randomness, on the device of `images`.
+
+    Returns
+    -------
+    Tensor
+        (batch, 3, h, w) float32 in 0..255.
+    """
+    batch, _, height, width = images.shape
+    device = images.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        size = shape or (batch, 1, 1, 1)
+        return torch.rand(size, generator=generator, device=device) * (high - low) + low
+
+    def chance(probability: float) -> Tensor:
+        return torch.rand(batch, 1, 1, 1, generator=generator, device=device) < probability
+
+    x = images / 255
+    x = torch.where(chance(config.invert), 1 - x, x)
+    gamma = torch.where(chance(config.gamma), uniform(-0.6, 0.6).exp(), torch.ones(()))
+    x = x.clamp(0, 1).pow(gamma)
+    x = _recolour(x, config, generator)
+    if torch.rand((), generator=generator, device=device) < 0.8:
+        field = torch.randn(batch, 1, 4, 4, generator=generator, device=device)
+        field = F.interpolate(field, (height, width), mode="bicubic", align_corners=False)
+        x = torch.where(chance(config.illumination), x * (0.3 * field).exp(), x)
+    change = chance(config.contrast)
+    gain = torch.where(change, uniform(0.45, 1.25), torch.ones(()))
+    shift = torch.where(change, uniform(-0.2, 0.3), torch.zeros(()))
+    x = (x - 0.5) * gain + 0.5 + shift * (1 - gain).abs() * 2
+    x = _blur(x, config.blur, generator)
+    sigma = uniform(0.0, 0.09) * chance(config.noise)
+    noise = torch.randn(x.shape, generator=generator, device=device)
+    gray_noise = noise[:, :1].expand_as(noise)
+    is_gray = (images[:, :1] == images).flatten(1).all(1)[:, None, None, None]
+    x = x + sigma * torch.where(is_gray, gray_noise, noise)
+    return x.clamp(0, 1) * 255
+
+
+def _recolour(x: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Mix the channels: stain and colour shifts, permutation, to gray."""
+    batch = len(x)
+    device = x.device
+    eye = torch.eye(3, device=device)
+    mixes = []
+    draws = torch.rand(batch, 3, generator=generator, device=device).tolist()
+    for colour, shuffle, gray in draws:
+        mix = eye
+        if colour < config.colour:
+            mix = mix + 0.12 * torch.randn(3, 3, generator=generator, device=device)
+            mix = mix / mix.sum(1, keepdim=True).clamp_min(0.3)
+        if shuffle < config.shuffle:
+            mix = mix[torch.randperm(3, generator=generator, device=device)]
+        if gray < config.gray:
+            mix = mix.mean(0, keepdim=True).expand(3, 3)
+        mixes.append(mix)
+    mixed = torch.einsum("bij,bjhw->bihw", torch.stack(mixes), x)
+    return mixed
+
+
+def _blur(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Gaussian blur of some images of the batch."""
+    chosen = torch.rand(len(x), generator=generator, device=x.device) < probability
+    if not bool(chosen.any()):
+        return x
+    part = x[chosen]
+    sigma = torch.rand(len(part), 1, generator=generator, device=x.device) * 1.6 + 0.4
+    taps = torch.arange(-4, 5, device=x.device)[None]
+    kernel = torch.exp(-0.5 * (taps / sigma) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
+    flat = part.reshape(1, -1, *part.shape[2:])
+    flat = F.conv2d(
+        F.pad(flat, (4, 4, 0, 0), "replicate"), kernel[:, None, None, :], groups=len(kernel)
+    )
+    flat = F.conv2d(
+        F.pad(flat, (0, 0, 4, 4), "replicate"), kernel[:, None, :, None], groups=len(kernel)
+    )
+    out = x.clone()
+    out[chosen] = flat.reshape(part.shape)
+    return out

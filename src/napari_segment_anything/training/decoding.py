@@ -1,0 +1,110 @@
+"""The mask decoder run over windows of embeddings, many objects at once, with gradients.
+
+Inference decodes the objects of one image on its whole embedding (`Sam.decode`). Training gives
+every object a window of its own, of one common size, cut from the embedding with its position, so
+that a step costs what the objects cost and not what the frame does.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..network.layers import normalise
+from ..network.mask_decoder import MaskDecoder
+from ..network.prompt_encoder import PromptEncoder
+
+
+def window_cells(embedding: Tensor, image: Tensor, corner: Tensor, side: int) -> Tensor:
+    """Windows of an embedding, one an object.
+
+    Parameters
+    ----------
+    embedding : Tensor
+        (images, C, h, w).
+    image : Tensor
+        (objects,) int64, which image.
+    corner : Tensor
+        (objects, 2) int64, row and column of the window's first cell.
+    side : int
+        Cells per side.
+
+    Returns
+    -------
+    Tensor
+        (objects, side * side, C).
+    """
+    reach = torch.arange(side, device=embedding.device)
+    rows = (corner[:, :1] + reach)[:, :, None].expand(-1, -1, side)
+    cols = (corner[:, 1:] + reach)[:, None, :].expand(-1, side, -1)
+    which = image[:, None, None].expand_as(rows)
+    cells = embedding.permute(0, 2, 3, 1)[which, rows, cols]
+    return cells.flatten(1, 2)
+
+
+def window_positions(
+    prompts: PromptEncoder, corner: Tensor, origin: Tensor, side: int, stride: int = 8
+) -> Tensor:
+    """Positional encodings of windows' cells: (objects, side * side, C).
+
+    Parameters
+    ----------
+    prompts : PromptEncoder
+        Holds the frequencies.
+    corner : Tensor
+        (objects, 2), the window's first cell in its crop.
+    origin : Tensor
+        (objects, 2) float32, row and column of the crop's first pixel in the frame.
+    side, stride : int
+        Cells per side; frame pixels per cell.
+    """
+    reach = torch.arange(side, device=corner.device)
+    rows = (corner[:, :1] + reach + 0.5) * stride + origin[:, :1]
+    cols = (corner[:, 1:] + reach + 0.5) * stride + origin[:, 1:]
+    grid = torch.stack(
+        [cols[:, None, :].expand(-1, side, -1), rows[:, :, None].expand(-1, -1, side)], -1
+    )
+    return prompts.pe_layer.encode(grid / prompts.image_size).flatten(1, 2)
+
+
+def decode_windows(
+    decoder: MaskDecoder, cells: Tensor, position: Tensor, sparse: Tensor
+) -> tuple[Tensor, Tensor]:
+    """All four masks of every object on its window; the same function as `MaskDecoder`.
+
+    Parameters
+    ----------
+    cells, position : Tensor
+        (objects, n * n, C): embedding plus dense prompt, and positional encoding.
+    sparse : Tensor
+        (objects, tokens, C).
+
+    Returns
+    -------
+    logits : Tensor
+        (objects, 4, 4n, 4n) float32, the mask for unambiguous prompts first.
+    iou : Tensor
+        (objects, 4) float32.
+    """
+    count = len(sparse)
+    output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    tokens = torch.cat([output.expand(count, -1, -1), sparse], dim=1)
+    tokens, cells = decoder.transformer(cells, position, tokens)
+    iou = decoder.iou_prediction_head(tokens[:, 0])
+    classifiers = torch.stack(
+        [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
+    )
+    first, norm, _, second, _ = decoder.output_upscaling
+    x = F.gelu(normalise(_product(cells, first), norm))
+    x = F.gelu(_product(x, second))
+    logits = torch.bmm(classifiers.to(x.dtype), x.flatten(1, -2).transpose(1, 2))
+    side = round(cells.shape[1] ** 0.5)
+    logits = logits.reshape(count, -1, side, side, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
+    return logits.reshape(count, -1, 4 * side, 4 * side).float(), iou.float()
+
+
+def _product(x: Tensor, layer: torch.nn.ConvTranspose2d) -> Tensor:
+    weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    bias = None if layer.bias is None else layer.bias.repeat(4)
+    return F.linear(x, weight, bias).unflatten(-1, (4, -1))

@@ -1,0 +1,59 @@
+"""Initial weights of a decoder that is trained from scratch on few images.
+
+A random decoder first has to find out that a prompt's position and a cell's position are written
+in the same code, which takes most of a short training. Here it starts out knowing: in every
+cross-attention the query and key projections are equal, so that tokens attend to the cells at
+their prompt's position, and cells to the tokens of prompts near them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from ..network.micro import MicroEncoder
+from ..network.sam import Sam
+from ..network.two_way_transformer import Attention
+
+
+def share_frequencies(network: Sam, seed: int, scales: tuple[float, float] = (0.5, 4.0)) -> None:
+    """Draw the random frequencies, and give prompt encoder and image encoder the same ones.
+
+    Their scales are spread evenly, in the logarithm, over `scales` (published: all 1): low ones
+    say where in the frame, high ones tell an object of a few pixels from its neighbour.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    matrix = network.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+    low, high = (math.log(s) for s in scales)
+    spread = torch.linspace(low, high, matrix.shape[1]).exp()
+    matrix.copy_(torch.randn(matrix.shape, generator=generator) * spread)
+    encoder = network.image_encoder
+    if isinstance(encoder, MicroEncoder) and encoder.config.positions:
+        encoder.frequencies.copy_(matrix)
+
+
+def tie_positions(network: Sam, seed: int, gain: float = 0.1) -> None:
+    """Set query and key projections of the cross-attentions to one common random matrix."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    transformer = network.mask_decoder.transformer
+    attentions: list[Attention] = [transformer.final_attn_token_to_image]
+    for layer in transformer.layers:
+        attentions += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
+    with torch.no_grad():
+        for attention in attentions:
+            shape = attention.q_proj.weight.shape
+            shared = torch.randn(shape, generator=generator) * gain
+            for projection in (attention.q_proj, attention.k_proj):
+                projection.weight.copy_(shared)
+                nn.init.zeros_(projection.bias)
+        prompts = network.prompt_encoder
+        for embedding in (
+            network.mask_decoder.mask_tokens,
+            network.mask_decoder.iou_token,
+            prompts.not_a_point_embed,
+            prompts.no_mask_embed,
+            *prompts.point_embeddings,
+        ):
+            embedding.weight.mul_(0.25)

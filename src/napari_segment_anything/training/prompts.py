@@ -1,0 +1,330 @@
+"""Simulated prompts: the paper's algorithm (section 3 and appendix A), many objects at once.
+
+Each object starts from a random foreground point or a noised box. Every later round adds a point
+from the error region of the mask that the decoder itself ranks best, positive where it misses the
+object and negative where it spills, and feeds that mask's logits back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .config import StageConfig
+from .data import Crops
+from .decoding import decode_windows, window_cells, window_positions
+from .losses import dice_loss, focal_loss
+
+CELL = 8  # frame pixels per embedding cell
+STRIDE = 2  # frame pixels per logit
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Objects to prompt, each in a window of its crop.
+
+    Parameters
+    ----------
+    image : Tensor
+        (n,) int64, index of the crop.
+    corner : Tensor
+        (n, 2) int64, first cell of the window in the crop.
+    target : Tensor
+        (n, 4s, 4s) float32, the object in its window, s cells wide.
+    box : Tensor
+        (n, 4) float32, row_min, col_min, row_max, col_max in pixels of the crop.
+    """
+
+    image: Tensor
+    corner: Tensor
+    target: Tensor
+    box: Tensor
+
+
+def choose_objects(
+    crops: Crops, count: int, side: int, generator: torch.Generator, min_area: int = 10
+) -> Objects | None:
+    """Draw up to `count` objects from each crop, small and large alike, and place windows.
+
+    Parameters
+    ----------
+    crops : Crops
+        The batch.
+    count : int
+        Objects per crop, at most.
+    side : int
+        Cells per side of a window.
+    generator : torch.Generator
+        Source of randomness.
+    min_area : int
+        Least area in logits (a quarter of the frame pixels).
+    """
+    images, corners, targets, boxes = [], [], [], []
+    cells = crops.images.shape[-1] // CELL
+    device = crops.labels.device
+    for index in range(len(crops.labels)):
+        labels = crops.labels[index]
+        wholes = crops.wholes[index]
+        if bool(wholes.any()) and _unit(generator, device) < 0.4:
+            labels = wholes
+        areas = torch.bincount(labels.flatten())
+        areas[0] = 0
+        known = torch.nonzero(areas >= min_area)[:, 0]
+        order = torch.randperm(len(known), generator=generator, device=device)
+        for identity in known[order[:count]].tolist():
+            mask = labels == identity
+            where = torch.nonzero(mask)
+            low, high = where.amin(0), where.amax(0)
+            corner = _place(low, high, side, cells, generator)
+            r, c = (corner * (CELL // STRIDE)).tolist()
+            width = side * CELL // STRIDE
+            target = mask[r : r + width, c : c + width]
+            if int(target.sum()) < min_area:
+                continue
+            images.append(index)
+            corners.append(corner)
+            targets.append(target)
+            boxes.append(torch.cat([low * STRIDE - 0.5, high * STRIDE + 1.5]))
+    if not images:
+        return None
+    return Objects(
+        torch.tensor(images, device=device),
+        torch.stack(corners),
+        torch.stack(targets).float(),
+        torch.stack(boxes).float(),
+    )
+
+
+def _place(low: Tensor, high: Tensor, side: int, cells: int, generator: torch.Generator) -> Tensor:
+    """First cell of a window: anywhere that holds the object, or centred on a large one."""
+    per = CELL // STRIDE
+    first, last = low // per, high // per
+    least = (last - side + 1).clamp(0, cells - side)
+    most = torch.minimum(first, torch.full_like(first, cells - side)).clamp(0)
+    middle = ((first + last - side + 1) // 2).clamp(0, cells - side)
+    draw = torch.rand(2, generator=generator, device=low.device)
+    inside = least + (draw * (most - least + 1).clamp_min(1)).long()
+    return torch.where(most >= least, inside, middle)
+
+
+def noised_boxes(boxes: Tensor, generator: torch.Generator) -> Tensor:
+    """Boxes with noise of a tenth of their side in each coordinate, at most 20 px (paper, A).
+
+    Parameters
+    ----------
+    boxes : Tensor
+        (n, 4) row_min, col_min, row_max, col_max.
+    """
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    noise = torch.randn(boxes.shape, generator=generator, device=boxes.device) * 0.1 * sides
+    return boxes + noise.clamp(-20, 20)
+
+
+def sample_points(weights: Tensor, generator: torch.Generator) -> Tensor:
+    """One cell per map, drawn with probability proportional to its weight.
+
+    Parameters
+    ----------
+    weights : Tensor
+        (n, h, w), not negative, not all zero in any map.
+
+    Returns
+    -------
+    Tensor
+        (n, 2) int64, row and column.
+    """
+    flat = torch.multinomial(weights.flatten(1), 1, generator=generator)[:, 0]
+    return torch.stack([flat // weights.shape[2], flat % weights.shape[2]], dim=1)
+
+
+def error_points(
+    logits: Tensor, target: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A corrective point per object: uniform over where prediction and truth differ.
+
+    Parameters
+    ----------
+    logits, target : Tensor
+        (n, h, w).
+
+    Returns
+    -------
+    points : Tensor
+        (n, 2) int64, row and column; a foreground cell where there is no error.
+    labels : Tensor
+        (n,) int64, 1 where the object was missed, 0 where the mask spills.
+    """
+    inside = target > 0.5
+    wrong = (logits > 0) != inside
+    perfect = ~wrong.flatten(1).any(1)
+    weights = torch.where(perfect[:, None, None], inside, wrong).float()
+    points = sample_points(weights, generator)
+    labels = inside[torch.arange(len(points), device=points.device), points[:, 0], points[:, 1]]
+    return points, labels.long()
+
+
+def mask_losses(
+    logits: Tensor, iou: Tensor, target: Tensor, first: bool, boxed: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses of all four masks of every object (paper, appendix A).
+
+    Parameters
+    ----------
+    logits : Tensor
+        (n, 4, h, w), the mask for unambiguous prompts first.
+    iou : Tensor
+        (n, 4), predicted.
+    target : Tensor
+        (n, h, w).
+    first, boxed : bool
+        Whether this is the first prompt, and whether it is a box.
+
+    Returns
+    -------
+    loss : Tensor
+        Scalar.
+    error : Tensor
+        Scalar, the IoU head's squared error.
+    true_iou : Tensor
+        (n, 4).
+    """
+    wide = target[:, None].expand_as(logits)
+    each = 20 * focal_loss(logits, wide) + dice_loss(logits, wide)
+    with torch.no_grad():
+        found = logits > 0
+        inside = wide > 0.5
+        union = (found | inside).flatten(2).sum(-1).clamp_min(1)
+        true_iou = (found & inside).flatten(2).sum(-1) / union
+    least = each[:, 1:].amin(1).mean()
+    spread = each[:, 1:].mean()
+    single = each[:, 0].mean()
+    share = (1.0, 1.0 if boxed else 0.5) if first else (0.3, 1.0)
+    error = (iou - true_iou).square().mean()
+    return share[0] * (0.95 * least + 0.05 * spread) + share[1] * single + error, error, true_iou
+
+
+def prompt_losses(
+    network: Any,
+    embedding: Tensor,
+    crops: Crops,
+    origin: Tensor,
+    stage: StageConfig,
+    generator: torch.Generator,
+) -> dict[str, float]:
+    """Prompt the objects of a batch for several rounds; gradients are left behind.
+
+    One backward pass a round keeps memory small: gradients gather in the decoder's parameters
+    and in `embedding.grad` where the embedding asks for one.
+
+    Parameters
+    ----------
+    network : Sam
+        Its prompt encoder and mask decoder are trained.
+    embedding : Tensor
+        (crops, 256, h, w), a leaf.
+    crops : Crops
+        The batch.
+    origin : Tensor
+        (crops, 2), row and column of each crop's first pixel in the frame.
+    stage : StageConfig
+        Objects, rounds, shares, window sizes.
+    generator : torch.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    dict of str to float
+        Loss and IoU of the best mask, by first prompt, for the log.
+    """
+    draw = _unit(generator, embedding.device)
+    side = stage.windows[int(draw * len(stage.windows))]
+    objects = choose_objects(crops, stage.objects, side, generator)
+    measures = dict.fromkeys(("point", "box", "point_last", "box_last", "iou_error"), 0.0)
+    if objects is None:
+        return measures
+    count = len(objects.image)
+    order = torch.randperm(count, generator=generator, device=embedding.device)
+    boxed = round(count * stage.box_share)
+    for kind, chosen in (("box", order[:boxed]), ("point", order[boxed:])):
+        if len(chosen) == 0:
+            continue
+        part = Objects(
+            objects.image[chosen],
+            objects.corner[chosen],
+            objects.target[chosen],
+            objects.box[chosen],
+        )
+        weight = len(chosen) / count / stage.rounds
+        measures |= _converse(
+            network, embedding, part, origin, kind == "box", side, stage, generator, weight
+        )
+    return measures
+
+
+def _converse(
+    network: Any,
+    embedding: Tensor,
+    objects: Objects,
+    origin: Tensor,
+    boxed: bool,
+    side: int,
+    stage: StageConfig,
+    generator: torch.Generator,
+    weight: float,
+) -> dict[str, float]:
+    device = embedding.device
+    target = objects.target
+    count = len(target)
+    start = origin[objects.image]
+    to_frame = objects.corner * CELL + start
+    position = window_positions(network.prompt_encoder, objects.corner, start, side)
+    boxes = None
+    coords = torch.zeros(count, 0, 2, device=device)
+    labels = torch.zeros(count, 0, dtype=torch.int64, device=device)
+    if boxed:
+        noisy = noised_boxes(objects.box, generator) + start.repeat(1, 2)
+        boxes = noisy[:, [1, 0, 3, 2]]
+    if not boxed or _unit(generator, device) < stage.box_point_share:
+        points = sample_points(target, generator)
+        coords, labels = _append(coords, labels, points, torch.ones_like(points[:, 0]), to_frame)
+    previous: Tensor | None = None
+    name = "box" if boxed else "point"
+    measures: dict[str, float] = {}
+    for turn in range(stage.rounds):
+        with torch.autocast(device.type, torch.bfloat16):
+            sparse, dense = network.prompt_encoder(
+                coords if coords.shape[1] else None, labels, boxes, previous
+            )
+            cells = window_cells(embedding, objects.image, objects.corner, side)
+            cells = cells + dense.flatten(2).transpose(1, 2)
+            logits, iou = decode_windows(network.mask_decoder, cells, position, sparse)
+        loss, error, true_iou = mask_losses(logits, iou, target, turn == 0, boxed)
+        (loss * weight).backward()
+        best = true_iou[:, 1:].amax(1) if turn == 0 else true_iou[:, 0]
+        measures[name if turn == 0 else f"{name}_last"] = float(best.mean())
+        measures["iou_error"] = float(error.detach())
+        if turn + 1 == stage.rounds:
+            break
+        with torch.no_grad():
+            pick = 1 + iou[:, 1:].argmax(1) if turn == 0 else torch.zeros_like(labels[:, 0])
+            chosen = logits[torch.arange(count, device=device), pick].detach()
+            points, kinds = error_points(chosen, target, generator)
+            coords, labels = _append(coords, labels, points, kinds, to_frame)
+            previous = chosen[:, None]
+    return measures
+
+
+def _append(
+    coords: Tensor, labels: Tensor, points: Tensor, kinds: Tensor, to_frame: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Add points given on the grid of the logits to prompts in frame pixels, x before y."""
+    pixels = points * STRIDE + 0.5 + to_frame
+    coords = torch.cat([coords, pixels.flip(1)[:, None].float()], dim=1)
+    return coords, torch.cat([labels, kinds[:, None]], dim=1)
+
+
+def _unit(generator: torch.Generator, device: torch.device) -> float:
+    return float(torch.rand((), generator=generator, device=device))

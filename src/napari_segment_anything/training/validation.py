@@ -1,0 +1,220 @@
+"""Quick validation during training, on the grid of the dense head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor, nn
+
+from .data import FRAME, LabelledImage
+from .dense import STRIDE, decode_dense
+
+
+def frame_of(source: LabelledImage, side: int = FRAME) -> tuple[Tensor, NDArray[np.int32]]:
+    """The image as inference puts it into the frame, and its labels on the dense grid.
+
+    Returns
+    -------
+    tuple
+        (3, h, w) float32 in 0..255, long side = `side`; (h/2, w/2) int32.
+    """
+    height, width = source.labels.shape
+    scale = side / max(height, width)
+    rows, cols = int(height * scale + 0.5), int(width * scale + 0.5)
+    image = torch.from_numpy(source.image).permute(2, 0, 1)[None]
+    image = F.interpolate(image, (rows, cols), mode="bilinear", antialias=True)[0]
+    index_r = ((np.arange(rows // STRIDE) * STRIDE + 1) / scale).astype(int).clip(0, height - 1)
+    index_c = ((np.arange(cols // STRIDE) * STRIDE + 1) / scale).astype(int).clip(0, width - 1)
+    return image.expand(3, -1, -1).float(), source.labels[index_r][:, index_c]
+
+
+def matches(truth: NDArray[np.integer], found: NDArray[np.integer]) -> NDArray[np.float64]:
+    """IoU of every true object (rows) with every found one (columns)."""
+    truth_ids, truth_flat = np.unique(truth, return_inverse=True)
+    found_ids, found_flat = np.unique(found, return_inverse=True)
+    table = np.zeros((len(truth_ids), len(found_ids)))
+    np.add.at(table, (truth_flat.ravel(), found_flat.ravel()), 1)
+    union = table.sum(1, keepdims=True) + table.sum(0, keepdims=True) - table
+    iou = table / np.maximum(union, 1)
+    return iou[int(truth_ids[0] == 0) :, int(found_ids[0] == 0) :]
+
+
+def counts_at(iou: NDArray[np.float64], threshold: float) -> tuple[int, int, int]:
+    """True positives, false positives, false negatives at an IoU of at least 0.5."""
+    hits = int((iou > threshold).any(1).sum()) if iou.size else 0
+    return hits, iou.shape[1] - hits, iou.shape[0] - hits
+
+
+def normalise(pixels: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Subtract the published mean and divide by the published deviation; padding becomes 0."""
+    mean = pixels.new_tensor([123.675, 116.28, 103.53])[:, None, None]
+    deviation = pixels.new_tensor([58.395, 57.12, 57.375])[:, None, None]
+    out = (pixels - mean) / deviation
+    return out if valid is None else out * valid
+
+
+def dense_maps(encoder: nn.Module, source: LabelledImage) -> tuple[NDArray, NDArray[np.int32]]:
+    """Dense maps of a frame, cut to its valid part, and the labels on their grid."""
+    image, labels = frame_of(source)
+    frame = torch.zeros(1, 3, FRAME, FRAME)
+    frame[0, :, : image.shape[1], : image.shape[2]] = normalise(image)
+    device = next(encoder.parameters()).device
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        maps = encoder(frame.to(device)).heads["dense"][0]
+    return maps[:, : labels.shape[0], : labels.shape[1]].float().cpu().numpy(), labels
+
+
+def dense_scores(
+    encoder: nn.Module, images: Sequence[LabelledImage], **thresholds: float
+) -> dict[str, float]:
+    """Mean over images of AP = TP / (TP + FP + FN) at IoU .5, .7 and .8, and .5 per group."""
+    rows: dict[str, list[float]] = {}
+    for source in images:
+        maps, labels = dense_maps(encoder, source)
+        iou = matches(labels, decode_dense(maps, **thresholds).labels)
+        for threshold in (0.5, 0.7, 0.8):
+            hit, extra, missed = counts_at(iou, threshold)
+            score = hit / (hit + extra + missed) if hit + extra + missed else 1.0
+            rows.setdefault(f"ap{int(threshold * 100)}", []).append(score)
+            if threshold == 0.5:
+                rows.setdefault(f"ap50/{source.group}", []).append(score)
+    return {name: float(np.mean(values)) for name, values in sorted(rows.items())}
+
+
+def prompt_scores(
+    network: Any,
+    images: Sequence[LabelledImage],
+    objects: int = 8,
+    clicks: int = 3,
+    dense: bool = False,
+) -> dict[str, float]:
+    """Mean IoU on the dense grid from one centre click, a box, and corrective clicks.
+
+    Parameters
+    ----------
+    network : Sam
+        In eval mode.
+    images : sequence of LabelledImage
+        Whole images.
+    objects : int
+        Objects per image, spread evenly over its labels.
+    clicks : int
+        Clicks in all, the first included; each further one goes to the middle of the largest
+        error, with the last mask's logits as mask prompt.
+    dense : bool
+        Also report the instance of the dense head under the click.
+
+    Returns
+    -------
+    dict of str to float
+        ``point`` (mask of the best predicted IoU), ``point_best`` (best of three), ``box``
+        (single mask), ``click1`` .. ``clickN``, ``iou_error`` (mean absolute error of the
+        predicted IoU), ``iou_correlation``, and ``point_best`` and ``box`` per group.
+    """
+    rows: dict[str, list[float]] = {}
+    pairs: list[tuple[float, float]] = []
+    device = next(network.parameters()).device
+    for source in images:
+        pixels, labels = frame_of(source)
+        ids = np.flatnonzero(np.bincount(labels.ravel())[1:] >= 10) + 1
+        if len(ids) == 0:
+            continue
+        ids = ids[np.linspace(0, len(ids) - 1, min(objects, len(ids))).astype(int)]
+        masks = labels[None] == ids[:, None, None]
+        points = np.array([_middle(mask) for mask in masks])
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            output = network.encode(pixels[None].to(device))
+            embedding = output.embedding
+            if dense:
+                maps = output.heads["dense"][0, :, : labels.shape[0], : labels.shape[1]]
+                found = decode_dense(maps.float().cpu().numpy()).labels
+                for mask, (r, c) in zip(masks, points, strict=True):
+                    own = found == found[r, c] if found[r, c] else np.zeros_like(mask)
+                    rows.setdefault("dense_at_point", []).append(_iou(own, mask))
+            coords = torch.tensor(points[:, None, ::-1] * STRIDE + 0.5).float().to(device)
+            kinds = torch.ones(len(ids), 1, dtype=torch.int64, device=device)
+            logits, iou = network.decode(embedding, coords, kinds, return_all=True)
+            quality = _ious(logits, masks)
+            pick = iou[:, 1:].argmax(1).cpu().numpy() + 1
+            chosen = quality[np.arange(len(ids)), pick]
+            rows.setdefault("point", []).extend(chosen)
+            rows.setdefault("point_best", []).extend(quality[:, 1:].max(1))
+            rows.setdefault("point_single", []).extend(quality[:, 0])
+            rows.setdefault(f"point_best/{source.group}", []).extend(quality[:, 1:].max(1))
+            rows.setdefault("click1", []).extend(chosen)
+            pairs += list(zip(iou[:, 1:].flatten().tolist(), quality[:, 1:].ravel(), strict=True))
+            boxes = torch.tensor(np.array([_box(mask) for mask in masks])).float().to(device)
+            boxed, _ = network.decode(embedding, boxes=boxes, multimask=False)
+            quality = _ious(boxed, masks)[:, 0]
+            rows.setdefault("box", []).extend(quality)
+            rows.setdefault(f"box/{source.group}", []).extend(quality)
+            last = logits[torch.arange(len(ids)), torch.from_numpy(pick)][:, None]
+            for click in range(2, clicks + 1):
+                more = [
+                    _correction(a, b) for a, b in zip(_cut(last[:, 0], masks), masks, strict=True)
+                ]
+                added = torch.tensor([[c * STRIDE + 0.5, r * STRIDE + 0.5] for r, c, _ in more])
+                coords = torch.cat([coords, added[:, None].float().to(device)], 1)
+                kind = torch.tensor([[k] for _, _, k in more], device=device)
+                kinds = torch.cat([kinds, kind], 1)
+                last, _ = network.decode(embedding, coords, kinds, masks=last, multimask=False)
+                rows.setdefault(f"click{click}", []).extend(_ious(last, masks)[:, 0])
+    measures = {name: float(np.mean(values)) for name, values in sorted(rows.items())}
+    predicted, true = np.array(pairs).T
+    measures["iou_error"] = float(np.abs(predicted - true).mean())
+    measures["iou_correlation"] = float(np.corrcoef(predicted, true)[0, 1])
+    return measures
+
+
+def _cut(logits: Tensor, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return (logits[..., : masks.shape[1], : masks.shape[2]] > 0).cpu().numpy()
+
+
+def _ious(logits: Tensor, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    found = _cut(logits, masks)
+    true = masks[:, None]
+    return (found & true).sum((2, 3)) / np.maximum((found | true).sum((2, 3)), 1)
+
+
+def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+def _middle(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """The cell farthest from the mask's edge; the image's border counts as one."""
+    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    row, col = np.unravel_index(int(distance.argmax()), mask.shape)
+    return int(row), int(col)
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    """x_min, y_min, x_max, y_max in frame pixels, at the outer edges of the cells."""
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return (
+        cols[0] * STRIDE - 0.5,
+        rows[0] * STRIDE - 0.5,
+        cols[-1] * STRIDE + 1.5,
+        rows[-1] * STRIDE + 1.5,
+    )
+
+
+def _correction(found: NDArray[np.bool_], mask: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """Row, column and label of a click in the middle of the largest error."""
+    missed, spilled = mask & ~found, found & ~mask
+    best = (0.0, 0, 0, 1)
+    for wrong, label in ((missed, 1), (spilled, 0)):
+        if wrong.any():
+            distance = ndimage.distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1]
+            at = int(distance.argmax())
+            if distance.flat[at] > best[0]:
+                best = (float(distance.flat[at]), at // mask.shape[1], at % mask.shape[1], label)
+    if best[0] == 0:
+        row, col = _middle(mask)
+        return row, col, 1
+    return best[1], best[2], best[3]

@@ -1,0 +1,88 @@
+"""Crops: aligned with their labels, repeatable, split by file."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import torch
+
+from napari_segment_anything.training.augment import AugmentConfig, augment
+from napari_segment_anything.training.data import (
+    CropConfig,
+    CropSampler,
+    labelled_image,
+    stretch,
+    validation_rank,
+)
+from napari_segment_anything.training.generated import generate
+from napari_segment_anything.training.sets import SPLIT_FILE
+
+
+def coded(side: int = 300):
+    """An image whose gray level is 40 times its label."""
+    labels = np.zeros((side, side + 40), np.int32)
+    for k in range(1, 6):
+        labels[10 * k : 10 * k + 150, 50 * k : 50 * k + 50] = k
+    image = np.repeat((labels * 40)[..., None], 3, 2).astype(np.uint8)
+    return labelled_image("coded", "coded", image, labels)
+
+
+def test_labels_stay_on_the_image_through_scaling_turning_and_mirroring():
+    sampler = CropSampler([coded()], {"coded": 1.0}, seed=3)
+    for step in range(6):
+        crops = sampler.batch(step, 2, CropConfig(size=128))
+        gray = crops.images[:, 0].unfold(1, 2, 2).unfold(2, 2, 2).mean((-1, -2))
+        agree = ((gray / 40).round().long() == crops.labels).float().mean()
+        assert agree > 0.95
+
+
+def test_a_batch_is_a_function_of_seed_and_step():
+    images = generate(3, seed=5)
+    first, second = (CropSampler(images, {"generated": 1.0}, 9) for _ in range(2))
+    a, b, c = first.batch(4, 2, CropConfig(64)), second.batch(4, 2, CropConfig(64)), None
+    c = first.batch(5, 2, CropConfig(64))
+    assert torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
+    assert not torch.equal(a.images, c.images)
+
+
+def test_small_images_are_padded_at_the_bottom_and_the_right():
+    image = labelled_image("s", "s", np.full((512, 40, 3), 200, np.uint8), np.ones((512, 40), int))
+    crops = CropSampler([image], {"s": 1.0}, 0).batch(0, 4, CropConfig(256, near=1.0))
+    assert not crops.valid.all() and crops.valid[:, :, 0, 0].all()
+    assert (crops.images[(~crops.valid).expand_as(crops.images)] == 0).all()
+    outside = ~crops.valid[:, 0, ::2, ::2]
+    assert (crops.labels[outside] == 0).all()
+
+
+def test_stretch_takes_rgb_bytes_as_they_are_and_percentiles_of_the_rest():
+    rgb = np.random.default_rng(0).integers(40, 90, (20, 20, 3)).astype(np.uint8)
+    assert (stretch(rgb) == rgb).all()
+    gray = np.linspace(1000, 3000, 10_000).reshape(100, 100).astype(np.uint16)
+    out = stretch(gray)
+    assert out.shape == (100, 100, 1) and out.min() == 0 and out.max() == 255
+    assert abs(int(out[50, 0, 0]) - 127) <= 1
+
+
+def test_augmentation_is_repeatable_bounded_and_keeps_gray_gray():
+    x = (torch.rand(4, 1, 32, 32) * 255).expand(-1, 3, -1, -1)
+    a = augment(x, AugmentConfig(), torch.Generator().manual_seed(1))
+    b = augment(x, AugmentConfig(), torch.Generator().manual_seed(1))
+    assert torch.equal(a, b) and a.min() >= 0 and a.max() <= 255
+    assert torch.allclose(a[:, 0], a[:, 1], atol=1e-2)
+
+
+def test_the_recorded_split_keeps_a_share_of_every_large_set_and_the_rule_is_the_hash():
+    split = json.loads(SPLIT_FILE.read_text())
+    for name, files in split.items():
+        parts = [entry["part"] for entry in files.values()]
+        assert all(len(entry["sha256"]) == 16 for entry in files.values())
+        if len(parts) > 50:
+            assert 0.1 < parts.count("validation") / len(parts) < 0.25, name
+    file = sorted(split["usiigaci_t98g"])[0]
+    assert 0 <= validation_rank(f"usiigaci_t98g/{file}") < 1
+
+
+def test_generated_images_are_a_function_of_the_seed():
+    first, second = generate(2, 3), generate(2, 3)
+    assert (first[1].image == second[1].image).all() and first[1].labels.max() >= 0
