@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -35,9 +34,10 @@ def test_import_brings_nothing_heavy():
 
 
 def test_import_is_quick():
+    # processor time, so that a busy machine does not matter
     code = (
-        "import time; t = time.perf_counter(); import napari_segment_anything; "
-        "print(time.perf_counter() - t)"
+        "import time; t = time.process_time(); import napari_segment_anything; "
+        "print(time.process_time() - t)"
     )
     assert min(float(python(code)) for _ in range(3)) < 0.3
 
@@ -45,17 +45,16 @@ def test_import_is_quick():
 @pytest.mark.parametrize("arguments", [["--help"], ["everything", "--help"], ["--version"]])
 def test_help_brings_nothing_heavy_and_is_quick(arguments):
     code = (
-        "import sys\n"
+        "import sys, time\n"
         "from napari_segment_anything.cli.main import run\n"
         f"assert run({arguments!r}) == 0\n"
-        f"print('LOADED', [m for m in {HEAVY!r} if m in sys.modules])"
+        f"print([m for m in {HEAVY!r} if m in sys.modules], time.process_time())"
     )
     seconds = []
     for _ in range(3):
-        began = time.perf_counter()
-        printed = python(code)
-        seconds.append(time.perf_counter() - began)
-        assert printed.splitlines()[-1] == "LOADED []"
+        loaded, used = python(code).splitlines()[-1].rsplit(" ", 1)
+        assert loaded == "[]"
+        seconds.append(float(used))
     assert min(seconds) < 0.5
 
 
