@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -85,8 +86,11 @@ def _tiff_levels(path: Path, series: int, count: int) -> tuple[Any, ...]:
 
     levels = []
     for level in range(count):
-        store = tifffile.imread(path, series=series, level=level, aszarr=True)
-        levels.append(zarr.open_array(store, mode="r"))
+        file = tifffile.TiffFile(path)
+        array = zarr.open_array(file.series[series].aszarr(level=level), mode="r")
+        # The array reads from the file for as long as it lives, and nobody else closes it.
+        weakref.finalize(array, file.close)
+        levels.append(array)
     return tuple(levels)
 
 
@@ -216,14 +220,14 @@ def read_npy(path: Path, lazy: bool | None) -> Found:
 def read_npz(path: Path, key: str | None) -> Found:
     """Read one array of a NumPy archive."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             name = _pick(list(archive.files), key, path)
             return Found((archive[name],))
     except ImageError:
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ImageError(f"{path.name} cannot be read as NPZ: {_line(error)}") from error
-    except AttributeError as error:
+    except (AttributeError, TypeError) as error:
         raise ImageError(f"{path.name} is not an archive of arrays; name it .npy.") from error
 
 

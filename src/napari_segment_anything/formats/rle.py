@@ -226,7 +226,7 @@ def encode_labels(labels: ArrayLike) -> dict[int, RLE]:
     order = np.argsort(value, kind="stable")
     begin, end, value = begin[order], end[order], value[order]
     ids, first = np.unique(value, return_index=True)
-    stops = np.append(first[1:], len(value))
+    stops = np.append(first, len(value))[1:]
     return {
         int(i): _from_runs(begin[a:b], end[a:b], (rows, columns))
         for i, a, b in zip(ids, first, stops, strict=True)

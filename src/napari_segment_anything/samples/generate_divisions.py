@@ -214,9 +214,11 @@ def _number(
     table = np.zeros(int(labels.max()) + 1, np.int32)
     table[ids] = np.arange(1, len(ids) + 1)
     number = {int(i): int(table[i]) for i in ids}
+    frames = {i: np.flatnonzero((labels == i).any(axis=(1, 2))) for i in number}
+    # A daughter that comes into the field later was not seen to be born.
     seen = {
-        number[child]: [number[p] for p in parents]
-        for child, parents in lineage.items()
-        if child in number and all(p in number for p in parents)
+        number[child]: [number[parent]]
+        for child, (parent,) in lineage.items()
+        if child in number and parent in number and frames[child][0] == frames[parent][-1] + 1
     }
     return table[labels], seen

@@ -1,0 +1,164 @@
+"""Label files and measurement tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_segment_anything.errors import FormatError
+from napari_segment_anything.formats import (
+    measure,
+    read_image,
+    read_labels,
+    read_table,
+    write_labels,
+    write_table,
+)
+
+
+def some_labels(largest: int, shape: tuple[int, ...] = (40, 50)) -> np.ndarray:
+    labels = np.zeros(shape, np.int64)
+    labels[..., 3:9, 4:20] = 1
+    labels[..., 20:30, 25:40] = largest
+    return labels
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy", ".npz", ".zarr"])
+@pytest.mark.parametrize(("largest", "dtype"), [(255, np.uint8), (256, np.uint16)])
+def test_round_trip_in_the_smallest_dtype(
+    tmp_path: Path, suffix: str, largest: int, dtype: type
+) -> None:
+    labels = some_labels(largest)
+    path = tmp_path / "out" / f"labels{suffix}"
+    for _ in range(2):  # the second time over the first
+        write_labels(path, labels)
+    back = read_labels(path)
+    assert back.dtype == dtype
+    assert np.array_equal(back, labels)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_large_ids_and_stacks(tmp_path: Path) -> None:
+    labels = some_labels(70_000, (3, 40, 50))
+    write_labels(tmp_path / "a.tif", labels, scale=(2.0, 0.5, 0.25), unit="micrometer")
+    image = read_image(tmp_path / "a.tif")
+    assert image.array.dtype == np.uint32
+    assert (image.axes, image.scale) == ("ZYX", (2.0, 0.5, 0.25))
+    assert image.units == ("micrometer",) * 3
+    assert np.array_equal(read_labels(tmp_path / "a.tif"), labels)
+    write_labels(tmp_path / "t.tif", labels, axes="TYX", scale=(600, 0.5, 0.5), unit="micrometer")
+    movie = read_image(tmp_path / "t.tif")
+    assert (movie.axes, movie.scale) == ("TYX", (600.0, 0.5, 0.5))
+    assert movie.units == ("second", "micrometer", "micrometer")
+    write_labels(tmp_path / "a.zarr", labels, axes="TYX")
+    assert read_image(tmp_path / "a.zarr").axes == "TYX"
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "message"),
+    [
+        ("a.tif", np.full((4, 4), -1), "not negative"),
+        ("a.tif", np.full((4, 4), 0.5), "integers"),
+        ("a.tif", np.zeros(4, int), "2 to 4 dimensions"),
+        ("a.tif", np.full((4, 4), 2**33), "2\\^32"),
+        ("a.png", np.full((4, 4), 70_000), "65535"),
+        ("a.png", np.zeros((2, 4, 4), int), "one plane"),
+        ("a.jpg", np.zeros((4, 4), int), "name the file so"),
+    ],
+)
+def test_labels_that_do_not_fit(
+    tmp_path: Path, name: str, labels: np.ndarray, message: str
+) -> None:
+    with pytest.raises(FormatError, match=message):
+        write_labels(tmp_path / name, labels)
+    assert not list(tmp_path.iterdir())
+
+
+def test_reading_what_are_no_labels(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(np.zeros((5, 5, 3), np.uint8)).save(tmp_path / "rgb.png")
+    with pytest.raises(FormatError, match="colour picture"):
+        read_labels(tmp_path / "rgb.png")
+    np.save(tmp_path / "f.npy", np.full((5, 5), 0.3))
+    with pytest.raises(FormatError, match="integers"):
+        read_labels(tmp_path / "f.npy")
+    with pytest.raises(FormatError, match="does not exist"):
+        read_labels(tmp_path / "none.tif")
+
+
+def test_a_zarr_group_is_not_overwritten(tmp_path: Path) -> None:
+    import zarr
+
+    zarr.create_group(tmp_path / "g.zarr")
+    with pytest.raises(FormatError, match="data of its own"):
+        write_labels(tmp_path / "g.zarr", some_labels(2))
+
+
+def test_measure_in_units_with_scores() -> None:
+    labels = some_labels(5)
+    image = np.where(labels == 5, 10, 2)
+    table = measure(
+        labels,
+        image=image,
+        scale=(0.5, 0.5),
+        unit="micrometer",
+        scores={"predicted_iou": {5: 0.75}, "stability_score": [0.9, 0.8]},
+    )
+    assert table["label"].tolist() == [1, 5]
+    assert table["area"].tolist() == [6 * 16 / 4, 10 * 15 / 4]
+    assert table["centroid_row"].tolist() == [2.75, 12.25]
+    assert table["bbox_row_min"].tolist() == [3, 20]
+    assert table["bbox_row_max"].tolist() == [8, 29]
+    assert table["intensity_mean"].tolist() == [2, 10]
+    assert np.isnan(table["predicted_iou"][0])
+    assert table["predicted_iou"][1] == 0.75
+    assert table["stability_score"].tolist() == [0.9, 0.8]
+    assert set(table["unit"]) == {"micrometer"}
+
+
+def test_measure_volumes_channels_and_nothing() -> None:
+    labels = some_labels(2, (4, 40, 50)).astype(np.uint16)
+    table = measure(labels, image=np.zeros((2, 4, 40, 50)), channel_axis=0, scale=(2, 1, 1))
+    assert table["area"].tolist() == [4 * 6 * 16 * 2, 4 * 10 * 15 * 2]
+    assert "intensity_mean_1" in table
+    assert "centroid_plane" in table
+    empty = measure(np.zeros((5, 5), int), scores={"predicted_iou": {}})
+    assert len(empty["label"]) == len(empty["predicted_iou"]) == 0
+    assert "perimeter" not in measure(some_labels(2), scale=(2, 1))
+
+
+def test_measure_refuses_what_does_not_fit() -> None:
+    with pytest.raises(FormatError, match="one grid"):
+        measure(some_labels(2), image=np.zeros((3, 3)))
+    with pytest.raises(FormatError, match="positive pixel sizes"):
+        measure(some_labels(2), scale=(0, 1))
+    with pytest.raises(FormatError, match="3 values for 2 objects"):
+        measure(some_labels(2), scores={"score": [1, 2, 3]})
+
+
+def test_table_round_trip(tmp_path: Path) -> None:
+    table = measure(some_labels(7), scores={"predicted_iou": {7: 0.5}})
+    write_table(tmp_path / "t.csv", table)
+    back = read_table(tmp_path / "t.csv")
+    assert list(back) == list(table)
+    for name, column in table.items():
+        if column.dtype.kind == "f":
+            assert back[name].astype(float) == pytest.approx(column, nan_ok=True)
+        else:
+            assert back[name].tolist() == column.tolist()
+
+
+def test_damaged_tables(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="does not exist"):
+        read_table(tmp_path / "none.csv")
+    (tmp_path / "e.csv").write_text("")
+    with pytest.raises(FormatError, match="empty"):
+        read_table(tmp_path / "e.csv")
+    (tmp_path / "r.csv").write_text("a,b\n1,2\n3\n")
+    with pytest.raises(FormatError, match="row 3: 1 fields"):
+        read_table(tmp_path / "r.csv")
+    with pytest.raises(FormatError, match="differ in length"):
+        write_table(tmp_path / "w.csv", {"a": [1], "b": [1, 2]})
