@@ -105,6 +105,27 @@ def test_names_and_shapes_are_the_published_ones() -> None:
     assert shapes == expected
 
 
+def test_training_has_the_same_shape_and_reaches_every_weight() -> None:
+    decoder = InstanceDecoder(small()).train()
+    randomise(decoder)
+    out = decoder(torch.randn(2, 12, 4, 4, generator=torch.Generator().manual_seed(2)))
+    assert out.shape == (2, 3, 64, 64)
+    out.square().mean().backward()
+    assert all(p.grad is not None for p in decoder.parameters())
+
+
+def test_sixteen_bits_stay_near() -> None:
+    decoder = InstanceDecoder(small()).eval()
+    randomise(decoder)
+    embedding = torch.randn(1, 12, 8, 8, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        exact = decoder(embedding)
+        decoder.set_precision(torch.bfloat16)
+        rough = decoder(embedding)
+    assert rough.dtype == torch.float32
+    assert 0 < (rough - exact).abs().mean() < 0.01
+
+
 def test_four_levels_or_none() -> None:
     with pytest.raises(ValueError, match="four levels"):
         InstanceDecoder(InstanceDecoderConfig(widths=(8, 4)))

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .layers import cast_products
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,17 @@ class Upscaling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, h, w) to (B, outputs, 2h, 2w)."""
-        return self.block(x)  # type: ignore[no-any-return]
+        conv = cast(Convolution, self.block[1]).block
+        norm = cast(nn.BatchNorm2d, self.block[2])
+        mean, variance = norm.running_mean, norm.running_var
+        if self.training or mean is None or variance is None or conv.bias is None:
+            return self.block(x)  # type: ignore[no-any-return]
+        # Out of training the norm is a part of the convolution, which saves a map.
+        scale = norm.weight * torch.rsqrt(variance + norm.eps)
+        weight = (conv.weight * scale[:, None, None, None]).to(conv.weight.dtype)
+        bias = ((conv.bias - mean) * scale + norm.bias).to(conv.weight.dtype)
+        x = F.conv2d(self.block[0](x), weight, bias, padding=1)
+        return F.relu(x, inplace=not torch.is_grad_enabled())
 
 
 class DoubleConvolution(nn.Module):
@@ -116,6 +129,13 @@ class DoubleConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, h, w) to (B, outputs, h, w)."""
         return self.block(x)  # type: ignore[no-any-return]
+
+    def join(self, x: Tensor, other: Tensor) -> Tensor:
+        """Map the concatenation of two maps; each is normalised and freed before."""
+        x, other = F.instance_norm(x), F.instance_norm(other)
+        x = torch.cat([x, other], dim=1)
+        del other
+        return self.block[1:](x)  # type: ignore[no-any-return]
 
 
 class FeaturePath(nn.Module):
@@ -147,7 +167,7 @@ class FeaturePath(nn.Module):
             # The published weights expect the other path cropped to this one's channels,
             # about the middle, just as a too large map would be cropped about its centre.
             spare = (other.shape[1] - x.shape[1]) // 2
-            x = block(torch.cat([x, other[:, spare : spare + x.shape[1]]], dim=1))
+            x = cast(DoubleConvolution, block).join(x, other[:, spare : spare + x.shape[1]])
         return x
 
 
@@ -176,6 +196,10 @@ class InstanceDecoder(nn.Module):
         self.decoder_head = DoubleConvolution(2 * widths[3], widths[3])
         self.out_conv = nn.Conv2d(widths[3], config.outputs, 1)
 
+    def set_precision(self, dtype: torch.dtype) -> None:
+        """Cast convolutions to `dtype`; lossy. Inputs and outputs stay float32."""
+        cast_products(self, dtype)
+
     def forward(self, embedding: Tensor) -> Tensor:
         """Decode a frame.
 
@@ -192,12 +216,14 @@ class InstanceDecoder(nn.Module):
             the centre and 1 far from it; 0 well inside and 1 at the boundary). The frame
             is padded as the embedding's was: crop it to the valid part.
         """
+        embedding = embedding.to(self.out_conv.weight.dtype)
         coarse = self.deconv1(embedding)
         middle = self.deconv2(coarse)
         fine = self.deconv3(middle)
         x = self.decoder(self.base(embedding), [coarse, middle, fine])
-        x = torch.cat([self.deconv_out(x), self.deconv4(fine)], dim=1)
-        return torch.sigmoid(self.out_conv(self.decoder_head(x)))
+        del coarse, middle
+        x = self.decoder_head.join(self.deconv_out(x), self.deconv4(fine))
+        return torch.sigmoid(self.out_conv(x).float())
 
 
 def _upsampler(inputs: int, outputs: int, transposed: bool) -> nn.Module:
