@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -270,3 +272,22 @@ def test_series_are_chosen_by_number(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.tif", series=1).rgb
     with pytest.raises(ImageError, match="has 2 images"):
         read_image(tmp_path / "a.tif", series=2)
+
+
+def test_compressed_tiff_without_the_codec_package(tmp_path: Path) -> None:
+    path = tmp_path / "lzw.tif"
+    Image.fromarray(COLOUR).save(path, compression="tiff_lzw")
+    code = (
+        "import sys; sys.modules['imagecodecs'] = None\n"
+        "from napari_segment_anything.formats import read_image\n"
+        "from napari_segment_anything.errors import ImageError\n"
+        "print(int(read_image(sys.argv[1]).array.sum()))\n"
+        "try: read_image(sys.argv[1], lazy=True)\n"
+        "except ImageError as error: print(error)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    total, message = result.stdout.splitlines()
+    assert int(total) == COLOUR.sum()
+    assert "pip install imagecodecs" in message

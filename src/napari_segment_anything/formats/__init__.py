@@ -5,10 +5,10 @@ Stands alone: NumPy, scikit-image and the file libraries only.
 
 from __future__ import annotations
 
-from napari_segment_anything.formats.images import ImageData, read_image
-from napari_segment_anything.formats.labels import read_labels, write_labels
-from napari_segment_anything.formats.overlay import overlay, save_overlay, to_rgb
-from napari_segment_anything.formats.records import (
+from .images import ImageData, read_image
+from .labels import read_labels, write_labels
+from .overlay import overlay, save_overlay, to_rgb
+from .records import (
     ImageRecords,
     MaskRecord,
     read_coco,
@@ -16,8 +16,8 @@ from napari_segment_anything.formats.records import (
     write_coco,
     write_sa1b,
 )
-from napari_segment_anything.formats.rle import RLE, encode, encode_labels, encode_many
-from napari_segment_anything.formats.tables import measure, read_table, write_table
+from .rle import RLE, encode, encode_labels, encode_many
+from .tables import measure, read_table, write_table
 
 __all__ = [
     "RLE",

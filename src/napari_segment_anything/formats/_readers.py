@@ -13,8 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from napari_segment_anything.errors import ImageError
-from napari_segment_anything.formats.images import LAZY_ABOVE
+from ..errors import ImageError
+from .images import LAZY_ABOVE
+
+_NEEDS_CODEC = (
+    "{} is compressed in a way ({}) that needs one more package: pip install imagecodecs."
+)
 
 
 @dataclass(slots=True)
@@ -74,10 +78,7 @@ def _tiff_pixels(chosen: Any, path: Path) -> Any:
                 array = np.asarray(picture.convert("RGB" if page.samplesperpixel == 3 else "L"))
         if array.shape == tuple(chosen.shape):
             return array
-    raise ImageError(
-        f"{path.name} is compressed in a way ({_name(page.compression)}) that needs one more "
-        "package: pip install imagecodecs."
-    )
+    raise ImageError(_NEEDS_CODEC.format(path.name, _name(page.compression)))
 
 
 def _tiff_levels(path: Path, series: int, count: int) -> tuple[Any, ...]:
@@ -91,6 +92,12 @@ def _tiff_levels(path: Path, series: int, count: int) -> tuple[Any, ...]:
         # The array reads from the file for as long as it lives, and nobody else closes it.
         weakref.finalize(array, file.close)
         levels.append(array)
+    try:
+        levels[0][(0,) * levels[0].ndim]
+    except ValueError as error:  # here and now, not at some later read
+        if "imagecodecs" not in str(error):
+            raise
+        raise ImageError(_NEEDS_CODEC.format(path.name, _line(error))) from error
     return tuple(levels)
 
 

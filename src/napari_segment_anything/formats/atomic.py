@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from napari_segment_anything.errors import FormatError
+from ..errors import FormatError
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_segment_anything.errors import ImageError
+from ..errors import ImageError
 
 AXES = "TZCYXSQ"
 LAZY_ABOVE = 256 * 2**20
@@ -183,7 +183,7 @@ def read_image(
     The orientation tag of JPEG photographs is ignored: pixels come as they are stored, so that
     coordinates fit every other tool. Palette pictures become RGB, bilevel ones 0 and 255.
     """
-    from napari_segment_anything.formats import _readers
+    from . import _readers
 
     path = Path(path).expanduser()
     if not path.exists():

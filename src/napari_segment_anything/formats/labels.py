@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_segment_anything.errors import FormatError, ImageError
-from napari_segment_anything.formats.atomic import replacing
+from ..errors import FormatError, ImageError
+from .atomic import replacing
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr")
 
@@ -94,7 +94,7 @@ def read_labels(path: str | Path) -> NDArray[Any]:
     FormatError
         If the file is missing or damaged, or does not hold labels.
     """
-    from napari_segment_anything.formats.images import read_image
+    from .images import read_image
 
     path = Path(path)
     if path.suffix.lower() == ".png":

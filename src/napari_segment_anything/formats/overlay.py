@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from napari_segment_anything.errors import FormatError, ImageError
-from napari_segment_anything.formats.atomic import replacing
+from ..errors import FormatError, ImageError
+from .atomic import replacing
 
 # Okabe and Ito's colours, which colour-blind people tell apart, lightened where they would drown
 # on a dark image; ordered so that the ones used most contrast most.

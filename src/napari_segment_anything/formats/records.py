@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_segment_anything.errors import FormatError
-from napari_segment_anything.formats.atomic import replacing
-from napari_segment_anything.formats.rle import RLE, encode, from_coco
+from ..errors import FormatError
+from .atomic import replacing
+from .rle import RLE, encode, from_coco
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_segment_anything.errors import FormatError
-from napari_segment_anything.formats.rle_text import compress, decompress
+from ..errors import FormatError
+from .rle_text import compress, decompress
 
 MAX_PIXELS = 2**32 - 1
 # Above this share of changing pixels, transposing the mask is cheaper than sorting the changes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_segment_anything.errors import FormatError
+from ..errors import FormatError
 
 
 def compress(counts: ArrayLike) -> str:

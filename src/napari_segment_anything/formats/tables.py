@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_segment_anything.errors import FormatError
-from napari_segment_anything.formats.atomic import replacing
+from ..errors import FormatError
+from .atomic import replacing
 
 _SHAPE_2D = (
     "label", "area", "bbox", "centroid", "perimeter", "equivalent_diameter_area",

@@ -5,10 +5,10 @@ Everything works offline. Stands alone: NumPy, SciPy and scikit-image only.
 
 from __future__ import annotations
 
-from napari_segment_anything.errors import ParameterError
-from napari_segment_anything.samples.generate import GENERATORS, generate, generator_names
-from napari_segment_anything.samples.real import bundled, bundled_names
-from napari_segment_anything.samples.sample import Sample
+from ..errors import ParameterError
+from .generate import GENERATORS, generate, generator_names
+from .real import bundled, bundled_names
+from .sample import Sample
 
 __all__ = ["Sample", "generate", "generator_names", "sample", "sample_names"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label as connected
 
-from napari_segment_anything.samples._field import Float
+from ._field import Float
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_segment_anything.errors import ParameterError
-from napari_segment_anything.samples import (
+from ..errors import ParameterError
+from . import (
     generate_divisions,
     generate_em,
     generate_fluorescence,
@@ -17,7 +17,7 @@ from napari_segment_anything.samples import (
     generate_tissue,
     generate_transmitted,
 )
-from napari_segment_anything.samples.sample import Sample
+from .sample import Sample
 
 MIN_SIDE = 32
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_segment_anything.samples._field import (
+from ._field import (
     Float,
     blur,
     fractal,
@@ -15,8 +15,8 @@ from napari_segment_anything.samples._field import (
     photons,
     to_uint16,
 )
-from napari_segment_anything.samples._shapes import Blob, place, tidy_stack, wobble
-from napari_segment_anything.samples.generate_nuclei import Truth, nucleus
+from ._shapes import Blob, place, tidy_stack, wobble
+from .generate_nuclei import Truth, nucleus
 
 
 @dataclass(slots=True)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from napari_segment_anything.samples._field import Float, blur, fractal, illumination, to_uint8
-from napari_segment_anything.samples._shapes import Blob, place, tidy, wobble
+from ._field import Float, blur, fractal, illumination, to_uint8
+from ._shapes import Blob, place, tidy, wobble
 
 Truth = NDArray[np.int32]
 

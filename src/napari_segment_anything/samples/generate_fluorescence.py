@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from napari_segment_anything.samples._field import (
+from ._field import (
     Float,
     blur,
     fractal,
@@ -16,8 +16,8 @@ from napari_segment_anything.samples._field import (
     to_uint8,
     to_uint16,
 )
-from napari_segment_anything.samples._shapes import place, tidy
-from napari_segment_anything.samples.generate_nuclei import nucleus
+from ._shapes import place, tidy
+from .generate_nuclei import nucleus
 
 Truth = NDArray[np.int32]
 

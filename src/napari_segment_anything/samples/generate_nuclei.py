@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_segment_anything.samples._field import (
+from ._field import (
     Float,
     blur,
     fractal,
@@ -13,7 +13,7 @@ from napari_segment_anything.samples._field import (
     photons,
     to_uint16,
 )
-from napari_segment_anything.samples._shapes import Blob, place, tidy, wobble
+from ._shapes import Blob, place, tidy, wobble
 
 Truth = NDArray[np.int32]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_segment_anything.errors import ParameterError
-from napari_segment_anything.samples._field import (
+from ..errors import ParameterError
+from ._field import (
     Float,
     blur,
     fractal,
@@ -16,7 +16,7 @@ from napari_segment_anything.samples._field import (
     photons,
     to_uint8,
 )
-from napari_segment_anything.samples._shapes import Blob, place, tidy, wobble
+from ._shapes import Blob, place, tidy, wobble
 
 Truth = NDArray[np.int32]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_segment_anything.errors import ImageError
-from napari_segment_anything.samples.sample import Sample
+from ..errors import ImageError
+from .sample import Sample
 
 _NO_RIGHTS = "No known copyright restrictions"
 
