@@ -7,7 +7,6 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from ..errors import CheckpointError
-from ..network.encoder import EncoderConfig
 from ..network.instance_decoder import InstanceDecoderConfig
 from ..network.micro import MicroConfig
 from ..network.sam import SamConfig
@@ -69,11 +68,6 @@ def decoder_config_from_json(text: str) -> InstanceDecoderConfig:
         If it is damaged.
     """
     return _make(InstanceDecoderConfig, _object(text))  # type: ignore[no-any-return]
-
-
-def is_micro(config: EncoderConfig) -> bool:
-    """Whether an encoder is of the kind that the package's own models have."""
-    return isinstance(config, MicroConfig)
 
 
 def _object(text: str) -> dict[str, Any]:

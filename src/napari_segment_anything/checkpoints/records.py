@@ -1,7 +1,7 @@
 """What was found out about large files, so that it need not be found out again.
 
-Hashing gigabytes takes seconds. Its result is kept under the file's path, size and time of
-last change, in memory and in a small JSON file in the cache directory. Losing that file, or
+Hashing gigabytes takes seconds. Its result is kept under the file's path, inode, size and
+time of last change, in memory and in a small JSON file in the cache directory. Losing that file, or
 being unable to write it, costs time and nothing else.
 """
 
@@ -62,7 +62,7 @@ def _key(path: Path, fact: str) -> str | None:
         status = path.stat()
     except OSError:
         return None
-    return f"{fact}|{status.st_size}|{status.st_mtime_ns}|{path.resolve()}"
+    return f"{fact}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}|{path.resolve()}"
 
 
 def _read(store: Path) -> dict[str, str]:
