@@ -162,27 +162,28 @@ def nms(boxes, scores, threshold: float) -> list[int]:
     return keep
 
 
-def without_small_regions(mask: np.ndarray, smallest: int) -> np.ndarray:
+def without_small_regions(mask: np.ndarray, smallest: int) -> tuple[np.ndarray, bool]:
+    """Cleaned mask, and whether it had any small region (even if the only one was kept)."""
     eight = np.ones((3, 3))
     mask = mask.copy()
     holes, count = ndimage.label(~mask, eight)
-    for i in range(1, count + 1):
-        if (holes == i).sum() < smallest:
-            mask[holes == i] = True
+    small = [i for i in range(1, count + 1) if (holes == i).sum() < smallest]
+    mask[np.isin(holes, small)] = True
     islands, count = ndimage.label(mask, eight)
     areas = [(islands == i).sum() for i in range(1, count + 1)]
     if count and max(areas) < smallest:
-        return islands == 1 + int(np.argmax(areas))
+        return islands == 1 + int(np.argmax(areas)), True
     for i, area in enumerate(areas, start=1):
         if area < smallest:
             mask[islands == i] = False
-    return mask
+            small.append(i)
+    return mask, bool(small)
 
 
 def cleaned(found: list[dict], smallest: int, threshold: float) -> list[dict]:
     out, scores = [], []
     for record in found:
-        mask = without_small_regions(record["mask"], smallest)
-        scores.append(float((mask == record["mask"]).all()))
+        mask, changed = without_small_regions(record["mask"], smallest)
+        scores.append(float(not changed))
         out.append(record | {"mask": mask, "box": mask_box(mask)})
     return [out[i] for i in nms([r["box"] for r in out], scores, threshold)]

@@ -25,7 +25,7 @@ def dense_head(model: Model) -> str:
     """
     if isinstance(model.network.config.encoder, MicroConfig):
         return "dense"
-    return "distances" if getattr(model, "instance_decoder", None) is not None else ""
+    return "distances" if model.instance_decoder is not None else ""
 
 
 def available_modes(model: Model) -> tuple[str, ...]:
@@ -83,12 +83,11 @@ def dense_maps(model: Model, embedding: Embedding) -> tuple[NDArray[np.float32],
     """
     if dense_head(model) == "dense":
         maps, stride = embedding.heads["dense"], DENSE_STRIDE
-    else:
-        decoder = getattr(model, "instance_decoder", None)
-        if decoder is None:
-            raise ParameterError(f"Model '{model.name}' has no dense head.")
+    elif model.instance_decoder is not None:
         with torch.inference_mode():
-            maps = decoder(embedding.features)
+            maps = model.instance_decoder(embedding.features.to(model.device))
         stride = embedding.image_size // maps.shape[-1]
+    else:
+        raise ParameterError(f"Model '{model.name}' has no dense head.")
     rows, cols = (-(-extent // stride) for extent in embedding.frame_shape)
     return maps[0, :, :rows, :cols].float().cpu().numpy(), stride

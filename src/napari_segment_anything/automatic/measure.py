@@ -63,7 +63,8 @@ def measure(
     """
     nothing = Measured(np.float32(np.nan), None)
     out = [nothing] * len(logits)
-    for index, row, col, high, low, mask in _thresholded(logits, embedding, threshold, offset):
+    parts = _by_patches if logits.device.type == "cpu" else _by_masks
+    for index, row, col, high, low, mask in parts(logits, embedding, threshold, offset):
         with np.errstate(invalid="ignore"):
             stability = np.float32(high) / np.float32(low)
         kept = None
@@ -73,34 +74,38 @@ def measure(
     return out
 
 
+# Candidate, first row, first col, pixels above the high and the low threshold, mask from there on.
 _Part = tuple[int, int, int, int, int, "NDArray[np.bool_] | Tensor"]
 
 
-def _thresholded(
+def _by_patches(
     logits: Tensor, embedding: Embedding, threshold: float, offset: float
 ) -> Iterator[_Part]:
-    """Yield (candidate, first row, first col, pixels above high and low, mask from there on)."""
-    if logits.device.type != "cpu":
-        for batch, values in upsample(logits, embedding):
-            high = (values > threshold + offset).flatten(1).sum(1).tolist()
-            low = (values > threshold - offset).flatten(1).sum(1).tolist()
-            for i, mask in enumerate(values > threshold):
-                yield batch.start + i, 0, 0, high[i], low[i], mask
-        return
-    current, row, col, high_count, low_count = -1, 0, 0, 0, 0
+    """Upsample only what can exceed the low threshold; leave out candidates without any."""
+    current, row, col, high, low = -1, 0, 0, 0, 0
     strips: list[NDArray[np.bool_]] = []
     for patch in patches(logits, embedding, threshold - offset):
         if patch.index != current:
             if strips:
-                yield current, row, col, high_count, low_count, _join(strips)
+                yield current, row, col, high, low, _join(strips)
             current, row, col = patch.index, patch.rows.start, patch.cols.start
-            high_count, low_count = 0, 0
-            strips = []
-        high_count += int(np.count_nonzero(patch.values > threshold + offset))
-        low_count += int(np.count_nonzero(patch.values > threshold - offset))
+            high, low, strips = 0, 0, []
+        high += int(np.count_nonzero(patch.values > threshold + offset))
+        low += int(np.count_nonzero(patch.values > threshold - offset))
         strips.append(patch.values > threshold)
     if strips:
-        yield current, row, col, high_count, low_count, _join(strips)
+        yield current, row, col, high, low, _join(strips)
+
+
+def _by_masks(
+    logits: Tensor, embedding: Embedding, threshold: float, offset: float
+) -> Iterator[_Part]:
+    """Upsample whole masks, a few at a time, where they are."""
+    for batch, values in upsample(logits, embedding):
+        high = (values > threshold + offset).flatten(1).sum(1).tolist()
+        low = (values > threshold - offset).flatten(1).sum(1).tolist()
+        for i, mask in enumerate(values > threshold):
+            yield batch.start + i, 0, 0, high[i], low[i], mask
 
 
 def _join(strips: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:

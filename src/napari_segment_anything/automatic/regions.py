@@ -30,7 +30,7 @@ def remove_small_regions(mask: RLE, min_area: float) -> tuple[RLE, bool]:
     mask : RLE
         The cleaned mask.
     changed : bool
-        Whether anything was filled or dropped.
+        Whether there was a small hole or island, even if the only one was kept.
     """
     rows, cols = mask.size
     row0, col0, row1, col1 = mask.bounds

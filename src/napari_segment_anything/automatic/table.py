@@ -112,7 +112,7 @@ class CandidateTable:
         **thresholds
             pred_iou_thresh, stability_score_thresh, box_nms_thresh, crop_nms_thresh,
             min_mask_region_area, min_area, max_area, nms. Those left out, or None, stay as
-            they are.
+            they are; but max_area=None lifts that limit.
 
         Returns
         -------
@@ -126,7 +126,7 @@ class CandidateTable:
             lies below the floor that masks were kept down to.
         """
         check(self.mode, thresholds, names=FILTERS)
-        given = {name: value for name, value in thresholds.items() if value is not None}
+        given = {k: v for k, v in thresholds.items() if v is not None or k == "max_area"}
         filters = replace(self.filters, **given)
         return self.filtered(self.candidates, self.mode, filters, {**self.parameters, **given})
 
