@@ -27,18 +27,7 @@ LOOSE = ["--mode", "grid", "--points-per-side", "4", "--pred-iou-thresh", "0"]
 LOOSE += ["--stability-score-thresh", "0"]
 
 
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch, tmp_path):
-    """A tiny model whatever is asked for; a cache folder of our own."""
-    asked = []
-
-    def load_model(source="default", device="auto", precision="auto", **options):
-        asked.append((source, device, precision))
-        return tiny_model()
-
-    monkeypatch.setattr(engine, "load_model", load_model)
-    monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_CACHE", str(tmp_path / "cache"))
-    return asked
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 @pytest.fixture

@@ -1,0 +1,26 @@
+"""What the tests of the command line share."""
+
+from __future__ import annotations
+
+import pytest
+
+import napari_segment_anything.engine as engine
+
+from ..automatic.tiny import tiny_model
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """A tiny model whatever is asked for, and a cache folder of our own.
+
+    Gives the list of what was asked for: (source, device, precision).
+    """
+    asked = []
+
+    def load_model(source="default", device="auto", precision="auto", **options):
+        asked.append((source, device, precision))
+        return tiny_model()
+
+    monkeypatch.setattr(engine, "load_model", load_model)
+    monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_CACHE", str(tmp_path / "cache"))
+    return asked

@@ -1,0 +1,69 @@
+"""Every example in the documentation runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import napari_segment_anything as nsa
+from napari_segment_anything.cli import prompt_files
+from napari_segment_anything.cli.main import run
+
+from ..automatic.tiny import tiny_model
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "docs/getting-started.md", "docs/command-line.md")
+pytestmark = pytest.mark.usefixtures("tiny")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.S | re.M)
+
+
+def commands() -> list[str]:
+    lines = [
+        line.removeprefix("$ ").split("  #")[0]
+        for page in PAGES
+        for block in blocks(page, "console")
+        for line in block.splitlines()
+    ]
+    return sorted({line for line in lines if line.startswith("napari-sam")})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands(command, tmp_path, monkeypatch):
+    import tifffile
+
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("cells.tif", nsa.sample("coins").image)
+    Path("clicks.csv").write_text("row,col\n54,44\n")
+    assert run([*shlex.split(command)[1:]]) == 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python(page, monkeypatch):
+    """The blocks of a page, one after another, as a reader would run them."""
+    monkeypatch.setattr(nsa, "load_model", lambda *_, **__: tiny_model())
+    names = {"image": nsa.sample("coins").image}
+    for block in blocks(page, "python"):
+        if "channel_axis" in block:
+            names["image"] = nsa.sample("coins").image[None].repeat(3, 0)
+            block = block.replace("contrast_limits", "channel_axis=0, contrast_limits")
+        exec(compile(block, page, "exec"), names)
+
+
+def test_prompt_files(tmp_path):
+    expected = [
+        {"id": 1, "points": [[54, 44], [54, 100]], "labels": [1, 0]},
+        {"id": 2, "box": [37, 79, 75, 122]},
+    ]
+    (table,) = (block for block in blocks("docs/command-line.md", "text") if "object" in block)
+    (tmp_path / "clicks.csv").write_text(table)
+    assert prompt_files.read_prompts(tmp_path / "clicks.csv") == expected
+    (objects,) = blocks("docs/command-line.md", "json")
+    (tmp_path / "clicks.json").write_text(objects)
+    expected[1]["id"] = 7
+    assert prompt_files.read_prompts(tmp_path / "clicks.json") == expected
