@@ -1,16 +1,24 @@
 """SAM in torch: tensors in, tensors out."""
 
 from .encoder import EncoderConfig, EncoderOutput
-from .sam import VIT_B, VIT_H, VIT_L, Sam, SamConfig
+from .instance_decoder import InstanceDecoder, InstanceDecoderConfig
+from .micro import MicroConfig
+from .sam import VIT_B, VIT_H, VIT_L, VIT_T, Sam, SamConfig
+from .tiny_vit import TinyViTConfig
 from .vit import ViTConfig
 
 __all__ = [
     "VIT_B",
     "VIT_H",
     "VIT_L",
+    "VIT_T",
     "EncoderConfig",
     "EncoderOutput",
+    "InstanceDecoder",
+    "InstanceDecoderConfig",
+    "MicroConfig",
     "Sam",
     "SamConfig",
+    "TinyViTConfig",
     "ViTConfig",
 ]

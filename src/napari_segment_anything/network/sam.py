@@ -12,6 +12,7 @@ from .encoder import EncoderConfig, EncoderOutput
 from .layers import cast_products
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
+from .tiny_vit import TinyViTConfig
 from .vit import ViTConfig
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -50,6 +51,7 @@ class SamConfig:
 VIT_B = SamConfig(ViTConfig())
 VIT_L = SamConfig(ViTConfig(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)))
 VIT_H = SamConfig(ViTConfig(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)))
+VIT_T = SamConfig(TinyViTConfig())
 
 
 class Sam(nn.Module):
