@@ -284,7 +284,7 @@ def test_every_parameter_has_its_option():
         else:
             assert kind == parameter.kind | None
         default = "none" if parameter.default is None else str(parameter.default)
-        assert f"else {default[:5]}" in help_text, name
+        assert f"({default[:5]})" in help_text, name
 
 
 def test_choices_are_those_of_the_python_interface():

@@ -57,7 +57,7 @@ class Policy(StrEnum):
 
 def _tune(text: str, default: str, panel: str) -> Any:
     return typer.Option(
-        help=f"{text} (default: the model's own, else {default})",
+        help=f"{text} ({default})",
         rich_help_panel=panel,
         show_default=False,
     )
@@ -203,7 +203,8 @@ def everything(
 ) -> None:
     """Find and outline every object in an image.
 
-    Writes NAME_labels.tif, NAME_masks.json, NAME_table.csv and NAME_overlay.png.
+    Writes NAME_labels.tif, NAME_masks.json, NAME_table.csv and NAME_overlay.png. Parameters that
+    are left out have the model's own defaults, else those in parentheses.
 
     Examples:
 
