@@ -69,7 +69,7 @@ def test_mask_nms_uses_the_masks_own_overlap(masks, threshold, random) -> None:
     assert mask_nms(codes, boxes, scores, threshold).tolist() == expected
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     hnp.arrays(
         bool, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.booleans()

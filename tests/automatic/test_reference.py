@@ -13,7 +13,7 @@ from . import reference
 from .tiny import tiny_model
 
 BASE = {
-    "points_per_side": 7,
+    "points_per_side": 6,
     "pred_iou_thresh": 0.8,
     "stability_score_thresh": 0.6,
     "box_nms_thresh": 0.65,
@@ -24,8 +24,11 @@ CASES = {
     "larger than the frame": ((170, 300), {"points_per_side": 5}),
     "no thresholds": ((64, 80), {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}),
     "strict": ((96, 96), {"pred_iou_thresh": 0.9, "stability_score_thresh": 0.75}),
-    "cleaned": ((90, 140), {"min_mask_region_area": 220, "stability_score_thresh": 0.0}),
-    "crops": ((200, 260), {"crop_n_layers": 1, "points_per_side": 5}),
+    "cleaned": (
+        (90, 140),
+        {"points_per_side": 7, "min_mask_region_area": 220, "stability_score_thresh": 0.0},
+    ),
+    "crops": ((200, 260), {"crop_n_layers": 1, "points_per_side": 4}),
     "two layers": (
         (210, 190),
         {
@@ -52,7 +55,7 @@ def test_equals_the_plain_rendering(case: str, rejected: Counter[str]) -> None:
     model = tiny_model(seed=1)
     expected = reference.everything(image, model, **(BASE | given))
     table = segment_everything(image, model, "grid", points_per_batch=10, **(BASE | given))
-    rejected.update(table.counts())
+    rejected.update(table.counts(), cases=1)
     records = table.to_records()
     assert len(expected) > 12
     assert len(records) == len(expected)
@@ -68,5 +71,7 @@ def test_equals_the_plain_rendering(case: str, rejected: Counter[str]) -> None:
 
 
 def test_every_filter_had_something_to_do(rejected: Counter[str]) -> None:
+    if rejected["cases"] < len(CASES):
+        pytest.skip("needs all cases above in the same process")
     for name in ("kept", "pred_iou", "stability", "crop_edge", "nms", "crop_nms", "cleaned_nms"):
         assert rejected[name] > 4, name

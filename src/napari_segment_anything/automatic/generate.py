@@ -88,7 +88,8 @@ def generate_candidates(
     ------
     Progress
         Before every encoder pass and after every batch of prompts; `done` and `total` count
-        prompts. `partial` is a function without arguments that gives the table so far.
+        prompts ("instances": crops). `partial` is a function without arguments that gives the
+        table so far.
 
     Returns
     -------
@@ -97,11 +98,9 @@ def generate_candidates(
     """
     mode = choose_mode(model, mode)
     options = {k: params.pop(k) for k in _IMAGE_OPTIONS if params.get(k) is not None}
-    for name in _IMAGE_OPTIONS:
-        params.pop(name, None)
+    params = {name: value for name, value in params.items() if name not in _IMAGE_OPTIONS}
     values = resolve(mode, params, model.everything_defaults(mode), dense_head(model))
-    run = _Run(image, model, mode, predictor or Predictor(model), options, values)
-    return run.instances() if mode == "instances" else run.prompted()
+    return _Run(image, model, mode, predictor or Predictor(model), options, values).run()
 
 
 class _Run:
@@ -119,56 +118,29 @@ class _Run:
         self.image, self.model, self.mode = image, model, mode
         self.predictor, self.options, self.values = predictor, options, values
 
-    def prompted(self) -> Generator[Progress, None, CandidateTable]:
-        """Grid and proposals: prompt the decoder, crop by crop."""
+    def run(self) -> Generator[Progress, None, CandidateTable]:
+        """Go through the crops, batch by batch."""
         yield Progress(0, 1, message="encoding")
         whole, builder = self._start()
         table = partial(self._table, builder)
         embedding = whole
-        counts: list[int] = []
+        done, counts = 0, list[int]()
         for index, crop in enumerate(builder.crops):
             if index:
                 message = f"encoding crop {index} of {len(builder.crops) - 1}"
-                yield Progress(sum(counts), self._total(builder, counts), table, message)
+                yield Progress(done, self._total(builder, counts), table, message)
                 embedding = self._embed_crop(whole, crop)
                 # A pyramid level may have had to be read a little beyond the crop.
                 near = embedding.window
                 row, col = near.row - builder.origin[0], near.col - builder.origin[1]
                 builder.crops[index] = Crop(row, col, near.height, near.width, crop.layer)
-            points, prompts = self._prompts(builder, embedding, crop.layer)
-            done = sum(counts)
-            counts.append(len(prompts))
-            step = self.values["points_per_batch"]
-            for start in range(0, len(prompts), step):
-                batch = slice(start, start + step)
-                self._decode(builder, embedding, index, points[batch], prompts[batch])
-                done += len(points[batch])
+            batches = self._batches(builder, embedding, index)
+            counts.append(sum(size for size, _ in batches))
+            for size, work in batches:
+                work()
+                done += size
                 yield Progress(done, self._total(builder, counts), table, "decoding")
         return table()
-
-    def instances(self) -> Generator[Progress, None, CandidateTable]:
-        """Read the objects off the dense head."""
-        yield Progress(0, 2, message="encoding")
-        embedding, builder = self._start()
-        yield Progress(1, 2, message="finding instances")
-        found, logits, stride = self._read_instances(embedding)
-        level = self.values["foreground_thresh"]
-        drawn = render(
-            found.labels,
-            logits,
-            float(np.log(level / (1 - level))),
-            self.values["stability_score_offset"],
-            embedding,
-            stride,
-        )
-        window = embedding.window
-        points = embedding.from_frame(found.points) - (window.row, window.col)
-        points = np.clip(points, 0, np.array(window.shape) - 1.0)
-        measured = [Measured(stability, mask) for mask, stability in drawn]
-        builder.add(0, points, np.zeros(len(points), np.int8), found.scores, measured)
-        table = self._table(builder)
-        yield Progress(2, 2, lambda: table, "finding instances")
-        return table
 
     def _start(self) -> tuple[Embedding, Builder]:
         """Encode the image (or window), which also tells its size."""
@@ -189,6 +161,37 @@ class _Run:
         return CandidateTable.filtered(
             builder.build(), self.mode, filters(self.values), dict(self.values)
         )
+
+    def _batches(
+        self, builder: Builder, embedding: Embedding, crop: int
+    ) -> list[tuple[int, Callable[[], None]]]:
+        """What there is to do for a crop: how much it is, and a function that does it."""
+        if self.mode == "instances":
+            return [(1, partial(self._add_instances, builder, embedding, crop))]
+        points, prompts = self._prompts(builder, embedding, builder.crops[crop].layer)
+        step = self.values["points_per_batch"]
+        parts = [slice(start, start + step) for start in range(0, len(prompts), step)]
+        return [
+            (len(points[p]), partial(self._decode, builder, embedding, crop, points[p], prompts[p]))
+            for p in parts
+        ]
+
+    def _add_instances(self, builder: Builder, embedding: Embedding, crop: int) -> None:
+        """Read the objects of a crop off its dense maps, and draw them."""
+        found, logits, stride = self._read_instances(embedding)
+        level = self.values["foreground_thresh"]
+        drawn = render(
+            found.labels,
+            logits,
+            float(np.log(level / (1 - level))),
+            self.values["stability_score_offset"],
+            embedding,
+            stride,
+        )
+        points = embedding.from_frame(found.points) - builder.origin
+        points = np.clip(points, 0, np.array(builder.shape) - 1.0)
+        measured = [Measured(stability, mask) for mask, stability in drawn]
+        builder.add(crop, points, np.zeros(len(points), np.int8), found.scores, measured)
 
     def _read_instances(
         self, embedding: Embedding
@@ -286,7 +289,7 @@ class _Run:
         builder.add(crop, points, places, scores, measured)
 
     def _total(self, builder: Builder, counts: list[int]) -> int:
-        """Prompts in all, as far as known: later crops have the mean number of proposals."""
+        """Work in all, as far as known: later crops have the mean number of proposals."""
         rest = builder.crops[len(counts) :]
         if self.mode == "grid":
             sizes = [len(grid) for grid in self._grids()]

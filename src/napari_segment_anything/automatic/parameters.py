@@ -79,15 +79,14 @@ PARAMETERS: dict[str, Parameter] = {
         filter=True, mode_defaults={"instances": 1.0},
     ),
     "crop_n_layers": Parameter(
-        0, int, "Also run on crops: layer n has 2^n x 2^n of them.", 0, 6, modes=_DECODER
+        0, int, "Also run on crops: layer n has 2^n x 2^n of them.", 0, 6
     ),
     "crop_nms_thresh": Parameter(
         0.7, float, "Largest overlap (IoU) of two masks from different crops.", 0, 1,
-        modes=_DECODER, filter=True,
+        filter=True, mode_defaults={"instances": 0.5},
     ),
     "crop_overlap_ratio": Parameter(
-        512 / 1500, float, "Overlap of crops in the first layer, of the shorter side.", 0, 0.99,
-        modes=_DECODER,
+        512 / 1500, float, "Overlap of crops in the first layer, of the shorter side.", 0, 0.99
     ),
     "crop_n_points_downscale_factor": Parameter(
         1, int, "Divide points_per_side by this for each crop layer.", 1, 1024, modes=("grid",)
