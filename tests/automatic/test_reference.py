@@ -74,4 +74,4 @@ def test_every_filter_had_something_to_do(rejected: Counter[str]) -> None:
     if rejected["cases"] < len(CASES):
         pytest.skip("needs all cases above in the same process")
     for name in ("kept", "pred_iou", "stability", "crop_edge", "nms", "crop_nms", "cleaned_nms"):
-        assert rejected[name] > 4, name
+        assert rejected[name] > 0, name
