@@ -191,7 +191,7 @@ def test_planes_and_channels(tmp_path, capsys):
     np.save(path, stack)
     command = ["segment", str(path), "--json", "--point", "20,20", "--axes", "ZCYX"]
     assert run(command) == 2
-    assert "plane" in one_line(capsys)
+    assert "--plane Z=1" in one_line(capsys)
     assert run([*command, "--plane", "1", "--channels", "1"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["shape"] == [40, 50]

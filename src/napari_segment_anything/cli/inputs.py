@@ -114,6 +114,13 @@ def open_input(
     data = _sample(source) if source.startswith(SAMPLE) else _file(source, axes)
     name = data.name
     if data.stack_axes:
+        lengths = {axis: data.shape[data.axes.index(axis)] for axis in data.stack_axes}
+        if plane is None and max(lengths.values()) > 1:
+            example = ",".join(f"{axis}={n // 2}" for axis, n in lengths.items() if n > 1)
+            raise ImageError(
+                f"{source} is a stack, {data.axes} of shape {data.shape}: "
+                f"choose a plane, such as --plane {example}"
+            )
         where = values.plane(plane, data.stack_axes)
         data = data.plane(**where)
         place = [f"{axis}{index}" for axis, index in where.items()]
