@@ -1,0 +1,1 @@
+"""napari's layers and our plain arrays; no Qt."""

@@ -1,0 +1,92 @@
+"""The samples as napari layers: File > Open Sample > Segment Anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from skimage.measure import regionprops
+
+from ..samples import Sample, sample
+
+LayerTuple = tuple[Any, dict[str, Any], str]
+
+
+def layers_of(item: Sample) -> list[LayerTuple]:
+    """Turn a sample into layers.
+
+    Parameters
+    ----------
+    item : Sample
+        From `napari_segment_anything.samples.sample`.
+
+    Returns
+    -------
+    list of (data, parameters, layer type)
+        The image, its ground truth as hidden Labels where there is one, and the Tracks of a
+        time-lapse. All have the image's scale and units.
+    """
+    colour = item.axes.index("S") if item.rgb else None
+    spatial = [i for i in range(len(item.axes)) if i not in (colour, item.channel_axis)]
+    placed: dict[str, Any] = {
+        "scale": [item.scale[i] for i in spatial],
+        "units": [item.units[i] or "pixel" for i in spatial],
+        "axis_labels": [item.axes[i].lower() for i in spatial],
+    }
+    about = {"description": item.description, "licence": item.licence, "source": item.source}
+    image: dict[str, Any] = {"name": item.name, "metadata": about, **placed}
+    if item.rgb:
+        image["rgb"] = True
+    if item.channel_axis is not None:
+        channels = range(item.image.shape[item.channel_axis])
+        image["channel_axis"] = item.channel_axis
+        image["name"] = [f"{item.name} channel {i}" for i in channels]
+        image["metadata"] = [about for _ in channels]
+    layers: list[LayerTuple] = [(item.image, image, "image")]
+    if item.labels is not None:
+        truth = {"name": f"{item.name} ground truth", "visible": False, "metadata": about, **placed}
+        layers.append((item.labels, truth, "labels"))
+    if item.lineage is not None and item.labels is not None:
+        tracks = {"name": f"{item.name} tracks", "visible": False, "graph": item.lineage, **placed}
+        layers.append((_tracks(item.labels), tracks, "tracks"))
+    return layers
+
+
+def _tracks(labels: np.ndarray) -> np.ndarray:
+    """Return rows of id, frame, row, column: the centre of each object in each frame."""
+    rows = [
+        (region.label, frame, *region.centroid)
+        for frame, plane in enumerate(labels)
+        for region in regionprops(plane)
+    ]
+    table = np.array(rows, dtype=float)
+    return table[np.lexsort((table[:, 1], table[:, 0]))]
+
+
+def _opener(name: str) -> Callable[[], list[LayerTuple]]:
+    def open_sample() -> list[LayerTuple]:
+        return layers_of(sample(name))
+
+    open_sample.__name__ = name
+    open_sample.__doc__ = f"Open the sample '{name}' as layers."
+    return open_sample
+
+
+coins = _opener("coins")
+cell = _opener("cell")
+ihc = _opener("ihc")
+retina = _opener("retina")
+hubble = _opener("hubble")
+gravel = _opener("gravel")
+coffee = _opener("coffee")
+nuclei = _opener("nuclei")
+cells_phase = _opener("cells_phase")
+cells_2ch = _opener("cells_2ch")
+bacteria = _opener("bacteria")
+yeast = _opener("yeast")
+em_membranes = _opener("em_membranes")
+tissue = _opener("tissue")
+filaments = _opener("filaments")
+nuclei_3d = _opener("nuclei_3d")
+divisions = _opener("divisions")
