@@ -10,7 +10,7 @@ from typing import Annotated, TextIO
 import typer
 
 from ..errors import SegmentAnythingError
-from . import download, everything, info, models, segment
+from . import download, evaluate, everything, info, models, segment
 
 PROGRAM = "napari-sam"
 BAD_INPUT = 2
@@ -51,6 +51,7 @@ def _root(
 
 app.command("segment")(segment.segment)
 app.command("everything")(everything.everything)
+app.command("evaluate")(evaluate.evaluate)
 app.command("models")(models.models)
 app.command("download")(download.download)
 app.command("info")(info.info)

@@ -1,0 +1,311 @@
+"""`napari-sam evaluate`: how good a model is on labelled images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..evaluation import Entry, Evaluation, Figure
+
+ASK = "What is asked"
+
+
+def evaluate(
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGES...",
+            help="Files; folders of images, a set each; or a folder of such folders, perhaps "
+            "with an index.json.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            rich_help_panel=options.RESULT,
+            help="Folder for answers and report. The same command again goes on where it stopped.",
+        ),
+    ],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR|FILE",
+            rich_help_panel=options.INPUT,
+            help="The true labels: files of the images' names, perhaps with _labels or _masks "
+            "added. Without it: in the NPZ, beside the image, or in a folder 'labels' or 'masks'.",
+        ),
+    ] = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            rich_help_panel=options.INPUT,
+            help="What is known of the images: a column 'file', and any others to group by.",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PART",
+            rich_help_panel=options.INPUT,
+            help="Only images of this part of a split, such as validation.",
+        ),
+    ] = None,
+    split_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JSON",
+            rich_help_panel=options.INPUT,
+            help="The split: {set: {file: part}}. By default that of the default model's data.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=options.INPUT,
+            help="At most N images of each set, spread over it.",
+        ),
+    ] = None,
+    planes: Annotated[
+        int,
+        typer.Option(rich_help_panel=options.INPUT, help="At most about so many of a stack."),
+    ] = 10,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[,NAME...]",
+            rich_help_panel=ASK,
+            help="points, boxes, clicks, everything, proposals, floors; or all.",
+        ),
+    ] = "all",
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE[,MODE...]",
+            rich_help_panel=ASK,
+            help="Modes of everything mode: auto, grid, proposals, instances; or all.",
+        ),
+    ] = "auto",
+    objects_per_image: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=ASK,
+            help="Prompted objects of an image, drawn at random; 0 for all.",
+        ),
+    ] = 20,
+    min_object_area: Annotated[
+        int,
+        typer.Option(
+            metavar="PIXELS", rich_help_panel=ASK, help="Smaller objects are not prompted."
+        ),
+    ] = 10,
+    clicks: Annotated[
+        int, typer.Option(metavar="N", rich_help_panel=ASK, help="Clicks on an object, in all.")
+    ] = 9,
+    seed: Annotated[int, typer.Option(rich_help_panel=ASK, help="Of the draw of objects.")] = 0,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameter",
+            metavar="NAME=VALUE",
+            rich_help_panel=ASK,
+            help="A parameter of everything mode, in place of the model's own. Repeatable.",
+        ),
+    ] = None,
+    plots: Annotated[
+        bool,
+        typer.Option(
+            "--plots/--no-plots",
+            rich_help_panel=options.RESULT,
+            help="Draw plots, which needs matplotlib.",
+        ),
+    ] = True,
+    gallery: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=options.RESULT,
+            help="Pictures of the N best and N worst images; 0 for none.",
+        ),
+    ] = 6,
+    overwrite: options.OverwriteOption = False,
+    model: options.ModelOption = "default",
+    instance_decoder: options.DecoderOption = None,
+    device: options.DeviceOption = "auto",
+    precision: options.PrecisionOption = options.Precision.auto,
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Measure a model on labelled images and write a report.
+
+    Single points, boxes, corrective clicks, everything mode and proposals, with confidence
+    intervals, for every set and group of images, beside what needs no model. Writes report.md,
+    figures.csv, images.csv, objects.csv, plots and a gallery.
+
+    Examples:
+
+    napari-sam evaluate images/ --labels labels/ -o out/
+
+    napari-sam evaluate data/ --split validation -o out/
+
+    napari-sam evaluate cells.npz -o out/ --protocol points,boxes --objects-per-image 0
+
+    napari-sam evaluate images/ -o out/ --protocol everything --mode all --metadata images.csv
+    """  # fmt: skip
+    from ..evaluation import PROTOCOLS, Settings, find_entries
+    from ..evaluation import evaluate as run
+    from ..evaluation.report import require_plots, write_report
+    from ..evaluation.run import spread
+    from . import report
+
+    if plots:
+        require_plots()
+    settings = Settings(objects_per_image, min_object_area, clicks, seed)
+    chosen = PROTOCOLS if protocol == "all" else _names(protocol)
+    parameters = _parameters(parameter or [])
+    entries = find_entries(images, labels, metadata)
+    entries = spread(_split(entries, split, split_file), limit)
+
+    from ..engine import load_model
+    from ..progress import Progress, finish
+
+    with report.progress_bar(quiet) as show:
+        show(Progress(0, 1, message="loading the model"))
+        loaded = load_model(
+            model, device, str(precision), instance_decoder=instance_decoder, progress=show
+        )
+        result = finish(
+            run(
+                entries,
+                loaded,
+                output,
+                protocols=chosen,
+                modes=_names(mode),
+                settings=settings,
+                parameters=parameters,
+                planes=planes,
+                overwrite=overwrite,
+            ),
+            show,
+        )
+        show(Progress(1, 1, message="writing the report"))
+        path = write_report(
+            result, plots=plots, gallery=gallery, command=_command(), images=entries
+        )
+    _tell(result, path, as_json=as_json, quiet=quiet)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _split(entries: Sequence[Entry], part: str | None, file: Path | None) -> list[Entry]:
+    from ..errors import ParameterError
+    from ..evaluation import select_split
+
+    if part is None:
+        if file is not None:
+            raise ParameterError("--split-file needs --split, such as --split validation")
+        return list(entries)
+    if file is None:
+        from ..training.sets import SPLIT_FILE
+
+        file = SPLIT_FILE
+    return select_split(entries, part, file)
+
+
+def _parameters(items: list[str]) -> dict[str, Any]:
+    from ..automatic import PARAMETERS
+    from ..errors import ParameterError
+
+    found: dict[str, Any] = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        name = name.strip().replace("-", "_")
+        known = PARAMETERS.get(name)
+        if not equals or known is None or known.kind not in (int, float, str):
+            names = ", ".join(n for n, p in PARAMETERS.items() if p.kind in (int, float, str))
+            raise ParameterError(f"--parameter takes NAME=VALUE, not {item!r}; names: {names}")
+        try:
+            found[name] = known.kind(text)
+        except ValueError:
+            raise ParameterError(f"--parameter {name} takes a number, not {text!r}") from None
+    return found
+
+
+def _command() -> str:
+    import shlex
+    import sys
+
+    return shlex.join(["napari-sam", *sys.argv[1:]])
+
+
+def _tell(result: Evaluation, path: Path, *, as_json: bool, quiet: bool) -> None:
+    from ..evaluation import summarise
+    from . import report
+
+    if quiet and not as_json:
+        return
+    figures = summarise(result.records)
+    if as_json:
+        report.print_json(
+            {
+                "model": dict(result.header),
+                "report": str(path),
+                "failures": dict(result.failures),
+                "figures": [_plain(figure) for figure in figures],
+            }
+        )
+        return
+    shown = {
+        "points": "best_of_three", "boxes": "iou", "clicks": "click3", "proposals": "ar1000",
+        "floors": "ap50", "ellipse": "iou",
+    }  # fmt: skip
+    rows = []
+    for figure in figures:
+        everything = figure.method.startswith("everything:") and figure.measure in ("ap50", "ap")
+        if everything or shown.get(figure.method) == figure.measure:
+            value = figure.interval
+            rows.append(
+                [
+                    figure.group.title, figure.method, figure.measure, f"{value.value:.3f}",
+                    f"{value.low:.3f} .. {value.high:.3f}", str(figure.images),
+                ]
+            )  # fmt: skip
+    columns = ["images", "protocol", "measure", "mean", "95 % interval", "number"]
+    report.print_rows("", columns, rows)
+    for name, why in result.failures.items():
+        report.print_facts("", {f"not read: {name}": why})
+    report.print_facts("", {"report": path})
+
+
+def _plain(figure: Figure) -> dict[str, Any]:
+    import math
+
+    interval = figure.interval
+    numbers = (interval.value, interval.low, interval.high)
+    value, low, high = (None if math.isnan(v) else round(v, 5) for v in numbers)
+    return {
+        "group": figure.group.column,
+        "value": figure.group.value,
+        "method": figure.method,
+        "measure": figure.measure,
+        "mean": value,
+        "low": low,
+        "high": high,
+        "images": figure.images,
+        "objects": figure.objects,
+    }

@@ -1,0 +1,128 @@
+"""Pictures of the best and the worst images, errors in colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..formats.labels import read_labels
+from ..formats.overlay import save_overlay, to_rgb
+from .datasets import Entry, LabelledPlane, read_planes
+from .metrics import match
+from .overlap import overlap_table
+from .run import Evaluation, label_path
+from .summary import Record, counts_of
+
+FOUND, EXTRA, MISSED = (0, 225, 255), (255, 150, 20), (255, 40, 230)
+MIN_SIDE, MAX_SIDE = 480, 900
+
+
+def draw_gallery(
+    evaluation: Evaluation, entries: Sequence[Entry], count: int
+) -> list[tuple[str, str]]:
+    """Draw the `count` best and worst images of everything mode, and the worst of every set.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        With records of everything mode; of several modes the first one is shown.
+    entries : sequence of Entry
+        Where the images are.
+    count : int
+        Of either kind.
+
+    Returns
+    -------
+    list of (str, str)
+        Caption and file, relative to the evaluation's folder, best first.
+    """
+    methods = [r["protocol"] for r in evaluation.records if r["protocol"].startswith("everything:")]
+    if not methods:
+        return []
+    records = [r for r in evaluation.records if r["protocol"] == methods[0]]
+    ranked = sorted(((_score(r), r) for r in records), key=lambda item: -item[0])
+    chosen = ranked[:count] + ranked[-count:]
+    last = {record["set"]: (score, record) for score, record in ranked}
+    names = {record["image"] for _, record in chosen + list(last.values())}
+    _remove_pictures(evaluation.folder)
+    sources = {entry.name: entry for entry in entries}
+    planes = int(evaluation.header["planes"])
+    shown = []
+    for score, record in ranked:
+        entry = sources.get(record["image"].split(":")[0])
+        if record["image"] not in names or entry is None:
+            continue
+        plane = next(p for p in read_planes(entry, planes) if p.name == record["image"])
+        labels = read_labels(label_path(evaluation.folder, plane.name, methods[0]))
+        file = f"gallery/{plane.name.replace('/', '__').replace(':', '_plane')}.png"
+        save_overlay(evaluation.folder / file, draw_result(plane, labels))
+        counts = counts_of(record)[0]
+        caption = (
+            f"{plane.name}: AP {score:.2f}, at .50 {counts.ap:.2f} "
+            f"({counts.true_positives} found, {counts.false_positives} extra, "
+            f"{counts.false_negatives} missed)"
+        )
+        shown.append((caption, file))
+    return shown
+
+
+def _score(record: Record) -> float:
+    return float(np.mean([c.ap for c in counts_of(record)]))
+
+
+def draw_result(plane: LabelledPlane, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """The image, and beside it the outlines of what was found, extra and missed.
+
+    Parameters
+    ----------
+    plane : LabelledPlane
+        Image and truth.
+    labels : integer array (rows, columns)
+        What was found.
+
+    Returns
+    -------
+    uint8 array (k * rows, about 2 * k * columns, 3)
+        Enlarged where the image is small, reduced where it is large.
+    """
+    picture = to_rgb(plane.image, channel_axis=plane.channel_axis)
+    pairs = overlap_table(plane.labels, labels)
+    matched = match(pairs, 0.5)
+    missed = np.setdiff1d(pairs.true_ids, pairs.true_ids[matched.true_index])
+    good = pairs.found_ids[matched.found_index]
+    longest = max(labels.shape)
+    grow, shrink = max(1, -(-MIN_SIDE // longest)), max(1, -(-longest // MAX_SIDE))
+
+    def sized(array: NDArray[Any]) -> NDArray[Any]:
+        return array[::shrink, ::shrink].repeat(grow, 0).repeat(grow, 1)
+
+    picture, truth, found = sized(picture), sized(plane.labels), sized(labels)
+    drawn = picture.copy()
+    for array, ids, colour in (
+        (found, np.setdiff1d(pairs.found_ids, good), EXTRA),
+        (found, good, FOUND),
+        (truth, missed, MISSED),
+    ):
+        drawn[_outline(array) & np.isin(array, ids)] = colour
+    gap = np.full((picture.shape[0], 6, 3), 255, np.uint8)
+    return np.concatenate([picture, gap, drawn], axis=1)
+
+
+def _outline(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Pixels of objects beside other pixels."""
+    signed = labels.astype(np.int64)
+    high = ndimage.maximum_filter(signed, 3)
+    low = ndimage.minimum_filter(signed, 3)
+    outline: NDArray[np.bool_] = (high != low) & (signed > 0)
+    return outline
+
+
+def _remove_pictures(folder: Path) -> None:
+    """Remove the pictures of an earlier report."""
+    for path in (folder / "gallery").glob("*.png"):
+        path.unlink()

@@ -1,0 +1,244 @@
+"""Put a model through the protocols, image by image, keeping every answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..automatic import available_modes, choose_mode
+from ..engine import EmbeddingCache, Model, Predictor
+from ..errors import FormatError, ImageError, ParameterError
+from ..formats.labels import write_labels
+from ..progress import Progress
+from . import protocols as ask
+from .datasets import Entry, LabelledPlane, read_planes
+from .protocols import PROTOCOLS, Settings, Subject
+from .store import RESULTS, ResultStore
+
+_CACHE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The answers of a model to the protocols.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they are kept.
+    header : mapping
+        Model, precision, settings.
+    records : list of dict
+        One for each image and protocol: keys image, set, columns, protocol, seconds (without the
+        encoder), and those
+        of the functions in `protocols`. Protocol names of everything mode end with the mode.
+    failures : mapping of str to str
+        Images that could not be read, and why; they are tried again next time.
+    """
+
+    folder: Path
+    header: Mapping[str, Any]
+    records: list[dict[str, Any]]
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+def protocol_names(model: Model, protocols: Sequence[str], modes: Sequence[str]) -> list[str]:
+    """Names under which results are kept: everything mode once for each mode, with its name.
+
+    Parameters
+    ----------
+    model : Model
+        Settles mode "auto" and "all".
+    protocols, modes : sequence of str
+        Of `PROTOCOLS`, and of the modes of everything mode, "auto" or "all".
+
+    Raises
+    ------
+    ParameterError
+        If one is unknown, or the model cannot do a mode.
+    """
+    for name in protocols:
+        if name not in PROTOCOLS:
+            raise ParameterError(f"there is no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+    if not protocols or not modes:
+        raise ParameterError("name at least one protocol and one mode")
+    settled: list[str] = []
+    for mode in modes:
+        settled += available_modes(model) if mode == "all" else [choose_mode(model, mode)]
+    names: list[str] = []
+    for name in PROTOCOLS:
+        if name in protocols:
+            many = [f"everything:{mode}" for mode in dict.fromkeys(settled)]
+            names += many if name == "everything" else [name]
+    return names
+
+
+def spread(entries: Sequence[Entry], limit: int | None) -> list[Entry]:
+    """At most `limit` images of each set, evenly spread over it."""
+    if limit is None:
+        return list(entries)
+    if limit < 1:
+        raise ParameterError(f"a limit is at least 1 image of each set, not {limit}")
+    sets: dict[str, list[Entry]] = {}
+    for entry in entries:
+        sets.setdefault(entry.set, []).append(entry)
+    chosen: list[Entry] = []
+    for members in sets.values():
+        count = min(limit, len(members))
+        chosen += [members[i * len(members) // count] for i in range(count)]
+    return chosen
+
+
+def evaluate(
+    entries: Sequence[Entry],
+    model: Model,
+    output: str | Path,
+    *,
+    protocols: Sequence[str] = PROTOCOLS,
+    modes: Sequence[str] = ("auto",),
+    settings: Settings | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    planes: int = 10,
+    overwrite: bool = False,
+) -> Generator[Progress, None, Evaluation]:
+    """Evaluate a model on labelled images, going on where an earlier run stopped.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        From `find_entries`.
+    model : Model
+        A loaded model.
+    output : path
+        Folder of the answers; made if need be. Results lie in ``results.jsonl``, label images of
+        everything mode in ``labels/``.
+    protocols : sequence of str
+        Of `PROTOCOLS`.
+    modes : sequence of str
+        Everything modes to run: "auto", "all", "grid", "proposals", "instances".
+    settings : Settings, optional
+        Which objects are prompted, and how often.
+    parameters : mapping, optional
+        Parameters of everything mode, in place of the model's own; thresholds do not act on
+        protocol "proposals".
+    planes : int
+        At most about this many planes of a stack.
+    overwrite : bool
+        Drop results of an earlier run.
+
+    Yields
+    ------
+    Progress
+        After each image; `partial` is the latest record.
+
+    Returns
+    -------
+    Evaluation
+        With the records of the images asked for, also those of earlier runs.
+
+    Raises
+    ------
+    ParameterError
+        If a protocol, mode or parameter is wrong, or the folder holds the results of another
+        model or other settings.
+    ResourceError
+        If another process writes to the folder.
+    """
+    settings = settings or Settings()
+    if planes < 1:
+        raise ParameterError(f"planes is at least 1, not {planes}")
+    names = protocol_names(model, protocols, modes)
+    folder = Path(output).expanduser()
+    header = {
+        "model": model.name,
+        "architecture": model.architecture,
+        "fingerprint": model.fingerprint,
+        "precision": model.precision,
+        "settings": settings.to_dict(),
+        "planes": planes,
+        "parameters": dict(parameters or {}),
+        "package": __version__,
+    }
+    if overwrite:
+        (folder / RESULTS).unlink(missing_ok=True)
+    store = ResultStore(folder, header)
+    predictor = Predictor(model, EmbeddingCache(memory_bytes=_CACHE_BYTES))
+    failures: dict[str, str] = {}
+    with store.writing():
+        for number, entry in enumerate(entries):
+            wanted = [name for name in names if (entry.name, name) not in store.complete]
+            yield Progress(number, len(entries), None, entry.name)
+            if not wanted:
+                continue
+            try:
+                for plane in read_planes(entry, planes):
+                    _one(plane, wanted, predictor, settings, parameters or {}, store)
+            except (ImageError, FormatError) as error:
+                failures[entry.name] = str(error)
+                continue
+            for name in wanted:
+                store.finish(entry.name, name)
+    yield Progress(len(entries), len(entries), None, "done")
+    asked = {entry.name for entry in entries}
+    records = [
+        record
+        for (image, name), record in store.records.items()
+        if image.split(":")[0] in asked and name in names
+    ]
+    return Evaluation(folder, store.header, records, failures)
+
+
+def _one(
+    plane: LabelledPlane,
+    names: Sequence[str],
+    predictor: Predictor,
+    settings: Settings,
+    parameters: Mapping[str, Any],
+    store: ResultStore,
+) -> None:
+    """Ask what is still open about one plane."""
+    subject = Subject(plane, predictor, settings)
+    simple: dict[str, Callable[[Subject], dict[str, Any]]] = {
+        "points": ask.points,
+        "boxes": ask.boxes,
+        "clicks": ask.clicks,
+        "proposals": lambda subject: ask.proposals(subject, parameters),
+    }
+    for name in names:
+        if (plane.name, name) in store.records:
+            continue
+        if name != "floors":
+            subject.encode()
+        began = time.perf_counter()
+        if name in simple:
+            record = simple[name](subject)
+        else:
+            if name == "floors":
+                record, labels = ask.floors(subject)
+            else:
+                mode = name.partition(":")[2]
+                record, labels = ask.everything(subject, mode, parameters)
+            write_labels(label_path(store.folder, plane.name, name), labels)
+        store.add(
+            {
+                "image": plane.name,
+                "set": plane.set,
+                "columns": dict(plane.columns),
+                "protocol": name,
+                "seconds": round(time.perf_counter() - began, 3),
+                **record,
+            }
+        )
+
+
+def label_path(folder: Path, image: str, protocol: str) -> Path:
+    """Where the label image found in an image is kept."""
+    kind = protocol.partition(":")[2] or "otsu-watershed"
+    name = image.replace("/", "__").replace(":", "_plane")
+    path = folder / "labels" / kind / f"{name}.tif"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,120 @@
+"""Results on disk, line by line: an evaluation that was killed goes on where it stood."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import FormatError, ParameterError, ResourceError
+
+RESULTS = "results.jsonl"
+VERSION = 1
+
+
+class ResultStore:
+    """The records of one evaluation: a header line, then a line for each image and protocol.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be.
+    header : dict
+        What decides the figures: model, settings. A folder takes records of one header only.
+
+    Raises
+    ------
+    ParameterError
+        If the folder holds the results of another model or other settings.
+    FormatError
+        If the file there is not one of results.
+    """
+
+    def __init__(self, folder: Path, header: dict[str, Any]) -> None:
+        self.folder = folder
+        self.path = folder / RESULTS
+        self.header = {"version": VERSION, **header}
+        self.records: dict[tuple[str, str], dict[str, Any]] = {}
+        self.complete: set[tuple[str, str]] = set()
+        self._stream: IO[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        good = 0
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        for number, line in enumerate(lines):
+            if not line.endswith(b"\n"):
+                break  # the process was killed while it wrote this
+            try:
+                self._take(json.loads(line), number)
+            except (ValueError, KeyError, TypeError) as error:
+                if isinstance(error, ParameterError):
+                    raise
+                raise FormatError(
+                    f"line {number + 1} of {self.path} is damaged: {error!r}; remove the file to "
+                    "start anew"
+                ) from error
+            good += len(line)
+        if good < sum(map(len, lines)):
+            os.truncate(self.path, good)
+
+    def _take(self, item: dict[str, Any], number: int) -> None:
+        if number == 0:
+            held = item["header"]
+            different = [k for k in {*held, *self.header} if held.get(k) != self.header.get(k)]
+            if different:
+                raise ParameterError(
+                    f"{self.folder} holds an evaluation with another {' and '.join(different)}; "
+                    "choose another folder, or overwrite"
+                )
+        elif "complete" in item:
+            self.complete.add((item["complete"], item["protocol"]))
+        else:
+            self.records[item["image"], item["protocol"]] = item
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Open for appending; only one process at a time may.
+
+        Raises
+        ------
+        ResourceError
+            If another one does.
+        """
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ResourceError(f"another evaluation is writing to {self.folder}") from error
+        try:
+            with self.path.open("ab") as self._stream:
+                if self._stream.tell() == 0:
+                    self._write({"header": self.header})
+                yield
+        finally:
+            self._stream = None
+            lock.release()
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Keep the record of an image (key "image") and a protocol (key "protocol")."""
+        self.records[record["image"], record["protocol"]] = record
+        self._write(record)
+
+    def finish(self, file: str, protocol: str) -> None:
+        """Note that all planes of a file are done."""
+        self.complete.add((file, protocol))
+        self._write({"complete": file, "protocol": protocol})
+
+    def _write(self, item: dict[str, Any]) -> None:
+        if self._stream is None:
+            raise ResourceError("results are added inside writing()")
+        line = json.dumps(item, separators=(",", ":"), allow_nan=False)
+        self._stream.write(line.encode() + b"\n")
+        self._stream.flush()

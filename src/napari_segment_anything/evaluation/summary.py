@@ -1,0 +1,304 @@
+"""From records to figures: means with confidence intervals, for all images and for groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .calibration import Calibration, calibrate
+from .metrics import THRESHOLDS, Counts, Interval, bootstrap, recall_at
+
+CLICKS_SHOWN = (1, 3, 5, 9)
+CLICK_TARGETS = (0.85, 0.90)
+# COCO's bounds of small, medium and large objects, in pixels
+SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}
+
+Record = dict[str, Any]
+_Pair = tuple[float, float]
+_Pairs = dict[str, _Pair]  # part and whole of each image
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Some of the images.
+
+    Parameters
+    ----------
+    column, value : str
+        Why they belong together, such as set and dsb2018; "all" and "" for all images.
+    """
+
+    column: str
+    value: str
+
+    @property
+    def title(self) -> str:
+        """For tables."""
+        return self.value or "all images"
+
+
+ALL = Group("all", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number of the report.
+
+    Parameters
+    ----------
+    group : Group
+        The images.
+    method : str
+        Protocol, and what was run: "points", "everything:grid", "floors", "ellipse".
+    measure : str
+        Such as "ap50".
+    interval : Interval
+        The value with its confidence interval.
+    images, objects : int
+        Images (or planes of stacks) and true objects behind it.
+    """
+
+    group: Group
+    method: str
+    measure: str
+    interval: Interval
+    images: int
+    objects: int
+
+
+def groups_of(records: Iterable[Record]) -> dict[Group, set[str]]:
+    """Images of each group: all, each set, and each value of a column, within sets and overall.
+
+    A column gives a group of its own for every value in every set that has several values, and
+    for every value that several sets have.
+    """
+    groups: dict[Group, set[str]] = {ALL: set()}
+    values: dict[tuple[str, str], dict[str, set[str]]] = {}
+    for record in records:
+        image, name = record["image"], record["set"]
+        groups[ALL].add(image)
+        groups.setdefault(Group("set", name), set()).add(image)
+        for column, value in record["columns"].items():
+            values.setdefault((column, value), {}).setdefault(name, set()).add(image)
+    for (column, value), sets in sorted(values.items()):
+        for name, images in sorted(sets.items()):
+            if images != groups[Group("set", name)]:
+                groups[Group(f"set, {column}", f"{name}, {value}")] = images
+        if len(sets) > 1:
+            groups[Group(column, f"{column} {value}")] = set().union(*sets.values())
+    if sum(group.column == "set" for group in groups) == 1:
+        groups = {group: images for group, images in groups.items() if group.column != "all"}
+    return dict(sorted(groups.items(), key=_rank))
+
+
+def _rank(item: tuple[Group, set[str]]) -> tuple[int, str]:
+    group = item[0]
+    first = 0 if group.column == "all" else 1 if group.column.startswith("set") else 2
+    return first, group.value
+
+
+def summarise(records: Sequence[Record], *, resamples: int = 2000, seed: int = 0) -> list[Figure]:
+    """All figures of an evaluation.
+
+    Figures of prompts pool the objects of all images; of everything mode they are means over
+    images (those called ``_pooled`` sum the counts over images first). Intervals come from
+    drawing image files with replacement, all planes of a stack together.
+
+    Parameters
+    ----------
+    records : sequence of dict
+        Of `Evaluation`.
+    resamples, seed : int
+        Of the bootstrap.
+    """
+    figures: list[Figure] = []
+    by_method: dict[str, list[Record]] = {}
+    for record in records:
+        by_method.setdefault(record["protocol"], []).append(record)
+    for group, images in groups_of(records).items():
+        for method, held in by_method.items():
+            mine = [record for record in held if record["image"] in images]
+            for name, measure, pairs, objects in _measures(method, mine):
+                parts, wholes = _by_file(pairs)
+                interval = bootstrap(parts, wholes, resamples=resamples, seed=seed)
+                figures.append(Figure(group, name, measure, interval, len(pairs), objects))
+    return figures
+
+
+def _by_file(pairs: _Pairs) -> tuple[list[float], list[float]]:
+    """Sums of parts and wholes over the planes of each file."""
+    sums: dict[str, _Pair] = {}
+    for image, (part, whole) in pairs.items():
+        file = image.split(":")[0]
+        before = sums.get(file, (0.0, 0.0))
+        sums[file] = (before[0] + part, before[1] + whole)
+    return [part for part, _ in sums.values()], [whole for _, whole in sums.values()]
+
+
+def _measures(method: str, records: list[Record]) -> Iterator[tuple[str, str, _Pairs, int]]:
+    """(method, measure, part and whole of each image, objects) of one protocol."""
+    if not records:
+        return
+    if method == "points":
+        several = [r for r in records if r["ids"]]
+        objects = sum(len(r["ids"]) for r in several)
+        for name, pick in (("chosen", _chosen), ("best_of_three", _best), ("first", _first)):
+            yield method, name, {r["image"]: _total(pick(r)) for r in several}, objects
+    elif method == "boxes":
+        several = [r for r in records if r["ids"]]
+        objects = sum(len(r["ids"]) for r in several)
+        yield method, "iou", {r["image"]: _total(r["iou"]) for r in several}, objects
+        yield "ellipse", "iou", {r["image"]: _total(r["ellipse"]) for r in several}, objects
+    elif method == "clicks":
+        yield from _click_measures([r for r in records if r["ids"]])
+    elif method == "proposals":
+        yield from _proposal_measures(records)
+    else:
+        yield from _everything_measures(method, records)
+
+
+def _total(values: Iterable[float]) -> _Pair:
+    array = np.asarray(list(values), np.float64)
+    return float(array.sum()), float(len(array))
+
+
+def _chosen(record: Record) -> NDArray[np.float64]:
+    """IoU of the mask with the highest predicted IoU."""
+    iou, predicted = np.array(record["iou"]), np.array(record["predicted"])
+    chosen: NDArray[np.float64] = iou[np.arange(len(iou)), predicted.argmax(1)]
+    return chosen
+
+
+def _best(record: Record) -> NDArray[np.float64]:
+    best: NDArray[np.float64] = np.array(record["iou"]).max(1)
+    return best
+
+
+def _first(record: Record) -> NDArray[np.float64]:
+    """IoU of the decoder's first mask, without any choice."""
+    first: NDArray[np.float64] = np.array(record["iou"])[:, 0]
+    return first
+
+
+def clicks_to(iou: NDArray[np.float64], target: float) -> NDArray[np.int64]:
+    """Number of clicks until the IoU reaches a target; all clicks where it never does.
+
+    Parameters
+    ----------
+    iou : float array (objects, clicks)
+        After each click.
+    target : float
+        IoU.
+    """
+    reached = iou >= target - 1e-9
+    needed = np.where(reached.any(1), reached.argmax(1) + 1, iou.shape[1])
+    return needed.astype(np.int64)
+
+
+def _click_measures(records: list[Record]) -> Iterator[tuple[str, str, _Pairs, int]]:
+    if not records:
+        return
+    tables = {r["image"]: np.array(r["iou"]) for r in records}
+    objects = sum(map(len, tables.values()))
+    for click in range(next(iter(tables.values())).shape[1]):
+        yield (
+            "clicks",
+            f"click{click + 1}",
+            {i: _total(t[:, click]) for i, t in tables.items()},
+            objects,
+        )
+    for target in CLICK_TARGETS:
+        code = round(100 * target)
+        yield (
+            "clicks",
+            f"noc{code}",
+            {i: _total(clicks_to(t, target)) for i, t in tables.items()},
+            objects,
+        )
+        failed = {i: _total(t.max(1) < target - 1e-9) for i, t in tables.items()}
+        yield "clicks", f"failed{code}", failed, objects
+
+
+def _proposal_measures(records: list[Record]) -> Iterator[tuple[str, str, _Pairs, int]]:
+    objects = sum(len(r["areas"]) for r in records)
+    for k in records[0]["best"]:
+        pairs = {r["image"]: _recall_sum(np.array(r["best"][k])) for r in records}
+        yield "proposals", f"ar{k}", pairs, objects
+    most = max(records[0]["best"], key=int)
+    for size, (low, high) in SIZES.items():
+        pairs, count = {}, 0
+        for r in records:
+            areas = np.array(r["areas"])
+            part = (areas >= low) & (areas < high)
+            if part.any():
+                pairs[r["image"]] = _recall_sum(np.array(r["best"][most])[part])
+                count += int(part.sum())
+        if count:
+            yield "proposals", f"ar{most}_{size}", pairs, count
+    yield "proposals", "proposals", {r["image"]: (float(r["count"]), 1.0) for r in records}, objects
+
+
+def _recall_sum(best: NDArray[np.float64]) -> _Pair:
+    return (float(recall_at(best).mean()) * len(best), float(len(best))) if len(best) else (0, 0)
+
+
+def _everything_measures(
+    method: str, records: list[Record]
+) -> Iterator[tuple[str, str, _Pairs, int]]:
+    objects = sum(len(r["areas"]) for r in records)
+    tables = {r["image"]: counts_of(r) for r in records}
+
+    def mean(value: Callable[[list[Counts]], float]) -> _Pairs:
+        return {image: (float(value(t)), 1.0) for image, t in tables.items()}
+
+    yield method, "ap", mean(lambda t: float(np.mean([c.ap for c in t]))), objects
+    for i, threshold in enumerate(THRESHOLDS):
+        pairs = {image: (t[i].ap, 1.0) for image, t in tables.items()}
+        yield method, f"ap{round(100 * threshold)}", pairs, objects
+    for i, threshold in enumerate(THRESHOLDS):
+        pooled = {k: (float(t[i].true_positives), _objects(t[i])) for k, t in tables.items()}
+        yield method, f"ap{round(100 * threshold)}_pooled", pooled, objects
+    yield method, "precision50", mean(lambda t: t[0].precision), objects
+    yield method, "recall50", mean(lambda t: t[0].recall), objects
+    yield method, "f1_50", mean(lambda t: t[0].f1), objects
+    quality = {r["image"]: _panoptic(r, tables[r["image"]][0]) for r in records}
+    yield method, "pq", {i: (s * q, 1.0) for i, (s, q) in quality.items()}, objects
+    yield method, "sq", {i: (s, 1.0) for i, (s, _) in quality.items()}, objects
+    yield method, "miou", {r["image"]: _total(r["best"]) for r in records}, objects
+    yield method, "seconds", {r["image"]: (r["seconds"], 1.0) for r in records}, objects
+
+
+def counts_of(record: Record) -> list[Counts]:
+    """Counts at each IoU threshold, from a record of everything mode."""
+    true, found = len(record["areas"]), len(record["found_ids"])
+    return [Counts(hits, found - hits, true - hits) for hits in record["hits"]]
+
+
+def _objects(count: Counts) -> float:
+    return float(count.true_positives + count.false_positives + count.false_negatives)
+
+
+def _panoptic(record: Record, at_half: Counts) -> _Pair:
+    hits = at_half.true_positives
+    empty = 0.0 if record["areas"] or record["found_ids"] else 1.0
+    return (record["matched_iou"] / hits if hits else empty), at_half.f1
+
+
+def calibrations(records: Sequence[Record], bins: int = 10) -> dict[str, Calibration]:
+    """Predicted against true IoU, for each protocol whose masks come with a prediction.
+
+    The three masks of a point all count; of clicks, those after each click; of everything mode,
+    the kept masks, whose true IoU is that with the object they overlap most.
+    """
+    pairs: dict[str, tuple[list[float], list[float]]] = {}
+    for record in records:
+        if "predicted" not in record:
+            continue
+        predicted, true = pairs.setdefault(record["protocol"], ([], []))
+        predicted += np.ravel(record["predicted"]).tolist()
+        true += np.ravel(record["iou"] if "iou" in record else record["found_best"]).tolist()
+    return {name: calibrate(*held, bins) for name, held in pairs.items() if held[0]}
