@@ -155,4 +155,4 @@ class MaskDecoder(nn.Module):
     def _classify(self, cells: Tensor, classifiers: Tensor) -> Tensor:
         """(N, C) cells and (masks, C // 8) classifiers -> (masks, N * 16)."""
         upscaled: Tensor = self.output_upscaling(cells)
-        return classifiers @ upscaled.flatten(0, -2).T.to(classifiers.dtype)
+        return (classifiers.to(upscaled.dtype) @ upscaled.flatten(0, -2).T).to(classifiers.dtype)

@@ -9,6 +9,7 @@ enter as an additive bias made band by band, never for the whole image.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 from .encoder import EncoderOutput
 from .layers import LayerNorm2d, MLPBlock, normalise
 
-# Rows of tokens a global block takes at a time: as queries, and after attention.
-_GLOBAL_BAND = 2
+# Attention scores held at a time: 16 MB in float32.
+_SCORES_PER_BAND = 1 << 22
+# Rows of tokens a global block takes at a time after attention.
 _GLOBAL_STEP = 16
 
 
@@ -99,15 +101,13 @@ class Attention(nn.Module):
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * size - 1, width // heads))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * size - 1, width // heads))
 
-    def forward(self, qkv: Tensor, band_rows: int | None = None) -> Tensor:
+    def forward(self, qkv: Tensor) -> Tensor:
         """Attend within each of a batch of fields.
 
         Parameters
         ----------
         qkv : Tensor
             (B, height, width, 3 * channels).
-        band_rows : int, optional
-            Take the queries so many rows at a time; all at once by default.
 
         Returns
         -------
@@ -119,16 +119,9 @@ class Attention(nn.Module):
         q, k, v = split.flatten(1, 2).contiguous().unbind(0)
         along_h, along_w = self._relative(q.unflatten(1, (height, width)))
         q = q * q.shape[-1] ** -0.5
-        k = k.transpose(1, 2)
-        step = (band_rows or height) * width
-        in_place = q.device.type == "cpu" and not torch.is_grad_enabled()
-        scratch = q.new_empty(q.shape[0], step, height, width) if in_place else None
-        bands = []
-        for i in range(0, height * width, step):
-            part = slice(i, i + step)
-            bias = along_h[:, part, :, None], along_w[:, part, None, :]
-            bands.append(_attend(q[:, part], k, v, bias, scratch))
-        out = torch.cat(bands, dim=1) if len(bands) > 1 else bands[0]
+        on_cpu = q.device.type == "cpu" and not torch.is_grad_enabled()
+        attend = _attend_in_cache if on_cpu else _attend
+        out = attend(q, k, v, along_h, along_w)
         out = out.unflatten(0, (batch, self.heads)).transpose(1, 2)
         return out.reshape(batch, height, width, -1)
 
@@ -156,33 +149,57 @@ class Attention(nn.Module):
         return by_row.reshape(n, -1, height), by_column.reshape(n, -1, width)
 
 
-def _attend(
-    q: Tensor, k: Tensor, v: Tensor, bias: tuple[Tensor, Tensor], scratch: Tensor | None
-) -> Tensor:
+def _attend(q: Tensor, k: Tensor, v: Tensor, along_h: Tensor, along_w: Tensor) -> Tensor:
     """Softmax attention with a bias that is a row part plus a column part.
 
     Parameters
     ----------
-    q, v : Tensor
-        (n, queries, d), scaled, and (n, keys, d).
-    k : Tensor
-        (n, d, keys).
-    bias : tuple of Tensor
-        (n, queries, key rows, 1) and (n, queries, 1, key columns).
-    scratch : Tensor, optional
-        (n, >= queries, key rows, key columns). With it, scores are made in place there:
-        one band's scores fit a processor's cache, and fresh memory for each band would
-        cost as much as the arithmetic. Without it, the fused kernel is used.
+    q, k, v : Tensor
+        (n, places, d), q scaled.
+    along_h, along_w : Tensor
+        (n, places, key rows), (n, places, key columns).
+
+    Returns
+    -------
+    Tensor
+        (n, places, d).
     """
-    if scratch is None:
-        mask = (bias[0] + bias[1]).flatten(2)
-        return F.scaled_dot_product_attention(q, k.transpose(1, 2), v, attn_mask=mask, scale=1.0)
-    scores = scratch[:, : q.shape[1]]
-    torch.add(*bias, out=scores)
-    scores = scores.flatten(2)
-    torch.baddbmm(scores, q, k, out=scores)
-    torch.softmax(scores, -1, out=scores)
-    return torch.bmm(scores, v)
+    places = q.shape[1]
+    step = max(1, _SCORES_PER_BAND // places)
+    bands = []
+    for i in range(0, places, step):
+        part = slice(i, i + step)
+        bias = (along_h[:, part, :, None] + along_w[:, part, None, :]).flatten(2)
+        out = F.scaled_dot_product_attention(q[:, part], k, v, attn_mask=bias, scale=1.0)
+        bands.append(out)
+    return torch.cat(bands, dim=1) if len(bands) > 1 else bands[0]
+
+
+def _attend_in_cache(q: Tensor, k: Tensor, v: Tensor, along_h: Tensor, along_w: Tensor) -> Tensor:
+    """`_attend` for a CPU, without gradients.
+
+    Scores of a few heads and a band of queries are made, softened and used in one buffer
+    that stays in cache: fresh memory for each would cost as much as the arithmetic.
+    """
+    n, places, _ = q.shape
+    heads = min(n, max(2, _SCORES_PER_BAND // places**2))
+    step = min(places, max(1, _SCORES_PER_BAND // (heads * places)))
+    scratch = q.new_empty(heads * step * places)
+    keys = k.transpose(1, 2)
+    out = torch.empty_like(q)
+    for j in range(0, n, heads):
+        for i in range(0, places, step):
+            row = along_h[j : j + heads, i : i + step, :, None]
+            column = along_w[j : j + heads, i : i + step, None, :]
+            band = (*row.shape[:3], column.shape[3])
+            scores = scratch[: math.prod(band)].view(band)
+            torch.add(row, column, out=scores)
+            scores = scores.flatten(2)
+            query = q[j : j + heads, i : i + step]
+            torch.baddbmm(scores, query, keys[j : j + heads], out=scores)
+            torch.softmax(scores, -1, out=scores)
+            out[j : j + heads, i : i + step] = torch.bmm(scores, v[j : j + heads])
+    return out
 
 
 def relative_positions(table: Tensor, size: int) -> Tensor:
@@ -224,7 +241,7 @@ class Block(nn.Module):
         if self.window:
             step, attended = self.window, None
         else:
-            step, attended = _GLOBAL_STEP, self.attn(self._qkv(x), band_rows=_GLOBAL_BAND)
+            step, attended = _GLOBAL_STEP, self.attn(self._qkv(x))
         bands = []
         for top in range(0, x.shape[1], step):
             band = x[:, top : top + step]
