@@ -286,7 +286,8 @@ def test_the_program_writes_a_report(data, tmp_path, program, capsys):
     for name, value in LOOSE.items():
         command += ["--parameter", f"{name}={value}"]
     assert program(command) == 0
-    assert "ap50" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "AR@1000" in printed and "first, bright" in printed
     text = (out / "report.md").read_text()
     for part in ("first, bright", "Corrective clicks", "AR@1000", "Otsu + watershed", "second"):
         assert part in text
@@ -323,3 +324,21 @@ def test_bad_input_is_one_line(data, tmp_path, program, capsys, options, message
     assert program(["evaluate", str(data), "-o", str(tmp_path / "o"), "-q", *options]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line
+
+
+def test_an_interruption_says_how_to_go_on(data, tmp_path, program, capsys, monkeypatch):
+    points = ask.points
+
+    def slow(subject):
+        if subject.plane.name == "first/2.npz":
+            raise KeyboardInterrupt
+        return points(subject)
+
+    monkeypatch.setattr(ask, "points", slow)
+    command = ["evaluate", str(data), "-o", str(tmp_path / "o"), "-q", "--protocol", "points"]
+    assert program([*command, "--no-plots"]) == 130
+    assert "goes on where it stopped" in capsys.readouterr().err
+    held = (tmp_path / "o" / "results.jsonl").read_text()
+    assert "first/1.npz" in held and "first/2.npz" not in held
+    monkeypatch.setattr(ask, "points", points)
+    assert program([*command, "--no-plots"]) == 0

@@ -250,7 +250,8 @@ def _command() -> str:
     import shlex
     import sys
 
-    return shlex.join(["napari-sam", *sys.argv[1:]])
+    program = Path(sys.argv[0]).stem
+    return shlex.join([program, *sys.argv[1:]]) if program == "napari-sam" else ""
 
 
 def _tell(result: Evaluation, path: Path, *, as_json: bool, quiet: bool) -> None:
@@ -270,26 +271,38 @@ def _tell(result: Evaluation, path: Path, *, as_json: bool, quiet: bool) -> None
             }
         )
         return
-    shown = {
-        "points": "best_of_three", "boxes": "iou", "clicks": "click3", "proposals": "ar1000",
-        "floors": "ap50", "ellipse": "iou",
-    }  # fmt: skip
-    rows = []
-    for figure in figures:
-        everything = figure.method.startswith("everything:") and figure.measure in ("ap50", "ap")
-        if everything or shown.get(figure.method) == figure.measure:
-            value = figure.interval
-            rows.append(
-                [
-                    figure.group.title, figure.method, figure.measure, f"{value.value:.3f}",
-                    f"{value.low:.3f} .. {value.high:.3f}", str(figure.images),
-                ]
-            )  # fmt: skip
-    columns = ["images", "protocol", "measure", "mean", "95 % interval", "number"]
+    columns, rows = _overview(figures)
     report.print_rows("", columns, rows)
     for name, why in result.failures.items():
         report.print_facts("", {f"not read: {name}": why})
     report.print_facts("", {"report": path})
+
+
+def _overview(figures: Sequence[Figure]) -> tuple[list[str], list[list[str]]]:
+    """A line for each group of images, with the few figures that say most."""
+    held = {(f.group, f.method, f.measure): f for f in figures}
+    wanted: list[tuple[str, str, str]] = []
+    for method in dict.fromkeys(f.method for f in figures):
+        if method.startswith("everything:"):
+            mode = method.partition(":")[2]
+            wanted += [(method, "ap50", f"{mode} AP .50"), (method, "ap", f"{mode} AP")]
+    wanted += [
+        ("floors", "ap50", "Otsu AP .50"),
+        ("points", "best_of_three", "point, best of 3"),
+        ("points", "chosen", "point, chosen"),
+        ("boxes", "iou", "box"),
+        ("clicks", "click3", "3 clicks"),
+        ("proposals", "ar1000", "AR@1000"),
+    ]
+    there = {key[1:] for key in held}
+    wanted = [item for item in wanted if item[:2] in there]
+    rows = []
+    for group in dict.fromkeys(f.group for f in figures):
+        cells = [held.get((group, method, measure)) for method, measure, _ in wanted]
+        count = max(f.images for f in figures if f.group == group)
+        values = ["" if f is None else f"{f.interval.value:.3f}" for f in cells]
+        rows.append([group.title, str(count), *values])
+    return ["", "images", *(title for _, _, title in wanted)], rows
 
 
 def _plain(figure: Figure) -> dict[str, Any]:

@@ -16,6 +16,7 @@ PROGRAM = "napari-sam"
 BAD_INPUT = 2
 UNEXPECTED = 1
 INTERRUPTED = 130
+RESUMABLE = ("evaluate",)
 
 app = typer.Typer(
     name=PROGRAM,
@@ -98,7 +99,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         )
         return UNEXPECTED
     if code == INTERRUPTED:
-        _complain("interrupted; nothing was written")
+        kept = arguments[:1] and arguments[0] in RESUMABLE
+        rest = "the same command goes on where it stopped" if kept else "nothing was written"
+        _complain(f"interrupted; {rest}")
     return code if isinstance(code, int) else 0
 
 

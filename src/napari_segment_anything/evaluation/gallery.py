@@ -25,7 +25,9 @@ MIN_SIDE, MAX_SIDE = 480, 900
 def draw_gallery(
     evaluation: Evaluation, entries: Sequence[Entry], count: int
 ) -> list[tuple[str, str]]:
-    """Draw the `count` best and worst images of everything mode, and the worst of every set.
+    """Draw the `count` best and worst images of everything mode, the worst of every set.
+
+    Of a stack one plane is shown among the best, and one among the worst.
 
     Parameters
     ----------
@@ -46,7 +48,10 @@ def draw_gallery(
         return []
     records = [r for r in evaluation.records if r["protocol"] == methods[0]]
     ranked = sorted(((_score(r), r) for r in records), key=lambda item: -item[0])
-    chosen = ranked[:count] + ranked[-count:]
+    best = {r["image"].split(":")[0]: (score, r) for score, r in reversed(ranked)}
+    worst = {r["image"].split(":")[0]: (score, r) for score, r in ranked}
+    chosen = sorted(best.values(), key=lambda item: -item[0])[:count]
+    chosen += sorted(worst.values(), key=lambda item: item[0])[:count]
     last = {record["set"]: (score, record) for score, record in ranked}
     names = {record["image"] for _, record in chosen + list(last.values())}
     _remove_pictures(evaluation.folder)
