@@ -288,6 +288,7 @@ def test_the_program_writes_a_report(data, tmp_path, program, capsys):
     assert program(command) == 0
     printed = capsys.readouterr().out
     assert "AR@1000" in printed and "first, bright" in printed
+    assert f"report: {out / 'report.md'}" in printed
     text = (out / "report.md").read_text()
     for part in ("first, bright", "Corrective clicks", "AR@1000", "Otsu + watershed", "second"):
         assert part in text

@@ -275,7 +275,7 @@ def _tell(result: Evaluation, path: Path, *, as_json: bool, quiet: bool) -> None
     report.print_rows("", columns, rows)
     for name, why in result.failures.items():
         report.print_facts("", {f"not read: {name}": why})
-    report.print_facts("", {"report": path})
+    typer.echo(f"report: {path}")
 
 
 def _overview(figures: Sequence[Figure]) -> tuple[list[str], list[list[str]]]:
@@ -285,11 +285,10 @@ def _overview(figures: Sequence[Figure]) -> tuple[list[str], list[list[str]]]:
     for method in dict.fromkeys(f.method for f in figures):
         if method.startswith("everything:"):
             mode = method.partition(":")[2]
-            wanted += [(method, "ap50", f"{mode} AP .50"), (method, "ap", f"{mode} AP")]
+            wanted += [(method, "ap50", f"{mode} AP50"), (method, "ap", "AP")]
     wanted += [
-        ("floors", "ap50", "Otsu AP .50"),
-        ("points", "best_of_three", "point, best of 3"),
-        ("points", "chosen", "point, chosen"),
+        ("floors", "ap50", "Otsu AP50"),
+        ("points", "best_of_three", "point"),
         ("boxes", "iou", "box"),
         ("clicks", "click3", "3 clicks"),
         ("proposals", "ar1000", "AR@1000"),
@@ -302,7 +301,7 @@ def _overview(figures: Sequence[Figure]) -> tuple[list[str], list[list[str]]]:
         count = max(f.images for f in figures if f.group == group)
         values = ["" if f is None else f"{f.interval.value:.3f}" for f in cells]
         rows.append([group.title, str(count), *values])
-    return ["", "images", *(title for _, _, title in wanted)], rows
+    return ["", "n", *(title for _, _, title in wanted)], rows
 
 
 def _plain(figure: Figure) -> dict[str, Any]:
