@@ -63,7 +63,9 @@ class MicroConfig:
     positions : bool
         Add to the embedding the positional encoding of the two corners of the box that the dense
         head predicts at each cell, in the frequencies of the prompt encoder: cells of one object
-        then carry one common mark, and one that a box prompt's tokens carry too.
+        then carry one common mark, and one that a box prompt's tokens carry too. Also add what the
+        dense head sees within each cell, which the skip connections bring and the mask decoder
+        would lack.
     norm : {"batch", "folded"}
         "batch": batch normalisation after each convolution, for training from scratch.
         "folded": none; the convolutions have absorbed it (see `MicroEncoder.folded`).
@@ -192,6 +194,7 @@ class MicroEncoder(nn.Module):
             self.mark = nn.Linear(out, out)
             nn.init.eye_(self.mark.weight)
             nn.init.zeros_(self.mark.bias)
+            self.detail = nn.Linear(16 * (w2 + 2), out)
         channels = len(DENSE_CHANNELS)
         self.coarse = nn.Conv2d(out, channels, 1)
         self.up4 = ConvNorm(out, w4, 1, 1, norm)
@@ -241,6 +244,10 @@ class MicroEncoder(nn.Module):
         if self.config.positions:
             # features speak softly: in the decoder's first look, positions should decide
             embedding = 0.3 * embedding + self._marks(dense.detach(), origin)
+            # what lies within a cell: masks are four times as fine as the embedding
+            fine = torch.cat([y2, dense[:, :2].sigmoid().to(y2.dtype)], dim=1)
+            fine = F.pixel_unshuffle(fine, 4).permute(0, 2, 3, 1)
+            embedding = embedding + self.detail(fine).permute(0, 3, 1, 2).float()
         return EncoderOutput(embedding=embedding, heads=heads)
 
     def _marks(self, dense: Tensor, origin: Tensor | None) -> Tensor:

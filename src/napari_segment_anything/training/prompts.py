@@ -242,7 +242,9 @@ def prompt_losses(
     draw = _unit(generator, embedding.device)
     side = stage.windows[int(draw * len(stage.windows))]
     objects = choose_objects(crops, stage.objects, side, generator)
-    measures = dict.fromkeys(("point", "box", "point_last", "box_last", "iou_error"), 0.0)
+    measures = dict.fromkeys(
+        ("point_first", "box_first", "point_last", "box_last", "iou_error"), 0.0
+    )
     if objects is None:
         return measures
     count = len(objects.image)
@@ -304,7 +306,7 @@ def _converse(
         loss, error, true_iou = mask_losses(logits, iou, target, turn == 0, boxed)
         (loss * weight).backward()
         best = true_iou[:, 1:].amax(1) if turn == 0 else true_iou[:, 0]
-        measures[name if turn == 0 else f"{name}_last"] = float(best.mean())
+        measures[f"{name}_first" if turn == 0 else f"{name}_last"] = float(best.mean())
         measures["iou_error"] = float(error.detach())
         if turn + 1 == stage.rounds:
             break

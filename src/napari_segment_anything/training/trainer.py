@@ -237,7 +237,8 @@ class StageTrainer:
         self.step = held["step"]
         self.network.load_state_dict(held["network"])
         self.average.state = held["average"]
-        self.optimizer.load_state_dict(held["optimizer"])
+        if self.step < self.stage.steps:
+            self.optimizer.load_state_dict(held["optimizer"])
 
     def _log(self, kind: str, row: dict[str, float]) -> None:
         path = self.folder / f"{self.stage.name}-{kind}.csv"

@@ -166,6 +166,8 @@ def prompt_scores(
                 last, _ = network.decode(embedding, coords, kinds, masks=last, multimask=False)
                 rows.setdefault(f"click{click}", []).extend(_ious(last, masks)[:, 0])
     measures = {name: float(np.mean(values)) for name, values in sorted(rows.items())}
+    if len(pairs) < 2:
+        return measures
     predicted, true = np.array(pairs).T
     measures["iou_error"] = float(np.abs(predicted - true).mean())
     measures["iou_correlation"] = float(np.corrcoef(predicted, true)[0, 1])
