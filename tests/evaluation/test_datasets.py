@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
+from napari_segment_anything.engine import open_image
 from napari_segment_anything.errors import FormatError, ImageError, ParameterError
 from napari_segment_anything.evaluation import find_entries, read_planes, select_split
 from napari_segment_anything.evaluation.run import spread
+from napari_segment_anything.samples import sample, sample_names
+from napari_segment_anything.training.sets import SPLIT_FILE
 
 from .conftest import discs
 
@@ -102,3 +106,37 @@ def test_splits_and_limits(tmp_path, data):
     ]  # fmt: skip
     with pytest.raises(ParameterError):
         spread(entries, 0)
+
+
+def test_built_in_samples():
+    entries = find_entries(["sample:nuclei", "sample:coins"])
+    assert [e.name for e in entries] == ["samples/nuclei", "samples/coins"]
+    (plane,) = read_planes(entries[0])
+    assert plane.image.shape == plane.labels.shape and plane.labels.any()
+    with pytest.raises(ImageError, match="coins has no labels"):
+        list(read_planes(entries[1]))
+
+
+def test_every_sample_with_labels_can_be_read():
+    for name in sample_names():
+        held = sample(name)
+        if held.labels is None or held.labels.ndim > 3:
+            continue
+        planes = list(read_planes(find_entries([f"sample:{name}"])[0], 2))
+        assert planes
+        for plane in planes:
+            shape = open_image(plane.image, channel_axis=plane.channel_axis).shape
+            assert shape == plane.labels.shape
+
+
+def test_the_default_models_validation_images():
+    root = Path(__file__).parents[3] / "shared" / "data"
+    if not (root / "index.json").exists():
+        pytest.skip("the labelled sets are not here")
+    chosen = select_split(find_entries([root]), "validation", SPLIT_FILE)
+    split = json.loads(SPLIT_FILE.read_text())
+    assert all(split[e.set][e.image.name]["part"] == "validation" for e in chosen)
+    expected = [n for files in split.values() for n, v in files.items() if v["part"] != "train"]
+    assert len(chosen) == len(expected)
+    kinds = {e.columns["modality"] for e in chosen if e.set == "dsb2018"}
+    assert kinds == {"fluo", "bright", "stain"}

@@ -34,6 +34,7 @@ from napari_segment_anything.progress import finish
 from ..automatic.tiny import tiny_model
 from .conftest import discs
 
+LADDER = np.arange(640).reshape(8, 80) // 8
 LOOSE = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "points_per_side": 4}
 
 
@@ -81,13 +82,13 @@ def oracle():
     network = Oracle(config).eval().requires_grad_(False)
     network.truth = truth
     model = Model(network, "oracle", "vit", "0" * 16, torch.device("cpu"))
-    plane = LabelledPlane("set/a", "set", {}, truth.astype(np.uint8), None, truth)
+    plane = LabelledPlane("set/a", "set/a", "set", {}, truth.astype(np.uint8), None, truth)
     return ask.Subject(plane, Predictor(model), Settings(clicks=6))
 
 
 def test_tiny_objects_are_not_prompted_and_draws_are_fixed(oracle):
     assert oracle.ids.tolist() == [1, 7]
-    plane = LabelledPlane("x", "s", {}, np.zeros((8, 80)), None, np.arange(640).reshape(8, 80) // 8)
+    plane = LabelledPlane("x", "x", "s", {}, np.zeros((8, 80)), None, LADDER)
     chosen = [ask.choose_objects(plane, Settings(5, 8, seed=s))[0].tolist() for s in (0, 0, 1)]
     assert chosen[0] == chosen[1] != chosen[2]
     assert len(chosen[0]) == 5 and 0 not in chosen[0]
@@ -137,7 +138,7 @@ def test_clicks_give_the_network_what_the_paper_says(oracle, monkeypatch):
 
 def test_an_image_without_objects(model):
     empty = np.zeros((64, 64), np.int32)
-    plane = LabelledPlane("set/e", "set", {}, discs(0, (64, 64))[0], None, empty)
+    plane = LabelledPlane("set/e", "set/e", "set", {}, discs(0, (64, 64))[0], None, empty)
     subject = ask.Subject(plane, Predictor(model), Settings())
     for function in (ask.points, ask.boxes, ask.clicks):
         assert function(subject)["ids"] == []
@@ -149,7 +150,7 @@ def test_an_image_without_objects(model):
 
 def test_everything_agrees_with_its_label_image(model):
     image, truth = discs(3)
-    plane = LabelledPlane("set/d", "set", {}, image, None, truth)
+    plane = LabelledPlane("set/d", "set/d", "set", {}, image, None, truth)
     subject = ask.Subject(plane, Predictor(model), Settings())
     record, labels = ask.everything(subject, "grid", LOOSE)
     ids = [i for i in np.unique(labels) if i]
@@ -233,7 +234,8 @@ def test_names_of_protocols(model):
 
 def record(image, hits, true=2, found=2, protocol="floors", **columns):
     return {
-        "image": image, "set": image.split("/")[0], "columns": columns, "protocol": protocol,
+        "image": image, "file": image.split(":")[0], "set": image.split("/")[0],
+        "columns": columns, "protocol": protocol,
         "seconds": 1.0, "areas": [5] * true, "best": [1.0] * hits + [0.0] * (true - hits),
         "found_ids": list(range(found)), "found_best": [0.5] * found, "hits": [hits] * 10,
         "matched_iou": 0.75 * hits,

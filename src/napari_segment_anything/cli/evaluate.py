@@ -22,8 +22,8 @@ def evaluate(
         list[Path],
         typer.Argument(
             metavar="IMAGES...",
-            help="Files; folders of images, a set each; or a folder of such folders, perhaps "
-            "with an index.json.",
+            help="Files; folders of images, a set each; a folder of such folders, perhaps with "
+            "an index.json; or built-in images with labels, sample:NAME.",
         ),
     ],
     output: Annotated[
@@ -156,6 +156,8 @@ def evaluate(
     figures.csv, images.csv, objects.csv, plots and a gallery.
 
     Examples:
+
+    napari-sam evaluate sample:nuclei sample:yeast -o out/
 
     napari-sam evaluate images/ --labels labels/ -o out/
 

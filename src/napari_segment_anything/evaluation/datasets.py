@@ -16,10 +16,12 @@ from ..errors import FormatError, ImageError, ParameterError
 from ..formats import read_image
 from ..formats.images import PICTURE_SUFFIXES, TIFF_SUFFIXES
 from ..formats.labels import read_labels
+from ..samples import sample
 
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *PICTURE_SUFFIXES, ".npy", ".npz")
 LABEL_ENDINGS = ("_labels", "_label", "_masks", "_mask", "_instances", "_gt")
 LABEL_FOLDERS = ("labels", "masks", "annotations", "groundtruth")
+SAMPLE = "sample:"
 _NOT_METADATA = {"file", "shape", "dtype", "instances", "keys", "set", "image"}
 
 
@@ -37,12 +39,15 @@ class Entry:
         Its labels; the same file where an NPZ holds both.
     columns : mapping of str to str
         What is known about it, such as its modality.
+    sample : bool
+        Whether it is a built-in sample, which `image` and `labels` then name.
     """
 
     set: str
     image: Path
     labels: Path
     columns: Mapping[str, str] = field(default_factory=dict)
+    sample: bool = False
 
     @property
     def name(self) -> str:
@@ -58,6 +63,8 @@ class LabelledPlane:
     ----------
     name : str
         "set/file", and ":plane" for a plane of a stack.
+    file : str
+        "set/file".
     set : str
         The set it belongs to.
     columns : mapping of str to str
@@ -71,6 +78,7 @@ class LabelledPlane:
     """
 
     name: str
+    file: str
     set: str
     columns: Mapping[str, str]
     image: NDArray[Any]
@@ -89,7 +97,7 @@ def find_entries(
     ----------
     sources : sequence of path
         Files; folders of images (one set, named after the folder); folders of such folders (a
-        set each). A folder may hold an ``index.json`` of the form ``{set: [{"file": name,
+        set each); built-in samples that have labels (``sample:NAME``). A folder may hold an ``index.json`` of the form ``{set: [{"file": name,
         column: value, ...}, ...]}``, which limits it to the files listed and gives columns.
     labels : path, optional
         Folder (or, for a single image, file) of the labels: files of the images' names, perhaps
@@ -117,15 +125,20 @@ def find_entries(
     if where is not None and not where.exists():
         raise ImageError(f"there are no labels at {where}")
     for source in sources:
+        if str(source).startswith(SAMPLE):
+            title = str(source).removeprefix(SAMPLE)
+            held = Path(title)
+            entries.append(Entry("samples", held, held, {"sample": title}, sample=True))
+            continue
         path = Path(source).expanduser()
         if not path.exists():
             raise ImageError(f"there is no file or folder {path}")
         for name, image, columns in _images(path):
-            held = _labels_of(image, where)
-            if held is None:
+            truth = _labels_of(image, where)
+            if truth is None:
                 unlabelled.append(image)
             else:
-                entries.append(Entry(name, image, held, columns))
+                entries.append(Entry(name, image, truth, columns))
     if not entries:
         example = f", such as {unlabelled[0]}" if unlabelled else ""
         raise ImageError(
@@ -299,32 +312,41 @@ def read_planes(entry: Entry, limit: int = 10) -> Iterator[LabelledPlane]:
     ImageError
         If image and labels do not fit together.
     """
-    found = read_image(entry.image, lazy=False)
-    image, labels = np.asarray(found.array), np.asarray(read_labels(entry.labels))
-    channel_axis = found.channel_axis
-    if found.rgb or channel_axis is not None or labels.ndim != 2 or image.ndim == 2:
-        pass
-    elif image.ndim == 3 and image.shape[1:] == labels.shape and image.shape[0] <= 4:
+    image, channel_axis, rgb, labels = _sample(entry) if entry.sample else _files_of(entry)
+    if image.ndim == 3 and image.shape[1:] == labels.shape and image.shape[0] <= 4 and not rgb:
         channel_axis = 0  # the labels tell that these few planes are channels
     grid = list(image.shape)
-    if found.rgb:
+    if rgb:
         grid.pop()
     elif channel_axis is not None:
         grid.pop(channel_axis)
     if tuple(grid) != labels.shape or labels.ndim > 3:
         raise ImageError(
-            f"{entry.name}: the image has the shape {image.shape}, its labels {labels.shape}"
+            f"{entry.name}: the image has the shape {image.shape}, its labels {labels.shape}; "
+            "images with one stack axis at most are evaluated"
         )
+    name, group, columns = entry.name, entry.set, entry.columns
     if labels.ndim == 2:
-        yield LabelledPlane(entry.name, entry.set, entry.columns, image, channel_axis, labels)
+        yield LabelledPlane(name, name, group, columns, image, channel_axis, labels)
         return
     stack = 1 if channel_axis == 0 else 0
+    axis = channel_axis if channel_axis is None or channel_axis == 0 else channel_axis - 1
     step = max(1, len(labels) // limit)
     for number in range(step // 2, len(labels), step):
-        plane = labels[number]
-        if plane.any():
-            axis = None if channel_axis is None else 0 if channel_axis == 0 else channel_axis - 1
-            yield LabelledPlane(
-                f"{entry.name}:{number}", entry.set, entry.columns,
-                np.take(image, number, stack), axis, plane,
-            )  # fmt: skip
+        if labels[number].any():
+            plane = np.take(image, number, stack)
+            title = f"{name}:{number}"
+            yield LabelledPlane(title, name, group, columns, plane, axis, labels[number])
+
+
+def _files_of(entry: Entry) -> tuple[NDArray[Any], int | None, bool, NDArray[Any]]:
+    """Image, channel axis, whether it is colour, labels."""
+    found = read_image(entry.image, lazy=False)
+    return np.asarray(found.array), found.channel_axis, found.rgb, read_labels(entry.labels)
+
+
+def _sample(entry: Entry) -> tuple[NDArray[Any], int | None, bool, NDArray[Any]]:
+    found = sample(str(entry.image))
+    if found.labels is None:
+        raise ImageError(f"the built-in image {entry.image} has no labels to compare with")
+    return np.asarray(found.image), found.channel_axis, found.rgb, found.labels

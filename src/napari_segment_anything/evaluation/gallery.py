@@ -48,8 +48,8 @@ def draw_gallery(
         return []
     records = [r for r in evaluation.records if r["protocol"] == methods[0]]
     ranked = sorted(((_score(r), r) for r in records), key=lambda item: -item[0])
-    best = {r["image"].split(":")[0]: (score, r) for score, r in reversed(ranked)}
-    worst = {r["image"].split(":")[0]: (score, r) for score, r in ranked}
+    best = {r["file"]: (score, r) for score, r in reversed(ranked)}
+    worst = {r["file"]: (score, r) for score, r in ranked}
     chosen = sorted(best.values(), key=lambda item: -item[0])[:count]
     chosen += sorted(worst.values(), key=lambda item: item[0])[:count]
     last = {record["set"]: (score, record) for score, record in ranked}
@@ -59,7 +59,7 @@ def draw_gallery(
     planes = int(evaluation.header["planes"])
     shown = []
     for score, record in ranked:
-        entry = sources.get(record["image"].split(":")[0])
+        entry = sources.get(record["file"])
         if record["image"] not in names or entry is None:
             continue
         plane = next(p for p in read_planes(entry, planes) if p.name == record["image"])

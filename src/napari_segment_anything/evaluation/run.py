@@ -33,9 +33,9 @@ class Evaluation:
     header : mapping
         Model, precision, settings.
     records : list of dict
-        One for each image and protocol: keys image, set, columns, protocol, seconds (without the
-        encoder), and those
-        of the functions in `protocols`. Protocol names of everything mode end with the mode.
+        One for each image and protocol: keys image, file, set, columns, protocol, seconds
+        (without the encoder), and those of the functions in `protocols`. Protocol names of
+        everything mode end with the mode.
     failures : mapping of str to str
         Images that could not be read, and why; they are tried again next time.
     """
@@ -186,8 +186,8 @@ def evaluate(
     asked = {entry.name for entry in entries}
     records = [
         record
-        for (image, name), record in store.records.items()
-        if image.split(":")[0] in asked and name in names
+        for (_, name), record in store.records.items()
+        if record["file"] in asked and name in names
     ]
     return Evaluation(folder, store.header, records, failures)
 
@@ -226,6 +226,7 @@ def _one(
         store.add(
             {
                 "image": plane.name,
+                "file": plane.file,
                 "set": plane.set,
                 "columns": dict(plane.columns),
                 "protocol": name,

@@ -119,21 +119,22 @@ def summarise(records: Sequence[Record], *, resamples: int = 2000, seed: int = 0
     by_method: dict[str, list[Record]] = {}
     for record in records:
         by_method.setdefault(record["protocol"], []).append(record)
+    files = {record["image"]: record["file"] for record in records}
     for group, images in groups_of(records).items():
         for method, held in by_method.items():
             mine = [record for record in held if record["image"] in images]
             for name, measure, pairs, objects in _measures(method, mine):
-                parts, wholes = _by_file(pairs)
+                parts, wholes = _by_file(pairs, files)
                 interval = bootstrap(parts, wholes, resamples=resamples, seed=seed)
                 figures.append(Figure(group, name, measure, interval, len(pairs), objects))
     return figures
 
 
-def _by_file(pairs: _Pairs) -> tuple[list[float], list[float]]:
+def _by_file(pairs: _Pairs, files: dict[str, str]) -> tuple[list[float], list[float]]:
     """Sums of parts and wholes over the planes of each file."""
     sums: dict[str, _Pair] = {}
     for image, (part, whole) in pairs.items():
-        file = image.split(":")[0]
+        file = files[image]
         before = sums.get(file, (0.0, 0.0))
         sums[file] = (before[0] + part, before[1] + whole)
     return [part for part, _ in sums.values()], [whole for _, whole in sums.values()]
