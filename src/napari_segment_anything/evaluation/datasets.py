@@ -97,8 +97,9 @@ def find_entries(
     ----------
     sources : sequence of path
         Files; folders of images (one set, named after the folder); folders of such folders (a
-        set each); built-in samples that have labels (``sample:NAME``). A folder may hold an ``index.json`` of the form ``{set: [{"file": name,
-        column: value, ...}, ...]}``, which limits it to the files listed and gives columns.
+        set each); built-in samples that have labels (``sample:NAME``). A folder may hold an
+        ``index.json`` of the form ``{set: [{"file": name, column: value, ...}, ...]}``, which
+        limits it to the files listed and gives columns.
     labels : path, optional
         Folder (or, for a single image, file) of the labels: files of the images' names, perhaps
         with one of `LABEL_ENDINGS`. Without it, an NPZ holds ``image`` and ``labels``, and other
