@@ -127,3 +127,9 @@ def test_embedded_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert checkpoint.metadata["auto_mode"] == "instances"
     assert checkpoint.metadata["licence"] == "BSD-3-Clause"
     assert download("default") == tmp_path / "data" / "default.safetensors"
+
+
+def test_file_has_the_permissions_any_new_file_has(tmp_path: Path, tiny: Sam) -> None:
+    (tmp_path / "other").touch()
+    path = save_checkpoint(tiny, tmp_path / "model.safetensors")
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode

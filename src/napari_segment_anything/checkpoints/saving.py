@@ -90,7 +90,10 @@ def save_checkpoint(
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        mode = partial.stat().st_mode  # what the umask gives; safetensors' own is private
         safetensors.torch.save_file(tensors, partial, metadata=header)
+        partial.chmod(mode)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
