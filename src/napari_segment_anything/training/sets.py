@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,3 +141,40 @@ def load_sets(root: Path, part: str) -> list[LabelledImage]:
             title = f"{name}/{file}{':' + plane if plane else ''}"
             images.append(labelled_image(title, group, image, labels, wholes))
     return images
+
+
+def link_part(root: Path, output: Path, part: str = "validation") -> int:
+    """Lay out one side of the split as folders of links, for ``napari-sam evaluate``.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that holds the sets.
+    output : Path
+        Gets a folder for each set, and the sets' ``index.json``.
+    part : {"train", "validation"}
+        Which side.
+
+    Returns
+    -------
+    int
+        How many files were linked.
+    """
+    count = 0
+    for name, files in json.loads(SPLIT_FILE.read_text()).items():
+        for file, entry in files.items():
+            if entry["part"] != part:
+                continue
+            link = output / name / file
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.exists():
+                link.symlink_to((root / name / file).resolve())
+            count += 1
+    index = output / "index.json"
+    if not index.exists():
+        index.symlink_to((root / "index.json").resolve())
+    return count
+
+
+if __name__ == "__main__":
+    link_part(Path(sys.argv[1]), Path(sys.argv[2]))
