@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_segment_anything.training.dense import decode_dense, encode_dense, interior_map
+from napari_segment_anything.automatic.dense import decode_dense
+from napari_segment_anything.training.dense import encode_dense, interior_map
 
 
 def perfect_maps(labels: np.ndarray) -> np.ndarray:

@@ -101,7 +101,7 @@ class ConvNorm(nn.Module):
         super().__init__()
         batch = norm == "batch"
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=not batch)
-        self.norm = nn.BatchNorm2d(outputs, momentum=0.03) if batch else nn.Identity()
+        self.norm: nn.Module = nn.BatchNorm2d(outputs, momentum=0.03) if batch else nn.Identity()
         nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class Residual(nn.Module):
         super().__init__()
         self.first = ConvNorm(width, width, 3, 1, norm)
         self.second = ConvNorm(width, width, 3, 1, norm)
-        if norm == "batch":
+        if isinstance(self.second.norm, nn.BatchNorm2d):
             nn.init.constant_(self.second.norm.weight, 0.2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -206,8 +206,9 @@ class MicroEncoder(nn.Module):
         self.dense = nn.Conv2d(w2, channels, 1)
         for head in (self.coarse, self.dense):
             nn.init.normal_(head.weight, std=0.01)
-            nn.init.constant_(head.bias, 1.0)
-            nn.init.constant_(head.bias[:2], -1.0)
+            offset = torch.ones(channels)
+            offset[:2] = -1.0
+            head.bias = nn.Parameter(offset)
 
     def forward(self, x: Tensor, origin: Tensor | None = None) -> EncoderOutput:
         """Encode normalised pixels.
@@ -290,17 +291,23 @@ class MicroEncoder(nn.Module):
         for name, module in modules.items():
             if not isinstance(module, ConvNorm):
                 continue
-            weight = module.conv.weight.detach()
-            bias = module.conv.bias.detach() if module.conv.bias is not None else None
             if isinstance(module.norm, nn.BatchNorm2d):
-                norm = module.norm
-                scale = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
-                weight = weight * scale[:, None, None, None]
-                bias = norm.bias.detach() - norm.running_mean * scale
-            state[f"{name}.conv.weight"] = weight.clone()
-            state[f"{name}.conv.bias"] = bias.clone()
+                weight, bias = _fold(module.conv.weight, module.norm)
+            else:
+                weight, bias = module.conv.weight, module.conv.bias  # type: ignore[assignment]
+            state[f"{name}.conv.weight"] = weight.detach().clone()
+            state[f"{name}.conv.bias"] = bias.detach().clone()
         other.load_state_dict(state)
         return other.train(self.training)
+
+
+def _fold(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the convolution that does what `weight` and then `norm` do."""
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ValueError("a norm without running statistics cannot be folded")
+    scale = norm.weight / (variance + norm.eps).sqrt()
+    return weight * scale[:, None, None, None], norm.bias - mean * scale
 
 
 def _double(x: Tensor) -> Tensor:

@@ -8,10 +8,8 @@ that a step costs what the objects cost and not what the frame does.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..network.layers import normalise
 from ..network.mask_decoder import MaskDecoder
 from ..network.prompt_encoder import PromptEncoder
 
@@ -95,16 +93,8 @@ def decode_windows(
     classifiers = torch.stack(
         [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
     )
-    first, norm, _, second, _ = decoder.output_upscaling
-    x = F.gelu(normalise(_product(cells, first), norm))
-    x = F.gelu(_product(x, second))
+    x = decoder.output_upscaling(cells)
     logits = torch.bmm(classifiers.to(x.dtype), x.flatten(1, -2).transpose(1, 2))
     side = round(cells.shape[1] ** 0.5)
     logits = logits.reshape(count, -1, side, side, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
     return logits.reshape(count, -1, 4 * side, 4 * side).float(), iou.float()
-
-
-def _product(x: Tensor, layer: torch.nn.ConvTranspose2d) -> Tensor:
-    weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)
-    bias = None if layer.bias is None else layer.bias.repeat(4)
-    return F.linear(x, weight, bias).unflatten(-1, (4, -1))

@@ -9,13 +9,13 @@ their prompt's position, and cells to the tokens of prompts near them.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..network.micro import MicroEncoder
 from ..network.sam import Sam
-from ..network.two_way_transformer import Attention
 
 
 def share_frequencies(network: Sam, seed: int, scales: tuple[float, float] = (0.5, 4.0)) -> None:
@@ -38,7 +38,7 @@ def tie_positions(network: Sam, seed: int, gain: float = 0.1) -> None:
     """Set query and key projections of the cross-attentions to one common random matrix."""
     generator = torch.Generator().manual_seed(seed + 1)
     transformer = network.mask_decoder.transformer
-    attentions: list[Attention] = [transformer.final_attn_token_to_image]
+    attentions: list[Any] = [transformer.final_attn_token_to_image]
     for layer in transformer.layers:
         attentions += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
     with torch.no_grad():

@@ -106,7 +106,7 @@ def train(config: TrainingConfig, data: Path, output: Path, device: str = "cpu")
 
         sampler = CropSampler(images, WEIGHTS, config.seed + 1000 * number)
         trainer = StageTrainer(
-            network.to(memory_format=torch.channels_last),
+            network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
             stage,
             config,
             sampler,

@@ -178,10 +178,11 @@ class StageTrainer:
         stage = self.stage
         learns = stage.encoder_learning_rate > 0
         self.network.train()
-        self.network.image_encoder.train(learns)
+        encoder: Any = self.network.image_encoder
+        encoder.train(learns)
         origin = self._origins(crops, generator)
         with torch.set_grad_enabled(learns), torch.autocast(self.device.type, torch.bfloat16):
-            output = self.network.image_encoder(pixels, origin)
+            output = encoder(pixels, origin)
         measures: dict[str, float] = {}
         embedding = output.embedding.detach()
         if stage.objects and self.prompt_losses is not None:
@@ -198,7 +199,8 @@ class StageTrainer:
 
     def _origins(self, crops: Crops, generator: torch.Generator) -> Tensor:
         """Where in the frame each crop is pretended to lie: (batch, 2), multiples of 8 px."""
-        free = max(self.network.image_encoder.image_size - crops.images.shape[-1], 0) // 8 + 1
+        encoder: Any = self.network.image_encoder
+        free = max(encoder.image_size - crops.images.shape[-1], 0) // 8 + 1
         shape = (len(crops.images), 2)
         return torch.randint(free, shape, generator=generator, device=self.device).float() * 8
 

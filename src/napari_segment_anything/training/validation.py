@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor, nn
 
+from ..automatic.dense import decode_dense
 from .data import FRAME, LabelledImage
-from .dense import STRIDE, decode_dense
+from .dense import STRIDE
+
+# Cells of the dense grid below which a found object is taken for noise.
+MIN_CELLS = 12
 
 
 def frame_of(source: LabelledImage, side: int = FRAME) -> tuple[Tensor, NDArray[np.int32]]:
@@ -70,14 +74,12 @@ def dense_maps(encoder: nn.Module, source: LabelledImage) -> tuple[NDArray, NDAr
     return maps[:, : labels.shape[0], : labels.shape[1]].float().cpu().numpy(), labels
 
 
-def dense_scores(
-    encoder: nn.Module, images: Sequence[LabelledImage], **thresholds: float
-) -> dict[str, float]:
+def dense_scores(encoder: nn.Module, images: Sequence[LabelledImage]) -> dict[str, float]:
     """Mean over images of AP = TP / (TP + FP + FN) at IoU .5, .7 and .8, and .5 per group."""
     rows: dict[str, list[float]] = {}
     for source in images:
         maps, labels = dense_maps(encoder, source)
-        iou = matches(labels, decode_dense(maps, **thresholds).labels)
+        iou = matches(labels, decode_dense(maps, min_cells=MIN_CELLS).labels)
         for threshold in (0.5, 0.7, 0.8):
             hit, extra, missed = counts_at(iou, threshold)
             score = hit / (hit + extra + missed) if hit + extra + missed else 1.0
@@ -133,7 +135,7 @@ def prompt_scores(
             embedding = output.embedding
             if dense:
                 maps = output.heads["dense"][0, :, : labels.shape[0], : labels.shape[1]]
-                found = decode_dense(maps.float().cpu().numpy()).labels
+                found = decode_dense(maps.float().cpu().numpy(), min_cells=MIN_CELLS).labels
                 for mask, (r, c) in zip(masks, points, strict=True):
                     own = found == found[r, c] if found[r, c] else np.zeros_like(mask)
                     rows.setdefault("dense_at_point", []).append(_iou(own, mask))
