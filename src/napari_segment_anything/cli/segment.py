@@ -79,6 +79,15 @@ def segment(
             rich_help_panel=options.MODEL,
         ),
     ] = True,
+    min_mask_region_area: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Fill holes and drop islands of a mask smaller than this, in pixels. "
+            "By default what the model carries; published masks stay as they are.",
+            rich_help_panel=options.MODEL,
+        ),
+    ] = None,
     output: options.OutputOption = None,
     overwrite: options.OverwriteOption = False,
     as_json: options.JsonOption = False,
@@ -130,6 +139,7 @@ def segment(
     import numpy as np
 
     from ..automatic.overlaps import priority, resolve_overlaps
+    from ..automatic.regions import remove_small_regions
     from ..engine import Prompts, load_model
     from ..formats.records import ImageRecords, MaskRecord
     from ..progress import Progress, finish
@@ -145,6 +155,14 @@ def segment(
         masks, scores, shape = finish(
             _predict(predictor, opened.image, opened.engine_options, asked, multimask), show
         )
+        if min_mask_region_area is None:
+            carried = loaded.everything_defaults("grid")
+            min_mask_region_area = float(carried.get("min_mask_region_area", 0))
+        if min_mask_region_area > 0:
+            masks = [
+                remove_small_regions(mask, min_mask_region_area)[0] if mask.area else mask
+                for mask in masks
+            ]
     areas = np.array([mask.area for mask in masks], np.int64)
     # whatever was asked for stays, however little of it the others leave visible
     painted = resolve_overlaps(
@@ -173,7 +191,7 @@ def segment(
         ),
         seconds=seconds,
         facts={"prompted": len(objects)},
-        parameters={"multimask": multimask},
+        parameters={"multimask": multimask, "min_mask_region_area": min_mask_region_area},
         prompts=objects,
     )
     target.finish(result, files)
