@@ -158,6 +158,42 @@ def test_noise_does_not_break_objects_up() -> None:
     assert np.median(overlaps(labels[::2, ::2], found.labels)) > 0.85
 
 
+def split_maps(labels: np.ndarray) -> np.ndarray:
+    """Maps whose boxes say that every object is a left and a right half."""
+    halves = labels.copy()
+    for number, where in enumerate(ndimage.find_objects(labels), start=1):
+        middle = (where[1].start + where[1].stop) // 2
+        right = np.zeros_like(labels, bool)
+        right[where[0], middle : where[1].stop] = True
+        halves[right & (labels == number)] = number + labels.max()
+    maps = box_maps(labels)
+    maps[2:] = box_maps(halves)[2:]
+    return maps
+
+
+def test_pieces_without_a_valley_between_them_are_joined() -> None:
+    labels = np.zeros((SIDE, SIDE), np.int32)
+    for number, row in enumerate((6, 30, 31 + 24, 90), start=1):
+        labels[row : row + 14, 10 + 6 * number : 80 + 6 * number] = number
+    maps = split_maps(labels)
+    assert len(decode_dense(maps).scores) == 8
+    found = decode_dense(maps, merge_thresh=0.85)
+    assert len(found.scores) == 4
+    assert overlaps(labels[::2, ::2], found.labels).min() > 0.8
+    low, high = found.boxes[:, :2], found.boxes[:, 2:]
+    assert ((found.points >= low) & (found.points <= high)).all()
+    assert (high[:, 1] - low[:, 1]).min() > 50  # of 70; a half has 35
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_valley_keeps_neighbours_apart(seed: int) -> None:
+    labels = discs(25, SIDE, seed)
+    apart = decode_dense(box_maps(labels), merge_thresh=1.0)
+    found = decode_dense(box_maps(labels), merge_thresh=0.85)
+    np.testing.assert_array_equal(found.labels, apart.labels)
+    np.testing.assert_array_equal(found.points, apart.points)
+
+
 def test_empty_maps_give_nothing() -> None:
     for decode, maps in (
         (decode_dense, np.full((6, 9, 11), -9, np.float32)),
@@ -311,3 +347,40 @@ def test_crops_find_instances_too_small_for_the_frame() -> None:
     assert np.mean(better) > np.mean(overlaps(labels, whole.to_labels())) + 0.05
     assert np.mean(better) > 0.7
     assert len(table) >= 0.9 * len(places)
+
+
+def test_the_crop_layer_that_explains_most_is_chosen() -> None:
+    rows, cols = np.mgrid[:512, :512]
+    small, large = np.zeros((2, 512, 512), np.int32)
+    for row in range(20, 500, 30):
+        for column in range(20, 500, 30):
+            small[np.hypot(rows - row, cols - column) <= 4] = 255
+    large[np.hypot(rows - 256, cols - 256) <= 190] = 255
+
+    class Seen(DenseSam):
+        """Knows only objects of 6 to 100 frame pixels."""
+
+        def objects(self, red: np.ndarray) -> np.ndarray:
+            parts = ndimage.label(red > 127)[0]
+            for number, where in enumerate(ndimage.find_objects(parts), start=1):
+                sides = [s.stop - s.start for s in where]
+                if not 6 <= max(sides) <= 100:
+                    parts[parts == number] = 0
+            return parts
+
+    torch.manual_seed(0)
+    network = Seen(dense_model().network.config).eval().requires_grad_(False)
+    model = Model(network, "dense", "micro", "0" * 16, torch.device("cpu"))
+    fine = segment_everything(
+        as_image(small), model, "instances", crop_n_layers=6, crop_choice="best"
+    )
+    # layers that magnify more than twice are not even tried
+    assert {crop.layer for crop in fine.candidates.crops} == {0, 1, 2, 3}
+    assert {fine.candidates.crops[c].layer for c in fine.candidates.crop[fine.kept]} <= {2, 3}
+    assert np.median(overlaps(ndimage.label(small)[0], fine.to_labels())) > 0.6
+    coarse = segment_everything(
+        as_image(large), model, "instances", crop_n_layers=2, crop_choice="best"
+    )
+    assert len(coarse) == 1 and coarse.counts()["kept"] == 1
+    together = fine.refilter(crop_choice="all")
+    assert len(together) >= len(fine)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from skimage.segmentation import watershed
 
@@ -109,13 +111,15 @@ def decode_dense(
     peak_thresh: float = 0.4,
     peak_nms_thresh: float = 0.35,
     agreement_thresh: float = 0.2,
+    merge_thresh: float = 1.0,
     min_cells: int = 1,
     stride: int = STRIDE,
 ) -> DenseInstances:
     """Instances from boxes that cells agree on.
 
-    Every foreground cell goes to the proposal whose box is most like the cell's own. Of what a
-    proposal gets, the largest connected part is the instance, its holes filled. Nothing in
+    Every foreground cell goes to the proposal whose box is most like the cell's own. Neighbours
+    without a valley of the interior map between them are pieces of one object and are joined. Of
+    what results, the largest connected part is the instance, its holes filled. Nothing in
     this depends on the objects' size.
 
     Parameters
@@ -128,6 +132,9 @@ def decode_dense(
         As in `find_proposals`.
     agreement_thresh : float
         Cells whose box agrees with no proposal's by at least this IoU stay background.
+    merge_thresh : float
+        Two neighbours are joined if the interior map on their common border reaches this part of
+        the lower of their peaks; 1 joins none.
     min_cells : int
         Smaller instances are dropped.
     stride : int
@@ -160,8 +167,14 @@ def decode_dense(
         agreed = agreement[every, best]
         labels[at] = np.where(agreed >= agreement_thresh, index[every, best] + 1, 0)
         quality[at] = foreground[at] * agreed
+    boxes, points = proposals.boxes, proposals.points
+    if merge_thresh < 1 and len(proposals) > 1:
+        interior = ndimage.uniform_filter(sigmoid(maps[1]), 3)
+        root = _without_valley(labels, interior, merge_thresh)
+        boxes, points = _joined(root, boxes, points, proposals.scores)
+        labels = np.append(0, root + 1).astype(np.int32)[labels]
     labels, scores, kept = _largest_parts(labels, quality, min_cells)
-    return DenseInstances(labels, scores, proposals.boxes[kept], proposals.points[kept])
+    return DenseInstances(labels, scores, boxes[kept], points[kept])
 
 
 def decode_distances(
@@ -218,6 +231,60 @@ def decode_distances(
         boxes[number] = [where[0].start, where[1].start, where[0].stop - 1, where[1].stop - 1]
     step, shift = np.float32(stride), np.float32((stride - 1) / 2)
     return DenseInstances(labels, scores, boxes * step + shift, points[kept] * step + shift)
+
+
+def _without_valley(
+    labels: NDArray[np.int32], interior: NDArray[np.float32], threshold: float
+) -> NDArray[np.intp]:
+    """For each of the labels 1 to n (as 0 to n - 1) the one it is joined to, perhaps itself."""
+    count = int(labels.max())
+    root = np.arange(count)
+    if count < 2:
+        return root
+    peak = ndimage.maximum(interior, labels, np.arange(1, count + 1))
+    pairs, heights = [], []
+    for first, second in (
+        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+    ):
+        a, b = labels[first], labels[second]
+        border = (a != b) & (a > 0) & (b > 0)
+        ends = np.sort(np.stack([a[border], b[border]], axis=1), axis=1) - 1
+        pairs.append(ends.astype(np.int64))
+        heights.append(np.minimum(interior[first][border], interior[second][border]))
+    ends, height = np.concatenate(pairs), np.concatenate(heights)
+    key, inverse = np.unique(ends[:, 0] * count + ends[:, 1], return_inverse=True)
+    saddle = np.zeros(len(key), np.float32)
+    np.maximum.at(saddle, inverse.ravel(), height)
+    low, high = np.divmod(key, count)
+    flat = saddle >= threshold * np.minimum(peak[low], peak[high])
+    if flat.any():
+        graph = coo_matrix((np.ones(flat.sum()), (low[flat], high[flat])), (count, count))
+        _, part = connected_components(graph, directed=False)
+        _, first_of = np.unique(part, return_index=True)
+        root = first_of[part]
+    return root
+
+
+def _joined(
+    root: NDArray[np.intp],
+    boxes: NDArray[np.float32],
+    points: NDArray[np.float32],
+    scores: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Boxes around those of each joined group, and the point of its best member."""
+    boxes, points = boxes.copy(), points.copy()
+    best = np.zeros(len(root), np.float32)
+    for index in np.flatnonzero(np.bincount(root, minlength=len(root))[root] > 1):
+        target = root[index]
+        boxes[target, :2] = np.minimum(boxes[target, :2], boxes[index, :2])
+        boxes[target, 2:] = np.maximum(boxes[target, 2:], boxes[index, 2:])
+    originals = points.copy()
+    for index in np.arange(len(root)):
+        if scores[index] > best[root[index]]:
+            best[root[index]] = scores[index]
+            points[root[index]] = originals[index]
+    return boxes, points
 
 
 def _boxes(points: NDArray[np.float32], sides: NDArray[np.float32]) -> NDArray[np.float32]:

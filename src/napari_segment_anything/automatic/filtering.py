@@ -29,6 +29,7 @@ class Reason(IntEnum):
     CLEANED_NMS = 7  # overlaps another one after small regions were removed
     TOO_SMALL = 8  # fewer pixels than min_area
     TOO_LARGE = 9  # more pixels than max_area
+    CROP_LAYER = 10  # of a crop layer that explains less of the image than another
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +80,10 @@ def apply(candidates: Candidates, filters: Filters) -> Outcome:
         kept = np.concatenate([kept, here[stay]])
     _reject_rest(reason, kept, Reason.NMS)
 
+    if filters.crop_choice == "best" and len(kept):
+        kept = kept[_best_layer(candidates, kept)]
+        _reject_rest(reason, kept, Reason.CROP_LAYER)
+
     if len(candidates.crops) > 1:
         areas = np.array([c.area for c in candidates.crops])
         scores = np.float32(1) / areas.astype(np.float32)
@@ -100,6 +105,22 @@ def apply(candidates: Candidates, filters: Filters) -> Outcome:
     reason[kept[large]] = Reason.TOO_LARGE
     stay = np.flatnonzero(~small & ~large)
     return Outcome(reason, kept[stay], tuple(final[i] for i in stay))
+
+
+def _best_layer(candidates: Candidates, kept: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of the kept candidates belong to the crop layer with the most evidence.
+
+    A layer's evidence is the area of its masks, weighted by the square of their scores, per pixel
+    of its crops. Objects too small for a layer are missed there; objects too large for it fall
+    apart into pieces with low scores.
+    """
+    layer = np.array([crop.layer for crop in candidates.crops])
+    size = np.bincount(layer, [crop.area for crop in candidates.crops])
+    own = layer[candidates.crop[kept]]
+    weight = candidates.area[kept] * candidates.predicted_iou[kept].astype(np.float64) ** 2
+    evidence = np.bincount(own, weight, minlength=len(size)) / np.maximum(size, 1)
+    best: NDArray[np.bool_] = own == int(evidence.argmax())
+    return best
 
 
 def _check_floors(candidates: Candidates, filters: Filters) -> None:

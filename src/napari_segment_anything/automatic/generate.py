@@ -14,7 +14,7 @@ from ..engine import Embedding, Model, Predictor, Prompts, Window
 from ..progress import Progress, finish
 from .candidates import Builder
 from .dense import DenseInstances, Proposals, decode_dense, decode_distances, find_proposals
-from .grid import Crop, crops, point_grids
+from .grid import Crop, crops, point_grids, useful_layers
 from .heads import choose_mode, dense_head, dense_maps
 from .measure import Measured, measure
 from .parameters import filters, resolve, unit_grids
@@ -146,12 +146,13 @@ class _Run:
         """Encode the image (or window), which also tells its size."""
         embedding = self.predictor.embed(self.image, **self.options)
         window, values = embedding.window, self.values
+        layers = values.get("crop_n_layers", 0)
+        if values.get("crop_choice") == "best":
+            layers = min(layers, useful_layers(window.shape, self.model.image_size))
         builder = Builder(
             window.shape,
             (window.row, window.col),
-            crops(
-                window.shape, values.get("crop_n_layers", 0), values.get("crop_overlap_ratio", 0.0)
-            ),
+            crops(window.shape, layers, values.get("crop_overlap_ratio", 0.0)),
             values.get("pred_iou_floor", 0.0),
             values.get("stability_score_floor", 0.0),
         )
@@ -206,6 +207,7 @@ class _Run:
                 peak_thresh=values["peak_thresh"],
                 peak_nms_thresh=values["peak_nms_thresh"],
                 agreement_thresh=values["agreement_thresh"],
+                merge_thresh=values["merge_thresh"],
                 stride=stride,
             )
             return found, maps[0], stride

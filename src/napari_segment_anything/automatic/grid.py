@@ -100,6 +100,19 @@ def crops(shape: tuple[int, int], layers: int, overlap_ratio: float) -> list[Cro
     return out
 
 
+def useful_layers(shape: tuple[int, int], image_size: int) -> int:
+    """How many crop layers magnify pixels to the model's frame no more than twice.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (rows, columns) of the image.
+    image_size : int
+        Side of the model's frame, pixels.
+    """
+    return max(0, math.floor(math.log2(max(shape) / image_size) + 1.0 + 1e-9))
+
+
 def near_crop_edge(
     boxes: NDArray[np.floating],
     crop: Crop,

@@ -85,6 +85,11 @@ PARAMETERS: dict[str, Parameter] = {
         0.7, float, "Largest overlap (IoU) of two masks from different crops.", 0, 1,
         filter=True, mode_defaults={"instances": 0.5},
     ),
+    "crop_choice": Parameter(
+        "all", str,
+        "Masks of all crop layers together, or of the one layer that explains most of the image.",
+        modes=("instances",), choices=("all", "best"), filter=True,
+    ),
     "crop_overlap_ratio": Parameter(
         512 / 1500, float, "Overlap of crops in the first layer, of the shorter side.", 0, 0.99
     ),
@@ -135,6 +140,12 @@ PARAMETERS: dict[str, Parameter] = {
         0.2, float, "Least IoU of a pixel's own predicted box with that of its object.", 0, 1,
         modes=("instances",), head="dense",
     ),
+    "merge_thresh": Parameter(
+        0.85, float,
+        "Join neighbours where the interior map between them reaches this part of their peaks; "
+        "1 joins none.", 0, 1,
+        modes=("instances",), head="dense",
+    ),
     "center_distance_thresh": Parameter(
         0.5, float, "Seeds lie nearer to a predicted centre than this.", 0, 1,
         modes=("instances",), head="distances",
@@ -169,6 +180,7 @@ class Filters:
     min_area: int = 0
     max_area: int | None = None
     nms: str = "box"
+    crop_choice: str = "all"
 
 
 FILTERS = tuple(name for name, parameter in PARAMETERS.items() if parameter.filter)

@@ -39,6 +39,13 @@ class Overlap(StrEnum):
     mask = "mask"
 
 
+class CropChoice(StrEnum):
+    """Which crop layers' masks stay."""
+
+    all = "all"
+    best = "best"
+
+
 class ProposalPrompt(StrEnum):
     """What the decoder is given at a proposal."""
 
@@ -78,6 +85,14 @@ PointGrids = Annotated[
 CropLayers = Annotated[
     int | None, _tune("Also run on crops: layer n has 2^n x 2^n of them.", "0", FIND)
 ]
+CropChoiceOption = Annotated[
+    CropChoice | None,
+    _tune(
+        "Masks of all crop layers together, or of the one layer that explains most of the image.",
+        "all",
+        KEEP,
+    ),
+]
 CropOverlap = Annotated[
     float | None, _tune("Overlap of crops in the first layer, of the shorter side.", "0.341", FIND)
 ]
@@ -104,6 +119,14 @@ PeakNms = Annotated[
 Agreement = Annotated[
     float | None,
     _tune("Least IoU of a pixel's own predicted box with that of its object.", "0.2", DENSE),
+]
+Merge = Annotated[
+    float | None,
+    _tune(
+        "Join neighbours where the interior map between them reaches this part of their peaks.",
+        "0.85",
+        DENSE,
+    ),
 ]
 CenterDistance = Annotated[
     float | None, _tune("Seeds lie nearer to a predicted centre than this.", "0.5", DENSE)
@@ -174,6 +197,7 @@ def everything(
     peak_thresh: Peak = None,
     peak_nms_thresh: PeakNms = None,
     agreement_thresh: Agreement = None,
+    merge_thresh: Merge = None,
     center_distance_thresh: CenterDistance = None,
     boundary_distance_thresh: BoundaryDistance = None,
     foreground_smoothing: ForegroundSmoothing = None,
@@ -182,6 +206,7 @@ def everything(
     stability_score_thresh: Stability = None,
     box_nms_thresh: BoxNms = None,
     crop_nms_thresh: CropNms = None,
+    crop_choice: CropChoiceOption = None,
     nms: Nms = None,
     min_mask_region_area: RegionArea = None,
     min_area: MinArea = None,
@@ -229,6 +254,7 @@ def everything(
         "peak_thresh": peak_thresh,
         "peak_nms_thresh": peak_nms_thresh,
         "agreement_thresh": agreement_thresh,
+        "merge_thresh": merge_thresh,
         "center_distance_thresh": center_distance_thresh,
         "boundary_distance_thresh": boundary_distance_thresh,
         "foreground_smoothing": foreground_smoothing,
@@ -237,6 +263,7 @@ def everything(
         "stability_score_thresh": stability_score_thresh,
         "box_nms_thresh": box_nms_thresh,
         "crop_nms_thresh": crop_nms_thresh,
+        "crop_choice": crop_choice,
         "nms": nms,
         "min_mask_region_area": min_mask_region_area,
         "min_area": min_area,
