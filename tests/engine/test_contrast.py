@@ -4,13 +4,13 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_segment_anything.engine import open_image, resolve_contrast_limits
 from napari_segment_anything.engine.contrast import SAMPLE_PIXELS, stretch
-from napari_segment_anything.errors import ParameterError
+from napari_segment_anything.errors import ImageError, ParameterError
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", ">u2", ">f4"]
 
@@ -49,6 +49,7 @@ def test_every_type_spans_0_to_255(dtype, rng):
 )
 @settings(max_examples=150, deadline=None)
 def test_anything_numeric_gives_finite_pixels(image):
+    assume(np.isfinite(image).any())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         shown = displayed(image)
@@ -63,7 +64,15 @@ def test_nan_and_inf_are_ignored_and_set_to_the_lower_limit():
     np.testing.assert_allclose(displayed(image), [[0, 127.5, 0], [0, 255, 0]])
 
 
-@pytest.mark.parametrize("value", [0, 7, -3.5, np.nan, 1e30])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_image_without_a_finite_pixel_is_an_error_that_says_so(value):
+    image = np.full((9, 9), value)
+    with pytest.raises(ImageError, match="finite"):
+        resolve_contrast_limits(image)
+    assert resolve_contrast_limits(image, (0, 1)) == ((0.0, 1.0),)
+
+
+@pytest.mark.parametrize("value", [0, 7, -3.5, 1e30])
 def test_a_constant_image_is_black(value):
     image = np.full((5, 6), value)
     assert (displayed(image) == 0).all()

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import ParameterError
+from ..errors import ImageError, ParameterError
 from .image import ImageSource, open_image
 
 Limits: TypeAlias = tuple[tuple[float, float], ...]
@@ -48,6 +48,8 @@ def resolve_contrast_limits(
     ------
     ParameterError
         If the limits are not finite, not rising, or not as many as the channels.
+    ImageError
+        If no pixel of a channel is finite.
     """
     source = open_image(image, channel_axis=channel_axis, channels=channels)
     count = len(source.channels)
@@ -137,7 +139,10 @@ def _percentile_limits(values: np.ndarray) -> tuple[float, float]:
     elif values.dtype.kind == "b":
         values = values.astype(np.uint8)
     if values.size == 0:
-        return (0.0, 1.0)
+        raise ImageError(
+            "no pixel looked at for the contrast is a finite number (all are NaN or infinite); "
+            "choose another plane or channel, or give contrast_limits=(low, high)"
+        )
     low, high = _quantiles(values)
     if not low < high:
         low, high = float(values.min()), float(values.max())
