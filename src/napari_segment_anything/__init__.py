@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .formats import ImageData, read_image
     from .progress import Progress, finish
     from .samples import Sample, sample, sample_names
+    from .training import TrainingConfig, TrainingResult, train
 
 _HOMES = {
     "automatic": ("segment_everything", "generate_candidates", "CandidateTable"),
@@ -74,6 +75,7 @@ _HOMES = {
     "formats": ("read_image", "ImageData"),
     "progress": ("Progress", "finish"),
     "samples": ("sample", "sample_names", "Sample"),
+    "training": ("train", "TrainingConfig", "TrainingResult"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -101,6 +103,9 @@ __all__ = [
     "load_checkpoint",
     "save_checkpoint",
     "Checkpoint",
+    "train",
+    "TrainingConfig",
+    "TrainingResult",
     "Progress",
     "finish",
     "SegmentAnythingError",

@@ -12,7 +12,7 @@ from napari_segment_anything.training.data import (
     CropConfig,
     CropSampler,
     labelled_image,
-    stretch,
+    pixels,
     validation_rank,
 )
 from napari_segment_anything.training.generated import generate
@@ -57,9 +57,9 @@ def test_small_images_are_padded_at_the_bottom_and_the_right():
 
 def test_stretch_takes_rgb_bytes_as_they_are_and_percentiles_of_the_rest():
     rgb = np.random.default_rng(0).integers(40, 90, (20, 20, 3)).astype(np.uint8)
-    assert (stretch(rgb) == rgb).all()
+    assert (pixels(rgb) == rgb).all()
     gray = np.linspace(1000, 3000, 10_000).reshape(100, 100).astype(np.uint16)
-    out = stretch(gray)
+    out = pixels(gray)
     assert out.shape == (100, 100, 1) and out.min() == 0 and out.max() == 255
     assert abs(int(out[50, 0, 0]) - 127) <= 1
 

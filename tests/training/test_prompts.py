@@ -86,6 +86,7 @@ def test_windows_hold_their_objects():
         labels,
         torch.zeros(2, 128, 128, dtype=torch.uint8),
         torch.zeros_like(labels),
+        2,
     )
     for seed in range(8):
         objects = choose_objects(crops, 4, 20, generator(seed))

@@ -11,13 +11,13 @@ from typing import Annotated, TextIO
 import typer
 
 from ..errors import SegmentAnythingError
-from . import download, evaluate, everything, info, models, segment
+from . import download, evaluate, everything, info, models, segment, train
 
 PROGRAM = "napari-sam"
 BAD_INPUT = 2
 UNEXPECTED = 1
 INTERRUPTED = 130
-RESUMABLE = ("evaluate",)
+RESUMABLE = ("evaluate", "train")
 
 app = typer.Typer(
     name=PROGRAM,
@@ -54,6 +54,7 @@ def _root(
 app.command("segment")(segment.segment)
 app.command("everything")(everything.everything)
 app.command("evaluate")(evaluate.evaluate)
+app.command("train")(train.train)
 app.command("models")(models.models)
 app.command("download")(download.download)
 app.command("info")(info.info)

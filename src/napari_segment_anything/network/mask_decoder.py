@@ -120,22 +120,40 @@ class MaskDecoder(nn.Module):
             parts.append(self._decode(own, position, sparse[i : i + step], masks))
         logits = torch.cat([p[0] for p in parts]) if len(parts) > 1 else parts[0][0]
         iou = torch.cat([p[1] for p in parts]) if len(parts) > 1 else parts[0][1]
-        # (B, masks, h, w, 2, 2, 2, 2): cell, then row and column of the first and of the
-        # second upscaling.
-        logits = logits.reshape(len(sparse), -1, height, width, 2, 2, 2, 2)
-        logits = logits.permute(0, 1, 2, 4, 6, 3, 5, 7)
-        shape = (len(sparse), -1, 4 * height, 4 * width)
-        return logits.reshape(shape), iou
+        return unfold_cells(logits, height, width), iou
 
     def _decode(
         self, cells: Tensor, position: Tensor, sparse: Tensor, masks: slice
     ) -> tuple[Tensor, Tensor]:
         """Logits (B, masks, N * 16), a cell's pixels together, and IoU (B, masks)."""
+        cells, classifiers, iou = self.attend(cells, position, sparse, masks)
+        # One object at a time: the upscaled embedding is the decoder's largest temporary.
+        logits = [self._classify(c, k) for c, k in zip(cells, classifiers, strict=True)]
+        return torch.stack(logits), iou
+
+    def attend(
+        self, cells: Tensor, position: Tensor, sparse: Tensor, masks: slice = slice(None)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Everything before the upscaling, which training and inference do differently.
+
+        Parameters
+        ----------
+        cells, position : Tensor
+            (1 or B, N, C) embedding with the dense prompt, and its positional encoding.
+        sparse : Tensor
+            (B, tokens, C) from the prompt encoder.
+        masks : slice
+            Which mask tokens.
+
+        Returns
+        -------
+        cells, classifiers, iou : Tensor
+            (B, N, C), (B, masks, C // 8) and (B, masks).
+        """
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         output_tokens = output_tokens.expand(len(sparse), -1, -1)
         tokens = torch.cat([output_tokens, sparse], dim=1)
         tokens, cells = self.transformer(cells, position, tokens)
-
         iou = self.iou_prediction_head(tokens[:, 0])[:, masks]
         classifiers = torch.stack(
             [
@@ -144,9 +162,7 @@ class MaskDecoder(nn.Module):
             ],
             dim=1,
         )
-        # One object at a time: the upscaled embedding is the decoder's largest temporary.
-        logits = [self._classify(c, k) for c, k in zip(cells, classifiers, strict=True)]
-        return torch.stack(logits), iou
+        return cells, classifiers, iou
 
     def set_precision(self, dtype: torch.dtype) -> None:
         """Cast what works on the image's cells; tokens stay in float32."""
@@ -156,3 +172,10 @@ class MaskDecoder(nn.Module):
         """(N, C) cells and (masks, C // 8) classifiers -> (masks, N * 16)."""
         upscaled: Tensor = self.output_upscaling(cells)
         return (classifiers.to(upscaled.dtype) @ upscaled.flatten(0, -2).T).to(classifiers.dtype)
+
+
+def unfold_cells(logits: Tensor, height: int, width: int) -> Tensor:
+    """(B, masks, N * 16), a cell's pixels together, to (B, masks, 4 height, 4 width)."""
+    # cell, then row and column of the first and of the second upscaling
+    shaped = logits.unflatten(2, (height, width, 2, 2, 2, 2)).permute(0, 1, 2, 4, 6, 3, 5, 7)
+    return shaped.reshape(*logits.shape[:2], 4 * height, 4 * width)

@@ -57,7 +57,7 @@ def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -
 
     x = images / 255
     x = torch.where(chance(config.invert), 1 - x, x)
-    gamma = torch.where(chance(config.gamma), uniform(-0.6, 0.6).exp(), torch.ones(()))
+    gamma = torch.where(chance(config.gamma), uniform(-0.6, 0.6).exp(), x.new_ones(()))
     x = x.clamp(0, 1).pow(gamma)
     x = _recolour(x, config, generator)
     if torch.rand((), generator=generator, device=device) < 0.8:
@@ -65,8 +65,8 @@ def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -
         field = F.interpolate(field, (height, width), mode="bicubic", align_corners=False)
         x = torch.where(chance(config.illumination), x * (0.3 * field).exp(), x)
     change = chance(config.contrast)
-    gain = torch.where(change, uniform(0.45, 1.25), torch.ones(()))
-    shift = torch.where(change, uniform(-0.2, 0.3), torch.zeros(()))
+    gain = torch.where(change, uniform(0.45, 1.25), x.new_ones(()))
+    shift = torch.where(change, uniform(-0.2, 0.3), x.new_zeros(()))
     x = (x - 0.5) * gain + 0.5 + shift * (1 - gain).abs() * 2
     x = _blur(x, config.blur, generator)
     sigma = uniform(0.0, 0.09) * chance(config.noise)

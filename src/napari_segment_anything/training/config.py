@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
+from ..errors import ParameterError
 from .augment import AugmentConfig
 from .data import CropConfig
+
+SCRATCH = "scratch"
+TRAINED = ("whole", "decoder", "lora")
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,9 @@ class StageConfig:
         Objects prompted per crop; 0 trains the encoder and its dense head alone.
     rounds : int
         Rounds of prompts an object gets, the first included.
+    silent_rounds : int
+        How many of the rounds bring no new point, only the last mask again: the last one first,
+        others somewhere between (two of eleven in the paper).
     box_share : float
         Share of objects that start from a box.
     box_point_share : float
@@ -49,6 +57,9 @@ class StageConfig:
         Largest norm of the gradient.
     ema : float
         Decay of the exponential moving average of the weights.
+    views : int
+        With a frozen encoder: take crops from so many fixed views of each image, whose embeddings
+        are kept; 0 cuts every crop anew.
     """
 
     name: str
@@ -63,11 +74,158 @@ class StageConfig:
     dense_weight: float = 1.0
     objects: int = 0
     rounds: int = 3
+    silent_rounds: int = 0
     box_share: float = 0.5
     box_point_share: float = 0.2
     windows: tuple[int, ...] = (20, 20, 32)
     clip: float = 1.0
     ema: float = 0.998
+    views: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST_OF_STAGE.items():
+            if getattr(self, name) < least:
+                raise ParameterError(f"{name} is at least {least}, not {getattr(self, name)}")
+        for name in ("box_share", "box_point_share", "ema"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ParameterError(f"{name} lies between 0 and 1, not {getattr(self, name)}")
+        if self.silent_rounds > max(self.rounds - 1, 0):
+            raise ParameterError(
+                f"silent_rounds {self.silent_rounds}: the first of {self.rounds} rounds needs a "
+                "prompt of its own"
+            )
+        if not self.windows or min(self.windows) < 1:
+            raise ParameterError(
+                f"windows are sides in cells, such as [20, 32]; not {self.windows}"
+            )
+        if self.crop.size < 16 or self.crop.size % 16:
+            raise ParameterError(f"crop.size is a multiple of 16 pixels, not {self.crop.size}")
+
+
+_LEAST_OF_STAGE = {
+    "steps": 1,
+    "batch_size": 1,
+    "learning_rate": 0,
+    "encoder_learning_rate": 0,
+    "final_rate": 0,
+    "warmup": 0,
+    "weight_decay": 0,
+    "dense_weight": 0,
+    "objects": 0,
+    "rounds": 1,
+    "silent_rounds": 0,
+    "views": 0,
+}
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adaptation of the image encoder (Hu et al. 2021, arXiv:2106.09685).
+
+    Parameters
+    ----------
+    rank : int
+        Rank of what is added to a layer's weights.
+    alpha : float
+        It is scaled by alpha / rank.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha <= 0:
+            raise ParameterError("lora: rank is at least 1 and alpha above 0")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """One set of labelled images: where it lies and how it is used.
+
+    Give one of `folder`, `images` (with or without `labels`), `records`, `collection` or
+    `generated`.
+
+    Parameters
+    ----------
+    folder : str
+        A folder with labels in it: ``images/`` and ``labels/``, or labels beside the images
+        (``a.tif`` and ``a_labels.tif``), or NPZ files that hold ``image`` and ``labels``.
+    images, labels : str
+        A folder or a file each; labels have the images' names, perhaps with an ending.
+    records : str
+        A folder of images, each with a JSON file of its name as SA-1B has them. Masks may overlap.
+    collection : str
+        A folder of sets with a split on record in the package; ``split`` names it.
+    split : str
+        "default": the sets that the default model is trained on.
+    generated : int
+        This many images drawn by the package.
+    name : str
+        What the set is called; the folder's name unless given.
+    weight : float
+        How often crops come from it, relative to the other sets.
+    validation : float or tuple of str
+        Share of the images that is held out, by a hash of their names; or their names.
+    train : tuple of str
+        Names of the images to train on; all that are not held out unless given.
+    channel_axis : int
+        Where the channels are, for files that do not say.
+    channels : tuple of int
+        Channels to use.
+    axes : str
+        Dimensions of the files, such as "ZYX", where these do not say.
+    planes : int
+        Planes taken from a stack, at most, evenly spread.
+    unlabelled : {"error", "skip"}
+        What to do about images without labels.
+    """
+
+    folder: str = ""
+    images: str = ""
+    labels: str = ""
+    records: str = ""
+    collection: str = ""
+    split: str = ""
+    generated: int = 0
+    name: str = ""
+    weight: float = 1.0
+    validation: float | tuple[str, ...] = 0.0
+    train: tuple[str, ...] = ()
+    channel_axis: int | None = None
+    channels: tuple[int, ...] | None = None
+    axes: str = ""
+    planes: int = 10
+    unlabelled: str = "error"
+
+    def __post_init__(self) -> None:
+        kinds = ("folder", "images", "records", "collection", "generated")
+        given = [kind for kind in kinds if getattr(self, kind)]
+        if len(given) != 1:
+            raise ParameterError(
+                f"a [[data]] set needs one of {', '.join(kinds)}; it has "
+                f"{' and '.join(given) or 'none'}"
+            )
+        if self.labels and not self.images:
+            raise ParameterError("'labels' go with 'images'; a 'folder' holds both")
+        if self.split and not self.collection:
+            raise ParameterError("'split' goes with 'collection'; use 'validation' for other sets")
+        if self.collection and self.split != "default":
+            raise ParameterError(f"a collection needs split = 'default', not {self.split!r}")
+        if isinstance(self.validation, float | int) and not 0 <= self.validation < 1:
+            raise ParameterError(f"validation is a share from 0 to below 1, not {self.validation}")
+        if self.weight <= 0 or self.planes < 1 or self.generated < 0:
+            raise ParameterError("weight is above 0, planes at least 1, generated at least 0")
+        if self.unlabelled not in ("error", "skip"):
+            raise ParameterError(f"unlabelled is 'error' or 'skip', not {self.unlabelled!r}")
+
+    @property
+    def title(self) -> str:
+        """What the set is called."""
+        if self.name or self.generated:
+            return self.name or "generated"
+        path = Path(self.folder or self.images or self.records or self.collection)
+        plain = path.name.lower() in ("images", "image", "img", "raw", "")
+        return (path.resolve().parent.name if plain else path.name) or "images"
 
 
 @dataclass(frozen=True)
@@ -77,59 +235,186 @@ class TrainingConfig:
     Parameters
     ----------
     stages : tuple of StageConfig
-        Run one after the other, each from the averaged weights of the one before.
+        Run one after the other, each from the averaged weights of the one before. None: what
+        suits the model and `train`, changed by `options`.
     seed : int
         Of everything random.
     generated : int
-        Generated images to add to the sets.
-    augment : AugmentConfig
-        Changes of pixel values.
+        Generated images to add to a collection.
+    augment : AugmentConfig or None
+        Changes of pixel values; None is what suits the model.
     validate_every, save_every, log_every : int
         Steps between validations, checkpoints and log lines.
     validation_images : int
         Images of the quick validation, taken in turn from every group.
+    model : str
+        Where to start: "scratch", or a name, path or URL of a checkpoint.
+    train : {"whole", "decoder", "lora"}
+        What is trained: all weights, the prompt encoder and the mask decoder, or these and
+        low-rank additions to the image encoder.
+    lora : LoraConfig
+        For train = "lora".
+    data : tuple of DataConfig
+        The images.
+    options : mapping
+        Values of `StageConfig` in place of the presets', where there are no stages.
+    watch : str
+        The validation measure that decides which weights are kept, such as "ap50", "box" or
+        "point_best"; of those that the run reports. Empty: the last ones are.
+    patience : int
+        Stop after this many validations without a better `watch`; 0 goes on to the end.
+    output : str
+        The run's folder.
+    name, licence : str
+        For the model card.
     """
 
-    stages: tuple[StageConfig, ...]
+    stages: tuple[StageConfig, ...] = ()
     seed: int = 1
     generated: int = 150
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: AugmentConfig | None = None
     validate_every: int = 500
     save_every: int = 250
     log_every: int = 20
     validation_images: int = 40
+    model: str = SCRATCH
+    train: str = "whole"
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    data: tuple[DataConfig, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    watch: str = ""
+    patience: int = 0
+    output: str = ""
+    name: str = ""
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        if self.train not in TRAINED:
+            raise ParameterError(f"train is one of {', '.join(TRAINED)}, not {self.train!r}")
+        if self.model == SCRATCH and self.train != "whole":
+            raise ParameterError(f"train = {self.train!r} needs a model to start from")
+        for name in ("validate_every", "save_every", "log_every", "validation_images"):
+            if getattr(self, name) < 1:
+                raise ParameterError(f"{name} is at least 1, not {getattr(self, name)}")
+        if self.patience < 0 or (self.patience and not self.watch):
+            raise ParameterError("patience is a number of validations of the measure 'watch' names")
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ParameterError("two stages have the same name")
+        if self.stages and self.options:
+            raise ParameterError(
+                f"{', '.join(self.options)}: give these in the [[stages]], which this run has"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dictionaries, for the log and the model card."""
         return asdict(self)
 
 
-def read_config(path: Path) -> TrainingConfig:
-    """Read a run's configuration from a TOML file with a ``[[stages]]`` table for each stage.
+def read_config(source: str | Path | Mapping[str, Any]) -> TrainingConfig:
+    """Read a run's configuration.
+
+    Parameters
+    ----------
+    source : path or mapping
+        A TOML file, or what one would hold. ``[[data]]`` tables are the sets; ``[[stages]]``
+        tables the stages, instead of which values of a stage may stand at the top level.
 
     Raises
     ------
-    ValueError
-        When a key is unknown or a stage lacks its name or its steps.
+    ParameterError
+        When the file cannot be read, a key is unknown, or a value is of the wrong kind.
     """
-    raw = tomllib.loads(path.read_text())
-    stages = []
-    for table in raw.pop("stages", []):
-        crop = CropConfig(**_known(CropConfig, table.pop("crop", {}), path))
-        stages.append(StageConfig(crop=crop, **_known(StageConfig, table, path)))
-    if not stages:
-        raise ValueError(f"{path}: no [[stages]] table; a run needs at least one stage")
-    augment = AugmentConfig(**_known(AugmentConfig, raw.pop("augment", {}), path))
-    return TrainingConfig(
-        stages=tuple(stages), augment=augment, **_known(TrainingConfig, raw, path)
-    )
+    if isinstance(source, Mapping):
+        raw, where = dict(source), "the configuration"
+    else:
+        where = str(source)
+        try:
+            raw = tomllib.loads(Path(source).expanduser().read_text("utf-8"))
+        except OSError as error:
+            raise ParameterError(f"{where} cannot be read: {error.strerror or error}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ParameterError(f"{where} is not TOML: {error}") from None
+    try:
+        return _config(raw)
+    except ParameterError as error:
+        raise ParameterError(f"{where}: {error}") from None
 
 
-def _known(kind: type, table: dict[str, Any], path: Path) -> dict[str, Any]:
-    names = {f.name for f in fields(kind)}
-    unknown = sorted(set(table) - names)
+def _config(raw: dict[str, Any]) -> TrainingConfig:
+    given: dict[str, Any] = {}
+    given["stages"] = tuple(_stage(table) for table in _tables(raw, "stages"))
+    given["data"] = tuple(_made(DataConfig, table) for table in _tables(raw, "data"))
+    if "augment" in raw:
+        given["augment"] = _made(AugmentConfig, raw.pop("augment"))
+    if "lora" in raw:
+        given["lora"] = _made(LoraConfig, raw.pop("lora"))
+    own = {f.name for f in fields(TrainingConfig)} - {"options"}
+    stage = {f.name for f in fields(StageConfig)} - own - {"name"}
+    options = {key: raw.pop(key) for key in list(raw) if key in stage}
+    if "crop" in options:
+        options["crop"] = _checked(CropConfig, options["crop"])
+    options = _checked(StageConfig, options, skip=("crop",))
+    return TrainingConfig(options=options, **given, **_checked(TrainingConfig, raw, more=stage))
+
+
+def _tables(raw: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    tables = raw.pop(key, [])
+    if not isinstance(tables, list | tuple) or not all(isinstance(t, Mapping) for t in tables):
+        raise ParameterError(f"'{key}' are tables: write [[{key}]] above each")
+    return [dict(table) for table in tables]
+
+
+def _stage(table: dict[str, Any]) -> StageConfig:
+    for key in ("name", "steps"):
+        if key not in table:
+            raise ParameterError(f"a [[stages]] table lacks '{key}'")
+    crop = _made(CropConfig, table.pop("crop", {}))
+    return StageConfig(crop=crop, **_checked(StageConfig, table))
+
+
+def _made(kind: type, table: Any) -> Any:
+    return kind(**_checked(kind, table))
+
+
+def _checked(
+    kind: type, table: Any, *, skip: tuple[str, ...] = (), more: set[str] | None = None
+) -> dict[str, Any]:
+    """Values of a table, of the types that the fields of a dataclass have."""
+    if not isinstance(table, Mapping):
+        raise ParameterError(f"expected a table of values, not {table!r}")
+    hints = get_type_hints(kind)
+    unknown = sorted(set(table) - set(hints))
     if unknown:
-        raise ValueError(
-            f"{path}: unknown keys {', '.join(unknown)}; known: {', '.join(sorted(names))}"
-        )
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        known = ", ".join(sorted(set(hints) | (more or set())))
+        raise ParameterError(f"unknown keys {', '.join(unknown)}; known: {known}")
+    values = {}
+    for key, value in table.items():
+        value = tuple(value) if isinstance(value, list) else value
+        if key not in skip and not _fits(value, hints[key]):
+            raise ParameterError(f"{key} = {value!r} is of the wrong kind: {_kind(hints[key])}")
+        values[key] = value
+    return values
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    parts = get_args(hint)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if parts[-1] is Ellipsis:
+            return all(_fits(v, parts[0]) for v in value)
+        pairs = zip(value, parts, strict=False)
+        return len(value) == len(parts) and all(_fits(v, p) for v, p in pairs)
+    if parts:
+        return any(_fits(value, part) for part in parts)
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, int | float if hint is float else hint)
+
+
+def _kind(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "a text", type(None): "nothing"}
+    if get_origin(hint) is tuple:
+        return f"a list, each {_kind(get_args(hint)[0])}"
+    return names.get(hint) or " or ".join(_kind(part) for part in get_args(hint))

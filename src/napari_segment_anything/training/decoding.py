@@ -7,10 +7,12 @@ that a step costs what the objects cost and not what the frame does.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from ..network.mask_decoder import MaskDecoder
+from ..network.mask_decoder import MaskDecoder, unfold_cells
 from ..network.prompt_encoder import PromptEncoder
 
 
@@ -85,16 +87,9 @@ def decode_windows(
     iou : Tensor
         (objects, 4) float32.
     """
-    count = len(sparse)
-    output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    tokens = torch.cat([output.expand(count, -1, -1), sparse], dim=1)
-    tokens, cells = decoder.transformer(cells, position, tokens)
-    iou = decoder.iou_prediction_head(tokens[:, 0])
-    classifiers = torch.stack(
-        [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
-    )
+    cells, classifiers, iou = decoder.attend(cells, position, sparse)
+    # all objects at once: gradients need every upscaled embedding anyway
     x = decoder.output_upscaling(cells)
     logits = torch.bmm(classifiers.to(x.dtype), x.flatten(1, -2).transpose(1, 2))
-    side = round(cells.shape[1] ** 0.5)
-    logits = logits.reshape(count, -1, side, side, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
-    return logits.reshape(count, -1, 4 * side, 4 * side).float(), iou.float()
+    side = math.isqrt(cells.shape[1])
+    return unfold_cells(logits, side, side).float(), iou.float()

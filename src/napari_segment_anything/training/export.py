@@ -14,7 +14,7 @@ import torch
 
 from ..checkpoints.saving import save_checkpoint
 from ..network.sam import Sam
-from .run import folded, new_network
+from .initial import folded, new_network
 from .sets import SPLIT_FILE
 
 DATA_LICENCES = {

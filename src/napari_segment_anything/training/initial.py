@@ -1,4 +1,4 @@
-"""Initial weights of a decoder that is trained from scratch on few images.
+"""Where a run starts: a network of its own, whose decoder knows positions, or a checkpoint.
 
 A random decoder first has to find out that a prompt's position and a cell's position are written
 in the same code, which takes most of a short training. Here it starts out knowing: in every
@@ -9,13 +9,37 @@ their prompt's position, and cells to the tokens of prompts near them.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..network.micro import MicroEncoder
-from ..network.sam import Sam
+from ..network.micro import MicroConfig, MicroEncoder
+from ..network.sam import Sam, SamConfig
+
+
+def new_network(seed: int, encoder: MicroConfig | None = None) -> Sam:
+    """A `Sam` with a fresh micro encoder, batch normalised, and a decoder that knows positions."""
+    torch.manual_seed(seed)
+    network = Sam(SamConfig(encoder or MicroConfig(norm="batch")))
+    share_frequencies(network, seed)
+    tie_positions(network, seed)
+    return network
+
+
+def folded(network: Sam) -> Sam:
+    """The same `Sam` with its encoder's batch normalisation folded into the convolutions."""
+    encoder = network.image_encoder
+    if not isinstance(encoder, MicroEncoder) or encoder.config.norm == "folded":
+        return network
+    encoder = encoder.eval().folded()
+    other = Sam(replace(network.config, encoder=encoder.config))
+    state = {k: v for k, v in network.state_dict().items() if not k.startswith("image_encoder.")}
+    other.load_state_dict(
+        state | {f"image_encoder.{k}": v for k, v in encoder.state_dict().items()}
+    )
+    return other
 
 
 def share_frequencies(network: Sam, seed: int, scales: tuple[float, float] = (0.5, 4.0)) -> None:

@@ -16,10 +16,10 @@ from torch import Tensor
 from .config import StageConfig
 from .data import Crops
 from .decoding import decode_windows, window_cells, window_positions
+from .geometry import mixed_precision
 from .losses import dice_loss, focal_loss
 
-CELL = 8  # frame pixels per embedding cell
-STRIDE = 2  # frame pixels per logit
+PER = 4  # logits along the side of an embedding cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,12 @@ def choose_objects(
     generator : torch.Generator
         Source of randomness.
     min_area : int
-        Least area in logits (a quarter of the frame pixels).
+        Least area in logits.
     """
     images, corners, targets, boxes = [], [], [], []
-    cells = crops.images.shape[-1] // CELL
+    stride = crops.stride
+    cells = crops.labels.shape[-1] // PER
+    side = min(side, cells)
     device = crops.labels.device
     for index in range(len(crops.labels)):
         labels = crops.labels[index]
@@ -79,15 +81,15 @@ def choose_objects(
             where = torch.nonzero(mask)
             low, high = where.amin(0), where.amax(0)
             corner = _place(low, high, side, cells, generator)
-            r, c = (corner * (CELL // STRIDE)).tolist()
-            width = side * CELL // STRIDE
+            r, c = (corner * PER).tolist()
+            width = side * PER
             target = mask[r : r + width, c : c + width]
             if int(target.sum()) < min_area:
                 continue
             images.append(index)
             corners.append(corner)
             targets.append(target)
-            boxes.append(torch.cat([low * STRIDE - 0.5, high * STRIDE + 1.5]))
+            boxes.append(torch.cat([low * stride - 0.5, (high + 1) * stride - 0.5]))
     if not images:
         return None
     return Objects(
@@ -100,8 +102,7 @@ def choose_objects(
 
 def _place(low: Tensor, high: Tensor, side: int, cells: int, generator: torch.Generator) -> Tensor:
     """First cell of a window: anywhere that holds the object, or centred on a large one."""
-    per = CELL // STRIDE
-    first, last = low // per, high // per
+    first, last = low // PER, high // PER
     least = (last - side + 1).clamp(0, cells - side)
     most = torch.minimum(first, torch.full_like(first, cells - side)).clamp(0)
     middle = ((first + last - side + 1) // 2).clamp(0, cells - side)
@@ -240,7 +241,7 @@ def prompt_losses(
         Loss and IoU of the best mask, by first prompt, for the log.
     """
     draw = _unit(generator, embedding.device)
-    side = stage.windows[int(draw * len(stage.windows))]
+    side = min(stage.windows[int(draw * len(stage.windows))], embedding.shape[-1])
     objects = choose_objects(crops, stage.objects, side, generator)
     measures = dict.fromkeys(
         ("point_first", "box_first", "point_last", "box_last", "iou_error"), 0.0
@@ -261,7 +262,16 @@ def prompt_losses(
         )
         weight = len(chosen) / count / stage.rounds
         measures |= _converse(
-            network, embedding, part, origin, kind == "box", side, stage, generator, weight
+            network,
+            embedding,
+            part,
+            origin,
+            kind == "box",
+            side,
+            crops.stride,
+            stage,
+            generator,
+            weight,
         )
     return measures
 
@@ -273,6 +283,7 @@ def _converse(
     origin: Tensor,
     boxed: bool,
     side: int,
+    stride: int,
     stage: StageConfig,
     generator: torch.Generator,
     weight: float,
@@ -281,8 +292,9 @@ def _converse(
     target = objects.target
     count = len(target)
     start = origin[objects.image]
-    to_frame = objects.corner * CELL + start
-    position = window_positions(network.prompt_encoder, objects.corner, start, side)
+    cell = PER * stride
+    to_frame = objects.corner * cell + start
+    position = window_positions(network.prompt_encoder, objects.corner, start, side, cell)
     boxes = None
     coords = torch.zeros(count, 0, 2, device=device)
     labels = torch.zeros(count, 0, dtype=torch.int64, device=device)
@@ -291,12 +303,15 @@ def _converse(
         boxes = noisy[:, [1, 0, 3, 2]]
     if not boxed or _unit(generator, device) < stage.box_point_share:
         points = sample_points(target, generator)
-        coords, labels = _append(coords, labels, points, torch.ones_like(points[:, 0]), to_frame)
+        coords, labels = _append(
+            coords, labels, points, torch.ones_like(points[:, 0]), to_frame, stride
+        )
     previous: Tensor | None = None
     name = "box" if boxed else "point"
     measures: dict[str, float] = {}
+    silent = _silent_rounds(stage, generator, device)
     for turn in range(stage.rounds):
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             sparse, dense = network.prompt_encoder(
                 coords if coords.shape[1] else None, labels, boxes, previous
             )
@@ -313,17 +328,36 @@ def _converse(
         with torch.no_grad():
             pick = 1 + iou[:, 1:].argmax(1) if turn == 0 else torch.zeros_like(labels[:, 0])
             chosen = logits[torch.arange(count, device=device), pick].detach()
-            points, kinds = error_points(chosen, target, generator)
-            coords, labels = _append(coords, labels, points, kinds, to_frame)
+            if turn + 1 not in silent:
+                points, kinds = error_points(chosen, target, generator)
+                coords, labels = _append(coords, labels, points, kinds, to_frame, stride)
             previous = chosen[:, None]
     return measures
 
 
+def _silent_rounds(
+    stage: StageConfig, generator: torch.Generator, device: torch.device
+) -> set[int]:
+    """Rounds that repeat the prompts with the last mask and no new point: the last one first."""
+    silent: set[int] = set()
+    if stage.silent_rounds:
+        silent.add(stage.rounds - 1)
+    if stage.silent_rounds > 1:  # the others among the rounds between
+        middle = torch.randperm(stage.rounds - 2, generator=generator, device=device) + 1
+        silent.update(middle[: stage.silent_rounds - 1].tolist())
+    return silent
+
+
 def _append(
-    coords: Tensor, labels: Tensor, points: Tensor, kinds: Tensor, to_frame: Tensor
+    coords: Tensor,
+    labels: Tensor,
+    points: Tensor,
+    kinds: Tensor,
+    to_frame: Tensor,
+    stride: int,
 ) -> tuple[Tensor, Tensor]:
     """Add points given on the grid of the logits to prompts in frame pixels, x before y."""
-    pixels = points * STRIDE + 0.5 + to_frame
+    pixels = points * stride + 0.5 * (stride - 1) + to_frame
     coords = torch.cat([coords, pixels.flip(1)[:, None].float()], dim=1)
     return coords, torch.cat([labels, kinds[:, None]], dim=1)
 

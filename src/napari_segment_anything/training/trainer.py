@@ -2,51 +2,123 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
+from ..errors import CheckpointError, ParameterError
 from ..progress import Progress
-from .augment import augment
-from .config import StageConfig, TrainingConfig
+from .augment import AugmentConfig, augment
+from .config import SCRATCH, StageConfig, TrainingConfig
+from .curves import append_row, drop_rows_after
 from .data import Crops, CropSampler
 from .dense import encode_dense
+from .geometry import Geometry, has_dense_head, mixed_precision
 from .losses import dense_loss
 from .validation import normalise
 
 Losses = dict[str, Tensor]
+_VIEW_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a step of training has to say.
+
+    Parameters
+    ----------
+    stage : str
+        Which stage.
+    losses : dict of str to float
+        Losses and other measures of the last steps; empty at a validation.
+    validation : dict of str to float
+        Measures on the held out images; empty between validations.
+    """
+
+    stage: str
+    losses: dict[str, float] = field(default_factory=dict)
+    validation: dict[str, float] = field(default_factory=dict)
 
 
 class Average:
-    """Exponential moving average of a module's floating point state, warm at the start."""
+    """Exponential moving average of a module's floating point state, warm at the start.
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+    Parameters
+    ----------
+    module : nn.Module
+        What to follow.
+    decay : float
+        Of the average.
+    trained_only : bool
+        Leave out parameters that are frozen.
+    """
+
+    def __init__(self, module: nn.Module, decay: float, trained_only: bool = False) -> None:
+        self.decay, self.trained_only = decay, trained_only
+        self.state = {k: v.clone() for k, v in live_state(module, trained_only).items()}
 
     def update(self, module: nn.Module, step: int) -> None:
         """Blend in the weights after optimiser step number `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        pairs = [
-            (self.state[k], v.detach())
-            for k, v in module.state_dict().items()
-            if v.is_floating_point()
-        ]
+        state = live_state(module, self.trained_only)
+        pairs = [(self.state[k], v) for k, v in state.items() if v.is_floating_point()]
         torch._foreach_lerp_([a for a, _ in pairs], [b for _, b in pairs], 1 - decay)
-        for key, value in module.state_dict().items():
+        for key, value in state.items():
             if not value.is_floating_point():
                 self.state[key].copy_(value)
 
 
+def live_state(module: nn.Module, trained_only: bool) -> dict[str, Tensor]:
+    """A module's state by name, sharing memory; without frozen parameters if so wished."""
+    state = {k: v.detach() for k, v in module.state_dict().items()}
+    if trained_only:
+        for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                state.pop(name, None)
+    return state
+
+
+def load_live_state(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Put back what `live_state` gave.
+
+    Raises
+    ------
+    CheckpointError
+        If it belongs to another network, or to one that was trained in other parts.
+    """
+    try:
+        left = module.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"this state is not of this network: {error}") from error
+    trained = {name for name, p in module.named_parameters() if p.requires_grad}
+    missing = sorted(trained.intersection(left.missing_keys))
+    if left.unexpected_keys or missing:
+        raise CheckpointError(
+            "the run's checkpoint is of another network, such as the one before its settings were "
+            f"changed: {[*left.unexpected_keys, *missing][:3]}"
+        )
+
+
 def parameter_groups(network: nn.Module, stage: StageConfig) -> list[dict[str, Any]]:
-    """Optimiser groups: encoder and the rest, with and without weight decay; frozen ones off."""
+    """Optimiser groups: encoder and the rest, with and without weight decay; frozen ones off.
+
+    An encoder that is frozen in parts (LoRA) stays so.
+
+    Raises
+    ------
+    ParameterError
+        If nothing is left to train.
+    """
+    partial = any(parametrize.is_parametrized(module) for module in network.modules())
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         rate = (
@@ -54,12 +126,13 @@ def parameter_groups(network: nn.Module, stage: StageConfig) -> list[dict[str, A
             if name.startswith("image_encoder.")
             else stage.learning_rate
         )
-        parameter.requires_grad_(rate > 0)
-        if rate > 0:
+        kept = partial and name.startswith("image_encoder.") and not parameter.requires_grad
+        parameter.requires_grad_(rate > 0 and not kept)
+        if parameter.requires_grad:
             decay = stage.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     if not groups:
-        raise ValueError(f"stage {stage.name!r} trains nothing: both learning rates are 0")
+        raise ParameterError(f"stage {stage.name!r} trains nothing: both learning rates are 0")
     return [
         {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
         for (rate, decay), parameters in sorted(groups.items(), key=lambda item: item[0])
@@ -80,7 +153,7 @@ class StageTrainer:
     Parameters
     ----------
     network : nn.Module
-        A `Sam` with a micro encoder, or a module whose `image_encoder` is one.
+        A `Sam`, or a module that has an `image_encoder` alone.
     stage, config : StageConfig, TrainingConfig
         What to do.
     sampler : CropSampler
@@ -90,11 +163,13 @@ class StageTrainer:
     validate : callable or None
         Given the module with the averaged weights, returns named measures.
     prompt_losses : callable or None
-        Trains the decoder on the embedding (see `prompts.prompt_losses`): given network, encoder
-        output, crops, stage and generator it returns (losses, measures), having propagated its
-        own gradient to the decoder and, if the embedding requires one, to the embedding.
-    device : str
+        Trains the decoder on the embedding (see `prompts.prompt_losses`): given network, embedding,
+        crops, origin, stage and generator it returns measures, having propagated its own gradient
+        to the decoder and, if the embedding requires one, to the embedding.
+    device : str or torch.device
         Where to train.
+    resume : bool
+        Go on from the stage's checkpoint, where there is one.
     """
 
     def __init__(
@@ -106,65 +181,124 @@ class StageTrainer:
         folder: Path,
         validate: Callable[[nn.Module], dict[str, float]] | None = None,
         prompt_losses: Callable[..., dict[str, float]] | None = None,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
+        resume: bool = True,
     ) -> None:
         self.network = network.to(device)
         self.stage, self.config, self.sampler = stage, config, sampler
         self.folder, self.validate, self.prompt_losses = folder, validate, prompt_losses
         self.device = torch.device(device)
         self.step = 0
+        self.stopped = False
+        fused = self.device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(network, stage), betas=(0.9, 0.98), fused=True
+            parameter_groups(network, stage), betas=(0.9, 0.98), fused=fused
         )
-        self.average = Average(network, stage.ema)
+        # what a run from a checkpoint leaves as it is need not be stored with every step
+        self.average = Average(network, stage.ema, trained_only=config.model != SCRATCH)
+        self.best: dict[str, Any] | None = None
+        self.augment = config.augment or AugmentConfig()
+        self._views: OrderedDict[tuple[str, int, int], tuple[Tensor, Crops, Tensor]] = OrderedDict()
         self.checkpoint = folder / f"{stage.name}.pt"
-        if self.checkpoint.exists():
+        if resume and self.checkpoint.exists():
             self._resume()
+        elif resume:
+            for kind in ("train", "validation"):
+                self._log(kind).unlink(missing_ok=True)  # of a run killed before it was saved
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stage is at its end."""
+        return self.stopped or self.step >= self.stage.steps
 
     def run(self) -> Iterator[Progress]:
-        """Train to the end of the stage, yielding progress; stop iterating to stop."""
+        """Train to the end of the stage, yielding progress; stop iterating to stop.
+
+        Each `Progress` has a `Report`. At the end the network has the averaged weights, or the best
+        of them where the configuration names a measure to watch.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         stage, config = self.stage, self.config
         sums: dict[str, float] = {}
+        number = 0
         started, busy = time.perf_counter(), time.process_time()
-        while self.step < stage.steps:
+        if self.step == 0 and self.validate and config.model != SCRATCH and not self.complete:
+            yield self._validation()  # what it starts from is the first to beat
+            started, busy = time.perf_counter(), time.process_time()
+        while not self.complete:
             for name, value in self._one_step().items():
                 sums[name] = sums.get(name, 0.0) + value
             self.step += 1
+            number += 1
             last = self.step == stage.steps
             if self.step % config.log_every == 0 or last:
-                number = config.log_every
                 row = {name: value / number for name, value in sums.items()}
                 now, used = time.perf_counter(), time.process_time()
                 row["seconds"] = (now - started) / number
                 row["cpu_seconds"] = (used - busy) / number
-                started, busy, sums = now, used, {}
-                self._log("train", row)
-                yield Progress(self.step, stage.steps, message=_words(row))
+                started, busy, sums, number = now, used, {}, 0
+                append_row(self._log("train"), self.step, row)
+                report = Report(stage.name, losses=row)
+                yield Progress(self.step, stage.steps, report, _words(row))
             if self.validate and (self.step % config.validate_every == 0 or last):
-                measures = self._validate()
-                self._log("validation", measures)
-                yield Progress(self.step, stage.steps, partial=measures, message=_words(measures))
+                yield self._validation()
                 started, busy = time.perf_counter(), time.process_time()
-            if self.step % config.save_every == 0 or last:
+            if self.step % config.save_every == 0 or last or self.stopped:
                 self.save()
-        self.network.load_state_dict(self.average.state)
+        load_live_state(self.network, self.best["average"] if self.best else self.average.state)
+
+    def _validation(self) -> Progress:
+        measures = self._validate()
+        append_row(self._log("validation"), self.step, measures)
+        watch = self.config.watch
+        last = not self.config.stages or self.stage.name == self.config.stages[-1].name
+        if watch and watch not in measures and last:
+            raise ParameterError(
+                f"watch = {watch!r} is none of the measures: {', '.join(measures)}"
+            )
+        if watch in measures:
+            best = self.best
+            if best is None or measures[watch] > best["value"]:
+                state = {k: v.clone() for k, v in self.average.state.items()}
+                value = float(measures[watch])
+                self.best = {"step": self.step, "value": value, "stale": 0, "average": state}
+            else:
+                best["stale"] += 1
+                self.stopped = 0 < self.config.patience <= best["stale"]
+        words = _words(measures)
+        if self.stopped and self.best:
+            words = f"stopped: {watch} was best at step {self.best['step']}  {words}"
+        report = Report(self.stage.name, validation=measures)
+        return Progress(self.step, self.stage.steps, report, words)
+
+    def time_step(self) -> tuple[float, float]:
+        """Seconds that a step takes, and further ones to embed the views of one, if any.
+
+        Runs the first batch once or twice and forgets what it did.
+        """
+        kept = {k: v.clone() for k, v in self.network.named_buffers()}
+        seconds = []
+        for _ in range(2):
+            began = time.perf_counter()
+            self._step_gradients()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - began)
+            self.optimizer.zero_grad(set_to_none=True)
+            if seconds[0] > 20 and not self._uses_views:
+                break
+        with torch.no_grad():
+            for name, buffer in self.network.named_buffers():
+                buffer.copy_(kept[name])
+        return seconds[-1], max(seconds[0] - seconds[-1], 0.0) if self._uses_views else 0.0
 
     def _one_step(self) -> dict[str, float]:
-        stage = self.stage
-        crops = self.sampler.batch(self.step, stage.batch_size, stage.crop)
-        generator = torch.Generator(self.device)
-        generator.manual_seed((self.config.seed * 1_000_003 + self.step) * 31 + len(stage.name))
-        torch.manual_seed(generator.initial_seed())
-        crops = _to(crops, self.device)
-        factor = rate_factor(self.step, stage)
+        factor = rate_factor(self.step, self.stage)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-        pixels = augment(crops.images, self.config.augment, generator)
-        pixels = normalise(pixels, crops.valid)
-        measures = self._gradients(pixels, crops, generator)
+        measures = self._step_gradients()
         parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, stage.clip)
+        norm = nn.utils.clip_grad_norm_(parameters, self.stage.clip)
         if bool(torch.isfinite(norm)):
             self.optimizer.step()
             self.average.update(self.network, self.step)
@@ -172,37 +306,88 @@ class StageTrainer:
         measures["norm"] = float(norm)
         return measures
 
-    def _gradients(
-        self, pixels: Tensor, crops: Crops, generator: torch.Generator
-    ) -> dict[str, float]:
+    @property
+    def _uses_views(self) -> bool:
+        return self.stage.views > 0 and self.stage.encoder_learning_rate == 0
+
+    def _step_gradients(self) -> dict[str, float]:
+        """Draw the batch of the current step and leave its gradients behind."""
         stage = self.stage
         learns = stage.encoder_learning_rate > 0
+        generator = torch.Generator(self.device)
+        generator.manual_seed((self.config.seed * 1_000_003 + self.step) * 31 + len(stage.name))
+        torch.manual_seed(generator.initial_seed())
         self.network.train()
+        # a pretrained batch normalisation keeps its statistics: batches are small here
         encoder: Any = self.network.image_encoder
-        encoder.train(learns)
+        encoder.train(learns and self.config.model == SCRATCH)
+        if self._uses_views:
+            keys = self.sampler.drawn_views(self.step, stage.batch_size, stage.views)
+            held = [self._view(key) for key in keys]
+            embedding = torch.cat([each[0].to(self.device).float() for each in held])
+            crops = Crops.join([each[1] for each in held]).to(self.device)
+            origin = torch.cat([each[2] for each in held]).to(self.device)
+            return self._decoder_losses(embedding, crops, origin, generator)
+        crops = self.sampler.batch(self.step, stage.batch_size, stage.crop).to(self.device)
+        pixels = normalise(augment(crops.images, self.augment, generator), crops.valid)
         origin = self._origins(crops, generator)
-        with torch.set_grad_enabled(learns), torch.autocast(self.device.type, torch.bfloat16):
-            output = encoder(pixels, origin)
+        with torch.set_grad_enabled(learns):
+            output = self._encode(pixels, origin)
         measures: dict[str, float] = {}
         embedding = output.embedding.detach()
         if stage.objects and self.prompt_losses is not None:
             embedding.requires_grad_(learns)
-            measures |= self.prompt_losses(self.network, embedding, crops, origin, stage, generator)
+            measures |= self._decoder_losses(embedding, crops, origin, generator)
         if learns:
-            losses = self._dense_losses(output.heads, crops)
-            total = torch.stack(list(losses.values())).sum() * stage.dense_weight
+            losses = self._dense_losses(output.heads, crops) if "dense" in output.heads else {}
+            total = torch.stack([*losses.values(), embedding.new_zeros(())]).sum()
+            total = total * stage.dense_weight
             if embedding.grad is not None:
                 total = total + (output.embedding * embedding.grad).sum()
-            total.backward()
+            if total.requires_grad:  # not where a batch without objects met a headless encoder
+                total.backward()
             measures |= {name: float(value.detach()) for name, value in losses.items()}
         return measures
 
-    def _origins(self, crops: Crops, generator: torch.Generator) -> Tensor:
-        """Where in the frame each crop is pretended to lie: (batch, 2), multiples of 8 px."""
+    def _decoder_losses(
+        self, embedding: Tensor, crops: Crops, origin: Tensor, generator: torch.Generator
+    ) -> dict[str, float]:
+        if self.prompt_losses is None:
+            return {}
+        return self.prompt_losses(self.network, embedding, crops, origin, self.stage, generator)
+
+    def _encode(self, pixels: Tensor, origin: Tensor) -> Any:
         encoder: Any = self.network.image_encoder
-        free = max(encoder.image_size - crops.images.shape[-1], 0) // 8 + 1
-        shape = (len(crops.images), 2)
-        return torch.randint(free, shape, generator=generator, device=self.device).float() * 8
+        with mixed_precision(self.device), parametrize.cached():
+            return encoder(pixels, origin) if has_dense_head(self.network) else encoder(pixels)
+
+    def _view(self, key: tuple[str, int, int]) -> tuple[Tensor, Crops, Tensor]:
+        """Embedding (half precision, on the CPU), crops and origin of a fixed view."""
+        if key in self._views:
+            self._views.move_to_end(key)
+            return self._views[key]
+        crops = self.sampler.view(key, self.stage.crop).to(self.device)
+        generator = torch.Generator(self.device)
+        seed = (self.config.seed * 1_000_003 + key[1]) * 1009 + key[2]
+        generator.manual_seed(seed * 31 + self.sampler.names.index(key[0]))
+        torch.manual_seed(generator.initial_seed())  # no step's draws depend on what is kept
+        pixels = normalise(augment(crops.images, self.augment, generator), crops.valid)
+        origin = self._origins(crops, generator)
+        with torch.no_grad():
+            embedding = self._encode(pixels, origin).embedding.half().cpu()
+        held = (embedding, crops.without_images().to(torch.device("cpu")), origin.cpu())
+        self._views[key] = held
+        while len(self._views) * embedding.nbytes > _VIEW_BYTES:
+            self._views.popitem(last=False)
+        return held
+
+    def _origins(self, crops: Crops, generator: torch.Generator) -> Tensor:
+        """Where in the frame each crop is pretended to lie: (batch, 2), whole cells."""
+        geometry = Geometry.of(self.network.image_encoder)
+        cell = 4 * geometry.stride
+        free = max(geometry.frame - crops.side, 0) // cell + 1
+        shape = (len(crops.labels), 2)
+        return torch.randint(free, shape, generator=generator, device=self.device).float() * cell
 
     def _dense_losses(self, heads: dict[str, Tensor], crops: Crops) -> Losses:
         valid = crops.valid[:, 0, ::2, ::2].float()
@@ -214,22 +399,25 @@ class StageTrainer:
         return losses
 
     def _validate(self) -> dict[str, float]:
-        kept = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.network.load_state_dict(self.average.state)
+        kept = {
+            k: v.clone() for k, v in live_state(self.network, self.average.trained_only).items()
+        }
+        load_live_state(self.network, self.average.state)
         self.network.eval()
-        assert_validate = self.validate
-        measures = assert_validate(self.network) if assert_validate else {}
-        self.network.load_state_dict(kept)
+        measures = self.validate(self.network) if self.validate else {}
+        load_live_state(self.network, kept)
         return measures
 
     def save(self) -> None:
         """Write everything that resuming needs, atomically."""
         held = {
             "step": self.step,
-            "network": self.network.state_dict(),
+            "network": live_state(self.network, self.average.trained_only),
             "average": self.average.state,
             "optimizer": self.optimizer.state_dict(),
         }
+        if self.config.watch:
+            held |= {"best": self.best, "stopped": self.stopped}
         part = self.checkpoint.with_suffix(".part")
         torch.save(held, part)
         os.replace(part, self.checkpoint)
@@ -237,28 +425,16 @@ class StageTrainer:
     def _resume(self) -> None:
         held = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         self.step = held["step"]
-        self.network.load_state_dict(held["network"])
+        self.best, self.stopped = held.get("best"), held.get("stopped", False)
+        load_live_state(self.network, held["network"])
         self.average.state = held["average"]
-        if self.step < self.stage.steps:
+        if not self.complete:
             self.optimizer.load_state_dict(held["optimizer"])
+        for kind in ("train", "validation"):
+            drop_rows_after(self._log(kind), self.step)
 
-    def _log(self, kind: str, row: dict[str, float]) -> None:
-        path = self.folder / f"{self.stage.name}-{kind}.csv"
-        fresh = not path.exists()
-        with path.open("a", newline="") as handle:
-            writer = csv.writer(handle)
-            if fresh:
-                writer.writerow(["step", *row])
-            writer.writerow([self.step, *(f"{value:.5g}" for value in row.values())])
-
-
-def _to(crops: Crops, device: torch.device) -> Crops:
-    return Crops(
-        *(
-            getattr(crops, name).to(device)
-            for name in ("images", "valid", "labels", "interior", "wholes")
-        )
-    )
+    def _log(self, kind: str) -> Path:
+        return self.folder / f"{self.stage.name}-{kind}.csv"
 
 
 def _words(row: dict[str, float]) -> str:

@@ -13,29 +13,35 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from ..automatic.dense import decode_dense
-from .data import FRAME, LabelledImage
-from .dense import STRIDE
+from .data import LabelledImage
+from .geometry import Geometry, mixed_precision
 
 # Cells of the dense grid below which a found object is taken for noise.
 MIN_CELLS = 12
 
 
-def frame_of(source: LabelledImage, side: int = FRAME) -> tuple[Tensor, NDArray[np.int32]]:
-    """The image as inference puts it into the frame, and its labels on the dense grid.
+def frame_of(
+    source: LabelledImage, geometry: Geometry | None = None
+) -> tuple[Tensor, NDArray[np.int32]]:
+    """The image as inference puts it into the frame, and its labels on the grid of logits.
 
     Returns
     -------
     tuple
-        (3, h, w) float32 in 0..255, long side = `side`; (h/2, w/2) int32.
+        (3, h, w) float32 in 0..255, long side that of the frame; (h/stride, w/stride) int32.
     """
+    geometry = geometry or Geometry()
+    side, stride = geometry.frame, geometry.stride
     height, width = source.labels.shape
     scale = side / max(height, width)
-    rows, cols = int(height * scale + 0.5), int(width * scale + 0.5)
+    rows = max(int(height * scale + 0.5), stride)
+    cols = max(int(width * scale + 0.5), stride)
     image = torch.from_numpy(source.image).permute(2, 0, 1)[None]
     image = F.interpolate(image, (rows, cols), mode="bilinear", antialias=True)[0]
-    index_r = ((np.arange(rows // STRIDE) * STRIDE + 1) / scale).astype(int).clip(0, height - 1)
-    index_c = ((np.arange(cols // STRIDE) * STRIDE + 1) / scale).astype(int).clip(0, width - 1)
-    return image.expand(3, -1, -1).float(), source.labels[index_r][:, index_c]
+    index_r = ((np.arange(rows // stride) + 0.5) * stride / scale).astype(int)
+    index_c = ((np.arange(cols // stride) + 0.5) * stride / scale).astype(int)
+    labels = source.labels[index_r.clip(0, height - 1)][:, index_c.clip(0, width - 1)]
+    return image.expand(3, -1, -1).float(), labels
 
 
 def matches(truth: NDArray[np.integer], found: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -50,7 +56,7 @@ def matches(truth: NDArray[np.integer], found: NDArray[np.integer]) -> NDArray[n
 
 
 def counts_at(iou: NDArray[np.float64], threshold: float) -> tuple[int, int, int]:
-    """True positives, false positives, false negatives at an IoU of at least 0.5."""
+    """True positives, false positives, false negatives at an IoU above `threshold` (.5 or more)."""
     hits = int((iou > threshold).any(1).sum()) if iou.size else 0
     return hits, iou.shape[1] - hits, iou.shape[0] - hits
 
@@ -65,11 +71,12 @@ def normalise(pixels: Tensor, valid: Tensor | None = None) -> Tensor:
 
 def dense_maps(encoder: nn.Module, source: LabelledImage) -> tuple[NDArray, NDArray[np.int32]]:
     """Dense maps of a frame, cut to its valid part, and the labels on their grid."""
-    image, labels = frame_of(source)
-    frame = torch.zeros(1, 3, FRAME, FRAME)
+    geometry = Geometry.of(encoder)
+    image, labels = frame_of(source, geometry)
+    frame = torch.zeros(1, 3, geometry.frame, geometry.frame)
     frame[0, :, : image.shape[1], : image.shape[2]] = normalise(image)
     device = next(encoder.parameters()).device
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+    with torch.no_grad(), mixed_precision(device):
         maps = encoder(frame.to(device)).heads["dense"][0]
     return maps[:, : labels.shape[0], : labels.shape[1]].float().cpu().numpy(), labels
 
@@ -96,7 +103,7 @@ def prompt_scores(
     clicks: int = 3,
     dense: bool = False,
 ) -> dict[str, float]:
-    """Mean IoU on the dense grid from one centre click, a box, and corrective clicks.
+    """Mean IoU on the grid of logits from one centre click, a box, and corrective clicks.
 
     Parameters
     ----------
@@ -122,15 +129,17 @@ def prompt_scores(
     rows: dict[str, list[float]] = {}
     pairs: list[tuple[float, float]] = []
     device = next(network.parameters()).device
+    geometry = Geometry.of(network.image_encoder)
+    stride, half = geometry.stride, 0.5 * (geometry.stride - 1)
     for source in images:
-        pixels, labels = frame_of(source)
+        pixels, labels = frame_of(source, geometry)
         ids = np.flatnonzero(np.bincount(labels.ravel())[1:] >= 10) + 1
         if len(ids) == 0:
             continue
         ids = ids[np.linspace(0, len(ids) - 1, min(objects, len(ids))).astype(int)]
         masks = labels[None] == ids[:, None, None]
         points = np.array([_middle(mask) for mask in masks])
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad(), mixed_precision(device):
             output = network.encode(pixels[None].to(device))
             embedding = output.embedding
             if dense:
@@ -139,7 +148,7 @@ def prompt_scores(
                 for mask, (r, c) in zip(masks, points, strict=True):
                     own = found == found[r, c] if found[r, c] else np.zeros_like(mask)
                     rows.setdefault("dense_at_point", []).append(_iou(own, mask))
-            coords = torch.tensor(points[:, None, ::-1] * STRIDE + 0.5).float().to(device)
+            coords = torch.tensor(points[:, None, ::-1] * stride + half).float().to(device)
             kinds = torch.ones(len(ids), 1, dtype=torch.int64, device=device)
             logits, iou = network.decode(embedding, coords, kinds, return_all=True)
             quality = _ious(logits, masks)
@@ -151,7 +160,9 @@ def prompt_scores(
             rows.setdefault(f"point_best/{source.group}", []).extend(quality[:, 1:].max(1))
             rows.setdefault("click1", []).extend(chosen)
             pairs += list(zip(iou[:, 1:].flatten().tolist(), quality[:, 1:].ravel(), strict=True))
-            boxes = torch.tensor(np.array([_box(mask) for mask in masks])).float().to(device)
+            boxes = (
+                torch.tensor(np.array([_box(mask, stride) for mask in masks])).float().to(device)
+            )
             boxed, _ = network.decode(embedding, boxes=boxes, multimask=False)
             quality = _ious(boxed, masks)[:, 0]
             rows.setdefault("box", []).extend(quality)
@@ -161,7 +172,7 @@ def prompt_scores(
                 more = [
                     _correction(a, b) for a, b in zip(_cut(last[:, 0], masks), masks, strict=True)
                 ]
-                added = torch.tensor([[c * STRIDE + 0.5, r * STRIDE + 0.5] for r, c, _ in more])
+                added = torch.tensor([[c * stride + half, r * stride + half] for r, c, _ in more])
                 coords = torch.cat([coords, added[:, None].float().to(device)], 1)
                 kind = torch.tensor([[k] for _, _, k in more], device=device)
                 kinds = torch.cat([kinds, kind], 1)
@@ -197,14 +208,14 @@ def _middle(mask: NDArray[np.bool_]) -> tuple[int, int]:
     return int(row), int(col)
 
 
-def _box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+def _box(mask: NDArray[np.bool_], stride: int) -> tuple[float, float, float, float]:
     """x_min, y_min, x_max, y_max in frame pixels, at the outer edges of the cells."""
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return (
-        cols[0] * STRIDE - 0.5,
-        rows[0] * STRIDE - 0.5,
-        cols[-1] * STRIDE + 1.5,
-        rows[-1] * STRIDE + 1.5,
+        cols[0] * stride - 0.5,
+        rows[0] * stride - 0.5,
+        (cols[-1] + 1) * stride - 0.5,
+        (rows[-1] + 1) * stride - 0.5,
     )
 
 

@@ -1,0 +1,209 @@
+"""`napari-sam train`: train a model, or fine-tune one on images of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..progress import Progress
+from . import options
+
+if TYPE_CHECKING:
+    from ..training import TrainingResult
+    from ..training.estimate import Estimate
+
+_MEASURES = ("ap50", "point", "point_best", "box")
+_LOSSES = ("foreground", "interior", "point_first", "point_last", "box_first", "iou_error")
+
+
+def train(
+    config: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG.toml", help="What to train, on which images, and how."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            rich_help_panel=options.RESULT,
+            help="Folder of the run, in place of the configuration's 'output'. The same command "
+            "again goes on where it stopped.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            rich_help_panel=options.INPUT,
+            help="What the paths in the configuration start from, in place of its own folder.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            rich_help_panel=options.RESULT,
+            help="Begin anew where the folder holds a run.",
+        ),
+    ] = False,
+    device: options.DeviceOption = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", rich_help_panel=options.MODEL, help="Processor threads to use."),
+    ] = None,
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Train a model, or fine-tune one on labelled images.
+
+    The configuration names the images, the model to start from, and whether all of it is trained,
+    its decoder, or low-rank additions (LoRA). Memory and time are predicted before the first step.
+    Writes model.safetensors, which --model takes, its card, and the curves.
+
+    Examples:
+
+    napari-sam train cells.toml
+
+    napari-sam train cells.toml -o runs/second --device cuda
+    """
+    from ..errors import ParameterError
+    from ..training import train as run
+    from . import report
+
+    if threads is not None:
+        import torch
+
+        if threads < 1:
+            raise ParameterError(f"--threads is at least 1, not {threads}")
+        torch.set_num_threads(threads)
+    predicted: list[Estimate] = []
+    with _display(quiet, predicted) as show:
+        result = run(
+            config,
+            output=output,
+            data=data,
+            device=device,
+            overwrite=overwrite,
+            on_progress=show,
+        )
+    if as_json:
+        report.print_json(_facts(result, predicted))
+    elif not quiet:
+        _tell(result)
+
+
+@contextmanager
+def _display(quiet: bool, predicted: list[Estimate]) -> Iterator[Callable[[Progress], object]]:
+    """A bar with the latest losses and the latest validation under it."""
+    from ..training.estimate import Estimate
+    from ..training.trainer import Report
+
+    def note(step: Progress) -> None:
+        if isinstance(step.partial, Estimate):
+            predicted[:] = [step.partial]
+
+    if quiet:
+        yield note
+        return
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    bar = Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    task = bar.add_task("", total=1)
+    lines: dict[str, str] = {}
+
+    with Live(Group(bar), console=console, refresh_per_second=4) as live:
+
+        def show(step: Progress) -> None:
+            note(step)
+            title = step.message
+            if isinstance(step.partial, Report):
+                title = step.partial.stage
+                losses, measures = step.partial.losses, step.partial.validation
+                if losses:
+                    lines["losses"] = _words(losses, _LOSSES)
+                if measures:
+                    lines["held out"] = _words(measures, _MEASURES)
+                if step.message.startswith("stopped"):
+                    console.print(step.message.split("  ")[0], highlight=False, markup=False)
+            elif isinstance(step.partial, Estimate) and step.message == "predicted":
+                console.print(_prediction(step.partial), highlight=False, markup=False)
+            bar.update(task, description=title, completed=step.done, total=max(step.total, 1))
+            rows = [Text(f"{name:<9} {text}") for name, text in lines.items()]
+            live.update(Group(bar, *rows))
+
+        yield show
+    if not console.is_interactive:
+        console.print()
+
+
+def _words(values: dict[str, float], names: tuple[str, ...]) -> str:
+    return "  ".join(f"{name} {values[name]:.3f}" for name in names if name in values)
+
+
+def _prediction(estimate: Estimate) -> str:
+    from .report import size
+
+    free = "" if estimate.available is None else f" ({size(estimate.available)} are free)"
+    return (
+        f"predicted: {_duration(estimate.seconds)}, {estimate.per_step:.2f} s a step, "
+        f"{size(estimate.memory)} of memory{free}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _tell(result: TrainingResult) -> None:
+    from . import report
+
+    steps = ", ".join(f"{name} {count}" for name, count in result.steps.items())
+    facts: dict[str, object] = {"steps": steps, "time": _duration(result.seconds)}
+    for name in _MEASURES:
+        if name in result.after:
+            was = f"{result.before[name]:.3f} -> " if name in result.before else ""
+            facts[f"held out, {name}"] = f"{was}{result.after[name]:.3f}"
+    facts |= {"folder": result.folder, "model": result.model}
+    report.print_facts("", facts)
+
+
+def _facts(result: TrainingResult, predicted: list[Estimate]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "model": str(result.model),
+        "folder": str(result.folder),
+        "steps": result.steps,
+        "before": result.before,
+        "after": result.after,
+        "seconds": round(result.seconds, 1),
+        "predicted": asdict(predicted[0]) if predicted else None,
+        "card": result.card,
+    }

@@ -1,0 +1,161 @@
+"""Memory and time of a run before it starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from ..errors import ResourceError
+from ..network.sam import Sam
+from .config import StageConfig, TrainingConfig
+from .decoding import decode_windows
+from .geometry import has_dense_head, mixed_precision
+from .lora import add_lora
+
+_PROGRAM = 700 << 20  # the interpreter with torch, and what the allocator keeps
+_SHORT = 0.8  # what 16 bits leave of the activations: many stay in 32
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run will take.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes on the device, as modelled: weights, gradients, optimiser, averages, activations, and
+        on a CPU the images.
+    available : int or None
+        Bytes that are there; None where that cannot be told.
+    seconds : float
+        For all steps and validations, from a timed step of each stage.
+    per_step : float
+        Seconds of a step, of the slowest stage.
+    """
+
+    memory: int
+    available: int | None
+    seconds: float = 0.0
+    per_step: float = 0.0
+
+
+def predict_memory(
+    network: Sam, config: TrainingConfig, stage: StageConfig, data_bytes: int, device: torch.device
+) -> int:
+    """Bytes that a stage will need at its peak.
+
+    The activations are counted on a network without memory (torch's meta device), run as in a step.
+    """
+    share = _SHORT if not isinstance(mixed_precision(device), contextlib.nullcontext) else 1.0
+    with torch.device("meta"):
+        twin = Sam(network.config)
+    twin.train()
+    encoder: Any = twin.image_encoder
+    encoder.eval()
+    if config.train == "lora":
+        add_lora(encoder, config.lora, 0)
+    elif stage.encoder_learning_rate == 0:
+        encoder.requires_grad_(False)
+    if stage.learning_rate == 0:
+        twin.prompt_encoder.requires_grad_(False)
+        twin.mask_decoder.requires_grad_(False)
+    all_bytes = sum(p.nbytes for p in (*twin.parameters(), *twin.buffers()))
+    trained = sum(p.nbytes for p in twin.parameters() if p.requires_grad)
+    pixels = torch.empty(stage.batch_size, 3, stage.crop.size, stage.crop.size, device="meta")
+    learns = stage.encoder_learning_rate > 0
+    total: float = all_bytes + 4 * trained  # gradients, two moments, the average
+    total += _saved(lambda: encoder(pixels), twin) * share if learns else 0
+    if stage.objects:
+        total += _decoder_bytes(twin, stage) * share
+    if not learns:
+        total += 12 * pixels.nbytes  # one layer's worth at a time
+    if config.watch:
+        total += trained
+    on_device = data_bytes if device.type == "cpu" else 0
+    return int(total + on_device + (_PROGRAM if device.type == "cpu" else 300 << 20))
+
+
+def _decoder_bytes(twin: Sam, stage: StageConfig) -> int:
+    side = max(stage.windows)
+    count = max(1, round(stage.batch_size * stage.objects * max(stage.box_share, 0.5)))
+    cells = torch.empty(count, side * side, 256, device="meta", requires_grad=True)
+    sparse = torch.empty(count, stage.rounds + 2, 256, device="meta")
+    decoder = twin.mask_decoder
+    masks = count * 16 * side * side * 4
+    # both losses of four masks keep about a dozen maps of their size
+    return _saved(lambda: decode_windows(decoder, cells, cells.detach(), sparse), twin) + 48 * masks
+
+
+def _saved(run: Callable[[], Any], network: nn.Module) -> int:
+    """Bytes that autograd keeps of a forward pass, without the parameters."""
+    known = {p.untyped_storage()._cdata for p in (*network.parameters(), *network.buffers())}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        mark = tensor.untyped_storage()._cdata
+        if mark not in known:
+            kept[mark] = tensor
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = run()
+    size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    del result
+    return size
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Bytes free on a device, or None."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
+    free = _meminfo()
+    limit = Path("/sys/fs/cgroup/memory.max")
+    with contextlib.suppress(OSError, ValueError):
+        used = int(limit.with_name("memory.current").read_text())
+        facts = limit.with_name("memory.stat").read_text().split()
+        cached = int(facts[facts.index("inactive_file") + 1])  # given back when it is needed
+        left = int(limit.read_text()) - used + cached
+        free = left if free is None else min(free, left)
+    return free
+
+
+def _meminfo() -> int | None:
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return int(next(x for x in lines if x.startswith("MemAvailable")).split()[1]) * 1024
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return None
+
+
+def refuse_if_too_large(estimate: Estimate, network: Sam, config: TrainingConfig) -> None:
+    """Say before the first step that memory will not do.
+
+    Raises
+    ------
+    ResourceError
+        If a run needs a tenth more than there is.
+    """
+    if estimate.available is None or estimate.memory <= 1.1 * estimate.available:
+        return
+    ways = ["a smaller batch_size", "fewer objects"]
+    if config.train == "whole":
+        ways.insert(0, "train = 'decoder', which needs far less")
+    elif config.train == "lora":
+        ways.insert(0, "train = 'decoder', which keeps no activations of the encoder")
+    if not has_dense_head(network):
+        ways.append("the default model, whose encoder is small")
+    raise ResourceError(
+        f"this training needs about {estimate.memory / 2**30:.1f} GiB of memory, "
+        f"{estimate.available / 2**30:.1f} GiB are free. Try {'; '.join(ways)}"
+    )

@@ -1,0 +1,171 @@
+"""What a run does where its configuration leaves it open."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from ..errors import ParameterError
+from .augment import AugmentConfig
+from .config import SCRATCH, StageConfig, TrainingConfig
+from .data import CropConfig
+from .geometry import Geometry, has_dense_head
+
+# gentler than from scratch: images of one set look alike, and the model knows the others already
+_FINE = AugmentConfig(
+    invert=0.0,
+    gamma=0.4,
+    contrast=0.4,
+    illumination=0.25,
+    colour=0.3,
+    shuffle=0.0,
+    gray=0.0,
+    blur=0.1,
+    noise=0.25,
+)
+
+DENSE_MEASURES = ("ap50", "ap70", "ap80")
+PROMPT_MEASURES = ("point", "point_best", "point_single", "box", "click1", "click2", "click3")
+
+_RATES = {  # decoder, encoder: of the micro encoder, and of the published ones
+    "whole": ((2e-4, 2e-4), (5e-5, 1e-5)),
+    "decoder": ((3e-4, 0.0), (1e-4, 0.0)),
+    "lora": ((2e-4, 1e-3), (1e-4, 3e-4)),
+}
+
+
+def settled(config: TrainingConfig, network: Any) -> TrainingConfig:
+    """The configuration with nothing left open, for a network to start from.
+
+    Raises
+    ------
+    ParameterError
+        If a value does not suit the network.
+    """
+    fresh = config.model == SCRATCH
+    micro = has_dense_head(network)
+    geometry = Geometry.of(network.image_encoder)
+    augment = config.augment or (AugmentConfig() if fresh else _FINE)
+    if config.stages:
+        stages = config.stages
+    elif fresh:
+        stages = _from_scratch(config)
+    else:
+        stages = (_fine_tuning(config, geometry, micro),)
+    for stage in stages:
+        _check(stage, config, geometry, micro)
+    _check_watch(config.watch, stages[-1], micro)
+    return replace(config, stages=stages, augment=augment, options={})
+
+
+def _check_watch(watch: str, stage: StageConfig, micro: bool) -> None:
+    known: list[str] = []
+    if stage.encoder_learning_rate > 0 and micro:
+        known += DENSE_MEASURES
+    if stage.objects:
+        known += PROMPT_MEASURES
+    if watch and watch.partition("/")[0] not in known:
+        raise ParameterError(f"watch = {watch!r}: the last stage is measured by {', '.join(known)}")
+
+
+def _fine_tuning(config: TrainingConfig, geometry: Geometry, micro: bool) -> StageConfig:
+    decoder, encoder = _RATES[config.train][0 if micro else 1]
+    values: dict[str, Any] = {
+        "steps": 300,
+        "learning_rate": decoder,
+        "encoder_learning_rate": encoder,
+        "warmup": 20,
+        "weight_decay": 0.01,
+        "rounds": 3,
+        "ema": 0.98,
+    }
+    if micro:
+        side = min(256, geometry.frame)
+        crop = CropConfig(size=side, near=0.7, wide=(0.6, 1.7))
+        values |= {"batch_size": 4, "objects": 6}
+        values["windows"] = tuple(min(w, side // (4 * geometry.stride)) for w in (20, 20, 32))
+    else:
+        crop = CropConfig(size=geometry.frame, near=1.0)
+        values |= {"batch_size": 1, "objects": 8, "windows": (geometry.cells,)}
+        values["views"] = 8 if config.train == "decoder" else 0
+    return _stage("finetune", values, crop, config.options)
+
+
+def _from_scratch(config: TrainingConfig) -> tuple[StageConfig, ...]:
+    """Encoder and dense head; the decoder on these; all together: as the default was begun."""
+    options = dict(config.options)
+    steps = int(options.pop("steps", 3000))
+    crop = CropConfig(size=256)
+    first, second = max(round(0.48 * steps), 1), max(round(0.16 * steps), 1)
+    parts: tuple[tuple[str, dict[str, Any]], ...] = (
+        (
+            "encoder",
+            {"steps": first, "batch_size": 8, "encoder_learning_rate": 1.5e-3, "warmup": 200},
+        ),
+        (
+            "decoder",
+            {"steps": second, "batch_size": 4, "learning_rate": 8e-4, "objects": 6, "rounds": 2},
+        ),
+        (
+            "together",
+            {
+                "steps": max(steps - first - second, 1),
+                "batch_size": 4,
+                "learning_rate": 6e-4,
+                "encoder_learning_rate": 3e-4,
+                "warmup": 50,
+                "objects": 6,
+                "rounds": 2,
+            },
+        ),
+    )
+    told = {"learning_rate", "encoder_learning_rate", "objects"} & set(options)
+    if told:
+        raise ParameterError(
+            f"{', '.join(sorted(told))}: a run from scratch has three stages with values of their "
+            "own; write [[stages]] to change them"
+        )
+    return tuple(_stage(name, values, crop, options) for name, values in parts)
+
+
+def _stage(name: str, values: dict[str, Any], crop: CropConfig, options: Any) -> StageConfig:
+    given = dict(options)
+    crop = replace(crop, **dict(given.pop("crop", {})))
+    return StageConfig(name, crop=crop, **{**values, **given})
+
+
+def _check(stage: StageConfig, config: TrainingConfig, geometry: Geometry, micro: bool) -> None:
+    cells = stage.crop.size // (4 * geometry.stride)
+    if stage.crop.size > geometry.frame:
+        raise ParameterError(
+            f"{stage.name}: crops of {stage.crop.size} pixels are larger than the model's frame of "
+            f"{geometry.frame}"
+        )
+    if not micro and stage.crop.size != geometry.frame:
+        raise ParameterError(
+            f"{stage.name}: this image encoder is trained on whole frames: crop.size = "
+            f"{geometry.frame}, not {stage.crop.size}"
+        )
+    if stage.objects and max(stage.windows) > cells:
+        raise ParameterError(
+            f"{stage.name}: windows of {max(stage.windows)} cells do not fit crops of "
+            f"{stage.crop.size} pixels, which have {cells}"
+        )
+    if not micro and not stage.objects:
+        raise ParameterError(f"{stage.name}: without objects there is nothing to train here")
+    if config.train == "decoder" and stage.encoder_learning_rate > 0:
+        raise ParameterError(
+            f"{stage.name}: train = 'decoder' leaves the encoder as it is, but its learning rate "
+            f"is {stage.encoder_learning_rate}"
+        )
+    if stage.views and stage.encoder_learning_rate > 0:
+        raise ParameterError(
+            f"{stage.name}: views keep embeddings, which change when the encoder is trained"
+        )
+
+
+def summary(stage: StageConfig) -> dict[str, Any]:
+    """A stage's values that are not the defaults, for the model card."""
+    plain = {f.name: f.default for f in fields(StageConfig)}
+    values = {k: v for k, v in asdict(stage).items() if k != "crop" and v != plain.get(k)}
+    return {**values, "crop size": stage.crop.size}
