@@ -1,0 +1,247 @@
+"""Masks and changes of labels, packed small: what history and journal are made of."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..engine import Window
+from ..errors import FormatError, PromptError
+
+
+def bounds(mask: np.ndarray) -> tuple[slice, slice] | None:
+    """Return the smallest rows and columns that hold every True pixel; None if there is none."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not rows.size:
+        return None
+    cols = np.flatnonzero(mask.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
+
+
+def intersection(first: Window, second: Window) -> tuple[slice, slice] | None:
+    """Return rows and columns, in image pixels, that two windows share; None if none."""
+    top, left = max(first.row, second.row), max(first.col, second.col)
+    bottom = min(first.row + first.height, second.row + second.height)
+    right = min(first.col + first.width, second.col + second.width)
+    return (slice(top, bottom), slice(left, right)) if top < bottom and left < right else None
+
+
+def union(first: Window, second: Window) -> Window:
+    """Return the smallest window that holds two."""
+    row, col = min(first.row, second.row), min(first.col, second.col)
+    bottom = max(first.row + first.height, second.row + second.height)
+    right = max(first.col + first.width, second.col + second.width)
+    return Window(row, col, bottom - row, right - col)
+
+
+def moved(where: tuple[slice, slice], window: Window) -> tuple[slice, slice]:
+    """Turn rows and columns of the image into those of a window."""
+    rows, cols = where
+    return (
+        slice(rows.start - window.row, rows.stop - window.row),
+        slice(cols.start - window.col, cols.stop - window.col),
+    )
+
+
+def window_json(window: Window | None) -> list[int] | None:
+    """Return a window as [row, col, height, width]."""
+    return None if window is None else [window.row, window.col, window.height, window.width]
+
+
+def window_from(data: Any) -> Window:
+    """Read what `window_json` gave."""
+    row, col, height, width = data
+    return Window(row, col, height, width)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cutout:
+    """A mask as the rectangle that holds it; nothing outside of it is True.
+
+    Parameters
+    ----------
+    window : Window or None
+        Where, in full-resolution pixels; None for an empty mask.
+    mask : bool array (height, width)
+    """
+
+    window: Window | None
+    mask: np.ndarray
+
+    @classmethod
+    def of(cls, mask: np.ndarray, window: Window) -> Cutout:
+        """Cut a mask bool (height, width), which lies at `window`, to its bounds."""
+        where = bounds(mask)
+        if where is None:
+            return cls(None, np.zeros((0, 0), bool))
+        rows, cols = where
+        part = np.array(mask[where])
+        return cls(Window(window.row + rows.start, window.col + cols.start, *part.shape), part)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no pixel is True."""
+        return self.window is None
+
+    @property
+    def area(self) -> int:
+        """Number of pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    def within(self, window: Window) -> np.ndarray:
+        """Return the mask as seen in another window: bool (height, width)."""
+        result = np.zeros(window.shape, bool)
+        where = None if self.window is None else intersection(self.window, window)
+        if self.window is not None and where is not None:
+            result[moved(where, window)] = self.mask[moved(where, self.window)]
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A mask, packed; not empty.
+
+    Made by `Region.from_mask`.
+
+    Parameters
+    ----------
+    window : Window
+        Where, in full-resolution pixels.
+    data : bytes
+        The pixels, a bit each, row by row, deflated.
+    """
+
+    window: Window
+    data: bytes
+
+    @classmethod
+    def from_mask(cls, mask: Any, window: Window) -> Region:
+        """Pack a mask bool (height, width) that lies at a window.
+
+        Raises
+        ------
+        PromptError
+            If it is not boolean, is empty, or has another shape than the window.
+        """
+        array = np.asarray(mask)
+        if array.dtype != np.bool_:
+            raise PromptError(f"a mask is boolean, not {array.dtype}; compare labels with an id")
+        if array.shape != window.shape:
+            raise PromptError(f"the mask has shape {array.shape}, its window {window.shape}")
+        cut = Cutout.of(array, window)
+        if cut.window is None:
+            raise PromptError("the mask is empty; draw or choose something")
+        return cls(cut.window, zlib.compress(np.packbits(cut.mask).tobytes(), 6))
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The pixels: bool (height, width) of `window`."""
+        count = self.window.height * self.window.width
+        raw = np.frombuffer(zlib.decompress(self.data), np.uint8)
+        return np.unpackbits(raw, count=count).reshape(self.window.shape).astype(bool)
+
+    @property
+    def cutout(self) -> Cutout:
+        """The same mask, unpacked."""
+        return Cutout(self.window, self.mask)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "window": window_json(self.window),
+            "bits": base64.b64encode(self.data).decode("ascii"),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Region:
+        """Read what `to_json` gave."""
+        region = cls(window_from(data["window"]), _bytes(data["bits"]))
+        if len(zlib.decompress(region.data)) != -(-region.window.height * region.window.width // 8):
+            raise FormatError("a mask in the journal has another size than its window")
+        return region
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A change of labels in a window of a plane, and how to take it back.
+
+    Parameters
+    ----------
+    plane : tuple of int
+        Which plane.
+    window : Window
+        Where, in full-resolution pixels.
+    dtype : str
+        Of the labels.
+    before, after : bytes
+        Labels (height, width), deflated.
+    """
+
+    plane: tuple[int, ...]
+    window: Window
+    dtype: str
+    before: bytes
+    after: bytes
+
+    @classmethod
+    def between(
+        cls, plane: tuple[int, ...], window: Window, before: np.ndarray, after: np.ndarray
+    ) -> Patch | None:
+        """Make the patch that turns `before` into `after`; None where they are equal."""
+        where = bounds(before != after)
+        if where is None:
+            return None
+        rows, cols = where
+        dtype = before.dtype.newbyteorder("<")
+        parts = [np.ascontiguousarray(part[where], dtype) for part in (before, after)]
+        inner = Window(window.row + rows.start, window.col + cols.start, *parts[0].shape)
+        packed = [zlib.compress(part.tobytes(), 6) for part in parts]
+        return cls(tuple(plane), inner, dtype.str, packed[0], packed[1])
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels before and after: each int (height, width)."""
+        before, after = (
+            np.frombuffer(zlib.decompress(data), self.dtype).reshape(self.window.shape)
+            for data in (self.before, self.after)
+        )
+        return before, after
+
+    def inverse(self) -> Patch:
+        """Return the patch that takes this one back."""
+        return Patch(self.plane, self.window, self.dtype, self.after, self.before)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "plane": list(self.plane),
+            "window": window_json(self.window),
+            "dtype": self.dtype,
+            "before": base64.b64encode(self.before).decode("ascii"),
+            "after": base64.b64encode(self.after).decode("ascii"),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Patch:
+        """Read what `to_json` gave."""
+        patch = cls(
+            tuple(data["plane"]),
+            window_from(data["window"]),
+            str(data["dtype"]),
+            _bytes(data["before"]),
+            _bytes(data["after"]),
+        )
+        patch.arrays()
+        return patch
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise FormatError(f"packed pixels cannot be read: {error}") from error

@@ -1,0 +1,187 @@
+"""The latest request wins; what it overtakes is dropped before it costs time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from ..errors import ParameterError
+from ..progress import Progress
+
+Cancelled: TypeAlias = Callable[[], bool]
+Job: TypeAlias = Callable[[Cancelled], Generator[Progress, None, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a job has to say.
+
+    Parameters
+    ----------
+    ticket : int
+        Which job: what `LatestWins.submit` returned.
+    kind : {"progress", "result", "error", "stopped"}
+        "stopped" is the last word of a job that had begun and was overtaken or cancelled.
+        Every job that has begun says exactly one of result, error and stopped; a job that was
+        dropped before it began says nothing.
+    value : object
+        A `Progress`, the job's return value, an exception, or None.
+    """
+
+    ticket: int
+    kind: Literal["progress", "result", "error", "stopped"]
+    value: Any = None
+
+
+Deliver: TypeAlias = Callable[[Delivery], object]
+
+
+class LatestWins:
+    """Runs jobs on threads of its own; a new job replaces the ones before it.
+
+    A job that has not begun is dropped, one that runs is closed at its next yield.
+
+    Parameters
+    ----------
+    deliver : callable, optional
+        Called on the worker thread with each `Delivery`; `submit` may give another one.
+        An exception in it ends nothing: it becomes an "error" delivery once, and is then dropped.
+    threads : int
+        How many jobs may run at a time; with one, a new job waits until the old one has yielded.
+    name : str
+        Of the threads.
+    """
+
+    def __init__(
+        self, deliver: Deliver | None = None, threads: int = 1, name: str = "segment-anything"
+    ) -> None:
+        if threads < 1:
+            raise ParameterError(f"a scheduler needs at least one thread, not {threads}")
+        self._deliver = deliver
+        self._count = threads
+        self._name = name
+        self._wake = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._pending: tuple[int, Job, Deliver] | None = None
+        self._latest = 0
+        self._running: set[int] = set()
+        self._closed = False
+
+    def submit(self, job: Job, deliver: Deliver | None = None) -> int:
+        """Ask for a job; return its ticket.
+
+        Parameters
+        ----------
+        job : callable
+            Called on the worker thread with a function that tells whether the job has been
+            overtaken; returns a generator of Progress.
+        deliver : callable, optional
+            Instead of the scheduler's own.
+
+        Raises
+        ------
+        ParameterError
+            If nobody takes deliveries, or the scheduler is closed.
+        """
+        taker = deliver or self._deliver
+        if taker is None:
+            raise ParameterError("say who takes what the job delivers")
+        with self._wake:
+            if self._closed:
+                raise ParameterError("this scheduler is closed")
+            self._latest += 1
+            self._pending = (self._latest, job, taker)
+            if len(self._threads) < self._count:
+                thread = threading.Thread(
+                    target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True
+                )
+                self._threads.append(thread)
+                thread.start()
+            self._wake.notify()
+            return self._latest
+
+    def cancel(self) -> None:
+        """Drop what waits, and stop what runs at its next yield."""
+        with self._wake:
+            self._latest += 1
+            self._pending = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs or waits."""
+        with self._wake:
+            return self._pending is not None or bool(self._running)
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until nothing runs or waits; return whether that is so."""
+        with self._wake:
+            return self._wake.wait_for(
+                lambda: self._pending is None and not self._running, timeout
+            )
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Cancel everything and end the threads; return whether they have ended."""
+        with self._wake:
+            self._closed = True
+            self._latest += 1
+            self._pending = None
+            self._wake.notify_all()
+            threads = list(self._threads)
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout)
+        return not any(thread.is_alive() for thread in threads)
+
+    def __enter__(self) -> LatestWins:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._closed or self._pending is not None)
+                if self._pending is None:
+                    return
+                ticket, job, deliver = self._pending
+                self._pending = None
+                self._running.add(ticket)
+            try:
+                self._run(ticket, job, deliver)
+            finally:
+                with self._wake:
+                    self._running.discard(ticket)
+                    self._wake.notify_all()
+
+    def _run(self, ticket: int, job: Job, deliver: Deliver) -> None:
+        def stale() -> bool:
+            return ticket != self._latest
+
+        last = Delivery(ticket, "stopped")
+        try:
+            generator = job(stale)
+            try:
+                while not stale():
+                    try:
+                        step = next(generator)
+                    except StopIteration as stop:
+                        if not stale():
+                            last = Delivery(ticket, "result", stop.value)
+                        break
+                    if not stale():
+                        deliver(Delivery(ticket, "progress", step))
+            finally:
+                generator.close()
+        except Exception as error:
+            last = Delivery(ticket, "error", error)
+        try:
+            deliver(last)
+        except Exception as error:
+            if last.kind != "error":
+                try:
+                    deliver(Delivery(ticket, "error", error))
+                except Exception:  # noqa: S110 - whoever takes deliveries is gone
+                    pass
