@@ -115,8 +115,9 @@ class ObjectPrompts:
         boxes = [box for box in (self.box, other.box) if box is not None]
         box = boxes[0] if boxes else None
         if len(boxes) == 2:
-            low, high = np.minimum(*boxes)[:2], np.maximum(*boxes)[2:]
-            box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+            one, two = boxes
+            low = (min(one[0], two[0]), min(one[1], two[1]))
+            box = (*low, max(one[2], two[2]), max(one[3], two[3]))
         return ObjectPrompts(
             self.points + other.points,
             self.labels + other.labels,
@@ -249,8 +250,8 @@ def as_point(point: Any, shape: tuple[int, int]) -> Point:
     row, col = _floats(point, 2, "a point is (row, column)")
     if not inside((row, col), shape):
         raise PromptError(
-            f"the point at (row {row:g}, column {col:g}) lies outside the image, whose rows run from "
-            f"0 to {shape[0] - 1} and columns from 0 to {shape[1] - 1}"
+            f"the point at (row {row:g}, column {col:g}) lies outside the image, whose rows run "
+            f"from 0 to {shape[0] - 1} and columns from 0 to {shape[1] - 1}"
         )
     return (row, col)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -117,9 +118,7 @@ class LatestWins:
     def join(self, timeout: float | None = None) -> bool:
         """Wait until nothing runs or waits; return whether that is so."""
         with self._wake:
-            return self._wake.wait_for(
-                lambda: self._pending is None and not self._running, timeout
-            )
+            return self._wake.wait_for(lambda: self._pending is None and not self._running, timeout)
 
     def close(self, timeout: float | None = None) -> bool:
         """Cancel everything and end the threads; return whether they have ended."""
@@ -181,7 +180,5 @@ class LatestWins:
             deliver(last)
         except Exception as error:
             if last.kind != "error":
-                try:
+                with contextlib.suppress(Exception):  # whoever takes deliveries is gone
                     deliver(Delivery(ticket, "error", error))
-                except Exception:  # noqa: S110 - whoever takes deliveries is gone
-                    pass

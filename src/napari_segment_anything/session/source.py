@@ -69,11 +69,15 @@ class PlaneSource:
             if len(level.shape) != ndim:
                 raise ImageError("the levels of a pyramid need the same axes")
         if rgb and channel_axis is not None:
-            raise ImageError("an RGB image has its channels on the last axis; leave out channel_axis")
+            raise ImageError(
+                "an RGB image has its channels on the last axis; leave out channel_axis"
+            )
         if rgb and (ndim < 3 or full[-1] not in (3, 4)):
             raise ImageError(f"an RGB image ends with an axis of 3 or 4, not {full}")
         if channel_axis is not None and not -ndim <= channel_axis < ndim:
-            raise ImageError(f"channel_axis {channel_axis} does not exist in an image of {ndim} axes")
+            raise ImageError(
+                f"channel_axis {channel_axis} does not exist in an image of {ndim} axes"
+            )
         self.rgb = bool(rgb)
         self.channel_axis = None if channel_axis is None else int(channel_axis) % ndim
         colour = ndim - 1 if rgb else self.channel_axis
@@ -132,7 +136,8 @@ class PlaneSource:
             raise PromptError(f"a plane is a tuple of indices, not {plane!r}") from error
         if len(indices) != self.ndim_planes:
             raise PromptError(
-                f"a plane of this image has {self.ndim_planes} indices, not {len(indices)}: {indices}"
+                f"a plane of this image has {self.ndim_planes} indices, not {len(indices)}: "
+                f"{indices}"
             )
         for index, count in zip(indices, self.plane_shape, strict=True):
             if not 0 <= index < count:
@@ -227,7 +232,9 @@ class PlaneSource:
         index: list[Any] = [slice(None)] * len(self.data_shape)
         for axis, place in zip(self._others, plane, strict=True):
             # a pyramid may be reduced along the other axes too
-            index[axis] = min(place * int(array.shape[axis]) // self.data_shape[axis], int(array.shape[axis]) - 1)
+            index[axis] = min(
+                place * int(array.shape[axis]) // self.data_shape[axis], int(array.shape[axis]) - 1
+            )
         order = list(self.displayed)
         if self._colour is not None:
             order.insert(2 if self._channels_last else 0, self._colour)
@@ -265,7 +272,9 @@ class _PlaneView:
         for axis, part in zip(self._order, key, strict=True):
             index[axis] = part
         pixels = np.asarray(self._array[tuple(index)])
-        kept = [axis for axis, part in zip(self._order, key, strict=True) if isinstance(part, slice)]
+        kept = [
+            axis for axis, part in zip(self._order, key, strict=True) if isinstance(part, slice)
+        ]
         ranks = sorted(kept)
         return pixels.transpose([ranks.index(axis) for axis in kept])
 

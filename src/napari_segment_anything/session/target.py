@@ -56,8 +56,8 @@ def check_id(target: LabelTarget, label: int) -> int:
     most = int(np.iinfo(target.dtype).max)
     if not 1 <= int(label) <= most:
         raise ParameterError(
-            f"label {label} does not fit labels of type {np.dtype(target.dtype)}, which run from 1 to "
-            f"{most}; use labels of a larger type, such as a new layer"
+            f"label {label} does not fit labels of type {np.dtype(target.dtype)}, which run from 1 "
+            f"to {most}; use labels of a larger type, such as a new layer"
         )
     return int(label)
 
@@ -82,7 +82,9 @@ class ArrayTarget:
         check_writable(array)
         ndim = len(array.shape)
         if ndim < 2:
-            raise ParameterError(f"labels have rows and columns; these have the shape {array.shape}")
+            raise ParameterError(
+                f"labels have rows and columns; these have the shape {array.shape}"
+            )
         wanted = (ndim - 2, ndim - 1) if displayed is None else displayed
         axes = (int(wanted[0]) % ndim, int(wanted[1]) % ndim)
         if axes[0] == axes[1]:

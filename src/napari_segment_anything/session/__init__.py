@@ -1,0 +1,34 @@
+"""Objects that own their prompts; undo, journal, recovery. No Qt, no napari."""
+
+from .decoding import DecodeRequest, DecodeResult
+from .draft import Draft, DraftPoint
+from .journal import Journal
+from .objects import ObjectPrompts, Scribble, SessionObject
+from .preview import DecodedObject, Preview, PreviewObject
+from .regions import Region
+from .scheduler import Delivery, LatestWins
+from .session import Session
+from .source import PlaneSource
+from .target import ArrayTarget, LabelTarget, PyramidTarget
+
+__all__ = [
+    "Session",
+    "PlaneSource",
+    "LabelTarget",
+    "ArrayTarget",
+    "PyramidTarget",
+    "Journal",
+    "SessionObject",
+    "ObjectPrompts",
+    "Scribble",
+    "Region",
+    "Draft",
+    "DraftPoint",
+    "DecodeRequest",
+    "DecodeResult",
+    "DecodedObject",
+    "Preview",
+    "PreviewObject",
+    "LatestWins",
+    "Delivery",
+]

@@ -1,0 +1,320 @@
+"""From a snapshot of prompts to masks: the part that takes time, on any thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..engine import Embedding, Predictor, Prompts, Window, binarise, mask_logits
+from ..errors import ParameterError
+from ..progress import Progress
+from .cleaning import clean
+from .objects import ObjectPrompts
+from .planning import grown
+from .preview import DecodedObject, Preview, PreviewObject
+from .regions import Cutout
+from .source import PlaneSource
+
+BATCH = 16
+"""Objects decoded between two places where a run can be stopped."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodeItem:
+    """One object to decode: its prompts, its window, and logits to refine, if any."""
+
+    key: int
+    prompts: ObjectPrompts
+    window: Window
+    feed: np.ndarray | None = None
+    feed_window: Window | None = None
+    reuse: DecodedObject | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodeRequest:
+    """A snapshot of all that decoding needs; made by `Session.request`.
+
+    Parameters
+    ----------
+    revision : int
+        Of the draft; negative for a look at what a point would give.
+    plane : tuple of int
+    items : tuple of DecodeItem
+    predictor : Predictor
+    source : PlaneSource
+    multimask : "auto" or bool
+    min_mask_region_area : float
+    fed_by : int or None
+        The revision whose masks are refined.
+    epoch : int
+        Changes with the model and the settings.
+    """
+
+    revision: int
+    plane: tuple[int, ...]
+    items: tuple[DecodeItem, ...]
+    predictor: Predictor
+    source: PlaneSource
+    multimask: Any
+    min_mask_region_area: float
+    fed_by: int | None = None
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodeResult:
+    """What `decode` returns.
+
+    Parameters
+    ----------
+    revision : int
+        Of the draft it belongs to.
+    plane : tuple of int
+    fingerprint : str
+        Of the model.
+    objects : tuple of DecodedObject
+    fed_by : int or None
+    seconds : float
+        Computing time.
+    epoch : int
+    """
+
+    revision: int
+    plane: tuple[int, ...]
+    fingerprint: str
+    objects: tuple[DecodedObject, ...]
+    fed_by: int | None = None
+    seconds: float = 0.0
+    epoch: int = 0
+
+    def preview(self) -> Preview:
+        """Return the masks as a preview, each object's best candidate chosen."""
+        return Preview(
+            self.revision,
+            self.plane,
+            tuple(PreviewObject(item, item.best, None) for item in self.objects),
+        )
+
+
+class EmbeddingStore:
+    """Embeddings of the windows used last; threads may share it.
+
+    Parameters
+    ----------
+    capacity : int
+        How many are kept.
+    """
+
+    def __init__(self, capacity: int = 12) -> None:
+        if capacity < 1:
+            raise ParameterError("an embedding store holds at least one embedding")
+        self._capacity = capacity
+        self._items: OrderedDict[tuple[Any, ...], Embedding] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, request: DecodeRequest, window: Window) -> Embedding:
+        """Return the embedding of a window, encoding it if it is not there."""
+        key = self._key(request, window)
+        with self._lock:
+            found = self._items.get(key)
+            if found is not None:
+                self._items.move_to_end(key)
+                return found
+        embedding = request.predictor.embed(
+            request.source.image(request.plane),
+            window=window,
+            **request.source.embed_arguments(request.plane),
+        )
+        with self._lock:
+            self._items[key] = embedding
+            while len(self._items) > self._capacity:
+                self._items.popitem(last=False)
+        return embedding
+
+    def has(self, request: DecodeRequest, window: Window) -> bool:
+        """Whether a window is encoded."""
+        with self._lock:
+            return self._key(request, window) in self._items
+
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._items.clear()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @staticmethod
+    def _key(request: DecodeRequest, window: Window) -> tuple[Any, ...]:
+        model = request.predictor.model
+        return (model.fingerprint, model.precision, request.plane, window)
+
+
+def decode(
+    request: DecodeRequest,
+    store: EmbeddingStore,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Generator[Progress, None, DecodeResult | None]:
+    """Decode a request. Touches nothing but the store; several threads may run it.
+
+    Parameters
+    ----------
+    request : DecodeRequest
+        From `Session.request`.
+    store : EmbeddingStore
+        Where embeddings are kept.
+    cancelled : callable
+        Asked before every step that costs time.
+
+    Yields
+    ------
+    Progress
+        Before every step.
+
+    Returns
+    -------
+    DecodeResult or None
+        None if it was cancelled.
+    """
+    began = time.perf_counter()
+    done: dict[int, DecodedObject] = {
+        item.key: replace(item.reuse, key=item.key) for item in request.items if item.reuse
+    }
+    waiting = [item for item in request.items if item.reuse is None]
+    windows = list(dict.fromkeys(item.window for item in waiting))
+    total, count = len(waiting), 0
+    for window in windows:
+        here = [item for item in waiting if item.window == window]
+        encoded = store.has(request, window)
+        yield Progress(count, total, message="decoding" if encoded else "encoding")
+        if cancelled():
+            return None
+        embedding = store.get(request, window)
+        for start in range(0, len(here), BATCH):
+            yield Progress(count, total, message="decoding")
+            if cancelled():
+                return None
+            part = here[start : start + BATCH]
+            for item in _decode(request, embedding, window, part):
+                done[item.key] = item
+            count += len(part)
+    if len(waiting) == 1:
+        only = waiting[0]
+        wider = _wider(request, done[only.key])
+        if wider is not None:
+            yield Progress(count, total, message="encoding a larger window")
+            if cancelled():
+                return None
+            embedding = store.get(request, wider)
+            yield Progress(count, total, message="decoding")
+            if cancelled():
+                return None
+            again = replace(only, window=wider, feed=None, feed_window=None)
+            done[only.key] = next(iter(_decode(request, embedding, wider, [again])))
+    return DecodeResult(
+        request.revision,
+        request.plane,
+        request.predictor.model.fingerprint,
+        tuple(done[item.key] for item in request.items),
+        request.fed_by,
+        time.perf_counter() - began,
+        request.epoch,
+    )
+
+
+def _wider(request: DecodeRequest, decoded: DecodedObject) -> Window | None:
+    cut = decoded.masks[decoded.best]
+    if cut.window is None:
+        return None
+    shape, window = request.source.shape, decoded.window
+    touching = 0
+    for edge, line in (
+        (cut.window.row == window.row > 0, cut.mask[0]),
+        (cut.window.col == window.col > 0, cut.mask[:, 0]),
+        (
+            cut.window.row + cut.window.height == window.row + window.height < shape[0],
+            cut.mask[-1],
+        ),
+        (
+            cut.window.col + cut.window.width == window.col + window.width < shape[1],
+            cut.mask[:, -1],
+        ),
+    ):
+        touching += int(np.count_nonzero(line)) if edge else 0
+    return grown(window, cut.window, touching, decoded.prompts, shape)
+
+
+def _decode(
+    request: DecodeRequest, embedding: Embedding, asked: Window, items: Sequence[DecodeItem]
+) -> Iterable[DecodedObject]:
+    for several in (True, False):
+        chosen = [item for item in items if _several(request, item) is several]
+        if chosen:
+            yield from _decode_alike(request, embedding, asked, chosen, several)
+
+
+def _several(request: DecodeRequest, item: DecodeItem) -> bool:
+    """Whether the candidates for ambiguous prompts come first (or alone)."""
+    if request.multimask == "auto":
+        return item.prompts.ambiguous and item.feed is None
+    return bool(request.multimask)
+
+
+def _decode_alike(
+    request: DecodeRequest,
+    embedding: Embedding,
+    asked: Window,
+    items: Sequence[DecodeItem],
+    several: bool,
+) -> Iterable[DecodedObject]:
+    # not ambiguous, but a choice all the same: the mask for such prompts first, then the three
+    all_four = not several and request.multimask == "auto"
+    prompts = Prompts.from_objects([_entry(item, embedding) for item in items])
+    logits, scores = request.predictor.decode(
+        embedding, prompts, multimask=several or all_four, return_all=all_four
+    )
+    count = int(scores.shape[1])
+    threshold = request.predictor.model.mask_threshold
+    iou = scores.cpu().numpy()
+    for index, item in enumerate(items):
+        masks = binarise(logits[index], embedding, threshold)
+        cleaned = [clean(mask, request.min_mask_region_area) for mask in masks]
+        cuts = tuple(Cutout.of(mask, embedding.window) for mask in cleaned)
+        values = tuple(float(value) for value in iou[index])
+        order = [0] if all_four and not cuts[0].empty else range(count)
+        best = max(order, key=lambda i: (not cuts[i].empty, values[i], -i))
+        low = logits[index].cpu().numpy() if len(request.items) == 1 else None
+        yield DecodedObject(
+            item.key, item.prompts, asked, embedding.window, cuts, values, best, low
+        )
+
+
+def _entry(item: DecodeItem, embedding: Embedding) -> dict[str, Any]:
+    points, labels = item.prompts.all_points()
+    entry: dict[str, Any] = {}
+    if points:
+        entry["points"], entry["labels"] = points, [int(label) for label in labels]
+    if item.prompts.box is not None:
+        entry["box"] = item.prompts.box
+    if item.feed is not None and item.feed_window == embedding.window:
+        entry["mask"] = item.feed
+    elif item.prompts.mask is not None:
+        region = item.prompts.mask
+        entry["mask"] = mask_logits(region.cutout.within(embedding.window), embedding)
+        if item.prompts.box is None and not any(labels):
+            # a mask alone says too little to the network: it never met one in training
+            window = region.window
+            entry["box"] = (
+                window.row - 0.5,
+                window.col - 0.5,
+                window.row + window.height - 0.5,
+                window.col + window.width - 0.5,
+            )
+    return entry

@@ -1,0 +1,308 @@
+"""Objects in progress: immutable, so that a step back is the draft of before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from ..engine import Window
+from ..errors import PromptError
+from .objects import Box, ObjectPrompts, Point, Scribble, SessionObject
+from .regions import Region
+
+T = TypeVar("T")
+Keyed = tuple[tuple[int, T], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DraftPoint:
+    """A point of a draft.
+
+    Parameters
+    ----------
+    position : (row, column)
+    positive : bool
+    key : int or None
+        Of the object it belongs to; None for a negative point that belongs to the object whose
+        positive prompts are nearest.
+    """
+
+    position: Point
+    positive: bool
+    key: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One object in progress, or, in a batch, several.
+
+    Parameters
+    ----------
+    plane : tuple of int
+        Where it lies.
+    revision : int
+        Changes whenever the masks have to be decoded anew.
+    batch : bool
+        Whether every positive prompt is an object of its own.
+    points : tuple of DraftPoint
+        In the order they were made.
+    boxes, masks : tuple of (key, value)
+    scribbles : tuple of (key or None, Scribble)
+    painted : tuple of (key, Region)
+        Masks as drawn by hand over the decoded ones.
+    candidates : tuple of (key, int)
+        Candidates chosen by hand.
+    editing : int or None
+        The committed object that will be replaced.
+    window : Window or None
+        Where a single object is decoded.
+    ancestors : tuple of (revision, candidate or None)
+        Earlier states with part of these prompts, the latest last: their masks may be refined.
+    seconds, started : float
+        Seconds spent before the session's time `started`.
+    next_key : int
+        The next object's key.
+    """
+
+    plane: tuple[int, ...]
+    revision: int
+    batch: bool = False
+    points: tuple[DraftPoint, ...] = ()
+    boxes: Keyed[Box] = ()
+    masks: Keyed[Region] = ()
+    scribbles: tuple[tuple[int | None, Scribble], ...] = ()
+    painted: Keyed[Region] = ()
+    candidates: Keyed[int] = ()
+    editing: int | None = None
+    window: Window | None = None
+    ancestors: tuple[tuple[int, int | None], ...] = ()
+    seconds: float = 0.0
+    started: float = 0.0
+    next_key: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no prompt."""
+        return not (self.points or self.boxes or self.masks or self.scribbles or self.painted)
+
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """Keys of the objects, in the order they were made."""
+        found = {point.key for point in self.points if point.key is not None}
+        found |= {key for key, _ in self.boxes} | {key for key, _ in self.masks}
+        found |= {key for key, _ in self.scribbles if key is not None}
+        found |= {key for key, _ in self.painted}
+        return tuple(sorted(found))
+
+    def objects(self) -> dict[int, ObjectPrompts]:
+        """Return each object's prompts by its key; a negative prompt belongs to one object."""
+        keys = self.keys
+        if not keys:
+            return {}
+        own = {key: _own(self, key) for key in keys}
+        owners = [key for key in keys if own[key].decodable] or list(keys)
+        for point in self.points:
+            if point.key is None:
+                key = _nearest({key: own[key] for key in owners}, [point.position])
+                own[key] = replace(
+                    own[key],
+                    points=(*own[key].points, point.position),
+                    labels=(*own[key].labels, point.positive),
+                )
+        for free, scribble in self.scribbles:
+            if free is None:
+                key = _nearest({key: _own(self, key) for key in owners}, scribble.points())
+                own[key] = replace(own[key], scribbles=(*own[key].scribbles, scribble))
+        return own
+
+    def candidate(self, key: int) -> int | None:
+        """Return the candidate chosen by hand for an object, or None."""
+        return lookup(self.candidates, key)
+
+    def key_of(self, index: int) -> int | None:
+        """Return the key of the object that a point belongs to."""
+        point = self.points[self.check_index(index)]
+        if point.key is not None:
+            return point.key
+        keys = self.keys
+        if not keys:
+            return None
+        own = {key: _own(self, key) for key in keys}
+        owners = {key: own[key] for key in keys if own[key].decodable} or own
+        return _nearest(owners, [point.position])
+
+    def check_index(self, index: int) -> int:
+        """Return the index of a point.
+
+        Raises
+        ------
+        PromptError
+            If there is no such point.
+        """
+        if not 0 <= int(index) < len(self.points):
+            raise PromptError(
+                f"there is no point {index}; the object in progress has {len(self.points)}"
+            )
+        return int(index)
+
+    def check_key(self, key: int) -> int:
+        """Return the key of an object.
+
+        Raises
+        ------
+        PromptError
+            If there is no such object.
+        """
+        if key not in self.keys:
+            raise PromptError(f"there is no object {key} in progress; there are {list(self.keys)}")
+        return int(key)
+
+
+def lookup(pairs: Keyed[T], key: int) -> T | None:
+    """Return the value of a key, or None."""
+    return next((value for own, value in pairs if own == key), None)
+
+
+def assign(pairs: Keyed[T], key: int, value: T | None) -> Keyed[T]:
+    """Return pairs with a value for a key; None takes it away."""
+    rest = tuple(pair for pair in pairs if pair[0] != key)
+    return rest if value is None else (*rest, (key, value))
+
+
+def key_for(draft: Draft, key: int | None, positive: bool = True) -> tuple[Draft, int | None]:
+    """Decide which object a new prompt belongs to; makes a new one in a batch."""
+    if key is not None:
+        if draft.keys or draft.batch:
+            draft.check_key(key)
+        return draft, key
+    if not draft.batch:
+        return draft, 0
+    if not positive:
+        return draft, None
+    return replace(draft, next_key=draft.next_key + 1), draft.next_key
+
+
+def add_point(draft: Draft, point: Point, positive: bool, key: int | None) -> Draft:
+    """Add a point."""
+    draft, key = key_for(draft, key, positive)
+    return unpainted(replace(draft, points=(*draft.points, DraftPoint(point, positive, key))), key)
+
+
+def move_point(draft: Draft, index: int, point: Point) -> Draft:
+    """Move a point."""
+    index = draft.check_index(index)
+    points = list(draft.points)
+    points[index] = replace(points[index], position=point)
+    return unpainted(replace(draft, points=tuple(points), ancestors=()), points[index].key)
+
+
+def remove_point(draft: Draft, index: int) -> Draft:
+    """Take a point away."""
+    index = draft.check_index(index)
+    key = draft.points[index].key
+    points = draft.points[:index] + draft.points[index + 1 :]
+    return unpainted(replace(draft, points=points, ancestors=()), key)
+
+
+def set_box(draft: Draft, box: Box | None, key: int | None) -> Draft:
+    """Give an object its box, or take it away."""
+    if box is None and key is None and draft.batch:
+        raise PromptError("say which object's box to take away")
+    draft, key = key_for(draft, key)
+    number = 0 if key is None else key
+    had = lookup(draft.boxes, number) is not None
+    draft = replace(draft, boxes=assign(draft.boxes, number, box))
+    return unpainted(replace(draft, ancestors=()) if had else draft, key)
+
+
+def add_scribble(draft: Draft, scribble: Scribble, key: int | None) -> Draft:
+    """Add a line."""
+    draft, key = key_for(draft, key, scribble.positive)
+    return unpainted(replace(draft, scribbles=(*draft.scribbles, (key, scribble))), key)
+
+
+def set_mask(draft: Draft, mask: Region | None, key: int | None) -> Draft:
+    """Give an object a region to refine, or take it away."""
+    draft, key = key_for(draft, key)
+    number = 0 if key is None else key
+    draft = replace(draft, masks=assign(draft.masks, number, mask), ancestors=())
+    return replace(draft, painted=assign(draft.painted, number, None))
+
+
+def paint(draft: Draft, mask: Region, key: int) -> Draft:
+    """Replace the decoded mask of an object by one drawn by hand."""
+    return replace(draft, painted=assign(draft.painted, key, mask), ancestors=())
+
+
+def unpainted(draft: Draft, key: int | None) -> Draft:
+    """Turn a mask drawn by hand into the region to refine, now that there are other prompts."""
+    keys = [own for own, _ in draft.painted] if key is None else [key]
+    for own in keys:
+        drawn = lookup(draft.painted, own)
+        if drawn is not None:
+            draft = replace(
+                draft,
+                painted=assign(draft.painted, own, None),
+                masks=assign(draft.masks, own, drawn),
+            )
+    return draft
+
+
+def from_object(item: SessionObject, plane: tuple[int, ...], revision: int) -> Draft:
+    """Make a draft of a committed object's prompts, to edit it."""
+    prompts = item.prompts
+    return Draft(
+        plane,
+        revision,
+        points=tuple(
+            DraftPoint(point, label, 0)
+            for point, label in zip(prompts.points, prompts.labels, strict=True)
+        ),
+        boxes=() if prompts.box is None else ((0, prompts.box),),
+        masks=() if prompts.mask is None else ((0, prompts.mask),),
+        scribbles=tuple((0, scribble) for scribble in prompts.scribbles),
+        candidates=() if item.candidate is None else ((0, item.candidate),),
+        editing=item.id,
+    )
+
+
+def _own(draft: Draft, key: int) -> ObjectPrompts:
+    points = [point for point in draft.points if point.key == key]
+    return ObjectPrompts(
+        tuple(point.position for point in points),
+        tuple(point.positive for point in points),
+        lookup(draft.boxes, key),
+        tuple(scribble for own, scribble in draft.scribbles if own == key),
+        lookup(draft.masks, key),
+    )
+
+
+def _nearest(objects: dict[int, ObjectPrompts], points: Sequence[Point]) -> int:
+    """Return the key of the object whose positive prompts are nearest to any of the points."""
+    wanted = np.asarray(points, np.float64)
+    return min(objects, key=lambda key: (_distance(objects[key], wanted), key))
+
+
+def _distance(prompts: ObjectPrompts, wanted: np.ndarray) -> float:
+    places, labels = prompts.all_points()
+    positive: Iterable[Point] = (at for at, label in zip(places, labels, strict=True) if label)
+    found = np.asarray([*positive], np.float64).reshape(-1, 2)
+    distances = [float("inf")]
+    if len(found):
+        offset = wanted[:, None] - found[None]
+        distances.append(float(np.hypot(offset[..., 0], offset[..., 1]).min()))
+    boxes = [] if prompts.box is None else [prompts.box]
+    if prompts.mask is not None:
+        window = prompts.mask.window
+        boxes.append(
+            (window.row, window.col, window.row + window.height, window.col + window.width)
+        )
+    for box in boxes:
+        low, high = np.asarray(box[:2]), np.asarray(box[2:])
+        middle = (low + high) / 2
+        away = np.abs(wanted - middle) - (high - low) / 2
+        distances.append(float(np.hypot(*np.maximum(away, 0).T).min()))
+    return min(distances)

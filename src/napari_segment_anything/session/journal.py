@@ -1,0 +1,175 @@
+"""The journal: every event of a session in a file, so that nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import FormatError, ResourceError
+
+FORMAT = "napari-segment-anything journal"
+VERSION = 1
+
+
+class Journal:
+    """An append-only file of JSON lines: a header, then an event each.
+
+    Each event is handed to the operating system before it takes effect: a process that is
+    killed loses at most the one it was writing. Those that change labels are also forced to the
+    disk, so that a power failure loses little.
+
+    Parameters
+    ----------
+    path : path
+        The file. It is made with the header, when the session begins.
+
+    Raises
+    ------
+    ResourceError
+        If it cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).expanduser()
+        self._file: Any = None
+        self._end = 0
+
+    def begin(self, header: Mapping[str, Any]) -> None:
+        """Write the header.
+
+        Raises
+        ------
+        ResourceError
+            If there is such a file already, or it cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("xb")
+        except FileExistsError as error:
+            raise ResourceError(
+                f"{self.path} is there already; recover the session from it, or choose another file"
+            ) from error
+        except OSError as error:
+            raise ResourceError(f"the journal {self.path} cannot be written: {error}") from error
+        self._end = 0
+        self.write({"format": FORMAT, "version": VERSION, **header}, durable=True)
+
+    def resume(self) -> None:
+        """Go on after the last whole line; what a killed process left of another is cut off.
+
+        Raises
+        ------
+        ResourceError
+            If it cannot be written.
+        """
+        try:
+            whole = self.path.read_bytes().rfind(b"\n") + 1
+            self._file = self.path.open("r+b")
+            self._file.truncate(whole)
+            self._file.seek(whole)
+        except OSError as error:
+            raise ResourceError(f"the journal {self.path} cannot be written: {error}") from error
+        self._end = whole
+
+    @property
+    def is_open(self) -> bool:
+        """Whether events can be written."""
+        return self._file is not None
+
+    def write(self, event: Mapping[str, Any], durable: bool = False) -> None:
+        """Append an event.
+
+        Parameters
+        ----------
+        event : mapping
+            Plain values.
+        durable : bool
+            Wait until it is on the disk, not only with the operating system.
+
+        Raises
+        ------
+        ResourceError
+            If it cannot be written; the file is then as it was before.
+        """
+        if self._file is None:
+            raise ResourceError(f"the journal {self.path} is closed")
+        line = json.dumps(event, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        try:
+            self._file.write(line)
+            self._file.flush()
+            if durable:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            self._rewind()
+            raise ResourceError(f"the journal {self.path} cannot be written: {error}") from error
+        self._end += len(line)
+
+    def _rewind(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+        try:
+            self._file = self.path.open("r+b")
+            self._file.truncate(self._end)
+            self._file.seek(self._end)
+        except OSError:
+            self._file = None
+
+    def close(self) -> None:
+        """Close the file; nothing more can be written."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @staticmethod
+    def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Read a journal.
+
+        Returns
+        -------
+        header : dict
+        events : list of dict
+            In order. A torn last line is left out, and so is an event that failed.
+
+        Raises
+        ------
+        FormatError
+            If it is not a journal, is of a later version, or is damaged.
+        """
+        path = Path(path).expanduser()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise FormatError(f"the journal {path} cannot be read: {error.strerror}") from error
+        lines = data.split(b"\n")[:-1]  # what follows the last line end was being written
+        parsed = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                value = json.loads(line)
+            except (UnicodeDecodeError, json.JSONDecodeError) as error:
+                raise FormatError(
+                    f"line {number} of the journal {path} is damaged: {error}"
+                ) from error
+            if not isinstance(value, dict):
+                raise FormatError(f"line {number} of the journal {path} is not an event")
+            parsed.append(value)
+        if not parsed or parsed[0].get("format") != FORMAT:
+            raise FormatError(f"{path} is not a journal of a session")
+        header: dict[str, Any] = parsed[0]
+        events: list[dict[str, Any]] = []
+        if header.get("version") != VERSION:
+            raise FormatError(
+                f"{path} is a journal of version {header.get('version')}, this program reads "
+                f"version {VERSION}; use a newer one"
+            )
+        for event in parsed[1:]:
+            if event.get("do") == "void":
+                if not events:
+                    raise FormatError(f"the journal {path} takes back an event that is not there")
+                events.pop()
+            else:
+                events.append(event)
+        return header, events

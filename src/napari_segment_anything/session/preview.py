@@ -1,0 +1,162 @@
+"""What decoding gives, and how it looks before it is committed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..engine import Window
+from .objects import ObjectPrompts
+from .regions import Cutout, union
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedObject:
+    """Masks of one object.
+
+    Parameters
+    ----------
+    key : int
+        The draft's key.
+    prompts : ObjectPrompts
+        What was decoded.
+    asked, window : Window
+        The window that was asked for, and the pixels it came to (whole ones of its level).
+    masks : tuple of Cutout
+        A mask for each candidate.
+    scores : tuple of float
+        Predicted IoU of each.
+    best : int
+        The candidate that is taken unless another is chosen.
+    logits : float32 array (candidates, 4h, 4w) or None
+        To refine; None in a batch.
+    """
+
+    key: int
+    prompts: ObjectPrompts
+    asked: Window
+    window: Window
+    masks: tuple[Cutout, ...]
+    scores: tuple[float, ...]
+    best: int
+    logits: np.ndarray | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of masks and logits."""
+        logits = 0 if self.logits is None else self.logits.nbytes
+        return logits + sum(item.mask.nbytes for item in self.masks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreviewObject:
+    """An object in progress as it would be committed.
+
+    Parameters
+    ----------
+    decoded : DecodedObject
+    chosen : int
+        Which candidate.
+    painted : Cutout or None
+        A mask drawn by hand instead.
+    """
+
+    decoded: DecodedObject
+    chosen: int
+    painted: Cutout | None
+
+    @property
+    def key(self) -> int:
+        """The draft's key."""
+        return self.decoded.key
+
+    @property
+    def cutout(self) -> Cutout:
+        """The mask that counts."""
+        return self.decoded.masks[self.chosen] if self.painted is None else self.painted
+
+    @property
+    def score(self) -> float | None:
+        """Predicted IoU; None for a mask drawn by hand."""
+        if self.painted is not None or not self.decoded.scores:
+            return None
+        return self.decoded.scores[self.chosen]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preview:
+    """Masks of the draft.
+
+    Parameters
+    ----------
+    revision : int
+    plane : tuple of int
+    objects : tuple of PreviewObject
+        In the order of the draft's keys; at least one.
+    """
+
+    revision: int
+    plane: tuple[int, ...]
+    objects: tuple[PreviewObject, ...]
+
+    @property
+    def window(self) -> Window:
+        """Where the masks lie: a single object's window, or what holds every mask of a batch."""
+        if len(self.objects) == 1:
+            window = self.objects[0].decoded.window
+            cut = self.objects[0].cutout.window
+            return window if cut is None else union(window, cut)
+        found = [item.cutout.window for item in self.objects]
+        windows = [window for window in found if window is not None]
+        result = windows[0] if windows else self.objects[0].decoded.window
+        for window in windows[1:]:
+            result = union(result, window)
+        return result
+
+    @property
+    def mask(self) -> np.ndarray:
+        """All objects together: bool (height, width) of `window`."""
+        return self.labels > 0
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Object number 1, 2, ... in the order of `objects`: int32 (height, width) of `window`.
+
+        Where two overlap, the higher score is in front.
+        """
+        window = self.window
+        result = np.zeros(window.shape, np.int32)
+        order = sorted(range(len(self.objects)), key=lambda i: self.objects[i].score or 0.0)
+        for index in order:
+            cut = self.objects[index].cutout
+            if cut.window is not None:
+                rows = slice(
+                    cut.window.row - window.row, cut.window.row - window.row + cut.window.height
+                )
+                cols = slice(
+                    cut.window.col - window.col, cut.window.col - window.col + cut.window.width
+                )
+                result[rows, cols][cut.mask] = index + 1
+        return result
+
+    @property
+    def candidates(self) -> np.ndarray:
+        """Every candidate of the first object: bool (c, height, width) of `window`."""
+        window = self.window
+        return np.stack([cut.within(window) for cut in self.objects[0].decoded.masks])
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """Predicted IoU of the first object's candidates."""
+        return self.objects[0].decoded.scores
+
+    @property
+    def chosen(self) -> int:
+        """Index of the first object's candidate that is shown."""
+        return self.objects[0].chosen
+
+    @property
+    def score(self) -> float | None:
+        """Predicted IoU of what is shown of the first object; None if it was drawn by hand."""
+        return self.objects[0].score

@@ -1,0 +1,168 @@
+"""Changes of labels in the making: computed first, applied afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..engine import Window
+from .history import Edit, ObjectChange
+from .objects import SessionObject
+from .regions import Cutout, Patch, intersection, moved, union
+from .source import PlaneSource
+from .target import LabelTarget, check_id
+
+Plane = tuple[int, ...]
+_BLOCK = 2048
+
+
+class Extents:
+    """Where labels lie, so that one object can be changed without reading everything.
+
+    Parameters
+    ----------
+    first : int
+        Labels from here on were made by the session: all their places are known. The others
+        are searched for when they are first needed.
+    """
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self._places: dict[int, dict[Plane, Window]] = {}
+        self._searched: set[int] = set()
+
+    def grow(self, patch: Patch) -> None:
+        """Note where a change puts labels."""
+        before, after = patch.arrays()
+        for label in np.unique(after[before != after]):
+            cut = Cutout.of(after == label, patch.window)
+            if cut.window is not None:
+                self._add(int(label), patch.plane, cut.window)
+
+    def _add(self, label: int, plane: Plane, window: Window) -> None:
+        places = self._places.setdefault(label, {})
+        places[plane] = union(places[plane], window) if plane in places else window
+
+    def find(
+        self, label: int, target: LabelTarget, source: PlaneSource, plane: Plane | None = None
+    ) -> list[tuple[Plane, Window]]:
+        """Return planes and windows that hold every pixel of a label (of one plane, if given)."""
+        if label < self.first and label not in self._searched:
+            planes: Iterable[Plane] = np.ndindex(*source.plane_shape) if plane is None else [plane]
+            for where in planes:
+                for window in _blocks(source.shape):
+                    found = target.read(where, window) == label
+                    cut = Cutout.of(found, window)
+                    if cut.window is not None:
+                        self._add(label, where, cut.window)
+            if plane is None:
+                self._searched.add(label)
+        places = self._places.get(label, {})
+        return [item for item in places.items() if plane is None or item[0] == plane]
+
+
+@dataclass(slots=True)
+class Work:
+    """Changes in the making: labels as they will be, while the target stays as it is.
+
+    Parameters
+    ----------
+    target : LabelTarget
+    source : PlaneSource
+    extents : Extents
+    objects : dict of int to SessionObject
+        As they are.
+    next_id : int
+    """
+
+    target: LabelTarget
+    source: PlaneSource
+    extents: Extents
+    objects: dict[int, SessionObject]
+    next_id: int
+    patches: list[Patch] = field(default_factory=list)
+    changes: dict[int, SessionObject | None] = field(default_factory=dict)
+
+    def read(self, plane: Plane, window: Window) -> np.ndarray:
+        """Return labels as they will be."""
+        labels = np.array(self.target.read(plane, window))
+        for patch in self.patches:
+            shared = intersection(patch.window, window) if patch.plane == plane else None
+            if shared is not None:
+                before, after = (part[moved(shared, patch.window)] for part in patch.arrays())
+                changed = before != after
+                labels[moved(shared, window)][changed] = after[changed]
+        return labels
+
+    def put(self, plane: Plane, window: Window, after: np.ndarray) -> bool:
+        """Plan labels for a window; return whether anything changes."""
+        before = self.read(plane, window)
+        patch = Patch.between(plane, window, before, after.astype(before.dtype, copy=False))
+        if patch is not None:
+            self.patches.append(patch)
+        return patch is not None
+
+    def replace(self, label: int, by: int, plane: Plane | None = None) -> bool:
+        """Plan that a label becomes another one, or 0; return whether it was there."""
+        changed = False
+        for where, window in self.extents.find(label, self.target, self.source, plane):
+            labels = self.read(where, window)
+            labels[labels == label] = by
+            changed |= self.put(where, window, labels)
+        return changed
+
+    def occurs(self, label: int) -> bool:
+        """Whether a label will have a pixel."""
+        places = self.extents.find(label, self.target, self.source)
+        planned = [(patch.plane, patch.window) for patch in self.patches]
+        return any((self.read(*place) == label).any() for place in [*places, *planned])
+
+    def set(self, label: int, item: SessionObject | None) -> None:
+        """Plan what an object becomes."""
+        self.changes[label] = item
+
+    def new_id(self) -> int:
+        """Return a free label."""
+        label = check_id(self.target, self.next_id)
+        self.next_id += 1
+        return label
+
+    def drop_vanished(self) -> None:
+        """Plan that objects without a pixel go."""
+        touched: set[int] = set()
+        for patch in self.patches:
+            before, after = patch.arrays()
+            touched |= {int(label) for label in np.unique(before[before != after])}
+        for label in touched:
+            if self.changes.get(label, self.objects.get(label)) is None:
+                continue
+            if not self.occurs(label):
+                self.set(label, None)
+
+    def edit(self, first_id: int) -> Edit:
+        """Return what was planned."""
+        changes: list[ObjectChange] = [
+            (label, self.objects.get(label), after)
+            for label, after in self.changes.items()
+            if self.objects.get(label) != after
+        ]
+        return Edit(tuple(changes), tuple(self.patches), (first_id, self.next_id))
+
+
+def apply(target: LabelTarget, patch: Patch) -> None:
+    """Write a change; pixels that it does not change keep what they hold now."""
+    before, after = patch.arrays()
+    changed = before != after
+    labels = np.array(target.read(patch.plane, patch.window))
+    if (labels[changed] == after[changed]).all():
+        return
+    labels[changed] = after[changed]
+    target.write(patch.plane, patch.window, labels)
+
+
+def _blocks(shape: tuple[int, int]) -> Iterator[Window]:
+    for row in range(0, shape[0], _BLOCK):
+        for col in range(0, shape[1], _BLOCK):
+            yield Window(row, col, min(_BLOCK, shape[0] - row), min(_BLOCK, shape[1] - col))
