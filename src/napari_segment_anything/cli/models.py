@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from ..errors import CheckpointError
 from . import options
@@ -12,8 +14,17 @@ if TYPE_CHECKING:
     from ..checkpoints import CatalogueEntry
 
 
-def models(as_json: options.JsonOption = False, debug: options.DebugOption = False) -> None:
-    """List the models that --model knows by name.
+def models(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME|FILE]", help="Show this one and its card.", show_default=False
+        ),
+    ] = None,
+    as_json: options.JsonOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """List the models that --model knows by name, or show the card of one.
 
     Any other SAM checkpoint is loaded from its file or URL.
 
@@ -21,11 +32,16 @@ def models(as_json: options.JsonOption = False, debug: options.DebugOption = Fal
 
     napari-sam models
 
+    napari-sam models default
+
     napari-sam models --json
     """
     from ..checkpoints import catalogue
     from . import report
 
+    if model is not None:
+        _show(model, as_json)
+        return
     entries = [_facts(entry) for entry in catalogue().values()]
     if as_json:
         report.print_json(entries)
@@ -41,6 +57,28 @@ def models(as_json: options.JsonOption = False, debug: options.DebugOption = Fal
         for each in entries
     ]
     report.print_rows("", ["name", "architecture", "size", "licence", "where"], rows)
+
+
+def _show(model: str, as_json: bool) -> None:
+    """One model: what its file says of itself."""
+    from ..checkpoints import load_checkpoint
+    from . import report
+
+    loaded = load_checkpoint(model)
+    facts = {
+        "name": loaded.name,
+        "architecture": loaded.architecture,
+        "fingerprint": loaded.fingerprint,
+        **loaded.metadata,
+    }
+    if as_json:
+        report.print_json(facts)
+        return
+    card = str(facts.pop("card", ""))
+    shown = {key: value for key, value in facts.items() if isinstance(value, str) and value}
+    report.print_facts("", shown)
+    if card:
+        typer.echo(f"\n{card.rstrip()}")
 
 
 def _facts(entry: CatalogueEntry) -> dict[str, Any]:

@@ -136,29 +136,31 @@ def _display(quiet: bool, predicted: list[Estimate]) -> Iterator[Callable[[Progr
     task = bar.add_task("", total=1)
     lines: dict[str, str] = {}
 
-    with Live(Group(bar), console=console, refresh_per_second=4) as live:
+    try:
+        with Live(Group(bar), console=console, refresh_per_second=4) as live:
 
-        def show(step: Progress) -> None:
-            note(step)
-            title = step.message
-            if isinstance(step.partial, Report):
-                title = step.partial.stage
-                losses, measures = step.partial.losses, step.partial.validation
-                if losses:
-                    lines["losses"] = _words(losses, _LOSSES)
-                if measures:
-                    lines["held out"] = _words(measures, _MEASURES)
-                if step.message.startswith("stopped"):
-                    console.print(step.message.split("  ")[0], highlight=False, markup=False)
-            elif isinstance(step.partial, Estimate) and step.message == "predicted":
-                console.print(_prediction(step.partial), highlight=False, markup=False)
-            bar.update(task, description=title, completed=step.done, total=max(step.total, 1))
-            rows = [Text(f"{name:<9} {text}") for name, text in lines.items()]
-            live.update(Group(bar, *rows))
+            def show(step: Progress) -> None:
+                note(step)
+                title = step.message
+                if isinstance(step.partial, Report):
+                    title = step.partial.stage
+                    losses, measures = step.partial.losses, step.partial.validation
+                    if losses:
+                        lines["losses"] = _words(losses, _LOSSES)
+                    if measures:
+                        lines["held out"] = _words(measures, _MEASURES)
+                    if step.message.startswith("stopped"):
+                        console.print(step.message.split("  ")[0], highlight=False, markup=False)
+                elif isinstance(step.partial, Estimate) and step.message == "predicted":
+                    console.print(_prediction(step.partial), highlight=False, markup=False)
+                bar.update(task, description=title, completed=step.done, total=max(step.total, 1))
+                rows = [Text(f"{name:<9} {text}") for name, text in lines.items()]
+                live.update(Group(bar, *rows))
 
-        yield show
-    if not console.is_interactive:
-        console.print()
+            yield show
+    finally:
+        if not console.is_interactive:  # where Live ends without a line's end
+            console.print()
 
 
 def _words(values: dict[str, float], names: tuple[str, ...]) -> str:

@@ -42,6 +42,9 @@ class StageConfig:
         Weight of the dense head's losses beside the masks'.
     objects : int
         Objects prompted per crop; 0 trains the encoder and its dense head alone.
+    cells : int
+        Embedding cells decoded per crop: the number of objects is this over those of a window,
+        at least two; 0 takes `objects` whatever the window.
     rounds : int
         Rounds of prompts an object gets, the first included.
     silent_rounds : int
@@ -73,6 +76,7 @@ class StageConfig:
     weight_decay: float = 0.02
     dense_weight: float = 1.0
     objects: int = 0
+    cells: int = 0
     rounds: int = 3
     silent_rounds: int = 0
     box_share: float = 0.5
@@ -112,6 +116,7 @@ _LEAST_OF_STAGE = {
     "weight_decay": 0,
     "dense_weight": 0,
     "objects": 0,
+    "cells": 0,
     "rounds": 1,
     "silent_rounds": 0,
     "views": 0,
@@ -305,6 +310,9 @@ class TrainingConfig:
             raise ParameterError(
                 f"{', '.join(self.options)}: give these in the [[stages]], which this run has"
             )
+        if self.options:
+            values = {"steps": 1, **self.options}
+            StageConfig("", **{**values, "crop": CropConfig(**values.get("crop", {}))})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dictionaries, for the log and the model card."""

@@ -18,7 +18,7 @@ from ..formats.images import ImageData
 from ..progress import Progress
 from .config import DataConfig, TrainingConfig
 from .data import LabelledImage, labelled_image, validation_rank
-from .generated import generate
+from .generated import generate, nested
 from .pairing import Pair, find_pairs, find_records
 from .sets import WEIGHTS, load_sets
 
@@ -139,6 +139,7 @@ def _collection(
     yield Progress(0, 2, message="reading images")
     found.train.extend(load_sets(root, "train"))
     found.train.extend(generate(config.generated, config.seed))
+    found.train.extend(nested(config.generated // 2, config.seed))
     yield Progress(1, 2, message="reading images")
     found.validation.extend(load_sets(root, "validation"))
     found.weights.update({name: weight * data.weight for name, weight in WEIGHTS.items()})

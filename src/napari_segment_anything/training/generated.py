@@ -30,11 +30,69 @@ def _one(rng: np.random.Generator, number: int) -> LabelledImage:
     return labelled_image(f"generated/{number:04d}-{kind}", "generated", image, labels)
 
 
-def _draw(rng: np.random.Generator, side: int, kind: str) -> NDArray[np.int32]:
+def nested(count: int, seed: int) -> list[LabelledImage]:
+    """`count` images of objects with a part inside, both labelled: one click means two things.
+
+    Cells with a nucleus, labelled as cells, their nuclei the other level; and fibres with a
+    sheath, labelled as what is inside, fibre and sheath together the other level.
+    """
+    return [_nested(np.random.default_rng((seed, 78, i)), i) for i in range(count)]
+
+
+def _nested(rng: np.random.Generator, number: int) -> LabelledImage:
+    side = int(rng.integers(256, 420))
+    sheathed = rng.random() < 0.5
+    outer = _draw(rng, side, str(rng.choice(("blobs", "disks"))), (34, 130))
+    inner = _inside(rng, outer, sheathed)
+    contrast = rng.uniform(0.12, 0.4, 2) * rng.choice((-1, 1), 2)
+    if sheathed:
+        contrast[1] = -contrast[0] * rng.uniform(0.5, 1.0)
+    tone = 1 + rng.normal(0, 0.12, outer.max() + 1)
+    image = rng.uniform(0.3, 0.7) + rng.uniform(0, 0.06) * _noise_field(
+        rng, side, rng.uniform(0.8, 6)
+    )
+    image = image + contrast[0] * (outer > 0) * tone[outer]
+    image = image + contrast[1] * (inner > 0) * tone[inner]
+    if rng.random() < 0.5:
+        image = image + (outer > 0) * rng.uniform(0, 0.1) * _noise_field(rng, side, 2.0)
+    image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.4))
+    image = image + rng.normal(size=image.shape) * rng.uniform(0.005, 0.07)
+    gray = np.clip((image - image.min()) / max(float(np.ptp(image)), 1e-6), 0, 1)
+    labels, other = (inner, outer) if sheathed else (outer, inner)
+    name = f"nested/{number:04d}-{'sheaths' if sheathed else 'cells'}"
+    return labelled_image(name, "nested", (gray * 60000).astype(np.uint16), labels, other)
+
+
+def _inside(
+    rng: np.random.Generator, outer: NDArray[np.int32], sheathed: bool
+) -> NDArray[np.int32]:
+    """A part within each object, under the object's id."""
+    inner = np.zeros_like(outer)
+    for number, where in enumerate(ndimage.find_objects(outer), start=1):
+        if where is None:
+            continue
+        mask = np.pad(outer[where] == number, 1)
+        depth = ndimage.distance_transform_edt(mask)
+        if sheathed:
+            part = depth > rng.uniform(0.2, 0.5) * depth.max()
+        else:
+            deep = np.argwhere(depth > 0.7 * depth.max())
+            row, col = deep[rng.integers(len(deep))]
+            reach = depth[row, col] * rng.uniform(0.5, 0.85)
+            rows, cols = np.ogrid[: mask.shape[0], : mask.shape[1]]
+            part = np.hypot(rows - row, (cols - col) * rng.uniform(0.8, 1.25)) < reach
+        inner[where][(part & mask)[1:-1, 1:-1]] = number
+    return inner
+
+
+def _draw(
+    rng: np.random.Generator, side: int, kind: str, sizes: tuple[float, float] | None = None
+) -> NDArray[np.int32]:
     labels = np.zeros((side, side), np.int32)
     if kind == "empty":
         return labels
-    size = float(np.exp(rng.uniform(np.log(7), np.log(22 if kind in ("rods",) else 90))))
+    low, high = sizes or (7, 22 if kind == "rods" else 90)
+    size = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     fill = rng.uniform(0.08, 0.55)
     count = int(np.clip(fill * side * side / (size * size), 1, 160))
     clumped = rng.random() < 0.6

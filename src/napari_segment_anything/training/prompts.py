@@ -75,6 +75,9 @@ def choose_objects(
         areas = torch.bincount(labels.flatten())
         areas[0] = 0
         known = torch.nonzero(areas >= min_area)[:, 0]
+        # small windows take objects that they hold with some ground around, where there are any
+        fitting = known[areas[known] <= (0.55 * side * PER // 1) ** 2]
+        known = fitting if side < 20 and len(fitting) else known
         order = torch.randperm(len(known), generator=generator, device=device)
         for identity in known[order[:count]].tolist():
             mask = labels == identity
@@ -242,7 +245,8 @@ def prompt_losses(
     """
     draw = _unit(generator, embedding.device)
     side = min(stage.windows[int(draw * len(stage.windows))], embedding.shape[-1])
-    objects = choose_objects(crops, stage.objects, side, generator)
+    count = max(stage.cells // side**2, 2) if stage.cells else stage.objects
+    objects = choose_objects(crops, count, side, generator)
     measures = dict.fromkeys(
         ("point_first", "box_first", "point_last", "box_last", "iou_error"), 0.0
     )

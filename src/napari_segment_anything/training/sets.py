@@ -32,6 +32,7 @@ WEIGHTS = {
     "chula_rbc_weak": 0.01,
     "neubias_small": 0.01,
     "generated": 0.08,
+    "nested": 0.06,
 }
 
 # weak labels, and sections of one volume at two scales: of no use as validation images

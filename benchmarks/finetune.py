@@ -1,0 +1,163 @@
+"""What fine-tuning on five labelled images of a set gives on images held out of it.
+
+python benchmarks/finetune.py DATA OUTPUT [--model PATH] [--sets a b c] [--steps N] [--write]
+
+The five are of the part of the set that the default model was trained on, the images it is
+measured on of the other part (`training/splits/default.json`): neither model has seen these. No
+image decides when to stop. `--write` puts the table into docs/training.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import napari_segment_anything as nsa
+from napari_segment_anything.evaluation import (
+    Settings,
+    evaluate,
+    find_entries,
+    select_split,
+    summarise,
+)
+from napari_segment_anything.progress import Progress, finish
+from napari_segment_anything.training.data import validation_rank
+from napari_segment_anything.training.sets import SPLIT_FILE
+
+PAGE = Path(__file__).parents[1] / "docs/training.md"
+MARKERS = ("<!-- finetune table -->", "<!-- end of finetune table -->")
+SETS = ("usiigaci_t98g", "nasa_superalloy", "axon_tem")
+COLUMNS = (
+    ("everything", "ap50", "everything, AP at .50"),
+    ("everything", "ap", "mean AP"),
+    ("points", "best_of_three", "point, best of 3"),
+    ("boxes", "iou", "box"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of one model on one set."""
+
+    values: tuple[float, ...]
+    images: int
+    objects: int
+
+
+def chosen(name: str, count: int) -> list[str]:
+    """Names of `count` images of the training part, by the hash of their names."""
+    files = json.loads(SPLIT_FILE.read_text())[name]
+    train = [file for file, entry in files.items() if entry["part"] == "train"]
+    ranked = sorted(train, key=lambda file: validation_rank(f"{name}/{file}"))
+    return sorted(Path(file).stem for file in ranked[:count])
+
+
+def tune(folder: Path, output: Path, options: argparse.Namespace) -> nsa.TrainingResult:
+    """Fine-tune on a few images of a set; goes on where an earlier call stopped."""
+    config = {
+        "model": options.model,
+        "train": options.train,
+        "steps": options.steps,
+        "name": f"{folder.name}-{options.count}",
+        "data": [{"folder": str(folder), "train": chosen(folder.name, options.count)}],
+    }
+    return nsa.train(config, output=output, on_progress=report(folder.name))
+
+
+def measure(folder: Path, model: str | Path, output: Path, options: argparse.Namespace) -> Row:
+    """Evaluate a model on the images of a set that were held out."""
+    entries = select_split(find_entries([folder]), "validation", SPLIT_FILE)
+    settings = Settings(objects_per_image=options.objects)
+    result = finish(
+        evaluate(
+            entries,
+            nsa.load_model(model),
+            output,
+            protocols=("everything", "points", "boxes"),
+            settings=settings,
+            overwrite=True,
+        ),
+        report(f"{folder.name}, measuring"),
+    )
+    figures = {
+        (f.method.partition(":")[0], f.measure): f
+        for f in summarise(result.records)
+        if f.group.column == "" or f.group.value == folder.name
+    }
+    picked = [figures[key, measure] for key, measure, _ in COLUMNS]
+    values = tuple(figure.interval.value for figure in picked)
+    return Row(values, len(entries), picked[2].objects)
+
+
+def report(title: str):
+    """A line on standard error now and then."""
+    last = [0.0]
+
+    def show(step: Progress) -> None:
+        if time.monotonic() - last[0] > 10:
+            last[0] = time.monotonic()
+            print(f"{title} {step.done}/{step.total} {step.message[:90]}", file=sys.stderr)
+
+    return show
+
+
+def table(rows: dict[str, tuple[Row, Row]], count: int) -> str:
+    """Markdown: a set a line, before and after."""
+    heads = [title for _, _, title in COLUMNS]
+    lines = [
+        f"| set | held out | {' | '.join(heads)} |",
+        f"|---|---|{'---|' * len(heads)}",
+    ]
+    for name, (before, after) in rows.items():
+        cells = []
+        for old, new in zip(before.values, after.values, strict=True):
+            better = f"**{new:.3f}**" if new > old else f"{new:.3f}"
+            cells.append(f"{old:.3f} → {better}")
+        held = f"{before.images} images, {before.objects} objects prompted"
+        lines.append(f"| {name} | {held} | {' | '.join(cells)} |")
+    lines += ["", f"Fine-tuned on {count} images of each set; default → fine-tuned."]
+    return "\n".join(lines) + "\n"
+
+
+def write(text: str) -> None:
+    """Put the table between the markers of the page."""
+    page = PAGE.read_text("utf-8")
+    start, end = (page.index(marker) for marker in MARKERS)
+    PAGE.write_text(f"{page[: start + len(MARKERS[0])]}\n\n{text}\n{page[end:]}", "utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder of the sets")
+    parser.add_argument("output", type=Path, help="runs and answers; models are kept there")
+    parser.add_argument("--model", default="default", help="what to start from")
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--train", default="whole", choices=("whole", "decoder", "lora"))
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--count", type=int, default=5, help="images to fine-tune on")
+    parser.add_argument("--objects", type=int, default=20, help="objects prompted in an image")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/training.md")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows = {}
+    for name in options.sets:
+        folder = options.data / name
+        result = tune(folder, options.output / name / "run", options)
+        print(f"{name}: {result.steps} in {result.seconds:.0f} s", file=sys.stderr)
+        before = measure(folder, options.model, options.output / name / "before", options)
+        after = measure(folder, result.model, options.output / name / "after", options)
+        rows[name] = (before, after)
+        print(table(rows, options.count), flush=True)
+    if options.write:
+        write(table(rows, options.count))
+
+
+if __name__ == "__main__":
+    main()
