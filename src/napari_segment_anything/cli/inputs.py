@@ -111,7 +111,7 @@ def open_input(
     """
     chosen = values.indices(channels, "--channels")
     limits = values.contrast_limits(contrast_limits)
-    data = _sample(source) if source.startswith(SAMPLE) else _file(source, axes)
+    data = read_source(source, axes)
     name = data.name
     if data.stack_axes:
         lengths = {axis: data.shape[data.axes.index(axis)] for axis in data.stack_axes}
@@ -145,6 +145,17 @@ def open_input(
         scale=data.pixel_size,
         unit=data.units[data.axes.index("Y")],
     )
+
+
+def read_source(source: str, axes: str | None = None) -> ImageData:
+    """Read the image argument as it lies: a file, a Zarr folder, or a built-in sample.
+
+    Raises
+    ------
+    ImageError
+        There is no such image, or it cannot be read.
+    """
+    return _sample(source) if source.startswith(SAMPLE) else _file(source, axes)
 
 
 def _sample(source: str) -> ImageData:

@@ -11,7 +11,7 @@ from typing import Annotated, TextIO
 import typer
 
 from ..errors import SegmentAnythingError
-from . import download, evaluate, everything, info, models, segment, train
+from . import download, evaluate, everything, info, models, replay, segment, train
 
 PROGRAM = "napari-sam"
 BAD_INPUT = 2
@@ -55,6 +55,7 @@ app.command("segment")(segment.segment)
 app.command("everything")(everything.everything)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
+app.command("replay")(replay.replay)
 app.command("models")(models.models)
 app.command("download")(download.download)
 app.command("info")(info.info)

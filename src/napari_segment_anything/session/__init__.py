@@ -5,6 +5,7 @@ from .draft import Draft, DraftPoint
 from .journal import Journal
 from .objects import ObjectPrompts, Scribble, SessionObject
 from .preview import DecodedObject, Preview, PreviewObject
+from .recover import Replay, recover, replay, replay_steps
 from .regions import Region
 from .scheduler import Delivery, LatestWins
 from .session import Session
@@ -18,6 +19,10 @@ __all__ = [
     "ArrayTarget",
     "PyramidTarget",
     "Journal",
+    "recover",
+    "replay",
+    "replay_steps",
+    "Replay",
     "SessionObject",
     "ObjectPrompts",
     "Scribble",

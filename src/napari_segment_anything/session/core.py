@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import torch
 from psygnal import Signal, SignalGroup
 
 from ..engine import Predictor, Window
@@ -18,10 +19,11 @@ from .draft import Draft
 from .history import Action, Edit, History
 from .journal import Journal
 from .objects import SessionObject
+from .regions import window_from, window_json
 from .results import Results
 from .source import PlaneSource
 from .target import LabelTarget
-from .timing import Stopwatch
+from .timing import Stopwatch, at_one_time
 from .work import Extents, Work, apply
 
 
@@ -79,6 +81,7 @@ class SessionCore:
         self._epoch = 0
         self._results = Results()
         self._store = EmbeddingStore()
+        self._recorded: Mapping[str, Any] | None = None
 
     # -- settings --------------------------------------------------------------------------------
 
@@ -182,6 +185,7 @@ class SessionCore:
         """Whether an action was taken back last."""
         return bool(self._history.undone)
 
+    @at_one_time
     def undo(self) -> str | None:
         """Take the last action back, of whatever kind and on whatever plane.
 
@@ -199,6 +203,7 @@ class SessionCore:
         self._show(action.before, edit)
         return action.description
 
+    @at_one_time
     def redo(self) -> str | None:
         """Do again what was taken back last.
 
@@ -215,6 +220,7 @@ class SessionCore:
         self._show(action.after, action.edit)
         return action.description
 
+    @at_one_time
     def _perform(
         self,
         kind: str,
@@ -227,6 +233,8 @@ class SessionCore:
         event: dict[str, Any] = {"do": kind, **arguments}
         if edit is not None:
             event["edit"] = edit.to_json()
+        elif after is not None:
+            event["window"] = window_json(after.window)
         action = Action(description, self._draft, after, edit)
         self._apply(edit, event)
         self._history.push(action)
@@ -298,9 +306,25 @@ class SessionCore:
             self._next_id = max(self._next_id, first)
         return self._extents
 
+    def _begin_ids(self, first: int) -> None:
+        """Take `first` as the first label of the session's own, without looking."""
+        self._extents = Extents(first)
+        self._next_id = first
+
+    def _continue_ids(self, first: int) -> None:
+        """Give no label below `first` from now on."""
+        self._next_id = max(self._next_id, first)
+
     def _work(self) -> Work:
         extents = self._known_extents()
         return Work(self.target, self.source, extents, self._objects, self._next_id)
+
+    def _planned_window(self, window: Window | None) -> Window | None:
+        """Return a window, or, while recorded events are gone through, the recorded one."""
+        if self._recorded is None or "window" not in self._recorded:
+            return window
+        recorded = self._recorded["window"]
+        return None if recorded is None else window_from(recorded)
 
     def _next_revision(self) -> int:
         self._revisions += 1
@@ -343,7 +367,7 @@ class SessionCore:
 
 
 def model_json(predictor: Predictor) -> dict[str, Any]:
-    """Return which model a predictor has, and whether embeddings are rounded, as plain values."""
+    """Return all that numbers depend on besides the image, as plain values."""
     model = predictor.model
     rounded = predictor.cache is not None and predictor.cache.directory is not None
     return {
@@ -351,6 +375,8 @@ def model_json(predictor: Predictor) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "precision": model.precision,
         "embeddings": "half" if rounded else "full",
+        "device": str(model.device),
+        "threads": torch.get_num_threads(),
     }
 
 

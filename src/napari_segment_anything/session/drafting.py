@@ -17,6 +17,7 @@ from .draft import Draft
 from .objects import Box, Scribble, as_box, as_point, inside
 from .planning import choose_window, default_size
 from .regions import Region, intersection, moved
+from .timing import at_one_time
 
 _ANCESTORS = 8
 
@@ -24,6 +25,7 @@ _ANCESTORS = 8
 class Drafting(SessionCore):
     """Prompts of a session; see `Session`."""
 
+    @at_one_time
     def begin(self, plane: Sequence[int] = ()) -> None:
         """Begin an object on a plane; the first prompt does so by itself.
 
@@ -37,6 +39,7 @@ class Drafting(SessionCore):
         after = Draft(where, self._next_revision(), started=self._watch.now())
         self._perform("begin", {"plane": list(where)}, "begin", after)
 
+    @at_one_time
     def begin_batch(
         self,
         plane: Sequence[int] = (),
@@ -329,6 +332,7 @@ class Drafting(SessionCore):
         if self._draft is not None:
             self._perform("cancel", {}, "cancel", None)
 
+    @at_one_time
     def _change(
         self,
         kind: str,
@@ -375,7 +379,12 @@ class Drafting(SessionCore):
             )
             known = self._results.windows(after.plane)
             window = choose_window(has[0], self.source.shape, size, current, known)
-        return replace(after, revision=self._next_revision(), candidates=kept, window=window)
+        return replace(
+            after,
+            revision=self._next_revision(),
+            candidates=kept,
+            window=self._planned_window(window),
+        )
 
     def _clipped(self, box: npt.ArrayLike) -> Box:
         values = np.asarray(as_box(box))

@@ -17,6 +17,8 @@ from .draft import Draft, lookup
 from .objects import SessionObject
 from .predicting import Predicting
 from .preview import Preview, PreviewObject
+from .regions import Region
+from .timing import at_one_time
 from .work import Work
 
 
@@ -61,6 +63,7 @@ class Session(Predicting):
 
     # -- committed objects -----------------------------------------------------------------------
 
+    @at_one_time
     def commit(self) -> tuple[int, ...]:
         """Write what is in progress to the labels.
 
@@ -260,8 +263,19 @@ class Session(Predicting):
             item = replace(item, prompts=replace(item.prompts, mask=mask))
         return self._take_up(item, None if mask is None else mask.to_json())
 
+    def _take_up_recorded(self, label: int, plane: Sequence[int], mask: Any) -> None:
+        """Do again what `edit` did, without looking at the labels."""
+        where = self.source.check_plane(plane)
+        item = self._objects.get(label)
+        item = item if item is not None and item.plane == where else SessionObject(label, where)
+        if mask is not None:
+            region = Region.from_json(mask)
+            item = replace(item, prompts=replace(item.prompts, mask=region))
+        self._take_up(item, mask)
+
+    @at_one_time
     def _take_up(self, item: SessionObject, mask: Any) -> Draft:
-        window = self._window(item.plane, item.prompts, ())
+        window = self._planned_window(self._window(item.plane, item.prompts, ()))
         after = drafts.from_object(item, item.plane, self._next_revision())
         after = replace(
             after, window=window, seconds=item.seconds, started=self._watch.now(), next_key=1

@@ -199,6 +199,7 @@ class PlaneSource:
             "shape": list(self.data_shape),
             "dtype": dtype.name,
             **self.settings(),
+            "levels": len(self.levels),
             "name": self.name,
             "path": self.path,
             "checksum": self._checksum(),

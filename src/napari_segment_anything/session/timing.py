@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Stopwatch:
@@ -25,6 +31,18 @@ class Stopwatch:
             return self._held
         return round(max(0.0, self._clock() - self._began), 6)
 
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Let no time pass."""
+        if self._held is not None:
+            yield
+            return
+        self._held = self.now()
+        try:
+            yield
+        finally:
+            self._held = None
+
     def hold(self, seconds: float) -> None:
         """Stand still at a time."""
         self._held = float(seconds)
@@ -34,3 +52,15 @@ class Stopwatch:
         if self._held is not None:
             self._began = self._clock() - self._held
             self._held = None
+
+
+def at_one_time(method: Callable[P, R]) -> Callable[P, R]:
+    """Make a session's method see one time only, the one that the journal gets."""
+
+    @functools.wraps(method)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        session: Any = args[0]
+        with session._watch.moment():
+            return method(*args, **kwargs)
+
+    return wrapped

@@ -1,0 +1,355 @@
+"""From a journal back to a session, or, decoding everything anew, to the same labels."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from ..engine import EmbeddingCache, Model, Predictor, load_model
+from ..errors import ImageError, ParameterError
+from ..progress import Progress, finish
+from .core import model_json
+from .history import Edit
+from .journal import Journal
+from .objects import SessionObject
+from .repeat import Event, Going, check_image, recorded_patches, repeat_event
+from .session import Session
+from .source import PlaneSource
+from .target import ArrayTarget, LabelTarget
+from .work import apply
+
+ModelSource: TypeAlias = Model | Callable[[Mapping[str, Any]], Model] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replay:
+    """What `replay` gives.
+
+    Parameters
+    ----------
+    labels : int array
+        Axes as the image has them, without channels.
+    objects : dict of int to SessionObject
+    events, decoded : int
+        How many were gone through, and how many of them decoded masks.
+    differing_pixels : int
+        Pixels that differ from the recorded labels.
+    seconds : float
+    model : dict
+        Name, fingerprint and precision.
+    """
+
+    labels: np.ndarray
+    objects: dict[int, SessionObject]
+    events: int
+    decoded: int
+    differing_pixels: int
+    seconds: float
+    model: dict[str, Any]
+
+    @property
+    def identical(self) -> bool:
+        """Whether the labels are what was recorded."""
+        return self.differing_pixels == 0
+
+
+def recover(
+    path: str | os.PathLike[str],
+    predictor: Predictor,
+    source: PlaneSource,
+    target: LabelTarget,
+    *,
+    other_image: bool = False,
+    **options: Any,
+) -> Session:
+    """Bring a session back from its journal: objects, labels, what was in progress, history.
+
+    Nothing is decoded: labels come from the journal. The session goes on in the same file.
+
+    Parameters
+    ----------
+    path : path
+        The journal.
+    predictor : Predictor
+        To go on with; it need not be the recorded one.
+    source : PlaneSource
+        The image.
+    target : LabelTarget
+        The labels as they were before the session, or as it left them.
+    other_image : bool
+        Do not check that it is the recorded image.
+    **options
+        For `Session`, instead of the recorded settings.
+
+    Raises
+    ------
+    FormatError
+        If the journal is damaged.
+    ImageError
+        If it is another image.
+    ParameterError
+        If the target has another shape than the recorded one.
+    """
+    header, events = Journal.read(path)
+    if not other_image:
+        check_image(header, source)
+    recorded = header["target"]
+    if tuple(target.shape) != tuple(recorded["shape"]):
+        raise ParameterError(
+            f"the journal is of labels of shape {tuple(recorded['shape'])}, these have "
+            f"{tuple(target.shape)}"
+        )
+    session = Session(predictor, source, target, **{**header["settings"], **options})
+    largest = max([int(recorded["largest"]), *_labels_of(events)])
+    session._begin_ids(int(recorded["largest"]) + 1)
+    for number, event in enumerate(events, start=1):
+        with Going(session, event, number):
+            _recover_event(session, event)
+    session._continue_ids(max(largest, target.largest()) + 1)
+    session._watch.go_on()
+    journal = Journal(path)
+    journal.resume()
+    session._journal = journal
+    session._record({"do": "recovered", "model": model_json(predictor)}, durable=True)
+    return session
+
+
+def replay(
+    path: str | os.PathLike[str],
+    image: Any,
+    model: ModelSource = None,
+    *,
+    labels: np.ndarray | None = None,
+    other_image: bool = False,
+    other_model: bool = False,
+    on_progress: Callable[[Progress], object] | None = None,
+) -> Replay:
+    """Do everything in a journal again, decoding every mask anew.
+
+    On the same machine with the same model the labels are identical to the recorded ones.
+
+    Parameters
+    ----------
+    path : path
+        The journal.
+    image : PlaneSource, array-like, or sequence of array-likes
+        The image; an array (or the levels of a pyramid) is understood as recorded.
+    model : Model, or callable, optional
+        The model, or what gives it for a recorded {"name", "fingerprint", "precision"}; loaded
+        by its recorded name otherwise.
+    labels : int array, optional
+        The labels as they were before the session; needed if there were any.
+    other_image, other_model : bool
+        Do not refuse another image, or another model, than the recorded ones.
+    on_progress : callable, optional
+        Takes every Progress.
+
+    Raises
+    ------
+    FormatError
+        If the journal is damaged, or an event cannot be done again.
+    ImageError, ParameterError
+        If it is another image, another model, or labels are missing.
+    """
+    steps = replay_steps(
+        path, image, model, labels=labels, other_image=other_image, other_model=other_model
+    )
+    return finish(steps, on_progress)
+
+
+def replay_steps(
+    path: str | os.PathLike[str],
+    image: Any,
+    model: ModelSource = None,
+    *,
+    labels: np.ndarray | None = None,
+    other_image: bool = False,
+    other_model: bool = False,
+) -> Generator[Progress, None, Replay]:
+    """Do what `replay` does, as a generator of Progress; an event each."""
+    began = time.perf_counter()
+    header, events = Journal.read(path)
+    source = _source(header, image)
+    if not other_image:
+        check_image(header, source)
+    start = _initial(header, source, labels)
+    decoded = 0
+    with ExitStack() as stack:
+        stack.enter_context(_threads(int(header["model"].get("threads", 0))))
+        models = _Predictors(model, other_model, stack)
+        yield Progress(0, len(events), message="loading the model")
+        predictor = models.get(header["model"])
+        done = ArrayTarget(start.copy(), displayed=_displayed(source))
+        session = Session(predictor, source, done, **header["settings"])
+        session._begin_ids(int(header["target"]["largest"]) + 1)
+        for number, event in enumerate(events, start=1):
+            yield Progress(number - 1, len(events), message="replaying")
+            with Going(session, event, number):
+                if event["do"] == "model":
+                    session.set_predictor(models.get(event["model"]))
+                elif event["do"] == "recovered":
+                    session._forget()
+                    session.set_predictor(models.get(event["model"]))
+                elif event["do"] == "decode":
+                    session.update()
+                    decoded += 1
+                else:
+                    repeat_event(session, event)
+        used = model_json(session.predictor)
+    recorded = ArrayTarget(start, displayed=_displayed(source))
+    for patch in recorded_patches(events):
+        apply(recorded, patch)
+    return Replay(
+        done.array,
+        session.objects,
+        len(events),
+        decoded,
+        int(np.count_nonzero(done.array != recorded.array)),
+        time.perf_counter() - began,
+        used,
+    )
+
+
+def _recover_event(session: Session, event: Event) -> None:
+    kind = event["do"]
+    if kind in ("decode", "model", "recovered"):
+        return
+    if "edit" not in event:
+        repeat_event(session, event)
+        return
+    after = None if kind == "commit" else session.draft
+    session._perform(kind, {}, _describe(event), after, Edit.from_json(event["edit"]))
+
+
+def _describe(event: Event) -> str:
+    kind = event["do"]
+    ids = event.get("ids", [event.get("label")])
+    if kind == "paint":
+        return "paint"
+    if kind == "relabel":
+        return f"relabel object {event['label']} to {event['new']}"
+    verb = {"split_off": "split"}.get(kind, kind)
+    return f"{verb} object {ids[0]}" if len(ids) == 1 else f"{verb} {len(ids)} objects"
+
+
+def _labels_of(events: Sequence[Event]) -> list[int]:
+    return [int(event["edit"]["next_id"][1]) - 1 for event in events if "edit" in event]
+
+
+def _source(header: Mapping[str, Any], image: Any) -> PlaneSource:
+    if isinstance(image, PlaneSource):
+        return image
+    recorded = header["image"]
+    several = isinstance(image, Sequence) and not hasattr(image, "shape")
+    levels = list(image) if several else [image]
+    count = int(recorded.get("levels", 1))
+    if len(levels) < count:
+        raise ImageError(
+            f"the journal was made with a pyramid of {count} levels, this image has {len(levels)}; "
+            "masks would differ"
+        )
+    shape = tuple(recorded["shape"])
+    if tuple(levels[0].shape) != shape:
+        raise ImageError(
+            f"this is another image than the recorded one: its shape is {tuple(levels[0].shape)}, "
+            f"not {shape}"
+        )
+    channels = recorded["channels"]
+    return PlaneSource(
+        levels[:count],
+        displayed=tuple(recorded["displayed"]),
+        channel_axis=recorded["channel_axis"],
+        rgb=recorded["rgb"],
+        channels=None if channels is None else tuple(channels),
+        contrast_limits=recorded["contrast_limits"],
+        name=recorded["name"],
+        path=recorded["path"],
+    )
+
+
+def _displayed(source: PlaneSource) -> tuple[int, int]:
+    colour = len(source.data_shape) - 1 if source.rgb else source.channel_axis
+    row, col = (axis - (colour is not None and colour < axis) for axis in source.displayed)
+    return row, col
+
+
+def _initial(
+    header: Mapping[str, Any], source: PlaneSource, labels: np.ndarray | None
+) -> np.ndarray:
+    colour = len(source.data_shape) - 1 if source.rgb else source.channel_axis
+    shape = tuple(n for axis, n in enumerate(source.data_shape) if axis != colour)
+    recorded = header["target"]
+    dtype = np.dtype(recorded["dtype"])
+    if labels is None:
+        if int(recorded["largest"]) > 0:
+            raise ParameterError(
+                "there were labels before the session began; give them, as they were, as labels"
+            )
+        return np.zeros(shape, dtype)
+    given = np.asarray(labels)
+    wanted = tuple(n for n in shape if n > 1)
+    if tuple(n for n in given.shape if n > 1) != wanted:
+        raise ParameterError(f"the labels have shape {given.shape}, the image needs {shape}")
+    if int(given.max(initial=0)) != int(recorded["largest"]):
+        raise ParameterError(
+            f"the largest label is {int(given.max(initial=0))}, when the session began it was "
+            f"{recorded['largest']}; give the labels as they were then"
+        )
+    return given.reshape(shape).astype(dtype)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with so many threads: sums are rounded by how they are split among them."""
+    before = torch.get_num_threads()
+    if count > 0 and count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
+
+
+class _Predictors:
+    """Predictors for recorded models, each made once."""
+
+    def __init__(self, model: ModelSource, other: bool, stack: ExitStack) -> None:
+        self._model, self._other, self._stack = model, other, stack
+        self._made: dict[tuple[str, ...], Predictor] = {}
+
+    def get(self, recorded: Mapping[str, Any]) -> Predictor:
+        key = tuple(str(recorded[name]) for name in ("fingerprint", "precision", "embeddings"))
+        if key in self._made:
+            return self._made[key]
+        model = self._load(recorded)
+        if not self._other:
+            for name in ("fingerprint", "precision"):
+                found = getattr(model, name)
+                if found != recorded[name]:
+                    raise ParameterError(
+                        f"the journal was made with the model {recorded['name']} ({name} "
+                        f"{recorded[name][:12]}), not with {model.name} ({found[:12]}); its masks "
+                        "would differ. Choose that model, or allow another one"
+                    )
+        cache = None
+        if recorded["embeddings"] == "half":  # a cache on disk rounds what it gives
+            folder = self._stack.enter_context(tempfile.TemporaryDirectory())
+            cache = EmbeddingCache(folder)
+        self._made[key] = Predictor(model, cache)
+        return self._made[key]
+
+    def _load(self, recorded: Mapping[str, Any]) -> Model:
+        if isinstance(self._model, Model):
+            return self._model
+        if self._model is not None:
+            return self._model(recorded)
+        return load_model(recorded["name"], precision=recorded["precision"])
