@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .automatic import CandidateTable, generate_candidates, segment_everything
+    from .bridge import attach
     from .checkpoints import (
         CatalogueEntry,
         Checkpoint,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "automatic": ("segment_everything", "generate_candidates", "CandidateTable"),
+    "bridge": ("attach",),
     "checkpoints": (
         "catalogue",
         "CatalogueEntry",
@@ -91,6 +93,7 @@ __all__ = [
     "segment_everything",
     "generate_candidates",
     "CandidateTable",
+    "attach",
     "read_image",
     "ImageData",
     "sample",

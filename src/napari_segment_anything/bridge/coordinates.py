@@ -1,8 +1,8 @@
 """Data coordinates of one layer, world coordinates, data coordinates of another layer.
 
 Everything goes through a layer's complete transform (scale, rotate, shear, translate, affine) and
-through its units: `layer.world_to_data` leaves the units out, so that a layer in micrometres and one
-in nanometres disagree by a factor of a thousand about where the cursor is.
+through its units: `layer.world_to_data` leaves the units out, so that a layer in micrometres and
+one in nanometres disagree by a factor of a thousand about where the cursor is.
 """
 
 from __future__ import annotations
@@ -197,8 +197,8 @@ def displayed_axes(viewer: ViewerModel, layer: Layer) -> tuple[int, int]:
     axes = sorted(int(axis) - shift for axis in viewer.dims.displayed)
     if axes[0] < 0:
         raise ImageError(
-            f"the viewer shows an axis that the layer {layer.name!r} does not have; change the order "
-            "of the dimensions so that its rows and columns are displayed"
+            f"the viewer shows an axis that the layer {layer.name!r} does not have; change the "
+            "order of the dimensions so that its rows and columns are displayed"
         )
     return axes[0], axes[1]
 
@@ -222,8 +222,8 @@ def current_index(viewer: ViewerModel, layer: Layer) -> tuple[float, ...]:
         size = np.abs(inverse).max()
         if np.abs(inverse[np.ix_(hidden, list(shown))]).max() > 1e-6 * size:
             raise ImageError(
-                f"the viewer cuts the layer {layer.name!r} obliquely (its rotation, shear or affine "
-                "tilts the displayed plane); show axes in which its planes lie flat"
+                f"the viewer cuts the layer {layer.name!r} obliquely (its rotation, shear or "
+                "affine tilts the displayed plane); show axes in which its planes lie flat"
             )
         point = np.asarray(viewer.dims.point, np.float64)[viewer.dims.ndim - layer.ndim :]
         away = point - transform.offset

@@ -1,0 +1,153 @@
+"""The object in progress, between the session's draft and the layers it is drawn in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import PromptError
+from ..session.objects import inside
+from .images import ImageAxes
+from .sources import PlanePrompts, fill, on_plane, row_col
+from .working_layers import Shown, positives
+
+if TYPE_CHECKING:
+    from napari.layers import Points
+
+    from ..session.draft import Draft
+    from ..session.session import Session
+
+
+def shown_prompts(draft: Draft | None, axes: ImageAxes) -> Shown:
+    """Return how a draft is drawn, in the image layer's coordinates."""
+    ndim = len(axes.shape)
+    if draft is None:
+        return Shown(np.zeros((0, ndim)), np.zeros(0, bool))
+    positions = [point.position for point in draft.points]
+    points = axes.position(draft.plane, np.array(positions, np.float64).reshape(-1, 2))
+    boxes = [axes.position(draft.plane, corners(box)) for _, box in draft.boxes]
+    lines = [
+        (axes.position(draft.plane, scribble.line), scribble.positive)
+        for _, scribble in draft.scribbles
+    ]
+    return Shown(points, np.array([p.positive for p in draft.points], bool), boxes, lines)
+
+
+def corners(box: Sequence[float]) -> np.ndarray:
+    """Return the corners (4, 2) of a (row_min, col_min, row_max, col_max) box, in turn."""
+    top, left, bottom, right = box
+    return np.array([[top, left], [top, right], [bottom, right], [bottom, left]], np.float64)
+
+
+def take_points(session: Session, layer: Points, axes: ImageAxes, plane: tuple[int, ...]) -> bool:
+    """Make the draft's points those of its own Points layer, after somebody edited that.
+
+    Returns
+    -------
+    bool
+        Whether anything changed. Points outside the image or on another plane are left out.
+    """
+    draft = session.draft
+    where = plane if draft is None else draft.plane
+    wanted = PlanePrompts()
+    data = np.asarray(layer.data, np.float64)
+    for at, positive in zip(data, positives(layer), strict=True):
+        if on_plane(at[None], axes, where)[0] and inside(row_col(at, axes), axes.rows_cols):
+            wanted.points.append(row_col(at, axes))
+            wanted.positive.append(bool(positive))
+    return sync_points(session, wanted, where)
+
+
+def sync_points(session: Session, wanted: PlanePrompts, plane: tuple[int, ...]) -> bool:
+    """Change the draft's points to those wanted, by the fewest additions, moves, removals."""
+    draft = session.draft
+    have = [] if draft is None else [(p.position, p.positive) for p in draft.points]
+    want = list(zip(wanted.points, wanted.positive, strict=True))
+    if _same(have, want):
+        return False
+    signs_kept = [sign for _, sign in have] == [sign for _, sign in want]
+    if len(have) == len(want) and signs_kept:
+        for index, ((old, _), (new, _)) in enumerate(zip(have, want, strict=True)):
+            if not np.allclose(old, new, atol=1e-6):
+                session.move_point(index, new)
+        return True
+    keep = _matched(have, want)
+    for index in reversed(range(len(have))):
+        if index not in keep:
+            session.remove_point(index)
+    matched = set(keep.values())
+    for index, (point, positive) in enumerate(want):
+        if index not in matched:
+            session.add_point(plane, point, positive)
+    return True
+
+
+def _same(have: list[Any], want: list[Any]) -> bool:
+    return len(have) == len(want) and all(
+        sign == other and np.allclose(at, to, atol=1e-6)
+        for (at, sign), (to, other) in zip(have, want, strict=True)
+    )
+
+
+def _matched(have: list[Any], want: list[Any]) -> dict[int, int]:
+    """Return which of the points there are stay: index there -> index wanted."""
+    keep: dict[int, int] = {}
+    for index, (at, sign) in enumerate(have):
+        for number, (to, other) in enumerate(want):
+            if number not in keep.values() and sign == other and np.allclose(at, to, atol=1e-6):
+                keep[index] = number
+                break
+    return keep
+
+
+def take_shapes(
+    session: Session, found: PlanePrompts, shape: tuple[int, int], plane: tuple[int, ...]
+) -> None:
+    """Make the draft's boxes and lines those of its own Shapes layer, after somebody edited that.
+
+    Raises
+    ------
+    PromptError
+        If there are several boxes for one object.
+    """
+    draft = session.draft
+    boxes = [ordered(box) for box in found.boxes]
+    have = [] if draft is None else list(draft.boxes)
+    if draft is not None and draft.batch:
+        for (key, old), new in zip(have, boxes, strict=False):
+            if not np.allclose(old, new, atol=1e-3):
+                session.set_box(plane, new, draft=key)
+        for new in boxes[len(have) :]:
+            session.set_box(plane, new)
+        return
+    if len(boxes) > 1:
+        boxes = [box for box in boxes if not any(np.allclose(box, b, atol=1e-3) for _, b in have)]
+        if len(boxes) > 1:
+            raise PromptError("one object has one box; begin a batch for several boxes")
+    if not boxes and have:
+        session.set_box(plane, None)
+    elif boxes and not (have and np.allclose(have[0][1], boxes[0], atol=1e-3)):
+        session.set_box(plane, boxes[0])
+    known = 0 if draft is None else len(draft.scribbles)
+    for line, positive in found.lines[known:]:
+        session.add_scribble(plane, line, positive)
+    for outline in found.regions:
+        mask, window = fill(outline, shape)
+        session.set_mask(plane, mask, window)
+
+
+def ordered(box: Any) -> tuple[float, float, float, float]:
+    """Return (row_min, col_min, row_max, col_max) of any two opposite corners of a box.
+
+    Raises
+    ------
+    PromptError
+        If it is not four numbers.
+    """
+    values = np.asarray(box, np.float64)
+    if values.shape != (4,):
+        raise PromptError(f"a box is (row_min, col_min, row_max, col_max), not {box!r}")
+    low, high = np.minimum(values[:2], values[2:]), np.maximum(values[:2], values[2:])
+    return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))

@@ -1,0 +1,446 @@
+"""The layers of the object in progress: its points, its boxes and lines, its preview."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from ..engine import Window
+from .coordinates import placement
+from .images import ImageAxes
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels, Layer, Points, Shapes
+
+POSITIVE, NEGATIVE = (0.2, 1.0, 0.3, 1.0), (1.0, 0.2, 0.2, 1.0)
+_COLOURS = (
+    (0.0, 0.9, 1.0),
+    (1.0, 0.75, 0.1),
+    (1.0, 0.4, 0.8),
+    (0.6, 1.0, 0.3),
+    (0.65, 0.55, 1.0),
+    (1.0, 0.55, 0.35),
+)
+_FILL, _EDGE = 0.35, 1.0
+_MARK = "napari-segment-anything"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Prompts as they are drawn, in the image layer's coordinates.
+
+    Parameters
+    ----------
+    points : float array (n, ndim)
+    positive : bool array (n,)
+    boxes : sequence of float arrays (4, ndim)
+        Corners.
+    lines : sequence of (float array (k, ndim), bool)
+        Scribbles, and whether each is inside the object.
+    """
+
+    points: np.ndarray
+    positive: np.ndarray
+    boxes: Sequence[np.ndarray] = ()
+    lines: Sequence[tuple[np.ndarray, bool]] = ()
+
+
+class WorkingLayers:
+    """Points, Shapes and Labels layers that show the object in progress.
+
+    They are made when first needed and again when somebody deleted them, and known by identity,
+    so that renaming does no harm. They carry the image's transform, in the viewer's units.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer or ViewerModel
+    image : Image
+        The layer whose pixels they lie on.
+    axes : ImageAxes
+        Of that image.
+    """
+
+    points_edited = Signal(object)
+    """The Points layer was edited by hand: emits the layer."""
+    shapes_edited = Signal(object)
+    """The Shapes layer was edited by hand: emits the layer."""
+    preview_painted = Signal()
+    """The preview was painted with napari's brush; see `painted`."""
+
+    def __init__(self, viewer: ViewerModel, image: Image, axes: ImageAxes) -> None:
+        self.viewer = viewer
+        self.image = image
+        self.axes = axes
+        self.prompts: Points | None = None
+        self.boxes: Shapes | None = None
+        self.preview: Labels | None = None
+        self.window: Window | None = None
+        self._plane: tuple[int, ...] = ()
+        self._quiet = 0
+        self._colours = 0
+        self._brushed = False
+        self._drawn: np.ndarray | None = None
+        self._listens: list[tuple[Any, Callable[..., Any]]] = []
+        for name in ("scale", "translate", "rotate", "shear", "affine", "units"):
+            self._listen(getattr(image.events, name), self._place)
+        self._listen(viewer.dims.events.units, self._place)
+
+    def _listen(self, emitter: Any, function: Callable[..., Any]) -> None:
+        emitter.connect(function)
+        self._listens.append((emitter, function))
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Those that are in the viewer now."""
+        mine = (self.preview, self.boxes, self.prompts)
+        return tuple(layer for layer in mine if layer is not None and self._alive(layer))
+
+    def _alive(self, layer: Layer | None) -> bool:
+        return layer is not None and layer in self.viewer.layers
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Change the layers without hearing of it."""
+        self._quiet += 1
+        try:
+            yield
+        finally:
+            self._quiet -= 1
+
+    # -- prompts ---------------------------------------------------------------------------------
+
+    def show(self, shown: Shown) -> None:
+        """Draw prompts; layers with nothing to draw are not made for that."""
+        with self.quiet():
+            if len(shown.points) or self._alive(self.prompts):
+                self._show_points(shown)
+            if shown.boxes or shown.lines or self._alive(self.boxes):
+                self._show_shapes(shown)
+
+    def _show_points(self, shown: Shown) -> None:
+        layer = self.ensure_prompts()
+        data = np.asarray(shown.points, np.float64).reshape(-1, self.image.ndim)
+        if np.array_equal(layer.data, data) and np.array_equal(
+            positives(layer), np.asarray(shown.positive, bool)
+        ):
+            return
+        layer.selected_data = set()
+        layer.data = data
+        layer.features = _labels(shown.positive)
+        layer.feature_defaults = {"label": "positive"}
+        if len(data):
+            colours = np.where(np.asarray(shown.positive, bool)[:, None], POSITIVE, NEGATIVE)
+            layer.face_color = colours
+
+    def _show_shapes(self, shown: Shown) -> None:
+        layer = self.ensure_boxes()
+        drawn: list[tuple[np.ndarray, str]] = [(box, "rectangle") for box in shown.boxes]
+        drawn += [(line, "path") for line, _ in shown.lines]
+        now = list(zip(layer.data, layer.shape_type, strict=True))
+        if len(now) == len(drawn) and all(
+            kind == other and a.shape == b.shape and np.allclose(a, b)
+            for (a, kind), (b, other) in zip(now, drawn, strict=True)
+        ):
+            return
+        layer.selected_data = set()
+        layer.data = []
+        if drawn:
+            colours = [POSITIVE] * len(shown.boxes)
+            colours += [POSITIVE if positive else NEGATIVE for _, positive in shown.lines]
+            layer.add(
+                [data for data, _ in drawn],
+                shape_type=[kind for _, kind in drawn],
+                edge_color=np.array(colours),
+                face_color=np.zeros((len(drawn), 4)),
+                edge_width=self._width(),
+            )
+        layer.selected_data = set()
+
+    def _width(self) -> float:
+        """Return a line width, in pixels of the image, that is thin at any size of it."""
+        return max(1.0, max(self.axes.rows_cols) / 400)
+
+    def ensure_prompts(self) -> Points:
+        """Return the Points layer, made again if it was deleted."""
+        if self.prompts is None or not self._alive(self.prompts):
+            self._forget(self.prompts)
+            with self._keeping_selection():
+                layer = self.viewer.add_points(
+                    np.zeros((0, self.image.ndim)),
+                    ndim=self.image.ndim,
+                    features=_labels(np.zeros(0, bool)),
+                    feature_defaults={"label": "positive"},
+                    face_color=np.array([POSITIVE]),
+                    border_color="white",
+                    border_width=0.15,
+                    size=max(4.0, min(12.0, max(self.axes.rows_cols) / 60)),
+                    name="prompts",
+                    metadata={_MARK: "prompts"},
+                    **self._keywords(),
+                )
+            layer.events.data.connect(self._on_points)
+            layer.events.features.connect(self._on_points)
+            self.prompts = layer
+        return self.prompts
+
+    def ensure_boxes(self) -> Shapes:
+        """Return the Shapes layer, made again if it was deleted."""
+        if self.boxes is None or not self._alive(self.boxes):
+            self._forget(self.boxes)
+            with self._keeping_selection():
+                layer = self.viewer.add_shapes(
+                    ndim=self.image.ndim,
+                    edge_color=[POSITIVE],
+                    face_color=[(0.0, 0.0, 0.0, 0.0)],
+                    name="boxes",
+                    metadata={_MARK: "boxes"},
+                    **self._keywords(),
+                )
+            layer.events.data.connect(self._on_shapes)
+            self.boxes = layer
+        return self.boxes
+
+    def _on_points(self, event: Any) -> None:
+        action = str(getattr(getattr(event, "action", None), "value", "changed"))
+        whole = self.prompts is not None and len(self.prompts.features) == len(self.prompts.data)
+        if not self._quiet and whole and action in ("added", "removed", "changed"):
+            self.points_edited.emit(self.prompts)
+
+    def _on_shapes(self, event: Any) -> None:
+        action = str(getattr(event.action, "value", event.action))
+        if not self._quiet and action in ("added", "removed", "changed"):
+            self.shapes_edited.emit(self.boxes)
+
+    # -- preview ---------------------------------------------------------------------------------
+
+    def show_preview(self, plane: Sequence[int], window: Window, labels: np.ndarray) -> None:
+        """Draw masks, with a brighter edge.
+
+        Parameters
+        ----------
+        plane : sequence of int
+        window : Window
+            Where the labels lie in the plane; the layer covers no more than that.
+        labels : bool or int array (height, width)
+            0 outside; one number for each object.
+        """
+        labels = np.asarray(labels)
+        count = int(labels.max(initial=0))
+        values = _with_edges(labels)
+        self._drawn = values
+        with self.quiet():
+            self._ensure_preview(plane, window, values, count)
+
+    def hide_preview(self) -> None:
+        """Draw no mask."""
+        self._drawn = None
+        if self.preview is not None and self._alive(self.preview):
+            with self.quiet():
+                self.preview.data[...] = 0
+                self.preview.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def removed(self, layer: Layer) -> None:
+        """A layer was removed from the viewer; if it is ours, it is made again when needed."""
+        for name in ("prompts", "boxes", "preview"):
+            if getattr(self, name) is layer:
+                self._forget(layer)
+                setattr(self, name, None)
+
+    def clear(self) -> None:
+        """Draw nothing."""
+        self.hide_preview()
+        self.show(Shown(np.zeros((0, self.image.ndim)), np.zeros(0, bool)))
+
+    def _ensure_preview(
+        self, plane: Sequence[int], window: Window, values: np.ndarray, count: int
+    ) -> None:
+        shape = [1] * self.image.ndim
+        for axis, size in zip(self.axes.displayed, window.shape, strict=True):
+            shape[axis] = size
+        data = values.reshape(shape)
+        layer = self.preview
+        if layer is None or not self._alive(layer):
+            self._forget(layer)
+            self.window, self._plane = window, tuple(plane)
+            with self._keeping_selection():
+                layer = self.viewer.add_labels(
+                    data.copy(),
+                    name="preview",
+                    metadata={_MARK: "preview"},
+                    opacity=1.0,
+                    colormap=_colormap(max(count, 8)),
+                    **self._keywords(preview=True),
+                )
+            layer.selected_label = 1
+            layer.events.paint.connect(self._on_paint)
+            self._brushed = False
+            self.preview, self._colours = layer, max(count, 8)
+            return
+        if count > self._colours:
+            self._colours = 2 * count
+            layer.colormap = _colormap(self._colours)
+        same = layer.data.shape == data.shape and layer.data.dtype == data.dtype
+        if same and (window, tuple(plane)) == (self.window, self._plane):
+            layer.data[...] = data
+            layer.refresh(thumbnail=False, highlight=False, extent=False)
+            return
+        if self._brushed:  # its undo history would be of other pixels
+            self._replace_preview(plane, window, values, count)
+            return
+        self.window, self._plane = window, tuple(plane)
+        layer.data = data.copy()
+        self._place()
+
+    def _replace_preview(
+        self, plane: Sequence[int], window: Window, values: np.ndarray, count: int
+    ) -> None:
+        old = self.preview
+        if old is None:
+            return
+        index, active = self.viewer.layers.index(old), self.viewer.layers.selection.active
+        kept = {name: getattr(old, name) for name in ("name", "visible", "opacity", "mode")}
+        self.viewer.layers.remove(old)
+        self._ensure_preview(plane, window, values, count)
+        new = self.preview
+        if new is not None:
+            self.viewer.layers.move(self.viewer.layers.index(new), index)
+            for name, value in kept.items():
+                setattr(new, name, value)
+            if active is old:
+                self.viewer.layers.selection.active = new
+
+    def painted(self) -> np.ndarray | None:
+        """Return the mask that the brush made of the preview: bool (h, w), or None if untouched."""
+        if self.window is None or self._drawn is None:
+            return None
+        if self.preview is None or not self._alive(self.preview):
+            return None
+        data = np.asarray(self.preview.data)
+        if data.size != self._drawn.size:
+            return None
+        mask: np.ndarray = data.reshape(self._drawn.shape) > 0
+        return None if np.array_equal(mask, self._drawn > 0) else mask
+
+    def _on_paint(self, event: Any) -> None:
+        self._brushed = True
+        if not self._quiet:
+            self.preview_painted.emit()
+
+    # -- placing, removing -----------------------------------------------------------------------
+
+    def _keywords(self, preview: bool = False) -> dict[str, Any]:
+        thick = {}
+        if self.axes.channel is not None:
+            thick[self.axes.channel] = self.axes.shape[self.axes.channel]
+        origin: dict[int, float] = {}
+        if preview and self.window is not None:
+            origin = dict(zip(self.axes.planes, map(float, self._plane), strict=True))
+            origin[self.axes.displayed[0]] = float(self.window.row)
+            origin[self.axes.displayed[1]] = float(self.window.col)
+        units = self.viewer.dims.units
+        return placement(self.image, origin=origin, thick=thick, world_units=units)
+
+    def _place(self, event: Any = None) -> None:
+        """Follow the image when its transform, or the viewer's units, change."""
+        for layer in self.layers:
+            keywords = self._keywords(preview=layer is self.preview)
+            full = {
+                "scale": np.ones(layer.ndim),
+                "translate": np.zeros(layer.ndim),
+                "rotate": np.eye(layer.ndim),
+                "shear": np.zeros(layer.ndim * (layer.ndim - 1) // 2),
+                "affine": np.eye(layer.ndim + 1),
+                **keywords,
+            }
+            for name in ("units", "scale", "translate", "rotate", "shear", "affine"):
+                setattr(layer, name, full[name])
+
+    @contextmanager
+    def _keeping_selection(self) -> Iterator[None]:
+        """Add a layer without taking the selection away from what the user is at."""
+        selection = self.viewer.layers.selection
+        before, active = set(selection), selection.active
+        with self.quiet():
+            yield
+        kept = {layer for layer in before if layer in self.viewer.layers}
+        if kept:
+            selection.clear()
+            selection.update(kept)
+            if active is not None and active in kept:
+                selection.active = active
+
+    def _forget(self, layer: Layer | None) -> None:
+        if layer is None:
+            return
+        for name, function in (
+            ("data", self._on_points),
+            ("features", self._on_points),
+            ("data", self._on_shapes),
+            ("paint", self._on_paint),
+        ):
+            emitter = getattr(layer.events, name, None)
+            if emitter is not None:
+                with suppress(ValueError, RuntimeError):
+                    emitter.disconnect(function)
+
+    def close(self) -> None:
+        """Remove the layers and hear nothing more of any."""
+        for emitter, function in self._listens:
+            emitter.disconnect(function)
+        self._listens.clear()
+        with self.quiet():
+            for layer in (self.preview, self.boxes, self.prompts):
+                self._forget(layer)
+            for layer in self.layers:
+                self.viewer.layers.remove(layer)
+        self.prompts = self.boxes = self.preview = None
+
+
+def positives(layer: Points) -> np.ndarray:
+    """Return which points of a layer lie inside the object: bool (n,).
+
+    A feature "label" says "positive" or "negative" (or 1 and 0, or True and False); without it,
+    all do.
+    """
+    features = layer.features
+    if "label" not in features:
+        return np.ones(len(layer.data), bool)
+    negative = {"negative", "neg", "background", "outside", "-", "0", "0.0", "false"}
+    return np.array([str(value).strip().lower() not in negative for value in features["label"]])
+
+
+def _labels(positive: Any) -> Any:
+    import pandas as pd
+
+    words = ["positive" if value else "negative" for value in np.asarray(positive, bool)]
+    return pd.DataFrame({"label": pd.Series(words, dtype=object)})
+
+
+def _with_edges(labels: np.ndarray) -> np.ndarray:
+    """Return 2k - 1 inside object k and 2k on its outline."""
+    dtype = np.uint8 if int(labels.max(initial=0)) < 120 else np.uint16
+    values = labels.astype(dtype)
+    edge = np.zeros(labels.shape, bool)
+    edge[1:] |= labels[1:] != labels[:-1]
+    edge[:-1] |= labels[1:] != labels[:-1]
+    edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    edge[:, :-1] |= labels[:, 1:] != labels[:, :-1]
+    inside = labels != 0
+    return np.where(inside, 2 * values - 1 + (edge & inside), 0).astype(dtype)
+
+
+def _colormap(count: int) -> Any:
+    from napari.utils.colormaps import DirectLabelColormap
+
+    colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    for number in range(count):
+        colour = _COLOURS[number % len(_COLOURS)]
+        colours[2 * number + 1] = (*colour, _FILL)
+        colours[2 * number + 2] = (*colour, _EDGE)
+    return DirectLabelColormap(color_dict=colours)
