@@ -26,40 +26,26 @@ def clean(mask: np.ndarray, min_area: float) -> np.ndarray:
     where = bounds(mask) if min_area > 0 else None
     if where is None:
         return mask
-    rows, cols = where
-    # one line of background around the mask, where there is one
-    wide = (
-        slice(max(rows.start - 1, 0), rows.stop + 1),
-        slice(max(cols.start - 1, 0), cols.stop + 1),
-    )
-    part = mask[wide]
+    # Around the mask there is background only: one line on each side, with the weight of all
+    # lines there, stands for it.
+    inner = mask[where]
+    repeats = [
+        np.array([part.start, *[1] * (part.stop - part.start), size - part.stop])
+        for part, size in zip(where, mask.shape, strict=True)
+    ]
+    kept = [count > 0 for count in repeats]
+    part = np.pad(inner, 1)[np.ix_(*kept)]
+    rows, cols = (count[keep] for count, keep in zip(repeats, kept, strict=True))
+    weight = np.multiply.outer(rows, cols)
+
     holes, _ = ndimage.label(~part, _EIGHT)
-    area = np.bincount(holes.ravel())
-    small = area < min_area
+    small = np.bincount(holes.ravel(), weight.ravel()) < min_area
     small[0] = False
-    small[_outer(holes, wide, mask.shape)] = False
     part = part | small[holes]
     islands, _ = ndimage.label(part, _EIGHT)
-    area = np.bincount(islands.ravel())
+    area = np.bincount(islands.ravel(), weight.ravel())
     keep = area >= min_area
     keep[0] = False
     if not keep.any():
         keep[1 + int(np.argmax(area[1:]))] = True
-    result = np.zeros_like(mask)
-    result[wide] = keep[islands]
-    return result
-
-
-def _outer(holes: np.ndarray, wide: tuple[slice, slice], shape: tuple[int, ...]) -> np.ndarray:
-    """Return the holes that go on beyond the part that is looked at."""
-    rows, cols = wide
-    sides = []
-    if rows.start > 0:
-        sides.append(holes[0])
-    if rows.stop < shape[0]:
-        sides.append(holes[-1])
-    if cols.start > 0:
-        sides.append(holes[:, 0])
-    if cols.stop < shape[1]:
-        sides.append(holes[:, -1])
-    return np.unique(np.concatenate(sides)) if sides else np.zeros(0, np.intp)
+    return np.repeat(np.repeat(keep[islands], rows, axis=0), cols, axis=1)

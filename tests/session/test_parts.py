@@ -1,0 +1,174 @@
+"""Scribbles, packed masks, windows, cleaning, drafts: the small parts."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from napari_segment_anything.automatic.regions import remove_small_regions
+from napari_segment_anything.engine import Window
+from napari_segment_anything.errors import FormatError, ParameterError, PromptError
+from napari_segment_anything.formats import rle
+from napari_segment_anything.session import ObjectPrompts, Region, Scribble, SessionObject
+from napari_segment_anything.session.cleaning import clean
+from napari_segment_anything.session.planning import choose_window, default_size, grown
+from napari_segment_anything.session.regions import Cutout, Patch
+
+masks = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=14))
+places = st.tuples(st.floats(0, 400), st.floats(0, 300))
+
+
+@given(st.lists(places, min_size=1, max_size=12))
+def test_points_of_a_scribble_lie_on_it_and_are_always_the_same(line):
+    scribble = Scribble(tuple(line))
+    points = np.array(scribble.points())
+    assert 1 <= len(points) <= 6
+    assert scribble.points() == Scribble(tuple(line)).points()
+    starts, ends = np.array(line[:-1]), np.array(line[1:])
+    if len(line) == 1:
+        assert (points == line[0]).all()
+        return
+    along = ends - starts
+    length = np.maximum((along**2).sum(1), 1e-12)
+    share = np.clip(((points[:, None] - starts) * along).sum(-1) / length, 0, 1)
+    nearest = starts + share[..., None] * along
+    away = np.linalg.norm(points[:, None] - nearest, axis=-1).min(1)
+    assert (away < 1e-6).all()
+
+
+def test_points_of_a_scribble_are_evenly_spread():
+    points = Scribble(((0, 0), (0, 30), (30, 30))).points()
+    assert points == [(0, 5), (0, 15), (0, 25), (5, 30), (15, 30), (25, 30)]
+    assert Scribble(((3, 4),)).points() == [(3, 4)]
+    assert Scribble(((0, 0), (0, 4))).points() == [(0, 2)]
+
+
+@given(masks, st.integers(0, 9), st.integers(0, 9))
+def test_a_packed_mask_is_the_mask(mask, row, col):
+    window = Window(row, col, *mask.shape)
+    cut = Cutout.of(mask, window)
+    assert (cut.within(window) == mask).all()
+    assert cut.area == mask.sum()
+    if not mask.any():
+        with pytest.raises(PromptError, match="empty"):
+            Region.from_mask(mask, window)
+        return
+    region = Region.from_mask(mask, window)
+    assert (region.cutout.within(window) == mask).all()
+    assert Region.from_json(json.loads(json.dumps(region.to_json()))) == region
+    shifted = Window(row + 3, col, *mask.shape)
+    assert (cut.within(shifted)[:-3] == mask[3:]).all()
+
+
+def test_a_damaged_mask_is_refused():
+    region = Region.from_mask(np.ones((9, 9), bool), Window(0, 0, 9, 9)).to_json()
+    with pytest.raises(FormatError, match="size"):
+        Region.from_json({**region, "window": [0, 0, 90, 90]})
+    with pytest.raises(FormatError, match="cannot be read"):
+        Region.from_json({**region, "bits": "?"})
+
+
+@given(arrays.arrays(np.int16, (7, 5)), arrays.arrays(np.int16, (7, 5)))
+def test_a_patch_goes_there_and_back(before, after):
+    patch = Patch.between((2,), Window(3, 4, 7, 5), before, after)
+    if patch is None:
+        assert (before == after).all()
+        return
+    assert Patch.from_json(json.loads(json.dumps(patch.to_json()))) == patch
+    assert patch.inverse().inverse() == patch
+    old, new = patch.arrays()
+    inner = (
+        slice(patch.window.row - 3, patch.window.row - 3 + patch.window.height),
+        slice(patch.window.col - 4, patch.window.col - 4 + patch.window.width),
+    )
+    assert (before[inner] == old).all() and (after[inner] == new).all()
+
+
+@settings(max_examples=300)
+@given(masks, st.sampled_from([0, 1, 2, 4, 9, 40]))
+def test_cleaning_means_what_everything_mode_means(mask, area):
+    if not mask.any():
+        assert clean(mask, area) is mask
+        return
+    wanted, _ = remove_small_regions(rle.encode(mask), area)
+    assert (clean(mask, area) == wanted.decode()).all()
+
+
+def test_prompts_and_objects_survive_json():
+    prompts = ObjectPrompts(
+        ((1.5, 2.0), (3.0, 4.25)),
+        (True, False),
+        (0.0, 0.0, 9.0, 8.0),
+        (Scribble(((1.0, 1.0), (2.0, 2.0)), False),),
+        Region.from_mask(np.eye(4, dtype=bool), Window(2, 2, 4, 4)),
+    )
+    assert len(prompts) == 5
+    assert prompts.decodable and not prompts.ambiguous
+    assert ObjectPrompts.from_json(json.loads(json.dumps(prompts.to_json()))) == prompts
+    assert ObjectPrompts.from_json({}) == ObjectPrompts()
+    item = SessionObject(3, (1, 2), prompts, 1, (0.5, 0.75), 0.75, "f", 2.5)
+    assert SessionObject.from_json(json.loads(json.dumps(item.to_json()))) == item
+    joined = prompts.joined(ObjectPrompts(((7.0, 7.0),), (True,), (5.0, 1.0, 20.0, 3.0)))
+    assert joined.box == (0.0, 0.0, 20.0, 8.0)
+    assert len(joined.points) == 3
+
+
+def at(*points):
+    return ObjectPrompts(tuple(points), (True,) * len(points))
+
+
+def test_a_small_image_is_encoded_whole_a_large_one_around_the_prompts():
+    assert default_size((1000, 300), 512, None) == 1000
+    assert default_size((1100, 300), 512, None) == 512
+    assert default_size((1100, 300), 512, 200) == 200
+    with pytest.raises(ParameterError, match="window_size"):
+        default_size((10, 10), 512, 0)
+    assert choose_window(at((5, 5)), (300, 400), 400) == Window(0, 0, 300, 400)
+    assert choose_window(at((5, 5)), (3000, 4000), 512) == Window(0, 0, 512, 512)
+    window = choose_window(at((1500, 2000)), (3000, 4000), 512)
+    assert window.shape == (512, 512)
+    assert abs(window.row + 256 - 1500) <= 1
+
+
+def test_windows_are_kept_shared_and_enlarged_as_prompts_need():
+    shape = (3000, 4000)
+    first = choose_window(at((1500, 2000)), shape, 512)
+    assert choose_window(at((1500, 2000), (1600, 2100)), shape, 512, first) == first
+    # near the edge of its window: a new one around all prompts
+    moved = choose_window(at((1500, 2000), (1750, 2000)), shape, 512, first)
+    assert moved != first and moved.shape == (512, 512)
+    # another object nearby shares what is encoded already
+    assert choose_window(at((1400, 1900)), shape, 512, None, [first]) == first
+    assert choose_window(at((1300, 1900)), shape, 512, None, [first]) != first
+    wide = choose_window(
+        ObjectPrompts(box=(1000.0, 1000.0, 1800.0, 1400.0)), shape, 512, None, [first]
+    )
+    assert wide.height == wide.width >= 1200
+    assert wide.row < 1000 and wide.row + wide.height > 1800
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1999), st.floats(0, 2999)), min_size=1, max_size=4),
+    st.integers(64, 600),
+)
+def test_every_prompt_lies_in_the_window(points, size):
+    first = choose_window(at(points[0]), (2000, 3000), size)
+    window = choose_window(at(*points), (2000, 3000), size, first, [first])
+    for row, col in points:
+        assert window.row - 0.5 <= row <= window.row + window.height - 0.5
+        assert window.col - 0.5 <= col <= window.col + window.width - 0.5
+
+
+def test_a_mask_that_is_cut_off_asks_for_a_larger_window():
+    window = Window(100, 100, 64, 64)
+    cut = Window(100, 120, 30, 30)
+    assert grown(window, cut, 2, at((110, 130)), (1000, 1000)) is None
+    larger = grown(window, cut, 30, at((110, 130)), (1000, 1000))
+    assert larger.shape == (128, 128)
+    assert larger.row < 100
+    assert grown(Window(0, 0, 64, 64), cut, 30, at((110, 130)), (64, 64)) is None
