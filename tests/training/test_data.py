@@ -16,6 +16,8 @@ from napari_segment_anything.training.data import (
     validation_rank,
 )
 from napari_segment_anything.training.generated import generate
+from napari_segment_anything.training.geometry import Geometry
+from napari_segment_anything.training.prefetch import Prefetch
 from napari_segment_anything.training.sets import SPLIT_FILE
 
 
@@ -44,6 +46,22 @@ def test_a_batch_is_a_function_of_seed_and_step():
     c = first.batch(5, 2, CropConfig(64))
     assert torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
     assert not torch.equal(a.images, c.images)
+
+
+def test_batches_cut_ahead_are_the_same():
+    sampler = CropSampler(generate(3, seed=5), {"generated": 1.0}, 9)
+    ahead = Prefetch(sampler, 2, CropConfig(64), 2)
+    for step in (4, 5, 6, 5, 9):
+        assert torch.equal(ahead.batch(step).images, sampler.batch(step, 2, CropConfig(64)).images)
+    ahead.close()
+
+
+def test_a_whole_frame_has_labels_on_the_grid_of_its_logits():
+    sampler = CropSampler([coded()], {"coded": 1.0}, 3, Geometry(frame=256, stride=4))
+    crops = sampler.batch(0, 2, CropConfig(size=256, near=1.0))
+    assert crops.labels.shape == (2, 64, 64) and crops.side == 256
+    gray = crops.images[:, 0].unfold(1, 4, 4).unfold(2, 4, 4).mean((-1, -2))
+    assert ((gray / 40).round().long() == crops.labels).float().mean() > 0.93
 
 
 def test_small_images_are_padded_at_the_bottom_and_the_right():

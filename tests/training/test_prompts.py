@@ -6,8 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_segment_anything.training.config import StageConfig
 from napari_segment_anything.training.data import Crops
 from napari_segment_anything.training.prompts import (
+    _silent_rounds,
     choose_objects,
     error_points,
     noised_boxes,
@@ -95,3 +97,16 @@ def test_windows_hold_their_objects():
         assert objects.corner.min() >= 0 and objects.corner.max() <= 12
         small = objects.box[objects.target.sum((1, 2)) == 60][0]
         assert small.tolist() == [199.5, 5.5, 219.5, 17.5]
+
+
+def test_rounds_without_a_new_point_are_the_last_one_and_some_between():
+    device = torch.device("cpu")
+    none = StageConfig("s", 1, rounds=5)
+    assert _silent_rounds(none, generator(), device) == set()
+    one = StageConfig("s", 1, rounds=5, silent_rounds=1)
+    assert _silent_rounds(one, generator(), device) == {4}
+    for seed in range(8):
+        two = _silent_rounds(
+            StageConfig("s", 1, rounds=11, silent_rounds=2), generator(seed), device
+        )
+        assert len(two) == 2 and 10 in two and min(two) >= 1

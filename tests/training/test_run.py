@@ -27,7 +27,8 @@ QUICK |= {"rounds": 2, "objects": 3}
 
 
 def quick(model, **values):
-    return {"model": str(model), **QUICK, **values}
+    small = {"crop": {"size": 64}, "windows": [8]} if "micro" in str(model) else {}
+    return {"model": str(model), **QUICK, **small, **values}
 
 
 def weights(path) -> dict[str, torch.Tensor]:

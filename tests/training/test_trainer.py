@@ -12,11 +12,12 @@ from torch import nn
 from napari_segment_anything.network.micro import MicroConfig, MicroEncoder
 from napari_segment_anything.network.sam import Sam, SamConfig
 from napari_segment_anything.training.augment import AugmentConfig
+from napari_segment_anything.training.average import Average
 from napari_segment_anything.training.config import StageConfig, TrainingConfig, read_config
 from napari_segment_anything.training.data import CropConfig, CropSampler, labelled_image
 from napari_segment_anything.training.generated import generate
 from napari_segment_anything.training.prompts import prompt_losses
-from napari_segment_anything.training.trainer import Average, StageTrainer, rate_factor
+from napari_segment_anything.training.trainer import StageTrainer, rate_factor
 from napari_segment_anything.training.validation import dense_maps
 
 TINY = MicroConfig(128, widths=(8, 16, 16, 32), attention_blocks=2, heads=4, norm="batch")

@@ -6,11 +6,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from ..errors import ParameterError
 from .augment import AugmentConfig
 from .data import CropConfig
+from .tables import checked
 
 SCRATCH = "scratch"
 TRAINED = ("whole", "decoder", "lora")
@@ -361,9 +362,9 @@ def _config(raw: dict[str, Any]) -> TrainingConfig:
     stage = {f.name for f in fields(StageConfig)} - own - {"name"}
     options = {key: raw.pop(key) for key in list(raw) if key in stage}
     if "crop" in options:
-        options["crop"] = _checked(CropConfig, options["crop"])
-    options = _checked(StageConfig, options, skip=("crop",))
-    return TrainingConfig(options=options, **given, **_checked(TrainingConfig, raw, more=stage))
+        options["crop"] = checked(CropConfig, options["crop"])
+    options = checked(StageConfig, options, skip=("crop",))
+    return TrainingConfig(options=options, **given, **checked(TrainingConfig, raw, more=stage))
 
 
 def _tables(raw: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -378,51 +379,8 @@ def _stage(table: dict[str, Any]) -> StageConfig:
         if key not in table:
             raise ParameterError(f"a [[stages]] table lacks '{key}'")
     crop = _made(CropConfig, table.pop("crop", {}))
-    return StageConfig(crop=crop, **_checked(StageConfig, table))
+    return StageConfig(crop=crop, **checked(StageConfig, table))
 
 
 def _made(kind: type, table: Any) -> Any:
-    return kind(**_checked(kind, table))
-
-
-def _checked(
-    kind: type, table: Any, *, skip: tuple[str, ...] = (), more: set[str] | None = None
-) -> dict[str, Any]:
-    """Values of a table, of the types that the fields of a dataclass have."""
-    if not isinstance(table, Mapping):
-        raise ParameterError(f"expected a table of values, not {table!r}")
-    hints = get_type_hints(kind)
-    unknown = sorted(set(table) - set(hints))
-    if unknown:
-        known = ", ".join(sorted(set(hints) | (more or set())))
-        raise ParameterError(f"unknown keys {', '.join(unknown)}; known: {known}")
-    values = {}
-    for key, value in table.items():
-        value = tuple(value) if isinstance(value, list) else value
-        if key not in skip and not _fits(value, hints[key]):
-            raise ParameterError(f"{key} = {value!r} is of the wrong kind: {_kind(hints[key])}")
-        values[key] = value
-    return values
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    parts = get_args(hint)
-    if get_origin(hint) is tuple:
-        if not isinstance(value, tuple):
-            return False
-        if parts[-1] is Ellipsis:
-            return all(_fits(v, parts[0]) for v in value)
-        pairs = zip(value, parts, strict=False)
-        return len(value) == len(parts) and all(_fits(v, p) for v, p in pairs)
-    if parts:
-        return any(_fits(value, part) for part in parts)
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, int | float if hint is float else hint)
-
-
-def _kind(hint: Any) -> str:
-    names = {int: "a whole number", float: "a number", str: "a text", type(None): "nothing"}
-    if get_origin(hint) is tuple:
-        return f"a list, each {_kind(get_args(hint)[0])}"
-    return names.get(hint) or " or ".join(_kind(part) for part in get_args(hint))
+    return kind(**checked(kind, table))

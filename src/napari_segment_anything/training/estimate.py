@@ -21,6 +21,7 @@ from .geometry import has_dense_head, mixed_precision
 from .lora import add_lora
 
 _PROGRAM = 700 << 20  # the interpreter with torch, and what the allocator keeps
+_AGAIN = 8
 _SHORT = 0.8  # what 16 bits leave of the activations: many stay in 32
 
 
@@ -95,7 +96,7 @@ def _decoder_bytes(twin: Sam, stage: StageConfig) -> int:
 
 
 def _saved(run: Callable[[], Any], network: nn.Module) -> int:
-    """Bytes that autograd keeps of a forward pass, without the parameters."""
+    """Bytes that autograd keeps of a forward pass, without the parameters, and needs going back."""
     known = {p.untyped_storage()._cdata for p in (*network.parameters(), *network.buffers())}
     kept: dict[int, Tensor] = {}
 
@@ -107,9 +108,10 @@ def _saved(run: Callable[[], Any], network: nn.Module) -> int:
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         result = run()
-    size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
     del result
-    return size
+    # on the way back several of the largest are there again: attention scores and their gradients
+    return sum(sizes) + _AGAIN * max(sizes, default=0)
 
 
 def available_memory(device: torch.device) -> int | None:

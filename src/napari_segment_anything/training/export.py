@@ -54,13 +54,15 @@ def describe(
     run: Path, step: int, everything: dict[str, dict[str, Any]], auto_mode: str
 ) -> dict[str, Any]:
     """Metadata of the default model: licences, training, parameters of everything mode."""
+    record = json.loads((run / "config.json").read_text())
     return {
         "name": "default",
         "architecture": "micro",
         "licence": "BSD-3-Clause",
         "data_licences": DATA_LICENCES,
         "training": {
-            "config": json.loads((run / "config.json").read_text()),
+            # the data's hashes are those of the split, which the package has
+            "config": record.get("config", record),
             "last_stage_step": step,
             "split_sha256": hashlib.sha256(SPLIT_FILE.read_bytes()).hexdigest()[:16],
         },

@@ -6,21 +6,18 @@ goes on where it stood when it is started again with the same configuration and 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from .. import __version__
 from ..checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from ..engine.device import choose_device
-from ..errors import ParameterError, ResourceError
+from ..errors import ParameterError
 from ..network.sam import Sam
 from ..progress import Progress, finish
 from .card import write_card
@@ -29,6 +26,7 @@ from .curves import draw_curves, read_rows
 from .data import CropSampler, LabelledImage
 from .datasets import Datasets, ImagePairs, load_datasets
 from .estimate import Estimate, available_memory, predict_memory, refuse_if_too_large
+from .folder import MODEL, record_run, run_folder, working_in
 from .geometry import Geometry, has_dense_head
 from .initial import folded, new_network
 from .lora import add_lora, merge_lora
@@ -37,8 +35,6 @@ from .prompts import prompt_losses
 from .trainer import StageTrainer
 from .validation import dense_scores, prompt_scores
 
-MODEL = "model.safetensors"
-RECORD = "config.json"
 _KEPT = ("everything", "auto_mode", "citation", "data_licences")  # of the model started from
 
 
@@ -189,7 +185,7 @@ def train_steps(
     file = Path(config).expanduser() if isinstance(config, str | Path) else None
     asked = config if isinstance(config, TrainingConfig) else read_config(config)
     base = Path(data).expanduser() if data is not None else file.parent if file else Path()
-    folder = _folder(asked, output, file)
+    folder = run_folder(asked, output, file)
     where = choose_device(device)
     yield Progress(0, 1, message="reading images")
     sets = yield from load_datasets(asked, base, images, held_out)
@@ -199,8 +195,8 @@ def train_steps(
     full = settled(asked, network)
     if full.watch and not sets.validation:
         raise ParameterError("'watch' needs held out images: give a set 'validation'")
-    with _working_in(folder):
-        _record(folder, full, sets, checkpoint, overwrite)
+    with working_in(folder):
+        record_run(folder, full, sets, checkpoint, overwrite)
         return (yield from _run(full, sets, network, checkpoint, folder, where, began))
 
 
@@ -341,70 +337,7 @@ def _finish(
     return TrainingResult(path, folder, steps, before, after, seconds, card)
 
 
-def _folder(config: TrainingConfig, output: str | Path | None, file: Path | None) -> Path:
-    if output is not None:
-        return Path(output).expanduser()
-    if not config.output:
-        raise ParameterError("say where the run is kept: output in the configuration, or -o FOLDER")
-    path = Path(config.output).expanduser()
-    return file.parent / path if file is not None else path
-
-
 def _source(model: str, file: Path | None) -> str | Path:
     """A checkpoint's path may start from the folder of the configuration."""
     beside = file.parent / model if file is not None else Path(model)
     return beside if beside.is_file() else model
-
-
-@contextmanager
-def _working_in(folder: Path) -> Generator[None, None, None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"{folder} cannot be made: {error.strerror or error}") from error
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ResourceError(f"another process trains in {folder}") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _record(
-    folder: Path,
-    config: TrainingConfig,
-    sets: Datasets,
-    checkpoint: Checkpoint | None,
-    overwrite: bool,
-) -> None:
-    """Write down what the run is, or see that it is the one the folder holds."""
-    values = config.to_dict() | {"output": ""}
-    wanted = {
-        "config": json.loads(json.dumps(values)),
-        "model": checkpoint.fingerprint if checkpoint else "",
-        "data": sets.describe(),
-    }
-    path = folder / RECORD
-    if path.exists() and not overwrite:
-        try:
-            held = json.loads(path.read_text("utf-8"))
-        except ValueError:
-            held = {}
-        changed = [key for key in wanted if held.get(key) != wanted[key]]
-        if changed:
-            inner = held.get("config", {}) if changed == ["config"] else {}
-            keys = [k for k, v in wanted["config"].items() if inner and inner.get(k) != v]
-            raise ParameterError(
-                f"{folder} holds a run of another {' and '.join(changed)}"
-                f"{' (' + ', '.join(keys) + ')' if keys else ''}: choose another folder, or "
-                "overwrite it"
-            )
-        return
-    for stage in config.stages:
-        for ending in (".pt", "-train.csv", "-validation.csv"):
-            (folder / f"{stage.name}{ending}").unlink(missing_ok=True)
-    (folder / MODEL).unlink(missing_ok=True)
-    path.write_text(json.dumps(wanted, indent=1) + "\n", "utf-8")

@@ -15,15 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..errors import CheckpointError, ParameterError
+from ..errors import ParameterError
 from ..progress import Progress
 from .augment import AugmentConfig, augment
+from .average import Average, live_state, load_live_state
 from .config import SCRATCH, StageConfig, TrainingConfig
 from .curves import append_row, drop_rows_after
 from .data import Crops, CropSampler
 from .dense import encode_dense
 from .geometry import Geometry, has_dense_head, mixed_precision
 from .losses import dense_loss
+from .prefetch import Prefetch
 from .validation import normalise
 
 Losses = dict[str, Tensor]
@@ -47,65 +49,6 @@ class Report:
     stage: str
     losses: dict[str, float] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
-
-
-class Average:
-    """Exponential moving average of a module's floating point state, warm at the start.
-
-    Parameters
-    ----------
-    module : nn.Module
-        What to follow.
-    decay : float
-        Of the average.
-    trained_only : bool
-        Leave out parameters that are frozen.
-    """
-
-    def __init__(self, module: nn.Module, decay: float, trained_only: bool = False) -> None:
-        self.decay, self.trained_only = decay, trained_only
-        self.state = {k: v.clone() for k, v in live_state(module, trained_only).items()}
-
-    def update(self, module: nn.Module, step: int) -> None:
-        """Blend in the weights after optimiser step number `step` (from 0)."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        state = live_state(module, self.trained_only)
-        pairs = [(self.state[k], v) for k, v in state.items() if v.is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in pairs], [b for _, b in pairs], 1 - decay)
-        for key, value in state.items():
-            if not value.is_floating_point():
-                self.state[key].copy_(value)
-
-
-def live_state(module: nn.Module, trained_only: bool) -> dict[str, Tensor]:
-    """A module's state by name, sharing memory; without frozen parameters if so wished."""
-    state = {k: v.detach() for k, v in module.state_dict().items()}
-    if trained_only:
-        for name, parameter in module.named_parameters():
-            if not parameter.requires_grad:
-                state.pop(name, None)
-    return state
-
-
-def load_live_state(module: nn.Module, state: dict[str, Tensor]) -> None:
-    """Put back what `live_state` gave.
-
-    Raises
-    ------
-    CheckpointError
-        If it belongs to another network, or to one that was trained in other parts.
-    """
-    try:
-        left = module.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise CheckpointError(f"this state is not of this network: {error}") from error
-    trained = {name for name, p in module.named_parameters() if p.requires_grad}
-    missing = sorted(trained.intersection(left.missing_keys))
-    if left.unexpected_keys or missing:
-        raise CheckpointError(
-            "the run's checkpoint is of another network, such as the one before its settings were "
-            f"changed: {[*left.unexpected_keys, *missing][:3]}"
-        )
 
 
 def parameter_groups(network: nn.Module, stage: StageConfig) -> list[dict[str, Any]]:
@@ -197,6 +140,8 @@ class StageTrainer:
         # what a run from a checkpoint leaves as it is need not be stored with every step
         self.average = Average(network, stage.ema, trained_only=config.model != SCRATCH)
         self.best: dict[str, Any] | None = None
+        ahead = 0 if self.device.type == "cpu" else min(4, os.cpu_count() or 1)
+        self._batches = Prefetch(sampler, stage.batch_size, stage.crop, ahead)
         self.augment = config.augment or AugmentConfig()
         self._views: OrderedDict[tuple[str, int, int], tuple[Tensor, Crops, Tensor]] = OrderedDict()
         self.checkpoint = folder / f"{stage.name}.pt"
@@ -245,6 +190,7 @@ class StageTrainer:
                 started, busy = time.perf_counter(), time.process_time()
             if self.step % config.save_every == 0 or last or self.stopped:
                 self.save()
+        self._batches.close()
         load_live_state(self.network, self.best["average"] if self.best else self.average.state)
 
     def _validation(self) -> Progress:
@@ -328,7 +274,7 @@ class StageTrainer:
             crops = Crops.join([each[1] for each in held]).to(self.device)
             origin = torch.cat([each[2] for each in held]).to(self.device)
             return self._decoder_losses(embedding, crops, origin, generator)
-        crops = self.sampler.batch(self.step, stage.batch_size, stage.crop).to(self.device)
+        crops = self._batches.batch(self.step).to(self.device)
         pixels = normalise(augment(crops.images, self.augment, generator), crops.valid)
         origin = self._origins(crops, generator)
         with torch.set_grad_enabled(learns):
