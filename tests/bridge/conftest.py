@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-os.environ.setdefault("NAPARI_CONFIG", os.devnull)
+# napari must neither read nor write the settings of whoever runs the tests
+os.environ.setdefault(
+    "NAPARI_CONFIG", str(Path(tempfile.mkdtemp(prefix="napari-tests-")) / "settings.yaml")
+)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,10 +11,11 @@ from psygnal import Signal
 
 from ..engine import EmbeddingCache, Model, Predictor, load_model
 from ..errors import ImageError, ParameterError
+from ..progress import Progress
 from ..session.session import Session
 from .binding import TargetSlot, check_images, default_image
 from .images import ImageAxes, axes_of, layers_of_image, source_of
-from .runners import Inline, Runner
+from .runners import Ears, Inline, Runner
 from .working_layers import WorkingLayers
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class ViewerBase:
         "device": "auto",
         "precision": "auto",
         "journal": None,
+        "cache": None,
     }
     """Names and defaults of the options that may be given by keyword."""
 
@@ -70,8 +72,6 @@ class ViewerBase:
     """Emits every Progress."""
     failed = Signal(object)
     """Emits an exception that came from the canvas or from another thread."""
-    hovered = Signal(object)
-    """The mouse moved over the image, no button pressed: emits the world position."""
     plane_changed = Signal()
     """Another plane is shown."""
     closed = Signal()
@@ -90,6 +90,7 @@ class ViewerBase:
         self.viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self._predictor = predictor
         self._model_source = model if predictor is None else predictor.model
+        self._named = self._model_source
         self._image: tuple[Image, ...] | None = None
         self._target: Labels | None = None
         self._options = dict(self.OPTIONS)
@@ -98,6 +99,9 @@ class ViewerBase:
         self._working: WorkingLayers | None = None
         self._runner: Runner = Inline()
         self._is_closed = False
+        self._busy = False
+        self._loading = False
+        self._waiting: list[Callable[[], object]] = []
         self.set_options(**options)
         self.set_runner(run)
         if image is not None:
@@ -125,12 +129,13 @@ class ViewerBase:
     def predictor(self) -> Predictor:
         """The predictor, with its cache of embeddings; loads the model if that is still to do."""
         if self._predictor is None:
-            source = self._model_source
-            if not isinstance(source, Model):
-                where = {name: self._options[name] for name in _MODEL}
-                source = load_model(source, **where)
-            self._predictor = Predictor(source, EmbeddingCache())
+            self._predictor = self._loaded(self._model_source)
         return self._predictor
+
+    def _loaded(self, source: Any) -> Predictor:
+        if not isinstance(source, Model):
+            source = load_model(source, **{name: self._options[name] for name in _MODEL})
+        return Predictor(source, self._options["cache"] or EmbeddingCache())
 
     @property
     def model(self) -> Model:
@@ -141,29 +146,89 @@ class ViewerBase:
     def model(self, model: Any) -> None:
         self.set_model(model)
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is there; the first prompt loads it."""
+        return self._predictor is not None and not self._loading
+
     def set_model(self, model: Any = "default", *, predictor: Predictor | None = None) -> None:
         """Use another model; the object in progress keeps its prompts and is decoded anew.
 
         Parameters
         ----------
         model : str, path, or Model
-            As for `load_model`.
+            As for `load_model`. With a runner it is loaded by that, and the old one stays in use
+            meanwhile.
         predictor : Predictor, optional
             Instead of a model.
         """
-        before = (self._predictor, self._model_source)
+        self._named = model if predictor is None else predictor.model
+        if predictor is not None:
+            self._use(predictor)
+        elif isinstance(model, Model):
+            self._use(self._loaded(model))
+        elif self._views:
+            self._load(model)
+        else:
+            self._predictor, self._model_source = None, model
+            self.model_changed.emit()
+
+    def when_loaded(self, action: Callable[[], object]) -> None:
+        """Do something that needs the model: now, or when the runner has loaded it."""
+        if self.is_loaded or isinstance(self._runner, Inline):
+            action()
+            return
+        self._waiting.append(action)
+        if not self._loading:
+            self._load(self._model_source)
+
+    def _load(self, source: Any) -> None:
+        def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Predictor]:
+            yield Progress(0, 1, message="Loading the model")
+            return self._loaded(source)
+
+        def failed(error: BaseException) -> None:
+            self._waiting.clear()
+            self.report(error)
+
+        def ended() -> None:
+            self._loading = False
+            self._set_busy(False)
+
+        self._loading = True
+        self._set_busy(True)
+        self._runner.submit(job, Ears(self._use, failed, self.progressed.emit, ended))
+
+    def _use(self, predictor: Predictor) -> None:
+        self._loading = False
         self._predictor = predictor
-        self._model_source = model if predictor is None else predictor.model
-        if self._views:
-            try:
-                now = self.predictor
-            except BaseException:
-                self._predictor, self._model_source = before
-                raise
-            for view in self._views.values():
-                view.session.set_predictor(now)
+        self._model_source = predictor.model
+        for view in self._views.values():
+            view.session.set_predictor(predictor)
         self.model_changed.emit()
+        waiting, self._waiting = self._waiting, []
         self._redecode()
+        for action in waiting:
+            action()
+
+    def report(self, error: BaseException) -> None:
+        """Emit `failed`, or show a notification where nobody listens."""
+        if len(self.failed):
+            self.failed.emit(error)
+            return
+        from napari.utils.notifications import show_warning
+
+        show_warning(str(error))
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is loaded or decoded."""
+        return self._busy
+
+    def _set_busy(self, busy: bool) -> None:
+        if busy != self._busy:
+            self._busy = busy
+            self.busy_changed.emit(busy)
 
     # -- image and target ------------------------------------------------------------------------
 
@@ -253,8 +318,9 @@ class ViewerBase:
     def set_options(self, **options: Any) -> None:
         """Change options, by the names of `OPTIONS`.
 
-        "overwrite", "multimask" and "min_mask_region_area" act at once, "device" and "precision"
-        load the model again; the others begin anew (what is committed stays in the labels).
+        "overwrite", "multimask", "min_mask_region_area" and "cache" act at once, "device" and
+        "precision" load the model again; the others begin anew (what is committed stays in the
+        labels).
 
         Raises
         ------
@@ -268,10 +334,14 @@ class ViewerBase:
             )
         changed = {name for name, value in options.items() if value != self._options[name]}
         self._options.update(options)
-        if changed & set(_MODEL):
-            source = self._model_source
-            self.set_model(source.name if isinstance(source, Model) else source)
-        if changed - set(_LIVE) - set(_MODEL):
+        if changed & {*_MODEL, "cache"} and self._predictor is not None:
+            if not changed & set(_MODEL):
+                self._use(Predictor(self.model, self._options["cache"]))
+            elif isinstance(self._named, Model):
+                raise ParameterError("this model was given loaded; load it on the other device")
+            else:
+                self._load(self._named)
+        if changed - {*_LIVE, *_MODEL, "cache"}:
             self._drop_views()
         live = {name: self._options[name] for name in _LIVE if name in changed}
         for view in self._views.values():

@@ -33,7 +33,6 @@ Plane = tuple[int, ...]
 class ViewerPrompts(ViewerBase):
     """Prompts and their masks; see `ViewerSession`."""
 
-    _busy = False
     _nested = 0
 
     # -- where -----------------------------------------------------------------------------------
@@ -177,13 +176,13 @@ class ViewerPrompts(ViewerBase):
             Take only the connected part there.
         """
         view = self.view
-        labels = layer if layer is not None else self.target
+        labels = self.target if layer is None else layer
         if labels is None:
             raise PromptError("there are no labels to refine yet")
         if label is None and point is not None and labels is self.target:
             label = view.session.object_at(self.plane, tuple(np.asarray(point, float)))
-        label = int(labels.selected_label) if label is None else int(label)
-        found = region_of(self.viewer, labels, self._layer(), view.axes, self.plane, label, point)
+        number = int(labels.selected_label if label is None else label)
+        found = region_of(self.viewer, labels, self._layer(), view.axes, self.plane, number, point)
         self.set_mask(*found)
 
     def begin_batch(
@@ -238,11 +237,6 @@ class ViewerPrompts(ViewerBase):
         """Its masks; None before they are decoded."""
         return None if self._current is None else self._current.session.preview
 
-    @property
-    def busy(self) -> bool:
-        """Whether something is being decoded."""
-        return self._busy
-
     def _edit(self, change: Callable[[Session], object]) -> Any:
         """Change the draft, show it, decode it."""
         view = self.view
@@ -262,7 +256,7 @@ class ViewerPrompts(ViewerBase):
 
     def _redecode(self) -> None:
         view = self._current
-        if view is None or self._is_closed or self._nested:
+        if view is None or self._is_closed or self._nested or self._loading:
             return
         request = view.session.request()
         if request is None:
@@ -295,20 +289,6 @@ class ViewerPrompts(ViewerBase):
         if not self._is_closed:
             self._show_prompts()
             self.report(error)
-
-    def report(self, error: BaseException) -> None:
-        """Emit `failed`, or show a notification where nobody listens."""
-        if len(self.failed):
-            self.failed.emit(error)
-            return
-        from napari.utils.notifications import show_warning
-
-        show_warning(str(error))
-
-    def _set_busy(self, busy: bool) -> None:
-        if busy != self._busy:
-            self._busy = busy
-            self.busy_changed.emit(busy)
 
     @contextmanager
     def together(self) -> Iterator[None]:

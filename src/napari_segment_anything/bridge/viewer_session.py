@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..engine import Predictor, Window
-from ..errors import ParameterError, PromptError, SegmentAnythingError
+from ..errors import ParameterError, SegmentAnythingError
+from ..progress import finish
 from ..session.objects import inside
-from ..session.session import Session
+from .brush import strokes
 from .coordinates import mixes_units
 from .drafts import corners, ordered, shown_prompts
+from .everything import add_table, everything_job, region_of_view
+from .following import Follower
 from .mouse import MODES, MouseInput, MouseMode
-from .runners import Runner
+from .runners import Ears, Runner
 from .viewer_base import View
-from .viewer_prompts import Plane, ViewerPrompts
+from .viewer_objects import ViewerObjects
 from .working_layers import Shown
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer
 
-    from ..session.objects import SessionObject
-
-T = TypeVar("T")
+    from ..automatic import CandidateTable
+    from ..session import DecodeResult
 
 
 class UnitsWarning(SegmentAnythingError):
     """Layers of one viewer have different units."""
 
 
-class ViewerSession(ViewerPrompts):
+class ViewerSession(ViewerObjects):
     """Prompts in, masks on the canvas, objects in a Labels layer; for one viewer.
 
     Coordinates are data coordinates of the image layer, whatever its scale, rotation or units:
@@ -71,203 +73,18 @@ class ViewerSession(ViewerPrompts):
     ) -> None:
         self._trail: list[View] = []
         self._returned: list[View] = []
-        self._stepping = False
-        self._followed: Layer | None = None
-        self._follows_as_batch = False
+        self._follower: Follower | None = None
+        self._brushed: Labels | None = None
         self._warned_of_units = False
+        self.hover_preview = False
+        """Whether the mask under the cursor is shown before any click."""
         super().__init__(viewer, model, predictor, image, target, run, options)
         self.mouse = MouseInput(self)
+        self.layers_changed.connect(self._watch_target)
+        self._watch_target()
         self.viewer.dims.events.current_step.connect(self._on_dims)
         self.viewer.dims.events.order.connect(self._on_dims)
         self.viewer.layers.events.removed.connect(self._on_removed)
-
-    # -- committed objects -----------------------------------------------------------------------
-
-    def commit(self) -> tuple[int, ...]:
-        """Write the object in progress (or the batch) to the target; return the new labels.
-
-        What the brush did to the preview counts.
-
-        Raises
-        ------
-        PromptError
-            If nothing is in progress, or every pixel belongs to other labels already.
-        ParameterError
-            If the target does not exist any more, or its type has no more labels.
-        """
-        view = self.view
-        self.take_painted()
-        self._free_ids(view)
-        ids = view.session.commit()
-        self._runner.cancel()
-        self._set_busy(False)
-        self._show()
-        return tuple(ids)
-
-    def take_painted(self) -> None:
-        """Make what the brush did to the preview the object's mask."""
-        view, preview = self._current, self.preview
-        mask = None if self._working is None else self._working.painted()
-        if view is None or preview is None or mask is None or self._working is None:
-            return
-        window = self._working.window
-        if window is None or len(preview.objects) != 1:
-            return
-        view.session.paint_preview(mask, window)
-
-    def _owner(self, label: int) -> View:
-        """The session that knows an object: of the planes it was made on."""
-        for view in self._views.values():
-            if label in view.session.objects:
-                return view
-        return self.view
-
-    def _change_objects(self, view: View, change: Callable[[Session], T]) -> T:
-        result = change(view.session)
-        self._show()
-        return result
-
-    def delete(self, ids: int | Sequence[int]) -> None:
-        """Delete objects, also such as are older than the session."""
-        wanted = [ids] if isinstance(ids, (int, np.integer)) else list(ids)
-        for view in {id(self._owner(label)): self._owner(label) for label in wanted}.values():
-            own = [int(label) for label in wanted if self._owner(label) is view]
-            self._change_objects(view, lambda session, own=own: session.delete(own))
-
-    def merge(self, ids: Sequence[int]) -> int:
-        """Make several objects one; return its label, the first of them."""
-        wanted = [int(label) for label in ids]
-        if len({id(self._owner(label)) for label in wanted}) > 1:
-            raise PromptError("these objects were made on planes along different axes")
-        view = self._owner(wanted[0]) if wanted else self.view
-        return self._change_objects(view, lambda session: session.merge(wanted))
-
-    def split_off(self, label: int, region: npt.ArrayLike, window: Window | None = None) -> int:
-        """Make the part of an object inside a bool region of the plane shown a new object."""
-        where = Window.full(self.view.axes.rows_cols) if window is None else window
-        mask, plane = np.asarray(region, bool), self.plane
-        self._free_ids(self.view)
-        return self._change_objects(
-            self.view, lambda session: session.split_off(int(label), mask, where, plane)
-        )
-
-    def relabel(self, label: int, new: int) -> None:
-        """Give an object another label."""
-        view = self._owner(int(label))
-        self._change_objects(view, lambda session: session.relabel(int(label), int(new)))
-
-    def edit(self, label: int) -> None:
-        """Take an object up again: its prompts come back, a commit replaces it.
-
-        The viewer goes to its plane. An object without prompts is refined from its region.
-        """
-        item = self.objects.get(int(label))
-        if item is not None:
-            view = self._owner(int(label))
-            if view is not self.view:
-                raise PromptError(
-                    f"object {label} was made on planes along other axes; show these first"
-                )
-            self.show_plane(item.plane)
-        plane = self.plane
-        self._edit(lambda session: session.edit(int(label), plane))
-
-    @property
-    def objects(self) -> dict[int, SessionObject]:
-        """Committed objects by label, with their prompts, scores and planes."""
-        found: dict[int, SessionObject] = {}
-        for view in self._views.values():
-            found.update(view.session.objects)
-        return found
-
-    def object_at(self, point: npt.ArrayLike, plane: Sequence[int] | None = None) -> int | None:
-        """Return the label at a point of the target, or None."""
-        where, at = self._place(point, plane)
-        found = self.view.session.object_at(where, at)
-        return None if found is None else int(found)
-
-    @property
-    def object_at_cursor(self) -> int | None:
-        """The label under the mouse, or None."""
-        plane, at = self.locate(self.viewer.cursor.position)
-        found = self.view.session.object_at(plane, at)
-        return None if found is None else int(found)
-
-    # -- history ---------------------------------------------------------------------------------
-
-    def _connect_session(self, view: View) -> None:
-        events = view.session.events
-        events.history_changed.connect(lambda: self._on_history(view))
-        events.objects_changed.connect(lambda ids: self.objects_changed.emit(tuple(ids)))
-
-    def _on_history(self, view: View) -> None:
-        if not self._stepping:
-            self._trail.append(view)
-            self._returned.clear()
-        self.history_changed.emit()
-
-    def _free_ids(self, view: View) -> None:
-        """Keep sessions that write to the same labels from giving one label twice."""
-        if len(self._views) > 1:
-            largest = max(self.objects, default=0)
-            view.session._next_id = max(view.session._next_id, largest + 1)
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a step to take back."""
-        return any(view.session.can_undo for view in self._views.values())
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is a step to take again."""
-        return any(view.session.can_redo for view in self._views.values())
-
-    def undo(self) -> str | None:
-        """Take the last step back, on whatever plane it was; return what it was.
-
-        The viewer goes to that plane.
-        """
-        return self._step(self._trail, self._returned, undo=True)
-
-    def redo(self) -> str | None:
-        """Take a step again that was taken back."""
-        return self._step(self._returned, self._trail, undo=False)
-
-    def _step(self, taken: list[View], given: list[View], undo: bool) -> str | None:
-        views = list(self._views.values())
-        able = [v for v in views if (v.session.can_undo if undo else v.session.can_redo)]
-        while taken and taken[-1] not in able:
-            taken.pop()
-        if not able:
-            return None
-        view = taken.pop() if taken else able[-1]
-        places: list[Plane] = []
-        self._stepping = True
-        remember = view.session.events.target_changed.connect(
-            lambda plane, window: places.append(tuple(plane))
-        )
-        try:
-            what = view.session.undo() if undo else view.session.redo()
-        finally:
-            self._stepping = False
-            view.session.events.target_changed.disconnect(remember)
-        given.append(view)
-        draft = view.session.draft
-        plane = draft.plane if draft is not None else (places[-1] if places else None)
-        self._go_to(view, plane)
-        self._show()
-        self._redecode()
-        return what
-
-    def _go_to(self, view: View, plane: Plane | None) -> None:
-        """Show the planes of a view, and one of them."""
-        if view is not self._current:
-            shift = self.viewer.dims.ndim - len(view.axes.shape)
-            shown = [axis + shift for axis in view.axes.displayed]
-            rest = [axis for axis in self.viewer.dims.order if axis not in shown]
-            self.viewer.dims.order = (*rest, *shown)
-        if plane is not None and self.view is view:
-            self.show_plane(plane)
 
     # -- the mouse -------------------------------------------------------------------------------
 
@@ -299,6 +116,10 @@ class ViewerSession(ViewerPrompts):
 
     def click(self, position: npt.ArrayLike, positive: bool = True) -> None:
         """Take a click at a world position; errors are reported, not raised."""
+        where = np.array(position, np.float64)
+        self.when_loaded(lambda: self._click(where, positive))
+
+    def _click(self, position: np.ndarray, positive: bool) -> None:
         with self.reporting():
             plane, at = self.locate(position)
             if not inside(at, self.view.axes.rows_cols):
@@ -308,6 +129,8 @@ class ViewerSession(ViewerPrompts):
 
     def drawing(self, kind: str, path: np.ndarray) -> None:
         """Show what is being drawn along world positions (k, ndim)."""
+        if not self.is_loaded:
+            return
         with self.reporting():
             view = self.view
             plane = self.plane
@@ -325,6 +148,9 @@ class ViewerSession(ViewerPrompts):
 
     def drawn(self, kind: str, path: np.ndarray, positive: bool) -> None:
         """Take what was drawn along world positions (k, ndim) as a prompt."""
+        self.when_loaded(lambda: self._take_drawn(kind, path, positive))
+
+    def _take_drawn(self, kind: str, path: np.ndarray, positive: bool) -> None:
         with self.reporting():
             try:
                 self.warn_of_units()
@@ -340,9 +166,35 @@ class ViewerSession(ViewerPrompts):
                 raise
 
     def hover(self, position: npt.ArrayLike) -> None:
-        """The mouse is at a world position, no button pressed."""
-        if len(self.hovered):
-            self.hovered.emit(position)
+        """Show the mask under a world position before any click, where `hover_preview` is on."""
+        wanted = self.hover_preview and self.is_loaded and self._image is not None
+        if not wanted or self.draft is not None:
+            return
+        try:
+            plane, at = self.locate(position)
+            view = self.view
+            if not inside(at, view.axes.rows_cols):
+                self._show_preview()
+                return
+            request = view.session.hover_request(plane, at)
+            if not view.session.is_encoded(request):
+                return  # encoding is for clicks
+        except SegmentAnythingError:
+            return  # nothing to see there
+        session = view.session
+        ears = Ears(
+            result=lambda result: self._show_hover(view, result),
+            error=self.report,
+            progress=lambda step: None,
+            ended=lambda: None,
+        )
+        self._runner.submit(lambda cancelled: session.decode(request, cancelled), ears)
+
+    def _show_hover(self, view: View, result: DecodeResult | None) -> None:
+        if result is None or self._is_closed or view is not self._current or self.draft is not None:
+            return
+        preview = result.preview()
+        self.working.show_preview(preview.plane, preview.window, preview.labels)
 
     def warn_of_units(self) -> None:
         """Say once that napari's own tools miss where layers have different units."""
@@ -354,6 +206,107 @@ class ViewerSession(ViewerPrompts):
                     "that, and draw elsewhere; clicks of this plugin are right"
                 )
             )
+
+    # -- the user's own layers -------------------------------------------------------------------
+
+    @property
+    def source(self) -> Layer | None:
+        """The Points or Shapes layer that is followed, or None."""
+        return None if self._follower is None else self._follower.layer
+
+    def follow(self, layer: Layer | None, batch: bool = False) -> None:
+        """Take prompts from a Points or Shapes layer of one's own, now and whenever it changes.
+
+        Points with "negative" in a feature "label" are negative; rectangles and ellipses are
+        boxes, lines and paths scribbles, polygons regions. What is committed is used up.
+
+        Parameters
+        ----------
+        layer : Points, Shapes, or None
+            None follows nothing any more.
+        batch : bool
+            Every positive point and every box is an object of its own.
+
+        Raises
+        ------
+        PromptError
+            If the layer is of another kind, or prompts lie outside the image.
+        """
+        if self._follower is not None:
+            self._follower.close()
+            self._follower = None
+        if layer is not None:
+            self.view  # noqa: B018 - an image there must be
+            self._follower = Follower(self, layer, batch)
+            self._follower.take()
+        self.layers_changed.emit()
+
+    def commit(self) -> tuple[int, ...]:
+        """Write the object in progress (or the batch) to the target; return the new labels.
+
+        What the brush did to the preview counts.
+
+        Raises
+        ------
+        PromptError
+            If nothing is in progress, or every pixel belongs to other labels already.
+        ParameterError
+            If the target does not exist any more, or its type has no more labels.
+        """
+        ids = super().commit()
+        if self._follower is not None:
+            self._follower.committed()
+        return ids
+
+    def _watch_target(self) -> None:
+        """Take napari's brush strokes on the target into the history."""
+        if self._brushed is self._target:
+            return
+        if self._brushed is not None:
+            self._brushed.events.paint.disconnect(self._on_brush)
+        self._brushed = self._target
+        if self._brushed is not None:
+            self._brushed.events.paint.connect(self._on_brush)
+
+    def _on_brush(self, event: Any) -> None:
+        view, target = self._current, self._target
+        if view is None or target is None or target.multiscale:
+            return
+        with self.reporting():
+            for plane, window, before, after in strokes(event.value, target.data, view.axes):
+                view.session.paint(plane, window, before, after)
+
+    # -- everything ------------------------------------------------------------------------------
+
+    def everything(
+        self,
+        mode: str = "auto",
+        *,
+        region: str | Window = "plane",
+        policy: str = "small",
+        **parameters: Any,
+    ) -> CandidateTable:
+        """Find every object of the plane that is shown, here and now; show them in a new layer.
+
+        Parameters
+        ----------
+        mode : {"auto", "grid", "proposals", "instances"}
+        region : "plane", "view" (what is in sight), or Window
+        policy : str
+            As for `CandidateTable.to_labels`.
+        **parameters
+            As for `segment_everything`.
+
+        Returns
+        -------
+        CandidateTable
+            Relative to the region.
+        """
+        where = region_of_view(self, region)
+        job = everything_job(self, where, mode, **parameters)
+        table = finish(job, self.progressed.emit)
+        add_table(self, table, where, policy=policy)
+        return table
 
     # -- the viewer ------------------------------------------------------------------------------
 
@@ -375,6 +328,8 @@ class ViewerSession(ViewerPrompts):
             self.set_image(None)
         elif self._working is not None and not self._is_closed:
             self._working.removed(gone)
+        if self._follower is not None and self._follower.layer is gone:
+            self.follow(None)
 
     @property
     def is_closed(self) -> bool:
@@ -387,6 +342,11 @@ class ViewerSession(ViewerPrompts):
             return
         self._is_closed = True
         self._runner.close()
+        if self._follower is not None:
+            self._follower.close()
+            self._follower = None
+        self._target = None
+        self._watch_target()
         self.mouse.close()
         for emitter in (self.viewer.dims.events.current_step, self.viewer.dims.events.order):
             emitter.disconnect(self._on_dims)

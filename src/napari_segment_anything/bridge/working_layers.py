@@ -13,21 +13,13 @@ from psygnal import Signal
 from ..engine import Window
 from .coordinates import placement
 from .images import ImageAxes
+from .preview_colours import colormap, with_edges
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer, Points, Shapes
 
 POSITIVE, NEGATIVE = (0.2, 1.0, 0.3, 1.0), (1.0, 0.2, 0.2, 1.0)
-_COLOURS = (
-    (0.0, 0.9, 1.0),
-    (1.0, 0.75, 0.1),
-    (1.0, 0.4, 0.8),
-    (0.6, 1.0, 0.3),
-    (0.65, 0.55, 1.0),
-    (1.0, 0.55, 0.35),
-)
-_FILL, _EDGE = 0.35, 1.0
 _MARK = "napari-segment-anything"
 
 
@@ -232,7 +224,7 @@ class WorkingLayers:
         """
         labels = np.asarray(labels)
         count = int(labels.max(initial=0))
-        values = _with_edges(labels)
+        values = with_edges(labels)
         self._drawn = values
         with self.quiet():
             self._ensure_preview(plane, window, values, count)
@@ -274,7 +266,7 @@ class WorkingLayers:
                     name="preview",
                     metadata={_MARK: "preview"},
                     opacity=1.0,
-                    colormap=_colormap(max(count, 8)),
+                    colormap=colormap(max(count, 8)),
                     **self._keywords(preview=True),
                 )
             layer.selected_label = 1
@@ -284,7 +276,7 @@ class WorkingLayers:
             return
         if count > self._colours:
             self._colours = 2 * count
-            layer.colormap = _colormap(self._colours)
+            layer.colormap = colormap(self._colours)
         same = layer.data.shape == data.shape and layer.data.dtype == data.dtype
         if same and (window, tuple(plane)) == (self.window, self._plane):
             layer.data[...] = data
@@ -420,27 +412,3 @@ def _labels(positive: Any) -> Any:
 
     words = ["positive" if value else "negative" for value in np.asarray(positive, bool)]
     return pd.DataFrame({"label": pd.Series(words, dtype=object)})
-
-
-def _with_edges(labels: np.ndarray) -> np.ndarray:
-    """Return 2k - 1 inside object k and 2k on its outline."""
-    dtype = np.uint8 if int(labels.max(initial=0)) < 120 else np.uint16
-    values = labels.astype(dtype)
-    edge = np.zeros(labels.shape, bool)
-    edge[1:] |= labels[1:] != labels[:-1]
-    edge[:-1] |= labels[1:] != labels[:-1]
-    edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-    edge[:, :-1] |= labels[:, 1:] != labels[:, :-1]
-    inside = labels != 0
-    return np.where(inside, 2 * values - 1 + (edge & inside), 0).astype(dtype)
-
-
-def _colormap(count: int) -> Any:
-    from napari.utils.colormaps import DirectLabelColormap
-
-    colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
-    for number in range(count):
-        colour = _COLOURS[number % len(_COLOURS)]
-        colours[2 * number + 1] = (*colour, _FILL)
-        colours[2 * number + 2] = (*colour, _EDGE)
-    return DirectLabelColormap(color_dict=colours)
