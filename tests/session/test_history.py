@@ -115,6 +115,43 @@ class Actions(RuleBasedStateMachine):
             self.session.update()
         self.attempt(self.session.commit)
 
+    @rule(plane=planes, point=points)
+    def click_and_commit(self, plane, point):
+        self.session.cancel()
+        self.attempt(self.session.add_point, plane, point)
+        self.session.update()
+        self.attempt(self.session.commit)
+
+    @rule(index=st.integers(0, 9))
+    def edit_and_commit(self, index):
+        if self.session.objects:
+            self.session.cancel()
+            self.attempt(self.session.edit, self.present(index))
+            self.session.update()
+            self.attempt(self.session.commit)
+
+    def present(self, index):
+        """Return a label of an object, 1 if there is none."""
+        found = sorted(self.session.objects)
+        return found[index % len(found)] if found else 1
+
+    @rule(first=st.integers(0, 9), second=st.integers(0, 9))
+    def merge_objects(self, first, second):
+        self.attempt(self.session.merge, [self.present(first), self.present(second)])
+
+    @rule(index=st.integers(0, 9), rows=st.booleans())
+    def halve(self, index, rows):
+        label = self.present(index)
+        item = self.session.objects.get(label)
+        if item is None:
+            return
+        found = np.argwhere(self.labels[item.plane] == label)
+        if not len(found):
+            return
+        window = Window(0, 0, 30, 40)
+        mask = np.indices(window.shape)[0 if rows else 1] > found[:, 0 if rows else 1].mean()
+        self.attempt(self.session.split_off, label, mask, window)
+
     @rule()
     def cancel(self):
         self.session.cancel()
@@ -192,7 +229,7 @@ class Actions(RuleBasedStateMachine):
         events = [json.loads(line) for line in self.journal.lines[1:]]
         array = self.start.copy()
         for patch in recorded_patches(events):
-            apply(ArrayTarget(array), patch)
+            apply(ArrayTarget(array), [patch])
         assert (array == self.labels).all()
         array = self.start.copy()
         again = DiscSession(
@@ -220,8 +257,8 @@ def timeless(draft):
 
 
 Actions.TestCase.settings = settings(
-    max_examples=60,
-    stateful_step_count=30,
+    max_examples=150,
+    stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -98,7 +98,7 @@ def test_the_signature_reads_little_and_tells_images_apart():
     source = PlaneSource(lazy, name="stack", path="a/b.tif")
     first = source.signature()
     assert lazy.pixels < 200_000
-    assert first["name"], first["path"] == ("stack", "a/b.tif")
+    assert (first["name"], first["path"]) == ("stack", "a/b.tif")
     assert first == PlaneSource(array, name="stack", path="a/b.tif").signature()
     swapped = PlaneSource(array.astype(">u2"), name="stack", path="a/b.tif").signature()
     assert swapped["checksum"] == PlaneSource(array.astype("<u2")).signature()["checksum"]

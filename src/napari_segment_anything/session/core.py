@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ from .results import Results
 from .source import PlaneSource
 from .target import LabelTarget
 from .timing import Stopwatch, at_one_time
-from .work import Extents, Work, apply
+from .work import Extents, Work, apply, touched
 
 
 class SessionEvents(SignalGroup):
@@ -245,14 +246,11 @@ class SessionCore:
         if edit is None:
             return
         extents = self._known_extents()
-        written = []
         try:
-            for patch in edit.patches:
-                written.append(patch)
-                apply(self.target, patch)
+            apply(self.target, edit.patches)
         except BaseException:
-            for patch in reversed(written):
-                apply(self.target, patch.inverse())
+            with contextlib.suppress(Exception):  # what failed once may fail again
+                apply(self.target, edit.inverse().patches)
             self._record({"do": "void"}, durable=True)
             raise
         for patch in edit.patches:
@@ -269,8 +267,8 @@ class SessionCore:
         before, self._draft = self._draft, self._running(draft)
         events = self.events
         if edit is not None:
-            for patch in edit.patches:
-                events.target_changed.emit(patch.plane, patch.window)
+            for plane, window in touched(edit.patches):
+                events.target_changed.emit(plane, window)
             if edit.objects:
                 events.objects_changed.emit(edit.ids)
         if before is not draft:

@@ -102,11 +102,11 @@ class Draft:
         keys = self.keys
         if not keys:
             return {}
-        own = {key: _own(self, key) for key in keys}
-        owners = [key for key in keys if own[key].decodable] or list(keys)
+        own = _owned(self, keys)
+        owners = {key: own[key] for key in keys if own[key].decodable} or dict(own)
         for point in self.points:
             if point.key is None:
-                key = _nearest({key: own[key] for key in owners}, [point.position])
+                key = _nearest(owners, [point.position])
                 own[key] = replace(
                     own[key],
                     points=(*own[key].points, point.position),
@@ -114,7 +114,7 @@ class Draft:
                 )
         for free, scribble in self.scribbles:
             if free is None:
-                key = _nearest({key: _own(self, key) for key in owners}, scribble.points())
+                key = _nearest(owners, scribble.points())
                 own[key] = replace(own[key], scribbles=(*own[key].scribbles, scribble))
         return own
 
@@ -130,7 +130,7 @@ class Draft:
         keys = self.keys
         if not keys:
             return None
-        own = {key: _own(self, key) for key in keys}
+        own = _owned(self, keys)
         owners = {key: own[key] for key in keys if own[key].decodable} or own
         return _nearest(owners, [point.position])
 
@@ -269,15 +269,27 @@ def from_object(item: SessionObject, plane: tuple[int, ...], revision: int) -> D
     )
 
 
-def _own(draft: Draft, key: int) -> ObjectPrompts:
-    points = [point for point in draft.points if point.key == key]
-    return ObjectPrompts(
-        tuple(point.position for point in points),
-        tuple(point.positive for point in points),
-        lookup(draft.boxes, key),
-        tuple(scribble for own, scribble in draft.scribbles if own == key),
-        lookup(draft.masks, key),
-    )
+def _owned(draft: Draft, keys: tuple[int, ...]) -> dict[int, ObjectPrompts]:
+    """Return the prompts that say which object they belong to."""
+    points: dict[int, list[DraftPoint]] = {key: [] for key in keys}
+    for point in draft.points:
+        if point.key is not None:
+            points[point.key].append(point)
+    lines: dict[int, list[Scribble]] = {key: [] for key in keys}
+    for own, scribble in draft.scribbles:
+        if own is not None:
+            lines[own].append(scribble)
+    boxes, masks = dict(draft.boxes), dict(draft.masks)
+    return {
+        key: ObjectPrompts(
+            tuple(point.position for point in points[key]),
+            tuple(point.positive for point in points[key]),
+            boxes.get(key),
+            tuple(lines[key]),
+            masks.get(key),
+        )
+        for key in keys
+    }
 
 
 def _nearest(objects: dict[int, ObjectPrompts], points: Sequence[Point]) -> int:

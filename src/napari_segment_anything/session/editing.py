@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from ..engine import Window
 from ..errors import PromptError
 from .objects import SessionObject
-from .regions import Cutout, Patch, Region
+from .regions import Cutout, Patch, Region, clusters, union
 from .target import check_id
 from .work import Plane, Work
 
@@ -45,25 +46,28 @@ def commit(
     """
     if editing is not None:
         work.replace(editing, 0)
-    won: list[tuple[Cutout, SessionObject]] = []
-    for index in sorted(range(len(masks)), key=lambda i: (-_rank(masks[i][1]), i)):
-        cut, item = masks[index]
-        if cut.window is None:
-            continue
-        own = cut.mask if overwrite else cut.mask & (work.read(plane, cut.window) == 0)
-        for other, _ in won:
-            own = own & ~other.within(cut.window)
-        if own.any():
-            won.append((Cutout(cut.window, own), item))
-    order = {id(item): place for place, (_, item) in enumerate(masks)}
+    windows = {i: cut.window for i, (cut, _) in enumerate(masks) if cut.window is not None}
+    own: dict[int, np.ndarray] = {}
+    places: dict[int, tuple[np.ndarray, tuple[slice, slice]]] = {}
+    for members in clusters(windows):
+        around = reduce(union, (windows[i] for i in members))
+        labels = work.read(plane, around)
+        free = np.ones(labels.shape, bool) if overwrite else labels == 0
+        for i in sorted(members, key=lambda i: (-_rank(masks[i][1]), i)):
+            row, col = windows[i].row - around.row, windows[i].col - around.col
+            where = (slice(row, row + windows[i].height), slice(col, col + windows[i].width))
+            own[i] = masks[i][0].mask & free[where]
+            free[where] &= ~own[i]
+            places[i] = (labels, where)
     ids = []
-    for cut, item in sorted(won, key=lambda each: order[id(each[1])]):
-        if cut.window is None:
+    for i, (_, item) in enumerate(masks):
+        if i not in own or not own[i].any():
             continue
         label = check_id(work.target, editing) if editing is not None else work.new_id()
-        labels = work.read(plane, cut.window)
-        labels[cut.mask] = label
-        work.put(plane, cut.window, labels)
+        labels, where = places[i]
+        before = labels[where].copy()
+        labels[where][own[i]] = label
+        work.add(Patch.between(plane, windows[i], before, labels[where]))
         work.set(label, replace(item, id=label, state="committed"))
         ids.append(label)
     if not ids:
@@ -204,7 +208,7 @@ def paint(work: Work, plane: Plane, window: Window, before: np.ndarray, after: n
     patch = Patch.between(plane, window, before, after)
     if patch is None:
         raise PromptError("nothing was painted")
-    work.patches.append(patch)
+    work.add(patch)
     old, new = patch.arrays()
     for label in np.unique(new[old != new]):
         if label > 0 and int(label) not in work.objects:

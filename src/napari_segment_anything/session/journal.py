@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class Journal:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("xb")
+            self._hold(self.path.open("xb"))
         except FileExistsError as error:
             raise ResourceError(
                 f"{self.path} is there already; recover the session from it, or choose another file"
@@ -68,7 +69,7 @@ class Journal:
         """
         try:
             whole = self.path.read_bytes().rfind(b"\n") + 1
-            self._file = self.path.open("r+b")
+            self._hold(self.path.open("r+b"))
             self._file.truncate(whole)
             self._file.seek(whole)
         except OSError as error:
@@ -108,11 +109,15 @@ class Journal:
             raise ResourceError(f"the journal {self.path} cannot be written: {error}") from error
         self._end += len(line)
 
+    def _hold(self, file: Any) -> None:
+        self._file = file
+        weakref.finalize(self, file.close)  # every event is in the file already
+
     def _rewind(self) -> None:
         with contextlib.suppress(OSError):
             self._file.close()
         try:
-            self._file = self.path.open("r+b")
+            self._hold(self.path.open("r+b"))
             self._file.truncate(self._end)
             self._file.seek(self._end)
         except OSError:

@@ -206,7 +206,7 @@ def replay_steps(
         used = model_json(session.predictor)
     recorded = ArrayTarget(start, displayed=_displayed(source))
     for patch in recorded_patches(events):
-        apply(recorded, patch)
+        apply(recorded, [patch])
     return Replay(
         done.array,
         session.objects,

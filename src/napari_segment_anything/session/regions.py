@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from ..engine import Window
 from ..errors import FormatError, PromptError
@@ -38,6 +40,17 @@ def union(first: Window, second: Window) -> Window:
     bottom = max(first.row + first.height, second.row + second.height)
     right = max(first.col + first.width, second.col + second.width)
     return Window(row, col, bottom - row, right - col)
+
+
+def clusters(windows: Mapping[int, Window]) -> list[list[int]]:
+    """Group windows, by their keys, such that those of different groups share no pixel."""
+    if not windows:
+        return []
+    keys = list(windows)
+    boxes = np.array([(w.row, w.col, w.row + w.height, w.col + w.width) for w in windows.values()])
+    near = (boxes[:, None, :2] < boxes[None, :, 2:]).all(-1)
+    count, group = connected_components(csr_array(near & near.T), directed=False)
+    return [[keys[i] for i in np.flatnonzero(group == number)] for number in range(count)]
 
 
 def moved(where: tuple[slice, slice], window: Window) -> tuple[slice, slice]:

@@ -14,7 +14,7 @@ from ..errors import ParameterError, PromptError
 from . import draft as drafts
 from . import editing
 from .draft import Draft, lookup
-from .objects import SessionObject
+from .objects import ObjectPrompts, SessionObject
 from .predicting import Predicting
 from .preview import Preview, PreviewObject
 from .regions import Region
@@ -90,15 +90,20 @@ class Session(Predicting):
                 else "there are negative prompts only; add a positive point, a box or a mask"
             )
         work = self._work()
-        masks = [(item.cutout, self._finished(draft, preview, item)) for item in preview.objects]
+        prompts = draft.objects()
+        masks = [
+            (item.cutout, self._finished(draft, prompts[item.key], preview, item))
+            for item in preview.objects
+        ]
         ids = editing.commit(work, draft.plane, masks, draft.editing, self._overwrite)
         what = f"commit object {ids[0]}" if len(ids) == 1 else f"commit {len(ids)} objects"
         edit = work.edit(self._next_id)
         self._perform("commit", {"ids": list(ids)}, what, None, edit)
         return ids
 
-    def _finished(self, draft: Draft, preview: Preview, item: PreviewObject) -> SessionObject:
-        prompts = draft.objects()[item.key]
+    def _finished(
+        self, draft: Draft, prompts: ObjectPrompts, preview: Preview, item: PreviewObject
+    ) -> SessionObject:
         painted = lookup(draft.painted, item.key)
         if painted is not None:
             prompts = replace(prompts, mask=painted)

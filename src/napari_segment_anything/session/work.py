@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,7 @@ from .target import LabelTarget, check_id
 
 Plane = tuple[int, ...]
 _BLOCK = 2048
+_TOGETHER = 1 << 24
 
 
 class Extents:
@@ -99,7 +100,12 @@ class Work:
     def put(self, plane: Plane, window: Window, after: np.ndarray) -> bool:
         """Plan labels for a window; return whether anything changes."""
         before = self.read(plane, window)
-        patch = Patch.between(plane, window, before, after.astype(before.dtype, copy=False))
+        return self.add(
+            Patch.between(plane, window, before, after.astype(before.dtype, copy=False))
+        )
+
+    def add(self, patch: Patch | None) -> bool:
+        """Plan a change; return whether there is one."""
         if patch is not None:
             self.patches.append(patch)
         return patch is not None
@@ -151,15 +157,41 @@ class Work:
         return Edit(tuple(changes), tuple(self.patches), (first_id, self.next_id))
 
 
-def apply(target: LabelTarget, patch: Patch) -> None:
-    """Write a change; pixels that it does not change keep what they hold now."""
-    before, after = patch.arrays()
-    changed = before != after
-    labels = np.array(target.read(patch.plane, patch.window))
-    if (labels[changed] == after[changed]).all():
-        return
-    labels[changed] = after[changed]
-    target.write(patch.plane, patch.window, labels)
+def touched(patches: Iterable[Patch]) -> list[tuple[Plane, Window]]:
+    """Return the planes that are changed, and a window around the changes of each."""
+    places: dict[Plane, Window] = {}
+    for patch in patches:
+        known = places.get(patch.plane)
+        places[patch.plane] = patch.window if known is None else union(known, patch.window)
+    return list(places.items())
+
+
+def apply(target: LabelTarget, patches: Sequence[Patch]) -> None:
+    """Write changes in order; pixels that they do not change keep what they hold now.
+
+    Changes that lie near each other are written at once.
+    """
+    for plane, around in touched(patches):
+        here = [patch for patch in patches if patch.plane == plane]
+        if len(here) > 1 and around.height * around.width <= _TOGETHER:
+            _apply(target, plane, around, here)
+        else:
+            for patch in here:
+                _apply(target, plane, patch.window, [patch])
+
+
+def _apply(target: LabelTarget, plane: Plane, around: Window, patches: Sequence[Patch]) -> None:
+    labels = np.array(target.read(plane, around))
+    differs = False
+    for patch in patches:
+        before, after = patch.arrays()
+        row, col = patch.window.row - around.row, patch.window.col - around.col
+        part = labels[row : row + patch.window.height, col : col + patch.window.width]
+        changed = before != after
+        differs |= bool((part[changed] != after[changed]).any())
+        part[changed] = after[changed]
+    if differs:
+        target.write(plane, around, labels)
 
 
 def _blocks(shape: tuple[int, int]) -> Iterator[Window]:

@@ -1,0 +1,56 @@
+"""A session that annotates until it is killed; tells of every event on standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import numpy as np
+import zarr
+
+from napari_segment_anything.session import ArrayTarget
+
+from .helpers import disc_session
+
+
+def clicks(seed: int = 5):
+    """Yield what an eager annotator does, for ever, the same every time."""
+    rng = np.random.default_rng(seed)
+    while True:
+        point = (int(rng.integers(0, 60)), int(rng.integers(0, 80)))
+        yield lambda s, p=point: s.add_point((), p)
+        if rng.random() < 0.5:
+            yield lambda s: s.update()
+            yield lambda s: s.cycle()
+        yield lambda s: s.update()
+        yield lambda s: s.commit()
+        if rng.random() < 0.3:
+            yield lambda s: s.undo()
+            yield lambda s: s.undo()
+            yield lambda s: s.redo()
+            yield lambda s: s.cancel()
+        if rng.random() < 0.2:
+            label = int(rng.integers(1, 20))
+            yield lambda s, n=label: s.delete(n)
+
+
+def main(journal: str, labels: str) -> None:
+    session, _ = disc_session(journal=journal, overwrite=True)
+    session.target = ArrayTarget(zarr.open_array(labels, mode="r+"))
+    count = 0
+    write = session._record
+
+    def record(event, durable=False):
+        nonlocal count
+        write(event, durable)
+        count += 1
+        print(count, flush=True)
+
+    session._record = record
+    for action in clicks():
+        with contextlib.suppress(ValueError):
+            action(session)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
