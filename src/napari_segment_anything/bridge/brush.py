@@ -7,6 +7,7 @@ and the label painted; or indices with labels before and after.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def strokes(event_value: Sequence[Any], data: Any, axes: ImageAxes) -> Iterator[
     event_value : sequence of pieces
         Of napari's paint event, in the order they were painted.
     data : array
-        The labels, as they are after it.
+        The labels. Some tools tell before they write, some after: both will do.
     axes : ImageAxes
         Of the image.
 
@@ -37,13 +38,14 @@ def strokes(event_value: Sequence[Any], data: Any, axes: ImageAxes) -> Iterator[
     pieces = [piece for piece in map(_piece, event_value) if piece is not None]
     if not pieces:
         return
-    starts = np.min([low for low, _, _, _ in pieces], axis=0)
-    stops = np.max([high for _, high, _, _ in pieces], axis=0)
-    index = tuple(slice(int(a), int(b)) for a, b in zip(starts, stops, strict=True))
-    after = np.array(data[index])
-    before = after.copy()
-    for low, _, where, old in reversed(pieces):
-        before[tuple(w + a - s for w, a, s in zip(where, low, starts, strict=True))] = old
+    starts = np.min([piece.low for piece in pieces], axis=0)
+    stops = np.max([piece.high for piece in pieces], axis=0)
+    before = np.array(data[tuple(map(slice, starts.tolist(), stops.tolist()))])
+    for piece in reversed(pieces):
+        before[piece.at(starts)] = piece.old
+    after = before.copy()
+    for piece in pieces:
+        after[piece.at(starts)] = piece.new
     shift = len(axes.shape) - before.ndim
     rows, cols = (axis - shift for axis in axes.displayed)
     others = [axis for axis in range(before.ndim) if axis not in (rows, cols)]
@@ -60,17 +62,33 @@ def strokes(event_value: Sequence[Any], data: Any, axes: ImageAxes) -> Iterator[
             yield tuple(plane), window, old, new
 
 
-def _piece(atom: Any) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...], Any] | None:
-    """Return first and last corner, indices relative to the first, and the labels before."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """Corners of the box that holds it, indices in that box, labels before and after."""
+
+    low: np.ndarray
+    high: np.ndarray
+    where: tuple[np.ndarray, ...]
+    old: Any
+    new: Any
+
+    def at(self, origin: np.ndarray) -> tuple[np.ndarray, ...]:
+        offset = self.low - origin
+        return tuple(part + int(by) for part, by in zip(self.where, offset, strict=True))
+
+
+def _piece(atom: Any) -> _Piece | None:
     if hasattr(atom, "slice_key"):
         low = np.array([part.start for part in atom.slice_key])
         high = np.array([part.stop for part in atom.slice_key])
         mask = np.ones(high - low, bool) if atom.mask is None else np.asarray(atom.mask)
         old = np.asarray(atom.old_values)
-        return low, high, np.nonzero(mask), old[mask] if old.shape == mask.shape else old.ravel()
-    indices, old = [np.atleast_1d(np.asarray(part)) for part in atom[0]], np.asarray(atom[1])
-    if not len(indices) or not indices[0].size:
+        under = old[mask] if old.shape == mask.shape else old.ravel()
+        return _Piece(low, high, np.nonzero(mask), under, atom.new_value)
+    indices = [np.atleast_1d(np.asarray(part)) for part in atom[0]]
+    if not indices or not indices[0].size:
         return None
     low = np.array([part.min() for part in indices])
     high = np.array([part.max() + 1 for part in indices])
-    return low, high, tuple(part - a for part, a in zip(indices, low, strict=True)), old
+    where = tuple(part - start for part, start in zip(indices, low, strict=True))
+    return _Piece(low, high, where, np.asarray(atom[1]), np.asarray(atom[2]))

@@ -98,9 +98,7 @@ class Background:
             self._dispatch(lambda: self._hear(item, ears))
 
     def _hear(self, item: Delivery, ears: Ears) -> None:
-        with self._lock:
-            latest = item.ticket == self._ticket and not self._closed
-        if not latest:
+        if not self._is_latest(item):
             return
         if item.kind == "progress":
             ears.progress(item.value)
@@ -109,7 +107,12 @@ class Background:
             ears.result(item.value)
         elif item.kind == "error":
             ears.error(item.value)
-        ears.ended()
+        if self._is_latest(item):  # hearing of it may have begun another job
+            ears.ended()
+
+    def _is_latest(self, item: Delivery) -> bool:
+        with self._lock:
+            return item.ticket == self._ticket and not self._closed
 
     def cancel(self) -> None:
         """Drop what has not begun; stop what runs at its next yield."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from psygnal import Signal
-
-from ..engine import EmbeddingCache, Model, Predictor, load_model
+from ..engine import Model, Predictor
 from ..errors import ImageError, ParameterError
-from ..progress import Progress
 from ..session.session import Session
 from .binding import TargetSlot, check_images, default_image
 from .images import ImageAxes, axes_of, layers_of_image, source_of
-from .runners import Ears, Inline, Runner
+from .runners import Inline, Runner
+from .viewer_model import MODEL_OPTIONS, ModelHolder
 from .working_layers import WorkingLayers
 
 if TYPE_CHECKING:
@@ -33,49 +31,10 @@ class View:
 
 
 _LIVE = ("overwrite", "multimask", "min_mask_region_area")
-_MODEL = ("device", "precision")
 
 
-class ViewerBase:
+class ViewerBase(ModelHolder):
     """The layers, the model and the options of a viewer's session; see `ViewerSession`."""
-
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "channel_axis": None,
-        "channels": None,
-        "contrast_limits": "auto",
-        "window_size": None,
-        "overwrite": False,
-        "multimask": "auto",
-        "min_mask_region_area": None,
-        "device": "auto",
-        "precision": "auto",
-        "journal": None,
-        "cache": None,
-    }
-    """Names and defaults of the options that may be given by keyword."""
-
-    draft_changed = Signal()
-    """Prompts of the object in progress changed."""
-    preview_changed = Signal(object)
-    """There is another preview: emits it, or None."""
-    objects_changed = Signal(object)
-    """Committed objects changed: emits their ids."""
-    history_changed = Signal()
-    """What can be undone or redone changed."""
-    layers_changed = Signal()
-    """Another image or target is in use."""
-    model_changed = Signal()
-    """Another model is in use."""
-    busy_changed = Signal(bool)
-    """Decoding began or ended."""
-    progressed = Signal(object)
-    """Emits every Progress."""
-    failed = Signal(object)
-    """Emits an exception that came from the canvas or from another thread."""
-    plane_changed = Signal()
-    """Another plane is shown."""
-    closed = Signal()
-    """The session let go of its viewer."""
 
     def __init__(
         self,
@@ -87,6 +46,7 @@ class ViewerBase:
         run: str | Runner,
         options: dict[str, Any],
     ) -> None:
+        super().__init__()
         self.viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self._predictor = predictor
         self._model_source = model if predictor is None else predictor.model
@@ -99,9 +59,6 @@ class ViewerBase:
         self._working: WorkingLayers | None = None
         self._runner: Runner = Inline()
         self._is_closed = False
-        self._busy = False
-        self._loading = False
-        self._waiting: list[Callable[[], object]] = []
         self.set_options(**options)
         self.set_runner(run)
         if image is not None:
@@ -114,121 +71,18 @@ class ViewerBase:
     def _view_changed(self) -> None:
         """Another view, or none, is current."""
 
-    def _redecode(self) -> None:
-        """Decode the object in progress again."""
-
     def _connect_session(self, view: View) -> None:
         """Listen to a new session."""
 
     def _connect_working(self, working: WorkingLayers) -> None:
         """Listen to new working layers."""
 
-    # -- model -----------------------------------------------------------------------------------
-
-    @property
-    def predictor(self) -> Predictor:
-        """The predictor, with its cache of embeddings; loads the model if that is still to do."""
-        if self._predictor is None:
-            self._predictor = self._loaded(self._model_source)
-        return self._predictor
-
-    def _loaded(self, source: Any) -> Predictor:
-        if not isinstance(source, Model):
-            source = load_model(source, **{name: self._options[name] for name in _MODEL})
-        return Predictor(source, self._options["cache"] or EmbeddingCache())
-
-    @property
-    def model(self) -> Model:
-        """The model in use. Another can be set at any time, in mid-object too."""
-        return self.predictor.model
-
-    @model.setter
-    def model(self, model: Any) -> None:
-        self.set_model(model)
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the model is there; the first prompt loads it."""
-        return self._predictor is not None and not self._loading
-
-    def set_model(self, model: Any = "default", *, predictor: Predictor | None = None) -> None:
-        """Use another model; the object in progress keeps its prompts and is decoded anew.
-
-        Parameters
-        ----------
-        model : str, path, or Model
-            As for `load_model`. With a runner it is loaded by that, and the old one stays in use
-            meanwhile.
-        predictor : Predictor, optional
-            Instead of a model.
-        """
-        self._named = model if predictor is None else predictor.model
-        if predictor is not None:
-            self._use(predictor)
-        elif isinstance(model, Model):
-            self._use(self._loaded(model))
-        elif self._views:
-            self._load(model)
-        else:
-            self._predictor, self._model_source = None, model
-            self.model_changed.emit()
-
-    def when_loaded(self, action: Callable[[], object]) -> None:
-        """Do something that needs the model: now, or when the runner has loaded it."""
-        if self.is_loaded or isinstance(self._runner, Inline):
-            action()
-            return
-        self._waiting.append(action)
-        if not self._loading:
-            self._load(self._model_source)
-
-    def _load(self, source: Any) -> None:
-        def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Predictor]:
-            yield Progress(0, 1, message="Loading the model")
-            return self._loaded(source)
-
-        def failed(error: BaseException) -> None:
-            self._waiting.clear()
-            self.report(error)
-
-        def ended() -> None:
-            self._loading = False
-            self._set_busy(False)
-
-        self._loading = True
-        self._set_busy(True)
-        self._runner.submit(job, Ears(self._use, failed, self.progressed.emit, ended))
-
-    def _use(self, predictor: Predictor) -> None:
-        self._loading = False
-        self._predictor = predictor
-        self._model_source = predictor.model
+    def _take_predictor(self, predictor: Predictor) -> None:
         for view in self._views.values():
             view.session.set_predictor(predictor)
-        self.model_changed.emit()
-        waiting, self._waiting = self._waiting, []
-        self._redecode()
-        for action in waiting:
-            action()
 
-    def report(self, error: BaseException) -> None:
-        """Emit `failed`, or show a notification where nobody listens."""
-        if len(self.failed):
-            self.failed.emit(error)
-            return
-        from napari.utils.notifications import show_warning
-
-        show_warning(str(error))
-
-    @property
-    def busy(self) -> bool:
-        """Whether something is loaded or decoded."""
-        return self._busy
-
-    def _set_busy(self, busy: bool) -> None:
-        if busy != self._busy:
-            self._busy = busy
-            self.busy_changed.emit(busy)
+    def _is_in_use(self) -> bool:
+        return bool(self._views)
 
     # -- image and target ------------------------------------------------------------------------
 
@@ -334,14 +188,14 @@ class ViewerBase:
             )
         changed = {name for name, value in options.items() if value != self._options[name]}
         self._options.update(options)
-        if changed & {*_MODEL, "cache"} and self._predictor is not None:
-            if not changed & set(_MODEL):
+        if changed & {*MODEL_OPTIONS, "cache"} and self._predictor is not None:
+            if not changed & set(MODEL_OPTIONS):
                 self._use(Predictor(self.model, self._options["cache"]))
             elif isinstance(self._named, Model):
                 raise ParameterError("this model was given loaded; load it on the other device")
             else:
                 self._load(self._named)
-        if changed - {*_LIVE, *_MODEL, "cache"}:
+        if changed - {*_LIVE, *MODEL_OPTIONS, "cache"}:
             self._drop_views()
         live = {name: self._options[name] for name in _LIVE if name in changed}
         for view in self._views.values():

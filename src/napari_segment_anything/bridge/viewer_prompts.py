@@ -179,7 +179,7 @@ class ViewerPrompts(ViewerBase):
         labels = self.target if layer is None else layer
         if labels is None:
             raise PromptError("there are no labels to refine yet")
-        if label is None and point is not None and labels is self.target:
+        if label is None and point is not None and layer in (None, self.target):
             label = view.session.object_at(self.plane, tuple(np.asarray(point, float)))
         number = int(labels.selected_label if label is None else label)
         found = region_of(self.viewer, labels, self._layer(), view.axes, self.plane, number, point)

@@ -320,6 +320,9 @@ class ViewerSession(ViewerObjects):
             return  # said when a prompt is placed there
         if view is self._current:
             self.plane_changed.emit()
+            if self._follower is not None:
+                with self.reporting():
+                    self._follower.take()
 
     def _on_removed(self, event: Any) -> None:
         """A layer was removed from the viewer."""
