@@ -161,9 +161,28 @@ def test_replay_after_a_recovery_in_the_middle(recorded, predictor, model, image
     back.add_point((), (20, 100))
     back.update()
     back.commit()
+    back.undo()
+    back.close()
+    third = again.copy()
+    last = recover(path, predictor, session.source, ArrayTarget(third))
+    last.update()
+    (label,) = last.commit()
+    assert label > max(back.objects) + 1  # labels that were given once are not given again
     result = replay(path, image, model)
     assert result.identical
-    assert (result.labels == again).all()
+    assert (result.labels == third).all()
+
+
+def test_labels_that_others_use_are_left_to_them(predictor, model, image, tmp_path):
+    labels = np.zeros(image.shape, np.uint16)
+    path = tmp_path / "session.jsonl"
+    session = Session(predictor, PlaneSource(image), ArrayTarget(labels), journal=path)
+    for reserved, given in ((0, 1), (6, 7), (3, 8)):
+        session.reserve(reserved)
+        session.add_point((), (10 + 12 * given, 20))
+        session.update()
+        assert session.commit() == (given,)
+    assert replay(path, image, model).identical
 
 
 def test_replay_with_half_precision_embeddings(model, image, tmp_path):

@@ -78,6 +78,7 @@ class SessionCore:
         self._history = History()
         self._extents: Extents | None = None
         self._next_id = 0
+        self._reserved = 0
         self._revisions = 0
         self._epoch = 0
         self._results = Results()
@@ -309,13 +310,20 @@ class SessionCore:
         self._extents = Extents(first)
         self._next_id = first
 
-    def _continue_ids(self, first: int) -> None:
-        """Give no label below `first` from now on."""
-        self._next_id = max(self._next_id, first)
+    def reserve(self, label: int) -> None:
+        """Give no label up to this one from now on: others who write to the same labels use it.
+
+        Is no step of the history.
+        """
+        self._known_extents()
+        if int(label) >= max(self._next_id, self._reserved):
+            self._reserved = int(label) + 1
+            self._record({"do": "reserve", "label": int(label)})
 
     def _work(self) -> Work:
         extents = self._known_extents()
-        return Work(self.target, self.source, extents, self._objects, self._next_id)
+        first = max(self._next_id, self._reserved)
+        return Work(self.target, self.source, extents, self._objects, first)
 
     def _planned_window(self, window: Window | None) -> Window | None:
         """Return a window, or, while recorded events are gone through, the recorded one."""

@@ -113,12 +113,13 @@ def recover(
     for number, event in enumerate(events, start=1):
         with Going(session, event, number):
             _recover_event(session, event)
-    session._continue_ids(max(largest, target.largest()) + 1)
+    session._reserved = max(largest, target.largest(), session._reserved - 1) + 1
     session._watch.go_on()
     journal = Journal(path)
     journal.resume()
     session._journal = journal
-    session._record({"do": "recovered", "model": model_json(predictor)}, durable=True)
+    event = {"do": "recovered", "model": model_json(predictor), "label": session._reserved - 1}
+    session._record(event, durable=True)
     return session
 
 
@@ -197,6 +198,7 @@ def replay_steps(
                     session.set_predictor(models.get(event["model"]))
                 elif event["do"] == "recovered":
                     session._forget()
+                    session.reserve(event["label"])
                     session.set_predictor(models.get(event["model"]))
                 elif event["do"] == "decode":
                     session.update()
@@ -220,6 +222,8 @@ def replay_steps(
 
 def _recover_event(session: Session, event: Event) -> None:
     kind = event["do"]
+    if kind == "recovered":
+        session.reserve(event["label"])
     if kind in ("decode", "model", "recovered"):
         return
     if "edit" not in event:
