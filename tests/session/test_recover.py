@@ -21,8 +21,10 @@ from napari_segment_anything.session import (
     Journal,
     PlaneSource,
     Session,
+    new_journal_path,
     recover,
     replay,
+    unfinished_journals,
 )
 
 from .helpers import DiscModel, disc_predictor, disc_session, put
@@ -300,12 +302,35 @@ def test_nothing_is_written_before_there_is_something(tmp_path):
     assert len(Journal.read(tmp_path / "new" / "j.jsonl")[1]) == 3
 
 
+def test_journals_that_were_not_closed_are_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_JOURNALS", str(tmp_path / "journals"))
+    assert unfinished_journals() == []
+    paths = []
+    for _ in range(2):
+        paths.append(new_journal_path("my cells / 3"))
+        session, _ = disc_session(journal=paths[-1])
+        put(session, (20, 20))
+    assert paths[0].parent == tmp_path / "journals"
+    assert paths[0].stem.endswith("_my-cells-3")
+    assert paths[0] != paths[1]
+    assert set(unfinished_journals()) == set(paths)
+    session.close()
+    assert unfinished_journals() == [paths[0]]
+    (tmp_path / "journals" / "other.jsonl").write_text("?")
+    back = recover(
+        paths[1], disc_predictor(), session.source, ArrayTarget(np.zeros((60, 80), "u2"))
+    )
+    assert set(unfinished_journals()) == set(paths)
+    back.close()
+    assert unfinished_journals() == [paths[0]]
+
+
 def test_a_torn_last_line_is_left_out_and_cut_off(tmp_path):
     path = tmp_path / "j.jsonl"
     session, labels = disc_session(journal=path)
     put(session, (20, 20))
     put(session, (40, 60))
-    session.close()
+    session.journal.close()
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
     for cut in (1, len(lines[-1]) // 2, len(lines[-1]) - 1):
@@ -317,7 +342,7 @@ def test_a_torn_last_line_is_left_out_and_cut_off(tmp_path):
         assert back.draft.points[0].position == (40.0, 60.0)
         back.close()
         assert path.read_bytes().startswith(whole[: -len(lines[-1])])
-        assert Journal.read(path)[1][-1]["do"] == "recovered"
+        assert [each["do"] for each in Journal.read(path)[1][-2:]] == ["recovered", "closed"]
 
 
 def test_damage_is_told_by_its_line(tmp_path):

@@ -2,7 +2,7 @@
 
 from .decoding import DecodeRequest, DecodeResult
 from .draft import Draft, DraftPoint
-from .journal import Journal
+from .journal import Journal, journal_directory, new_journal_path, unfinished_journals
 from .objects import ObjectPrompts, Scribble, SessionObject
 from .preview import DecodedObject, Preview, PreviewObject
 from .recover import Replay, recover, replay, replay_steps
@@ -19,6 +19,9 @@ __all__ = [
     "ArrayTarget",
     "PyramidTarget",
     "Journal",
+    "journal_directory",
+    "new_journal_path",
+    "unfinished_journals",
     "recover",
     "replay",
     "replay_steps",

@@ -368,6 +368,8 @@ class SessionCore:
     def close(self) -> None:
         """Close the journal and drop what was decoded; labels and objects stay."""
         if self._journal is not None:
+            if self._journal.is_open:
+                self._record({"do": "closed"}, durable=True)
             self._journal.close()
         self._forget()
 

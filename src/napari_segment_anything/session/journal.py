@@ -5,15 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import weakref
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import platformdirs
 
 from ..errors import FormatError, ResourceError
 
 FORMAT = "napari-segment-anything journal"
 VERSION = 1
+_LAST = 256
+_CLOSED = b'{"do":"closed"'
 
 
 class Journal:
@@ -178,3 +184,62 @@ class Journal:
             else:
                 events.append(event)
         return header, events
+
+
+def journal_directory() -> Path:
+    """Return the folder where journals without a place of their own go.
+
+    The environment variable NAPARI_SEGMENT_ANYTHING_JOURNALS names another one.
+    """
+    chosen = os.environ.get("NAPARI_SEGMENT_ANYTHING_JOURNALS")
+    if chosen:
+        return Path(chosen).expanduser()
+    return platformdirs.user_data_path("napari-segment-anything", appauthor=False) / "journals"
+
+
+def new_journal_path(name: str = "", directory: str | os.PathLike[str] | None = None) -> Path:
+    """Return a path for a new journal, such as ``2026-01-31_14-03-22_cells.jsonl``.
+
+    Parameters
+    ----------
+    name : str
+        The image's name.
+    directory : path, optional
+        By default `journal_directory()`. Nothing is made.
+    """
+    folder = journal_directory() if directory is None else Path(directory)
+    words = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:40]
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    stem = f"{stamp}_{words}" if words else stamp
+    path, number = folder / f"{stem}.jsonl", 2
+    while path.exists():
+        path, number = folder / f"{stem}_{number}.jsonl", number + 1
+    return path
+
+
+def unfinished_journals(directory: str | os.PathLike[str] | None = None) -> list[Path]:
+    """Return journals of sessions that were not closed, the latest first.
+
+    They run still, in another viewer perhaps, or were killed.
+
+    Parameters
+    ----------
+    directory : path, optional
+        By default `journal_directory()`.
+    """
+    folder = journal_directory() if directory is None else Path(directory)
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in folder.glob("*.jsonl"):
+        try:
+            with path.open("rb") as file:
+                head = json.loads(file.readline())
+                file.seek(max(0, path.stat().st_size - _LAST))
+                last = file.read().split(b"\n")[-2:]
+        except (OSError, ValueError):
+            continue
+        closed = last[-1] == b"" and last[0].startswith(_CLOSED)
+        if isinstance(head, dict) and head.get("format") == FORMAT and not closed:
+            found.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(found, reverse=True)]

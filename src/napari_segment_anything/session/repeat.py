@@ -92,6 +92,8 @@ def repeat_event(session: Session, event: Event) -> None:
         for name in ("overwrite", "multimask", "min_mask_region_area"):
             if name in event:
                 setattr(session, name, event[name])
+    elif kind == "closed":
+        pass
     elif kind == "reserve":
         session.reserve(event["label"])
     elif kind == "commit":
@@ -126,7 +128,7 @@ def recorded_patches(events: Sequence[Event]) -> Generator[Patch, None, None]:
     undone: list[Edit | None] = []
     for event in events:
         kind = event["do"]
-        if kind in ("decode", "model", "recovered", "settings", "reserve"):
+        if kind in ("decode", "model", "recovered", "settings", "reserve", "closed"):
             continue
         if kind == "undo":
             edit = done.pop()
