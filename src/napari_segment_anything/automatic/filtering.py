@@ -81,15 +81,11 @@ def apply(candidates: Candidates, filters: Filters) -> Outcome:
     _reject_rest(reason, kept, Reason.NMS)
 
     if filters.crop_choice == "best" and len(kept):
-        kept = kept[_best_layer(candidates, kept)]
+        kept = kept[_best_layer(candidates, kept, filters)]
         _reject_rest(reason, kept, Reason.CROP_LAYER)
 
-    if len(candidates.crops) > 1:
-        areas = np.array([c.area for c in candidates.crops])
-        scores = np.float32(1) / areas.astype(np.float32)
-        stay = _nms(candidates, kept, scores[candidates.crop[kept]], filters, "crop_nms_thresh")
-        kept = kept[stay]
-        _reject_rest(reason, kept, Reason.CROP_NMS)
+    kept = kept[_crop_nms(candidates, kept, filters)]
+    _reject_rest(reason, kept, Reason.CROP_NMS)
 
     masks = [candidates.masks[i] for i in kept]
     if filters.min_mask_region_area > 0 and len(kept):
@@ -107,19 +103,33 @@ def apply(candidates: Candidates, filters: Filters) -> Outcome:
     return Outcome(reason, kept[stay], tuple(final[i] for i in stay))
 
 
-def _best_layer(candidates: Candidates, kept: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _crop_nms(
+    candidates: Candidates, which: NDArray[np.int64], filters: Filters
+) -> NDArray[np.int64]:
+    """Which of the candidates stay when those of smaller crops go first."""
+    if len(candidates.crops) < 2:
+        return np.arange(len(which))
+    areas = np.array([crop.area for crop in candidates.crops])
+    scores = np.float32(1) / areas.astype(np.float32)
+    return _nms(candidates, which, scores[candidates.crop[which]], filters, "crop_nms_thresh")
+
+
+def _best_layer(
+    candidates: Candidates, kept: NDArray[np.int64], filters: Filters
+) -> NDArray[np.bool_]:
     """Which of the kept candidates belong to the crop layer with the most evidence.
 
-    A layer's evidence is the area of its masks, weighted by the square of their scores, per pixel
-    of its crops. Objects too small for a layer are missed there; objects too large for it fall
-    apart into pieces with low scores.
+    A layer's evidence is the area of its masks, each found once, weighted by the square of their
+    scores. Objects too small for a layer are missed there; objects too large for it fall apart
+    into pieces with low scores.
     """
-    layer = np.array([crop.layer for crop in candidates.crops])
-    size = np.bincount(layer, [crop.area for crop in candidates.crops])
-    own = layer[candidates.crop[kept]]
+    layer = np.array([crop.layer for crop in candidates.crops])[candidates.crop[kept]]
     weight = candidates.area[kept] * candidates.predicted_iou[kept].astype(np.float64) ** 2
-    evidence = np.bincount(own, weight, minlength=len(size)) / np.maximum(size, 1)
-    best: NDArray[np.bool_] = own == int(evidence.argmax())
+    evidence = {}
+    for number in np.unique(layer):
+        own = np.flatnonzero(layer == number)
+        evidence[number] = weight[own[_crop_nms(candidates, kept[own], filters)]].sum()
+    best: NDArray[np.bool_] = layer == max(evidence, key=lambda number: evidence[number])
     return best
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine import Model, Predictor
 from ..errors import ImageError, ParameterError
+from ..session import recover
 from ..session.session import Session
 from .binding import TargetSlot, check_images, default_image
 from .images import ImageAxes, axes_of, layers_of_image, source_of
@@ -245,7 +247,37 @@ class ViewerBase(ModelHolder):
             self._view_changed()
         return view
 
-    def _new_view(self, layers: tuple[Image, ...], axes: ImageAxes) -> View:
+    def recover(self, path: str | os.PathLike[str]) -> None:
+        """Bring a session back from its journal, on the image and the target in use.
+
+        Its objects, their prompts, what was in progress and the history come back, and the
+        session goes on in the same file. The planes that are shown must be those it was made on.
+
+        Raises
+        ------
+        FormatError
+            If the journal is damaged.
+        ImageError
+            If it is of another image.
+        ParameterError
+            If it is of labels of another shape.
+        """
+        layers = self._image or (default_image(self.viewer),)
+        if self._image is None:
+            self._bind_image(layers)
+        self._drop_views()
+        axes = axes_of(self.viewer, layers, self._options["channel_axis"])
+        view = self._new_view(layers, axes, Path(path))
+        self._views[axes.displayed] = view
+        self._connect_session(view)
+        self._current = view
+        self._view_changed()
+        self.layers_changed.emit()
+        self.objects_changed.emit(tuple(view.session.objects))
+
+    def _new_view(
+        self, layers: tuple[Image, ...], axes: ImageAxes, recovered: Path | None = None
+    ) -> View:
         options = self._options
         source = source_of(
             layers,
@@ -254,8 +286,13 @@ class ViewerBase(ModelHolder):
             contrast_limits=options["contrast_limits"],
         )
         slot = TargetSlot(self.viewer, layers[0], axes, self._target, on_made=self._on_made)
+        if recovered is not None:
+            live = {name: options[name] for name in _LIVE}
+            return View(axes, slot, recover(recovered, self.predictor, source, slot, **live))
         journal = options["journal"]
-        if journal is not None and self._views:  # planes along other axes: a file of their own
+        if callable(journal):
+            journal = journal(layers[0].name)
+        elif journal is not None and self._views:  # planes along other axes: a file of their own
             first = Path(journal)
             name = f"{first.stem}-axes-{axes.displayed[0]}-{axes.displayed[1]}{first.suffix}"
             journal = first.with_name(name)

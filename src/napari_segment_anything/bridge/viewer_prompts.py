@@ -34,6 +34,8 @@ class ViewerPrompts(ViewerBase):
     """Prompts and their masks; see `ViewerSession`."""
 
     _nested = 0
+    batch = False
+    """Whether every click and every box is an object of its own; committed together."""
 
     # -- where -----------------------------------------------------------------------------------
 
@@ -105,7 +107,13 @@ class ViewerPrompts(ViewerBase):
             If it lies outside the image, or the object in progress lies on another plane.
         """
         where, at = self._place(point, plane)
-        self._edit(lambda session: session.add_point(where, at, positive))
+        self._edit(lambda session: self._begun(session, where).add_point(where, at, positive))
+
+    def _begun(self, session: Session, plane: Plane) -> Session:
+        """Begin a batch first, where every prompt is to be an object of its own."""
+        if self.batch and session.draft is None:
+            session.begin_batch(plane)
+        return session
 
     def move_point(self, index: int, point: npt.ArrayLike) -> None:
         """Move the object's point number `index`."""
@@ -123,7 +131,7 @@ class ViewerPrompts(ViewerBase):
         """
         where = self.plane if plane is None else tuple(plane)
         frame = None if box is None else ordered(box)
-        self._edit(lambda session: session.set_box(where, frame))
+        self._edit(lambda session: self._begun(session, where).set_box(where, frame))
 
     add_box = set_box
 

@@ -1,0 +1,117 @@
+"""Do the three masks of one click differ usefully: the part and the whole?
+
+python benchmarks/ambiguity.py DATA [--model PATH] [--picture OUT.png]
+
+On held-out electron micrographs whose axons (parts) and fibres with myelin (wholes) are both
+labelled, a click in the middle of each axon is asked for its three masks, and each is compared
+with both truths. --picture shows three masks of a few clicks on bundled samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+import napari_segment_anything as nsa
+from napari_segment_anything.formats import to_rgb
+from napari_segment_anything.training.sets import SPLIT_FILE
+
+CLICKS = (("coffee", (180, 300)), ("cell", (330, 260)), ("tissue", (60, 64)), ("coins", (70, 45)))
+SIDE = 320
+
+
+def middle(mask: np.ndarray) -> tuple[int, int]:
+    """Pixel farthest from the mask's edge."""
+    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    row, col = np.unravel_index(int(distance.argmax()), mask.shape)
+    return int(row), int(col)
+
+
+def iou(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Intersection over union of each mask (c, H, W) with one truth (H, W)."""
+    union = (masks | truth).sum((1, 2))
+    return (masks & truth).sum((1, 2)) / np.maximum(union, 1)
+
+
+def measure(data: Path, predictor: nsa.Predictor, per_image: int = 30) -> None:
+    """Print how well the three masks of a click serve part and whole."""
+    split = json.loads(SPLIT_FILE.read_text())["axon_tem"]
+    rows = []
+    for name, entry in split.items():
+        if entry["part"] != "validation":
+            continue
+        with np.load(data / "axon_tem" / name) as held:
+            image, axons, fibres = held["image"], held["labels"], held["labels_fiber"]
+        embedding = predictor.embed(image)
+        ids = np.unique(axons)[1:]
+        for number in ids[np.linspace(0, len(ids) - 1, min(per_image, len(ids))).astype(int)]:
+            part = axons == number
+            point = middle(part)
+            if part.sum() < 200 or not fibres[point]:
+                continue
+            whole = fibres == fibres[point]
+            if part.sum() > 0.8 * whole.sum():
+                continue
+            result = predictor.predict(embedding, nsa.Prompts.from_points([point]))
+            one, other = iou(result.masks[0], part), iou(result.masks[0], whole)
+            rows.append(
+                (one.max(), other.max(), one.argmax() != other.argmax(), one[result.best_index[0]])
+            )
+    parts, wholes, apart, chosen = np.array(rows, float).T
+    single = np.maximum(parts, 0) > 0.5
+    both = (parts > 0.5) & (wholes > 0.5) & (apart > 0)
+    print(f"clicks {len(rows)}")
+    print(f"best of three: IoU with the axon {parts.mean():.3f}, with the fibre {wholes.mean():.3f}")
+    print(f"another mask is best for the fibre than for the axon: {apart.mean():.0%} of clicks")
+    print(f"axon found (IoU > .5) {single.mean():.0%}; axon and fibre, in two masks {both.mean():.0%}")
+    print(f"mask ranked first: IoU with the axon {chosen.mean():.3f}")
+
+
+def picture(output: Path, predictor: nsa.Predictor) -> None:
+    """Three masks of one click a row, best predicted IoU first."""
+    rows = []
+    for name, point in CLICKS:
+        sample = nsa.sample(name)
+        rgb = to_rgb(sample.image, channel_axis=sample.channel_axis, rgb=sample.rgb)
+        embedding = predictor.embed(sample.image, channel_axis=sample.channel_axis)
+        result = predictor.predict(embedding, nsa.Prompts.from_points([point]))
+        order = np.argsort(-result.scores[0])
+        tiles = []
+        for index in order:
+            mask = result.masks[0, index]
+            edge = mask ^ ndimage.binary_erosion(mask, iterations=max(1, min(mask.shape) // 200))
+            tile = np.where(mask[..., None], rgb * 0.6 + np.array([0, 90, 100]), rgb * 0.8)
+            tile[edge] = (0, 255, 255)
+            size = max(2, min(mask.shape) // 80)
+            row, col = point
+            tile[row - size : row + size + 1, col - size : col + size + 1] = (255, 230, 0)
+            scale = SIDE / max(mask.shape)
+            shape = (round(mask.shape[1] * scale), round(mask.shape[0] * scale))
+            small = Image.fromarray(tile.clip(0, 255).astype(np.uint8)).resize(shape)
+            framed = Image.new("RGB", (SIDE, SIDE), "white")
+            framed.paste(small, ((SIDE - shape[0]) // 2, (SIDE - shape[1]) // 2))
+            tiles.append(np.asarray(framed))
+        rows.append(np.hstack(tiles))
+    Image.fromarray(np.vstack(rows)).save(output, quality=88)
+
+
+def main() -> None:
+    """Measure, and draw if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--picture", type=Path)
+    options = parser.parse_args()
+    predictor = nsa.Predictor(nsa.load_model(options.model))
+    measure(options.data, predictor)
+    if options.picture:
+        picture(options.picture, predictor)
+
+
+if __name__ == "__main__":
+    main()

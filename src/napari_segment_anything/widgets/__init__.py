@@ -1,0 +1,1 @@
+"""What people touch in napari: the widgets, their background jobs, keys and files."""

@@ -1,0 +1,305 @@
+"""Combo boxes that follow the viewer's layers, and the choice of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QMenu,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
+
+from ..bridge.binding import readable_images
+from ..bridge.images import layer_shape, level_shapes
+from .parts import tight
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels, Layer
+
+_MARK = "napari-segment-anything"
+_LAYER = Qt.ItemDataRole.UserRole
+
+
+class LayerBox(QComboBox):
+    """Chooses a layer, by identity: renaming and reordering keep the choice.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    layers : callable
+        Returns the layers to choose from.
+    none : str, optional
+        Text of an entry that stands for no layer.
+    """
+
+    chosen = Signal(object)
+    """Emits the layer, or None, when the choice becomes another one."""
+
+    def __init__(
+        self, viewer: ViewerModel, layers: Callable[[], Sequence[Layer]], none: str = ""
+    ) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._offer = layers
+        self._none = none
+        self._layers: list[Layer | None] = []
+        self._last: Layer | None = None
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(8)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.currentIndexChanged.connect(self._changed)
+        events = viewer.layers.events
+        self._emitters = (events.inserted, events.removed, events.reordered)
+        for emitter in self._emitters:
+            emitter.connect(self.refresh)
+        self._named: list[Layer] = []
+        self.refresh()
+
+    def close_down(self) -> None:
+        """Listen to the viewer no more."""
+        for emitter in self._emitters:
+            emitter.disconnect(self.refresh)
+        self._listen_to_names(())
+
+    def _listen_to_names(self, layers: Sequence[Layer]) -> None:
+        for layer in self._named:
+            layer.events.name.disconnect(self.refresh)
+        self._named = list(layers)
+        for layer in self._named:
+            layer.events.name.connect(self.refresh)
+
+    def refresh(self, event: Any = None) -> None:
+        """Offer the layers there are now."""
+        before = self.layer
+        offered = list(self._offer())
+        self._listen_to_names(offered)
+        self.blockSignals(True)
+        self.clear()
+        self._layers = [None] if self._none else []
+        if self._none:
+            self.addItem(self._none)
+        for layer in reversed(offered):
+            self._layers.append(layer)
+            self.addItem(layer.name)
+        if before is not None and before in self._layers:
+            self.setCurrentIndex(self._layers.index(before))
+        elif self._layers:
+            self.setCurrentIndex(0)
+        self.blockSignals(False)
+        self._changed()
+
+    @property
+    def layer(self) -> Any:
+        """What is chosen."""
+        index = self.currentIndex()
+        return self._layers[index] if 0 <= index < len(self._layers) else None
+
+    @layer.setter
+    def layer(self, layer: Any) -> None:
+        if layer in self._layers:
+            self.setCurrentIndex(self._layers.index(layer))
+
+    def show_layer(self, layer: Any) -> None:
+        """Show a choice that was made elsewhere, without telling anybody."""
+        if layer in self._layers:
+            self._last = layer
+            self.blockSignals(True)
+            self.setCurrentIndex(self._layers.index(layer))
+            self.blockSignals(False)
+
+    def _changed(self, index: int = 0) -> None:
+        now = self.layer
+        if now is not self._last:
+            self._last = now
+            self.chosen.emit(now)
+
+
+def labels_box(viewer: ViewerModel, none: str) -> LayerBox:
+    """Return a choice of the viewer's Labels layers, those of an object in progress left out."""
+    from napari.layers import Labels
+
+    def offered() -> list[Labels]:
+        return [
+            layer
+            for layer in viewer.layers
+            if isinstance(layer, Labels) and _MARK not in layer.metadata
+        ]
+
+    return LayerBox(viewer, offered, none)
+
+
+class ImageChooser(QWidget):
+    """Chooses an image, and which layers or which axis are its channels."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._extra: list[Image] = []
+        self.channel_axis: int | None = None
+        self.box = LayerBox(viewer, lambda: readable_images(viewer))
+        self.box.setToolTip("image: the layer that is segmented")
+        self._more = QToolButton()
+        self._more.setText("Channels")
+        self._more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self._more.setToolTip(
+            "Layers of the same shape that are further channels of this image, "
+            "or the axis of the image that holds channels"
+        )
+        self._menu = QMenu(self)
+        self._menu.aboutToShow.connect(self._fill_menu)
+        self._more.setMenu(self._menu)
+        layout = tight(QHBoxLayout(self))
+        layout.addWidget(self.box, 1)
+        layout.addWidget(self._more)
+        self.box.chosen.connect(self._on_chosen)
+        for emitter in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            emitter.connect(self._update_button)
+        self._update_button()
+
+    def close_down(self) -> None:
+        """Listen to the viewer no more."""
+        self.box.close_down()
+        events = self._viewer.layers.events
+        for emitter in (events.inserted, events.removed):
+            emitter.disconnect(self._update_button)
+
+    @property
+    def layers(self) -> tuple[Image, ...]:
+        """The image layer, followed by its further channels; empty if there is none."""
+        if self.box.layer is None:
+            return ()
+        here = [layer for layer in self._extra if layer in self._viewer.layers]
+        return (self.box.layer, *here)
+
+    def show_layers(self, layers: Sequence[Image] | None) -> None:
+        """Show a choice that was made elsewhere."""
+        if layers:
+            self.box.show_layer(layers[0])
+            self._extra = list(layers[1:])
+            self._update_button()
+
+    def _on_chosen(self, layer: Any) -> None:
+        self._extra, self.channel_axis = [], None
+        self._update_button()
+        self.changed.emit()
+
+    def _partners(self) -> list[Image]:
+        first = self.box.layer
+        if first is None or first.rgb:
+            return []
+        shapes = level_shapes(first)
+        return [
+            layer
+            for layer in readable_images(self._viewer)
+            if layer is not first and not layer.rgb and level_shapes(layer) == shapes
+        ]
+
+    def _axes(self) -> list[int]:
+        first = self.box.layer
+        if first is None or first.rgb or first.ndim < 3:
+            return []
+        shown = set(self._viewer.dims.order[-2:])
+        shift = self._viewer.dims.ndim - first.ndim
+        return [axis for axis in range(first.ndim) if axis + shift not in shown]
+
+    def _update_button(self, event: Any = None) -> None:
+        self._more.setVisible(bool(self._partners() or self._axes()))
+        count = len(self.layers)
+        text = "Channels" if count < 2 else f"{count} channels"
+        if self.channel_axis is not None:
+            text = f"axis {self.channel_axis}"
+        self._more.setText(text)
+
+    def _fill_menu(self) -> None:
+        self._menu.clear()
+        partners = self._partners()
+        if partners:
+            self._menu.addSection("Further channels")
+        for layer in reversed(partners):
+            action = self._menu.addAction(layer.name)
+            action.setCheckable(True)
+            action.setChecked(layer in self._extra)
+            action.toggled.connect(lambda on, layer=layer: self._toggle(layer, on))
+        first = self.box.layer
+        if self._axes() and first is not None:
+            self._menu.addSection("Axis of channels")
+            for axis in (None, *self._axes()):
+                name = "none" if axis is None else f"axis {axis}: {layer_shape(first)[axis]}"
+                action = self._menu.addAction(name)
+                action.setCheckable(True)
+                action.setChecked(axis == self.channel_axis)
+                action.triggered.connect(lambda *_, axis=axis: self._take_axis(axis))
+
+    def _toggle(self, layer: Image, on: bool) -> None:
+        self._extra = [item for item in self._extra if item is not layer]
+        if on:
+            self._extra.append(layer)
+            self.channel_axis = None
+        order = {id(item): number for number, item in enumerate(self._viewer.layers)}
+        self._extra.sort(key=lambda item: order[id(item)])
+        self._update_button()
+        self.changed.emit()
+
+    def _take_axis(self, axis: int | None) -> None:
+        self.channel_axis = axis
+        if axis is not None:
+            self._extra = []
+        self._update_button()
+        self.changed.emit()
+
+
+class ModelBox(QComboBox):
+    """Chooses a model by name, or a file."""
+
+    chosen = Signal(str)
+    """Emits the name or the path."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(8)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setToolTip("model: a name, or the file of any SAM checkpoint")
+        for name in names:
+            self.addItem(name, name)
+        self.addItem("From a file …", None)
+        self._current = names[0]
+        self.activated.connect(self._activated)
+
+    @property
+    def model(self) -> str:
+        """The name or path that is chosen."""
+        return self._current
+
+    @model.setter
+    def model(self, source: str) -> None:
+        index = self.findData(source)
+        if index < 0:
+            index = self.count() - 1
+            self.insertItem(index, source.rsplit("/", 1)[-1], source)
+            self.setItemData(index, source, Qt.ItemDataRole.ToolTipRole)
+        self._current = source
+        self.setCurrentIndex(index)
+
+    def _activated(self, index: int) -> None:
+        source = self.itemData(index)
+        if source is None:
+            kinds = "SAM checkpoints (*.pth *.pt *.safetensors);;All files (*)"
+            source, _ = QFileDialog.getOpenFileName(self, "Open a SAM checkpoint", "", kinds)
+            if not source:
+                self.model = self._current
+                return
+        if source != self._current:
+            self.model = source
+            self.chosen.emit(source)

@@ -1,0 +1,78 @@
+"""Commands in napari's menus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import napari
+from napari.layers import Labels
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtWidgets import QFileDialog
+
+from ..errors import SegmentAnythingError
+from ..session import journal_directory, unfinished_journals
+from .files import write_records
+from .settings import Settings
+from .shared import shared_session
+
+
+def recover_session(napari_viewer: napari.viewer.Viewer) -> None:
+    """Bring back the objects, prompts and history of a session that was not closed."""
+    folder = Settings().get("engine")["journal_directory"] or journal_directory()
+    found = unfinished_journals(folder)
+    start = str(found[0] if found else folder)
+    path, _ = QFileDialog.getOpenFileName(
+        None, "Recover a session", start, "Session journals (*.jsonl)"
+    )
+    if path:
+        recover_from(napari_viewer, path)
+
+
+def recover_from(napari_viewer: Any, path: str) -> None:
+    """Recover a journal on the image that is open, which must be the one it was made on."""
+    shared = shared_session(napari_viewer)
+    try:
+        shared.session.recover(path)
+    except SegmentAnythingError as error:
+        show_warning(f"{Path(path).name}: {error}")
+    else:
+        show_info(f"{len(shared.session.objects)} objects recovered from {Path(path).name}")
+    finally:
+        shared.leave_later(shared.session.viewer)
+
+
+def export_records(napari_viewer: napari.viewer.Viewer) -> None:
+    """Save the selected Labels layer as SA-1B JSON."""
+    layer = napari_viewer.layers.selection.active
+    if not isinstance(layer, Labels):
+        show_warning("Select a Labels layer first.")
+        return
+    path, _ = QFileDialog.getSaveFileName(
+        None, "Save masks", f"{layer.name}.json", "SA-1B JSON (*.json)"
+    )
+    if not path:
+        return
+    try:
+        write_records(path, layer.data, {"name": layer.name, "multiscale": layer.multiscale})
+    except (OSError, SegmentAnythingError) as error:
+        show_warning(str(error))
+    else:
+        show_info(f"Saved {Path(path).name}")
+
+
+def refine_label(napari_viewer: napari.viewer.Viewer) -> None:
+    """Take the selected label of the selected Labels layer as a mask prompt."""
+    layer = napari_viewer.layers.selection.active
+    if not isinstance(layer, Labels) or not layer.selected_label:
+        show_warning("Select a Labels layer, and in it a label (with the picker).")
+        return
+    shared = shared_session(napari_viewer)
+    label = int(layer.selected_label)
+
+    def refine() -> None:
+        with shared.session.reporting():
+            shared.session.refine(layer, label)
+
+    shared.session.when_loaded(refine)
+    shared.leave_later(shared.session.viewer)

@@ -1,0 +1,354 @@
+"""The widget "Segment everything": one button, then sliders that filter what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import napari
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QVBoxLayout, QWidget
+
+from ..automatic import MODES, PARAMETERS, available_modes, choose_mode
+from ..automatic.heads import dense_head
+from ..automatic.parameters import FILTERS, applicable, resolve
+from ..errors import SegmentAnythingError
+from ..progress import Progress
+from .areas import Area, Drawn, Found, ResultLayer, draw_region, find_area, refilter, run
+from .choosers import ImageChooser, ModelBox, labels_box
+from .files import write_csv, write_found
+from .forms import Form
+from .jobs import Jobs
+from .loading import model_names
+from .parts import Fold, Segmented, Status, button, column, form, note, row, tight
+from .shared import WindowWatch, shared_session
+
+REGIONS = (
+    ("plane", "Whole plane", "All of the plane that is shown"),
+    ("view", "In view", "The part of it that is in view"),
+    ("rectangle", "Rectangle", "A rectangle that you draw"),
+)
+POLICIES = {"smaller in front": "small", "better in front": "score", "larger in front": "large"}
+FIRST = ("pred_iou_thresh", "stability_score_thresh", "min_area", "max_area")
+_MODEL = "this model's"
+
+
+class EverythingWidget(QWidget):
+    """Finds every object of a plane, or of a part of it, and filters what was found.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self._shared = shared_session(self.viewer)
+        self._settings = self._shared.settings
+        self._jobs = Jobs(self)
+        self._result = ResultLayer(self.viewer)
+        self._found: Found | None = None
+        self._drawn: Drawn | None = None
+        self._filtering = False
+        self._open = True
+        self._again = QTimer(self)
+        self._again.setSingleShot(True)
+        self._again.setInterval(60)
+        self._again.timeout.connect(self._refilter)
+        self._build()
+        self._restore()
+        self._connect()
+        self._watch = WindowWatch(self, self.shut)
+        self._show_mode()
+
+    # -- layout ----------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.images = ImageChooser(self.viewer)
+        self.models = ModelBox(model_names())
+        self.targets = labels_box(self.viewer, "new layer")
+        self.targets.setToolTip("Where the result goes; labels that are there stay")
+        self.mode = QComboBox()
+        self.mode.addItems(["auto", *MODES])
+        self.mode.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.mode.setToolTip(
+            "<b>mode</b><br>grid: prompts at a grid of points, as published<br>"
+            "proposals: prompts where the model's dense head sees objects<br>"
+            "instances: objects straight from the dense head, fastest<br>"
+            "auto: what the model says validates best"
+        )
+        self.policy = QComboBox()
+        self.policy.addItems(list(POLICIES))
+        self.policy.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.policy.setToolTip("policy: which mask is in front where two overlap")
+        chosen, fields = form()
+        fields.addRow("Image", self.images)
+        fields.addRow("Model", self.models)
+        fields.addRow("Labels", self.targets)
+        fields.addRow("Mode", self.mode)
+        self.region = Segmented(REGIONS)
+        self.run_button = button("Segment everything", self.start, "Find every object")
+        self.status = Status()
+        names = [name for name in FILTERS if name not in FIRST]
+        self.first = Form(FIRST, counts=True)
+        self.more = Form(names, counts=True)
+        self.finding = Form(
+            [n for n in PARAMETERS if n not in FILTERS and n != "point_grids"], counts=False
+        )
+        self.summary = note("")
+        self.export_button = button("Save table …", self.save_table, "The features as CSV")
+        self.records_button = button("Save masks …", self.save_records, "SA-1B JSON")
+        self.discard_button = button("Discard", self.discard, "Take the result back")
+        layout = tight(QVBoxLayout(self), 6)
+        layout.setContentsMargins(8, 8, 8, 8)
+        overlap, overlap_row = form()
+        overlap_row.addRow("Overlaps", self.policy)
+        for item in (
+            chosen,
+            self.region,
+            self.run_button,
+            self.status,
+            note("<b>Filter</b>"),
+            self.first,
+            overlap,
+            self.summary,
+            row(self.export_button, self.records_button, self.discard_button, None),
+            column(
+                Fold("More filters", self.more),
+                Fold("How objects are found (for the next run)", self.finding),
+                space=0,
+            ),
+        ):
+            layout.addWidget(item)
+        layout.addStretch(1)
+        self.setMinimumWidth(280)
+        self._forms = (self.first, self.more, self.finding)
+
+    def _restore(self) -> None:
+        kept = self._settings.get("everything")
+        self.mode.setCurrentText(kept["mode"])
+        self.region.value = kept["region"]
+        words = {value: word for word, value in POLICIES.items()}
+        self.policy.setCurrentText(words[kept["policy"]])
+        self.models.model = self._settings.get("engine")["model"]
+        for item in self._forms:
+            for name, field in item.fields.items():
+                field.set(kept[name])
+
+    def _connect(self) -> None:
+        self.mode.currentTextChanged.connect(self._choose_mode)
+        self.region.changed.connect(self._choose_region)
+        self.policy.currentTextChanged.connect(self._choose_policy)
+        self.models.chosen.connect(self._choose_model)
+        for item in self._forms:
+            item.changed.connect(self._changed)
+        self._jobs.progressed.connect(self._on_progress)
+        self._jobs.finished.connect(self._on_finished)
+        self._jobs.failed.connect(self._on_failed)
+        self._jobs.ended.connect(self._on_ended)
+        self.status.cancelled.connect(self.stop)
+        self._shared.session.model_changed.connect(self._show_mode)
+
+    def shut(self) -> None:
+        """Stop what runs, and let go of the viewer."""
+        if not self._open:
+            return
+        self._open = False
+        self._again.stop()
+        self._jobs.close()
+        self._shared.session.model_changed.disconnect(self._show_mode)
+        self.images.close_down()
+        self.targets.close_down()
+        self._shared.leave(self.viewer)
+
+    # -- what the user does ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Find every object, off the Qt thread."""
+        if self._jobs.running:
+            self.stop()
+            return
+        session = self._shared.session
+        try:
+            area = find_area(
+                self.viewer,
+                self.images.layers,
+                self.region.value,
+                channel_axis=self.images.channel_axis,
+                target=self.targets.layer,
+            )
+        except SegmentAnythingError as error:
+            if self.region.value == "rectangle" and self.images.layers:
+                draw_region(self.viewer, self.images.layers[0])
+            self.status.warn(error)
+            return
+        mode = self.mode.currentText()
+        given = {**self.first.values(), **self.more.values(), **self.finding.values()}
+        policy = POLICIES[self.policy.currentText()]
+        self._result.begin(self.targets.layer)
+        self._found = self._drawn = None
+        self._filtering = False
+        self.run_button.setText("Stop")
+        self.status.busy("Preparing …")
+
+        def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Drawn]:
+            yield Progress(0, 1, message="loading the model")
+            predictor = session.predictor
+            wanted = set(
+                applicable(choose_mode(predictor.model, mode), dense_head(predictor.model))
+            )
+            acting = {name: value for name, value in given.items() if name in wanted}
+            return (yield from run(area, predictor, mode, acting, policy))
+
+        self._jobs.start(job)
+
+    def stop(self) -> None:
+        """Cancel what runs."""
+        self._jobs.cancel()
+        self.status.rest("Stopped.")
+
+    def save_table(self) -> None:
+        """Save a row for each object."""
+        if self._drawn is not None:
+            self._save("objects.csv", "Table (*.csv)", write_csv)
+
+    def save_records(self) -> None:
+        """Save the masks in the form of SA-1B."""
+        if self._drawn is not None:
+            self._save("masks.json", "SA-1B JSON (*.json)", write_found)
+
+    def _save(self, name: str, kinds: str, write: Callable[[Path, Drawn], None]) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save", name, kinds)
+        if path and self._drawn is not None:
+            try:
+                write(Path(path), self._drawn)
+            except (OSError, SegmentAnythingError) as error:
+                self.status.warn(error)
+            else:
+                self.status.say(f"Saved {Path(path).name}.")
+
+    def discard(self) -> None:
+        """Take the result back."""
+        self._result.discard()
+        self._found = self._drawn = None
+        self._show_counts()
+        self.status.rest("Taken back.")
+
+    def _choose_mode(self, mode: str) -> None:
+        self._settings.set("everything", mode=mode)
+        self._show_mode()
+
+    def _choose_region(self, region: str) -> None:
+        self._settings.set("everything", region=region)
+        if region == "rectangle" and self.images.layers:
+            draw_region(self.viewer, self.images.layers[0])
+            self.status.say("Draw a rectangle, then press the button.")
+
+    def _choose_policy(self, word: str) -> None:
+        self._settings.set("everything", policy=POLICIES[word])
+        self._again.start()
+
+    def _choose_model(self, source: str) -> None:
+        self._settings.set("engine", model=source)
+        try:
+            self._shared.session.set_model(source)
+        except SegmentAnythingError as error:
+            self.status.warn(error)
+
+    def _changed(self, name: str) -> None:
+        field = next(item.fields[name] for item in self._forms if name in item.fields)
+        self._settings.set("everything", **{name: field.value})
+        if name in FILTERS:
+            self._again.start()
+
+    # -- filtering -------------------------------------------------------------------------------
+
+    def _refilter(self) -> None:
+        found = self._found
+        if found is None or (self._jobs.running and not self._filtering):
+            return
+        shown = {n: f.shown for item in (self.first, self.more) for n, f in item.fields.items()}
+        policy = POLICIES[self.policy.currentText()]
+        self._filtering = True
+        self._jobs.start(lambda cancelled: refilter(found, shown, policy, cancelled))
+
+    # -- what the jobs say -----------------------------------------------------------------------
+
+    def _on_progress(self, step: Progress) -> None:
+        if not self._filtering:
+            self.status.show_progress(step)
+
+    def _on_finished(self, drawn: Drawn | None) -> None:
+        if drawn is None:
+            return
+        try:
+            self._result.show(drawn)
+        except SegmentAnythingError as error:
+            self.status.warn(error)
+            return
+        if not self._filtering:
+            self._found = drawn.found
+            self._show_own(drawn.table.mode)
+            where = "" if drawn.found.seconds < 0.05 else f" in {drawn.found.seconds:.1f} s"
+            self.status.rest(f"{drawn.objects} objects{where}.")
+        self._drawn = drawn
+        self._show_counts()
+
+    def _on_failed(self, error: BaseException) -> None:
+        self.status.rest()
+        self.status.warn(error)
+
+    def _on_ended(self) -> None:
+        self.run_button.setText("Segment everything")
+        if not self._filtering and not self.status.text.startswith("⚠") and self._drawn is None:
+            self.status.rest("Stopped." if self._found is None else "")
+
+    def _show_counts(self) -> None:
+        drawn = self._drawn
+        dropped = {} if drawn is None else drawn.dropped
+        for item in (self.first, self.more):
+            item.show_dropped(dropped)
+        for item in (self.export_button, self.records_button, self.discard_button):
+            item.setEnabled(drawn is not None)
+        if drawn is None:
+            self.summary.setText("")
+            return
+        every = len(drawn.table.candidates)
+        self.summary.setText(f"{drawn.objects} of {every} candidates stay.")
+
+    # -- parameters ------------------------------------------------------------------------------
+
+    def _show_mode(self) -> None:
+        session = self._shared.session
+        mode = self.mode.currentText()
+        if not session.is_loaded:
+            head, names = "", set(applicable(mode if mode != "auto" else "instances"))
+        else:
+            model = session.model
+            modes = available_modes(model)
+            for index in range(self.mode.count()):
+                name = self.mode.itemText(index)
+                self.mode.model().item(index).setEnabled(name == "auto" or name in modes)
+            if mode != "auto" and mode not in modes:
+                self.status.warn(f"{model.name} cannot do {mode}; it does {', '.join(modes)}")
+                return
+            mode = choose_mode(model, mode)
+            head = dense_head(model)
+            names = set(applicable(mode, head))
+            self._show_own(mode)
+        for item in self._forms:
+            item.show_only(names)
+        self._show_counts()
+
+    def _show_own(self, mode: str) -> None:
+        """Show the values that act where nothing was set by hand."""
+        model = self._shared.session.model
+        own = resolve(mode, {}, model.everything_defaults(mode), dense_head(model))
+        for item in self._forms:
+            for name, field in item.fields.items():
+                if name in own:
+                    field.set_own(own[name])
+
+
+__all__ = ["Area", "EverythingWidget"]

@@ -1,0 +1,147 @@
+"""Files that napari opens and saves through the plugin: masks as SA-1B JSON, journals."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import FormatError
+from ..formats import ImageRecords, MaskRecord, read_sa1b, write_sa1b
+from .areas import Drawn
+
+LayerTuple = tuple[Any, dict[str, Any], str]
+
+
+def write_csv(path: Path, drawn: Drawn) -> None:
+    """Write a row for each object that everything mode found."""
+    names = list(drawn.features)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["label", *names[1:]])
+        writer.writerows(zip(*(drawn.features[name].tolist() for name in names), strict=True))
+
+
+def write_found(path: Path, drawn: Drawn) -> None:
+    """Write the whole masks that everything mode found, relative to what was segmented."""
+    table = drawn.table
+    records = []
+    for number, (mask, index) in enumerate(zip(table.masks, table.kept, strict=True), start=1):
+        records.append(
+            MaskRecord.from_mask(
+                mask,
+                id=number,
+                predicted_iou=float(table.candidates.predicted_iou[index]),
+                stability_score=float(table.candidates.stability_score[index]),
+            )
+        )
+    height, width = table.shape
+    write_sa1b(path, ImageRecords(width, height, tuple(records), drawn.area.layers[0].name))
+
+
+def records_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] | None:
+    """Return a reader of SA-1B JSON, or None for a JSON file of another kind."""
+    if not isinstance(path, str):
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            head = json.load(file)
+    except (OSError, ValueError):
+        return None
+    if not (isinstance(head, dict) and {"image", "annotations"} <= set(head)):
+        return None
+    return _read_records
+
+
+def _read_records(path: str) -> list[LayerTuple]:
+    image = read_sa1b(path)
+    labels = np.zeros((image.height, image.width), np.uint32)
+    order = sorted(range(len(image.records)), key=lambda i: -image.records[i].area)
+    for index in order:  # smaller ones in front
+        labels[image.records[index].segmentation.decode()] = index + 1
+    features = {
+        "index": np.arange(1, len(image.records) + 1),
+        "predicted_iou": [record.predicted_iou for record in image.records],
+        "stability_score": [record.stability_score for record in image.records],
+        "area": [record.area for record in image.records],
+    }
+    return [(labels, {"name": Path(path).stem, "features": features}, "labels")]
+
+
+def write_records(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write a 2-D label image as SA-1B JSON; napari's "Save as".
+
+    Raises
+    ------
+    FormatError
+        If it is not a plane.
+    """
+    labels = np.asarray(data[0] if meta.get("multiscale") else data)
+    planes = [axis for axis, size in enumerate(labels.shape) if size > 1]
+    if labels.ndim > 2 and len(planes) <= 2:
+        labels = (
+            labels.reshape(labels.shape[-2:])
+            if labels.shape[:-2] == (1,) * (labels.ndim - 2)
+            else labels.squeeze()
+        )
+    if labels.ndim != 2:
+        raise FormatError(
+            f"SA-1B JSON is of one plane; these labels have the shape {labels.shape}. Save a "
+            "stack as TIFF"
+        )
+    records = [
+        MaskRecord.from_mask(labels == number, id=int(number))
+        for number in np.unique(labels)
+        if number
+    ]
+    name = str(meta.get("name", ""))
+    write_sa1b(path, ImageRecords(labels.shape[1], labels.shape[0], tuple(records), name))
+    return [path]
+
+
+def journal_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] | None:
+    """Return a reader of session journals, or None for JSON lines of another kind."""
+    from ..session import Journal
+
+    if not isinstance(path, str):
+        return None
+    try:
+        Journal.read(path)
+    except (OSError, FormatError):
+        return None
+    return _read_journal
+
+
+def _read_journal(path: str) -> list[LayerTuple]:
+    """Rebuild the labels of a journal; the file is left as it is."""
+    from ..engine import Predictor, load_model
+    from ..session import ArrayTarget, Journal, PlaneSource, recover
+
+    header, _ = Journal.read(path)
+    shape = tuple(header["target"]["shape"])
+    labels = np.zeros(shape, np.dtype(header["target"]["dtype"]))
+    source = PlaneSource(np.broadcast_to(np.uint8(0), shape))
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "journal.jsonl"
+        shutil.copy(path, copy)
+        session = recover(
+            copy,
+            Predictor(load_model("default")),
+            source,
+            ArrayTarget(labels, displayed=source.displayed),
+            other_image=True,
+        )
+        objects = session.objects
+        session.close()
+    features = {
+        "index": list(objects),
+        "predicted_iou": [item.score for item in objects.values()],
+        "seconds": [item.seconds for item in objects.values()],
+    }
+    return [(labels, {"name": f"{Path(path).stem}", "features": features}, "labels")]

@@ -1,0 +1,100 @@
+"""The list of committed objects: sort by score to review the doubtful ones first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+
+from ..session.objects import SessionObject
+
+COLUMNS = ("id", "score", "slice", "prompts", "s")
+_TIPS = (
+    "Label",
+    "Predicted IoU; – for a mask drawn by hand",
+    "Position along the axes that are not shown",
+    "Points, boxes, scribbles and masks",
+    "Seconds from the first prompt to the commit",
+)
+
+
+class _Cell(QTableWidgetItem):
+    """A cell that sorts by a value and shows a text."""
+
+    def __init__(self, text: str, value: Any) -> None:
+        super().__init__(text)
+        self.value = value
+        self.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self.value < other.value)
+
+
+class ObjectList(QTableWidget):
+    """A table with a row for each object."""
+
+    picked = Signal(int)
+    """Emits the label of a row that was clicked."""
+    selection_changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__(0, len(COLUMNS))
+        self.setHorizontalHeaderLabels(COLUMNS)
+        for index, tip in enumerate(_TIPS):
+            self.horizontalHeaderItem(index).setToolTip(tip)
+        self.verticalHeader().setVisible(False)
+        self.verticalHeader().setDefaultSectionSize(22)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setHighlightSections(False)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setShowGrid(False)
+        self.setMinimumHeight(110)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setSortingEnabled(True)
+        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        self.cellClicked.connect(lambda index, _: self.picked.emit(self._label(index)))
+        self.itemSelectionChanged.connect(self.selection_changed)
+        self._shown: dict[int, SessionObject] = {}
+
+    def _label(self, index: int) -> int:
+        return int(self.item(index, 0).text())
+
+    @property
+    def selected(self) -> list[int]:
+        """Labels of the selected rows."""
+        return sorted(self._label(index.row()) for index in self.selectionModel().selectedRows())
+
+    def show_objects(self, objects: Mapping[int, SessionObject]) -> None:
+        """Show these objects; rows that did not change stay as they are."""
+        if self._shown == dict(objects):
+            return
+        self._shown = dict(objects)
+        chosen = set(self.selected)
+        self.setSortingEnabled(False)
+        self.blockSignals(True)
+        self.setRowCount(len(objects))
+        for index, (label, item) in enumerate(objects.items()):
+            prompts = item.prompts
+            count = len(prompts.points) + len(prompts.scribbles)
+            count += (prompts.box is not None) + (prompts.mask is not None)
+            cells = (
+                (str(label), label),
+                ("–" if item.score is None else f"{item.score:.2f}", item.score or 0.0),
+                (", ".join(map(str, item.plane)) or "–", tuple(item.plane)),
+                (str(count), count),
+                (f"{item.seconds:.1f}", item.seconds),
+            )
+            for number, (text, value) in enumerate(cells):
+                self.setItem(index, number, _Cell(text, value))
+        self.setSortingEnabled(True)
+        self.clearSelection()
+        for index in range(self.rowCount()):
+            if self._label(index) in chosen:
+                for number in range(len(COLUMNS)):
+                    self.item(index, number).setSelected(True)
+        self.blockSignals(False)
+        self.selection_changed.emit()

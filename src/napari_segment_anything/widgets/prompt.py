@@ -1,0 +1,417 @@
+"""The widget "Segment Anything": click, drag or scribble, see the mask, commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import napari
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
+
+from ..errors import SegmentAnythingError
+from ..progress import Progress
+from .choosers import ImageChooser, ModelBox, labels_box
+from .forms import Number
+from .loading import model_names
+from .object_list import ObjectList
+from .parts import Fold, Keys, Segmented, Status, button, column, form, note, row, tight
+from .shared import WindowWatch, shared_session
+
+TOOLS = (
+    ("points", "Click", "Click: inside the object. Right click or Shift-click: outside of it"),
+    ("box", "Box", "Drag a box around the object (Shift-drag does so in every tool)"),
+    ("scribble", "Scribble", "Draw along the object; with Shift, along what is not"),
+    ("lasso", "Lasso", "Draw around the object"),
+    ("off", "Off", "Leave the mouse to napari"),
+)
+MULTIMASK = {"auto": "auto", "always three": True, "one": False}
+HINT = "Click on an object. Right click says: not this."
+
+
+class PromptWidget(QWidget):
+    """Prompts one object after the other, or many at once, on a viewer's image.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self._shared = shared_session(self.viewer)
+        self.session = self._shared.session
+        self._settings = self._shared.settings
+        self._open = True
+        self._bound: list[Any] = []
+        self._build()
+        self._restore()
+        self._connect()
+        self._bind_keys()
+        self._watch = WindowWatch(self, self.shut)
+        self._on_layers()
+        self._on_draft()
+        self.session.when_loaded(lambda: None)  # so that the first click need not wait for it
+
+    # -- layout ----------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.images = ImageChooser(self.viewer)
+        self.models = ModelBox(model_names())
+        self.targets = labels_box(self.viewer, "new layer")
+        self.targets.setToolTip("target: the Labels layer that objects go to")
+        chosen, fields = form()
+        fields.addRow("Image", self.images)
+        fields.addRow("Model", self.models)
+        fields.addRow("Labels", self.targets)
+
+        self.tools = Segmented(TOOLS)
+        self.batch = _check("Batch", "Every click and every box is an object of its own")
+        self.hover = _check("Hover", "Show the mask under the mouse before any click")
+        self.overwrite = _check(
+            "Overwrite", "overwrite: a new object takes pixels from labels that are there already"
+        )
+
+        self.candidates = Segmented(
+            [(str(i), "–", "Another mask for the same click (Shift-C)") for i in range(4)]
+        )
+        self.commit_button = button("Commit", self.commit, "Write the object to the labels (Enter)")
+        self.cancel_button = button("Cancel", self.cancel, "Drop the object in progress (Esc)")
+        self.undo_button = button("Undo", self.undo, "Take the last step back (Alt-Z)")
+        self.redo_button = button("Redo", self.redo, "Take it again (Shift-Alt-Z)")
+        self.status = Status()
+
+        self.objects = ObjectList()
+        self.edit_button = button(
+            "Edit", self.edit_selected, "Take the object's prompts up again (Shift-E: under mouse)"
+        )
+        self.delete_button = button(
+            "Delete", self.delete_selected, "Remove the objects (Shift-D: the one under the mouse)"
+        )
+        self.merge_button = button("Merge", self.merge_selected, "Make the objects one")
+
+        self.multimask = QComboBox()
+        self.multimask.addItems(list(MULTIMASK))
+        self.multimask.setToolTip("multimask: how many masks a prompt gives")
+        self.region_area = Number(-1, 2**31 - 1, 0, none="model's")
+        self.region_area.setToolTip(
+            "min_mask_region_area: fill holes and drop islands with fewer pixels"
+        )
+        more, rows = form()
+        rows.addRow("Masks", self.multimask)
+        rows.addRow("Clean below", self.region_area)
+        self.options = Fold("Options", more)
+        self.keys = Fold("Mouse and keys", Keys(KEYS))
+
+        layout = tight(QVBoxLayout(self), 6)
+        layout.setContentsMargins(8, 8, 8, 8)
+        for item in (
+            chosen,
+            self.tools,
+            row(self.batch, self.hover, self.overwrite, None),
+            _heading("This object"),
+            self.candidates,
+            row(self.commit_button, self.cancel_button, self.undo_button, self.redo_button),
+            self.status,
+            _heading("Objects"),
+        ):
+            layout.addWidget(item)
+        layout.addWidget(self.objects, 1)
+        layout.addWidget(row(self.edit_button, self.delete_button, self.merge_button, None))
+        layout.addWidget(column(self.options, self.keys, space=0))
+        self.setMinimumWidth(280)
+
+    def _restore(self) -> None:
+        kept = self._settings.get("prompt")
+        self.session.mode = kept["mode"]
+        self.session.batch = kept["batch"]
+        self.session.hover_preview = kept["hover"]
+        self.session.set_options(
+            overwrite=kept["overwrite"],
+            multimask=kept["multimask"],
+            min_mask_region_area=kept["min_mask_region_area"],
+        )
+        self.tools.value = kept["mode"]
+        self.batch.setChecked(kept["batch"])
+        self.hover.setChecked(kept["hover"])
+        self.overwrite.setChecked(kept["overwrite"])
+        words = {value: word for word, value in MULTIMASK.items()}
+        self.multimask.setCurrentText(words[kept["multimask"]])
+        area = kept["min_mask_region_area"]
+        self.region_area.setValue(-1 if area is None else area)
+        self.models.model = self._settings.get("engine")["model"]
+
+    def _connect(self) -> None:
+        self.images.changed.connect(self._choose_image)
+        self.models.chosen.connect(self._choose_model)
+        self.targets.chosen.connect(self._choose_target)
+        self.tools.changed.connect(self._choose_tool)
+        self.batch.toggled.connect(self._choose_batch)
+        self.hover.toggled.connect(self._choose_hover)
+        self.overwrite.toggled.connect(lambda on: self._option(overwrite=on))
+        self.multimask.currentTextChanged.connect(
+            lambda word: self._option(multimask=MULTIMASK[word])
+        )
+        self.region_area.valueChanged.connect(
+            lambda area: self._option(min_mask_region_area=None if area < 0 else int(area))
+        )
+        self.candidates.changed.connect(lambda value: self._try(self.session.choose, int(value)))
+        self.objects.picked.connect(self._centre)
+        self.objects.selection_changed.connect(self._on_selection)
+        self.status.cancelled.connect(self.cancel)
+        session = self.session
+        self._links: list[tuple[Any, Callable[..., Any]]] = [
+            (session.draft_changed, self._on_draft),
+            (session.preview_changed, self._on_preview),
+            (session.objects_changed, self._on_objects),
+            (session.history_changed, self._on_history),
+            (session.layers_changed, self._on_layers),
+            (session.busy_changed, self._on_busy),
+            (session.progressed, self._on_progress),
+            (session.failed, self._on_error),
+        ]
+        for signal, slot in self._links:
+            signal.connect(slot)
+        self._on_history()
+
+    def _bind_keys(self) -> None:
+        for key, action in (
+            ("Enter", self.commit),
+            ("Escape", self.cancel),
+            ("Shift-C", self.next_candidate),
+            ("Alt-Z", self.undo),
+            ("Shift-Alt-Z", self.redo),
+            ("Shift-E", self.edit_under_mouse),
+            ("Shift-D", self.delete_under_mouse),
+        ):
+            before = set(self.viewer.keymap)
+            self.viewer.bind_key(key, _pressed(action), overwrite=True)
+            self._bound += list(set(self.viewer.keymap) - before)
+
+    def shut(self) -> None:
+        """Let go of the viewer."""
+        if not self._open:
+            return
+        self._open = False
+        for signal, slot in self._links:
+            signal.disconnect(slot)
+        for key in self._bound:
+            self.viewer.keymap.pop(key, None)
+        self.images.close_down()
+        self.targets.close_down()
+        self._shared.leave(self.viewer)
+
+    # -- what the user does ----------------------------------------------------------------------
+
+    def _try(self, action: Callable[..., Any], *arguments: Any) -> Any:
+        """Do something, and say so if it cannot be done."""
+        try:
+            return action(*arguments)
+        except SegmentAnythingError as error:
+            self.status.warn(error)
+            return None
+
+    def commit(self) -> None:
+        """Write the object in progress to the labels."""
+        if self.session.draft is None:
+            self.status.say(HINT)
+            return
+        ids = self._try(self.session.commit)
+        if ids:
+            what = f"Object {ids[0]}" if len(ids) == 1 else f"{len(ids)} objects"
+            self.status.rest(f"{what} committed.")
+
+    def cancel(self) -> None:
+        """Drop the object in progress."""
+        self._try(self.session.cancel)
+        self.status.rest()
+
+    def next_candidate(self) -> None:
+        """Take the next mask for the same prompts."""
+        if self.session.preview is not None:
+            self._try(self.session.cycle)
+
+    def undo(self) -> None:
+        """Take the last step back."""
+        what = self._try(self.session.undo)
+        self.status.say(f"Undone: {what}." if what else "Nothing to undo.")
+
+    def redo(self) -> None:
+        """Take a step again that was taken back."""
+        what = self._try(self.session.redo)
+        self.status.say(f"Done again: {what}." if what else "Nothing to redo.")
+
+    def edit_selected(self) -> None:
+        """Take up the prompts of the object that is selected in the list."""
+        ids = self.objects.selected
+        if ids:
+            self._try(self.session.edit, ids[0])
+
+    def edit_under_mouse(self) -> None:
+        """Take up the prompts of the object under the mouse."""
+        label = self._try(lambda: self.session.object_at_cursor)
+        if label is None:
+            self.status.say("No object under the mouse.")
+        else:
+            self._try(self.session.edit, label)
+
+    def delete_selected(self) -> None:
+        """Remove the objects that are selected in the list."""
+        if self.objects.selected:
+            self._try(self.session.delete, self.objects.selected)
+
+    def delete_under_mouse(self) -> None:
+        """Remove the object under the mouse."""
+        label = self._try(lambda: self.session.object_at_cursor)
+        if label is not None:
+            self._try(self.session.delete, label)
+
+    def merge_selected(self) -> None:
+        """Make one object of those that are selected in the list."""
+        if len(self.objects.selected) > 1:
+            self._try(self.session.merge, self.objects.selected)
+
+    def _choose_image(self) -> None:
+        layers = self.images.layers
+        self._try(self.session.set_image, layers or None)
+        self._try(lambda: self.session.set_options(channel_axis=self.images.channel_axis))
+
+    def _choose_target(self, layer: Any) -> None:
+        if layer is not self.session.target:
+            self._try(self.session.set_target, layer)
+
+    def _choose_model(self, source: str) -> None:
+        self._settings.set("engine", model=source)
+        self._try(self.session.set_model, source)
+        self.session.when_loaded(lambda: None)
+
+    def _choose_tool(self, mode: str) -> None:
+        self.session.mode = mode  # type: ignore[assignment]
+        if mode != "off":
+            self._settings.set("prompt", mode=mode)
+
+    def _choose_batch(self, on: bool) -> None:
+        self.session.batch = on
+        self._settings.set("prompt", batch=on)
+
+    def _choose_hover(self, on: bool) -> None:
+        self.session.hover_preview = on
+        self._settings.set("prompt", hover=on)
+
+    def _option(self, **options: Any) -> None:
+        self._try(lambda: self.session.set_options(**options))
+        self._settings.set("prompt", **options)
+
+    def _centre(self, label: int) -> None:
+        item = self.session.objects.get(label)
+        if item is None:
+            return
+        prompts = item.prompts
+        if len(prompts.points):
+            self._try(self.session.centre, prompts.points[0], item.plane)
+        elif prompts.box is not None:
+            low_row, low_col, high_row, high_col = prompts.box
+            middle = ((low_row + high_row) / 2, (low_col + high_col) / 2)
+            self._try(self.session.centre, middle, item.plane)
+
+    # -- what the session says -------------------------------------------------------------------
+
+    def _on_draft(self) -> None:
+        going = self.session.draft is not None
+        self.commit_button.setEnabled(going)
+        self.cancel_button.setEnabled(going)
+        if not going:
+            self._show_candidates((), -1)
+
+    def _on_preview(self, preview: Any) -> None:
+        if preview is None or len(preview.objects) != 1:
+            self._show_candidates((), -1)
+            if preview is not None:
+                self.status.rest(f"{len(preview.objects)} objects; Enter commits them all.")
+            return
+        self._show_candidates(preview.scores, preview.chosen)
+        if not self.session.busy:
+            self.status.rest("Enter commits; right click where it should not be.")
+
+    def _show_candidates(self, scores: tuple[float, ...], chosen: int) -> None:
+        for index in range(4):
+            item = self.candidates.button(str(index))
+            item.setVisible(index < max(len(scores), 3))
+            item.setEnabled(index < len(scores))
+            item.setText(f"{index + 1}:  {scores[index]:.2f}" if index < len(scores) else "–")
+        self.candidates.value = str(chosen)
+
+    def _on_objects(self, ids: Any = None) -> None:
+        self.objects.show_objects(self.session.objects)
+        self._on_selection()
+
+    def _on_selection(self) -> None:
+        count = len(self.objects.selected)
+        self.edit_button.setEnabled(count == 1)
+        self.delete_button.setEnabled(count > 0)
+        self.merge_button.setEnabled(count > 1)
+
+    def _on_history(self) -> None:
+        self.undo_button.setEnabled(self.session.can_undo)
+        self.redo_button.setEnabled(self.session.can_redo)
+
+    def _on_layers(self) -> None:
+        image, target = self.session.image, self.session.target
+        if image is not None:
+            self.images.box.show_layer(image)
+        self.targets.refresh()
+        self.targets.show_layer(target)
+        self._on_objects()
+        self._on_history()
+        if not self.images.layers:
+            self.status.say("Open an image: File > Open, or File > Open Sample.")
+
+    def _on_busy(self, busy: bool) -> None:
+        if busy:
+            self.status.busy("Working …")
+        else:
+            self._on_preview(self.session.preview)
+            if self.session.draft is None:
+                self.status.rest(HINT if self.images.layers else "")
+
+    def _on_progress(self, step: Progress) -> None:
+        if self.session.busy:
+            self.status.show_progress(step)
+
+    def _on_error(self, error: BaseException) -> None:
+        self.status.rest()
+        self.status.warn(error)
+
+
+KEYS = (
+    ("Click", "inside the object"),
+    ("Right click, Shift-click", "outside of it"),
+    ("Shift-drag", "box"),
+    ("Enter", "commit, and go on with the next"),
+    ("Esc", "drop what is in progress"),
+    ("Shift-C", "next of the candidate masks"),
+    ("Alt-Z, Shift-Alt-Z", "undo, redo"),
+    ("Shift-E", "edit the object under the mouse"),
+    ("Shift-D", "delete it"),
+    ("Drag, wheel", "pan and zoom, as ever"),
+)
+
+
+def _check(text: str, tip: str) -> QCheckBox:
+    item = QCheckBox(text)
+    item.setToolTip(tip)
+    item.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return item
+
+
+def _heading(text: str) -> QLabel:
+    label = note(f"<b>{text}</b>")
+    return label
+
+
+def _pressed(action: Callable[[], object]) -> Callable[[Any], None]:
+    def pressed(viewer: Any) -> None:
+        action()
+
+    return pressed
