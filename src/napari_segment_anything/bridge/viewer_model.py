@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, ClassVar
 
+import numpy as np
 from psygnal import Signal
 
-from ..engine import EmbeddingCache, Model, Predictor, load_model
+from ..engine import EmbeddingCache, Model, Predictor, Prompts, load_model
 from ..progress import Progress
 from .runners import Ears, Inline, Runner
 
 MODEL_OPTIONS = ("device", "precision")
+
+
+def _warm_up(model: Model) -> None:
+    """Run a model once: kernels are chosen and memory is taken at the first pass."""
+    predictor = Predictor(model)
+    embedding = predictor.embed(np.zeros((16, 16), np.uint8), contrast_limits=(0, 1))
+    predictor.predict(embedding, Prompts.from_points([[8, 8]]))
 
 
 class ModelHolder:
@@ -138,7 +146,11 @@ class ModelHolder:
     def _load(self, source: Any) -> None:
         def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Predictor]:
             yield Progress(0, 1, message="Loading the model")
-            return self._loaded(source)
+            predictor = self._loaded(source)
+            if not isinstance(self._runner, Inline):
+                yield Progress(0, 1, message="Preparing the model")
+                _warm_up(predictor.model)
+            return predictor
 
         def failed(error: BaseException) -> None:
             self._waiting.clear()

@@ -237,6 +237,13 @@ class WorkingLayers:
                 self.preview.data[...] = 0
                 self.preview.refresh(thumbnail=False, highlight=False, extent=False)
 
+    def prepare(self, plane: Sequence[int], window: Window) -> None:
+        """Make the layers of points and masks ahead: napari takes a moment for each."""
+        self.ensure_prompts()
+        if self.preview is None or not self._alive(self.preview):
+            self.show_preview(plane, window, np.zeros(window.shape, np.uint8))
+            self.hide_preview()
+
     def removed(self, layer: Layer) -> None:
         """A layer was removed from the viewer; if it is ours, it is made again when needed."""
         for name in ("prompts", "boxes", "preview"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -155,7 +156,8 @@ class EverythingWidget(QWidget):
         if not self._open:
             return
         self._open = False
-        self._again.stop()
+        with contextlib.suppress(RuntimeError):  # deleted with the window
+            self._again.stop()
         self._jobs.close()
         self._shared.session.model_changed.disconnect(self._show_mode)
         self.images.close_down()

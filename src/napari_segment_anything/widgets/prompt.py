@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import napari
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
 
+from ..engine import Window
 from ..errors import SegmentAnythingError
 from ..progress import Progress
 from .choosers import ImageChooser, ModelBox, labels_box
@@ -52,7 +54,17 @@ class PromptWidget(QWidget):
         self._watch = WindowWatch(self, self.shut)
         self._on_layers()
         self._on_draft()
-        self.session.when_loaded(lambda: None)  # so that the first click need not wait for it
+        self.session.when_loaded(self._prepare)  # so that the first click need not wait for it
+
+    def _prepare(self) -> None:
+        """Make the layers that prompts and masks are shown on; napari takes a moment for each."""
+        if self._open and self.images.layers:
+            with suppress(SegmentAnythingError):
+                self.session.set_image(self.images.layers)
+                rows, cols = self.session.view.axes.rows_cols
+                size = self.session.model.image_size
+                window = Window(0, 0, min(rows, size), min(cols, size))
+                self.session.working.prepare(self.session.plane, window)
 
     # -- layout ----------------------------------------------------------------------------------
 
@@ -284,7 +296,7 @@ class PromptWidget(QWidget):
     def _choose_model(self, source: str) -> None:
         self._settings.set("engine", model=source)
         self._try(self.session.set_model, source)
-        self.session.when_loaded(lambda: None)
+        self.session.when_loaded(self._prepare)
 
     def _choose_tool(self, mode: str) -> None:
         self.session.mode = mode  # type: ignore[assignment]

@@ -91,6 +91,8 @@ class WindowWatch(QObject):
         self._widget, self._closed = widget, closed
         self._window: QWidget | None = None
         widget.installEventFilter(self)
+        # napari may delete a window at once, and nothing is delivered any more
+        widget.destroyed.connect(lambda *_: self._finish())
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """See the widget shown (then its window is known) and the window closed."""

@@ -1,0 +1,120 @@
+"""How long the viewer's event loop is held, and how soon a click is a mask.
+
+xvfb-run -a -s "-screen 0 1280x1024x24" python benchmarks/responsiveness.py
+
+Opens a real viewer on a 512 px image with both widgets and the embedded model. A timer ticks every
+2 ms; the longest time between two ticks is how long the event loop was held. Click to mask: from
+the mouse event on the canvas to the repainted canvas.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+_OWN = Path(tempfile.mkdtemp())
+os.environ.setdefault("NAPARI_CONFIG", str(_OWN / "settings.yaml"))
+os.environ.setdefault("NAPARI_SEGMENT_ANYTHING_JOURNALS", str(_OWN))
+
+import napari
+from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtTest import QTest
+
+import napari_segment_anything as nsa
+from napari_segment_anything.widgets.everything import EverythingWidget
+from napari_segment_anything.widgets.prompt import PromptWidget
+from napari_segment_anything.widgets.settings import Settings
+
+
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    """Run the event loop until something is true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError
+        QTest.qWait(1)
+
+
+def main() -> None:
+    """Print a table."""
+    Settings().set("engine", cache_gigabytes=0)
+    sample = nsa.sample("nuclei", shape=(512, 512)) if _takes_shape() else nsa.sample("nuclei")
+    viewer = napari.Viewer(show=True)
+    image = viewer.add_image(np.asarray(sample.image))
+    prompts, every = PromptWidget(viewer), EverythingWidget(viewer)
+    viewer.window.add_dock_widget(prompts, name="Segment Anything")
+    viewer.window.add_dock_widget(every, name="Segment everything", tabify=True)
+    viewer.layers.selection.active = image
+    session = prompts.session
+    until(lambda: session.is_loaded)
+    QTest.qWait(1000)
+    beats: list[float] = []
+    heart = QTimer()
+    heart.setInterval(2)
+    heart.timeout.connect(lambda: beats.append(time.perf_counter()))
+
+    def measure(action: Callable[[], object], done: Callable[[], bool]) -> tuple[float, float]:
+        beats.clear()
+        heart.start()
+        QTest.qWait(30)
+        begin = time.perf_counter()
+        action()
+        until(done)
+        took = time.perf_counter() - begin
+        QTest.qWait(30)
+        heart.stop()
+        gaps = np.diff(beats)
+        return took, float(gaps.max())
+
+    def decoded() -> bool:
+        return session.preview is not None and not session.busy
+
+    native = viewer.window._qt_viewer.canvas.native
+
+    def click(point: tuple[float, float]) -> None:
+        world = np.array(image.data_to_world(point))
+        height, width = viewer.canvas.size
+        centre = np.array(viewer.scene.camera.center)[-2:]
+        row, col = (world - centre) * viewer.scene.camera.zoom
+        at = QPoint(round(col + width / 2), round(row + height / 2))
+        QTest.mouseClick(native, Qt.LeftButton, Qt.NoModifier, at)
+
+    print("| what | takes | event loop held at most |")
+    print("|---|---|---|")
+    took, held = measure(lambda: click((200, 200)), decoded)
+    print(f"| first click on a cold image, model loaded | {took:.2f} s | {1000 * held:.0f} ms |")
+    prompts.cancel()
+    times, holds = [], []
+    rng = np.random.default_rng(0)
+    for point in rng.uniform(60, 450, (25, 2)):
+        QTest.qWait(450)  # not a double click
+        took, held = measure(lambda point=point: click(tuple(point)), decoded)
+        times.append(took)
+        holds.append(held)
+        prompts.cancel()
+    print(
+        f"| click to mask, embedding cached, median of 25 | {1000 * np.median(times):.0f} ms "
+        f"| {1000 * max(holds):.0f} ms |"
+    )
+    for mode in ("instances", "grid"):
+        every.mode.setCurrentText(mode)
+        every._result.begin(None)
+        took, held = measure(every.start, lambda: not every._jobs.running)
+        print(f"| everything, {mode} | {took:.2f} s | {1000 * held:.0f} ms |")
+    every.mode.setCurrentText("auto")
+    viewer.close()
+
+
+def _takes_shape() -> bool:
+    import inspect
+
+    return "shape" in inspect.signature(nsa.sample).parameters
+
+
+if __name__ == "__main__":
+    main()

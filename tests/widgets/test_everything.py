@@ -1,0 +1,141 @@
+"""Everything mode from its widget, and the event loop meanwhile."""
+
+from __future__ import annotations
+
+import csv
+import time
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QTimer
+from qtpy.QtTest import QTest
+
+from napari_segment_anything.formats import read_sa1b
+from napari_segment_anything.widgets.everything import EverythingWidget
+from napari_segment_anything.widgets.files import records_reader, write_csv, write_found
+from napari_segment_anything.widgets.prompt import PromptWidget
+
+from .conftest import picture, wait
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture
+def opened(viewer):
+    layer = viewer.add_image(picture(), name="disks")
+    widget = EverythingWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Segment everything")
+    QTest.qWait(100)
+    return viewer, layer, widget
+
+
+def run(widget) -> None:
+    widget.start()
+    assert widget._jobs.running
+    assert wait(lambda: not widget._jobs.running)
+    assert widget._drawn is not None, widget.status.text
+
+
+def test_run_filter_export_discard(opened, tmp_path) -> None:
+    viewer, _layer, widget = opened
+    run(widget)
+    result = widget._result.layer
+    assert result in viewer.layers
+    count = widget._drawn.objects
+    assert 6 <= count <= 14
+    assert len(result.features) == count
+    field = widget.first.fields["min_area"]
+    field.editor.setValue(100000)
+    assert wait(lambda: widget._drawn.objects == 0)
+    assert not np.asarray(result.data).any()
+    assert field.dropped.text() == f"−{len(widget._drawn.table.candidates)}"
+    field._back.click()
+    assert wait(lambda: widget._drawn.objects == count)
+    write_csv(tmp_path / "table.csv", widget._drawn)
+    with (tmp_path / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["label"]) for row in rows] == list(widget._drawn.features["index"])
+    write_found(tmp_path / "masks.json", widget._drawn)
+    assert len(read_sa1b(tmp_path / "masks.json").records) == count
+    reader = records_reader(str(tmp_path / "masks.json"))
+    assert reader is not None and reader(str(tmp_path / "masks.json"))[0][0].max() == count
+    widget.discard()
+    assert result not in viewer.layers
+
+
+def test_regions(opened) -> None:
+    viewer, _layer, widget = opened
+    widget.region.button("rectangle").click()
+    assert "rectangle" in widget.status.text
+    widget.start()
+    assert not widget._jobs.running and "draw a rectangle" in widget.status.text
+    viewer.layers["region"].add_rectangles(np.array([[0, 0], [0, 90], [90, 90], [90, 0]]))
+    run(widget)
+    assert widget._drawn.area.window.shape[0] <= 92
+    widget.region.button("plane").click()
+
+
+def test_existing_labels_stay(opened) -> None:
+    viewer, _layer, widget = opened
+    labels = np.zeros((160, 160), np.uint16)
+    labels[60:84, 60:84] = 7
+    target = viewer.add_labels(labels)
+    widget.targets.layer = target
+    run(widget)
+    data = np.asarray(target.data)
+    assert (data[60:84, 60:84] == 7).all()
+    assert data.max() > 7
+
+
+def test_cancel_and_mistakes(opened) -> None:
+    viewer, _layer, widget = opened
+    widget.mode.setCurrentText("grid")
+    begin = time.monotonic()
+    widget.start()
+    QTest.qWait(150)
+    widget.start()  # the button says Stop now
+    assert not widget._jobs.running
+    assert time.monotonic() - begin < 5
+    widget.mode.setCurrentText("auto")
+    viewer.layers.clear()
+    widget.start()
+    assert "open an image" in widget.status.text
+
+
+@pytest.mark.slow
+def test_the_event_loop_is_never_held(viewer) -> None:
+    viewer.add_image(picture(512))
+    prompts, every = PromptWidget(viewer), EverythingWidget(viewer)
+    viewer.window.add_dock_widget(prompts)
+    viewer.window.add_dock_widget(every)
+    assert wait(lambda: prompts.session.is_loaded)
+    QTest.qWait(500)
+    beats: list[float] = []
+    heart = QTimer()
+    heart.setInterval(2)
+    heart.timeout.connect(lambda: beats.append(time.perf_counter()))
+
+    def longest(action, done) -> float:
+        beats.clear()
+        heart.start()
+        QTest.qWait(30)
+        action()
+        assert wait(done)
+        QTest.qWait(30)
+        heart.stop()
+        return float(np.diff(beats).max())
+
+    session = prompts.session
+
+    def decoded() -> bool:
+        return session.preview is not None and not session.busy
+
+    held = {}
+    every.mode.setCurrentText("grid")
+    held["encode"] = longest(lambda: session.add_point((72, 72)), decoded)
+    held["decode"] = longest(lambda: session.add_point((80, 72)), decoded)
+    held["everything"] = longest(every.start, lambda: not every._jobs.running)
+    every.mode.setCurrentText("auto")
+    print("longest hold of the event loop, ms:", {k: round(1000 * v) for k, v in held.items()})
+    # showing a layer for the first time is napari's own work, on this thread
+    assert held["encode"] < 0.25 and held["decode"] < 0.25 and held["everything"] < 0.6
