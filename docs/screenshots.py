@@ -1,0 +1,254 @@
+"""Take every picture of the plugin for the documentation: `python docs/screenshots.py`.
+
+Needs a display. Without one:
+`xvfb-run -a -s "-screen 0 1600x1200x24" env -u QT_QPA_PLATFORM python docs/screenshots.py`.
+Names of pictures as arguments take only these; `--theme light` takes them in the light theme.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
+os.environ["NAPARI_SEGMENT_ANYTHING_JOURNALS"] = tempfile.mkdtemp()
+
+import napari
+import numpy as np
+from napari.settings import get_settings
+from PIL import Image
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+import napari_segment_anything as nsa
+
+IMAGES = Path(__file__).parent / "images"
+PLUGIN = "napari-segment-anything"
+
+
+class Studio:
+    """A napari window with one of the widgets, and hands on its mouse.
+
+    Parameters
+    ----------
+    sample : str
+        What to open.
+    widget : str
+        Which widget to show beside it.
+    theme : str
+    size : (int, int)
+        Of the window.
+    """
+
+    def __init__(
+        self,
+        sample: str,
+        widget: str,
+        theme: str = "dark",
+        size: tuple[int, int] = (1180, 760),
+    ) -> None:
+        get_settings().appearance.theme = theme
+        self.viewer = napari.Viewer(show=True)
+        self.viewer.window.resize(*size)
+        self.viewer.open_sample(PLUGIN, sample)
+        self.image = next(layer for layer in self.viewer.layers if layer.name.startswith(sample))
+        for layer in list(self.viewer.layers):
+            if "ground truth" in layer.name:
+                self.viewer.layers.remove(layer)
+        self.viewer.layers.selection.active = self.image
+        self.dock, self.widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, widget)
+        QTest.qWait(300)
+        self.viewer.fit_to_view()
+        QTest.qWait(700)
+
+    def __enter__(self) -> Studio:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.viewer.close()
+        QTest.qWait(200)
+
+    @property
+    def canvas(self) -> object:
+        """The canvas' own Qt widget."""
+        return self.viewer.window._qt_viewer.canvas.native
+
+    def at(self, row: float, col: float) -> QPoint:
+        """Where a pixel of the image is on the canvas."""
+        camera = self.viewer.scene.camera
+        world = np.array(self.image.data_to_world((row, col)))[-2:]
+        native = self.canvas
+        middle = np.array([native.height(), native.width()]) / 2
+        y, x = middle + (world - np.array(camera.center)[-2:]) * camera.zoom
+        return QPoint(round(x), round(y))
+
+    def click(self, row: float, col: float, negative: bool = False, wait: int = 600) -> None:
+        """Click into the image as the user does."""
+        button = Qt.MouseButton.RightButton if negative else Qt.MouseButton.LeftButton
+        where = self.at(row, col)
+        QTest.mouseMove(self.canvas, where)
+        QTest.mousePress(self.canvas, button, Qt.KeyboardModifier.NoModifier, where)
+        QTest.mouseRelease(self.canvas, button, Qt.KeyboardModifier.NoModifier, where)
+        self.settle(wait)
+
+    def drag(self, *path: tuple[float, float], shift: bool = False, wait: int = 600) -> None:
+        """Drag along points of the image."""
+        keys = Qt.KeyboardModifier.ShiftModifier if shift else Qt.KeyboardModifier.NoModifier
+        first, last = self.at(*path[0]), self.at(*path[-1])
+        QTest.mousePress(self.canvas, Qt.MouseButton.LeftButton, keys, first)
+        for start, stop in itertools.pairwise(path):
+            for part in np.linspace(0.1, 1, 8):
+                QTest.mouseMove(
+                    self.canvas, self.at(*np.add(start, part * np.subtract(stop, start)))
+                )
+                QTest.qWait(10)
+        QTest.mouseRelease(self.canvas, Qt.MouseButton.LeftButton, keys, last)
+        self.settle(wait)
+
+    def settle(self, wait: int = 400) -> None:
+        """Wait until nothing is computed any more and everything is drawn."""
+        session = getattr(self.widget, "session", None)
+        for _ in range(400):
+            QTest.qWait(25)
+            if session is None or (session.is_loaded and not session.busy):
+                break
+        QTest.qWait(wait)
+
+    def finish_run(self, wait: int = 500) -> None:
+        """Wait until everything mode is done."""
+        for _ in range(1200):
+            QTest.qWait(25)
+            if not self.widget._jobs.running:
+                break
+        QTest.qWait(wait)
+
+    def window(self) -> np.ndarray:
+        """The whole window as it looks: uint8 (rows, cols, 4)."""
+        QTest.qWait(150)
+        return np.asarray(self.viewer.screenshot(canvas_only=False, flash=False))
+
+    def panel(self) -> np.ndarray:
+        """The widget alone."""
+        QTest.qWait(100)
+        picture = self.widget.grab().toImage()
+        picture = picture.convertToFormat(picture.Format.Format_RGBA8888)
+        pixels = picture.constBits().asarray(picture.sizeInBytes())
+        array = np.frombuffer(pixels, np.uint8).reshape(picture.height(), picture.width(), 4)
+        return array.copy()
+
+
+def save(name: str, picture: np.ndarray, theme: str) -> None:
+    """Save a picture; those of the light theme have a name of their own."""
+    suffix = "" if theme == "dark" else "_light"
+    path = IMAGES / f"{name}{suffix}.png"
+    flat = Image.fromarray(picture[..., :3])
+    flat.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(path)
+
+
+COINS = ((54, 44), (51, 104), (51, 156), (53, 213), (53, 273))
+
+
+def prompt(theme: str) -> None:
+    """The prompt widget: some coins in the labels, one in progress."""
+    with Studio("coins", "Segment Anything", theme) as studio:
+        studio.settle()
+        for point in COINS:
+            studio.click(*point)
+            studio.widget.commit()
+        studio.click(195, 275)
+        studio.click(165, 235, negative=True)
+        save("prompt_widget", studio.window(), theme)
+
+
+def candidates(theme: str) -> None:
+    """Three candidates for one click."""
+    with Studio("coffee", "Segment Anything", theme) as studio:
+        studio.settle()
+        studio.click(150, 260)
+        save("prompt_candidates", studio.window(), theme)
+
+
+def tools(theme: str) -> None:
+    """A box in progress."""
+    with Studio("cell", "Segment Anything", theme) as studio:
+        studio.settle()
+        rows, cols = studio.image.data.shape[-2:]
+        studio.drag((rows * 0.25, cols * 0.2), (rows * 0.8, cols * 0.8), shift=True)
+        save("prompt_box", studio.window(), theme)
+
+
+def everything(theme: str) -> None:
+    """The everything widget with a result."""
+    with Studio("nuclei", "Segment everything", theme) as studio:
+        studio.widget.start()
+        studio.finish_run()
+        studio.widget.first.fields["pred_iou_thresh"].editor.setValue(0.8)
+        QTest.qWait(200)
+        studio.finish_run()
+        save("everything_widget", studio.window(), theme)
+
+
+def animation(theme: str) -> None:
+    """Click, see the mask, commit: the opening picture of the README."""
+    frames: list[tuple[np.ndarray, int]] = []
+    with Studio("ihc", "Segment Anything", theme, size=(1040, 640)) as studio:
+        studio.settle()
+        camera = studio.viewer.scene.camera
+        camera.zoom *= 1.6
+        QTest.qWait(300)
+
+        def shot(milliseconds: int) -> None:
+            frames.append((studio.window(), milliseconds))
+
+        shot(900)
+        for row, col in ((222, 232), (256, 300), (300, 210)):
+            studio.click(row, col)
+            shot(1100)
+            studio.widget.commit()
+            studio.settle()
+            shot(700)
+    pictures = [
+        Image.fromarray(frame[..., :3]).quantize(128, dither=Image.Dither.NONE)
+        for frame, _ in frames
+    ]
+    path = IMAGES / "click_mask_commit.gif"
+    pictures[0].save(
+        path,
+        save_all=True,
+        append_images=pictures[1:],
+        duration=[duration for _, duration in frames],
+        loop=0,
+        optimize=True,
+    )
+    print(path)
+
+
+PICTURES: dict[str, Callable[[str], None]] = {
+    "prompt": prompt,
+    "candidates": candidates,
+    "tools": tools,
+    "everything": everything,
+    "animation": animation,
+}
+
+
+def main() -> None:
+    """Take the pictures that were asked for, all by default."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pictures", nargs="*", choices=[[], *PICTURES], help="all by default")
+    parser.add_argument("--theme", choices=["dark", "light"], default="dark")
+    parser.add_argument("--into", type=Path, default=IMAGES, help="another folder")
+    asked = parser.parse_args()
+    globals()["IMAGES"] = asked.into
+    nsa.load_model  # noqa: B018 - torch is imported before the first window
+    for name in asked.pictures or PICTURES:
+        PICTURES[name](asked.theme)
+
+
+if __name__ == "__main__":
+    main()
