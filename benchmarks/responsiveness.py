@@ -7,6 +7,8 @@ Opens a real viewer on a 512 px image with both widgets and the embedded model. 
 the mouse event on the canvas to the repainted canvas.
 """
 
+# ruff: noqa: E402 - napari reads its environment when it is imported
+
 from __future__ import annotations
 
 import os

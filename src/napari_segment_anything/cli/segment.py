@@ -140,8 +140,9 @@ def segment(
 
     from ..automatic.overlaps import priority, resolve_overlaps
     from ..automatic.regions import remove_small_regions
-    from ..engine import Prompts, load_model
+    from ..engine import Prompts, load_model, prompted_parts
     from ..formats.records import ImageRecords, MaskRecord
+    from ..formats.rle import encode
     from ..progress import Progress, finish
 
     asked = Prompts.from_objects(
@@ -162,6 +163,11 @@ def segment(
             masks = [
                 remove_small_regions(mask, min_mask_region_area)[0] if mask.area else mask
                 for mask in masks
+            ]
+        if loaded.prompted_parts_only:
+            masks = [
+                encode(prompted_parts(mask.decode(), *_places(each)))
+                for mask, each in zip(masks, objects, strict=True)
             ]
     areas = np.array([mask.area for mask in masks], np.int64)
     # whatever was asked for stays, however little of it the others leave visible
@@ -195,6 +201,11 @@ def segment(
         prompts=objects,
     )
     target.finish(result, files)
+
+
+def _places(each: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Points, their labels and the box of an object, as `prompted_parts` takes them."""
+    return each.get("points", ()), each.get("labels"), each.get("box")
 
 
 def _predict(

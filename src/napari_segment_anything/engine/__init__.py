@@ -8,6 +8,7 @@ from .embedding import Embedding
 from .image import ImageSource, open_image
 from .masks import binarise, mask_logits, patches, upsample
 from .model import Model, load_model
+from .parts import prompted_parts
 from .predictor import Prediction, Predictor
 from .prompts import Prompts
 from .windows import Window
@@ -32,4 +33,5 @@ __all__ = [
     "patches",
     "binarise",
     "mask_logits",
+    "prompted_parts",
 ]

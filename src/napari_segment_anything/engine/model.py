@@ -106,6 +106,11 @@ class Model:
         return dict(self.metadata.get("everything", {}).get(mode, {}))
 
     @property
+    def prompted_parts_only(self) -> bool:
+        """Whether masks for prompts are to be cut to `prompted_parts`, as the model asks."""
+        return bool(self.metadata.get("prompted_parts_only", False))
+
+    @property
     def devices(self) -> list[torch.device]:
         """Where it can run: its own device, then the CPU."""
         cpu = torch.device("cpu")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Embedding, Predictor, Prompts, Window, binarise, mask_logits
+from ..engine import Embedding, Predictor, Prompts, Window, binarise, mask_logits, prompted_parts
 from ..errors import ParameterError
 from ..progress import Progress
 from .cleaning import clean
@@ -286,6 +286,8 @@ def _decode_alike(
     for index, item in enumerate(items):
         masks = binarise(logits[index], embedding, threshold)
         cleaned = [clean(mask, request.min_mask_region_area) for mask in masks]
+        if request.predictor.model.prompted_parts_only:
+            cleaned = [_prompted(mask, item, embedding.window) for mask in cleaned]
         cuts = tuple(Cutout.of(mask, embedding.window) for mask in cleaned)
         values = tuple(float(value) for value in iou[index])
         order = [0] if all_four and not cuts[0].empty else range(count)
@@ -294,6 +296,16 @@ def _decode_alike(
         yield DecodedObject(
             item.key, item.prompts, asked, embedding.window, cuts, values, best, low
         )
+
+
+def _prompted(mask: np.ndarray, item: DecodeItem, window: Window) -> np.ndarray:
+    points, labels = item.prompts.all_points()
+    origin = np.array([window.row, window.col])
+    box = item.prompts.box
+    if box is not None:
+        box = tuple(np.asarray(box) - np.tile(origin, 2))  # type: ignore[assignment]
+    places = np.asarray(points, np.float64).reshape(-1, 2) - origin
+    return prompted_parts(mask, places, np.asarray(labels, bool), box)
 
 
 def _entry(item: DecodeItem, embedding: Embedding) -> dict[str, Any]:

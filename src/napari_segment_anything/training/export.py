@@ -67,6 +67,7 @@ def describe(
             "split_sha256": hashlib.sha256(SPLIT_FILE.read_bytes()).hexdigest()[:16],
         },
         "everything": everything,
+        "prompted_parts_only": True,
         "auto_mode": auto_mode,
     }
 

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from napari_segment_anything.engine import prompted_parts
+
+
+@pytest.fixture
+def two() -> np.ndarray:
+    mask = np.zeros((20, 30), bool)
+    mask[2:8, 2:8] = True
+    mask[10:18, 15:28] = True
+    return mask
+
+
+def test_the_part_under_a_positive_point_stays(two) -> None:
+    kept = prompted_parts(two, [[4, 4], [12, 20]], [1, 0])
+    assert kept[4, 4] and not kept[12, 20]
+    assert prompted_parts(two, [[4, 4], [12, 20]]).sum() == two.sum()
+
+
+def test_a_point_beside_every_part_takes_the_nearest(two) -> None:
+    kept = prompted_parts(two, [[9, 24]])
+    assert kept[12, 20] and not kept[4, 4]
+
+
+def test_parts_mostly_in_the_box_stay(two) -> None:
+    two[12, 1] = True
+    kept = prompted_parts(two, box=(0, 0, 13, 18))
+    assert kept[4, 4] and kept[12, 1] and not kept[12, 20]
+    # nothing mostly inside: what fills most of the box
+    kept = prompted_parts(two, box=(11, 20, 13, 22))
+    assert kept[12, 20] and not kept[4, 4]
+
+
+def test_without_a_place_nothing_changes(two) -> None:
+    assert prompted_parts(two) is two
+    assert prompted_parts(two, [[4, 4]], [0]) is two
+
+
+@given(
+    hnp.arrays(bool, (7, 9)),
+    st.lists(st.tuples(st.floats(-0.5, 6.5), st.floats(-0.5, 8.5)), min_size=1, max_size=3),
+)
+@settings(max_examples=100, deadline=None)
+def test_never_more_and_never_nothing(mask, points) -> None:
+    kept = prompted_parts(mask, points)
+    assert not (kept & ~mask).any()
+    assert kept.any() == mask.any()
+    np.testing.assert_array_equal(prompted_parts(kept, points), kept)
