@@ -196,17 +196,14 @@ def everything(theme: str) -> None:
 def animation(theme: str) -> None:
     """Click, see the mask, commit: the opening picture of the README."""
     frames: list[tuple[np.ndarray, int]] = []
-    with Studio("ihc", "Segment Anything", theme, size=(1040, 640)) as studio:
+    with Studio("coins", "Segment Anything", theme, size=(1040, 640)) as studio:
         studio.settle()
-        camera = studio.viewer.scene.camera
-        camera.zoom *= 1.6
-        QTest.qWait(300)
 
         def shot(milliseconds: int) -> None:
             frames.append((studio.window(), milliseconds))
 
         shot(900)
-        for row, col in ((222, 232), (256, 300), (300, 210)):
+        for row, col in COINS[2:]:
             studio.click(row, col)
             shot(1100)
             studio.widget.commit()
