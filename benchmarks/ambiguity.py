@@ -68,7 +68,7 @@ def measure(data: Path, predictor: nsa.Predictor, per_image: int = 30) -> None:
     print(f"clicks {len(rows)}")
     print(f"best of three: IoU with axon {parts.mean():.3f}, with fibre {wholes.mean():.3f}")
     print(f"another mask is best for the fibre than for the axon: {apart.mean():.0%} of clicks")
-    print(f"axon found (IoU > .5) {single.mean():.0%}; axon and fibre in two masks {both.mean():.0%}")
+    print(f"axon found (IoU > .5) {single.mean():.0%}, both in two masks {both.mean():.0%}")
     print(f"mask ranked first: IoU with the axon {chosen.mean():.3f}")
 
 
