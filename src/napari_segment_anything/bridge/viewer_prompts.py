@@ -280,13 +280,9 @@ class ViewerPrompts(ViewerBase):
             ended=lambda: self._set_busy(False),
         )
         self._set_busy(True)
-        try:
-            self._runner.submit(lambda cancelled: session.decode(request, cancelled), ears)
-        except Exception:
-            self._show_prompts()
-            raise
-        if self._busy:
-            self._show_prompts()
+        # Drawn before it is decoded: two threads at once would make the drawing three times slower.
+        self._show_prompts()
+        self._runner.submit(lambda cancelled: session.decode(request, cancelled), ears)
 
     def _accept(self, view: View, result: DecodeResult) -> None:
         if not self._is_closed and view is self._current and view.session.accept(result):
