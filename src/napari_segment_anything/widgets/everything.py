@@ -15,13 +15,14 @@ from ..automatic.heads import dense_head
 from ..automatic.parameters import FILTERS, applicable, resolve
 from ..errors import SegmentAnythingError
 from ..progress import Progress
-from .areas import Area, Drawn, Found, ResultLayer, draw_region, find_area, refilter, run
+from .areas import draw_region, find_area
 from .choosers import ImageChooser, ModelBox, labels_box
 from .files import write_csv, write_found
 from .forms import Form
 from .jobs import Jobs
 from .loading import model_names
 from .parts import Fold, Segmented, Status, button, column, form, note, row, tight
+from .results import Drawn, Found, ResultLayer, refilter, run
 from .shared import WindowWatch, shared_session
 
 REGIONS = (
@@ -188,9 +189,10 @@ class EverythingWidget(QWidget):
         mode = self.mode.currentText()
         given = {**self.first.values(), **self.more.values(), **self.finding.values()}
         policy = POLICIES[self.policy.currentText()]
-        self._result.begin(self.targets.layer)
         self._found = self._drawn = None
         self._filtering = False
+        self._show_counts()
+        self._result.begin(area, self.targets.layer)
         self.run_button.setText("Stop")
         self.status.busy("Preparing …")
 
@@ -208,7 +210,8 @@ class EverythingWidget(QWidget):
     def stop(self) -> None:
         """Cancel what runs."""
         self._jobs.cancel()
-        self.status.rest("Stopped.")
+        found = "" if self._drawn is None else f" {self._drawn.objects} objects until then."
+        self.status.rest(f"Stopped.{found}")
 
     def save_table(self) -> None:
         """Save a row for each object."""
@@ -278,33 +281,49 @@ class EverythingWidget(QWidget):
     # -- what the jobs say -----------------------------------------------------------------------
 
     def _on_progress(self, step: Progress) -> None:
-        if not self._filtering:
-            self.status.show_progress(step)
+        if self._filtering:
+            return
+        self.status.show_progress(step)
+        if isinstance(step.partial, Drawn):
+            self._show(step.partial)
+
+    def _show(self, drawn: Drawn) -> bool:
+        """Show what was found; return whether that was possible."""
+        try:
+            self._result.show(drawn)
+        except SegmentAnythingError as error:
+            self._jobs.cancel()
+            self.status.rest()
+            self.status.warn(error)
+            return False
+        self._found, self._drawn = drawn.found, drawn
+        self._show_counts()
+        return True
 
     def _on_finished(self, drawn: Drawn | None) -> None:
         if drawn is None:
             return
-        try:
-            self._result.show(drawn)
-        except SegmentAnythingError as error:
-            self.status.warn(error)
-            return
-        if not self._filtering:
-            self._found = drawn.found
+        if self._filtering:
+            found = self._found
+            if self._show(drawn):
+                self._found = found  # all candidates, the run's own thresholds
+                self.status.rest()
+        elif self._show(drawn):
             self._show_own(drawn.table.mode)
             where = "" if drawn.found.seconds < 0.05 else f" in {drawn.found.seconds:.1f} s"
             self.status.rest(f"{drawn.objects} objects{where}.")
-        self._drawn = drawn
-        self._show_counts()
 
     def _on_failed(self, error: BaseException) -> None:
         self.status.rest()
-        self.status.warn(error)
+        if self._filtering and "_floor=" in str(error):
+            self.status.warn("Masks with such low scores were not kept; segment again to see them.")
+        else:
+            self.status.warn(error)
 
     def _on_ended(self) -> None:
         self.run_button.setText("Segment everything")
-        if not self._filtering and not self.status.text.startswith("⚠") and self._drawn is None:
-            self.status.rest("Stopped." if self._found is None else "")
+        if self._drawn is None:
+            self._result.abort()
 
     def _show_counts(self) -> None:
         drawn = self._drawn
@@ -351,6 +370,3 @@ class EverythingWidget(QWidget):
             for name, field in item.fields.items():
                 if name in own:
                     field.set_own(own[name])
-
-
-__all__ = ["Area", "EverythingWidget"]

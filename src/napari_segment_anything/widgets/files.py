@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..formats import ImageRecords, MaskRecord, read_sa1b, write_sa1b
-from .areas import Drawn
+from .results import Drawn
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 
