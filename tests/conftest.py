@@ -18,8 +18,8 @@ os.environ.setdefault("NAPARI_CONFIG", str(_OWN / "settings.yaml"))
 os.environ.setdefault("NAPARI_SEGMENT_ANYTHING_JOURNALS", str(_OWN / "journals"))
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Start a virtual screen for the tests of windows."""
+def _start_screen() -> None:
+    """Start a virtual screen for the tests of windows; before any other conftest looks for one."""
     if os.environ.get("DISPLAY") or os.environ.get("QT_QPA_PLATFORM") or not shutil.which("Xvfb"):
         return
     read, write = os.pipe()
@@ -37,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     _screens.append(screen)
     os.environ["DISPLAY"] = f":{number}"
+
+
+_start_screen()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -120,20 +120,21 @@ class ViewerBase(ModelHolder):
     def _bind_image(self, layers: tuple[Image, ...] | None) -> None:
         for layer in self._image or ():
             layer.events.data.disconnect(self._on_image_data)
-        if self._working is not None:
-            self._working.close()
-            self._working = None
+        self._close_working()
         self._image = layers
         for layer in layers or ():
             layer.events.data.connect(self._on_image_data)
+
+    def _close_working(self) -> None:
+        working, self._working = self._working, None  # who hears of it may come back here
+        if working is not None:
+            working.close()
 
     def _on_image_data(self, event: Any = None) -> None:
         """Forget embeddings and history of pixels that are no more."""
         target = self.target
         self._drop_views()
-        if self._working is not None:
-            self._working.close()
-            self._working = None
+        self._close_working()
         self._target = target
         self.layers_changed.emit()
 
