@@ -132,6 +132,26 @@ class Segmented(QWidget):
         return self._buttons[value]
 
 
+class Candidates(Segmented):
+    """The masks there are for the same prompts, by their predicted IoU."""
+
+    MOST = 4
+
+    def __init__(self) -> None:
+        tip = "Another mask for the same prompts, with its predicted IoU (Shift-C: the next)"
+        super().__init__([(str(i), "–", tip) for i in range(self.MOST)])
+        self.show_scores()
+
+    def show_scores(self, scores: Sequence[float] = (), chosen: int = -1) -> None:
+        """Show a button for each score; without one there is nothing to choose."""
+        for index in range(self.MOST):
+            item = self.button(str(index))
+            item.setVisible(index < max(len(scores), 3))
+            item.setEnabled(index < len(scores))
+            item.setText(f"{index + 1}:  {scores[index]:.2f}" if index < len(scores) else "–")
+        self.value = str(chosen)
+
+
 class Fold(QWidget):
     """A title that shows and hides what is below it."""
 
@@ -245,7 +265,7 @@ def _amount(step: Progress) -> str:
     return f"{step.done} of {step.total}"
 
 
-class Keys(QWidget):
+class KeyList(QWidget):
     """A list of keys and what they do, in two columns."""
 
     def __init__(self, keys: Sequence[tuple[str, str]]) -> None:

@@ -13,11 +13,25 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
 from ..engine import Window
 from ..errors import SegmentAnythingError
 from ..progress import Progress
+from . import keys
 from .choosers import ImageChooser, ModelBox, labels_box
 from .forms import Number
 from .loading import model_names
 from .object_list import ObjectList
-from .parts import Fold, Keys, Segmented, Status, button, column, form, note, row, tight
+from .painting import PaintTools
+from .parts import (
+    Candidates,
+    Fold,
+    KeyList,
+    Segmented,
+    Status,
+    button,
+    column,
+    form,
+    note,
+    row,
+    tight,
+)
 from .shared import WindowWatch, shared_session
 
 TOOLS = (
@@ -46,7 +60,6 @@ class PromptWidget(QWidget):
         self.session = self._shared.session
         self._settings = self._shared.settings
         self._open = True
-        self._bound: list[Any] = []
         self._build()
         self._restore()
         self._connect()
@@ -85,13 +98,12 @@ class PromptWidget(QWidget):
             "Overwrite", "overwrite: a new object takes pixels from labels that are there already"
         )
 
-        self.candidates = Segmented(
-            [(str(i), "–", "Another mask for the same click (Shift-C)") for i in range(4)]
-        )
+        self.candidates = Candidates()
         self.commit_button = button("Commit", self.commit, "Write the object to the labels (Enter)")
         self.cancel_button = button("Cancel", self.cancel, "Drop the object in progress (Esc)")
         self.undo_button = button("Undo", self.undo, "Take the last step back (Alt-Z)")
         self.redo_button = button("Redo", self.redo, "Take it again (Shift-Alt-Z)")
+        self.painting = PaintTools(self.session, self._try, self.commit)
         self.status = Status()
 
         self.objects = ObjectList()
@@ -114,7 +126,7 @@ class PromptWidget(QWidget):
         rows.addRow("Masks", self.multimask)
         rows.addRow("Clean below", self.region_area)
         self.options = Fold("Options", more)
-        self.keys = Fold("Mouse and keys", Keys(KEYS))
+        self.key_list = Fold("Mouse and keys", KeyList(keys.SHOWN))
 
         layout = tight(QVBoxLayout(self), 6)
         layout.setContentsMargins(8, 8, 8, 8)
@@ -124,6 +136,7 @@ class PromptWidget(QWidget):
             row(self.batch, self.hover, self.overwrite, None),
             _heading("This object"),
             self.candidates,
+            self.painting,
             row(self.commit_button, self.cancel_button, self.undo_button, self.redo_button),
             self.status,
             _heading("Objects"),
@@ -131,7 +144,7 @@ class PromptWidget(QWidget):
             layout.addWidget(item)
         layout.addWidget(self.objects, 1)
         layout.addWidget(row(self.edit_button, self.delete_button, self.merge_button, None))
-        layout.addWidget(column(self.options, self.keys, space=0))
+        layout.addWidget(column(self.options, self.key_list, space=0))
         self.setMinimumWidth(280)
 
     def _restore(self) -> None:
@@ -170,6 +183,7 @@ class PromptWidget(QWidget):
         )
         self.candidates.changed.connect(lambda value: self._try(self.session.choose, int(value)))
         self.objects.picked.connect(self._centre)
+        self.objects.cellDoubleClicked.connect(lambda *_: self.edit_selected())
         self.objects.selection_changed.connect(self._on_selection)
         self.status.cancelled.connect(self.cancel)
         session = self.session
@@ -188,7 +202,7 @@ class PromptWidget(QWidget):
         self._on_history()
 
     def _bind_keys(self) -> None:
-        for key, action in (
+        actions = (
             ("Enter", self.commit),
             ("Escape", self.cancel),
             ("Shift-C", self.next_candidate),
@@ -196,10 +210,15 @@ class PromptWidget(QWidget):
             ("Shift-Alt-Z", self.redo),
             ("Shift-E", self.edit_under_mouse),
             ("Shift-D", self.delete_under_mouse),
-        ):
-            before = set(self.viewer.keymap)
-            self.viewer.bind_key(key, _pressed(action), overwrite=True)
-            self._bound += list(set(self.viewer.keymap) - before)
+        )
+        self._keys = keys.Keys(self.viewer, self, actions)
+        self.viewer.mouse_drag_callbacks.append(self._take_up)
+
+    def _take_up(self, viewer: Any, event: Any) -> None:
+        """Ctrl-click: edit the object there."""
+        plain = event.button == 1 and set(event.modifiers) == {"Control"}
+        if plain and self.session.takes_mouse():
+            self.edit_under_mouse()
 
     def shut(self) -> None:
         """Let go of the viewer."""
@@ -208,8 +227,9 @@ class PromptWidget(QWidget):
         self._open = False
         for signal, slot in self._links:
             signal.disconnect(slot)
-        for key in self._bound:
-            self.viewer.keymap.pop(key, None)
+        self._keys.close()
+        if self._take_up in self.viewer.mouse_drag_callbacks:
+            self.viewer.mouse_drag_callbacks.remove(self._take_up)
         self.images.close_down()
         self.targets.close_down()
         self._shared.leave(self.viewer)
@@ -254,11 +274,15 @@ class PromptWidget(QWidget):
         what = self._try(self.session.redo)
         self.status.say(f"Done again: {what}." if what else "Nothing to redo.")
 
+    def _edit(self, label: int) -> None:
+        self._try(self.session.edit, label)
+        if self.session.draft is not None and self.session.draft.editing == label:
+            self.status.say(f"Editing object {label}; a commit replaces it.")
+
     def edit_selected(self) -> None:
         """Take up the prompts of the object that is selected in the list."""
-        ids = self.objects.selected
-        if ids:
-            self._try(self.session.edit, ids[0])
+        if self.objects.selected:
+            self._edit(self.objects.selected[0])
 
     def edit_under_mouse(self) -> None:
         """Take up the prompts of the object under the mouse."""
@@ -266,7 +290,7 @@ class PromptWidget(QWidget):
         if label is None:
             self.status.say("No object under the mouse.")
         else:
-            self._try(self.session.edit, label)
+            self._edit(label)
 
     def delete_selected(self) -> None:
         """Remove the objects that are selected in the list."""
@@ -288,6 +312,8 @@ class PromptWidget(QWidget):
         layers = self.images.layers
         self._try(self.session.set_image, layers or None)
         self._try(lambda: self.session.set_options(channel_axis=self.images.channel_axis))
+        if layers:
+            self.session.when_loaded(self._prepare)
 
     def _choose_target(self, layer: Any) -> None:
         if layer is not self.session.target:
@@ -317,15 +343,13 @@ class PromptWidget(QWidget):
 
     def _centre(self, label: int) -> None:
         item = self.session.objects.get(label)
-        if item is None:
+        if item is None or not len(item.prompts):
             return
-        prompts = item.prompts
-        if len(prompts.points):
-            self._try(self.session.centre, prompts.points[0], item.plane)
-        elif prompts.box is not None:
-            low_row, low_col, high_row, high_col = prompts.box
-            middle = ((low_row + high_row) / 2, (low_col + high_col) / 2)
-            self._try(self.session.centre, middle, item.plane)
+        low_row, low_col, high_row, high_col = item.prompts.extent()
+        middle = ((low_row + high_row) / 2, (low_col + high_col) / 2)
+        self._try(self.session.centre, middle, item.plane)
+        if self.session.target is not None:
+            self.session.target.selected_label = label
 
     # -- what the session says -------------------------------------------------------------------
 
@@ -334,25 +358,19 @@ class PromptWidget(QWidget):
         self.commit_button.setEnabled(going)
         self.cancel_button.setEnabled(going)
         if not going:
-            self._show_candidates((), -1)
+            self.candidates.show_scores()
+        self.painting.update_tools()
 
     def _on_preview(self, preview: Any) -> None:
+        self.painting.update_tools()
         if preview is None or len(preview.objects) != 1:
-            self._show_candidates((), -1)
+            self.candidates.show_scores()
             if preview is not None:
                 self.status.rest(f"{len(preview.objects)} objects; Enter commits them all.")
             return
-        self._show_candidates(preview.scores, preview.chosen)
+        self.candidates.show_scores(preview.scores, preview.chosen)
         if not self.session.busy:
             self.status.rest("Enter commits; right click where it should not be.")
-
-    def _show_candidates(self, scores: tuple[float, ...], chosen: int) -> None:
-        for index in range(4):
-            item = self.candidates.button(str(index))
-            item.setVisible(index < max(len(scores), 3))
-            item.setEnabled(index < len(scores))
-            item.setText(f"{index + 1}:  {scores[index]:.2f}" if index < len(scores) else "–")
-        self.candidates.value = str(chosen)
 
     def _on_objects(self, ids: Any = None) -> None:
         self.objects.show_objects(self.session.objects)
@@ -396,20 +414,6 @@ class PromptWidget(QWidget):
         self.status.warn(error)
 
 
-KEYS = (
-    ("Click", "inside the object"),
-    ("Right click, Shift-click", "outside of it"),
-    ("Shift-drag", "box"),
-    ("Enter", "commit, and go on with the next"),
-    ("Esc", "drop what is in progress"),
-    ("Shift-C", "next of the candidate masks"),
-    ("Alt-Z, Shift-Alt-Z", "undo, redo"),
-    ("Shift-E", "edit the object under the mouse"),
-    ("Shift-D", "delete it"),
-    ("Drag, wheel", "pan and zoom, as ever"),
-)
-
-
 def _check(text: str, tip: str) -> QCheckBox:
     item = QCheckBox(text)
     item.setToolTip(tip)
@@ -420,10 +424,3 @@ def _check(text: str, tip: str) -> QCheckBox:
 def _heading(text: str) -> QLabel:
     label = note(f"<b>{text}</b>")
     return label
-
-
-def _pressed(action: Callable[[], object]) -> Callable[[Any], None]:
-    def pressed(viewer: Any) -> None:
-        action()
-
-    return pressed

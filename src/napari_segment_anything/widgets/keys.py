@@ -1,0 +1,81 @@
+"""Keys of the prompt widget: on the canvas and on the widget, given back when it is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QWidget
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+SHOWN = (
+    ("Click", "inside the object"),
+    ("Right click, Shift-click", "outside of it"),
+    ("Shift-drag", "box"),
+    ("Ctrl-click", "take up an object that was committed"),
+    ("Enter", "commit, and go on with the next"),
+    ("Esc", "drop what is in progress"),
+    ("Shift-C", "next of the candidate masks"),
+    ("Alt-Z, Shift-Alt-Z", "undo, redo"),
+    ("Shift-E", "edit the object under the mouse"),
+    ("Shift-D", "delete it"),
+    ("Drag, wheel", "pan and zoom, as ever"),
+)
+"""What the widget lists."""
+
+
+class Keys:
+    """Binds keys to actions.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Its canvas hears the keys.
+    widget : QWidget
+        So does it, and all that is in it.
+    actions : iterable of (str, callable)
+        A key in napari's spelling, and what it does.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        widget: QWidget,
+        actions: Iterable[tuple[str, Callable[[], object]]],
+    ) -> None:
+        self._viewer = viewer
+        self._before: dict[Any, Any] = dict(viewer.keymap)
+        self._ours: set[Any] = set()
+        for key, action in actions:
+            known = dict(viewer.keymap)
+            viewer.bind_key(key, _pressed(action), overwrite=True)
+            now = viewer.keymap
+            self._ours |= {name for name in now if now[name] is not known.get(name)}
+            for sequence in _sequences(key):
+                shortcut = QShortcut(sequence, widget)
+                shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+                shortcut.activated.connect(action)
+
+    def close(self) -> None:
+        """Give the keys back."""
+        for key in self._ours:
+            self._viewer.keymap.pop(key, None)
+            if key in self._before:
+                self._viewer.keymap[key] = self._before[key]
+
+
+def _sequences(key: str) -> list[QKeySequence]:
+    text = key.replace("-", "+").replace("Escape", "Esc")
+    names = [text, text.replace("Enter", "Return")] if "Enter" in text else [text]
+    return [QKeySequence(name) for name in names]
+
+
+def _pressed(action: Callable[[], object]) -> Callable[[Any], None]:
+    def pressed(viewer: Any) -> None:
+        action()
+
+    return pressed

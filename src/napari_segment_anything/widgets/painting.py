@@ -1,0 +1,111 @@
+"""napari's own brush on the mask of the object in progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+
+from .parts import button, tight
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+    from ..bridge import ViewerSession
+
+
+class PaintTools(QWidget):
+    """Paint, erase, and have the network refine what was painted.
+
+    Parameters
+    ----------
+    session : ViewerSession
+    attempt : callable
+        Calls a function, and tells the user of its errors.
+    commit : callable
+        What Enter does, also while the brush is in use, where napari would take the key.
+    """
+
+    def __init__(
+        self,
+        session: ViewerSession,
+        attempt: Callable[..., Any],
+        commit: Callable[[], object],
+    ) -> None:
+        super().__init__()
+        self._session, self._attempt, self._commit = session, attempt, commit
+        self._bound: Labels | None = None
+        self.paint = self._tool("Paint", "paint", "Add to the mask with napari's brush")
+        self.erase = self._tool("Erase", "erase", "Take from the mask with napari's eraser")
+        self.refine = button(
+            "Refine",
+            lambda: attempt(self.take),
+            "Give the mask, as it was painted, to the network as a prompt",
+        )
+        layout = tight(QHBoxLayout(self), 2)
+        for item in (self.paint, self.erase, self.refine):
+            item.setMinimumWidth(10)
+            layout.addWidget(item, 1)
+
+    def _tool(self, text: str, mode: str, tip: str) -> QPushButton:
+        item = button(text, lambda: self._use(mode, item.isChecked()), tip)
+        item.setCheckable(True)
+        return item
+
+    def update_tools(self) -> None:
+        """Follow the session: there is something to paint on, or not (any more)."""
+        ready = self._session.preview is not None and len(self._session.preview.objects) == 1
+        if not ready and (self.paint.isChecked() or self.erase.isChecked()):
+            self.rest()
+        for item in (self.paint, self.erase, self.refine):
+            item.setEnabled(ready)
+
+    def rest(self) -> None:
+        """Put the brush away."""
+        self.paint.setChecked(False)
+        self.erase.setChecked(False)
+        layer, viewer = self._layer(), self._session.viewer
+        if layer is not None:
+            layer.mode = "pan_zoom"
+            if viewer.layers.selection.active is layer and self._session.image in viewer.layers:
+                viewer.layers.selection.active = self._session.image
+
+    def take(self) -> None:
+        """Make the mask, as it was painted, a prompt.
+
+        Raises
+        ------
+        PromptError
+            If nothing is left of it.
+        """
+        session, preview = self._session, self._session.preview
+        if preview is None:
+            return
+        painted, window = session.working.painted(), session.working.window
+        if painted is None or window is None:
+            painted, window = preview.mask, preview.window
+        session.set_mask(painted, window)
+
+    def _layer(self) -> Labels | None:
+        session = self._session
+        if session.is_closed or session.image is None or session.draft is None:
+            return None if self._bound is None or self._gone(self._bound) else self._bound
+        return session.working.preview
+
+    def _gone(self, layer: Labels) -> bool:
+        return layer not in self._session.viewer.layers
+
+    def _use(self, mode: str, on: bool) -> None:
+        other = self.erase if mode == "paint" else self.paint
+        other.setChecked(False)
+        layer = self._layer()
+        if not on or layer is None:
+            self.rest()
+            return
+        self._session.viewer.layers.selection.active = layer
+        layer.selected_label = 1
+        layer.mode = mode
+        if layer is not self._bound:
+            layer.bind_key("Enter", lambda _: self._commit(), overwrite=True)
+            self._bound = layer
