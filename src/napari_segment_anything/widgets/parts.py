@@ -9,6 +9,7 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QBoxLayout,
     QButtonGroup,
+    QCheckBox,
     QFormLayout,
     QGridLayout,
     QHBoxLayout,
@@ -82,6 +83,19 @@ def note(text: str = "") -> QLabel:
     label.setWordWrap(True)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     return label
+
+
+def check(text: str, tip: str) -> QCheckBox:
+    """Return a check box."""
+    item = QCheckBox(text)
+    item.setToolTip(tip)
+    item.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return item
+
+
+def heading(text: str) -> QLabel:
+    """Return the title of a group."""
+    return note(f"<b>{text}</b>")
 
 
 class Segmented(QWidget):

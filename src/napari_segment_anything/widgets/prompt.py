@@ -7,8 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import napari
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from ..engine import Window
 from ..errors import SegmentAnythingError
@@ -26,9 +25,10 @@ from .parts import (
     Segmented,
     Status,
     button,
+    check,
     column,
     form,
-    note,
+    heading,
     row,
     tight,
 )
@@ -92,9 +92,9 @@ class PromptWidget(QWidget):
         fields.addRow("Labels", self.targets)
 
         self.tools = Segmented(TOOLS)
-        self.batch = _check("Batch", "Every click and every box is an object of its own")
-        self.hover = _check("Hover", "Show the mask under the mouse before any click")
-        self.overwrite = _check(
+        self.batch = check("Batch", "Every click and every box is an object of its own")
+        self.hover = check("Hover", "Show the mask under the mouse before any click")
+        self.overwrite = check(
             "Overwrite", "overwrite: a new object takes pixels from labels that are there already"
         )
 
@@ -134,12 +134,12 @@ class PromptWidget(QWidget):
             chosen,
             self.tools,
             row(self.batch, self.hover, self.overwrite, None),
-            _heading("This object"),
+            heading("This object"),
             self.candidates,
             self.painting,
             row(self.commit_button, self.cancel_button, self.undo_button, self.redo_button),
             self.status,
-            _heading("Objects"),
+            heading("Objects"),
         ):
             layout.addWidget(item)
         layout.addWidget(self.objects, 1)
@@ -274,15 +274,10 @@ class PromptWidget(QWidget):
         what = self._try(self.session.redo)
         self.status.say(f"Done again: {what}." if what else "Nothing to redo.")
 
-    def _edit(self, label: int) -> None:
-        self._try(self.session.edit, label)
-        if self.session.draft is not None and self.session.draft.editing == label:
-            self.status.say(f"Editing object {label}; a commit replaces it.")
-
     def edit_selected(self) -> None:
         """Take up the prompts of the object that is selected in the list."""
         if self.objects.selected:
-            self._edit(self.objects.selected[0])
+            self._try(self.session.edit, self.objects.selected[0])
 
     def edit_under_mouse(self) -> None:
         """Take up the prompts of the object under the mouse."""
@@ -290,7 +285,7 @@ class PromptWidget(QWidget):
         if label is None:
             self.status.say("No object under the mouse.")
         else:
-            self._edit(label)
+            self._try(self.session.edit, label)
 
     def delete_selected(self) -> None:
         """Remove the objects that are selected in the list."""
@@ -370,7 +365,10 @@ class PromptWidget(QWidget):
             return
         self.candidates.show_scores(preview.scores, preview.chosen)
         if not self.session.busy:
-            self.status.rest("Enter commits; right click where it should not be.")
+            draft = self.session.draft
+            editing = None if draft is None else draft.editing
+            what = "commits" if editing is None else f"replaces object {editing}"
+            self.status.rest(f"Enter {what}; right click where it should not be.")
 
     def _on_objects(self, ids: Any = None) -> None:
         self.objects.show_objects(self.session.objects)
@@ -412,15 +410,3 @@ class PromptWidget(QWidget):
     def _on_error(self, error: BaseException) -> None:
         self.status.rest()
         self.status.warn(error)
-
-
-def _check(text: str, tip: str) -> QCheckBox:
-    item = QCheckBox(text)
-    item.setToolTip(tip)
-    item.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    return item
-
-
-def _heading(text: str) -> QLabel:
-    label = note(f"<b>{text}</b>")
-    return label
