@@ -7,13 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from napari_segment_anything.engine import Window
+from napari_segment_anything.engine import PlaneSource, Window
 from napari_segment_anything.session import (
     ArrayTarget,
     DecodedObject,
     DecodeRequest,
     DecodeResult,
-    PlaneSource,
     Session,
 )
 from napari_segment_anything.session.regions import Cutout

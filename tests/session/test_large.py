@@ -7,8 +7,8 @@ import pytest
 import torch
 import zarr
 
-from napari_segment_anything.engine import Predictor
-from napari_segment_anything.session import ArrayTarget, PlaneSource, PyramidTarget, Session
+from napari_segment_anything.engine import PlaneSource, Predictor
+from napari_segment_anything.session import ArrayTarget, PyramidTarget, Session
 
 from .test_source import Counting
 

@@ -14,12 +14,11 @@ import pytest
 import zarr
 
 from napari_segment_anything.cli.main import run
-from napari_segment_anything.engine import EmbeddingCache, Predictor, Window
+from napari_segment_anything.engine import EmbeddingCache, PlaneSource, Predictor, Window
 from napari_segment_anything.errors import FormatError, ImageError, ParameterError, ResourceError
 from napari_segment_anything.session import (
     ArrayTarget,
     Journal,
-    PlaneSource,
     Session,
     new_journal_path,
     recover,

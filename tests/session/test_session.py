@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_segment_anything.engine import Window
+from napari_segment_anything.engine import PlaneSource, Window
 from napari_segment_anything.errors import ParameterError, PromptError
 from napari_segment_anything.progress import finish
-from napari_segment_anything.session import ArrayTarget, PlaneSource, Session
+from napari_segment_anything.session import ArrayTarget, Session
 
 from .helpers import disc_predictor, disc_session, discs, put
 from .tiny import tiny_model

@@ -25,8 +25,18 @@ def opened(viewer):
     layer = viewer.add_image(picture(), name="disks")
     widget = EverythingWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment everything")
+    assert wait(lambda: widget._shared.session.is_loaded)
     QTest.qWait(100)
     return viewer, layer, widget
+
+
+def test_started_before_the_model_is_loaded(viewer) -> None:
+    viewer.add_image(picture(), name="disks")
+    widget = EverythingWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Segment everything")
+    widget.start()
+    assert "Loading the model" in widget.status.text
+    assert wait(lambda: widget._drawn is not None)
 
 
 def run(widget) -> None:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..automatic import CandidateTable, generate_candidates
-from ..engine import Predictor, Window
+from ..engine import PlaneSource, Predictor, Window
 from ..errors import ImageError, ParameterError
 from ..progress import Progress
-from ..session import PlaneSource
 from .coordinates import placement, world_to_data
 
 if TYPE_CHECKING:

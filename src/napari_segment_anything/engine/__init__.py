@@ -9,6 +9,7 @@ from .image import ImageSource, open_image
 from .masks import binarise, mask_logits, patches, upsample
 from .model import Model, load_model
 from .parts import prompted_parts
+from .planes import PlaneSource
 from .predictor import Prediction, Predictor
 from .prompts import Prompts
 from .windows import Window
@@ -21,6 +22,7 @@ __all__ = [
     "Prediction",
     "Prompts",
     "Window",
+    "PlaneSource",
     "EmbeddingCache",
     "CacheWarning",
     "MemoryWarning",

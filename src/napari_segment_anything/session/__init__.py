@@ -9,12 +9,10 @@ from .recover import Replay, recover, replay, replay_steps
 from .regions import Region
 from .scheduler import Delivery, LatestWins
 from .session import Session
-from .source import PlaneSource
 from .target import ArrayTarget, LabelTarget, PyramidTarget
 
 __all__ = [
     "Session",
-    "PlaneSource",
     "LabelTarget",
     "ArrayTarget",
     "PyramidTarget",

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from psygnal import Signal, SignalGroup
 
-from ..engine import Predictor, Window
+from ..engine import PlaneSource, Predictor, Window
 from ..errors import ParameterError, PromptError
 from .decoding import EmbeddingStore
 from .draft import Draft
@@ -22,7 +22,6 @@ from .journal import Journal
 from .objects import SessionObject
 from .regions import window_from, window_json
 from .results import Results
-from .source import PlaneSource
 from .target import LabelTarget
 from .timing import Stopwatch, at_one_time
 from .work import Extents, Work, apply, touched

@@ -11,7 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Embedding, Predictor, Prompts, Window, binarise, mask_logits, prompted_parts
+from ..engine import (
+    Embedding,
+    PlaneSource,
+    Predictor,
+    Prompts,
+    Window,
+    binarise,
+    mask_logits,
+    prompted_parts,
+)
 from ..errors import ParameterError
 from ..progress import Progress
 from .cleaning import clean
@@ -19,7 +28,6 @@ from .objects import ObjectPrompts
 from .planning import grown
 from .preview import DecodedObject, Preview, PreviewObject
 from .regions import Cutout
-from .source import PlaneSource
 
 BATCH = 16
 """Objects decoded between two places where a run can be stopped."""

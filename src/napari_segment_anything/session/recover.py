@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from ..engine import EmbeddingCache, Model, Predictor, load_model
+from ..engine import EmbeddingCache, Model, PlaneSource, Predictor, load_model
 from ..errors import ImageError, ParameterError
 from ..progress import Progress, finish
 from .core import model_json
@@ -22,7 +22,6 @@ from .journal import Journal
 from .objects import SessionObject
 from .repeat import Event, Going, check_image, recorded_patches, repeat_event
 from .session import Session
-from .source import PlaneSource
 from .target import ArrayTarget, LabelTarget
 from .work import apply
 

@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..engine import PlaneSource
 from ..errors import FormatError, ImageError, ParameterError, SegmentAnythingError
 from .history import Edit
 from .regions import Patch, Region
 from .session import Session
-from .source import PlaneSource
 
 Event: TypeAlias = Mapping[str, Any]
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..engine import Window
+from ..engine import PlaneSource, Window
 from .history import Edit, ObjectChange
 from .objects import SessionObject
 from .regions import Cutout, Patch, intersection, moved, union
-from .source import PlaneSource
 from .target import LabelTarget, check_id
 
 Plane = tuple[int, ...]

@@ -13,9 +13,8 @@ from ..bridge.coordinates import placement
 from ..bridge.images import ImageAxes, axes_of, plane_of, source_of
 from ..bridge.sources import prompts_of
 from ..bridge.targets import LayerTarget, check_alignment
-from ..engine import Window
+from ..engine import PlaneSource, Window
 from ..errors import ImageError, ParameterError
-from ..session import PlaneSource
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -21,7 +21,20 @@ from .files import write_csv, write_found
 from .forms import Form
 from .jobs import Jobs
 from .loading import model_names
-from .parts import Fold, Segmented, Status, button, column, form, note, row, tight
+from .parts import (
+    Fold,
+    Segmented,
+    Status,
+    align,
+    button,
+    column,
+    form,
+    heading,
+    note,
+    row,
+    tight,
+    wide,
+)
 from .results import Drawn, Found, ResultLayer, refilter, run
 from .shared import WindowWatch, shared_session
 
@@ -63,6 +76,7 @@ class EverythingWidget(QWidget):
         self._connect()
         self._watch = WindowWatch(self, self.shut)
         self._show_mode()
+        self._shared.session.when_loaded(lambda: None)  # which parameters there are, it says
 
     # -- layout ----------------------------------------------------------------------------------
 
@@ -71,7 +85,7 @@ class EverythingWidget(QWidget):
         self.models = ModelBox(model_names())
         self.targets = labels_box(self.viewer, "new layer")
         self.targets.setToolTip("Where the result goes; labels that are there stay")
-        self.mode = QComboBox()
+        self.mode = wide(QComboBox())
         self.mode.addItems(["auto", *MODES])
         self.mode.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.mode.setToolTip(
@@ -80,7 +94,7 @@ class EverythingWidget(QWidget):
             "instances: objects straight from the dense head, fastest<br>"
             "auto: what the model says validates best"
         )
-        self.policy = QComboBox()
+        self.policy = wide(QComboBox())
         self.policy.addItems(list(POLICIES))
         self.policy.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.policy.setToolTip("policy: which mask is in front where two overlap")
@@ -111,7 +125,7 @@ class EverythingWidget(QWidget):
             self.region,
             self.run_button,
             self.status,
-            note("<b>Filter</b>"),
+            heading("Filter"),
             self.first,
             overlap,
             self.summary,
@@ -125,6 +139,8 @@ class EverythingWidget(QWidget):
             layout.addWidget(item)
         layout.addStretch(1)
         self.setMinimumWidth(280)
+        titles = [item.title for item in self.first.fields.values()]
+        align([fields, overlap_row], titles)
         self._forms = (self.first, self.more, self.finding)
 
     def _restore(self) -> None:
@@ -173,6 +189,10 @@ class EverythingWidget(QWidget):
             self.stop()
             return
         session = self._shared.session
+        if not session.is_loaded:
+            self.status.busy("Loading the model …", stoppable=False)
+            session.when_loaded(self._start_loaded)
+            return
         try:
             area = find_area(
                 self.viewer,
@@ -196,9 +216,9 @@ class EverythingWidget(QWidget):
         self.run_button.setText("Stop")
         self.status.busy("Preparing …")
 
+        predictor = session.predictor
+
         def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Drawn]:
-            yield Progress(0, 1, message="loading the model")
-            predictor = session.predictor
             wanted = set(
                 applicable(choose_mode(predictor.model, mode), dense_head(predictor.model))
             )
@@ -206,6 +226,11 @@ class EverythingWidget(QWidget):
             return (yield from run(area, predictor, mode, acting, policy))
 
         self._jobs.start(job)
+
+    def _start_loaded(self) -> None:
+        if self._open:
+            self.status.rest()
+            self.start()
 
     def stop(self) -> None:
         """Cancel what runs."""

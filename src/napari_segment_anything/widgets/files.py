@@ -120,8 +120,8 @@ def journal_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple
 
 def _read_journal(path: str) -> list[LayerTuple]:
     """Rebuild the labels of a journal; the file is left as it is."""
-    from ..engine import Predictor, load_model
-    from ..session import ArrayTarget, Journal, PlaneSource, recover
+    from ..engine import PlaneSource, Predictor, load_model
+    from ..session import ArrayTarget, Journal, recover
 
     header, _ = Journal.read(path)
     shape = tuple(header["target"]["shape"])

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 SHOWN = (
     ("Click", "inside the object"),
-    ("Right click, Shift-click", "outside of it"),
+    ("Right click", "outside of it (or Shift-click)"),
     ("Shift-drag", "box"),
-    ("Ctrl-click", "take up an object that was committed"),
-    ("Enter", "commit, and go on with the next"),
+    ("Enter", "commit; the next click is the next"),
     ("Esc", "drop what is in progress"),
-    ("Shift-C", "next of the candidate masks"),
-    ("Alt-Z, Shift-Alt-Z", "undo, redo"),
-    ("Shift-E", "edit the object under the mouse"),
-    ("Shift-D", "delete it"),
+    ("Shift-C", "next candidate mask"),
+    ("Alt-Z", "undo; Shift-Alt-Z: redo"),
+    ("Ctrl-click", "edit a committed object"),
+    ("Shift-E", "edit the one under the mouse"),
+    ("Shift-D", "delete the one under the mouse"),
     ("Drag, wheel", "pan and zoom, as ever"),
 )
 """What the widget lists."""

@@ -67,6 +67,23 @@ def form() -> tuple[QWidget, QFormLayout]:
     return holder, layout
 
 
+def align(forms: Sequence[QFormLayout], titles: Sequence[QLabel] = ()) -> None:
+    """Give the labels of several forms, and further ones, the same width."""
+    labels = list(titles)
+    for layout in forms:
+        for index in range(layout.rowCount()):
+            labels.append(layout.itemAt(index, QFormLayout.ItemRole.LabelRole).widget())
+    width = max(label.sizeHint().width() for label in labels)
+    for label in labels:
+        label.setMinimumWidth(width)
+
+
+def wide(widget: Any) -> Any:
+    """Return a widget that takes the width there is."""
+    widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return widget
+
+
 def button(text: str, clicked: Callable[[], object], tip: str = "") -> QPushButton:
     """Return a push button that is no wider than it needs to be."""
     item = QPushButton(text)
@@ -286,9 +303,9 @@ class KeyList(QWidget):
         super().__init__()
         grid = tight(QGridLayout(self), 2)
         grid.setHorizontalSpacing(10)
+        grid.setContentsMargins(4, 0, 0, 4)
         for index, (key, meaning) in enumerate(keys):
             name = QLabel(f"<b>{key}</b>")
             grid.addWidget(name, index, 0)
-            what = note(meaning)
-            grid.addWidget(what, index, 1)
+            grid.addWidget(QLabel(meaning), index, 1)
         grid.setColumnStretch(1, 1)

@@ -31,6 +31,7 @@ from .parts import (
     heading,
     row,
     tight,
+    wide,
 )
 from .shared import WindowWatch, shared_session
 
@@ -115,10 +116,10 @@ class PromptWidget(QWidget):
         )
         self.merge_button = button("Merge", self.merge_selected, "Make the objects one")
 
-        self.multimask = QComboBox()
+        self.multimask = wide(QComboBox())
         self.multimask.addItems(list(MULTIMASK))
         self.multimask.setToolTip("multimask: how many masks a prompt gives")
-        self.region_area = Number(-1, 2**31 - 1, 0, none="model's")
+        self.region_area = wide(Number(-1, 2**31 - 1, 0, none="model's"))
         self.region_area.setToolTip(
             "min_mask_region_area: fill holes and drop islands with fewer pixels"
         )

@@ -290,7 +290,7 @@ class ResultLayer:
             area.target.write(area.plane, area.window, labels)
             return
         layer.data[...] = labels.reshape(layer.data.shape)
-        layer.refresh(thumbnail=False, highlight=False, extent=False)
+        layer.refresh(highlight=False, extent=False)
 
     def _add(self, area: Area) -> Labels:
         image = area.layers[0]

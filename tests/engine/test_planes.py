@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_segment_anything.engine import Predictor, Window
+from napari_segment_anything.engine import PlaneSource, Predictor, Window
 from napari_segment_anything.errors import ImageError, PromptError
-from napari_segment_anything.session import PlaneSource
 
 
 class Counting:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Window, open_image, resolve_contrast_limits
 from ..errors import ImageError, PromptError
+from .contrast import resolve_contrast_limits
+from .image import open_image
 
 _SAMPLE_SIDE = 64
 
@@ -289,8 +290,3 @@ def _spread(extent: int, count: int) -> list[slice]:
         return [slice(0, extent)]
     starts = [round(i * (extent - _SAMPLE_SIDE) / (count - 1)) for i in range(count)]
     return [slice(start, start + _SAMPLE_SIDE) for start in starts]
-
-
-def whole(source: PlaneSource) -> Window:
-    """Return the window that is a whole plane."""
-    return Window.full(source.shape)
