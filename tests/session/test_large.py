@@ -10,7 +10,7 @@ import zarr
 from napari_segment_anything.engine import PlaneSource, Predictor
 from napari_segment_anything.session import ArrayTarget, PyramidTarget, Session
 
-from .test_source import Counting
+from .test_planes import Counting
 
 SIDE = 20000
 
