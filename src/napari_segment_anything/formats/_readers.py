@@ -6,7 +6,6 @@ import warnings
 import weakref
 import zipfile
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError
+from ._stores import line
 from .images import LAZY_ABOVE
 
 _NEEDS_CODEC = (
@@ -39,7 +39,7 @@ def read_tiff(path: Path, series: int, lazy: bool | None) -> Found:
         with tifffile.TiffFile(path) as file:
             if not file.series:
                 raise ImageError(f"{path.name} is a TIFF file without an image.")
-            chosen = _choose(file.series, series, path)
+            chosen = choose(file.series, series, path.name)
             axes, scale, units = _tiff_axes(file, chosen, tifffile)
             if any(page is None for page in chosen.pages):
                 raise ImageError(f"{path.name} is damaged: it lacks some of its planes.")
@@ -52,7 +52,7 @@ def read_tiff(path: Path, series: int, lazy: bool | None) -> Found:
     except MemoryError as error:
         raise ImageError(f"{path.name} does not fit into memory; convert it to Zarr.") from error
     except Exception as error:  # tifffile raises many kinds for damaged files
-        raise ImageError(f"{path.name} cannot be read as TIFF: {_line(error)}") from error
+        raise ImageError(f"{path.name} cannot be read as TIFF: {line(error)}") from error
     if axes is not None and "S" in axes and axes[-1] != "S":
         at = axes.index("S")
         array = np.ascontiguousarray(np.moveaxis(array, at, -1))
@@ -97,7 +97,7 @@ def _tiff_levels(path: Path, series: int, count: int) -> tuple[Any, ...]:
     except ValueError as error:  # here and now, not at some later read
         if "imagecodecs" not in str(error):
             raise
-        raise ImageError(_NEEDS_CODEC.format(path.name, _line(error))) from error
+        raise ImageError(_NEEDS_CODEC.format(path.name, line(error))) from error
     return tuple(levels)
 
 
@@ -197,7 +197,7 @@ def read_picture(path: Path) -> Found:
     except (OSError, SyntaxError, ValueError, zlib.error, EOFError) as error:
         if isinstance(error, ImageError):
             raise
-        raise ImageError(f"{path.name} cannot be read: {_line(error)}") from error
+        raise ImageError(f"{path.name} cannot be read: {line(error)}") from error
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("="))
     return Found((array,), "YX" if array.ndim == 2 else "YXS")
@@ -218,7 +218,7 @@ def read_npy(path: Path, lazy: bool | None) -> Found:
     try:
         array = np.load(path, mmap_mode="r" if lazy else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ImageError(f"{path.name} cannot be read as NPY: {_line(error)}") from error
+        raise ImageError(f"{path.name} cannot be read as NPY: {line(error)}") from error
     if not isinstance(array, np.ndarray):
         raise ImageError(f"{path.name} is an archive of arrays; name it .npz.")
     return Found((array,))
@@ -228,109 +228,31 @@ def read_npz(path: Path, key: str | None) -> Found:
     """Read one array of a NumPy archive."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            name = _pick(list(archive.files), key, path)
-            return Found((archive[name],))
+            chosen = pick(list(archive.files), key, path.name)
+            return Found((archive[chosen],))
     except ImageError:
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ImageError(f"{path.name} cannot be read as NPZ: {_line(error)}") from error
+        raise ImageError(f"{path.name} cannot be read as NPZ: {line(error)}") from error
     except (AttributeError, TypeError) as error:
         raise ImageError(f"{path.name} is not an archive of arrays; name it .npy.") from error
 
 
-def read_zarr(path: Path, series: int, key: str | None, lazy: bool | None) -> Found:
-    """Open a Zarr array or an OME-Zarr image with all its levels."""
-    import zarr
-
-    try:
-        node = zarr.open(path, mode="r")
-        found = _zarr_node(node, path, series, key)
-        levels = found.levels
-        if lazy is False:
-            levels = (levels[0][...],)
-    except ImageError:
-        raise
-    except Exception as error:  # zarr raises many kinds for damaged stores
-        raise ImageError(f"{path.name} cannot be read as Zarr: {_line(error)}") from error
-    found.levels = levels
-    return found
-
-
-def _zarr_node(node: Any, path: Path, series: int, key: str | None) -> Found:
-    import zarr
-
-    if isinstance(node, zarr.Array):
-        names = getattr(node.metadata, "dimension_names", None)
-        axes = None
-        if names and all(isinstance(n, str) and n for n in names):
-            axes = _zarr_axes([{"name": n} for n in names])
-        return Found((node,), axes)
-    attributes = dict(node.attrs)
-    attributes = attributes.get("ome", attributes)
-    multiscales = attributes.get("multiscales")
-    if multiscales and key is None:
-        return _multiscale(node, multiscales, path)
-    if "plate" in attributes or "well" in attributes:
-        inside = [f.get("path") for f in attributes.get("well", {}).get("images", [])]
-        inside = inside or [w.get("path") for w in attributes.get("plate", {}).get("wells", [])]
-        first = f"{path}/{inside[0]}" if inside else f"{path}/A/1/0"
-        raise ImageError(f"{path.name} is a plate of many images; name one, such as {first}.")
-    if "bioformats2raw.layout" in attributes and key is None:
-        images = sorted((k for k in node.group_keys() if k.isdigit()), key=int)
-        return _zarr_node(node[_choose(images, series, path)], path, 0, None)
-    name = _pick(sorted(node.array_keys()), key, path)
-    return _zarr_node(node[name], path, 0, None)
-
-
-def _multiscale(node: Any, multiscales: Any, path: Path) -> Found:
-    try:
-        first = multiscales[0]
-        datasets = first["datasets"]
-        levels = tuple(node[d["path"]] for d in datasets)
-        entries = first.get("axes")
-        transforms = datasets[0].get("coordinateTransformations", [])
-        extra = first.get("coordinateTransformations", [])
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ImageError(f"{path.name} has damaged OME-Zarr metadata: {_line(error)}") from error
-    if not levels:
-        raise ImageError(f"{path.name} has OME-Zarr metadata without any level.")
-    ndim = levels[0].ndim
-    if entries is None:
-        return Found(levels, "TCZYX" if ndim == 5 else None)
-    entries = [{"name": e} if isinstance(e, str) else e for e in entries]
-    if len(entries) != ndim:
-        raise ImageError(f"{path.name} names {len(entries)} axes for {ndim} dimensions.")
-    scale = [1.0] * ndim
-    for transform in [*transforms, *extra]:
-        if transform.get("type") == "scale" and len(transform.get("scale", ())) == ndim:
-            scale = [a * float(b) for a, b in zip(scale, transform["scale"], strict=True)]
-    return Found(levels, _zarr_axes(entries), scale, [e.get("unit") for e in entries])
-
-
-def _zarr_axes(entries: list[Mapping[str, Any]]) -> str | None:
-    kinds = {"time": "T", "channel": "C"}
-    letters = []
-    for entry in entries:
-        name = str(entry["name"]).upper()
-        letters.append(kinds.get(str(entry.get("type")), name if name in "TZCYXS" else "Q"))
-    return "".join(letters) if letters.count("Q") <= 1 else None
-
-
-def _choose(items: Any, number: int, path: Path) -> Any:
+def choose(items: Any, number: int, name: str) -> Any:
     if not -len(items) <= number < len(items):
-        raise ImageError(f"{path.name} has {len(items)} images (0 first); got number {number}.")
+        raise ImageError(f"{name} has {len(items)} images (0 first); got number {number}.")
     return items[number]
 
 
-def _pick(names: list[str], key: str | None, path: Path) -> str:
+def pick(names: list[str], key: str | None, name: str) -> str:
     if key is None and len(names) == 1:
         return names[0]
     wanted = "image" if key is None else key
     if wanted in names:
         return wanted
     if not names:
-        raise ImageError(f"{path.name} holds no array.")
-    raise ImageError(f"{path.name} has no array '{wanted}'; it has {', '.join(names[:8])}.")
+        raise ImageError(f"{name} holds no array.")
+    raise ImageError(f"{name} has no array '{wanted}'; it has {', '.join(names[:8])}.")
 
 
 def _positive(value: Any) -> bool:
@@ -347,8 +269,3 @@ def _name(compression: Any) -> str:
         return str(tifffile.COMPRESSION(compression).name)
     except ValueError:
         return str(compression)
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:199] + "…"

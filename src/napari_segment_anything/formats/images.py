@@ -52,8 +52,8 @@ class ImageData:
         The file's name without its suffix.
     levels : tuple of array-like
         The image pyramid, full resolution first; only ``array`` itself if there is none.
-    path : Path or None
-        Where the image came from.
+    path : Path, str or None
+        Where the image came from; a URL is a str.
     """
 
     array: Any
@@ -64,7 +64,7 @@ class ImageData:
     units: tuple[str | None, ...]
     name: str
     levels: tuple[Any, ...] = ()
-    path: Path | None = None
+    path: str | Path | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -157,7 +157,8 @@ def read_image(
     ----------
     path : str or Path
         TIFF (with OME, ImageJ or no metadata), PNG, JPEG, BMP, NPY, NPZ, or the folder of a Zarr
-        array or OME-Zarr image (also of a part of a store, such as ``plate.zarr/A/1/0``).
+        array or OME-Zarr image (also of a part of a store, such as ``plate.zarr/A/1/0``). Zarr
+        may also be a URL that fsspec knows: ``s3://``, ``https://``, ``memory://`` ...
     axes : str, optional
         A letter for each dimension, such as "ZYX" or "CYX", in place of what the file says.
     series : int
@@ -183,14 +184,23 @@ def read_image(
     The orientation tag of JPEG photographs is ignored: pixels come as they are stored, so that
     coordinates fit every other tool. Palette pictures become RGB, bilevel ones 0 and 255.
     """
-    from . import _readers
+    from . import _readers, _zarr_reader
+    from ._stores import is_url, locate, short_name
 
+    if is_url(path):
+        location = locate(path)
+        if is_url(location):
+            if location.lower().endswith((*TIFF_SUFFIXES, *PICTURE_SUFFIXES, ".npy", ".npz")):
+                raise ImageError(f"{location}: only Zarr is read from a URL; download the file.")
+            found = _zarr_reader.read_zarr(location, series, key, lazy)
+            return _finish(location, short_name(location), found, axes)
+        path = location
     path = Path(path).expanduser()
     if not path.exists():
         raise ImageError(f"{path} does not exist.")
     suffix = path.suffix.lower()
     if path.is_dir():
-        found = _readers.read_zarr(path, series, key, lazy)
+        found = _zarr_reader.read_zarr(str(path), series, key, lazy)
     elif not path.stat().st_size:
         raise ImageError(f"{path} is empty (0 bytes).")
     elif suffix in TIFF_SUFFIXES:
@@ -210,23 +220,24 @@ def read_image(
         raise ImageError(
             f"{path.name} is of an unknown kind; give TIFF, PNG, JPEG, NPY, NPZ or Zarr."
         )
-    return _finish(path, found, axes)
+    return _finish(path, path.name.removesuffix(path.suffix).removesuffix(".ome"), found, axes)
 
 
-def _finish(path: Path, found: Any, axes: str | None) -> ImageData:
+def _finish(path: str | Path, name: str, found: Any, axes: str | None) -> ImageData:
+    where = path if isinstance(path, str) else path.name
     array, levels = found.levels[0], found.levels
     dtype, shape = np.dtype(array.dtype), tuple(int(n) for n in array.shape)
     if dtype.kind not in "uifb":
-        raise ImageError(f"{path.name} holds {dtype} values; an image has integers or floats.")
+        raise ImageError(f"{where} holds {dtype} values; an image has integers or floats.")
     if 0 in shape:
-        raise ImageError(f"{path.name} has no pixels: its shape is {shape}.")
+        raise ImageError(f"{where} has no pixels: its shape is {shape}.")
     scale, units = found.scale, found.units
     if axes is not None:
         given = axes.upper()
         if len(given) != len(shape):
             raise ImageError(
                 f"Axes '{axes}' name {len(given)} dimensions, "
-                f"but {path.name} has {len(shape)}: shape {shape}."
+                f"but {where} has {len(shape)}: shape {shape}."
             )
         if found.axes is None or sorted(given) != sorted(found.axes):
             scale = units = None
@@ -235,14 +246,14 @@ def _finish(path: Path, found: Any, axes: str | None) -> ImageData:
             scale = [scale[i] for i in order]
             units = None if units is None else [units[i] for i in order]
     else:
-        given = found.axes or guess_axes(shape, path.name)
-    check_axes(given, shape, path.name)
+        given = found.axes or guess_axes(shape, where)
+    check_axes(given, shape, where)
     if isinstance(array, np.ndarray) and dtype.kind == "b":
         array = array.astype(np.uint8) * np.uint8(255)
         levels = (array,)
     if "S" in given and given[-1] != "S":
         raise ImageError(
-            f"{path.name} has axes {given}; colour samples (S) must be last. "
+            f"{where} has axes {given}; colour samples (S) must be last. "
             f"Name them as channels instead: '{given.replace('S', 'C')}'."
         )
     units = tuple(_unit(u) for u in units) if units else (None,) * len(given)
@@ -253,7 +264,7 @@ def _finish(path: Path, found: Any, axes: str | None) -> ImageData:
         rgb="S" in given,
         scale=tuple(float(s) for s in scale) if scale else (1.0,) * len(given),
         units=units,
-        name=path.name.removesuffix(path.suffix).removesuffix(".ome"),
+        name=name,
         levels=tuple(levels),
         path=path,
     )

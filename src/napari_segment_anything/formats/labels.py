@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import FormatError, ImageError
+from ._stores import is_url
 from .atomic import replacing
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr")
@@ -84,6 +85,9 @@ def write_labels(
 def read_labels(path: str | Path) -> NDArray[Any]:
     """Read a label image: TIFF, PNG (also with a palette), NPY, NPZ or Zarr.
 
+    Of an OME-Zarr image or store that has labels these are read, if they are the only ones; name
+    others by their own path, ``image.ome.zarr/labels/cells``.
+
     Returns
     -------
     unsigned integer array
@@ -96,11 +100,16 @@ def read_labels(path: str | Path) -> NDArray[Any]:
     """
     from .images import read_image
 
-    path = Path(path)
-    if path.suffix.lower() == ".png":
+    if is_url(path) or Path(path).is_dir():
+        from .ome_zarr import label_names, open_labels
+
+        if label_names(path):
+            return _checked(open_labels(path).array[...])
+    path = path if is_url(path) else Path(path)
+    if isinstance(path, Path) and path.suffix.lower() == ".png":
         return _checked(_read_png(path))
     key = None
-    if path.suffix.lower() == ".npz" and path.exists():
+    if isinstance(path, Path) and path.suffix.lower() == ".npz" and path.exists():
         key = "labels"
     try:
         found = read_image(path, key=key, lazy=None)

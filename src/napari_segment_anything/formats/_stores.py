@@ -1,0 +1,149 @@
+"""Zarr stores by path or URL, and what to say when one cannot be read or written."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ..errors import FormatError
+
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+(::|://)")
+_REMOTE_MODULES = ("aiohttp", "aiobotocore", "botocore", "s3fs", "gcsfs", "adlfs", "requests")
+
+
+def is_url(source: object) -> bool:
+    """Whether `source` is a URL (``s3://``, ``https://``, ``memory://``, ``file://`` ...)."""
+    return isinstance(source, str) and _URL.match(source) is not None
+
+
+def locate(source: str | Path) -> str:
+    """A store as a string that means the same in every process: an absolute path or a URL."""
+    if not is_url(source):
+        return str(Path(source).expanduser().absolute())
+    text = str(source)
+    if text.lower().startswith("file://"):
+        return str(Path(unquote(urlsplit(text).path)))
+    return text.rstrip("/") if not text.endswith("://") else text
+
+
+def join(location: str, *parts: str) -> str:
+    """The location of a group inside a store."""
+    inside = "/".join(part.strip("/") for part in parts if part.strip("/"))
+    if not inside:
+        return location
+    if "::" in location:  # the path belongs to the first of the chained URLs
+        first, _, rest = location.partition("::")
+        return f"{first.rstrip('/')}/{inside}::{rest}" if "://" in first else f"{location}/{inside}"
+    return f"{location}/{inside}" if is_url(location) else str(Path(location, inside))
+
+
+def short_name(location: str) -> str:
+    """The last part of a location, without its suffixes, for people."""
+    last = location.split("::")[0].rstrip("/").replace("\\", "/").rsplit("/", 1)[-1]
+    return last.removesuffix(".zarr").removesuffix(".ome") or "image"
+
+
+def open_store(location: str, *, read_only: bool = True) -> Any:
+    """Open a Zarr store, local or through fsspec.
+
+    Raises
+    ------
+    FormatError
+        If the kind of URL is unknown or needs a package that is not installed.
+    """
+    from zarr.storage import FsspecStore, LocalStore
+
+    if not is_url(location):
+        return LocalStore(location, read_only=read_only)
+    scheme = location.split(":", 1)[0]
+    try:
+        return FsspecStore.from_url(location, read_only=read_only)
+    except ImportError as error:
+        needed = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
+        extra = needed.get(scheme, "fsspec aiohttp" if scheme.startswith("http") else "fsspec")
+        raise FormatError(
+            f"{location} needs a package that is not installed: pip install {extra}."
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise FormatError(f"{location} cannot be opened: {line(error)}") from error
+
+
+def open_node(location: str, *, mode: str = "r") -> Any:
+    """Open the Zarr group or array at a location as it is now, past consolidated metadata.
+
+    Returns
+    -------
+    zarr.Group, zarr.Array or None
+        None if nothing is there, or what is there is no Zarr.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged or out of reach.
+    """
+    import zarr
+    from zarr.errors import NodeNotFoundError
+
+    store = open_store(location, read_only=mode == "r")
+    try:
+        try:
+            return zarr.open_group(store, mode=mode, use_consolidated=False)  # type: ignore[arg-type]
+        except (NodeNotFoundError, FileNotFoundError, NotADirectoryError):
+            pass
+        except zarr.errors.ContainsArrayError:
+            pass
+        return zarr.open_array(store, mode=mode)
+    except (NodeNotFoundError, FileNotFoundError, NotADirectoryError):
+        return None
+    except Exception as error:  # damage shows as almost anything
+        raise FormatError(f"{location} cannot be read as Zarr: {line(error)}") from error
+
+
+@contextmanager
+def writing(location: object) -> Iterator[None]:
+    """Turn what a store says when it cannot be written into one `FormatError`.
+
+    Parameters
+    ----------
+    location : object
+        What is being written, for the message.
+    """
+    try:
+        yield
+    except FormatError:
+        raise
+    except Exception as error:
+        problem = describe_write_error(location, error)
+        if problem is None:
+            raise
+        raise FormatError(problem) from error
+
+
+def describe_write_error(location: object, error: BaseException) -> str | None:
+    """One line that says why a store cannot be written and what to do; None for other errors."""
+    number = getattr(error, "errno", None)
+    reason = getattr(error, "strerror", None) or line(error)
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return (
+            f"{location} cannot be written: {reason}. Make room and run again; "
+            "what is already there is kept."
+        )
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS) or isinstance(error, PermissionError):
+        return f"{location} cannot be written: {reason}. Choose another output."
+    if isinstance(error, NotImplementedError) or "read-only" in str(error):
+        return f"{location} is read-only. Choose another output."
+    remote = type(error).__module__.split(".")[0] in _REMOTE_MODULES
+    if isinstance(error, OSError) or remote:
+        return f"{location} cannot be written: {reason}."
+    return None
+
+
+def line(error: BaseException) -> str:
+    """An exception's message on one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:199] + "…"
