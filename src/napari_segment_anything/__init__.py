@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         SegmentAnythingError,
     )
     from .formats import ImageData, read_image
+    from .large import LargePlan, LargeResult, plan_large, redecode, segment_large
     from .progress import Progress, finish
     from .samples import Sample, sample, sample_names
     from .training import TrainingConfig, TrainingResult, train
@@ -75,6 +76,7 @@ _HOMES = {
         "ResourceError",
     ),
     "formats": ("read_image", "ImageData"),
+    "large": ("segment_large", "plan_large", "redecode", "LargePlan", "LargeResult"),
     "progress": ("Progress", "finish"),
     "samples": ("sample", "sample_names", "Sample"),
     "training": ("train", "TrainingConfig", "TrainingResult"),
@@ -93,6 +95,11 @@ __all__ = [
     "segment_everything",
     "generate_candidates",
     "CandidateTable",
+    "segment_large",
+    "plan_large",
+    "redecode",
+    "LargePlan",
+    "LargeResult",
     "attach",
     "read_image",
     "ImageData",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,8 @@ class Model:
         What the checkpoint carries: licence, card, parameters for everything mode.
     instance_decoder : InstanceDecoder, optional
         The decoder for instances that goes with it, on `device`, always in float32.
+    source, instance_decoder_source : str, optional
+        The names, paths or URLs that another process can load it by, where there are such.
     """
 
     network: Sam
@@ -55,6 +57,8 @@ class Model:
     precision_reason: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     instance_decoder: InstanceDecoder | None = None
+    source: str | None = None
+    instance_decoder_source: str | None = None
     _copies: dict[str, Sam] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -204,4 +208,16 @@ def load_model(
 
     where = choose_device(device)
     choose_precision(precision, where)  # a wrong one is found before anything is loaded
-    return Model.from_checkpoint(load_checkpoint(source, **options), where, precision)
+    model = Model.from_checkpoint(load_checkpoint(source, **options), where, precision)
+    decoder = options.get("instance_decoder")
+    return replace(
+        model,
+        source=_portable(source),
+        instance_decoder_source=None if decoder is None else _portable(decoder),
+    )
+
+
+def _portable(source: str | Path) -> str:
+    """Return a name, URL or path that means the same in another folder."""
+    path = Path(source).expanduser()
+    return str(path.absolute()) if path.exists() else str(source)

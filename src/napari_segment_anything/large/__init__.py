@@ -1,0 +1,21 @@
+"""Images of any size: tiles, stitching, runs that go on where they stopped, Dask clusters."""
+
+from .grid import TileGrid
+from .ledger import Status
+from .plan import LargePlan
+from .redecode import redecode
+from .result import LargeResult, LargeView, TileFailure
+from .run import plan_large, segment_large, segment_large_steps
+
+__all__ = [
+    "LargePlan",
+    "LargeResult",
+    "LargeView",
+    "Status",
+    "TileFailure",
+    "TileGrid",
+    "plan_large",
+    "redecode",
+    "segment_large",
+    "segment_large_steps",
+]

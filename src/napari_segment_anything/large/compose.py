@@ -1,0 +1,92 @@
+"""The labels of a chunk, from the tiles that see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .grid import TileGrid, shared, within
+from .ledger import Ledger, TileResult
+from .seams import Stitched
+from .tiles import Job, writing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChunkPlan:
+    """Whose objects to draw in a chunk.
+
+    Parameters
+    ----------
+    index : int
+        The tile whose core is the chunk.
+    sources : tuple of (int, uint32 array, uint32 array)
+        Tiles that see it: final ids and ranks of their objects, background first.
+    """
+
+    index: int
+    sources: tuple[tuple[int, NDArray[np.uint32], NDArray[np.uint32]], ...]
+
+
+def plan_chunk(grid: TileGrid, stitched: Stitched, index: int) -> ChunkPlan:
+    """Collect what a chunk needs to know of the outcome of stitching."""
+    sources = []
+    core = grid.core(index)
+    for tile in sorted((index, *grid.neighbours(index))):
+        span = stitched.of(tile)
+        if span.start == span.stop or shared(core, grid.window(tile)) is None:
+            continue
+        label = stitched.label[span]
+        if label.any():
+            zero = np.zeros(1, np.uint32)
+            sources.append(
+                (
+                    tile,
+                    np.concatenate([zero, label]),
+                    np.concatenate([zero, np.where(label > 0, stitched.rank[span], 0)]).astype(
+                        np.uint32
+                    ),
+                )
+            )
+    return ChunkPlan(index, tuple(sources))
+
+
+def draw(grid: TileGrid, plan: ChunkPlan, results: dict[int, TileResult]) -> NDArray[np.uint32]:
+    """Draw a chunk: every pixel belongs to the best ranked object that claims it."""
+    core = grid.core(plan.index)
+    out = np.zeros(core.shape, np.uint32)
+    best = np.zeros(core.shape, np.uint32)
+    for tile, label, rank in plan.sources:
+        window = grid.window(tile)
+        common = shared(core, window)
+        if common is None:
+            continue
+        local = results[tile].labels[within(common, window)]
+        there = within(common, core)
+        claim = rank[local]
+        wins = claim > best[there]
+        best[there][wins] = claim[wins]
+        out[there][wins] = label[local][wins]
+    return out
+
+
+def compose_chunk(job: Job, plan: ChunkPlan) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    """Write the final labels of a chunk.
+
+    Returns
+    -------
+    index : int
+        The chunk.
+    ids, areas : int64 array
+        Pixels of each id in it.
+    """
+    grid, ledger = job.grid, Ledger(job.labels, job.grid)
+    results = {tile: ledger.get(tile) for tile, _, _ in plan.sources}
+    labels = draw(grid, plan, results)
+    ids, areas = np.unique(labels[labels > 0], return_counts=True)
+    array: Any = job.labels.array
+    with writing(job.labels.path):
+        array[(*grid.plane(plan.index), *grid.core(plan.index).slices)] = labels.astype(array.dtype)
+    return plan.index, ids.astype(np.int64), areas.astype(np.int64)

@@ -1,0 +1,248 @@
+"""One place of a large run again: a box around what is in question, seen whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import block_reduce
+
+from ..engine import Model, Predictor, Prompts, Window, open_image, prompted_parts
+from ..engine.image import ImageSource
+from ..errors import ParameterError
+from ..formats.ome_zarr import open_labels
+from ..progress import Progress
+from .grid import TileGrid
+from .image import LargeImage
+from .ledger import Ledger, check_same
+from .seams import KINDS
+from .tiles import Job, model_of, writing
+
+MARGIN = 0.3
+_STRIP = 1 << 22
+
+
+def redecode(
+    output: str | Path,
+    model: Model,
+    seam: int,
+    *,
+    label: str | None = None,
+    image: Any = None,
+) -> dict[str, Any]:
+    """Segment what a seam is about again, as one object, and put it in place of what was there.
+
+    The model is prompted with the box around the objects in question, in a window that holds
+    it with a margin, reduced as far as the model's frame needs.
+
+    Parameters
+    ----------
+    output : str or Path
+        The OME-Zarr store, or the label group, of a finished run.
+    model : Model
+        What segments; any model will do.
+    seam : int
+        Number of the seam in the run's table of seams.
+    label : str, optional
+        Name of the label image, where there are several.
+    image : array-like, optional
+        The image, where the run was given an array: it cannot be opened again.
+
+    Returns
+    -------
+    dict
+        label (the id that the object has now), predicted_iou, area, box, and iou with what
+        was there before.
+
+    Raises
+    ------
+    ParameterError
+        If the run is not finished, there is no such seam, or the model finds nothing there.
+    """
+    group = open_labels(output, label, mode="r+")
+    run = Ledger.present(group)
+    if run is None or run.get("state") != "complete":
+        raise ParameterError(f"{group.path} is not of a finished large run")
+    large = _image(run, image, group.path)
+    ledger = Ledger(group, _grid(run, large))
+    seams, table = ledger.read_table("seams"), ledger.read_table("objects")
+    rows = np.flatnonzero(seams["seam"] == seam)
+    if not len(rows):
+        raise ParameterError(f"the run has no seam {seam}: they run from 1 to {len(seams['seam'])}")
+    row = int(rows[0])
+    labels = [int(i) for i in seams["labels"][row] if i]
+    found = _again(large, ledger, model, int(seams["plane"][row]), seams["box"][row], labels, table)
+    if found is None:
+        raise ParameterError(f"the model finds nothing in the box of seam {seam}")
+    seams["kind"][row] = "redecoded"
+    with writing(group.path):
+        ledger.write_table("seams", seams)
+        ledger.write_table("objects", found.pop("table"))
+    return found
+
+
+def redecode_oversize(job: Job, ledger: Ledger) -> Generator[Progress, None, None]:
+    """Prompt again for every object that was put together from pieces, in the order of ids."""
+    seams, table = ledger.read_table("seams"), ledger.read_table("objects")
+    pieces = {int(i) for i in table["label"][table["pieces"] > 1]}
+    rows = [
+        i for i, kind in enumerate(seams["kind"])
+        if kind == "merged" and int(seams["labels"][i, 0]) in pieces
+    ]  # fmt: skip
+    model = model_of(job.model)
+    for done, row in enumerate(rows):
+        yield Progress(done, len(rows), message="large objects again")
+        found = _again(
+            job.image, ledger, model, int(seams["plane"][row]), seams["box"][row],
+            [int(seams["labels"][row, 0])], table,
+        )  # fmt: skip
+        if found is not None:
+            table = found["table"]
+            seams["kind"][row] = "redecoded"
+            ledger.write_table("objects", table)
+            ledger.write_table("seams", seams)
+
+
+def _image(run: dict[str, Any], image: Any, path: str) -> LargeImage:
+    from .run import signature
+
+    if image is None:
+        opened = run.get("opened")
+        if opened is None:
+            raise ParameterError("the run was given an array: give it again, as image=")
+        large = LargeImage.of(**opened)
+    else:
+        large = LargeImage.of(image)
+    check_same({"image": run["image"]}, {"image": signature(large)}, path)
+    limits = tuple((float(a), float(b)) for a, b in run["limits"])
+    return LargeImage(large.source, large.axes, large.channel_axis, large.channels, limits)
+
+
+def _grid(run: dict[str, Any], image: LargeImage) -> TileGrid:
+    planes = image.planes
+    return TileGrid.over(
+        planes.shape, planes.plane_shape, run["tile"], run["overlap"], Window(*run["region"])
+    )
+
+
+def _again(
+    image: LargeImage,
+    ledger: Ledger,
+    model: Model,
+    number: int,
+    box: NDArray[np.int64],
+    labels: list[int],
+    table: dict[str, NDArray],
+) -> dict[str, Any] | None:
+    grid = ledger.grid
+    plane = tuple(int(i) for i in np.unravel_index(number, grid.planes or (1,)))[: len(grid.planes)]
+    side = max(box[2] - box[0], box[3] - box[1]) + 1
+    size = max(model.image_size, math.ceil(side * (1 + 2 * MARGIN)))
+    centre = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    window = Window.around(centre, grid.shape, size)
+    arguments = image.planes.embed_arguments(plane)
+    limits = arguments.pop("contrast_limits")
+    source = open_image(image.planes.image(plane), **arguments)
+    factor = max(1, max(window.shape) // model.image_size)
+    pixels = _reduced(source, window, factor)
+    predictor = Predictor(model)
+    embedding = predictor.embed(pixels, channel_axis=2, contrast_limits=limits)
+    corners = (np.asarray(box, float).reshape(2, 2) - (window.row, window.col) + 0.5) / factor - 0.5
+    corners = np.clip(corners, 0, np.array(pixels.shape[:2]) - 1)
+    prompts = Prompts.from_boxes([[*corners[0], *np.maximum(corners[1], corners[0] + 0.5)]])
+    prediction = predictor.predict(embedding, prompts, multimask=False)
+    mask = prediction.best()[0]
+    if model.prompted_parts_only:
+        mask = prompted_parts(mask, box=prompts.boxes[0])
+    if not mask.any():
+        return None
+    keep = labels[0] if labels else int(table["label"].max(initial=0)) + 1
+    replaced, area, common, before, shape = _put(ledger, plane, window, mask, factor, labels, keep)
+    rows = {name: column.copy() for name, column in table.items()}
+    stay = ~np.isin(rows["label"], [*labels, keep])
+    new = {
+        "label": keep, "plane": number, "area": area, "tiles": 0, "pieces": 1,
+        "predicted_iou": float(prediction.scores[0, 0]), "stability_score": np.nan,
+        "row_min": shape[0], "col_min": shape[1], "row_max": shape[2], "col_max": shape[3],
+        "seam": KINDS.index("redecoded") + 1,
+    }  # fmt: skip
+    joined = {
+        name: np.concatenate([column[stay], np.array([new[name]], column.dtype)])
+        for name, column in rows.items()
+    }
+    order = np.argsort(joined["label"], kind="stable")
+    return {
+        "label": keep,
+        "predicted_iou": float(prediction.scores[0, 0]),
+        "area": area,
+        "box": shape,
+        "iou": common / max(1, before + replaced - common),
+        "table": {name: column[order] for name, column in joined.items()},
+    }
+
+
+def _reduced(source: ImageSource, window: Window, factor: int) -> NDArray[Any]:
+    """Read a window reduced by a whole factor (mean of blocks), strip by strip."""
+    if factor == 1:
+        return source.read(0, *window.slices)
+    strips = []
+    step = max(1, _STRIP // (window.width * factor)) * factor
+    rows, cols = window.slices
+    for start in range(rows.start, rows.stop, step):
+        strip = source.read(0, slice(start, min(start + step, rows.stop)), cols)
+        whole = strip.astype(np.float32)
+        blocks = (factor, factor, 1)
+        # a last, narrower block is the mean of the pixels there are
+        total = block_reduce(whole, blocks, np.sum)
+        count = block_reduce(np.ones(whole.shape[:2], np.float32), blocks[:2], np.sum)
+        strips.append((total / count[..., None]).astype(np.float32))
+    return np.concatenate(strips)
+
+
+def _put(
+    ledger: Ledger,
+    plane: tuple[int, ...],
+    window: Window,
+    mask: NDArray[np.bool_],
+    factor: int,
+    labels: list[int],
+    keep: int,
+) -> tuple[int, int, int, int, tuple[int, int, int, int]]:
+    """Draw a mask in place of labels, strip by strip; other objects keep their pixels.
+
+    Returns the mask's pixels, those drawn, those it has in common with what was there, the
+    pixels that were there, and the box of what is drawn.
+    """
+    array: Any = ledger.labels.array
+    cols = np.arange(window.width) // factor
+    stride = ledger.grid.stride
+    total = drawn = common = before = 0
+    low, high = np.full(2, np.iinfo(np.int64).max), np.full(2, -1)
+    row, end = window.row, window.row + window.height
+    while row < end:
+        stop = min(end, (row // stride + 1) * stride)
+        index = (*plane, slice(row, stop), window.slices[1])
+        old = np.asarray(array[index])
+        there = np.isin(old, labels)
+        wanted = mask[(np.arange(row, stop) - window.row) // factor][:, cols]
+        put = wanted & (there | (old == 0))
+        new = np.where(there, 0, old)
+        new[put] = keep
+        if (new != old).any():
+            array[index] = new.astype(array.dtype)
+        total += int(wanted.sum())
+        drawn += int(put.sum())
+        common += int((wanted & there).sum())
+        before += int(there.sum())
+        if put.any():
+            r, c = np.nonzero(put)
+            low = np.minimum(low, (r.min() + row, c.min() + window.col))
+            high = np.maximum(high, (r.max() + row, c.max() + window.col))
+        row = stop
+    spans = [*(slice(i, i + 1) for i in plane), *window.slices]
+    ledger.labels.update_pyramid(spans)
+    return total, drawn, common, before, (int(low[0]), int(low[1]), int(high[0]), int(high[1]))

@@ -1,0 +1,137 @@
+"""What a large run gives back, while it runs and at its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine import Window
+from ..formats.ome_zarr import LabelsGroup
+from .grid import TileGrid
+from .ledger import Ledger, Status
+from .plan import LargePlan
+
+
+@dataclass(frozen=True, slots=True)
+class TileFailure:
+    """A tile that could not be segmented.
+
+    Parameters
+    ----------
+    index : int
+        Its number.
+    plane : tuple of int
+        The plane it lies in.
+    window : Window
+        The pixels that are missing from the labels: the tile's core.
+    reason : str
+        What went wrong, the last time.
+    """
+
+    index: int
+    plane: tuple[int, ...]
+    window: Window
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LargeView:
+    """A run in progress, for whoever watches it.
+
+    Parameters
+    ----------
+    labels : LabelsGroup
+        Filled tile by tile; ids are provisional until the run ends.
+    grid : TileGrid
+        The tiles.
+    status : uint8 array (planes, tile rows, tile columns)
+        `Status` of each tile; changes as the run goes on.
+    plan : LargePlan
+        What the run will take.
+    """
+
+    labels: LabelsGroup
+    grid: TileGrid
+    status: NDArray[np.uint8]
+    plan: LargePlan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LargeResult:
+    """Labels of an image of any size, on disk.
+
+    Parameters
+    ----------
+    group : LabelsGroup
+        The OME-Zarr label image, with its pyramid.
+    grid : TileGrid
+        The tiles it was made of.
+    status : uint8 array (planes, tile rows, tile columns)
+        `Status` of each tile.
+    failed : tuple of TileFailure
+        Tiles whose part of the labels is missing.
+    seconds : float
+        Time this call took.
+    """
+
+    group: LabelsGroup
+    grid: TileGrid
+    status: NDArray[np.uint8]
+    failed: tuple[TileFailure, ...]
+    seconds: float = 0.0
+    _tables: dict[str, dict[str, NDArray]] = field(default_factory=dict, repr=False)
+
+    @property
+    def path(self) -> str:
+        """Where the label image is."""
+        return str(self.group.path)
+
+    @property
+    def labels(self) -> Any:
+        """The labels at full resolution: a Zarr array with the image's axes, without channels."""
+        return self.group.array
+
+    @property
+    def table(self) -> dict[str, NDArray]:
+        """Columns, a row per object.
+
+        label, plane, area (pixels), predicted_iou, stability_score, row_min, col_min, row_max,
+        col_max (outermost pixels), tiles (that saw it), pieces (1: taken from one tile), seam
+        (0: lies in one tile; 1 merged, 2 ambiguous, 3 cut).
+        """
+        return self._read("objects")
+
+    @property
+    def seams(self) -> dict[str, NDArray]:
+        """Columns, a row for each place where tiles had to agree.
+
+        seam (number), kind ("merged", "ambiguous", "cut", or "redecoded"), plane, labels (of one
+        or two objects, 0 for one that lost), iou (least agreement on the pixels both tiles see),
+        box (row_min, col_min, row_max, col_max).
+        """
+        return self._read("seams")
+
+    @property
+    def count(self) -> int:
+        """Number of objects."""
+        return len(self.table.get("label", ()))
+
+    def _read(self, name: str) -> dict[str, NDArray]:
+        if name not in self._tables:
+            self._tables[name] = Ledger(self.group, self.grid).read_table(name)
+        return self._tables[name]
+
+
+def failures(
+    grid: TileGrid, status: NDArray[np.uint8], reasons: dict[str, str]
+) -> tuple[TileFailure, ...]:
+    """Return the tiles that failed."""
+    return tuple(
+        TileFailure(
+            int(i), grid.plane(int(i)), grid.core(int(i)), reasons.get(str(int(i)), "unknown")
+        )
+        for i in np.flatnonzero(status.ravel() == Status.FAILED)
+    )
