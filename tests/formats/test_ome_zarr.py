@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import pickle
+import subprocess
+import sys
+import threading
+import time
 import uuid
 import warnings
 from pathlib import Path
@@ -15,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.storage import LocalStore
 
-from napari_segment_anything.errors import FormatError
-from napari_segment_anything.formats import ome_zarr, read_image
+from napari_segment_anything.errors import FormatError, ImageError
+from napari_segment_anything.formats import ome_zarr, read_image, read_labels
 from napari_segment_anything.formats.ome_zarr import (
     create_labels,
     is_url,
@@ -33,7 +39,9 @@ def ome_image(path: str, version: str, shape: tuple[int, ...] = (2, 60, 80)) -> 
     """An OME-Zarr image CYX with pixel sizes, a shift, and another label."""
     old = version == "0.4"
     group = zarr.create_group(path, zarr_format=2 if old else 3)
-    group.create_array("s0", data=np.arange(np.prod(shape), dtype=np.uint16).reshape(shape))
+    pixels = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    names = {} if old else {"dimension_names": ("c", "y", "x")}
+    group.create_array("s0", data=pixels, **names)
     multiscales = [
         {
             "axes": [
@@ -311,6 +319,165 @@ def test_a_store_that_cannot_be_written(
         labels.array[:] = 2
     with pytest.raises(ZeroDivisionError), ome_zarr.writing(labels.path):
         _ = 1 // 0  # what has nothing to do with the store stays what it is
+
+
+LIMITED = """
+import resource, signal, sys
+import numpy as np
+from napari_segment_anything.formats.ome_zarr import create_labels, writing
+from napari_segment_anything.errors import FormatError
+from napari_segment_anything.progress import finish
+
+labels = create_labels(sys.argv[1], shape=(512, 512), axes="YX", chunks=(256, 256))
+labels.array[:256] = 1
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # as a disk that is full
+try:
+    with writing(labels.path):
+        labels.array[256:] = np.random.default_rng(0).integers(0, 2**32, (256, 512), np.uint32)
+except FormatError as error:
+    print(error)
+finish(labels.build_pyramid(256))  # there is room for this
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit of this kind")
+def test_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, path], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
+    assert "Make room and run again; what is already there is kept." in done.stdout
+    labels = open_labels(path)
+    assert np.asarray(labels.array[:256]).min() == 1
+    assert not np.asarray(labels.array[256:]).any()
+    assert len(labels.levels) == 2
+    assert not list(path.rglob("*.partial"))
+
+
+ENDLESS = """
+import sys
+import numpy as np
+from napari_segment_anything.formats.ome_zarr import create_labels
+from napari_segment_anything.progress import finish
+
+number = 0
+while True:
+    number += 1
+    labels = create_labels(
+        sys.argv[1], shape=(64, 64), axes="YX", chunks=(32, 32), overwrite=True
+    )
+    labels.array[:] = number
+    finish(labels.build_pyramid(16))
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.004, 0.011])
+def test_a_killed_process(tmp_path: Path, wait: float) -> None:
+    path = tmp_path / "a.zarr"
+    create_labels(path, "other", shape=(8, 8), axes="YX").array[:] = 1
+    process = subprocess.Popen([sys.executable, "-c", ENDLESS, path], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout:
+        process.stdout.readline()
+        time.sleep(wait)
+        process.kill()
+        process.wait(30)
+    assert np.asarray(open_labels(path, "other").array[:]).min() == 1
+    try:
+        found = open_labels(path, "segment_anything", "r+")
+    except FormatError:  # while it was being replaced
+        found = create_labels(path, shape=(64, 64), axes="YX")
+    assert set(label_names(path)) == {"other", "segment_anything"}
+    finish(found.build_pyramid(16))
+    for level in found.levels:
+        assert np.array_equal(
+            level[:], found.array[:: 64 // level.shape[0], :: 64 // level.shape[0]]
+        )
+
+
+@VERSIONS
+def test_others_read_the_labels(tmp_path: Path, version: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip("ome_zarr", exc_type=ImportError)
+        from ome_zarr.format import FormatV04, FormatV05
+        from ome_zarr.io import parse_url
+        from ome_zarr.reader import Reader
+        from ome_zarr.writer import write_image
+
+        path = str(tmp_path / "a.zarr")
+        pixels = np.arange(3 * 60 * 80, dtype=np.uint16).reshape(3, 60, 80)
+        form = FormatV04() if version == "0.4" else FormatV05()
+        write_image(pixels, path, axes="cyx", fmt=form, scale_factors=[2])
+        image = read_image(path)
+        assert (image.axes, len(image.levels)) == ("CYX", 2)
+        assert np.array_equal(image.array[:], pixels)
+        labels = create_labels(path, "cells", shape=(60, 80), axes="YX", scale=(0.5, 0.25))
+        labels.array[10:20, 10:20] = 7
+        finish(labels.build_pyramid(40))
+        nodes = list(Reader(parse_url(path))())
+        found = {str(node.zarr).rsplit("/", 1)[-1].split(" ")[0]: node for node in nodes}
+        assert set(found) == {"a.zarr", "labels", "cells"}
+        cells = found["cells"]
+        assert {type(spec).__name__ for spec in cells.specs} == {"Label", "Multiscales"}
+        assert [level.shape for level in cells.data] == [(60, 80), (30, 40)]
+        assert int(np.asarray(cells.data[1]).sum()) == 25 * 7
+        second = cells.metadata["coordinateTransformations"][1]
+        assert second == [{"type": "scale", "scale": [1.0, 0.5]}]
+
+
+def test_a_web_address_is_read_and_never_written(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    ome_image(str(tmp_path / "a.ome.zarr"), "0.5")
+    create_labels(tmp_path / "a.ome.zarr", shape=(60, 80), axes="YX").array[:] = 3
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        image = read_image(f"{url}/a.ome.zarr")
+        assert (image.name, image.path, image.axes) == ("a", f"{url}/a.ome.zarr", "CYX")
+        assert np.asarray(image.array[0, :2, :2]).tolist() == [[0, 1], [80, 81]]
+        assert label_names(f"{url}/a.ome.zarr") == ["segment_anything"]
+        assert read_labels(f"{url}/a.ome.zarr").min() == 3
+        for place in ("a.ome.zarr", "new.zarr"):
+            with pytest.raises(FormatError, match="is read-only"):
+                create_labels(f"{url}/{place}", "more", shape=(60, 80), axes="YX")
+        with pytest.raises(ImageError, match="there is none"):
+            read_image(f"{url}/none.zarr")
+        server.shutdown()
+
+
+def test_urls_that_are_not_read(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="only Zarr is read from a URL"):
+        read_image("https://example.org/a.tif")
+    with pytest.raises(ImageError, match=r"Protocol not known|not installed"):
+        read_image("foo://example.org/a.zarr")
+    with pytest.raises(FormatError, match=r"Protocol not known|not installed"):
+        label_names("foo://example.org/a.zarr")
+    np.save(tmp_path / "a.npy", np.zeros((4, 5)))
+    assert read_image(f"file://{tmp_path}/a.npy").shape == (4, 5)
+
+
+def test_labels_without_an_image(place: str) -> None:
+    labels = create_labels(place, "cells", shape=(8, 9), axes="YX")
+    labels.array[:] = 300
+    for path in (place, f"{place}/labels"):
+        with pytest.raises(ImageError, match=r"no image, only labels \(cells\): read them with"):
+            read_image(path)
+        assert read_labels(path).dtype == np.uint16
+    create_labels(place, "nuclei", shape=(8, 9), axes="YX")
+    with pytest.raises(FormatError, match="cells, nuclei: name one"):
+        read_labels(place)
+    assert read_labels(labels.path).min() == 300
 
 
 @VERSIONS

@@ -7,6 +7,15 @@ from __future__ import annotations
 
 from .images import ImageData, read_image
 from .labels import read_labels, write_labels
+from .ome_zarr import (
+    LabelsGroup,
+    PlateImage,
+    create_labels,
+    is_url,
+    label_names,
+    open_labels,
+    plate_images,
+)
 from .overlay import overlay, save_overlay, to_rgb
 from .records import (
     ImageRecords,
@@ -23,12 +32,19 @@ __all__ = [
     "RLE",
     "ImageData",
     "ImageRecords",
+    "LabelsGroup",
     "MaskRecord",
+    "PlateImage",
+    "create_labels",
     "encode",
     "encode_labels",
     "encode_many",
+    "is_url",
+    "label_names",
     "measure",
+    "open_labels",
     "overlay",
+    "plate_images",
     "read_coco",
     "read_image",
     "read_labels",

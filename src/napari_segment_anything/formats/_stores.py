@@ -36,16 +36,39 @@ def join(location: str, *parts: str) -> str:
     inside = "/".join(part.strip("/") for part in parts if part.strip("/"))
     if not inside:
         return location
-    if "::" in location:  # the path belongs to the first of the chained URLs
-        first, _, rest = location.partition("::")
-        return f"{first.rstrip('/')}/{inside}::{rest}" if "://" in first else f"{location}/{inside}"
-    return f"{location}/{inside}" if is_url(location) else str(Path(location, inside))
+    if not is_url(location):
+        return str(Path(location, inside))
+    before, path, after = _chained(location)
+    return f"{before}{path.rstrip('/')}/{inside}{after}"
+
+
+def split(location: str) -> tuple[str, str]:
+    """The location of what is around a group, and the group's name there."""
+    if not is_url(location):
+        return str(Path(location).parent), Path(location).name
+    before, path, after = _chained(location)
+    parent, _, name = path.rstrip("/").rpartition("/")
+    return f"{before}{parent}{after}", name
 
 
 def short_name(location: str) -> str:
     """The last part of a location, without its suffixes, for people."""
-    last = location.split("::")[0].rstrip("/").replace("\\", "/").rsplit("/", 1)[-1]
-    return last.removesuffix(".zarr").removesuffix(".ome") or "image"
+    return split(location)[1].removesuffix(".zarr").removesuffix(".ome") or "image"
+
+
+def _chained(url: str) -> tuple[str, str, str]:
+    """The part of a chained URL that a path is added to, and what is before and after it.
+
+    ``simplecache::s3://bucket/a.zarr`` grows at its end, ``zip://a.zarr::s3://bucket/a.zip`` where
+    the path inside the archive is.
+    """
+    parts = url.split("::")
+    at = next((i for i, part in enumerate(parts) if "://" in part), len(parts) - 1)
+    before, after = (
+        "".join(f"{p}::" for p in parts[:at]),
+        "".join(f"::{p}" for p in parts[at + 1 :]),
+    )
+    return before, parts[at], after
 
 
 def open_store(location: str, *, read_only: bool = True) -> Any:
@@ -135,7 +158,8 @@ def describe_write_error(location: object, error: BaseException) -> str | None:
         )
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) or isinstance(error, PermissionError):
         return f"{location} cannot be written: {reason}. Choose another output."
-    if isinstance(error, NotImplementedError) or "read-only" in str(error):
+    web = str(location).lower().startswith(("http://", "https://"))
+    if web or isinstance(error, NotImplementedError) or "read-only" in str(error):
         return f"{location} is read-only. Choose another output."
     remote = type(error).__module__.split(".")[0] in _REMOTE_MODULES
     if isinstance(error, OSError) or remote:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..errors import FormatError
-from ..progress import Progress
 from . import _ngff, _stores
+from ._label_group import LabelsGroup, create_array, reconsolidate
+from ._plates import PlateImage, plate_images
 from ._stores import is_url, writing
 
 __all__ = [
@@ -36,181 +35,7 @@ __all__ = [
 ]
 
 CHUNK = 512
-_BLOCK = 1024
 _REMOVED = ".removed-"
-
-
-class LabelsGroup:
-    """One label image of an OME-Zarr store; from `create_labels` or `open_labels`.
-
-    It pickles as its place: another process opens the same store again.
-
-    Parameters
-    ----------
-    path : str
-        Absolute path or URL of the label group.
-    mode : str
-        "r", or "r+" to write.
-    """
-
-    def __init__(self, path: str, mode: str = "r") -> None:
-        self.path = path
-        self.mode = mode
-        group = self.group
-        try:
-            self._first: dict[str, Any] = dict(_ngff.ome_attributes(group)["multiscales"][0])
-            self.array: Any = group[self._first["datasets"][0]["path"]]
-            ndim = len(self.array.shape)
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise FormatError(f"{path} has damaged OME-Zarr metadata: {error}") from error
-        self._placement = _ngff.read_placement(self._first, ndim, path)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path, self.mode)
-
-    def __repr__(self) -> str:
-        return f"LabelsGroup({self.path!r}, {self.axes} {self.shape} {self.array.dtype})"
-
-    @property
-    def group(self) -> Any:
-        """The `zarr.Group`, opened anew: attributes are those of this moment."""
-        node = _stores.open_node(self.path, mode=self.mode)
-        if node is None or not hasattr(node, "array_keys"):
-            raise FormatError(f"{self.path} is not a label image, or is not there any more.")
-        return node
-
-    @property
-    def name(self) -> str:
-        """Name of the labels in their store."""
-        return self.path.split("::")[0].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the full resolution."""
-        return tuple(int(n) for n in self.array.shape)
-
-    @property
-    def axes(self) -> str:
-        """A letter for each dimension."""
-        return self._placement.axes
-
-    @property
-    def scale(self) -> tuple[float, ...]:
-        """Pixel size along each dimension."""
-        return self._placement.scale
-
-    @property
-    def units(self) -> tuple[str | None, ...]:
-        """Unit of each pixel size; None where unknown."""
-        return self._placement.units
-
-    @property
-    def levels(self) -> tuple[Any, ...]:
-        """The pyramid as its metadata has it at this moment, full resolution first."""
-        group = self.group
-        datasets = _ngff.ome_attributes(group)["multiscales"][0]["datasets"]
-        return (self.array, *(group[each["path"]] for each in datasets[1:]))
-
-    def build_pyramid(
-        self, min_side: int = 256, *, resume: bool = False
-    ) -> Generator[Progress, None, None]:
-        """Make the reduced levels, each with every second row and column of the one before.
-
-        Block by block, so memory is bounded. A level enters the metadata when it is complete.
-
-        Parameters
-        ----------
-        min_side : int
-            The last level is the first with no more rows and columns than this.
-        resume : bool
-            Keep the levels that are complete, for labels that have not changed since. Otherwise
-            all are made anew, and until then are not in the metadata.
-
-        Yields
-        ------
-        Progress
-            After each block.
-
-        Raises
-        ------
-        FormatError
-            If the store cannot be written.
-        """
-        if min_side < 1:
-            raise FormatError(f"min_side is at least 1 pixel, not {min_side}")
-        shapes = [self.shape]
-        while max(shapes[-1][-2:]) > min_side:
-            *others, rows, cols = shapes[-1]
-            shapes.append((*others, -(-rows // 2), -(-cols // 2)))
-        kept = min(len(self.levels), len(shapes)) if resume else 1
-        chunks = tuple(int(n) for n in self.array.chunks)
-        plans = [list(_blocks(shape, chunks)) for shape in shapes[kept:]]
-        done, total = 0, sum(len(plan) for plan in plans)
-        with writing(self.path):
-            if len(self.levels) != kept:
-                self._publish(kept)
-        for level, plan in enumerate(plans, start=kept):
-            with writing(self.path):
-                source = self.array if level == 1 else self.group[str(level - 1)]
-                target = _create_array(
-                    self.group, str(level), shapes[level], self.array.dtype, chunks, self.axes
-                )
-            for block in plan:
-                with writing(self.path):
-                    reduce_block(source, target, block)
-                done += 1
-                yield Progress(done, total, message="making the pyramid of the labels")
-            with writing(self.path):
-                self._publish(level + 1)
-
-    def update_pyramid(self, region: Sequence[slice]) -> None:
-        """Bring the reduced levels up to date where level 0 was changed.
-
-        Parameters
-        ----------
-        region : sequence of slice
-            Of level 0, one with start and stop for each dimension. Small: it is read at once.
-
-        Raises
-        ------
-        FormatError
-            If the store cannot be written.
-        """
-        levels = self.levels
-        block = tuple(region)
-        for source, target in pairwise(levels):
-            rows, cols = (slice(s.start // 2, -(-s.stop // 2)) for s in block[-2:])
-            block = (*block[:-2], rows, cols)
-            with writing(self.path):
-                reduce_block(source, target, block)
-
-    def _publish(self, levels: int) -> None:
-        group = self.group
-        zarr_format = group.metadata.zarr_format
-        name = str(self._first.get("name") or self.name)
-        fields = {"multiscales": _ngff.multiscales(zarr_format, name, self._placement, levels)}
-        _ngff.update_ome(group, fields)
-        _reconsolidate(_image_of(self.path))
-
-
-def reduce_block(source: Any, target: Any, block: Sequence[slice]) -> None:
-    """Fill a block of a reduced level from the level before it."""
-    wide = [
-        slice(2 * s.start, min(2 * s.stop, int(n)))
-        for s, n in zip(block[-2:], source.shape[-2:], strict=True)
-    ]
-    target[tuple(block)] = source[(*block[:-2], *wide)][..., ::2, ::2]
-
-
-def _blocks(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    """Blocks of whole chunks, so that each chunk is written once."""
-    steps = [*chunks[:-2], *(max(n, _BLOCK // n * n) for n in chunks[-2:])]
-    counts = [-(-size // step) for size, step in zip(shape, steps, strict=True)]
-    for index in np.ndindex(*counts):
-        yield tuple(
-            slice(i * step, min((i + 1) * step, size))
-            for i, step, size in zip(index, steps, shape, strict=True)
-        )
 
 
 def create_labels(
@@ -289,7 +114,7 @@ def create_labels(
         _remove(path)
         root = _stores.open_node(location, mode="r+")
         # the array first: a group that has its metadata always has its pixels
-        _create_array(root, f"labels/{name}/0", size, kind, pieces, letters)
+        create_array(root, f"labels/{name}/0", size, kind, pieces, letters)
         image_label: dict[str, Any] = {}
         if source is not None or inside is not None:
             image_label["source"] = {"image": "../../" if source is None else str(source)}
@@ -299,7 +124,7 @@ def create_labels(
         }
         _ngff.update_ome(root.require_group(f"labels/{name}"), fields)
         _register(path)
-        _reconsolidate(location)
+        reconsolidate(location)
     return LabelsGroup(path, "r+")
 
 
@@ -355,77 +180,6 @@ def label_names(destination: str | Path) -> list[str]:
     location = _stores.locate(destination)
     node = _stores.open_node(location)
     return [] if node is None or not hasattr(node, "array_keys") else _names(location, node)
-
-
-@dataclass(frozen=True, slots=True)
-class PlateImage:
-    """One image of a plate.
-
-    Parameters
-    ----------
-    path : str
-        Path or URL of the OME-Zarr image.
-    row, column : str
-        Names of the well's row and column, such as "B" and "03".
-    field : str
-        Name of the image in its well.
-    well : str
-        Row and column, "B/03".
-    """
-
-    path: str
-    row: str
-    column: str
-    field: str
-    well: str
-
-
-def plate_images(source: str | Path) -> list[PlateImage]:
-    """List the images of a plate, or of one well, in the order of its metadata.
-
-    Parameters
-    ----------
-    source : str or Path
-        Path or URL of the plate or well.
-
-    Returns
-    -------
-    list of PlateImage
-        Empty if it is neither.
-
-    Raises
-    ------
-    FormatError
-        If the metadata is damaged, or a well that it names is missing.
-    """
-    location = _stores.locate(source)
-    node = _stores.open_node(location)
-    if node is None or not hasattr(node, "array_keys"):
-        return []
-    attributes = _ngff.ome_attributes(node)
-    try:
-        if "well" in attributes:
-            parts = location.replace("\\", "/").rstrip("/").rsplit("/", 2)
-            return _fields(attributes["well"], location, "/".join(parts[-2:]))
-        if "plate" not in attributes:
-            return []
-        images = []
-        for entry in attributes["plate"]["wells"]:
-            well = str(entry["path"]).strip("/")
-            place = _stores.join(location, well)
-            found = _stores.open_node(place)
-            if found is None:
-                raise FormatError(f"{location}: well {well} is named but missing.")
-            images += _fields(_ngff.ome_attributes(found)["well"], place, well)
-        return images
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FormatError(f"{location} has damaged plate metadata: {error}") from error
-
-
-def _fields(well: Any, location: str, name: str) -> list[PlateImage]:
-    row, _, column = name.rpartition("/")
-    fields = [str(image["path"]).strip("/") for image in well["images"]]
-    return [PlateImage(_stores.join(location, f), row, column, f, name) for f in fields]
 
 
 # -- making labels -------------------------------------------------------------------------------
@@ -505,43 +259,9 @@ def _chunks(shape: tuple[int, ...], chunks: Sequence[int] | None) -> tuple[int, 
     return tuple(min(int(c), n) for c, n in zip(chunks, shape, strict=True))
 
 
-def _create_array(
-    group: Any,
-    name: str,
-    shape: Sequence[int],
-    dtype: Any,
-    chunks: Sequence[int],
-    axes: str,
-) -> Any:
-    options: dict[str, Any]
-    if group.metadata.zarr_format == 2:
-        from numcodecs import Blosc  # type: ignore[import-untyped]
-
-        options = {
-            "compressors": Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE),
-            "chunk_key_encoding": {"name": "v2", "separator": "/"},
-        }
-    else:
-        from zarr.codecs import BloscCodec
-
-        options = {
-            "compressors": BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
-            "dimension_names": tuple(a.lower() for a in axes),
-        }
-    return group.create_array(
-        name,
-        shape=tuple(shape),
-        dtype=dtype,
-        chunks=tuple(min(c, n) for c, n in zip(chunks, shape, strict=True)),
-        fill_value=0,
-        overwrite=True,
-        **options,
-    )
-
-
 def _register(path: str) -> None:
     """Put labels into the list that their `labels` group has."""
-    parent, name = _split(path)
+    parent, name = _stores.split(path)
     for _ in range(3):  # another process may be adding its own at the same moment
         group = _stores.open_node(parent, mode="r+")
         if group is None:
@@ -570,25 +290,6 @@ def _remove(path: str) -> None:
         shutil.rmtree(doomed)
 
 
-def _reconsolidate(location: str | None) -> None:
-    """Bring consolidated metadata up to date, in a store that has it."""
-    if location is None:
-        return
-    import warnings
-
-    import zarr
-
-    store = _stores.open_store(location, read_only=False)
-    try:
-        group = zarr.open_group(store, mode="r")
-    except (OSError, ValueError):
-        return
-    if group.metadata.consolidated_metadata is not None:
-        with warnings.catch_warnings():  # Zarr format 3 has no finished text about it
-            warnings.simplefilter("ignore")
-            zarr.consolidate_metadata(store)
-
-
 # -- finding labels ------------------------------------------------------------------------------
 
 
@@ -604,16 +305,3 @@ def _names(location: str, node: Any) -> list[str]:
         if group is None or not hasattr(group, "array_keys"):
             return []
     return [str(name) for name in _ngff.ome_attributes(group).get("labels") or []]
-
-
-def _split(path: str) -> tuple[str, str]:
-    first, chain, rest = path.partition("::") if is_url(path) else (path, "", "")
-    parent, _, name = first.replace("\\", "/").rstrip("/").rpartition("/")
-    return f"{parent}{chain}{rest}", name
-
-
-def _image_of(path: str) -> str | None:
-    """The image (or store) that labels at a path belong to; None if they stand alone."""
-    labels, _ = _split(path)
-    image, name = _split(labels)
-    return image if name == "labels" else None

@@ -1,0 +1,242 @@
+"""One label image of an OME-Zarr store, and its reduced levels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..errors import FormatError
+from ..progress import Progress
+from . import _ngff, _stores
+from ._stores import writing
+
+_BLOCK = 1024
+
+
+class LabelsGroup:
+    """One label image of an OME-Zarr store; from `create_labels` or `open_labels`.
+
+    It pickles as its place: another process opens the same store again.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path or URL of the label group.
+    mode : str
+        "r", or "r+" to write.
+    """
+
+    def __init__(self, path: str, mode: str = "r") -> None:
+        self.path = path
+        self.mode = mode
+        group = self.group
+        try:
+            self._first: dict[str, Any] = dict(_ngff.ome_attributes(group)["multiscales"][0])
+            self.array: Any = group[self._first["datasets"][0]["path"]]
+            ndim = len(self.array.shape)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise FormatError(f"{path} has damaged OME-Zarr metadata: {error}") from error
+        self._placement = _ngff.read_placement(self._first, ndim, path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.mode)
+
+    def __repr__(self) -> str:
+        return f"LabelsGroup({self.path!r}, {self.axes} {self.shape} {self.array.dtype})"
+
+    @property
+    def group(self) -> Any:
+        """The `zarr.Group`, opened anew: attributes are those of this moment."""
+        node = _stores.open_node(self.path, mode=self.mode)
+        if node is None or not hasattr(node, "array_keys"):
+            raise FormatError(f"{self.path} is not a label image, or is not there any more.")
+        return node
+
+    @property
+    def name(self) -> str:
+        """Name of the labels in their store."""
+        return _stores.split(self.path)[1]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the full resolution."""
+        return tuple(int(n) for n in self.array.shape)
+
+    @property
+    def axes(self) -> str:
+        """A letter for each dimension."""
+        return self._placement.axes
+
+    @property
+    def scale(self) -> tuple[float, ...]:
+        """Pixel size along each dimension."""
+        return self._placement.scale
+
+    @property
+    def units(self) -> tuple[str | None, ...]:
+        """Unit of each pixel size; None where unknown."""
+        return self._placement.units
+
+    @property
+    def levels(self) -> tuple[Any, ...]:
+        """The pyramid as its metadata has it at this moment, full resolution first."""
+        group = self.group
+        datasets = _ngff.ome_attributes(group)["multiscales"][0]["datasets"]
+        return (self.array, *(group[each["path"]] for each in datasets[1:]))
+
+    def build_pyramid(
+        self, min_side: int = 256, *, resume: bool = False
+    ) -> Generator[Progress, None, None]:
+        """Make the reduced levels, each with every second row and column of the one before.
+
+        Block by block, so memory is bounded. A level enters the metadata when it is complete.
+
+        Parameters
+        ----------
+        min_side : int
+            The last level is the first with no more rows and columns than this.
+        resume : bool
+            Keep the levels that are complete, for labels that have not changed since. Otherwise
+            all are made anew, and until then are not in the metadata.
+
+        Yields
+        ------
+        Progress
+            After each block.
+
+        Raises
+        ------
+        FormatError
+            If the store cannot be written.
+        """
+        if min_side < 1:
+            raise FormatError(f"min_side is at least 1 pixel, not {min_side}")
+        shapes = [self.shape]
+        while max(shapes[-1][-2:]) > min_side:
+            *others, rows, cols = shapes[-1]
+            shapes.append((*others, -(-rows // 2), -(-cols // 2)))
+        kept = min(len(self.levels), len(shapes)) if resume else 1
+        chunks = tuple(int(n) for n in self.array.chunks)
+        plans = [list(_blocks(shape, chunks)) for shape in shapes[kept:]]
+        done, total = 0, sum(len(plan) for plan in plans)
+        with writing(self.path):
+            if len(self.levels) != kept:
+                self._publish(kept)
+        for level, plan in enumerate(plans, start=kept):
+            with writing(self.path):
+                source = self.array if level == 1 else self.group[str(level - 1)]
+                target = create_array(
+                    self.group, str(level), shapes[level], self.array.dtype, chunks, self.axes
+                )
+            for block in plan:
+                with writing(self.path):
+                    reduce_block(source, target, block)
+                done += 1
+                yield Progress(done, total, message="making the pyramid of the labels")
+            with writing(self.path):
+                self._publish(level + 1)
+
+    def update_pyramid(self, region: Sequence[slice]) -> None:
+        """Bring the reduced levels up to date where level 0 was changed.
+
+        Parameters
+        ----------
+        region : sequence of slice
+            Of level 0, one with start and stop for each dimension. Small: it is read at once.
+
+        Raises
+        ------
+        FormatError
+            If the store cannot be written.
+        """
+        levels = self.levels
+        block = tuple(region)
+        for source, target in pairwise(levels):
+            rows, cols = (slice(s.start // 2, -(-s.stop // 2)) for s in block[-2:])
+            block = (*block[:-2], rows, cols)
+            with writing(self.path):
+                reduce_block(source, target, block)
+
+    def _publish(self, levels: int) -> None:
+        group = self.group
+        zarr_format = group.metadata.zarr_format
+        name = str(self._first.get("name") or self.name)
+        fields = {"multiscales": _ngff.multiscales(zarr_format, name, self._placement, levels)}
+        _ngff.update_ome(group, fields)
+        labels, _ = _stores.split(self.path)
+        image, inside = _stores.split(labels)
+        if inside == "labels":
+            reconsolidate(image)
+
+
+def reduce_block(source: Any, target: Any, block: Sequence[slice]) -> None:
+    """Fill a block of a reduced level from the level before it."""
+    wide = [
+        slice(2 * s.start, min(2 * s.stop, int(n)))
+        for s, n in zip(block[-2:], source.shape[-2:], strict=True)
+    ]
+    target[tuple(block)] = source[(*block[:-2], *wide)][..., ::2, ::2]
+
+
+def _blocks(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Blocks of whole chunks, so that each chunk is written once."""
+    steps = [*chunks[:-2], *(max(n, _BLOCK // n * n) for n in chunks[-2:])]
+    counts = [-(-size // step) for size, step in zip(shape, steps, strict=True)]
+    for index in np.ndindex(*counts):
+        yield tuple(
+            slice(i * step, min((i + 1) * step, size))
+            for i, step, size in zip(index, steps, shape, strict=True)
+        )
+
+
+def create_array(
+    group: Any,
+    name: str,
+    shape: Sequence[int],
+    dtype: Any,
+    chunks: Sequence[int],
+    axes: str,
+) -> Any:
+    options: dict[str, Any]
+    if group.metadata.zarr_format == 2:
+        from numcodecs import Blosc  # type: ignore[import-untyped]
+
+        options = {
+            "compressors": Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE),
+            "chunk_key_encoding": {"name": "v2", "separator": "/"},
+        }
+    else:
+        from zarr.codecs import BloscCodec
+
+        options = {
+            "compressors": BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
+            "dimension_names": tuple(a.lower() for a in axes),
+        }
+    return group.create_array(
+        name,
+        shape=tuple(shape),
+        dtype=dtype,
+        chunks=tuple(min(c, n) for c, n in zip(chunks, shape, strict=True)),
+        fill_value=0,
+        overwrite=True,
+        **options,
+    )
+
+
+def reconsolidate(location: str) -> None:
+    """Bring consolidated metadata up to date, in a store that has it."""
+    import zarr
+
+    store = _stores.open_store(location, read_only=False)
+    try:
+        group = zarr.open_group(store, mode="r")
+    except (OSError, ValueError):
+        return
+    if group.metadata.consolidated_metadata is not None:
+        with warnings.catch_warnings():  # Zarr format 3 has no finished text about it
+            warnings.simplefilter("ignore")
+            zarr.consolidate_metadata(store)
