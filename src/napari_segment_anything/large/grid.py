@@ -16,7 +16,7 @@ REACH = 2
 class TileGrid:
     """Tiles over the planes of an image.
 
-    A tile's core is what it owns; cores lie side by side, each is one chunk of the labels. Its
+    A tile's core is what it owns; cores lie side by side on the chunks of the labels. Its
     window is what is read and segmented: `tile` pixels a side, the core with half of `overlap`
     around it, moved inwards at the image's edge so that all windows have the same scale.
 
@@ -77,11 +77,14 @@ class TileGrid:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Rows and columns of tiles."""
-        ends = self.region.row + self.region.height, self.region.col + self.region.width
-        return tuple(  # type: ignore[return-value]
-            -(-end // self.stride) - start for end, start in zip(ends, self.first, strict=True)
-        )
+        """Rows and columns of tiles; a rest that the last window sees anyway is no further tile."""
+        counts = []
+        for low, side, first in zip(
+            (self.region.row, self.region.col), self.region.shape, self.first, strict=True
+        ):
+            more = -(-(low + side - self.overlap // 2) // self.stride) - first
+            counts.append(1 if side <= self.tile else max(1, more))
+        return counts[0], counts[1]
 
     @property
     def plane_count(self) -> int:
@@ -111,18 +114,21 @@ class TileGrid:
         return tuple(reversed(out))
 
     def core(self, index: int) -> Window:
-        """Return what a tile owns: its chunk, as far as it lies in the region."""
+        """Return what a tile owns: its chunk (the last one: and the rest), within the region."""
         _, *place = self.place(index)
         starts, sides = [], []
-        for at, first, low, side in zip(
+        for at, count, first, low, side in zip(
             place,
+            self.counts,
             self.first,
             (self.region.row, self.region.col),
             (self.region.height, self.region.width),
             strict=True,
         ):
             begin = max((first + at) * self.stride, low)
-            end = min((first + at + 1) * self.stride, low + side)
+            end = low + side
+            if at + 1 < count:
+                end = min((first + at + 1) * self.stride, end)
             starts.append(begin)
             sides.append(end - begin)
         return Window(starts[0], starts[1], sides[0], sides[1])
@@ -143,15 +149,6 @@ class TileGrid:
             starts.append(begin)
             sides.append(min(self.tile, low + side - begin))
         return Window(starts[0], starts[1], sides[0], sides[1])
-
-    def chunk(self, index: int) -> tuple[slice, slice]:
-        """Return rows and columns of the whole chunk of the labels that a core lies in."""
-        _, *place = self.place(index)
-        spans = []
-        for at, first, extent in zip(place, self.first, self.shape, strict=True):
-            begin = (first + at) * self.stride
-            spans.append(slice(begin, min(begin + self.stride, extent)))
-        return spans[0], spans[1]
 
     def neighbours(self, index: int) -> Iterator[int]:
         """Yield the other tiles of the plane whose windows share pixels with this one's."""

@@ -17,11 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import Window
 from ..progress import Progress
 from .grid import TileGrid, shared, within
 from .ledger import Ledger, Status, TileResult
+from .tiles import EDGE
 
 SAME_IOU = 0.5
+SAME_PIECE = 0.75
 CONFLICT = 0.25
 MIN_VISIBLE = 0.5
 _HELD = 96
@@ -203,10 +206,12 @@ def decide(grid: TileGrid, objects: TileObjects, pairs: NDArray[np.int64]) -> St
     count = len(objects.areas)
     a, b, common, in_a, in_b = pairs.T if len(pairs) else np.zeros((5, 0), np.int64)
     iou = common / np.maximum(in_a + in_b - common, 1)
-    # both see it, or both see it cut by the same line: the part both see is the same
-    same = iou > SAME_IOU
-    root = _components(count, a[same], b[same])
     whole = objects.touches == 0
+    # the part both see is the same; or both see pieces of what is larger than a tile, and two
+    # pieces of the one may be a single piece of the other
+    inside = common / np.maximum(np.minimum(in_a, in_b), 1)
+    same = (iou > SAME_IOU) | (~whole[a] & ~whole[b] & (inside >= SAME_PIECE))
+    root = _components(count, a[same], b[same])
     usable = objects.core_areas > 0
     groups = _Groups(objects, root, whole, usable)
     accepted, rank = groups.choose(a, b, common)
@@ -359,7 +364,7 @@ def _seams(
             ("ambiguous", plane, int(numbers[g]), int(numbers[h]), value, tuple(map(int, around)))
         )
     weakest = np.ones(groups.count)
-    matched = (groups.of[a] == groups.of[b]) & (iou > SAME_IOU)
+    matched = groups.of[a] == groups.of[b]
     np.minimum.at(weakest, groups.of[a[matched]], iou[matched])
     crosses = (sizes > 1) & (objects.core_areas[groups.owner] < groups.area)
     for g in np.flatnonzero(accepted & crosses).tolist():
@@ -390,19 +395,32 @@ def _boxes(objects: TileObjects, groups: _Groups) -> NDArray[np.int64]:
 
 
 def _open_sides(grid: TileGrid, objects: TileObjects, groups: _Groups) -> NDArray[np.bool_]:
-    """Which groups end at a window's edge with no piece beyond it."""
+    """Which groups reach a window's edge, and no tile that sees beyond it sees them there."""
     cut = np.zeros(groups.count, bool)
-    box = _boxes(objects, groups)
+    order = np.argsort(groups.of, kind="stable")
+    starts = np.searchsorted(groups.of[order], np.arange(groups.count + 1))
     for i in np.flatnonzero((objects.touches > 0) & groups.drawn):
         g = groups.of[i]
-        if groups.whole[g]:
+        if groups.whole[g] or cut[g]:
             continue
-        window = grid.window(int(objects.tile[i]))
-        ends = (
-            box[g, 0] >= window.row,
-            box[g, 1] >= window.col,
-            box[g, 2] < window.row + window.height,
-            box[g, 3] < window.col + window.width,
-        )
-        cut[g] |= any(objects.touches[i] >> bit & 1 and ends[bit] for bit in range(4))
+        ends = _ends(grid.window(int(objects.tile[i])))
+        members = order[starts[g] : starts[g + 1]]
+        seen = [False] * 4
+        for j in members[members != i]:
+            reach, box = _ends(grid.window(int(objects.tile[j]))), objects.boxes[j]
+            seen[0] |= reach[0] < ends[0] and box[0] <= ends[0] + EDGE
+            seen[1] |= reach[1] < ends[1] and box[1] <= ends[1] + EDGE
+            seen[2] |= reach[2] > ends[2] and box[2] >= ends[2] - EDGE
+            seen[3] |= reach[3] > ends[3] and box[3] >= ends[3] - EDGE
+        cut[g] = any(objects.touches[i] >> side & 1 and not seen[side] for side in range(4))
     return cut
+
+
+def _ends(window: Window) -> tuple[int, int, int, int]:
+    """First row and column, last row and column."""
+    return (
+        window.row,
+        window.col,
+        window.row + window.height - 1,
+        window.col + window.width - 1,
+    )

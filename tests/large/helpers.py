@@ -1,0 +1,94 @@
+"""Runs whose tiles were segmented without fault, so that stitching alone is looked at."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from napari_segment_anything.engine import Window
+from napari_segment_anything.formats.ome_zarr import create_labels
+from napari_segment_anything.large.compose import draw, plan_chunk
+from napari_segment_anything.large.grid import TileGrid, within
+from napari_segment_anything.large.ledger import Ledger, Status, TileResult
+from napari_segment_anything.large.seams import Stitched, stitch
+from napari_segment_anything.large.tiles import EDGE
+
+
+def tile_result(labels, grid, index, scores=None) -> TileResult:
+    """What a tile would keep of a label image of its window."""
+    window, core = grid.window(index), grid.core(index)
+    ids = np.unique(labels[labels > 0])
+    local = np.zeros(int(labels.max(initial=0)) + 1, np.uint16)
+    local[ids] = np.arange(1, len(ids) + 1)
+    labels = local[labels]
+    n = len(ids)
+    boxes, touches = np.zeros((n, 4), np.int64), np.zeros(n, np.uint8)
+    inner = grid.inner_edges(index)
+    for i, (r, c) in enumerate(ndimage.find_objects(labels, n)):
+        boxes[i] = r.start, c.start, r.stop - 1, c.stop - 1
+        boxes[i] += (window.row, window.col) * 2
+        sides = (
+            r.start < EDGE,
+            c.start < EDGE,
+            r.stop > window.height - EDGE,
+            c.stop > window.width - EDGE,
+        )
+        touches[i] = sum(1 << k for k in range(4) if sides[k] and inner[k])
+    return TileResult(
+        labels,
+        boxes,
+        np.bincount(labels.ravel(), minlength=n + 1)[1:],
+        np.bincount(labels[within(core, window)].ravel(), minlength=n + 1)[1:],
+        touches,
+        np.resize(np.asarray(0.9 if scores is None else scores, np.float32), n),
+        np.full(n, 0.95, np.float32),
+    )
+
+
+def begun(path, shape, tile, overlap, region=None, planes=()):
+    """A new run over an image of a shape."""
+    grid = TileGrid.over(shape, planes, tile, overlap, region)
+    axes = "TZYX"[-2 - len(planes) :]
+    labels = create_labels(
+        path, "x", shape=(*planes, *shape), axes=axes,
+        chunks=(*(1 for _ in planes), grid.stride, grid.stride),
+    )  # fmt: skip
+    return grid, Ledger.create(labels, grid, {})
+
+
+def put(ledger, index, result) -> None:
+    ledger.put(index, result)
+    ledger.set_status(index, Status.DONE)
+
+
+def stitched_labels(ledger) -> tuple[np.ndarray, Stitched]:
+    """Stitch and draw all chunks: (planes, rows, columns) or (rows, columns)."""
+    grid = ledger.grid
+    *_, outcome = stitch(ledger)
+    out = np.zeros((*grid.planes, *grid.shape), np.uint32)
+    for index in range(len(grid)):
+        plan = plan_chunk(grid, outcome, index)
+        results = {tile: ledger.get(tile) for tile, _, _ in plan.sources}
+        core = grid.core(index)
+        out[(*grid.plane(index), *core.slices)] = draw(grid, plan, results)
+    return out, outcome
+
+
+def pieces(truth, window: Window) -> np.ndarray:
+    """The truth in a window, every connected piece of an object with an id of its own."""
+    cut = truth[window.slices]
+    out = np.zeros(cut.shape, np.int64)
+    for label in np.unique(cut[cut > 0]):
+        part, n = ndimage.label(cut == label, np.ones((3, 3)))
+        out[part > 0] = part[part > 0] + out.max()
+        assert n
+    return out
+
+
+def same_partition(a, b) -> bool:
+    """Whether two label images are the same but for the names of the ids."""
+    a, b = a.astype(np.int64).ravel(), b.astype(np.int64).ravel()
+    if ((a > 0) != (b > 0)).any():
+        return False
+    pairs = np.unique(np.stack([a, b]), axis=1)
+    return len(np.unique(pairs[0])) == pairs.shape[1] == len(np.unique(pairs[1]))
