@@ -1,4 +1,4 @@
-"""The image argument: a file, a Zarr folder, or a built-in sample."""
+"""The image argument: a file, a Zarr folder or URL, or a built-in sample."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def open_input(
 
 
 def read_source(source: str, axes: str | None = None) -> ImageData:
-    """Read the image argument as it lies: a file, a Zarr folder, or a built-in sample.
+    """Read the image argument as it lies: a file, a Zarr folder or URL, or a built-in sample.
 
     Raises
     ------
@@ -175,9 +175,9 @@ def _sample(source: str) -> ImageData:
 
 
 def _file(source: str, axes: str | None) -> ImageData:
-    from ..formats import read_image
+    from ..formats import is_url, read_image
 
-    if not Path(source).expanduser().exists():
+    if not is_url(source) and not Path(source).expanduser().exists():
         from ..samples import sample_names
 
         hint = f"; the built-in image is {SAMPLE}{source}" if source in sample_names() else ""

@@ -23,7 +23,7 @@ class Precision(StrEnum):
 ImageArgument = Annotated[
     str,
     typer.Argument(
-        metavar="IMAGE", help="TIFF, PNG, JPEG, NPY, NPZ or Zarr; or a built-in sample:NAME."
+        metavar="IMAGE", help="TIFF, PNG, JPEG, NPY, NPZ, Zarr or its URL; or sample:NAME."
     ),
 ]
 ChannelAxisOption = Annotated[

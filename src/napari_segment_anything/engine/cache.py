@@ -116,6 +116,17 @@ class EmbeddingCache:
         self._remember(key, output)
         return output
 
+    def has(self, key: str) -> bool:
+        """Whether an embedding is kept; on disk, if there is a directory. It counts as used."""
+        if self.directory is None:
+            with self._lock:
+                return key in self._memory
+        try:
+            os.utime(self._path(key))
+        except OSError:
+            return False
+        return True
+
     def put(self, key: str, output: EncoderOutput) -> EncoderOutput:
         """Keep an embedding; return it as it will be given back.
 

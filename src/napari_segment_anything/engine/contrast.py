@@ -17,6 +17,7 @@ Limits: TypeAlias = tuple[tuple[float, float], ...]
 PERCENTILES = (0.1, 99.9)
 SAMPLE_PIXELS = 1 << 20
 _GRID = 5
+_SMALL = 1e-30
 
 
 def resolve_contrast_limits(
@@ -111,8 +112,9 @@ def _sample(source: ImageSource) -> Iterator[np.ndarray]:
 def _chunks(source: ImageSource, level: int) -> tuple[int, int]:
     chunks = getattr(source.levels[level], "chunks", None)
     try:
-        sizes = [int(size) for size in chunks]  # type: ignore[union-attr]
-    except TypeError:  # dask has tuples of sizes; others have none
+        # dask has a tuple of sizes for each axis
+        sizes = [int(n[0] if isinstance(n, tuple) else n) for n in chunks]  # type: ignore[union-attr]
+    except (TypeError, IndexError):
         return (1, 1)
     if source.channel_axis is not None and len(sizes) == 3:
         del sizes[source.channel_axis]
@@ -221,6 +223,9 @@ def _stretch_plane(plane: np.ndarray, low: float, high: float) -> np.ndarray:
 def _scale(values: np.ndarray, low: float, high: float) -> np.ndarray:
     if not math.isfinite(high - low):  # limits near the end of float64
         values, low, high = values / 4, low / 4, high / 4
+    if high - low < _SMALL:  # 255 over this would not be finite
+        values = (np.clip(values.astype(np.float64), low, high) - low) / (high - low)
+        low, high = 0.0, 1.0
     values = np.clip(values, low, high)
     values -= low
     values *= 255.0 / (high - low)

@@ -259,8 +259,12 @@ class _PlaneView:
         self.dtype: np.dtype[Any] = np.dtype(array.dtype)
         chunks = getattr(array, "chunks", None)
         try:
-            self.chunks: tuple[int, ...] | None = tuple(int(chunks[axis]) for axis in order)  # type: ignore[index]
-        except (TypeError, IndexError):  # dask has tuples of sizes; others have none
+            sizes = [chunks[axis] for axis in order]  # type: ignore[index]
+            # dask has a tuple of sizes for each axis
+            self.chunks: tuple[int, ...] | None = tuple(
+                int(n[0] if isinstance(n, tuple) else n) for n in sizes
+            )
+        except (TypeError, IndexError):
             self.chunks = None
 
     def __getitem__(self, key: Any) -> np.ndarray:

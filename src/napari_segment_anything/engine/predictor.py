@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,19 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ParameterError, PromptError
+from ..errors import FormatError, ParameterError, PromptError
 from ..network import EncoderOutput
 from .backoff import run_in_batches
-from .cache import EmbeddingCache, signature
-from .contrast import resolve_contrast_limits, stretch
+from .cache import CacheWarning, EmbeddingCache, signature
+from .contrast import Limits, resolve_contrast_limits, stretch
 from .embedding import Embedding
 from .frame import to_frame
-from .image import open_image
+from .image import ImageSource, open_image
 from .masks import binarise
 from .model import Model
 from .prompt_input import PADDING
 from .prompts import Prompts
-from .windows import Window, frame_side, plan_window
+from .windows import Window, WindowPlan, frame_side, plan_window
 
 DEFAULT_BATCH = 64
 
@@ -127,23 +128,12 @@ class Predictor:
             If memory does not suffice, even on the CPU.
         """
         source = open_image(image, channel_axis=channel_axis, channels=channels)
-        plan = plan_window(source.shapes, window, self.model.image_size, level)
-        limits = resolve_contrast_limits(source, contrast_limits)
-        pixels = source.read(plan.level, plan.rows, plan.cols)
+        plan, limits, pixels = self._read(source, window, contrast_limits, level)
         notes: tuple[str, ...] = ()
         if self.cache is None:
             output, notes = self._encode(pixels, limits)
         else:
-            key = signature(
-                pixels,
-                shape=source.shape,
-                level=plan.level,
-                window=(plan.rows.start, plan.rows.stop, plan.cols.start, plan.cols.stop),
-                channels=source.channels,
-                limits=limits,
-                fingerprint=self.model.fingerprint,
-                precision=self.model.precision,
-            )
+            key = self._key(source, plan, limits, pixels)
             found = self.cache.get(key, self.model.device)
             if found is None:
                 output, notes = self._encode(pixels, limits)
@@ -162,6 +152,69 @@ class Predictor:
             fingerprint=self.model.fingerprint,
             precision=self.model.precision,
             notes=notes,
+        )
+
+    def embed_ahead(
+        self,
+        image: Any,
+        *,
+        window: Window | None = None,
+        channel_axis: int | None = None,
+        channels: Sequence[int] | None = None,
+        contrast_limits: Any = "auto",
+    ) -> bool:
+        """Put the embedding that `embed` will ask for into the cache, unless it is there.
+
+        Parameters and errors as for `embed`.
+
+        Returns
+        -------
+        bool
+            Whether it had to be encoded.
+
+        Raises
+        ------
+        ParameterError
+            If there is no cache.
+        FormatError
+            If the cache could not keep it.
+        """
+        if self.cache is None:
+            raise ParameterError("embedding ahead needs a predictor with a cache")
+        source = open_image(image, channel_axis=channel_axis, channels=channels)
+        plan, limits, pixels = self._read(source, window, contrast_limits, None)
+        key = self._key(source, plan, limits, pixels)
+        if self.cache.has(key):
+            return False
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", CacheWarning)
+            try:
+                self.cache.put(key, self._encode(pixels, limits)[0])
+            except CacheWarning as warning:
+                raise FormatError(f"{warning}; make room and run again") from warning
+        if not self.cache.has(key):
+            raise FormatError("an embedding is larger than the cache may be; raise its bound")
+        return True
+
+    def _read(
+        self, source: ImageSource, window: Window | None, contrast_limits: Any, level: int | None
+    ) -> tuple[WindowPlan, Limits, np.ndarray]:
+        plan = plan_window(source.shapes, window, self.model.image_size, level)
+        limits = resolve_contrast_limits(source, contrast_limits)
+        return plan, limits, source.read(plan.level, plan.rows, plan.cols)
+
+    def _key(
+        self, source: ImageSource, plan: WindowPlan, limits: Limits, pixels: np.ndarray
+    ) -> str:
+        # which channels they are does not matter: a viewer has each as an image of its own
+        return signature(
+            pixels,
+            shape=source.shape,
+            level=plan.level,
+            window=(plan.rows.start, plan.rows.stop, plan.cols.start, plan.cols.stop),
+            limits=limits,
+            fingerprint=self.model.fingerprint,
+            precision=self.model.precision,
         )
 
     def _encode(

@@ -1,5 +1,6 @@
 """Objects that own their prompts; undo, journal, recovery. No Qt, no napari."""
 
+from .ahead import Ahead, ahead_windows, embed_ahead
 from .decoding import DecodeRequest, DecodeResult
 from .draft import Draft, DraftPoint
 from .journal import Journal, journal_directory, new_journal_path, unfinished_journals
@@ -35,6 +36,9 @@ __all__ = [
     "DecodedObject",
     "Preview",
     "PreviewObject",
+    "Ahead",
+    "ahead_windows",
+    "embed_ahead",
     "LatestWins",
     "Delivery",
 ]

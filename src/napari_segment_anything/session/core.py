@@ -15,11 +15,12 @@ from psygnal import Signal, SignalGroup
 
 from ..engine import PlaneSource, Predictor, Window
 from ..errors import ParameterError, PromptError
+from .ahead import WindowList
 from .decoding import EmbeddingStore
 from .draft import Draft
 from .history import Action, Edit, History
 from .journal import Journal
-from .objects import SessionObject
+from .objects import ObjectPrompts, SessionObject
 from .regions import window_from, window_json
 from .results import Results
 from .target import LabelTarget
@@ -82,6 +83,7 @@ class SessionCore:
         self._epoch = 0
         self._results = Results()
         self._store = EmbeddingStore()
+        self._ahead: dict[tuple[int, ...], WindowList] = {}
         self._recorded: Mapping[str, Any] | None = None
 
     # -- settings --------------------------------------------------------------------------------
@@ -99,6 +101,7 @@ class SessionCore:
         if predictor is self._predictor:
             return
         self._predictor = predictor
+        self._ahead.clear()
         self._forget()
         self._record({"do": "model", "model": model_json(predictor)})
         self.events.preview_changed.emit()
@@ -323,6 +326,15 @@ class SessionCore:
         extents = self._known_extents()
         first = max(self._next_id, self._reserved)
         return Work(self.target, self.source, extents, self._objects, first)
+
+    def _embedded(self, plane: tuple[int, ...], prompts: ObjectPrompts) -> list[Window]:
+        """Return windows around prompts that were embedded before the session."""
+        cache = self._predictor.cache
+        if cache is None or cache.directory is None:
+            return []
+        if plane not in self._ahead:
+            self._ahead[plane] = WindowList(cache, self.source, plane, self._predictor.model)
+        return self._ahead[plane].around(prompts.extent())
 
     def _planned_window(self, window: Window | None) -> Window | None:
         """Return a window, or, while recorded events are gone through, the recorded one."""

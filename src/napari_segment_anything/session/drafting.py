@@ -377,7 +377,7 @@ class Drafting(SessionCore):
             size = default_size(
                 self.source.shape, self._predictor.model.image_size, self.window_size
             )
-            known = self._results.windows(after.plane)
+            known = [*self._results.windows(after.plane), *self._embedded(after.plane, has[0])]
             window = choose_window(has[0], self.source.shape, size, current, known)
         return replace(
             after,

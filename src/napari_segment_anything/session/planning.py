@@ -12,7 +12,8 @@ from .objects import ObjectPrompts
 WHOLE_FRAMES = 2
 """An image up to this many frames wide is encoded whole."""
 _CONTEXT = 1.5
-_MARGIN = 8
+MARGIN = 8
+"""A known window is taken for prompts at least this part of its side away from its edges."""
 _KEEP = 16
 _TOUCH = 64
 
@@ -73,7 +74,7 @@ def choose_window(
         for index, window in enumerate(known)
         if max(window.shape) >= needed * _CONTEXT or window.shape == shape
     ]
-    good = [item for item in fitting if item[0] >= max(item[2].shape) / _MARGIN]
+    good = [item for item in fitting if item[0] >= max(item[2].shape) / MARGIN]
     if good:
         return max(good, key=lambda item: item[:2])[2]
     side = max(size, math.ceil(needed * _CONTEXT))

@@ -56,7 +56,8 @@ class Predicting(Drafting):
         """
         where = self.source.check_plane(plane)
         prompts = ObjectPrompts((as_point(point, self.source.shape),), (True,))
-        item = DecodeItem(0, prompts, self._window(where, prompts, ()))
+        window = self._window(where, prompts, self._embedded(where, prompts))
+        item = DecodeItem(0, prompts, window)
         return self._make_request(-1, where, [item], None)
 
     def is_encoded(self, request: DecodeRequest) -> bool:

@@ -1,0 +1,273 @@
+"""`napari-sam embed`: encode images ahead, so that the first click on them is fast."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ImageError, ParameterError
+from . import options, values
+
+if TYPE_CHECKING:
+    from ..engine import Model, PlaneSource, Window
+    from ..formats import ImageData
+    from ..progress import Progress
+
+WHAT = "What is encoded"
+KEPT = "Where it is kept"
+VIEWER_GIGABYTES = 4.0
+WHOLE_PLANE = 1 << 31
+"""Planes of files are read whole up to this many bytes, as viewers read them."""
+
+
+def embed(
+    image: options.ImageArgument,
+    axes: options.AxesOption = None,
+    plane: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I|T=I,Z=J",
+            help="Which plane of a stack; an axis that is left out is taken whole.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R0,C0,R1,C1",
+            help="Only where clicks will be in this rectangle of a large image.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    boxes: Annotated[
+        int,
+        typer.Option(
+            metavar="PIXELS",
+            help="Large images: windows lie closer, so that boxes up to this side find one too.",
+            rich_help_panel=WHAT,
+        ),
+    ] = 0,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Side of a window, where the viewer's setting is not 0.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    channel_axis: options.ChannelAxisOption = None,
+    channels: options.ChannelsOption = None,
+    contrast_limits: options.ContrastOption = "auto",
+    model: options.ModelOption = "default",
+    device: options.DeviceOption = "auto",
+    precision: options.PrecisionOption = options.Precision.auto,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of embeddings, where the viewer's setting names one.",
+            rich_help_panel=KEPT,
+        ),
+    ] = None,
+    cache_gigabytes: Annotated[
+        float,
+        typer.Option(
+            help="Bound of that folder. Keep the viewer's setting at least as high: whoever "
+            "finds the folder too full drops what was used longest ago.",
+            rich_help_panel=KEPT,
+        ),
+    ] = VIEWER_GIGABYTES,
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Encode an image ahead: later clicks on it, in napari or with --cache, start at once.
+
+    An image up to two frames of the model wide is encoded whole, plane by plane; a larger one in
+    overlapping windows, of which each click finds one. Of a plate, every image is encoded. Run
+    the same command again to go on after an interruption.
+
+    Examples:
+
+    napari-sam embed sample:coins
+
+    napari-sam embed stack.tif --plane T=0 --model vit_b
+
+    napari-sam embed slide.ome.zarr --region 20000,20000,30000,30000 --cache-gigabytes 20
+    """
+    from .cache import embedding_directory
+    from .report import print_facts, print_json, progress_bar, size
+
+    if not cache_gigabytes > 0:
+        raise ParameterError("--cache-gigabytes must be above 0")
+    sources = _images(image)
+    opened = [_open(each, axes, plane, channel_axis, channels, contrast_limits) for each in sources]
+
+    from ..engine import EmbeddingCache, Predictor, load_model
+    from ..progress import Progress, finish
+    from ..session import embed_ahead
+
+    folder = embedding_directory() if directory is None else directory.expanduser().absolute()
+    encoded = found = written = 0
+    began = time.perf_counter()
+    with progress_bar(quiet) as show:
+        show(Progress(0, 1, message="loading the model"))
+        loaded = load_model(model, device, str(precision), progress=show)
+        cache = EmbeddingCache(folder, 0, int(cache_gigabytes * 2**30))
+        predictor = Predictor(loaded, cache)
+        works = [_windows(loaded, each[0], region, boxes, window) for each in opened]
+        total = sum(
+            len(planes) * len(parts) for (_, planes, _), parts in zip(opened, works, strict=True)
+        )
+        for (source, planes, in_memory), parts in zip(opened, works, strict=True):
+            report = _remaining(show, encoded + found, total, began)
+            done = finish(
+                embed_ahead(predictor, source, planes, parts, in_memory=in_memory), report
+            )
+            encoded, found, written = (
+                encoded + done.encoded, found + done.found, written + done.bytes,
+            )  # fmt: skip
+    seconds = time.perf_counter() - began
+    if as_json:
+        print_json(
+            {
+                "image": image,
+                "images": len(opened),
+                "planes": sum(len(planes) for _, planes, _ in opened),
+                "windows": total,
+                "encoded": encoded,
+                "already_there": found,
+                "bytes": written,
+                "directory": str(folder),
+                "model": loaded.describe(),
+                "seconds": round(seconds, 3),
+            }
+        )
+    elif not quiet:
+        shape = works[0][0].shape
+        print_facts(
+            "",
+            {
+                "image": image,
+                "windows": f"{total} of {shape[0]} x {shape[1]} pixels",
+                "encoded": f"{encoded} ({size(written)}); {found} were there already",
+                "kept in": folder,
+                "model": f"{loaded.name} ({loaded.device}, {loaded.precision})",
+                "time": f"{seconds:.1f} s",
+            },
+        )
+
+
+def _images(image: str) -> list[str]:
+    """The image, or the images of a plate."""
+    from ..formats import is_url, plate_images
+    from .inputs import SAMPLE
+
+    if image.startswith(SAMPLE) or not (is_url(image) or Path(image).expanduser().is_dir()):
+        return [image]
+    return [each.path for each in plate_images(image)] or [image]
+
+
+def _open(
+    name: str,
+    axes: str | None,
+    plane: str | None,
+    channel_axis: int | None,
+    channels: str | None,
+    contrast_limits: str,
+) -> tuple[PlaneSource, list[tuple[int, ...]], bool]:
+    """The image as planes, which of them, and whether a viewer has it in memory."""
+    from ..engine import PlaneSource
+    from .inputs import read_source
+
+    chosen = values.indices(channels, "--channels")
+    limits = values.contrast_limits(contrast_limits)
+    data = read_source(name, axes)
+    axis = data.channel_axis if channel_axis is None else channel_axis
+    if axis is not None and not -len(data.axes) <= axis < len(data.axes):
+        raise ParameterError(
+            f"--channel-axis {axis}: {name} has {len(data.axes)} axes, {data.axes}"
+        )
+    source = PlaneSource(
+        list(data.levels) or [data.array],
+        displayed=(data.axes.index("Y"), data.axes.index("X")),
+        channel_axis=axis,
+        rgb=data.rgb,
+        channels=chosen,
+        contrast_limits=limits,
+        name=data.name,
+        path=None if data.path is None else str(data.path),
+    )
+    return source, _planes(data, axis, plane, name), _in_memory(data, source)
+
+
+def _planes(
+    data: ImageData, channel_axis: int | None, plane: str | None, name: str
+) -> list[tuple[int, ...]]:
+    colour = None if channel_axis is None else data.axes[channel_axis]
+    stack = data.stack_axes.replace(colour, "") if colour else data.stack_axes
+    where = values.plane(plane, stack)
+    for axis in where:
+        if axis not in stack:
+            raise ImageError(f"{name} has no stack axis {axis}; its axes are {data.axes}")
+    choices = []
+    for axis in stack:
+        length = data.shape[data.axes.index(axis)]
+        index = where.get(axis)
+        if index is not None and not -length <= index < length:
+            raise ImageError(f"{name} has planes 0 to {length - 1} along {axis}; got {index}")
+        choices.append(range(length) if index is None else [index % length])
+    return list(itertools.product(*choices))
+
+
+def _in_memory(data: ImageData, source: PlaneSource) -> bool:
+    """Whether a viewer reads the file whole: all but Zarr, unless it is too large for that."""
+    from ..formats import is_url
+
+    path = data.path
+    if path is None or is_url(path) or Path(path).is_dir():
+        return False
+    rows, cols = source.shape
+    depth = 1 if source.channel_axis is None else source.data_shape[source.channel_axis]
+    depth = source.data_shape[-1] if source.rgb else depth
+    return rows * cols * depth * source.dtype.itemsize <= WHOLE_PLANE
+
+
+def _windows(
+    model: Model, source: PlaneSource, region: str | None, boxes: int, window: int | None
+) -> list[Window]:
+    from ..engine import Window
+    from ..session import ahead_windows
+    from ..session.planning import default_size
+
+    only = None
+    if region is not None:
+        corners = [round(value) for value in values.box(region, "--region")]
+        top, left = max(corners[0], 0), max(corners[1], 0)
+        if corners[2] <= top or corners[3] <= left:
+            raise ParameterError(f"--region {region} lies outside the image")
+        only = Window(top, left, corners[2] - top, corners[3] - left).clip(source.shape)
+    size = default_size(source.shape, model.image_size, window)
+    return ahead_windows(source.shape, size, boxes, only)
+
+
+def _remaining(
+    show: Callable[[Progress], object], before: int, total: int, began: float
+) -> Callable[[Progress], object]:
+    """Shows the progress of one image as part of all, with the time that is left."""
+    from ..progress import Progress
+
+    def report(step: Progress) -> None:
+        done = before + step.done
+        message = step.message
+        if done:
+            left = (time.perf_counter() - began) / done * (total - done)
+            message += f", {left / 60:.0f} min left" if left > 90 else f", {left:.0f} s left"
+        show(Progress(done, total, message=message))
+
+    return report

@@ -1,0 +1,270 @@
+"""Embeddings made before they are needed: which windows, and how a session finds them again.
+
+Windows of a large image usually lie around the prompts. Those embedded ahead lie on a grid; a list
+beside the cache says which there are, so that a session takes one of them where it fits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engine import EmbeddingCache, Model, PlaneSource, Predictor, Window
+from ..errors import FormatError, ParameterError
+from ..progress import Progress
+from .planning import MARGIN
+
+_FOLDER = "windows"
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What `embed_ahead` did.
+
+    Parameters
+    ----------
+    encoded, found : int
+        Windows that were encoded, and that were in the cache already.
+    bytes : int
+        What those encoded take on disk.
+    seconds : float
+        Computing time.
+    """
+
+    encoded: int
+    found: int
+    bytes: int
+    seconds: float
+
+
+def ahead_windows(
+    shape: tuple[int, int], size: int, reach: int = 0, region: Window | None = None
+) -> list[Window]:
+    """Return windows such that every prompt has one that a session takes for it.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns of the image.
+    size : int
+        Side of a window, from `default_size`.
+    reach : int
+        Side of the largest box that shall have a window too; 0 for points.
+    region : Window, optional
+        Only where prompts lie in here.
+
+    Raises
+    ------
+    ParameterError
+        If a box of that side never has a window of this size.
+    """
+    if size >= max(shape):
+        return [Window.full(shape)]
+    if not 0 <= reach <= size // 2:
+        raise ParameterError(f"boxes with a window of {size} pixels are up to {size // 2}")
+    step = math.floor(size - 1 - 2 * size / MARGIN - reach)
+    if step < 1:
+        raise ParameterError(f"windows of {size} pixels are too small to embed ahead")
+    windows = []
+    for row, height in _spread(shape[0], size, step):
+        for col, width in _spread(shape[1], size, step):
+            window = Window(row, col, height, width)
+            if region is None or _overlap(window, region):
+                windows.append(window)
+    return windows
+
+
+def _spread(extent: int, size: int, step: int) -> Iterator[tuple[int, int]]:
+    side = min(size, extent)
+    count = math.ceil((extent - side) / step)
+    for index in range(count + 1):
+        yield (extent - side) * index // max(count, 1), side
+
+
+def _overlap(first: Window, second: Window) -> bool:
+    return (
+        first.row < second.row + second.height
+        and second.row < first.row + first.height
+        and first.col < second.col + second.width
+        and second.col < first.col + first.width
+    )
+
+
+def embed_ahead(
+    predictor: Predictor,
+    source: PlaneSource,
+    planes: Sequence[Sequence[int]],
+    windows: Sequence[Window],
+    *,
+    in_memory: bool = False,
+) -> Generator[Progress, None, Ahead]:
+    """Put embeddings of windows into the predictor's cache, for sessions to come.
+
+    What is there already is left alone, so a run that was stopped goes on where it was.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        With a cache on disk.
+    source : PlaneSource
+        The image; with a path, if its windows are to be found again.
+    planes : sequence of (sequence of int)
+        Which planes; ``[()]`` for a 2-D image.
+    windows : sequence of Window
+        Of each plane, from `ahead_windows`.
+    in_memory : bool
+        Read each plane whole, as a viewer does that opens the file so: contrast limits of large
+        planes are estimated from other pixels then.
+
+    Yields
+    ------
+    Progress
+        After each window.
+
+    Raises
+    ------
+    ParameterError
+        If there is no cache on disk, or it may not hold that much.
+    FormatError
+        If the cache cannot be written.
+    """
+    cache = predictor.cache
+    if cache is None or cache.directory is None:
+        raise ParameterError("embedding ahead needs a cache on disk")
+    began = time.perf_counter()
+    total, encoded, found, written = len(planes) * len(windows), 0, 0, 0
+    yield Progress(0, total, message="embedding")
+    for plane in planes:
+        where = source.check_plane(plane)
+        image, arguments = source.image(where), None
+        if in_memory:
+            image = np.asarray(image[0] if isinstance(image, list) else image)
+            arguments = _whole(source, image)
+        listed = WindowList(cache, source, where, predictor.model)
+        for window in windows:
+            if arguments is None:
+                arguments = source.embed_arguments(where)
+            if predictor.embed_ahead(image, window=window, **arguments):
+                if not encoded:
+                    written = _check_room(cache, total - found)
+                encoded += 1
+            else:
+                found += 1
+            listed.add(window)
+            yield Progress(encoded + found, total, message="embedding")
+    return Ahead(encoded, found, written * encoded, time.perf_counter() - began)
+
+
+def _whole(source: PlaneSource, image: np.ndarray) -> dict[str, Any]:
+    """What `embed` needs for a plane that is in memory."""
+    axis = source.channel_axis
+    if axis is not None:
+        axis = 2 if axis > max(source.displayed) else 0
+    view = PlaneSource(
+        image,
+        channel_axis=axis,
+        rgb=source.rgb,
+        channels=source.channels,
+        contrast_limits=source.contrast_limits,
+    )
+    return view.embed_arguments(())
+
+
+def _check_room(cache: EmbeddingCache, count: int) -> int:
+    """Return the bytes of the one embedding written last, or say that all do not fit."""
+    directory = cache.directory
+    if directory is None:
+        return 0
+    newest = max(directory.glob("*.zarr"), key=lambda path: path.stat().st_mtime)
+    size = sum(path.stat().st_size for path in newest.rglob("*") if path.is_file())
+    needed = size * count
+    if needed > cache.disk_bytes:
+        raise ParameterError(
+            f"{count} embeddings take about {needed / 2**30:.1f} GB, and the cache may have "
+            f"{cache.disk_bytes / 2**30:.1f}: choose a region or fewer planes, or raise the bound "
+            "here and in the viewer's settings"
+        )
+    free = shutil.disk_usage(directory).free
+    if needed > free:
+        raise ParameterError(
+            f"{count} embeddings take about {needed / 2**30:.1f} GB, and {directory} has "
+            f"{free / 2**30:.1f} free: make room, or choose a region or fewer planes"
+        )
+    return size
+
+
+class WindowList:
+    """The windows of one plane that were embedded ahead with one model.
+
+    Parameters
+    ----------
+    cache : EmbeddingCache
+        On disk; the list is a file beside the embeddings.
+    source : PlaneSource
+        Known by its path: nothing of it is read.
+    plane : tuple of int
+    model : Model
+    """
+
+    def __init__(
+        self, cache: EmbeddingCache, source: PlaneSource, plane: tuple[int, ...], model: Model
+    ) -> None:
+        self._path: Path | None = None
+        if cache.directory is not None and source.path is not None:
+            place = source.path if "://" in source.path else os.path.realpath(source.path)
+            what = [place.rstrip("/"), source.shape, plane, model.fingerprint, model.precision]
+            key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+            self._path = cache.directory / _FOLDER / f"{key}.txt"
+        self._state: tuple[int, int] | None = None
+        self._rows = np.zeros((0, 4), np.int64)
+
+    def add(self, window: Window) -> None:
+        """Put a window on the list.
+
+        Raises
+        ------
+        FormatError
+            If the file cannot be written.
+        """
+        row = [window.row, window.col, window.height, window.width]
+        if self._path is None or (self._read() == row).all(axis=1).any():
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as file:  # one write: lines of two processes do not mix
+                file.write(("\n" + " ".join(map(str, row)) + "\n").encode())
+        except OSError as error:
+            raise FormatError(f"{self._path} cannot be written: {error.strerror}.") from error
+
+    def around(self, extent: Sequence[float]) -> list[Window]:
+        """Return the windows that hold prompts within (row_min, col_min, row_max, col_max)."""
+        rows = self._read()
+        low, high = rows[:, :2], rows[:, :2] + rows[:, 2:]
+        inside = (low <= np.asarray(extent)[:2]) & (np.asarray(extent)[2:] <= high)
+        return [Window(*row) for row in rows[inside.all(axis=1)].tolist()]
+
+    def _read(self) -> np.ndarray:
+        if self._path is None:
+            return self._rows
+        try:
+            state = self._path.stat()
+            if self._state != (state.st_mtime_ns, state.st_size):
+                lines = self._path.read_text("ascii", "replace").split("\n")
+                rows = [parts for line in lines if len(parts := line.split()) == 4]
+                good = [list(map(int, row)) for row in rows if all(p.isdecimal() for p in row)]
+                good = [row for row in good if row[2] > 0 and row[3] > 0]
+                self._rows = np.array(good, np.int64).reshape(-1, 4)
+                self._state = (state.st_mtime_ns, state.st_size)
+        except OSError:  # there is none
+            self._rows, self._state = np.zeros((0, 4), np.int64), None
+        return self._rows
