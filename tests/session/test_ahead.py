@@ -151,6 +151,8 @@ def test_a_stopped_run_goes_on(model, image, tmp_path):
     torn = WindowList(predictor.cache, source_of(image), (1,), model)
     assert torn.around((10, 10, 20, 20)) == [windows[0]]
     assert len(torn._read()) >= len(windows) - 1
+    predictor.cache.clear()
+    assert len(torn._read()) == len(predictor.cache) == 0
 
 
 def test_planes_in_memory_have_the_limits_of_a_viewer(model, image, tmp_path):

@@ -23,6 +23,8 @@ from ..errors import ParameterError
 from ..network import EncoderOutput
 
 _VERSION = 1
+WINDOWS = "windows"
+"""Folder beside the embeddings that lists the windows embedded ahead."""
 _SUFFIX = ".zarr"
 _TEMPORARY = ".tmp"
 _STALE_SECONDS = 3600.0
@@ -155,6 +157,8 @@ class EmbeddingCache:
             self._disk_used = None
         for path in list(self._entries()):
             self._drop(path)
+        if self.directory is not None:
+            shutil.rmtree(self.directory / WINDOWS, ignore_errors=True)
 
     @property
     def memory_used(self) -> int:

@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 
 from ..engine import EmbeddingCache, Model, PlaneSource, Predictor, Window
+from ..engine.cache import WINDOWS
 from ..errors import FormatError, ParameterError
 from ..progress import Progress
 from .planning import MARGIN
-
-_FOLDER = "windows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +223,7 @@ class WindowList:
             place = source.path if "://" in source.path else os.path.realpath(source.path)
             what = [place.rstrip("/"), source.shape, plane, model.fingerprint, model.precision]
             key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
-            self._path = cache.directory / _FOLDER / f"{key}.txt"
+            self._path = cache.directory / WINDOWS / f"{key}.txt"
         self._state: tuple[int, int] | None = None
         self._rows = np.zeros((0, 4), np.int64)
 
