@@ -102,7 +102,7 @@ def create_labels(
     place = _placement(found, inside, letters, scale, units, location)
     path = _stores.join(location, "labels", name)
     taken = _stores.open_node(path)
-    if taken is not None and not overwrite and not _unfinished(taken):
+    if taken is not None and not overwrite and not _unfinished(taken, path):
         raise FormatError(
             f"{location} has labels '{name}' already; choose another name, or overwrite them."
         )
@@ -244,9 +244,10 @@ def _placement(
     )
 
 
-def _unfinished(node: Any) -> bool:
+def _unfinished(node: Any, path: str) -> bool:
     """Whether this is what a process left that was killed while it made labels."""
-    if not hasattr(node, "array_keys") or "multiscales" in _ngff.ome_attributes(node):
+    parent, name = _stores.split(path)
+    if not hasattr(node, "array_keys") or name in _listed(parent):
         return False
     return "0" not in node or int(node["0"].nchunks_initialized) == 0
 
@@ -299,9 +300,12 @@ def _prefix(node: Any) -> tuple[str, ...]:
 
 
 def _names(location: str, node: Any) -> list[str]:
-    group = node
-    if _prefix(node):
-        group = _stores.open_node(_stores.join(location, "labels"))
-        if group is None or not hasattr(group, "array_keys"):
-            return []
+    return _listed(_stores.join(location, *_prefix(node)))
+
+
+def _listed(location: str) -> list[str]:
+    """What a `labels` group has on its list."""
+    group = _stores.open_node(location)
+    if group is None or not hasattr(group, "array_keys"):
+        return []
     return [str(name) for name in _ngff.ome_attributes(group).get("labels") or []]
