@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -49,7 +51,7 @@ def test_round_objects_of_any_size_come_back_whole(tmp_path_factory, data) -> No
 def test_a_winding_object_through_many_tiles_is_one(tmp_path) -> None:
     truth = np.zeros((400, 400), np.int32)
     points = [(20, 20), (380, 60), (30, 150), (370, 230), (40, 300), (380, 380)]
-    for a, b in zip(points, points[1:], strict=False):
+    for a, b in itertools.pairwise(points):
         truth[line(*a, *b)] = 1
     truth = dilation(truth, footprint_rectangle((9, 9)))
     labels, outcome = run(tmp_path / "x.zarr", truth, 96, 24)

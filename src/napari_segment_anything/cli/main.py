@@ -11,13 +11,24 @@ from typing import Annotated, TextIO
 import typer
 
 from ..errors import SegmentAnythingError
-from . import download, evaluate, everything, info, models, replay, segment, train
+from . import (
+    download,
+    embed,
+    evaluate,
+    everything,
+    info,
+    large,
+    models,
+    replay,
+    segment,
+    train,
+)
 
 PROGRAM = "napari-sam"
 BAD_INPUT = 2
 UNEXPECTED = 1
 INTERRUPTED = 130
-RESUMABLE = ("evaluate", "train")
+RESUMABLE = ("embed", "evaluate", "large", "train")
 
 app = typer.Typer(
     name=PROGRAM,
@@ -53,6 +64,8 @@ def _root(
 
 app.command("segment")(segment.segment)
 app.command("everything")(everything.everything)
+app.command("large")(large.large)
+app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("replay")(replay.replay)

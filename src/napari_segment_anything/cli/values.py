@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from ..errors import ParameterError, PromptError
+
+if TYPE_CHECKING:
+    from ..engine import Window
 
 
 def numbers(text: str, count: int, option: str, shape: str) -> list[float]:
@@ -78,3 +82,32 @@ def plane(text: str | None, axes: str) -> dict[str, int]:
     except ValueError:
         example = ",".join(f"{axis}=0" for axis in axes)
         raise ParameterError(f"--plane takes an index, or {example}, not {text!r}") from None
+
+
+def region(text: str | None, option: str = "--region") -> Window | None:
+    """`R0,C0,R1,C1` as a window: rows R0 to R1 - 1, columns C0 to C1 - 1; None stays None."""
+    if text is None:
+        return None
+    from ..engine import Window
+
+    row_min, col_min, row_max, col_max = box(text, option)
+    if row_min < 0 or col_min < 0:
+        raise ParameterError(f"{option} {text}: rows and columns are counted from 0")
+    first = math.floor(row_min), math.floor(col_min)
+    return Window(*first, math.ceil(row_max) - first[0], math.ceil(col_max) - first[1])
+
+
+def resources(text: str | None, option: str = "--worker-resources") -> dict[str, float] | None:
+    """`GPU=1[,MEMORY=2e9...]` as a mapping; None stays None."""
+    if text is None:
+        return None
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise ParameterError(
+                f"{option} takes NAME=NUMBER, such as GPU=1, not {text!r}"
+            ) from None
+    return found

@@ -1,9 +1,9 @@
 """Images of any size: tiles, stitching, runs that go on where they stopped, Dask clusters."""
 
+from .again import redecode
 from .grid import TileGrid
 from .ledger import Status
 from .plan import LargePlan
-from .redecode import redecode
 from .result import LargeResult, LargeView, TileFailure
 from .run import plan_large, segment_large, segment_large_steps
 

@@ -206,7 +206,7 @@ class Ledger:
         group: Any = self.group[name]
         attrs = group.attrs.asdict()
         return {
-            column: np.array(attrs[column], object).astype(str)
+            column: np.array(attrs[column], "U16")
             if column in attrs
             else np.asarray(group[column][...])
             for column in attrs.get("columns", [])

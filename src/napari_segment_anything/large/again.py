@@ -22,7 +22,8 @@ from .ledger import Ledger, check_same
 from .seams import KINDS
 from .tiles import Job, model_of, writing
 
-MARGIN = 0.3
+ROOM = 4.0
+"""Side of the window, in sides of the box: small models were shown few objects of half a frame."""
 _STRIP = 1 << 22
 
 
@@ -36,8 +37,8 @@ def redecode(
 ) -> dict[str, Any]:
     """Segment what a seam is about again, as one object, and put it in place of what was there.
 
-    The model is prompted with the box around the objects in question, in a window that holds
-    it with a margin, reduced as far as the model's frame needs.
+    The model is prompted with the box around the objects in question, in a window of four times
+    its side, reduced as far as the model's frame needs.
 
     Parameters
     ----------
@@ -141,23 +142,28 @@ def _again(
     grid = ledger.grid
     plane = tuple(int(i) for i in np.unravel_index(number, grid.planes or (1,)))[: len(grid.planes)]
     side = max(box[2] - box[0], box[3] - box[1]) + 1
-    size = max(model.image_size, math.ceil(side * (1 + 2 * MARGIN)))
+    size = max(model.image_size, math.ceil(side * ROOM))
     centre = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     window = Window.around(centre, grid.shape, size)
     arguments = image.planes.embed_arguments(plane)
     limits = arguments.pop("contrast_limits")
     source = open_image(image.planes.image(plane), **arguments)
-    factor = max(1, max(window.shape) // model.image_size)
+    factor = max(1, size // model.image_size)
     pixels = _reduced(source, window, factor)
+    # a window that the image's rim cuts short is filled up, so that the scale stays
+    missing = [max(0, size // factor - n) for n in pixels.shape[:2]]
+    pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
     predictor = Predictor(model)
     embedding = predictor.embed(pixels, channel_axis=2, contrast_limits=limits)
     corners = (np.asarray(box, float).reshape(2, 2) - (window.row, window.col) + 0.5) / factor - 0.5
-    corners = np.clip(corners, 0, np.array(pixels.shape[:2]) - 1)
+    extent = np.ceil(np.array(window.shape) / factor)
+    corners = np.clip(corners, 0, extent - 1)
     prompts = Prompts.from_boxes([[*corners[0], *np.maximum(corners[1], corners[0] + 0.5)]])
     prediction = predictor.predict(embedding, prompts, multimask=False)
     mask = prediction.best()[0]
     if model.prompted_parts_only:
         mask = prompted_parts(mask, box=prompts.boxes[0])
+    mask = mask[: int(extent[0]), : int(extent[1])]
     if not mask.any():
         return None
     keep = labels[0] if labels else int(table["label"].max(initial=0)) + 1

@@ -1,0 +1,336 @@
+"""`napari-sam large`: everything mode on an image, stack or plate of any size."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import options, tuning
+
+if TYPE_CHECKING:
+    from ..large import LargeResult
+    from .report import Show
+
+RUN = "Running it"
+
+
+class Oversize(StrEnum):
+    """What becomes of objects that no tile sees whole."""
+
+    merge = "merge"
+    redecode = "redecode"
+
+
+def _option(text: str, metavar: str | None = None) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=RUN, show_default=False)
+
+
+@tuning.tuned
+def large(
+    image: Annotated[
+        str,
+        typer.Argument(
+            metavar="IMAGE",
+            help="OME-Zarr, Zarr, TIFF or any other image, or a URL of a Zarr image; also a whole "
+            "OME-Zarr plate; or a built-in sample:NAME.",
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="STORE",
+            help="OME-Zarr store, new or existing, whose labels/ the result goes to; by default "
+            "the image's own.",
+            rich_help_panel=options.RESULT,
+        ),
+    ] = None,
+    label: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Name of the label image.", rich_help_panel=options.RESULT
+        ),
+    ] = "segment_anything",
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Begin anew where there are labels of that name.",
+            rich_help_panel=options.RESULT,
+        ),
+    ] = False,
+    tables: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Also write objects.csv, seams.csv and failed.csv to this folder.",
+            rich_help_panel=options.RESULT,
+        ),
+    ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Only say what it would take, from one timed tile.", rich_help_panel=RUN
+        ),
+    ] = False,
+    tile: Annotated[
+        int | None, _option("Side of a tile in pixels (the model's frame).", "PIXELS")
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        _option("What neighbouring tiles share (an eighth of the tile).", "PIXELS"),
+    ] = None,
+    region: Annotated[
+        str | None,
+        _option("The part of every plane to segment.", "R0,C0,R1,C1"),
+    ] = None,
+    workers: Annotated[int | None, _option("Threads, on this machine (one per core).", "N")] = None,
+    scheduler: Annotated[
+        str, _option("threads (on this machine), or a Dask scheduler's address.", "ADDRESS")
+    ] = "threads",
+    worker_resources: Annotated[
+        str | None, _option("What a tile needs of a Dask worker.", "GPU=1")
+    ] = None,
+    retries: Annotated[int, _option("How often a failed tile is tried again (2).", "N")] = 2,
+    oversize: Annotated[
+        Oversize,
+        _option("Objects no tile sees whole: merge their pieces, or redecode them (merge)."),
+    ] = Oversize.merge,
+    empty_thresh: Annotated[
+        float, _option("Tiles that vary by fewer grey levels of 255 are empty (4).", "LEVELS")
+    ] = 4.0,
+    mode: tuning.ModeOption = tuning.Mode.auto,
+    policy: tuning.PolicyOption = tuning.Policy.small,
+    model: options.ModelOption = "default",
+    instance_decoder: options.DecoderOption = None,
+    device: options.DeviceOption = "auto",
+    precision: options.PrecisionOption = options.Precision.auto,
+    axes: options.AxesOption = None,
+    channel_axis: options.ChannelAxisOption = None,
+    channels: options.ChannelsOption = None,
+    contrast_limits: options.ContrastOption = "auto",
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    debug: options.DebugOption = False,
+    *,
+    parameters: dict[str, Any],
+) -> None:
+    """Segment everything in an image of any size, tile by tile.
+
+    Labels are written as they come, into an OME-Zarr store; every plane of a stack is segmented by
+    itself. Kill it any time: the same command goes on. With a Dask scheduler the tiles are
+    worked on by a cluster. Exit code 3: done, but some tiles failed (the same command tries them
+    again).
+
+    Examples:
+
+    napari-sam large slide.ome.zarr
+
+    napari-sam large slide.tif -o slide_labels.ome.zarr --tile 1024 --plan
+
+    napari-sam large plate.ome.zarr --scheduler tcp://head:8786 --worker-resources GPU=1
+    """
+    from . import values
+    from .inputs import SAMPLE
+    from .report import print_json, progress_bar
+
+    chosen = {
+        "tile": tile,
+        "overlap": overlap,
+        "region": values.region(region),
+        "axes": axes,
+        "channel_axis": channel_axis,
+        "channels": values.indices(channels, "--channels"),
+        "contrast_limits": values.contrast_limits(contrast_limits),
+        "mode": str(mode),
+        **parameters,
+    }
+    source: Any = image
+    name = image
+    if image.startswith(SAMPLE):
+        from ..samples import sample
+
+        found = sample(image.removeprefix(SAMPLE))
+        source = found.image
+        chosen |= {"axes": found.axes if axes is None else axes}
+    loading = {
+        "device": device,
+        "precision": str(precision),
+        "instance_decoder": instance_decoder,
+    }
+    if plan:
+        _plan(source, model, loading, workers, chosen, as_json=as_json)
+        return
+    chosen |= {
+        "label": label,
+        "scheduler": scheduler,
+        "workers": workers,
+        "worker_resources": values.resources(worker_resources),
+        "retries": retries,
+        "overwrite": overwrite,
+        "policy": str(policy),
+        "oversize": str(oversize),
+        "empty_thresh": empty_thresh,
+        **loading,
+    }
+    results = []
+    with progress_bar(quiet) as show:
+        for title, place, target in _images(source, output, name):
+            results.append((title, _segment(place, target, model, title, chosen, show, quiet)))
+    if tables is not None:
+        _write_tables(results, tables)
+    facts = [_facts(title, result) for title, result in results]
+    if as_json:
+        print_json(facts if len(facts) > 1 else facts[0])
+    elif not quiet:
+        _tell(results)
+    if any(result.failed for _, result in results):
+        raise typer.Exit(3)
+
+
+def _images(source: Any, output: str | None, name: str) -> list[tuple[str, Any, str | None]]:
+    """Title, image and store of each image: one, or all fields of a plate."""
+    if not isinstance(source, str):
+        return [(name, source, output)]
+    from ..formats.ome_zarr import plate_images
+
+    fields = plate_images(source)
+    if not fields:
+        return [(name, source, output)]
+    if output is not None:
+        from ..errors import ParameterError
+
+        raise ParameterError("the labels of a plate go into its own images: leave --output out")
+    return [(f"{field.well} {field.field}", field.path, None) for field in fields]
+
+
+def _segment(
+    image: Any,
+    output: str | None,
+    model: str,
+    title: str,
+    chosen: dict[str, Any],
+    show: Show,
+    quiet: bool,
+) -> LargeResult:
+    from ..large import segment_large
+    from ..progress import Progress
+
+    told: list[Any] = []
+
+    def tell(step: Progress) -> None:
+        plan = getattr(step.partial, "plan", None)
+        if plan is not None and plan.seconds is not None and not told:
+            told.append(plan)
+            if not quiet:
+                from rich.console import Console
+
+                for line in plan.describe():
+                    Console(stderr=True).print(f"{title}: {line}", highlight=False, markup=False)
+        show(step)
+
+    return segment_large(image, output, model, on_progress=tell, **chosen)
+
+
+def _plan(
+    image: Any,
+    model: str,
+    loading: dict[str, Any],
+    workers: int | None,
+    chosen: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    from dataclasses import asdict
+
+    from ..engine import load_model
+    from ..large import plan_large
+    from .report import print_json
+
+    decoder = loading.pop("instance_decoder")
+    extra = {} if decoder is None else {"instance_decoder": decoder}
+    loaded = load_model(model, **loading, **extra)
+    found = plan_large(image, loaded, workers=workers, **chosen)
+    if as_json:
+        print_json(asdict(found))
+        return
+    for line in found.describe():
+        typer.echo(line)
+
+
+def _facts(title: str, result: LargeResult) -> dict[str, Any]:
+    import numpy as np
+
+    kinds, counts = np.unique(result.seams.get("kind", np.zeros(0, "U1")), return_counts=True)
+    return {
+        "image": title,
+        "labels": result.path,
+        "objects": result.count,
+        "tiles": int(result.status.size),
+        "empty": int((result.status == 2).sum()),
+        "failed": [
+            {"plane": f.plane, "window": [f.window.row, f.window.col, *f.window.shape],
+             "reason": f.reason}
+            for f in result.failed
+        ],
+        "seams": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
+        "seconds": round(result.seconds, 2),
+    }  # fmt: skip
+
+
+def _tell(results: list[tuple[str, LargeResult]]) -> None:
+    from .report import print_facts
+
+    for title, result in results:
+        facts = _facts(title, result)
+        shown = {
+            "objects": facts["objects"],
+            "tiles": f"{facts['tiles']}, of these {facts['empty']} empty",
+            "seams": ", ".join(f"{n} {kind}" for kind, n in facts["seams"].items()) or "none",
+            "labels": facts["labels"],
+            "time": f"{facts['seconds']:.1f} s",
+        }
+        for failure in result.failed[:5]:
+            where = f"rows {failure.window.row}+, columns {failure.window.col}+"
+            shown[f"failed tile {failure.index}"] = f"{where}: {failure.reason}"
+        if len(result.failed) > 5:
+            shown["failed tiles"] = f"{len(result.failed)} in all"
+        print_facts(title, shown)
+
+
+def _write_tables(results: list[tuple[str, LargeResult]], folder: str) -> None:
+    from pathlib import Path
+
+    from ..formats import write_table
+
+    place = Path(folder).expanduser()
+    place.mkdir(parents=True, exist_ok=True)
+    several = len(results) > 1
+    for title, result in results:
+        prefix = f"{title.replace('/', '').replace(' ', '_')}_" if several else ""
+        write_table(place / f"{prefix}objects.csv", result.table)
+        seams = dict(result.seams)
+        for column, names in (("labels", ("label_a", "label_b")), ("box", _BOX)):
+            values = seams.pop(column, None)
+            if values is not None:
+                seams |= {name: values[:, i] for i, name in enumerate(names)}
+        write_table(place / f"{prefix}seams.csv", seams)
+        if result.failed:
+            write_table(
+                place / f"{prefix}failed.csv",
+                {
+                    "tile": [f.index for f in result.failed],
+                    "plane": [" ".join(map(str, f.plane)) for f in result.failed],
+                    "row": [f.window.row for f in result.failed],
+                    "col": [f.window.col for f in result.failed],
+                    "height": [f.window.height for f in result.failed],
+                    "width": [f.window.width for f in result.failed],
+                    "reason": [f.reason for f in result.failed],
+                },
+            )
+
+
+_BOX = ("row_min", "col_min", "row_max", "col_max")

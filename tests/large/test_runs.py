@@ -1,0 +1,444 @@
+"""Whole runs: any source, any trouble, the same labels."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from skimage.draw import disk
+
+from napari_segment_anything.engine import Window
+from napari_segment_anything.errors import (
+    CheckpointError,
+    FormatError,
+    ImageError,
+    ParameterError,
+    ResourceError,
+)
+from napari_segment_anything.formats.ome_zarr import create_labels, open_labels
+from napari_segment_anything.large import (
+    Status,
+    plan_large,
+    redecode,
+    segment_large,
+    segment_large_steps,
+)
+from napari_segment_anything.large import tiles as tiles_module
+
+from .conftest import SETTINGS
+from .helpers import pieces, tile_result
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*consolidated.*")
+
+
+def labels_of(result) -> np.ndarray:
+    return np.asarray(result.labels[...])
+
+
+# -- what comes out ------------------------------------------------------------------------------
+
+
+def test_labels_tables_and_pyramid(calm, image) -> None:
+    result, labels = calm.result, calm.labels
+    assert labels.shape == image.shape and result.count > 8
+    ids, areas = np.unique(labels[labels > 0], return_counts=True)
+    table = result.table
+    assert table["label"].tolist() == ids.tolist() and table["area"].tolist() == areas.tolist()
+    assert (result.status == Status.DONE).all() and not result.failed
+    for row in range(len(ids)):
+        r, c = np.nonzero(labels == ids[row])
+        assert table["row_min"][row] <= r.min() and r.max() <= table["row_max"][row]
+        assert table["col_min"][row] <= c.min() and c.max() <= table["col_max"][row]
+    assert {"merged"} <= set(result.seams["kind"].tolist())
+    # another process finds the same
+    again = open_labels(result.path)
+    assert (np.asarray(again.levels[0][...]) == labels).all()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_number_of_threads_does_not_matter(calm, stored, model, tmp_path, workers) -> None:
+    result = segment_large(stored, tmp_path / "x.zarr", model, workers=workers, **SETTINGS)
+    assert (labels_of(result) == calm.labels).all()
+    assert (result.table["predicted_iou"] == calm.result.table["predicted_iou"]).all()
+
+
+SOURCES = {
+    "numpy": lambda image, _: image,
+    "dask": lambda image, _: da.from_array(image, chunks=100),
+    "tiff": lambda image, path: (
+        tifffile.imwrite(path / "x.tif", image, tile=(64, 64)) or path / "x.tif"
+    ),
+    "zarr 2": lambda image, path: (
+        zarr.create_array(path / "two.zarr", data=image, chunks=(50, 70), zarr_format=2)
+        and path / "two.zarr"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_any_source_gives_the_same(calm, image, model, tmp_path, kind) -> None:
+    source = SOURCES[kind](image, tmp_path)
+    limits = calm.result.group.group["run"].attrs["run"]["limits"]
+    result = segment_large(source, tmp_path / "out.zarr", model, contrast_limits=limits, **SETTINGS)
+    assert (labels_of(result) == calm.labels).all()
+
+
+def test_stack_with_channels_keeps_axes_and_scale(image, model, tmp_path) -> None:
+    stack = np.stack([image[:120, :120], np.zeros((120, 120), np.uint8), image[100:220, :120]])
+    channels = np.stack([np.zeros_like(stack), stack], axis=1)  # ZCYX
+    result = segment_large(
+        channels, tmp_path / "x.zarr", model, axes="ZCYX", channels=(1,), **SETTINGS
+    )
+    labels = labels_of(result)
+    assert labels.shape == (3, 120, 120) and result.group.axes == "ZYX"
+    assert result.status.shape == (3, 1, 1)
+    # a plane of nothing is not looked at; ids are one's own in each plane
+    assert result.status.ravel().tolist() == [Status.DONE, Status.EMPTY, Status.DONE]
+    first, last = set(np.unique(labels[0])) - {0}, set(np.unique(labels[2])) - {0}
+    assert first and last and not first & last and not labels[1].any()
+    assert set(result.table["plane"].tolist()) == {0, 2}
+
+
+def test_a_region_is_all_that_is_read_and_written(image, model, tmp_path) -> None:
+    class Watched:
+        shape, dtype, ndim = image.shape, image.dtype, 2
+        seen = np.zeros(image.shape, bool)
+
+        def __getitem__(self, key):
+            self.seen[key] = True
+            return image[key]
+
+    watched = Watched()
+    region = Window(100, 60, 100, 128)
+    result = segment_large(
+        watched, tmp_path / "x.zarr", model, region=region, contrast_limits=(0, 255), **SETTINGS
+    )
+    labels = labels_of(result)
+    inside = np.zeros(image.shape, bool)
+    inside[region.slices] = True
+    assert labels[inside].any() and not labels[~inside].any()
+    # beside the few windows that tell images apart
+    outside = watched.seen & ~inside
+    assert outside.sum() < 0.9 * (~inside).sum()
+
+
+def test_labels_lie_beside_the_image(image, model, tmp_path) -> None:
+    from napari_segment_anything.formats.ome_zarr import label_names
+
+    path = tmp_path / "image.ome.zarr"
+    root = zarr.create_group(path, zarr_format=3)
+    root.create_array("0", data=image[:128, :128], chunks=(64, 64))
+    root.attrs["ome"] = {
+        "version": "0.5",
+        "multiscales": [
+            {
+                "axes": [{"name": n, "type": "space", "unit": "micrometer"} for n in ("y", "x")],
+                "datasets": [
+                    {
+                        "path": "0",
+                        "coordinateTransformations": [{"type": "scale", "scale": [0.5, 0.25]}],
+                    }
+                ],
+            }
+        ],
+    }
+    result = segment_large(path, model=model, label="coins", **SETTINGS)
+    assert label_names(path) == ["coins"] and result.count
+    assert result.group.scale == (0.5, 0.25) and set(result.group.units) == {"micrometer"}
+    # the same call again finds it done
+    steps = list(segment_large_steps(path, model=model, label="coins", **SETTINGS))
+    assert [s.message for s in steps] == ["finished before"]
+
+
+def test_a_plan_costs_one_tile(stored, model, monkeypatch) -> None:
+    ran = []
+    from napari_segment_anything import automatic
+
+    real = automatic.segment_everything
+    monkeypatch.setattr(
+        automatic, "segment_everything", lambda *a, **k: ran.append(1) or real(*a, **k)
+    )
+    plan = plan_large(stored, model, workers=2, **SETTINGS)
+    assert len(ran) == 1 and plan.tiles == 9 and plan.seconds > 0 and plan.disk > 0
+    text = "\n".join(plan.describe())
+    assert "9 tiles of 128 px" in text and "on disk" in text
+
+
+# -- trouble -------------------------------------------------------------------------------------
+
+
+def test_stopped_anywhere_it_goes_on(calm, stored, model, tmp_path) -> None:
+    out = tmp_path / "x.zarr"
+    messages = set()
+    for stop_at in (1, 9, 30, 45, 60):
+        steps = segment_large_steps(stored, out, model, workers=1, **SETTINGS)
+        for step in itertools.islice(steps, stop_at):
+            messages.add(step.message)
+        steps.close()
+    result = segment_large(stored, out, model, **SETTINGS)
+    assert (labels_of(result) == calm.labels).all()
+    assert {"timing a tile", "segmenting"} <= messages
+
+
+def command(stored, out) -> list[str]:
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
+    return [
+        sys.executable, "-m", "napari_segment_anything.cli.main", "large", str(stored),
+        "-o", str(out), "-q", "--workers=2", *options,
+    ]  # fmt: skip
+
+
+def test_killed_three_times_it_ends_with_the_same_labels(calm, stored, tmp_path) -> None:
+    out = tmp_path / "x.zarr"
+    chance = random.Random(7)
+    program = (
+        "from napari_segment_anything.cli.main import run; import sys; sys.exit(run(sys.argv[1:]))"
+    )
+    line = [sys.executable, "-c", program, *command(stored, out)[3:]]
+    killed = 0
+    while killed < 3:
+        process = subprocess.Popen(line)
+        if killed == 0:
+            while not (out / "labels").exists():
+                time.sleep(0.05)
+                assert process.poll() is None
+        time.sleep(chance.uniform(0.2, 1.5) + (2.5 if killed else 0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        killed += 1
+    assert subprocess.run(line, check=False).returncode == 0
+    assert (np.asarray(open_labels(out).array[...]) == calm.labels).all()
+
+
+def test_a_corrupt_chunk_fails_its_tiles_until_it_is_mended(calm, stored, model, tmp_path) -> None:
+    source = tmp_path / "broken.zarr"
+    shutil.copytree(stored, source)
+    chunk = source / "c" / "0" / "4"
+    good = chunk.read_bytes()
+    chunk.write_bytes(b"\x00garbage")
+    limits = calm.result.group.group["run"].attrs["run"]["limits"]
+    given = {**SETTINGS, "contrast_limits": limits}
+    # its signature reads the damaged pixels too: take a view that says what it is without them
+    with pytest.raises(ImageError):
+        segment_large(source, tmp_path / "never.zarr", model, **given)
+    chunk.write_bytes(good)
+    out = tmp_path / "x.zarr"
+    steps = segment_large_steps(source, out, model, workers=1, retries=1, **given)
+    next(steps)
+    chunk.write_bytes(b"\x00garbage")
+    result = None
+    while result is None:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            result = stop.value
+    assert 0 < len(result.failed) < result.status.size
+    for failure in result.failed:
+        assert "cannot be read" in failure.reason
+        # reported, and nothing was made up there
+        assert result.status[result.grid.place(failure.index)] == Status.FAILED
+    chunk.write_bytes(good)
+    mended = segment_large(source, out, model, **given)
+    assert not mended.failed and (labels_of(mended) == calm.labels).all()
+
+
+def test_a_tile_that_fails_once_is_tried_again(calm, stored, model, tmp_path, monkeypatch) -> None:
+    real, failed = tiles_module.read_window, []
+
+    def flaky(job, index):
+        if index == 5 and len(failed) < 2:
+            failed.append(index)
+            raise ImageError("the network drive hiccuped")
+        return real(job, index)
+
+    monkeypatch.setattr(tiles_module, "read_window", flaky)
+    result = segment_large(stored, tmp_path / "x.zarr", model, **SETTINGS)
+    assert len(failed) == 2 and not result.failed
+    assert (labels_of(result) == calm.labels).all()
+
+
+def test_when_every_tile_fails_it_stops_and_says_why(stored, model, tmp_path, monkeypatch) -> None:
+    def broken(job, index):
+        raise ImageError("no such camera")
+
+    monkeypatch.setattr(tiles_module, "read_window", broken)
+    with pytest.raises(ImageError, match="no such camera"):
+        segment_large(stored, tmp_path / "x.zarr", model, **SETTINGS)
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(
+    calm, stored, model, tmp_path, monkeypatch
+) -> None:
+    out = tmp_path / "x.zarr"
+    from zarr.storage import LocalStore
+
+    real, count = LocalStore.set, []
+
+    async def full(self, key, value, **more):
+        if str(out) in str(self.root) and "tiles" in key:
+            count.append(key)
+            if len(count) > 4:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return await real(self, key, value, **more)
+
+    monkeypatch.setattr(LocalStore, "set", full)
+    with pytest.raises(ResourceError, match=r"No space left.*go on"):
+        segment_large(stored, out, model, workers=1, **SETTINGS)
+    monkeypatch.setattr(LocalStore, "set", real)
+    steps = list(segment_large_steps(stored, out, model, **SETTINGS))
+    assert steps[0].done >= 3
+    assert (np.asarray(open_labels(out).array[...]) == calm.labels).all()
+
+
+def test_another_run_on_the_same_ledger_is_refused(calm, stored, model, tmp_path) -> None:
+    out = tmp_path / "x.zarr"
+    shutil.copytree(Path(calm.result.path).parent.parent, out)
+    for change, said in (
+        ({"tile": 160}, "tile was 128, is 160"),
+        ({"crop_n_layers": 1}, "parameters was"),
+        ({"contrast_limits": (0, 99)}, "contrast was"),
+        ({"mode": "proposals", "crop_n_layers": None}, "mode was"),
+    ):
+        with pytest.raises(ParameterError, match=said):
+            segment_large(stored, out, model, **{**SETTINGS, **change})
+    other = zarr.create_array(tmp_path / "other.zarr", data=np.full((240, 300), 7, np.uint8))
+    with pytest.raises(ParameterError, match="image was"):
+        segment_large(other, out, model, **SETTINGS)
+    create_labels(out, "hand", shape=(240, 300), axes="YX", chunks=(96, 96))
+    with pytest.raises(FormatError, match="no run made"):
+        segment_large(stored, out, model, label="hand", **SETTINGS)
+
+
+def test_two_runs_at_once_on_the_same_labels_are_refused(stored, model, tmp_path) -> None:
+    steps = segment_large_steps(stored, tmp_path / "x.zarr", model, **SETTINGS)
+    next(steps)
+    with pytest.raises(ResourceError, match="another process is writing"):
+        segment_large(stored, tmp_path / "x.zarr", model, **SETTINGS)
+    steps.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"retries": -1}, "retries"),
+        ({"policy": "best"}, "policy"),
+        ({"oversize": "drop"}, "oversize"),
+        ({"empty_thresh": 300}, "empty_thresh"),
+        ({"workers": 0}, "workers"),
+        ({"scheduler": "processes"}, "scheduler is 'threads'"),
+        ({"worker_resources": {"GPU": 1}}, "worker_resources"),
+        ({"nonsense": 1}, "nonsense"),
+        ({"region": Window(900, 900, 5, 5)}, "outside"),
+    ],
+)
+def test_wrong_parameters_are_said_before_anything_is_written(
+    stored, model, tmp_path, change, said
+) -> None:
+    with pytest.raises(ParameterError, match=said):
+        segment_large(stored, tmp_path / "x.zarr", model, **{**SETTINGS, **change})
+
+
+def test_an_array_needs_a_place_for_its_labels(image, model) -> None:
+    with pytest.raises(ParameterError, match="give output"):
+        segment_large(image, model=model, **SETTINGS)
+
+
+# -- a cluster -----------------------------------------------------------------------------------
+
+
+def test_a_cluster_gives_the_same_labels(calm, stored, cluster, tmp_path) -> None:
+    result = segment_large(stored, tmp_path / "x.zarr", scheduler=cluster, **SETTINGS)
+    assert (labels_of(result) == calm.labels).all()
+    by_address = segment_large(
+        stored, tmp_path / "y.zarr", scheduler=cluster.scheduler.address, **SETTINGS
+    )
+    assert (labels_of(by_address) == calm.labels).all()
+
+
+def test_a_worker_killed_in_the_middle_costs_nothing(calm, stored, cluster, tmp_path) -> None:
+    steps = segment_large_steps(stored, tmp_path / "x.zarr", scheduler=cluster, **SETTINGS)
+    killed, result = False, None
+    while result is None:
+        try:
+            step = next(steps)
+        except StopIteration as stop:
+            result = stop.value
+            break
+        if not killed and step.done >= 4:
+            workers = list(cluster.run(os.getpid).values())
+            os.kill(workers[0], signal.SIGKILL)
+            killed = True
+    assert killed and not result.failed
+    assert (labels_of(result) == calm.labels).all()
+
+
+def test_a_cluster_needs_what_it_can_load(image, model, cluster, tmp_path) -> None:
+    from dataclasses import replace
+
+    homeless = replace(model, source=None)
+    with pytest.raises(ParameterError, match="cannot load this model"):
+        segment_large(image, tmp_path / "x.zarr", homeless, scheduler=cluster, **SETTINGS)
+    big = np.zeros((5000, 5000), np.uint8)
+    big[:100, :100] = image[:100, :100]
+    with pytest.raises(ParameterError, match="save it as Zarr"):
+        segment_large(big, tmp_path / "y.zarr", scheduler=cluster, mode="instances")
+    other = replace(model, fingerprint="0" * 64)
+    with pytest.raises(CheckpointError, match="other weights"):
+        segment_large(image, tmp_path / "z.zarr", other, scheduler=cluster, **SETTINGS)
+
+
+# -- again ---------------------------------------------------------------------------------------
+
+
+def test_a_seam_is_decoded_again(calm, model, tmp_path) -> None:
+    out = tmp_path / "x.zarr"
+    shutil.copytree(Path(calm.result.path).parent.parent, out)
+    seams = calm.result.seams
+    row = int(np.flatnonzero(seams["kind"] == "merged")[0])
+    seam, label = int(seams["seam"][row]), int(seams["labels"][row, 0])
+    found = redecode(out, model, seam)
+    group = open_labels(out)
+    after = np.asarray(group.array[...])
+    assert found["label"] == label and found["iou"] > 0.5
+    assert (after == label).sum() == found["area"] > 0
+    others = (calm.labels > 0) & (calm.labels != label)
+    assert (after[others] == calm.labels[others]).all()
+    with pytest.raises(ParameterError, match="no seam 9999"):
+        redecode(out, model, 9999)
+
+
+def test_objects_larger_than_a_tile_can_be_prompted_for_again(model, tmp_path, monkeypatch) -> None:
+    truth = np.zeros((640, 640), np.int32)
+    truth[disk((320, 300), 130)] = 1
+    noise = np.random.default_rng(0).normal(0, 4, truth.shape)
+    picture = np.clip(np.where(truth, 200, 30) + noise, 0, 255).astype(np.uint8)
+
+    def found(table, grid, index, policy):
+        return tile_result(pieces(truth, grid.window(index)), grid, index)
+
+    monkeypatch.setattr(tiles_module, "measure", found)
+    given = {**SETTINGS, "tile": 256, "overlap": 64, "contrast_limits": (0, 255)}
+    given |= {"empty_thresh": 0}
+    merged = segment_large(picture, tmp_path / "a.zarr", model, **given)
+    assert (labels_of(merged) == truth).all() and merged.table["pieces"][0] >= 2
+    again = segment_large(picture, tmp_path / "b.zarr", model, oversize="redecode", **given)
+    assert again.seams["kind"].tolist() == ["redecoded"]
+    assert again.table["pieces"].tolist() == [1]
+    labels = labels_of(again) > 0
+    assert (labels & (truth > 0)).sum() / (labels | (truth > 0)).sum() > 0.8
+    assert again.table["area"].tolist() == [labels.sum()]
+    for fine, coarse in itertools.pairwise(again.group.levels):
+        assert (np.asarray(coarse[...]) == np.asarray(fine[...])[::2, ::2]).all()
