@@ -69,14 +69,14 @@ def _node(node: Any, location: str, series: int, key: str | None) -> Found:
 
 def _only_labels(node: Any, attributes: Mapping[str, Any], location: str) -> None:
     """Raise `ImageError` for a store that has labels and no image."""
-    inside = attributes.get("labels")
+    inside, around = attributes.get("labels"), location
     if inside is None and "labels" in node:
         inside = _ngff.ome_attributes(node["labels"]).get("labels")
-        location = _stores.join(location, "labels")
+        around = _stores.join(location, "labels")
     if inside:
         raise ImageError(
             f"{location} has no image, only labels ({', '.join(map(str, inside))}): read them "
-            f"with read_labels, or open {_stores.join(location, str(inside[0]))} as an image."
+            f"with read_labels, or open {_stores.join(around, str(inside[0]))} as an image."
         )
 
 
