@@ -442,3 +442,18 @@ def test_objects_larger_than_a_tile_can_be_prompted_for_again(model, tmp_path, m
     assert again.table["area"].tolist() == [labels.sum()]
     for fine, coarse in itertools.pairwise(again.group.levels):
         assert (np.asarray(coarse[...]) == np.asarray(fine[...])[::2, ::2]).all()
+
+
+def test_an_image_travels_as_its_place_and_is_opened_once(stored, image) -> None:
+    import pickle
+
+    from napari_segment_anything.large.image import LargeImage
+
+    limits = ((0.0, 255.0),)
+    large = LargeImage.of(stored, contrast_limits=limits)
+    assert large.planes.shape == image.shape
+    first, second = (pickle.loads(pickle.dumps(large)) for _ in range(2))
+    assert first is second and "planes" not in first.__dict__
+    assert len(pickle.dumps(large)) < 1000
+    held = pickle.loads(pickle.dumps(LargeImage.of(image, contrast_limits=limits)))
+    assert (np.asarray(held.source[0]) == image).all()

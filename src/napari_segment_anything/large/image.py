@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ class LargeImage:
         Channels in use.
     contrast_limits : object
         As `resolve_contrast_limits` takes them; pairs of numbers once a run has settled them.
+    token : str
+        Of the run: a process that meets the same image in the same run again need not open it
+        again.
     """
 
     source: Any
@@ -44,6 +47,12 @@ class LargeImage:
     channel_axis: int | None = None
     channels: tuple[int, ...] | None = None
     contrast_limits: Any = "auto"
+    token: str = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # what was opened stays here
+        given = tuple(getattr(self, each.name) for each in fields(self))
+        return (_arrived if isinstance(self.source, str) else LargeImage), given
 
     @classmethod
     def of(
@@ -155,6 +164,12 @@ class LargeImage:
         return tuple(
             (float(low), float(max(high, np.nextafter(low, np.inf)))) for low, high in middle
         )
+
+
+@lru_cache(maxsize=4)
+def _arrived(*given: Any) -> LargeImage:
+    """Return the image that came from another process, the same one every time."""
+    return LargeImage(*given)
 
 
 def _lazy(source: str) -> bool | None:

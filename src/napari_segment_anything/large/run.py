@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -224,7 +225,7 @@ def segment_large_steps(
         group, ledger = _open(large, destination, label, grid, wanted, overwrite)
         limits = tuple((float(a), float(b)) for a, b in ledger.run["limits"])
         job = Job(
-            replace(large, contrast_limits=limits),
+            replace(large, contrast_limits=limits, token=uuid.uuid4().hex),
             group, grid, spec, mode, policy,
             {k: v for k, v in parameters.items() if v is not None}, float(empty_thresh),
         )  # fmt: skip
