@@ -140,6 +140,8 @@ def test_every_image_of_a_plate(tmp_path, capsys):
         axes = [{"name": name, "type": "space"} for name in "yx"]
         multiscales = [{"axes": axes, "datasets": [{"path": "s"}]}]
         image.attrs["ome"] = {"version": "0.5", "multiscales": multiscales}
+    message = refused(capsys, tmp_path / "plate.ome.zarr", "--cache-gigabytes", "0.00004")
+    assert message.startswith("napari-sam: 2 embeddings take about")
     done = embed(capsys, tmp_path / "plate.ome.zarr")
     assert (done["images"], done["windows"]) == (2, 2)
 

@@ -127,7 +127,8 @@ def embed(
         for (source, planes, in_memory), parts in zip(opened, works, strict=True):
             report = _remaining(show, encoded + found, total, began)
             done = finish(
-                embed_ahead(predictor, source, planes, parts, in_memory=in_memory), report
+                embed_ahead(predictor, source, planes, parts, in_memory=in_memory, together=total),
+                report,
             )
             encoded, found, written = (
                 encoded + done.encoded, found + done.found, written + done.bytes,

@@ -106,6 +106,7 @@ def embed_ahead(
     windows: Sequence[Window],
     *,
     in_memory: bool = False,
+    together: int | None = None,
 ) -> Generator[Progress, None, Ahead]:
     """Put embeddings of windows into the predictor's cache, for sessions to come.
 
@@ -124,6 +125,8 @@ def embed_ahead(
     in_memory : bool
         Read each plane whole, as a viewer does that opens the file so: contrast limits of large
         planes are estimated from other pixels then.
+    together : int, optional
+        Embeddings that the cache shall hold at the same time, where more images follow.
 
     Yields
     ------
@@ -155,7 +158,7 @@ def embed_ahead(
                 arguments = source.embed_arguments(where)
             if predictor.embed_ahead(image, window=window, **arguments):
                 if not encoded:
-                    written = _check_room(cache, total - found)
+                    written = _check_room(cache, together or total)
                 encoded += 1
             else:
                 found += 1
@@ -189,15 +192,15 @@ def _check_room(cache: EmbeddingCache, count: int) -> int:
     needed = size * count
     if needed > cache.disk_bytes:
         raise ParameterError(
-            f"{count} embeddings take about {needed / 2**30:.1f} GB, and the cache may have "
-            f"{cache.disk_bytes / 2**30:.1f}: choose a region or fewer planes, or raise the bound "
+            f"{count} embeddings take about {needed / 2**30:.2g} GB, and the cache may have "
+            f"{cache.disk_bytes / 2**30:.2g}: choose a region or fewer planes, or raise the bound "
             "here and in the viewer's settings"
         )
     free = shutil.disk_usage(directory).free
     if needed > free:
         raise ParameterError(
-            f"{count} embeddings take about {needed / 2**30:.1f} GB, and {directory} has "
-            f"{free / 2**30:.1f} free: make room, or choose a region or fewer planes"
+            f"{count} embeddings take about {needed / 2**30:.2g} GB, and {directory} has "
+            f"{free / 2**30:.2g} free: make room, or choose a region or fewer planes"
         )
     return size
 
