@@ -1,0 +1,130 @@
+"""Chains: an object followed from a plane with prompts in one direction; and how two meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .masks import PlaneMask
+
+EDGE, MET = "edge", "prompts"
+"""Why a chain ended, where the object itself did not: the stack ends, or prompts follow."""
+
+
+class Link(NamedTuple):
+    """A plane of a chain."""
+
+    plane: int
+    mask: PlaneMask
+    score: float
+
+
+class ChainKey(NamedTuple):
+    """Object, plane it was prompted for, and +1 or -1."""
+
+    number: int
+    seed: int
+    step: int
+
+
+@dataclass(slots=True)
+class Chain:
+    """An object followed from its seed, plane by plane.
+
+    Parameters
+    ----------
+    start : PlaneMask
+        On the plane with prompts.
+    limit : int
+        First plane it does not go to.
+    links : list of Link
+        Without the seed itself.
+    end : str
+        Why it ended: `EDGE`, `MET`, or what `follow` said; "" while it goes on.
+    at_end : float
+        Predicted IoU on the plane where it was lost.
+    """
+
+    start: PlaneMask
+    limit: int
+    links: list[Link] = field(default_factory=list)
+    end: str = ""
+    at_end: float = float("nan")
+
+    @property
+    def last(self) -> PlaneMask:
+        """Mask to go on from."""
+        return self.links[-1].mask if self.links else self.start
+
+    def cut(self, limit: int, step: int) -> Chain:
+        """Return a copy that ends before a plane, and may be gone on with if it is farther."""
+        links = [link for link in self.links if (limit - link.plane) * step > 0]
+        lost = self.end not in (EDGE, MET, "") and len(links) == len(self.links)
+        if lost:
+            seed_side = links[-1].plane + step if links else None
+            lost = seed_side is None or (limit - seed_side) * step > 0
+        return Chain(
+            self.start,
+            limit,
+            links,
+            self.end if lost else "",
+            self.at_end if lost else float("nan"),
+        )
+
+
+def join(
+    seeds: Mapping[int, tuple[PlaneMask, float]],
+    forward: Mapping[int, Chain],
+    backward: Mapping[int, Chain],
+) -> dict[int, tuple[PlaneMask, float]]:
+    """Put the chains of one object together.
+
+    Between two planes with prompts the chains from both are followed to each other's end. They
+    change over where their masks agree most; among planes where they agree alike, nearest the
+    middle.
+
+    Parameters
+    ----------
+    seeds : mapping of plane to (PlaneMask, score)
+    forward, backward : mapping of plane to Chain
+        From the seed on that plane.
+
+    Returns
+    -------
+    dict of plane to (PlaneMask, score)
+        In order of planes.
+    """
+    found: dict[int, tuple[PlaneMask, float]] = dict(seeds)
+    places = sorted(seeds)
+    for plane, after in zip([None, *places], [*places, None], strict=True):
+        up = [] if plane is None else _links(forward.get(plane))
+        down = [] if after is None else _links(backward.get(after))
+        if plane is None or after is None or not up or not down:
+            kept = up or down
+        else:
+            kept = _meet(up, down, (plane + after) / 2)
+        found.update({link.plane: (link.mask, link.score) for link in kept})
+    return dict(sorted(found.items()))
+
+
+def _links(chain: Chain | None) -> list[Link]:
+    return [] if chain is None else chain.links
+
+
+def _meet(up: Sequence[Link], down: Sequence[Link], middle: float) -> list[Link]:
+    first = {link.plane: link for link in up}
+    second = {link.plane: link for link in down}
+    both = sorted(first.keys() & second.keys())
+    if not both:
+        return [*up, *down]
+    change = max(
+        both,
+        key=lambda plane: (
+            round(first[plane].mask.iou(second[plane].mask), 1),
+            -abs(plane - middle),
+        ),
+    )
+    return [link for link in up if link.plane <= change] + [
+        link for link in down if link.plane > change
+    ]

@@ -1,0 +1,228 @@
+"""From an object's mask on one plane to its mask on the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from ..engine import Embedding, Predictor, Prompts, mask_logits, upsample
+from ..errors import ParameterError
+from .masks import PlaneMask, cut_masks, interior_point, overlapping_parts
+from .volume import Volume
+
+PRED_IOU_THRESH = 0.3
+OVERLAP_THRESH = 0.3
+MAX_AREA_CHANGE = 2.5
+STIFFNESS = 12.0
+_SURE = 6.0
+_PAD = 1
+_TRUST = (0.3, 0.8)
+_LEAST_TRUST = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How an object is followed, and when it ends.
+
+    Parameters
+    ----------
+    pred_iou_thresh : float
+        It ends where the predicted IoU of its mask is below this.
+    overlap_thresh : float
+        It ends where its mask has a smaller IoU than this with that on the last plane.
+    max_area_change : float
+        It ends where its area is more than this many times larger or smaller.
+    stiffness : float
+        How much the last plane's outline counts against what the network says: logits per
+        radius of the object. 0 takes the network's masks as they are. Logits count in full from
+        a predicted IoU of 0.8, and hardly at 0.3.
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of range.
+    """
+
+    pred_iou_thresh: float = PRED_IOU_THRESH
+    overlap_thresh: float = OVERLAP_THRESH
+    max_area_change: float = MAX_AREA_CHANGE
+    stiffness: float = STIFFNESS
+
+    def __post_init__(self) -> None:
+        for name in ("pred_iou_thresh", "overlap_thresh"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ParameterError(f"{name} lies between 0 and 1, not {getattr(self, name)}")
+        if not self.max_area_change > 1:
+            raise ParameterError(f"max_area_change is above 1, not {self.max_area_change}")
+        if not 0 <= self.stiffness < np.inf:
+            raise ParameterError(f"stiffness is 0 or more, not {self.stiffness}")
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What became of an object on the next plane.
+
+    Parameters
+    ----------
+    mask : PlaneMask or None
+        None if it ends here.
+    score : float
+        Predicted IoU.
+    end : str
+        Why it ends: "score", "overlap", "area" or "empty"; "" if it does not.
+    """
+
+    mask: PlaneMask | None
+    score: float
+    end: str = ""
+
+
+def follow(
+    volume: Volume,
+    predictor: Predictor,
+    embedding: Embedding,
+    last: Sequence[PlaneMask],
+    rules: Rules,
+) -> list[Followed]:
+    """Find objects on a plane, given their masks on the plane before.
+
+    The decoder gets each object's box, innermost point and mask. Of its four masks that one is
+    taken which has the largest product of predicted IoU and overlap with the last mask; then its
+    logits and the distance from the last outline are added up (see `Rules.stiffness`), and parts
+    that have nothing in common with the last mask are left out.
+
+    Parameters
+    ----------
+    volume : Volume
+    predictor : Predictor
+    embedding : Embedding
+        Of the plane, or a window that holds all of `last`.
+    last : sequence of PlaneMask
+    rules : Rules
+
+    Returns
+    -------
+    list of Followed
+        One for each object; objects have no influence on each other.
+    """
+    prompts = Prompts.from_objects([_prompt(volume, embedding, mask) for mask in last])
+    low, iou = predictor.decode(embedding, prompts, multimask=True, return_all=True)
+    scores = iou.float().cpu().numpy()
+    logits = low.float().cpu()
+    count = scores.shape[1]
+    threshold = predictor.model.mask_threshold
+    cuts = cut_masks(
+        logits.flatten(0, 1).numpy(), embedding, threshold, volume.margin, volume.plane_shape
+    )
+    overlaps = np.array(
+        [
+            [0.0 if cut is None else cut.iou(mask) for cut in cuts[i * count : (i + 1) * count]]
+            for i, mask in enumerate(last)
+        ]
+    )
+    best = (scores * overlaps).argmax(axis=1)
+    which = np.arange(len(last))
+    chosen = [cuts[i * count + int(k)] for i, k in enumerate(best)]
+    blended = chosen
+    if rules.stiffness:
+        blended = _blend(
+            volume,
+            embedding,
+            logits[which, best],
+            scores[which, best],
+            last,
+            threshold,
+            rules.stiffness,
+        )
+    out = []
+    for mask, raw, new, score in zip(last, chosen, blended, scores[which, best], strict=True):
+        if new is not None:
+            new = overlapping_parts(new, mask)
+        out.append(_judge(mask, raw, new, float(score), rules))
+    return out
+
+
+def _judge(
+    last: PlaneMask,
+    raw: PlaneMask | None,
+    new: PlaneMask | None,
+    score: float,
+    rules: Rules,
+) -> Followed:
+    """Whether the object goes on; the network's own mask has to agree, not only the blend."""
+    if new is None or raw is None:
+        return Followed(None, score, "empty")
+    if score < rules.pred_iou_thresh:
+        return Followed(None, score, "score")
+    if raw.iou(last) < rules.overlap_thresh:
+        return Followed(None, score, "overlap")
+    change = raw.area / last.area
+    if max(change, 1 / change) > rules.max_area_change:
+        return Followed(None, score, "area")
+    return Followed(new, score)
+
+
+def _prompt(volume: Volume, embedding: Embedding, mask: PlaneMask) -> dict[str, object]:
+    """Box, point and mask, in pixels of the canvas."""
+    margin, window = volume.margin, embedding.window
+    row0, col0, row1, col1 = (side + margin for side in mask.box)
+    row, col = interior_point(mask)
+    place = (window.row - margin, window.col - margin)
+    return {
+        "box": (
+            max(row0 - _PAD, window.row),
+            max(col0 - _PAD, window.col),
+            min(row1 + _PAD, window.row + window.height),
+            min(col1 + _PAD, window.col + window.width),
+        ),
+        "points": [[row + margin, col + margin]],
+        "labels": [1],
+        "mask": mask_logits(mask.within(*place, *window.shape), embedding),
+    }
+
+
+def _blend(
+    volume: Volume,
+    embedding: Embedding,
+    logits: Tensor,
+    scores: NDArray[np.float32],
+    last: Sequence[PlaneMask],
+    threshold: float,
+    stiffness: float,
+) -> list[PlaneMask | None]:
+    margin, window = volume.margin, embedding.window
+    rows, cols = volume.plane_shape
+    low, high = _TRUST
+    trusts = np.clip((scores - low) / (high - low), _LEAST_TRUST, 1.0)
+    out: list[PlaneMask | None] = []
+    for part, values in upsample(logits, embedding):
+        pieces = zip(last[part], trusts[part], values.numpy(), strict=True)
+        for mask, trust, image in pieces:
+            radius = float(np.sqrt(mask.area / np.pi))
+            reach = int(np.ceil(_SURE * trust * radius / stiffness)) + 2
+            top, left = max(0, mask.row - reach), max(0, mask.col - reach)
+            top, left = max(top, window.row - margin), max(left, window.col - margin)
+            bottom = min(rows, mask.row + mask.shape[0] + reach)
+            right = min(cols, mask.col + mask.shape[1] + reach)
+            bottom = min(bottom, window.row + window.height - margin)
+            right = min(right, window.col + window.width - margin)
+            row, col = top + margin - window.row, left + margin - window.col
+            seen = image[row : row + bottom - top, col : col + right - left] - threshold
+            outline = _signed_distance(mask.within(top, left, bottom - top, right - left))
+            inside = trust * np.clip(seen, -_SURE, _SURE) + stiffness / radius * outline > 0
+            out.append(PlaneMask.of(inside, top, left))
+    return out
+
+
+def _signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Distance from the outline, positive inside; pixels next to it have half a pixel."""
+    padded = np.pad(mask, 1)
+    inside = ndimage.distance_transform_edt(padded)[1:-1, 1:-1]
+    outside = ndimage.distance_transform_edt(~padded)[1:-1, 1:-1]
+    distance: NDArray[np.float64] = inside - outside - np.where(mask, 0.5, -0.5)
+    return distance

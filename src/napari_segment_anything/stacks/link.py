@@ -1,0 +1,138 @@
+"""From objects of single planes to objects of a stack, by their overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ParameterError
+from .measure import Measured
+
+LINK_THRESH = 0.3
+_FLOOR = 0.25
+_PER_GAP = 0.9
+
+
+def check_linking(
+    link_thresh: float, max_gap: int, min_extent: int, anisotropy: float | None
+) -> None:
+    """Raise `ParameterError` unless all lie in their ranges."""
+    if not 0 < link_thresh <= 1:
+        raise ParameterError(f"link_thresh is above 0 and at most 1, not {link_thresh}")
+    if max_gap < 0:
+        raise ParameterError(f"max_gap is a number of planes, 0 or more, not {max_gap}")
+    if min_extent < 1:
+        raise ParameterError(f"min_extent is a number of planes, at least 1, not {min_extent}")
+    if anisotropy is not None and not 0 < anisotropy < np.inf:
+        raise ParameterError(
+            "anisotropy is the distance of two planes in pixels of a plane, above 0, "
+            f"not {anisotropy}"
+        )
+
+
+def link_planes(
+    measured: Measured,
+    *,
+    link_thresh: float = LINK_THRESH,
+    max_gap: int = 1,
+    anisotropy: float | None = None,
+) -> list[NDArray[np.int64]]:
+    """Give objects of planes that overlap one number.
+
+    Pairs are joined in the order of their overlap, the best first; a pair that would put two
+    objects of one plane together is left apart. The overlap (IoU) is compared with that which
+    two sections of a ball of their size have at their distance, so that small objects and
+    far planes are not asked for more than they can have.
+
+    Parameters
+    ----------
+    measured : Measured
+        Of the stack, with a reach of `max_gap` + 1.
+    link_thresh : float
+        Least IoU, relative to that of a ball.
+    max_gap : int
+        Planes in between that an object may be missing from.
+    anisotropy : float, optional
+        Distance of two planes in pixels of a plane; 1 if unknown.
+
+    Returns
+    -------
+    list of int64 array
+        For each plane the number of each of its objects, from 1, ordered by where they begin.
+    """
+    step = 1.0 if anisotropy is None else float(anisotropy)
+    weights, firsts, seconds = [], [], []
+    starts = np.concatenate([[0], np.cumsum([len(seen) for seen in measured.seen])])
+    for (p, q), shared in measured.shared.items():
+        if q - p > max_gap + 1 or not len(shared.pixels):
+            continue
+        a = measured.seen[p].areas[shared.first]
+        b = measured.seen[q].areas[shared.second]
+        iou = shared.pixels / (a + b - shared.pixels)
+        quality = iou / expected_iou(np.maximum(a, b), step * (q - p))
+        keep = quality >= link_thresh
+        weights.append((np.minimum(quality, 1.0) * _PER_GAP ** (q - p - 1))[keep])
+        firsts.append((starts[p] + shared.first)[keep])
+        seconds.append((starts[q] + shared.second)[keep])
+    total = int(starts[-1])
+    planes = np.repeat(np.arange(len(measured.seen)), [len(seen) for seen in measured.seen])
+    groups = _Groups(planes)
+    if weights:
+        weight = np.concatenate(weights)
+        first, second = np.concatenate(firsts), np.concatenate(seconds)
+        for index in np.lexsort((second, first, -weight)):
+            groups.join(int(first[index]), int(second[index]))
+    roots = np.array([groups.root(i) for i in range(total)], np.int64)
+    _, begin, inverse = np.unique(roots, return_index=True, return_inverse=True)
+    rank = np.empty(len(begin), np.int64)
+    rank[np.argsort(begin, kind="stable")] = np.arange(1, len(begin) + 1)
+    numbers = rank[inverse] if total else np.zeros(0, np.int64)
+    return [numbers[starts[p] : starts[p + 1]] for p in range(len(measured.seen))]
+
+
+def expected_iou(areas: NDArray[np.integer], distance: float) -> NDArray[np.float64]:
+    """IoU of two sections of a surface at 45 degrees, whose larger section has this area.
+
+    Parameters
+    ----------
+    areas : integer array
+        Pixels of the larger one.
+    distance : float
+        Of the sections, in pixels.
+
+    Returns
+    -------
+    float64 array
+        1 for large objects and near planes, but never below a quarter.
+    """
+    radius = np.sqrt(np.asarray(areas, np.float64) / np.pi)
+    smaller = np.clip(radius - distance / 2, 0, None)
+    larger = radius + distance / 2
+    return np.maximum((smaller / np.maximum(larger, 1e-9)) ** 2, _FLOOR)
+
+
+class _Groups:
+    """Sets of objects, none with two of the same plane."""
+
+    def __init__(self, planes: Sequence[int] | NDArray[np.integer]) -> None:
+        self._parent = list(range(len(planes)))
+        self._planes: list[set[int]] = [{int(plane)} for plane in planes]
+
+    def root(self, index: int) -> int:
+        while self._parent[index] != index:
+            self._parent[index] = self._parent[self._parent[index]]
+            index = self._parent[index]
+        return index
+
+    def join(self, first: int, second: int) -> bool:
+        a, b = self.root(first), self.root(second)
+        if a == b or not self._planes[a].isdisjoint(self._planes[b]):
+            return False
+        if len(self._planes[a]) < len(self._planes[b]):
+            a, b = b, a
+        self._parent[b] = a
+        self._planes[a] |= self._planes[b]
+        self._planes[b] = set()
+        return True

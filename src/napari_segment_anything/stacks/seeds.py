@@ -1,0 +1,239 @@
+"""Prompts on planes, as people give them, to masks that objects are followed from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine import Embedding, Predictor, Prompts, prompted_parts
+from ..errors import PromptError
+from .masks import PlaneMask, cut_masks
+from .volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What was given for one object on one plane: prompts to be decoded, or its mask.
+
+    Parameters
+    ----------
+    prompts : Prompts or None
+        Of one object, in pixels of the plane.
+    mask : PlaneMask or None
+        Taken as it is.
+    key : str
+        Equal for equal seeds.
+    """
+
+    prompts: Prompts | None
+    mask: PlaneMask | None
+    key: str
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Extent of everything that was given: row_min, col_min, row_max, col_max."""
+        if self.mask is not None:
+            return self.mask.box
+        prompts = self.prompts
+        if prompts is None:
+            raise PromptError("a seed needs prompts or a mask")
+        corners = [prompts.points[0][prompts.labels[0] >= 0]]
+        if prompts.has_box[0]:
+            corners.append(prompts.boxes[0].reshape(2, 2))
+        places = np.concatenate(corners)
+        if not len(places):
+            return (0.0, 0.0, np.inf, np.inf)
+        (row0, col0), (row1, col1) = places.min(0), places.max(0)
+        return float(row0), float(col0), float(row1), float(col1)
+
+
+Seeds = dict[int, dict[int, Seed]]
+"""Seeds of each plane and object: {plane: {object: seed}}."""
+
+
+def read_seeds(prompts_by_slice: Any, volume: Volume) -> Seeds:
+    """Take prompts as users give them.
+
+    Parameters
+    ----------
+    prompts_by_slice : mapping of int to Prompts, mapping, or array
+        For a plane `Prompts`, whose first object is 1; or {object: prompts}, where prompts are
+        `Prompts` of one object, a mapping with "points", "labels", "box", or a bool mask (rows,
+        columns); or a label image (rows, columns), a bool one being object 1.
+    volume : Volume
+        Planes may be negative: counted from the end.
+
+    Raises
+    ------
+    PromptError
+        If they are something else, or do not fit the volume.
+    """
+    if not isinstance(prompts_by_slice, Mapping):
+        raise PromptError(
+            "prompts_by_slice maps planes to prompts, such as {12: Prompts.from_points(...)}, "
+            f"not {type(prompts_by_slice).__name__}"
+        )
+    seeds: Seeds = {}
+    for key, given in prompts_by_slice.items():
+        plane = _whole(key, "a plane")
+        if not -volume.count <= plane < volume.count:
+            raise PromptError(f"plane {plane} lies outside the volume, which has {volume.count}")
+        plane %= volume.count
+        if plane in seeds:
+            raise PromptError(f"plane {plane} has prompts twice")
+        found = _plane_seeds(given, plane, volume)
+        if found:
+            seeds[plane] = found
+    if not seeds:
+        raise PromptError("there are no prompts; give points, a box or a mask on a plane")
+    return dict(sorted(seeds.items()))
+
+
+def _whole(value: Any, what: str) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise PromptError(f"{what} is a whole number, not {value!r}")
+    return int(value)
+
+
+def _plane_seeds(given: Any, plane: int, volume: Volume) -> dict[int, Seed]:
+    shape = volume.plane_shape
+    where = f"on plane {plane}"
+    if isinstance(given, Prompts):
+        return {
+            number: _prompt_seed(one, shape, f"object {number} {where}")
+            for number, one in enumerate(given, start=1)
+        }
+    if isinstance(given, Mapping):
+        seeds = {}
+        for key, value in given.items():
+            number = _whole(key, "an object's id")
+            if not 0 < number < 2**32:
+                raise PromptError(f"an object's id is between 1 and 4294967295, not {number}")
+            seeds[number] = _one_seed(value, shape, f"object {number} {where}")
+        return seeds
+    array = np.asarray(given)
+    if array.dtype.kind not in "biu":
+        raise PromptError(
+            f"{where}: give Prompts, {{object: prompts}}, or a label image of integers, "
+            f"not {type(given).__name__}"
+        )
+    if array.shape != shape:
+        raise PromptError(f"the label image {where} has the shape {array.shape}, the plane {shape}")
+    if array.dtype.kind == "i" and array.size and int(array.min()) < 0:
+        raise PromptError(f"the label image {where} has negative labels")
+    found = (_mask_seed(array == i) for i in np.unique(array) if i)
+    ids = (int(i) for i in np.unique(array) if i)
+    return {i: seed for i, seed in zip(ids, found, strict=True) if seed is not None}
+
+
+def _one_seed(value: Any, shape: tuple[int, int], what: str) -> Seed:
+    if isinstance(value, Prompts):
+        return _prompt_seed(value, shape, what)
+    if isinstance(value, Mapping):
+        return _prompt_seed(Prompts.from_objects([value]), shape, what)
+    array = np.asarray(value)
+    if array.dtype != np.bool_ or array.shape != shape:
+        raise PromptError(
+            f"{what}: give Prompts, a mapping with points, labels and box, or a bool mask of shape "
+            f"{shape}, not {array.dtype} of shape {array.shape}"
+        )
+    seed = _mask_seed(array)
+    if seed is None:
+        raise PromptError(f"{what}: the mask is empty")
+    return seed
+
+
+def _mask_seed(mask: NDArray[np.bool_]) -> Seed | None:
+    cut = PlaneMask.of(mask)
+    if cut is None:
+        return None
+    return Seed(None, cut, f"mask {cut.row} {cut.col} {cut.shape} {cut.bits.hex()}")
+
+
+def _prompt_seed(prompts: Prompts, shape: tuple[int, int], what: str) -> Seed:
+    from ..engine import Window
+
+    if len(prompts) != 1:
+        raise PromptError(f"{what}: these are prompts of {len(prompts)} objects; give one each")
+    if prompts.has_masks.any():
+        raise PromptError(f"{what}: give a bool mask in place of low-resolution logits")
+    try:
+        prompts.check(Window.full(shape), shape)
+    except PromptError as error:
+        raise PromptError(f"{what}: {error}") from error
+    return Seed(prompts, None, "prompts " + json.dumps(prompts.to_dict(), sort_keys=True))
+
+
+def decode_seeds(
+    volume: Volume, predictor: Predictor, embedding: Embedding, seeds: list[Seed]
+) -> list[tuple[PlaneMask | None, float]]:
+    """Decode seeds that have prompts; all lie in the window of the embedding.
+
+    Parameters
+    ----------
+    volume : Volume
+    predictor : Predictor
+    embedding : Embedding
+    seeds : list of Seed
+        With prompts.
+
+    Returns
+    -------
+    list of (PlaneMask or None, float)
+        Mask and predicted IoU of each; None where nothing was found.
+    """
+    given = [seed.prompts for seed in seeds if seed.prompts is not None]
+    moved = Prompts.from_objects(
+        [_moved(item, volume.margin) for one in given for item in one.objects()]
+    )
+    low, iou = predictor.decode(embedding, moved, multimask=True, return_all=True)
+    scores = iou.float().cpu().numpy()
+    count = scores.shape[1]
+    cuts = cut_masks(
+        low.flatten(0, 1).float().cpu().numpy(),
+        embedding,
+        predictor.model.mask_threshold,
+        volume.margin,
+        volume.plane_shape,
+    )
+    out: list[tuple[PlaneMask | None, float]] = []
+    for index, prompts in enumerate(given):
+        mine = cuts[index * count : (index + 1) * count]
+        # one point may mean a part or the whole: the best of three; else the one for that case
+        ambiguous = int(prompts.point_counts[0]) == 1 and not prompts.has_box[0]
+        order = sorted(range(1, count), key=lambda i: -scores[index, i])
+        order = [*order, 0] if ambiguous else [0, *order]
+        best = next((i for i in order if mine[i] is not None), None)
+        if best is None:
+            out.append((None, float(scores[index].max())))
+            continue
+        mask = mine[best]
+        if mask is not None and predictor.model.prompted_parts_only:
+            mask = _prompted(mask, prompts)
+        out.append((mask, float(scores[index, best])))
+    return out
+
+
+def _moved(item: dict[str, Any], margin: int) -> dict[str, Any]:
+    out = dict(item)
+    if "points" in out:
+        out["points"] = np.asarray(out["points"]) + margin
+    if "box" in out:
+        out["box"] = np.asarray(out["box"]) + margin
+    return out
+
+
+def _prompted(mask: PlaneMask, prompts: Prompts) -> PlaneMask | None:
+    real = prompts.labels[0] >= 0
+    origin = np.array([mask.row, mask.col], np.float32)
+    box = None
+    if prompts.has_box[0]:
+        box = tuple(float(v) for v in prompts.boxes[0] - np.tile(origin, 2))
+    points = prompts.points[0][real] - origin
+    kept = prompted_parts(mask.pixels, points, prompts.labels[0][real], box)
+    return PlaneMask.of(kept, mask.row, mask.col)
