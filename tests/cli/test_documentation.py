@@ -44,8 +44,12 @@ def test_commands(command, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_python(page, monkeypatch):
+def test_python(page, monkeypatch, tmp_path):
     """The blocks of a page, one after another, as a reader would run them."""
+    import tifffile
+
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("cells.tif", nsa.sample("coins").image)
     monkeypatch.setattr(nsa, "load_model", lambda *_, **__: tiny_model())
     names = {"image": nsa.sample("coins").image}
     for block in blocks(page, "python"):
