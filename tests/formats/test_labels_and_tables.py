@@ -10,6 +10,7 @@ import pytest
 from napari_segment_anything.errors import FormatError
 from napari_segment_anything.formats import (
     measure,
+    open_labels,
     read_image,
     read_labels,
     read_table,
@@ -25,7 +26,7 @@ def some_labels(largest: int, shape: tuple[int, ...] = (40, 50)) -> np.ndarray:
     return labels
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy", ".npz", ".zarr"])
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy", ".npz", ".zarr", ".ome.zarr"])
 @pytest.mark.parametrize(("largest", "dtype"), [(255, np.uint8), (256, np.uint16)])
 def test_round_trip_in_the_smallest_dtype(
     tmp_path: Path, suffix: str, largest: int, dtype: type
@@ -52,6 +53,9 @@ def test_large_ids_and_stacks(tmp_path: Path) -> None:
     movie = read_image(tmp_path / "t.tif")
     assert (movie.axes, movie.scale) == ("TYX", (600.0, 0.5, 0.5))
     assert movie.units == ("second", "micrometer", "micrometer")
+    write_labels(tmp_path / "a.ome.zarr", labels, scale=(2, 0.5, 0.25), unit="micrometer")
+    found = open_labels(tmp_path / "a.ome.zarr")
+    assert (found.axes, found.scale, found.units) == ("ZYX", (2, 0.5, 0.25), ("micrometer",) * 3)
     write_labels(tmp_path / "a.zarr", labels, axes="TYX")
     assert read_image(tmp_path / "a.zarr").axes == "TYX"
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from zarr.storage import LocalStore
 
 from napari_segment_anything.errors import FormatError, ImageError
-from napari_segment_anything.formats import ome_zarr, read_image, read_labels
+from napari_segment_anything.formats import ome_zarr, read_image, read_labels, write_labels
 from napari_segment_anything.formats.ome_zarr import (
     create_labels,
     is_url,
@@ -397,6 +397,20 @@ def test_a_killed_process(tmp_path: Path, wait: float) -> None:
         assert np.array_equal(
             level[:], found.array[:: 64 // level.shape[0], :: 64 // level.shape[0]]
         )
+
+
+@VERSIONS
+def test_labels_written_beside_their_image(tmp_path: Path, version: str) -> None:
+    path = tmp_path / "a.ome.zarr"
+    ome_image(str(path), version)
+    ids = np.arange(60 * 80).reshape(60, 80)
+    for _ in range(2):
+        write_labels(path, ids)
+    assert np.array_equal(read_labels(path), ids)
+    labels = open_labels(path)
+    assert (labels.name, labels.scale) == ("segment_anything", (0.5, 0.25))
+    assert read_image(path).shape == (2, 60, 80)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @VERSIONS

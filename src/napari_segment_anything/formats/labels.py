@@ -40,7 +40,8 @@ def write_labels(
     ----------
     path : str or Path
         ``.tif`` (OME-TIFF with axes and pixel size, zlib-compressed), ``.png`` (2-D, up to 65535
-        labels), ``.npy``, ``.npz`` (key "labels"), or ``.zarr`` (a plain Zarr array).
+        labels), ``.npy``, ``.npz`` (key "labels"), ``.ome.zarr`` (into ``labels/segment_anything``
+        of that store, which may be an image's own), or else ``.zarr`` (a plain Zarr array).
     labels : integer array
         0 is background. Any number of dimensions from 2 to 4.
     axes : str, optional
@@ -74,6 +75,10 @@ def write_labels(
     elif suffix == ".npz":
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, labels=array)
+    elif path.name.lower().endswith(".ome.zarr"):
+        units = ["second" if axis == "T" else unit for axis in axes]
+        known = scale is not None
+        _write_ome_zarr(path, array, axes, sizes if known else None, units if known else None)
     elif suffix == ".zarr":
         _write_zarr(path, array, axes)
     else:
@@ -193,6 +198,38 @@ def _read_png(path: Path) -> NDArray[Any]:
     if array.ndim != 2:
         raise FormatError(f"{path.name} is a colour picture, not a label image.")
     return array
+
+
+def _write_ome_zarr(
+    path: Path,
+    array: NDArray[Any],
+    axes: str,
+    scale: Sequence[float] | None,
+    units: Sequence[str | None] | None,
+) -> None:
+    from ..progress import finish
+    from .ome_zarr import create_labels, writing
+
+    # a new store is there whole or not at all; one that holds an image is added to
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    place = path if path.exists() else temporary
+    try:
+        labels = create_labels(
+            place,
+            shape=array.shape,
+            axes=axes,
+            dtype=array.dtype,
+            scale=scale,
+            units=units,
+            overwrite=True,
+        )
+        with writing(path):
+            labels.array[...] = array
+            finish(labels.build_pyramid())
+            if place is temporary:
+                temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_zarr(path: Path, array: NDArray[Any], axes: str) -> None:
