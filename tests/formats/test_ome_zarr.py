@@ -291,6 +291,19 @@ def test_killed_at_any_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ve
     assert count > 5
 
 
+def test_a_damaged_chunk(tmp_path: Path) -> None:
+    labels = create_labels(tmp_path / "a.zarr", shape=(64, 64), axes="YX", chunks=(16, 16))
+    labels.array[:] = 1
+    chunk = Path(labels.path) / "0" / "c" / "1" / "2"
+    chunk.write_bytes(chunk.read_bytes()[:9])
+    with pytest.raises(FormatError, match=r"cannot be read at .* chunk is damaged"):
+        finish(labels.build_pyramid(16))
+    assert len(open_labels(tmp_path / "a.zarr").levels) == 1
+    labels.array[16:32, 32:48] = 2
+    finish(labels.build_pyramid(16))
+    assert np.asarray(labels.levels[2][:]).tolist()[5][8] == 2
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [

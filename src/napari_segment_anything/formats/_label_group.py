@@ -179,7 +179,17 @@ def reduce_block(source: Any, target: Any, block: Sequence[slice]) -> None:
         slice(2 * s.start, min(2 * s.stop, int(n)))
         for s, n in zip(block[-2:], source.shape[-2:], strict=True)
     ]
-    target[tuple(block)] = source[(*block[:-2], *wide)][..., ::2, ::2]
+    try:
+        pixels = source[(*block[:-2], *wide)]
+    except MemoryError:
+        raise
+    except Exception as error:  # codecs raise many kinds for damaged chunks
+        place = ", ".join(f"{s.start}:{s.stop}" for s in (*block[:-2], *wide))
+        raise FormatError(
+            f"labels {source.store}/{source.path} cannot be read at [{place}]: "
+            f"{_stores.line(error)}. That chunk is damaged: remove or make it again."
+        ) from error
+    target[tuple(block)] = pixels[..., ::2, ::2]
 
 
 def _blocks(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[slice, ...]]:
