@@ -108,7 +108,8 @@ class PropagationResult:
     def table(self) -> dict[str, NDArray[Any]]:
         """Columns, a row per object.
 
-        label, first, last, extent, area (voxels), score, worst, parent (0); score is the mean predicted IoU, worst the plane with the lowest.
+        label, first, last, extent (planes), area (voxels), score (mean predicted IoU), worst (the
+        plane with the lowest), parent (0).
         """
         numbers = sorted(self.planes)
         objects = {} if self._state is None else self._state.objects

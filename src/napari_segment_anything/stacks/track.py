@@ -354,7 +354,7 @@ def _close_gaps(
             moved = np.sum(drift[u:t], axis=0)
             shared = measured.shared[u, t]
             far = reach * float(np.sqrt(missing + 1))
-            x, y, gain = _costs(
+            _, y, gain = _costs(
                 _only(frames[u], place), frames[t], _of(shared, place), moved, far, link_thresh
             )
             known = dict(zip(y.tolist(), gain.tolist(), strict=True))

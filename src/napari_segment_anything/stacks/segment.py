@@ -1,0 +1,320 @@
+"""Everything mode on every plane of a stack, then its objects through the planes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..automatic import POLICIES, CandidateTable, choose_mode, generate_candidates
+from ..automatic.heads import dense_head
+from ..automatic.parameters import resolve
+from ..engine import Embedding, Model, Predictor
+from ..errors import ImageError, ParameterError, SegmentAnythingError
+from ..progress import Progress, finish
+from .embeddings import Place, PlaneEmbeddings
+from .joining import Joined, Joining, join_stack, relabel, tracks_of
+from .measure import Measured
+from .result import StackResult, StackView
+from .sink import Sink
+from .volume import Volume
+
+Steps = Generator[Progress, None, StackResult]
+
+_AHEAD = 2
+_MEMORY = 64 << 20
+
+
+def segment_stack(
+    volume: Any,
+    model: Model,
+    *,
+    on_progress: Callable[[Progress], object] | None = None,
+    **options: Any,
+) -> StackResult:
+    """Segment every object of a volume or time-lapse.
+
+    Every plane is segmented by itself; then objects are linked through the planes, by overlap (a
+    volume) or as tracks with divisions (a time-lapse). Single planes are read, never the volume.
+
+    Parameters
+    ----------
+    volume : array-like, pyramid, PlaneSource, ImageData, str or Path
+        A stack: any array with shape, dtype and indexing (NumPy, Zarr, Dask), the levels of a
+        pyramid, or a file. With more axes than one to go along, each further stack (such as every
+        time point of a volume) is linked by itself; ids differ between all.
+    model : Model
+        A loaded model.
+    on_progress : callable, optional
+        Called with every `Progress`; if it raises, the run is cancelled.
+    **options
+        Those of `segment_stack_steps`.
+
+    Returns
+    -------
+    StackResult
+
+    Raises
+    ------
+    ImageError, ParameterError
+        If volume or options cannot be used.
+    FormatError, ResourceError
+        If labels cannot be written.
+    """
+    return finish(segment_stack_steps(volume, model, **options), on_progress)
+
+
+def segment_stack_steps(
+    volume: Any,
+    model: Model,
+    *,
+    axis: int | str | None = None,
+    mode: str = "auto",
+    link: str | None = None,
+    link_thresh: float | None = None,
+    max_gap: int = 1,
+    min_extent: int | None = None,
+    anisotropy: float | None = None,
+    max_distance: float | None = None,
+    divisions: bool | None = None,
+    fill_gaps: bool | None = None,
+    policy: str = "small",
+    output: str | Path | None = None,
+    label: str = "segment_anything",
+    overwrite: bool = False,
+    predictor: Predictor | None = None,
+    axes: str | None = None,
+    channel_axis: int | None = None,
+    rgb: bool | None = None,
+    channels: Sequence[int] | None = None,
+    contrast_limits: Any = "auto",
+    **parameters: Any,
+) -> Steps:
+    """Segment a volume or time-lapse, step by step.
+
+    `volume` and `model` are those of `segment_stack`. All options are checked at once.
+
+    Parameters
+    ----------
+    axis : int or str, optional
+        Axis of the volume to go along, by its number or letter; by default Z, else T, else the
+        first that holds no channels.
+    mode : {"auto", "grid", "proposals", "instances"}
+        As for `segment_everything`.
+    link : {"overlap", "track"}, optional
+        By default "track" along an axis known to be T, else "overlap".
+    link_thresh : float, optional
+        "overlap": least overlap (IoU) of an object's sections, relative to that of a ball of
+        this size (0.3). "track": objects with this IoU may be linked whatever their distance
+        (0.1).
+    max_gap : int
+        Planes in between that an object may be missing from.
+    min_extent : int, optional
+        Objects on fewer planes, from first to last, are dropped; 2 for "overlap", 1 for "track",
+        where dividing tracks always stay.
+    anisotropy : float, optional
+        "overlap": distance of two planes in pixels of a plane; by default what the file says, or
+        1. The larger, the less overlap is asked for, of small objects above all.
+    max_distance : float, optional
+        "track": pixels an object may move in a frame; by default found from the data.
+    divisions : bool, optional
+        "track": look for them, as it does by default.
+    fill_gaps : bool, optional
+        Draw objects on planes in between that they are missing from; by default for "overlap".
+    policy : {"small", "score", "large"}
+        Which mask wins where two overlap; see `CandidateTable.resolve`.
+    output : str or Path, optional
+        OME-Zarr store, new or existing, for labels larger than memory; else a NumPy array.
+    label : str
+        Name of the labels in the store.
+    overwrite : bool
+        Replace labels of that name.
+    predictor : Predictor, optional
+        Of the same model, to use its cache of embeddings.
+    axes : str, optional
+        A letter per axis of the volume (TZCYXSQ), in place of what the file says.
+    channel_axis, rgb, channels
+        As for `PlaneSource`.
+    contrast_limits : "auto", "percentile", "plane", (low, high), or one such pair per channel
+        One for all planes, settled on a few of them; "plane": each plane its own.
+    **parameters
+        Of everything mode, as for `segment_everything`.
+
+    Yields
+    ------
+    Progress
+        After each plane, first while segmenting, then while linking; `partial` is a `StackView`.
+    """
+    if policy not in POLICIES:
+        raise ParameterError(f"policy is one of {', '.join(POLICIES)}, not {policy!r}")
+    mode = choose_mode(model, mode)
+    given = {name: value for name, value in parameters.items() if value is not None}
+    resolve(mode, given, model.everything_defaults(mode), dense_head(model))
+    opened = Volume.of(
+        volume, axis, axes=axes, channel_axis=channel_axis, rgb=rgb, channels=channels,
+        contrast_limits=contrast_limits,
+    )  # fmt: skip
+    if link is None:
+        timed = opened.axes[opened.axis] == "T" and not _unnamed(volume, axes)
+        link = "track" if timed else "overlap"
+    joining = Joining(
+        link, link_thresh, max_gap, min_extent, anisotropy, max_distance, divisions, fill_gaps
+    )
+    sink = Sink(opened, output, label, overwrite)
+    return _Run(
+        opened, model, predictor or Predictor(model), mode, given, policy, joining, sink
+    ).steps()
+
+
+def _unnamed(volume: Any, axes: str | None) -> bool:
+    """Whether axes are only guessed."""
+    from ..formats import ImageData
+
+    return axes is None and not isinstance(volume, (ImageData, str, Path))
+
+
+class _Encoded(Predictor):
+    """A predictor that has one plane encoded already."""
+
+    def __init__(self, inner: Predictor, whole: Embedding) -> None:
+        super().__init__(inner.model, inner.cache)
+        self._whole = whole
+
+    def embed(self, image: Any, *, window: Any = None, **options: Any) -> Embedding:  # type: ignore[override]
+        if window is None:
+            return self._whole
+        return super().embed(image, window=window, **options)
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One call of `segment_stack`."""
+
+    volume: Volume
+    model: Model
+    predictor: Predictor
+    mode: str
+    parameters: dict[str, Any]
+    policy: str
+    joining: Joining
+    sink: Sink
+
+    def steps(self) -> Steps:
+        volume = self.volume
+        places = [Place(p, stack) for stack in volume.stacks for p in range(volume.count)]
+        embeddings = PlaneEmbeddings(volume, self.predictor, _MEMORY)
+        measured = {stack: Measured(self.joining.max_gap + 1) for stack in volume.stacks}
+        failed: dict[tuple[int, ...], str] = {}
+        yield self._progress(0, len(places), places[0], "segmenting", False)
+        try:
+            for done, place in enumerate(places):
+                embeddings.expect(places[done : done + 1 + _AHEAD])
+                labels, scores = self._plane(embeddings, place, failed)
+                if labels.any():
+                    self.sink.write(place.plane, place.stack, labels)
+                measured[place.stack].add(labels, scores)
+                yield self._progress(done + 1, len(places), place, "segmenting", False)
+        finally:
+            embeddings.close()
+        if len(failed) == len(places):
+            raise ImageError(f"no plane could be segmented: {next(iter(failed.values()))}")
+        return (yield from self._join(measured, len(places), failed))
+
+    def _plane(
+        self, embeddings: PlaneEmbeddings, place: Place, failed: dict[tuple[int, ...], str]
+    ) -> tuple[NDArray[np.uint32], dict[int, float]]:
+        """Segment a plane; one that cannot be read is noted, and empty."""
+        try:
+            table = self._everything(embeddings, place)
+        except ImageError as error:
+            problem: Exception = error
+        except SegmentAnythingError:
+            raise
+        except (OSError, ValueError, RuntimeError) as error:
+            problem = error
+        else:
+            return self._paint(table)
+        index = self.volume.index(place.plane, place.stack)
+        where = tuple(int(i) for i in index if not isinstance(i, slice))
+        failed[where] = f"{type(problem).__name__}: {problem}"
+        return np.zeros(self.volume.plane_shape, np.uint32), {}
+
+    def _everything(self, embeddings: PlaneEmbeddings, place: Place) -> CandidateTable:
+        whole = embeddings.get(place)
+        image, options = self.volume.image(place.plane, place.stack)
+        run = generate_candidates(
+            image, self.model, mode=self.mode, predictor=_Encoded(self.predictor, whole),
+            **options, **self.parameters,
+        )  # fmt: skip
+        return finish(run)
+
+    def _paint(self, table: CandidateTable) -> tuple[NDArray[np.uint32], dict[int, float]]:
+        image = table.resolve(self.policy)
+        margin = self.volume.margin
+        rows, cols = self.volume.plane_shape
+        labels = image.labels[margin : margin + rows, margin : margin + cols].astype(np.uint32)
+        pairs = zip(image.label, table.scores, strict=True)
+        return labels, {int(i): float(score) for i, score in pairs if i}
+
+    def _join(
+        self,
+        measured: dict[tuple[int, ...], Measured],
+        total: int,
+        failed: dict[tuple[int, ...], str],
+    ) -> Steps:
+        joined: list[tuple[Measured, Joined, int]] = []
+        tables: list[dict[str, NDArray[Any]]] = []
+        done = offset = 0
+        for number, (stack, seen) in enumerate(measured.items()):
+            found = join_stack(seen, self.joining, self.volume.anisotropy)
+            for plane in self._relabel(seen, found, stack, offset):
+                done += 1
+                yield self._progress(done, total, Place(plane, stack), "linking", True)
+            table = found.table(seen)
+            table["label"] = table["label"] + offset
+            table["parent"] = np.where(table["parent"] > 0, table["parent"] + offset, 0)
+            table["stack"] = np.full(len(table["label"]), number, np.int64)
+            tables.append(table)
+            joined.append((seen, found, offset))
+            offset += found.count
+        whole = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+        if self.sink.group is not None:
+            yield from self.sink.group.build_pyramid()
+        tracks = None
+        if self.joining.link == "track":
+            tracks = tracks_of(joined, self._position, self.sink.array, whole)
+        path = None if self.sink.group is None else str(self.sink.group.path)
+        return StackResult(self.sink.array, whole, tracks, path, failed)
+
+    def _relabel(
+        self, seen: Measured, found: Joined, stack: tuple[int, ...], offset: int
+    ) -> Generator[int, None, None]:
+        def read(plane: int) -> NDArray[np.uint32]:
+            return self.sink.read(plane, stack)
+
+        def write(plane: int, labels: NDArray[np.uint32]) -> None:
+            self.sink.write(plane, stack, labels)
+
+        return relabel(seen, found, read, write, self.joining.fills, offset)
+
+    def _position(
+        self, number: int, plane: int, places: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        volume = self.volume
+        out = np.zeros((len(places), len(volume.shape)))
+        out[:, volume.axis] = plane
+        for axis, index in zip(volume.others, volume.stacks[number], strict=True):
+            out[:, axis] = index
+        out[:, list(volume.displayed)] = places
+        return out
+
+    def _progress(
+        self, done: int, total: int, place: Place, message: str, linked: bool
+    ) -> Progress:
+        index = self.volume.index(place.plane, place.stack)
+        where = tuple(int(i) for i in index if not isinstance(i, slice))
+        return Progress(done, total, StackView(self.sink.array, where, linked), message)
