@@ -420,6 +420,25 @@ def test_a_seam_is_decoded_again(calm, model, tmp_path) -> None:
         redecode(out, model, 9999)
 
 
+def test_arrays_keep_their_axes_scale_and_units(image, model, tmp_path) -> None:
+    from napari_segment_anything.formats import ImageData
+
+    array = np.stack([image[:120, :120]] * 2)[:, None]
+    known = ImageData(
+        array, "TCYX", 1, False, (2.0, 1.0, 0.5, 0.25),
+        ("second", None, "micrometer", "micrometer"), "cells",
+    )  # fmt: skip
+    out = tmp_path / "x.zarr"
+    result = segment_large(known, out, model, **SETTINGS)
+    assert result.group.axes == "TYX" and result.group.scale == (2.0, 0.5, 0.25)
+    assert result.group.units == ("second", "micrometer", "micrometer")
+    with pytest.raises(ParameterError, match="give it again"):
+        redecode(out, model, 1)
+    if not len(result.seams["seam"]):  # one tile has none: it is the array that matters here
+        with pytest.raises(ParameterError, match="no seam 1"):
+            redecode(out, model, 1, image=array)
+
+
 def test_objects_larger_than_a_tile_can_be_prompted_for_again(model, tmp_path, monkeypatch) -> None:
     truth = np.zeros((640, 640), np.int32)
     truth[disk((320, 300), 130)] = 1

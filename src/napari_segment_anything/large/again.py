@@ -111,13 +111,12 @@ def redecode_oversize(job: Job, ledger: Ledger) -> Generator[Progress, None, Non
 def _image(run: dict[str, Any], image: Any, path: str) -> LargeImage:
     from .run import signature
 
-    if image is None:
-        opened = run.get("opened")
-        if opened is None:
-            raise ParameterError("the run was given an array: give it again, as image=")
-        large = LargeImage.of(**opened)
-    else:
-        large = LargeImage.of(image)
+    opened = dict(run["opened"])
+    if image is not None:
+        opened["image"] = image
+    if opened["image"] is None:
+        raise ParameterError("the run was given an array: give it again, as image=")
+    large = LargeImage.of(**opened)
     check_same({"image": run["image"]}, {"image": signature(large)}, path)
     limits = tuple((float(a), float(b)) for a, b in run["limits"])
     return LargeImage(large.source, large.axes, large.channel_axis, large.channels, limits)

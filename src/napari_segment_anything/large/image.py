@@ -13,7 +13,7 @@ import numpy as np
 
 from ..engine import PlaneSource
 from ..errors import ImageError
-from ..formats import read_image
+from ..formats import ImageData, read_image
 
 _PLANES_SAMPLED = 5
 
@@ -40,6 +40,8 @@ class LargeImage:
     token : str
         Of the run: a process that meets the same image in the same run again need not open it
         again.
+    scale, units : tuple, optional
+        Pixel size along each dimension of arrays, and its units; files say these themselves.
     """
 
     source: Any
@@ -48,6 +50,8 @@ class LargeImage:
     channels: tuple[int, ...] | None = None
     contrast_limits: Any = "auto"
     token: str = ""
+    scale: tuple[float, ...] | None = None
+    units: tuple[str | None, ...] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # what was opened stays here
@@ -63,7 +67,12 @@ class LargeImage:
         channels: Sequence[int] | None = None,
         contrast_limits: Any = "auto",
     ) -> LargeImage:
-        """Take an image as users give it: a path, a URL, an array, or a pyramid's levels."""
+        """Take an image as users give it: path, URL, array, pyramid levels, or `ImageData`."""
+        scale = units = None
+        if isinstance(image, ImageData):
+            axes = image.axes if axes is None else axes
+            scale, units = image.scale, image.units
+            image = list(image.levels) or [image.array]
         if isinstance(image, (str, os.PathLike)):
             source: Any = os.fspath(image)
             if "://" not in source:
@@ -73,12 +82,12 @@ class LargeImage:
         else:
             source = tuple(image)
         wanted = None if channels is None else tuple(int(c) for c in channels)
-        return cls(source, axes, channel_axis, wanted, contrast_limits)
+        return cls(source, axes, channel_axis, wanted, contrast_limits, "", scale, units)
 
     @cached_property
     def data(self) -> Any:
         """The image with axes, scale and units: an `ImageData`."""
-        from ..formats.images import ImageData, check_axes, guess_axes
+        from ..formats.images import check_axes, guess_axes
 
         if isinstance(self.source, str):
             return read_image(self.source, axes=self.axes, lazy=_lazy(self.source))
@@ -99,8 +108,8 @@ class LargeImage:
             axes=axes,
             channel_axis=axes.index("C") if "C" in axes else None,
             rgb="S" in axes,
-            scale=(1.0,) * len(shape),
-            units=(None,) * len(shape),
+            scale=self.scale or (1.0,) * len(shape),
+            units=self.units or (None,) * len(shape),
             name="image",
             levels=self.source,
         )
@@ -129,16 +138,23 @@ class LargeImage:
         gone = {rows, cols, len(self.data.axes) - 1 if self.data.rgb else planes.channel_axis}
         return (*(i for i in range(len(self.data.axes)) if i not in gone), rows, cols)
 
-    def opened(self) -> dict[str, Any] | None:
-        """Return how to open it again, as plain values; None for an array."""
-        if not isinstance(self.source, str):
-            return None
+    def opened(self) -> dict[str, Any]:
+        """Return how to open it again, as plain values; `image` is None for an array."""
         return {
-            "image": self.source,
+            "image": self.source if isinstance(self.source, str) else None,
             "axes": self.axes,
             "channel_axis": self.channel_axis,
             "channels": None if self.channels is None else list(self.channels),
         }
+
+    @property
+    def pixel_size(self) -> tuple[list[float] | None, list[str | None] | None]:
+        """Scale and units of the labels' dimensions; None where nothing is known."""
+        data, kept = self.data, self.label_axes
+        scale = [float(data.scale[i]) for i in kept]
+        units = [data.units[i] for i in kept]
+        known = any(units) or any(size != 1.0 for size in scale)
+        return (scale, units) if known else (None, None)
 
     def settle_contrast(self) -> tuple[tuple[float, float], ...]:
         """Settle the contrast limits, once for all planes and windows.

@@ -64,7 +64,8 @@ def segment_large(
     ----------
     image : str, Path or array-like
         Path or URL of a Zarr or OME-Zarr image, TIFF or any other file `read_image` opens; an
-        array (NumPy, Zarr, Dask); or the levels of a pyramid, the full resolution first.
+        array (NumPy, Zarr, Dask); the levels of a pyramid, the full resolution first; or an
+        `ImageData` with axes, scale and units.
     output : str or Path, optional
         OME-Zarr store for the labels, new or existing (an image's own store is a good place);
         left out, the image's own store, which must then be an OME-Zarr image. Labels lie in its
@@ -537,6 +538,7 @@ def _open(
     limits = image.settle_contrast()
     data = image.data
     kept = image.label_axes
+    scale, units = image.pixel_size
     group = create_labels(
         destination,
         label,
@@ -544,8 +546,8 @@ def _open(
         axes="".join(data.axes[i] for i in kept).replace("Q", "Z"),
         dtype=np.uint32,
         chunks=tuple(grid.stride if data.axes[i] in "YX" else 1 for i in kept),
-        scale=[data.scale[i] for i in kept],
-        units=[data.units[i] for i in kept],
+        scale=scale,
+        units=units,
         source=image.source if isinstance(image.source, str) else None,
         overwrite=overwrite,
     )
