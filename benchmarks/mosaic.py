@@ -1,0 +1,230 @@
+"""An image of any size made of labelled images, with its true labels, as an OME-Zarr store.
+
+    python benchmarks/mosaic.py DATA STORE --side 4096
+
+Cells of 512 px lie side by side, each a labelled image, or a piece of a larger one; small images
+are enlarged twice. Every image is stretched by its own contrast limits, and black between the
+cells keeps their objects apart. Images held out of the default model's training come first, in an
+order that depends on the seed alone, so that a mosaic holds the cells of every smaller one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from skimage.segmentation import relabel_sequential
+from skimage.transform import resize
+
+from napari_segment_anything.engine import open_image
+from napari_segment_anything.engine.contrast import resolve_contrast_limits, stretch
+from napari_segment_anything.evaluation import Entry, find_entries
+from napari_segment_anything.evaluation.datasets import read_planes
+from napari_segment_anything.formats.ome_zarr import create_labels
+from napari_segment_anything.training.sets import SPLIT_FILE
+
+CELL = 512
+GUTTER = 16
+CONTENT = CELL - GUTTER
+PIECES = 4
+SMALLEST = 128
+WEAK = {"chula_rbc_weak", "usiigaci_t98g_timelapse", "neubias_small"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the mosaic.
+
+    Parameters
+    ----------
+    pixels : uint8 array (512, 512, 3)
+        Stretched, black around.
+    labels : uint16 array (512, 512)
+        True objects, 1 ... n.
+    source : str
+        Set, file and plane.
+    validation : bool
+        Whether the default model was not trained on it.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.uint16]
+    source: str
+    validation: bool
+
+
+def cells_of(entry: Entry, validation: bool, seed: int) -> Iterator[Cell]:
+    """Cells of an image, a few of a large one; none of one too small to tell anything."""
+    for plane in read_planes(entry):
+        if min(plane.labels.shape) < SMALLEST:
+            continue
+        source = open_image(plane.image, channel_axis=plane.channel_axis)
+        limits = resolve_contrast_limits(source)
+        everything = slice(None), slice(None)
+        shown = np.rint(stretch(source.read(0, *everything), limits)).astype(np.uint8)
+        labels = plane.labels
+        if min(labels.shape) < CONTENT:
+            twice = (2 * labels.shape[0], 2 * labels.shape[1])
+            enlarged = resize(shown, twice, order=1, preserve_range=True, anti_aliasing=False)
+            shown = np.rint(enlarged).astype(np.uint8)
+            labels = labels.repeat(2, axis=0).repeat(2, axis=1)
+        if shown.ndim == 2:
+            shown = np.repeat(shown[..., None], 3, axis=2)
+        counts = [max(1, side // CONTENT) for side in labels.shape]
+        starts = [
+            [max(0, side - count * CONTENT) // 2 + i * CONTENT for i in range(count)]
+            for side, count in zip(labels.shape, counts, strict=True)
+        ]
+        corners = [(r, c) for r in starts[0] for c in starts[1]]
+        rng = np.random.default_rng([seed, *plane.name.encode()])
+        for at in sorted(rng.permutation(len(corners))[:PIECES]):
+            cut = tuple(slice(start, start + CONTENT) for start in corners[at])
+            held = labels[cut]
+            if not held.any():
+                continue
+            place = tuple(slice((CELL - n) // 2, (CELL - n) // 2 + n) for n in held.shape)
+            pixels = np.zeros((CELL, CELL, 3), np.uint8)
+            truth = np.zeros((CELL, CELL), np.uint16)
+            pixels[place], truth[place] = shown[cut], relabel_sequential(held)[0]
+            yield Cell(pixels, truth, f"{plane.name}@{corners[at]}", validation)
+
+
+class Cells:
+    """The cells in their order, kept in a Zarr store of their own, made as they are needed.
+
+    Parameters
+    ----------
+    data : Path
+        Folder of the sets.
+    store : Path
+        Where they are kept.
+    seed : int
+        Of the order.
+    """
+
+    def __init__(self, data: Path, store: Path, seed: int = 0) -> None:
+        self.data, self.store, self.seed = data, store, seed
+        if not store.exists():
+            group = zarr.open_group(store, mode="w")
+            settings = {"chunks": (1, CELL, CELL), "shape": (0, CELL, CELL)}
+            group.create_array("labels", dtype="u2", **settings)
+            group.create_array(
+                "pixels", dtype="u1", shape=(0, CELL, CELL, 3), chunks=(1, CELL, CELL, 3)
+            )
+            group.attrs.update({"cells": [], "parts": []})
+
+    @property
+    def known(self) -> list[tuple[str, bool]]:
+        """Source of each cell made so far, and whether it is a validation image."""
+        return [tuple(item) for item in zarr.open_group(self.store, mode="r").attrs["cells"]]
+
+    def need(self, count: int) -> None:
+        """Make cells until there are as many."""
+        for part in ("validation", "train"):
+            if len(self.known) < count:
+                self._add(part)
+        group = zarr.open_group(self.store, mode="r+")
+        have = len(self.known)
+        if have < count:
+            filling = [i for i, (_, validation) in enumerate(self.known) if not validation]
+            known = self.known
+            for turn in range(1, 4):
+                for i in filling:
+                    pixels, labels = group["pixels"][i], group["labels"][i]
+                    cell = np.rot90(pixels, turn), np.rot90(labels, turn)
+                    self._append(group, [Cell(*cell, f"{known[i][0]} turned {turn}", False)])
+                    have += 1
+                    if have >= count:
+                        return
+            raise SystemExit(f"{self.data} gives {have} cells; {count} are needed")
+
+    def _add(self, part: str) -> None:
+        group = zarr.open_group(self.store, mode="r+")
+        if part in group.attrs["parts"]:
+            return
+        split = json.loads(SPLIT_FILE.read_text())
+        parts = {
+            f"{name}/{file}": entry["part"]
+            for name, files in split.items()
+            for file, entry in files.items()
+        }
+        entries = [
+            entry
+            for entry in find_entries([self.data])
+            if parts.get(entry.name) == part and entry.set not in WEAK
+        ]
+        cells = [c for e in entries for c in cells_of(e, part == "validation", self.seed)]
+        order = np.random.default_rng(self.seed).permutation(len(cells))
+        self._append(group, [cells[i] for i in order])
+        group.attrs["parts"] = [*group.attrs["parts"], part]
+
+    @staticmethod
+    def _append(group: zarr.Group, cells: Sequence[Cell]) -> None:
+        at = group["labels"].shape[0]
+        for name in ("pixels", "labels"):
+            array = group[name]
+            array.resize((at + len(cells), *array.shape[1:]))
+            for i, cell in enumerate(cells):
+                array[at + i] = getattr(cell, name)
+        group.attrs["cells"] = group.attrs["cells"] + [(c.source, c.validation) for c in cells]
+
+
+def write_mosaic(cells: Cells, store: Path, side: int) -> Path:
+    """Write a mosaic with its labels "truth" cell by cell; nothing if it is there already."""
+    across = side // CELL
+    if across * CELL != side:
+        raise SystemExit(f"a side is a multiple of {CELL}, not {side}")
+    if store.exists() and zarr.open_group(store, mode="r").attrs.get("complete"):
+        return store
+    cells.need(across * across)
+    made = zarr.open_group(cells.store, mode="r")
+    group = zarr.open_group(store, mode="w", zarr_format=3)
+    image = group.create_array(
+        "0", shape=(3, side, side), dtype="u1", chunks=(3, CELL, CELL),
+        dimension_names=("c", "y", "x"),
+    )  # fmt: skip
+    axes = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space"} for n in "yx")]
+    level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1, 1]}]}
+    group.attrs["ome"] = {
+        "version": "0.5",
+        "multiscales": [{"name": "mosaic", "axes": axes, "datasets": [level]}],
+    }
+    truth = create_labels(
+        store, "truth", shape=(side, side), axes="YX", dtype=np.uint32, chunks=(CELL, CELL)
+    ).array
+    first = 0
+    for index in range(across * across):
+        place = window(index, across)
+        labels = made["labels"][index].astype(np.uint32)
+        image[(slice(None), *place)] = np.moveaxis(made["pixels"][index], -1, 0)
+        truth[place] = np.where(labels > 0, labels + first, 0)
+        first += int(labels.max())
+    group.attrs["complete"] = True
+    return store
+
+
+def window(index: int, across: int) -> tuple[slice, slice]:
+    """Where a cell lies in a mosaic."""
+    row, col = divmod(index, across)
+    return slice(row * CELL, (row + 1) * CELL), slice(col * CELL, (col + 1) * CELL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder of the sets")
+    parser.add_argument("store", type=Path, help="OME-Zarr store to write")
+    parser.add_argument("--side", type=int, default=4096)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    cells = Cells(options.data, options.store.with_suffix(".cells.zarr"), options.seed)
+    write_mosaic(cells, options.store, options.side)
+
+
+if __name__ == "__main__":
+    main()
