@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
+from typing import Any
 
 import napari
 from qtpy.QtCore import QTimer
@@ -13,6 +14,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QVBoxLayout, QWi
 from ..automatic import MODES, PARAMETERS, available_modes, choose_mode
 from ..automatic.heads import dense_head
 from ..automatic.parameters import FILTERS, applicable, resolve
+from ..engine import Model
 from ..errors import SegmentAnythingError
 from ..progress import Progress
 from .areas import draw_region, find_area
@@ -20,6 +22,7 @@ from .choosers import ImageChooser, ModelBox, labels_box
 from .files import write_csv, write_found
 from .forms import Form
 from .jobs import Jobs
+from .large import LargePanel
 from .loading import model_names
 from .parts import (
     Fold,
@@ -39,9 +42,10 @@ from .results import Drawn, Found, ResultLayer, refilter, run
 from .shared import WindowWatch, shared_session
 
 REGIONS = (
-    ("plane", "Whole plane", "All of the plane that is shown"),
+    ("plane", "Plane", "All of the plane that is shown"),
     ("view", "In view", "The part of it that is in view"),
     ("rectangle", "Rectangle", "A rectangle that you draw"),
+    ("all", "All, tiled", "All of a large image, every plane of a stack: tile by tile, to disk"),
 )
 POLICIES = {"smaller in front": "small", "better in front": "score", "larger in front": "large"}
 FIRST = ("pred_iou_thresh", "stability_score_thresh", "min_area", "max_area")
@@ -106,6 +110,8 @@ class EverythingWidget(QWidget):
         self.region = Segmented(REGIONS)
         self.run_button = button("Segment everything", self.start, "Find every object")
         self.status = Status()
+        self.large = LargePanel(self.viewer, self.images, self.status)
+        self.large.bind(lambda: self._shared.session.predictor)
         names = [name for name in FILTERS if name not in FIRST]
         self.first = Form(FIRST, counts=True)
         self.more = Form(names, counts=True)
@@ -116,6 +122,7 @@ class EverythingWidget(QWidget):
         self.export_button = button("Save table …", self.save_table, "The features as CSV")
         self.records_button = button("Save masks …", self.save_records, "SA-1B JSON")
         self.discard_button = button("Discard", self.discard, "Take the result back")
+        self.exports = row(self.export_button, self.records_button, self.discard_button, None)
         layout = tight(QVBoxLayout(self), 6)
         layout.setContentsMargins(8, 8, 8, 8)
         overlap, overlap_row = form()
@@ -123,13 +130,14 @@ class EverythingWidget(QWidget):
         for item in (
             chosen,
             self.region,
+            self.large,
             self.run_button,
             self.status,
             heading("Filter"),
             self.first,
             overlap,
             self.summary,
-            row(self.export_button, self.records_button, self.discard_button, None),
+            self.exports,
             column(
                 Fold("More filters", self.more),
                 Fold("How objects are found (for the next run)", self.finding),
@@ -140,13 +148,14 @@ class EverythingWidget(QWidget):
         layout.addStretch(1)
         self.setMinimumWidth(280)
         titles = [item.title for item in self.first.fields.values()]
-        align([fields, overlap_row], titles)
+        align([fields, overlap_row, self.large.fields], titles)
         self._forms = (self.first, self.more, self.finding)
 
     def _restore(self) -> None:
         kept = self._settings.get("everything")
         self.mode.setCurrentText(kept["mode"])
         self.region.value = kept["region"]
+        self._show_region()
         words = {value: word for word, value in POLICIES.items()}
         self.policy.setCurrentText(words[kept["policy"]])
         self.models.model = self._settings.get("engine")["model"]
@@ -166,6 +175,7 @@ class EverythingWidget(QWidget):
         self._jobs.failed.connect(self._on_failed)
         self._jobs.ended.connect(self._on_ended)
         self.status.cancelled.connect(self.stop)
+        self.large.ended.connect(self._on_large_ended)
         self._shared.session.model_changed.connect(self._show_mode)
 
     def shut(self) -> None:
@@ -176,6 +186,7 @@ class EverythingWidget(QWidget):
         with contextlib.suppress(RuntimeError):  # deleted with the window
             self._again.stop()
         self._jobs.close()
+        self.large.close_down()
         self._shared.session.model_changed.disconnect(self._show_mode)
         self.images.close_down()
         self.targets.close_down()
@@ -185,13 +196,16 @@ class EverythingWidget(QWidget):
 
     def start(self) -> None:
         """Find every object, off the Qt thread."""
-        if self._jobs.running:
+        if self._jobs.running or self.large.running:
             self.stop()
             return
         session = self._shared.session
         if not session.is_loaded:
             self.status.busy("Loading the model …", stoppable=False)
             session.when_loaded(self._start_loaded)
+            return
+        if self.region.value == "all":
+            self._start_large()
             return
         try:
             area = find_area(
@@ -207,7 +221,7 @@ class EverythingWidget(QWidget):
             self.status.warn(error)
             return
         mode = self.mode.currentText()
-        given = {**self.first.values(), **self.more.values(), **self.finding.values()}
+        given = self._given()
         policy = POLICIES[self.policy.currentText()]
         self._found = self._drawn = None
         self._filtering = False
@@ -219,13 +233,40 @@ class EverythingWidget(QWidget):
         predictor = session.predictor
 
         def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Drawn]:
-            wanted = set(
-                applicable(choose_mode(predictor.model, mode), dense_head(predictor.model))
-            )
-            acting = {name: value for name, value in given.items() if name in wanted}
+            acting = _acting(predictor.model, mode, given)
             return (yield from run(area, predictor, mode, acting, policy))
 
         self._jobs.start(job)
+
+    def _given(self) -> dict[str, Any]:
+        return {**self.first.values(), **self.more.values(), **self.finding.values()}
+
+    def _start_large(self) -> None:
+        """Segment all of the image, tile by tile, or go on with that."""
+        mode, given = self.mode.currentText(), self._given()
+        policy = POLICIES[self.policy.currentText()]
+        predictor = self._shared.session.predictor
+        try:
+            begun = self.large.start(
+                predictor, mode, policy, lambda model: _acting(model, mode, given)
+            )
+        except SegmentAnythingError as error:
+            self.status.warn(error)
+            return
+        if begun:
+            self.run_button.setText("Stop")
+
+    def _on_large_ended(self) -> None:
+        self._show_region()
+
+    def _show_region(self) -> None:
+        """Show what belongs to the region that is chosen."""
+        everywhere = self.region.value == "all"
+        self.large.setVisible(everywhere)
+        self.targets.setEnabled(not everywhere)
+        self.run_button.setText("Run, or go on" if everywhere else "Segment everything")
+        for item in (self.summary, self.exports):
+            item.setVisible(not everywhere)
 
     def _start_loaded(self) -> None:
         if self._open:
@@ -234,6 +275,9 @@ class EverythingWidget(QWidget):
 
     def stop(self) -> None:
         """Cancel what runs."""
+        if self.large.running:
+            self.large.stop()
+            return
         self._jobs.cancel()
         found = "" if self._drawn is None else f" {self._drawn.objects} objects until then."
         self.status.rest(f"Stopped.{found}")
@@ -271,6 +315,7 @@ class EverythingWidget(QWidget):
 
     def _choose_region(self, region: str) -> None:
         self._settings.set("everything", region=region)
+        self._show_region()
         if region == "rectangle" and self.images.layers:
             draw_region(self.viewer, self.images.layers[0])
             self.status.say("Draw a rectangle, then press the button.")
@@ -346,7 +391,7 @@ class EverythingWidget(QWidget):
             self.status.warn(error)
 
     def _on_ended(self) -> None:
-        self.run_button.setText("Segment everything")
+        self._show_region()
         if self._drawn is None:
             self._result.abort()
 
@@ -372,6 +417,7 @@ class EverythingWidget(QWidget):
             head, names = "", set(applicable(mode if mode != "auto" else "instances"))
         else:
             model = session.model
+            self.large.set_side(model.image_size)
             modes = available_modes(model)
             for index in range(self.mode.count()):
                 name = self.mode.itemText(index)
@@ -395,3 +441,9 @@ class EverythingWidget(QWidget):
             for name, field in item.fields.items():
                 if name in own:
                     field.set_own(own[name])
+
+
+def _acting(model: Model, mode: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the parameters that act in a mode."""
+    wanted = set(applicable(choose_mode(model, mode), dense_head(model)))
+    return {name: value for name, value in given.items() if name in wanted}

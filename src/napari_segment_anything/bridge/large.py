@@ -1,0 +1,245 @@
+"""Large runs over a viewer's image: what they read, where they write, how far they are; no Qt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine import Model, PlaneSource
+from ..errors import ImageError, SegmentAnythingError
+from ..formats.ome_zarr import is_url, label_names, open_labels
+from ..large import LargePlan, LargeResult, LargeView, Status, TileGrid, segment_large_steps
+from ..large.image import LargeImage
+from ..large.ledger import Ledger
+from ..progress import Progress
+from .images import ImageAxes, source_of
+from .live_labels import LiveLabels
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+LIVE_SECONDS = 1.0
+"""How often the layers of a run are drawn again."""
+_SIGNED = ("name", "path", "contrast_limits")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LargeSource:
+    """A viewer's image, whole, as large runs and stacks take it.
+
+    Parameters
+    ----------
+    layers : tuple of Image
+        Several are its channels.
+    axes : ImageAxes
+    source : PlaneSource
+    letters : str
+        A letter for each axis of the source's data: Y and X are the axes the viewer displays.
+    """
+
+    layers: tuple[Image, ...]
+    axes: ImageAxes
+    source: PlaneSource
+    letters: str
+
+    @classmethod
+    def of(
+        cls, layers: Sequence[Image], axes: ImageAxes, contrast_limits: Any = "auto"
+    ) -> LargeSource:
+        """Settle a source.
+
+        Raises
+        ------
+        ImageError
+            If the layers cannot be one image, or have too many axes.
+        """
+        source = source_of(tuple(layers), axes, contrast_limits=contrast_limits)
+        letters = [""] * len(source.data_shape)
+        letters[source.displayed[0]], letters[source.displayed[1]] = "Y", "X"
+        if source.rgb:
+            letters[-1] = "S"
+        if source.channel_axis is not None:
+            letters[source.channel_axis] = "C"
+        shift = len(letters) - len(axes.shape) - int(source.rgb)
+        names = [str(name).strip().upper() for name in layers[0].axis_labels]
+        free = list("QTZ")
+        for axis, name in enumerate(names, start=shift):
+            if 0 <= axis < len(letters) and not letters[axis] and name in free:
+                letters[axis] = name
+                free.remove(name)
+        for axis in reversed(range(len(letters))):
+            if not letters[axis]:
+                if not free:
+                    raise ImageError("an image has three axes at most beside rows and columns")
+                letters[axis] = free.pop(0)
+        return cls(tuple(layers), axes, source, "".join(letters))
+
+    @property
+    def order(self) -> tuple[int | None, ...]:
+        """For each axis of the layer the axis of its labels; None on the axis of channels."""
+        kept = [*self.axes.planes, *self.axes.displayed]
+        return tuple(
+            None if axis == self.axes.channel else kept.index(axis)
+            for axis in range(len(self.axes.shape))
+        )
+
+    def image(self) -> str | tuple[Any, ...]:
+        """Return what to read: the file that it came from, if that holds these pixels, or arrays.
+
+        A run of a file can be gone on with from anywhere. Reads a few small windows.
+        """
+        path = self.source.path
+        if path is not None and (is_url(path) or Path(path).exists()):
+            try:
+                there = LargeImage.of(path).planes.signature()
+            except SegmentAnythingError:
+                return self.source.levels
+            here = self.source.signature()
+            if all(here[name] == there[name] for name in here if name not in _SIGNED):
+                return path
+        return self.source.levels
+
+    def arguments(self) -> dict[str, Any]:
+        """Return image, axes and contrast limits as `segment_large` takes them."""
+        found = self.image()
+        limits = self.source.contrast_limits
+        if isinstance(found, str):
+            return {"image": found, "contrast_limits": limits}
+        return {"image": found, "axes": self.letters, "contrast_limits": limits}
+
+
+def default_store(layer: Image) -> str:
+    """Return where labels of an image go: its own OME-Zarr store, else one beside its file.
+
+    "" for an image that came from no file.
+    """
+    path = layer.source.path
+    if not path or is_url(path):
+        return ""
+    place = Path(path)
+    for inside in (place, *place.parents[:2]):
+        for name in ("zarr.json", ".zattrs"):
+            try:
+                if "multiscales" in (inside / name).read_text("utf-8"):
+                    return str(inside)
+            except (OSError, UnicodeDecodeError):
+                continue
+    stem = place.name
+    for suffix in (".ome.tiff", ".ome.tif", ".ome.zarr", place.suffix):
+        if suffix and stem.lower().endswith(suffix):
+            stem = stem[: -len(suffix)]
+            break
+    return str(place.with_name(f"{stem}_labels.ome.zarr"))
+
+
+def unfinished(store: str, label: str) -> tuple[int, int] | None:
+    """Return how many tiles of how many an unfinished run in a store has done, or None."""
+    try:
+        if not store or is_url(store) or not Path(store).exists():
+            return None
+        if label not in label_names(store):
+            return None
+        group = open_labels(store, label)
+        run = Ledger.present(group)
+        if run is None or run.get("state") == "complete":
+            return None
+        status = np.asarray(group.group["run/status"][...])
+    except (SegmentAnythingError, OSError, KeyError, TypeError):
+        return None
+    return int(np.isin(status, (Status.DONE, Status.EMPTY)).sum()), int(status.size)
+
+
+def outline(source: LargeSource, tile: int, overlap: int, workers: int) -> LargePlan:
+    """Return the plan of a run before anything of it was timed.
+
+    Raises
+    ------
+    ParameterError
+        If tiles and overlap do not fit.
+    """
+    grid = TileGrid.over(source.axes.rows_cols, source.axes.plane_shape, tile, overlap)
+    return LargePlan.of(grid, 0, workers)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LargeStep:
+    """How far a run is.
+
+    Parameters
+    ----------
+    live : LiveLabels
+    grid : TileGrid
+    status : uint8 array (planes, tile rows, tile columns)
+        Of that moment.
+    plan : LargePlan
+    fresh : bool
+        Whether layers should be drawn again.
+    """
+
+    live: LiveLabels
+    grid: TileGrid
+    status: NDArray[np.uint8]
+    plan: LargePlan
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LargeDone:
+    """A run that is finished, its tables read."""
+
+    result: LargeResult
+    objects: Mapping[str, NDArray[Any]]
+    seams: Mapping[str, NDArray[Any]]
+
+
+def large_steps(
+    source: LargeSource, store: str, model: Model, **options: Any
+) -> Generator[Progress, None, LargeDone]:
+    """Run everything mode over all of a viewer's image; on any thread.
+
+    Parameters
+    ----------
+    store : str
+        Where the labels go; "" for the image's own store.
+    **options
+        Those of `segment_large_steps`.
+
+    Yields
+    ------
+    Progress
+        Its `partial` is a `LargeStep` while tiles are segmented.
+    """
+    yield Progress(0, 1, message="opening the image")
+    steps = segment_large_steps(output=store or None, model=model, **source.arguments(), **options)
+    live: LiveLabels | None = None
+    shown, before = -np.inf, ""
+    try:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as stop:
+                result: LargeResult = stop.value
+                break
+            view = step.partial
+            if not isinstance(view, LargeView):
+                yield replace(step, partial=None)
+                continue
+            now, phase = time.monotonic(), step.message.partition(",")[0]
+            fresh = now - shown > LIVE_SECONDS or phase != before
+            if live is None:
+                live = LiveLabels(view.labels.array, view.grid)
+            if fresh:
+                live.update(view.status)
+                shown, before = now, phase
+            here = LargeStep(live, view.grid, view.status.copy(), view.plan, fresh)
+            yield replace(step, partial=here)
+    finally:
+        steps.close()
+    yield Progress(1, 1, message="reading the tables")
+    return LargeDone(result, result.table, result.seams)

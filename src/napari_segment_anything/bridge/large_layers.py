@@ -1,0 +1,195 @@
+"""The layers of a large run: labels as they come, a map of the tiles, the seams; no Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..large import LargePlan, Status, TileGrid
+from .coordinates import placement
+from .large import LargeDone, LargeSource, LargeStep
+from .live_labels import LiveLabels, aligned
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Shapes
+
+MOST_SEAMS = 2000
+"""So many boxes are drawn; of more seams those that need a look."""
+TILE_COLOURS = {
+    Status.TODO: (0.0, 0.0, 0.0, 0.5),
+    Status.DONE: (0.0, 0.0, 0.0, 0.0),
+    Status.EMPTY: (0.45, 0.62, 0.85, 0.28),
+    Status.FAILED: (1.0, 0.12, 0.12, 0.62),
+}
+SEAM_COLOURS = {
+    "merged": "#3ddc97",
+    "ambiguous": "#ffb000",
+    "cut": "#ff4d4d",
+    "redecoded": "#5aa9ff",
+}
+
+
+class LargeLayers:
+    """The layers of a large run: labels, a map of the tiles, and the seams.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.labels: Labels | None = None
+        self.map: Labels | None = None
+        self.seams: Shapes | None = None
+        self._source: LargeSource | None = None
+        self._grid: TileGrid | None = None
+
+    def show(self, source: LargeSource, step: LargeStep) -> None:
+        """Show how far a run is."""
+        if self.labels is None or self._source is not source:
+            self._begin(source, step)
+        elif step.fresh:
+            for layer in (self.labels, self.map):
+                if layer is self.map and layer is not None:
+                    layer.data[...] = _map_of(source, step.grid, step.status)
+                if layer is not None and layer in self.viewer.layers:
+                    layer.refresh(highlight=False, extent=False)
+
+    def finish(self, source: LargeSource, done: LargeDone) -> None:
+        """Show what a run found; the map stays where tiles failed, and else is hidden."""
+        result = done.result
+        status = LargeStep(LiveLabels(result.labels, result.grid), result.grid, result.status,
+                           LargePlan.of(result.grid, 0, 1), True)  # fmt: skip
+        self.show(source, status)
+        layer = self.labels
+        if layer is None:
+            return
+        if layer.multiscale and layer in self.viewer.layers:
+            layer.data = [aligned(level, source.order) for level in result.group.levels]
+        layer.features = _features(done.objects)
+        layer.metadata = {**layer.metadata, "store": result.path}
+        layer.refresh()
+        if self.map is not None and self.map in self.viewer.layers:
+            self.map.visible = bool(result.failed)
+        self.show_seams(source, done.result.grid, done.seams)
+
+    def close(self) -> None:
+        """Forget the layers; they stay in the viewer."""
+        self.labels = self.map = self.seams = self._source = self._grid = None
+
+    def _begin(self, source: LargeSource, step: LargeStep) -> None:
+        for old in (self.map, self.seams, self.labels):
+            if old is not None and old in self.viewer.layers:
+                self.viewer.layers.remove(old)
+        self.seams = None
+        self._source, self._grid = source, step.grid
+        image = source.layers[0]
+        active = self.viewer.layers.selection.active
+        levels = [aligned(level, source.order) for level in step.live.levels]
+        channel = source.axes.channel
+        thick = {} if channel is None else {channel: source.axes.shape[channel]}
+        self.labels = self.viewer.add_labels(
+            levels if len(levels) > 1 else levels[0],
+            multiscale=len(levels) > 1,
+            name=f"{image.name} everything",
+            **placement(image, thick=thick),
+        )
+        self.map = self._add_map(source, step)
+        self.viewer.layers.selection.active = active
+
+    def _add_map(self, source: LargeSource, step: LargeStep) -> Labels:
+        from napari.utils.colormaps import DirectLabelColormap
+
+        image, grid = source.layers[0], step.grid
+        rows, cols = source.axes.displayed
+        thick = {rows: grid.stride, cols: grid.stride}
+        if source.axes.channel is not None:
+            thick[source.axes.channel] = source.axes.shape[source.axes.channel]
+        origin = {
+            rows: float(grid.first[0] * grid.stride),
+            cols: float(grid.first[1] * grid.stride),
+        }
+        colours: dict[Any, Any] = {None: np.zeros(4), 0: np.zeros(4)}
+        colours |= {int(state) + 1: np.array(c) for state, c in TILE_COLOURS.items()}
+        layer = self.viewer.add_labels(
+            _map_of(source, grid, step.status),
+            name=f"{image.name} tiles",
+            colormap=DirectLabelColormap(color_dict=colours),
+            opacity=1.0,
+            **placement(image, origin=origin, thick=thick),
+        )
+        layer.editable = False
+        return layer
+
+    # -- seams -----------------------------------------------------------------------------------
+
+    def show_seams(
+        self, source: LargeSource, grid: TileGrid, seams: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Show the seams as boxes, coloured by kind."""
+        if self.seams is not None and self.seams in self.viewer.layers:
+            self.viewer.layers.remove(self.seams)
+        self.seams = None
+        if not len(seams.get("seam", ())):
+            return
+        import pandas as pd
+
+        rows = np.arange(len(seams["seam"]))
+        if len(rows) > MOST_SEAMS:
+            rows = rows[np.isin(seams["kind"], ("ambiguous", "cut"))][:MOST_SEAMS]
+        if not len(rows):
+            return
+        kinds = np.asarray(seams["kind"])[rows]
+        image = source.layers[0]
+        active = self.viewer.layers.selection.active
+        self.seams = self.viewer.add_shapes(
+            [seam_corners(source, grid, seams, int(row)) for row in rows],
+            ndim=image.ndim,
+            shape_type="polygon",
+            name=f"{image.name} seams",
+            edge_color=[SEAM_COLOURS[kind] for kind in kinds],
+            face_color=[0, 0, 0, 0],
+            edge_width=max(1.0, max(source.axes.rows_cols) / 700),
+            features=pd.DataFrame(
+                {
+                    "seam": np.asarray(seams["seam"])[rows],
+                    "kind": kinds,
+                    "iou": np.round(np.asarray(seams["iou"], float)[rows], 3),
+                    "label_a": np.asarray(seams["labels"])[rows, 0],
+                    "label_b": np.asarray(seams["labels"])[rows, 1],
+                }
+            ),
+            **placement(image, world_units=self.viewer.dims.units),
+        )
+        self.viewer.layers.selection.active = active
+
+
+def seam_corners(
+    source: LargeSource, grid: TileGrid, seams: Mapping[str, NDArray[Any]], row: int
+) -> np.ndarray:
+    """Return the corners of a seam's box in the image layer's coordinates: (4, ndim)."""
+    plane = grid.plane(grid.index(int(seams["plane"][row]), 0, 0))
+    top, left, bottom, right = (float(n) for n in seams["box"][row])
+    top, left, bottom, right = top - 0.5, left - 0.5, bottom + 0.5, right + 0.5
+    corners = [[top, left], [top, right], [bottom, right], [bottom, left]]
+    return source.axes.position(plane, corners)
+
+
+def _map_of(source: LargeSource, grid: TileGrid, status: NDArray[np.uint8]) -> np.ndarray:
+    values = (status.reshape(*grid.planes, *grid.counts) + 1).astype(np.uint8)
+    found: np.ndarray = np.array(aligned(values, source.order)[...])
+    return found
+
+
+def _features(objects: Mapping[str, NDArray[Any]]) -> Any:
+    import pandas as pd
+
+    table = {name: column for name, column in objects.items() if np.ndim(column) == 1}
+    if "label" in table:
+        table = {"index": np.asarray(table.pop("label"), np.int64), **table}
+    return pd.DataFrame(table)

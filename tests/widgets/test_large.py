@@ -1,0 +1,132 @@
+"""All of a large image from the widget: tiles on the image, cancel, go on, seams."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtTest import QTest
+
+from napari_segment_anything.formats.ome_zarr import open_labels
+from napari_segment_anything.large import Status
+from napari_segment_anything.widgets.everything import EverythingWidget
+
+from .conftest import ours, picture, wait
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture
+def opened(viewer, tmp_path):
+    pixels = picture()
+    pixels[4:156, 130:] = 30
+    pixels[6:154, 138:152] = 200  # longer than a tile
+    layer = viewer.add_image(pixels, name="disks", scale=(2.0, 0.5))
+    widget = EverythingWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Segment everything")
+    widget.region.button("all").click()
+    panel = widget.large
+    panel.store.setText(str(tmp_path / "disks.ome.zarr"))
+    panel.tile.setValue(128)
+    panel.overlap.setValue(32)
+    assert wait(lambda: widget._shared.session.is_loaded)
+    QTest.qWait(250)
+    return viewer, layer, widget
+
+
+def test_stop_go_on_and_review(opened, tmp_path) -> None:
+    viewer, image, widget = opened
+    panel = widget.large
+    assert "4 tiles of 128 px, overlapping by 32" in panel.plan.text()
+    widget.start()
+    assert wait(lambda: panel._last is not None and (panel._last.status == Status.DONE).any())
+    widget.start()  # the button says Stop
+    assert not panel.running and "Run again to go on" in widget.status.text
+    assert panel.layers.labels in viewer.layers
+    assert wait(lambda: not panel._jobs._scheduler._running)
+    finished = int((open_labels(tmp_path / "disks.ome.zarr").group["run/status"][...] > 0).sum())
+    assert finished >= 1
+    panel._outline()
+    assert f"{finished} of 4 tiles" in panel.plan.text()
+    widget.start()
+    assert wait(lambda: not panel.running), widget.status.text
+    done = panel.done
+    assert done is not None, widget.status.text
+    labels = panel.layers.labels
+    assert labels.name == "disks everything" and tuple(labels.scale) == (2.0, 0.5)
+    data = np.asarray(labels.data)
+    assert len(np.unique(data)) - 1 == done.result.count == len(labels.features)
+    assert 5 <= done.result.count <= 14
+    assert labels.get_value((48.0, 12.0), world=True) == data[24, 24] > 0
+    # the map: a pixel a tile, on the image's pixels
+    tiles = panel.layers.map
+    assert tiles.data.shape == (2, 2) and not tiles.visible
+    assert np.allclose(tiles.data_to_world((0, 0)), image.data_to_world((47.5, 47.5)))
+    assert f"{(done.result.status == Status.DONE).sum()} done" in panel.legend.text()
+    # seams
+    rows = panel.seams.rowCount()
+    assert rows == len(done.seams["seam"]) >= 1
+    assert len(panel.layers.seams.data) == rows
+    panel.seams.selectRow(0)
+    assert panel.layers.seams.selected_data == {0} or rows > 1
+    number = panel.selected_seam
+    panel.decode_again()
+    assert wait(lambda: not panel.running)
+    assert f"Seam {number} decoded again" in widget.status.text
+    at = list(panel.done.seams["seam"]).index(number)
+    assert panel.done.seams["kind"][at] == "redecoded"
+    assert panel.selected_seam == number
+    # other settings on the same store
+    panel.tile.setValue(96)
+    widget.start()
+    assert wait(lambda: not panel.running)
+    assert "other settings" in widget.status.text and "Begin anew" in widget.status.text
+
+
+def test_a_tile_that_fails_is_seen(opened) -> None:
+    viewer, _image, widget = opened
+
+    class Broken:
+        shape, ndim, dtype = (160, 160), 2, np.dtype(np.uint8)
+        size = 160 * 160
+        broken = False
+        pixels = picture()
+
+        def __getitem__(self, key):
+            rows, cols = key[-2:]
+            if self.broken and rows.stop == 160 and cols.stop == 160 and rows.start == 32:
+                raise OSError("chunk 3 is damaged")
+            return self.pixels[key]
+
+        def __array__(self, dtype=None, copy=None):
+            return self.pixels
+
+    broken = Broken()
+    viewer.layers.clear()
+    viewer.add_image(broken, name="broken", contrast_limits=(0, 255))
+    broken.broken = True
+    widget.start()
+    assert wait(lambda: not widget.large.running)
+    assert "1 tiles failed" in widget.status.text and "damaged" in widget.status.text
+    tiles = widget.large.layers.map
+    assert tiles.visible and tiles.data.tolist()[1][1] == Status.FAILED + 1
+    assert "1 failed" in widget.large.legend.text()
+
+
+def test_a_stack_with_channels_and_closing_while_it_runs(opened) -> None:
+    viewer, _image, widget = opened
+    viewer.layers.clear()
+    plane = picture()
+    stack = np.stack([np.stack([plane, plane // 2]), np.zeros((2, 160, 160), np.uint8)])
+    viewer.add_image(stack, name="stack")
+    widget.images.channel_axis = 1
+    widget.images.changed.emit()
+    QTest.qWait(300)
+    panel = widget.large
+    assert panel.plan.text().startswith("2 planes of 160 x 160")
+    widget.start()
+    assert wait(lambda: panel.layers.map is not None)
+    assert panel.layers.map.data.shape == (2, 1, 2, 2)
+    assert panel.layers.labels.data.shape == (2, 1, 160, 160)
+    assert wait(lambda: (panel._last.status == Status.DONE).any())
+    viewer.close()
+    assert wait(lambda: not ours(), 10)
