@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .large import LargePlan, LargeResult, plan_large, redecode, segment_large
     from .progress import Progress, finish
     from .samples import Sample, sample, sample_names
+    from .stacks import PropagationResult, StackResult, propagate, segment_stack
     from .training import TrainingConfig, TrainingResult, train
 
 _HOMES = {
@@ -79,6 +80,7 @@ _HOMES = {
     "large": ("segment_large", "plan_large", "redecode", "LargePlan", "LargeResult"),
     "progress": ("Progress", "finish"),
     "samples": ("sample", "sample_names", "Sample"),
+    "stacks": ("segment_stack", "propagate", "StackResult", "PropagationResult"),
     "training": ("train", "TrainingConfig", "TrainingResult"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -100,6 +102,10 @@ __all__ = [
     "redecode",
     "LargePlan",
     "LargeResult",
+    "segment_stack",
+    "propagate",
+    "StackResult",
+    "PropagationResult",
     "attach",
     "read_image",
     "ImageData",
