@@ -21,6 +21,7 @@ from . import (
     models,
     replay,
     segment,
+    stack,
     train,
 )
 
@@ -65,6 +66,7 @@ def _root(
 app.command("segment")(segment.segment)
 app.command("everything")(everything.everything)
 app.command("large")(large.large)
+app.command("stack")(stack.stack)
 app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
