@@ -30,7 +30,10 @@ class BlobSam(Sam):
             axis[None, None] - centre[:, 0, None, None],
             axis[:, None] - centre[:, 1, None, None],
         )
-        radius = torch.tensor([3.0, 6.3, 7.0])[: logits.shape[1]]
+        radius = torch.tensor([3.0, 6.3, 7.0])
+        if logits.shape[1] == 4:  # all of them: the single mask first
+            radius = torch.cat([radius[1:2], radius])
+        radius = radius[: logits.shape[1]]
         distance = torch.hypot(dx, dy)[:, None]
         shape = 2 * (radius[None, :, None, None] - distance)
         # The last of three has an island, whose removal makes it a duplicate of the second.
