@@ -47,7 +47,8 @@ def test_menus_are_shown_by_napari(contributions) -> None:
         for menu, items in contributions.menus.items()
     }
     assert found == {
-        "napari/layers/segment": ["prompt_widget", "everything_widget"],
+        "napari/layers/segment": ["prompt_widget", "everything_widget", "stack_widget"],
+        "napari/layers/track": ["stack_widget"],
         "napari/layers/annotate": ["prompt_widget", "refine_label"],
         "napari/file/io_utilities": ["recover_session", "export_records"],
     }
@@ -55,7 +56,7 @@ def test_menus_are_shown_by_napari(contributions) -> None:
 
 def test_widgets(contributions) -> None:
     names = [widget.display_name for widget in contributions.widgets]
-    assert names == ["Segment Anything", "Segment everything"]
+    assert names == ["Segment Anything", "Segment everything", "Segment a stack"]
 
 
 def test_settings_are_the_parameters_of_everything_mode(contributions) -> None:

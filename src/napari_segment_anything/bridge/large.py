@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..engine import Model, PlaneSource
 from ..errors import ImageError, SegmentAnythingError
+from ..formats import ImageData
 from ..formats.ome_zarr import is_url, label_names, open_labels
 from ..large import LargePlan, LargeResult, LargeView, Status, TileGrid, segment_large_steps
 from ..large.image import LargeImage
@@ -89,7 +90,32 @@ class LargeSource:
             for axis in range(len(self.axes.shape))
         )
 
-    def image(self) -> str | tuple[Any, ...]:
+    @property
+    def data(self) -> ImageData:
+        """The image's arrays, with letters, pixel sizes and units of their axes."""
+        layer, letters = self.layers[0], self.letters
+        shift = len(letters) - layer.ndim - int(self.source.rgb)
+        scale, units = [1.0] * len(letters), [""] * len(letters)
+        for axis in range(layer.ndim):
+            scale[axis + shift] = float(layer.scale[axis])
+            units[axis + shift] = str(layer.units[axis])
+        channels = self.source.channel_axis
+        if channels is not None:
+            scale[channels], units[channels] = 1.0, ""
+        levels = self.source.levels
+        return ImageData(
+            array=levels[0],
+            axes=letters,
+            channel_axis=channels,
+            rgb=self.source.rgb,
+            scale=tuple(scale),
+            units=tuple(None if unit in ("", "pixel") else unit for unit in units),
+            name=layer.name,
+            levels=levels,
+            path=self.source.path,
+        )
+
+    def image(self) -> str | ImageData:
         """Return what to read: the file that it came from, if that holds these pixels, or arrays.
 
         A run of a file can be gone on with from anywhere. Reads a few small windows.
@@ -99,19 +125,11 @@ class LargeSource:
             try:
                 there = LargeImage.of(path).planes.signature()
             except SegmentAnythingError:
-                return self.source.levels
+                return self.data
             here = self.source.signature()
             if all(here[name] == there[name] for name in here if name not in _SIGNED):
                 return path
-        return self.source.levels
-
-    def arguments(self) -> dict[str, Any]:
-        """Return image, axes and contrast limits as `segment_large` takes them."""
-        found = self.image()
-        limits = self.source.contrast_limits
-        if isinstance(found, str):
-            return {"image": found, "contrast_limits": limits}
-        return {"image": found, "axes": self.letters, "contrast_limits": limits}
+        return self.data
 
 
 def default_store(layer: Image) -> str:
@@ -216,7 +234,7 @@ def large_steps(
         Its `partial` is a `LargeStep` while tiles are segmented.
     """
     yield Progress(0, 1, message="opening the image")
-    steps = segment_large_steps(output=store or None, model=model, **source.arguments(), **options)
+    steps = segment_large_steps(source.image(), store or None, model, **options)
     live: LiveLabels | None = None
     shown, before = -np.inf, ""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,12 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QVBoxLayout, QWi
 from ..automatic import MODES, PARAMETERS, available_modes, choose_mode
 from ..automatic.heads import dense_head
 from ..automatic.parameters import FILTERS, applicable, resolve
-from ..engine import Model
 from ..errors import SegmentAnythingError
 from ..progress import Progress
 from .areas import draw_region, find_area
 from .choosers import ImageChooser, ModelBox, labels_box
 from .files import write_csv, write_found
-from .forms import Form
+from .forms import Form, acting
 from .jobs import Jobs
 from .large import LargePanel
 from .loading import model_names
@@ -233,8 +232,8 @@ class EverythingWidget(QWidget):
         predictor = session.predictor
 
         def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Drawn]:
-            acting = _acting(predictor.model, mode, given)
-            return (yield from run(area, predictor, mode, acting, policy))
+            wanted = acting(predictor.model, mode, given)
+            return (yield from run(area, predictor, mode, wanted, policy))
 
         self._jobs.start(job)
 
@@ -248,7 +247,7 @@ class EverythingWidget(QWidget):
         predictor = self._shared.session.predictor
         try:
             begun = self.large.start(
-                predictor, mode, policy, lambda model: _acting(model, mode, given)
+                predictor, mode, policy, lambda model: acting(model, mode, given)
             )
         except SegmentAnythingError as error:
             self.status.warn(error)
@@ -441,9 +440,3 @@ class EverythingWidget(QWidget):
             for name, field in item.fields.items():
                 if name in own:
                     field.set_own(own[name])
-
-
-def _acting(model: Model, mode: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the parameters that act in a mode."""
-    wanted = set(applicable(choose_mode(model, mode), dense_head(model)))
-    return {name: value for name, value in given.items() if name in wanted}

@@ -17,7 +17,10 @@ from qtpy.QtWidgets import (
 )
 from superqt import QDoubleSlider
 
-from ..automatic import PARAMETERS, Parameter
+from ..automatic import PARAMETERS, Parameter, choose_mode
+from ..automatic.heads import dense_head
+from ..automatic.parameters import applicable
+from ..engine import Model
 from .parts import row, tight
 
 TITLES = {
@@ -283,3 +286,9 @@ class Form(QWidget):
         for name, item in self.fields.items():
             count = counts.get(name, 0)
             item.dropped.setText(f"−{count}" if count else "")
+
+
+def acting(model: Model, mode: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the parameters that act in a mode, out of those that may be given."""
+    wanted = set(applicable(choose_mode(model, mode), dense_head(model)))
+    return {name: value for name, value in given.items() if name in wanted}

@@ -1,0 +1,160 @@
+"""The layers of a run over a stack: labels as planes fill, and tracks; no Qt."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .coordinates import placement, point_from_data
+from .live_labels import aligned
+from .stacks import StackDone, StackSource, StackStep
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels
+    from napari.layers import Tracks as TracksLayer
+
+LIVE_SECONDS = 0.5
+
+
+class StackLayers:
+    """Layers that show what a run over a stack gives, and show it while it comes.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.labels: Labels | None = None
+        self.tracks: TracksLayer | None = None
+        self._array: Any = None
+        self._shown = 0.0
+
+    def show(self, stack: StackSource, step: StackStep, name: str) -> None:
+        """Show labels that fill."""
+        if self._array is not step.labels or self.labels not in self.viewer.layers:
+            self._place(stack, step.labels, name)
+        now = time.monotonic()
+        if now - self._shown > LIVE_SECONDS and self.labels is not None:
+            self.labels.refresh(highlight=False, extent=False, thumbnail=False)
+            self._shown = now
+
+    def finish(self, stack: StackSource, done: StackDone, name: str) -> None:
+        """Show what a run gave."""
+        import pandas as pd
+
+        self._shown = 0.0
+        self.show(stack, StackStep(done.labels, None), name)
+        if self.labels is None:
+            return
+        table = {key: column for key, column in done.table.items() if np.ndim(column) == 1}
+        if "label" in table:
+            table = {"index": np.asarray(table.pop("label"), np.int64), **table}
+        self.labels.features = pd.DataFrame(table)
+        if done.path is not None:
+            self.labels.metadata = {**self.labels.metadata, "store": done.path}
+        self.labels.refresh()
+        if self.tracks is not None and self.tracks in self.viewer.layers:
+            self.viewer.layers.remove(self.tracks)
+        self.tracks = None
+        if done.tracks is not None and len(done.tracks.data):
+            self._add_tracks(stack, done)
+
+    def forget(self) -> None:
+        """Let the next run have layers of its own."""
+        self.labels = self.tracks = self._array = None
+
+    def _place(self, stack: StackSource, array: Any, name: str) -> None:
+        """Show an array in the run's layer, which is made if need be."""
+        image, axes = stack.image.layers[0], stack.image.axes
+        order = _order(stack, array)
+        data = aligned(array, order)
+        self._array = array
+        layer = self.labels
+        if layer is not None and layer in self.viewer.layers and layer.data.shape == data.shape:
+            layer.data = data
+            return
+        origin = {
+            axis: float(index)
+            for axis, index in zip(axes.planes, stack.plane, strict=True)
+            if order[axis] is None
+        }
+        channel = axes.channel
+        thick = {} if channel is None else {channel: axes.shape[channel]}
+        active = self.viewer.layers.selection.active
+        self.labels = self.viewer.add_labels(
+            data, name=f"{image.name} {name}", **placement(image, origin=origin, thick=thick)
+        )
+        self.viewer.layers.selection.active = active
+
+    def _add_tracks(self, stack: StackSource, done: StackDone) -> None:
+        found = done.tracks
+        if found is None or stack.axis != min(stack.image.axes.planes):
+            return  # napari's tracks go along the first axis
+        image, axes = stack.image.layers[0], stack.image.axes
+        order = _order(stack, done.labels)
+        columns = [found.data[:, :1]]
+        for axis in range(len(axes.shape)):
+            at = order[axis]
+            columns.append(
+                np.zeros((len(found.data), 1)) if at is None else found.data[:, at + 1 : at + 2]
+            )
+        channel = axes.channel
+        thick = {} if channel is None else {channel: axes.shape[channel]}
+        active = self.viewer.layers.selection.active
+        try:
+            self.tracks = self.viewer.add_tracks(
+                np.concatenate(columns, axis=1),
+                graph={int(k): [int(i) for i in v] for k, v in found.graph.items()},
+                properties=dict(found.properties),
+                name=f"{image.name} tracks",
+                **placement(image, thick=thick),
+            )
+        except ValueError:  # napari draws tracks in two or three dimensions
+            self.tracks = None
+        self.viewer.layers.selection.active = active
+
+
+def _order(stack: StackSource, array: Any) -> tuple[int | None, ...]:
+    """Return for each axis of the image layer the array's axis, or None."""
+    axes = stack.image.axes
+    kept = [axis for axis in range(len(axes.shape)) if axis != axes.channel]
+    if len(array.shape) != len(kept):  # one stack of several
+        kept = sorted((stack.axis, *axes.displayed))
+    return tuple(kept.index(axis) if axis in kept else None for axis in range(len(axes.shape)))
+
+
+def show_object(
+    viewer: ViewerModel, stack: StackSource, layer: Labels | None, number: int, plane: int
+) -> None:
+    """Show a plane of a stack, with an object in the middle and selected."""
+    image = stack.image.layers[0]
+    index = dict(zip(stack.image.axes.planes, stack.plane_at(plane), strict=True))
+    for axis, value in point_from_data(
+        viewer, image, {k: float(v) for k, v in index.items()}
+    ).items():
+        viewer.dims.set_point(axis, value)
+    if layer is not None and layer in viewer.layers:
+        layer.selected_label = number
+
+
+def middle_of(
+    stack: StackSource, labels: Any, number: int, plane: int
+) -> NDArray[np.float64] | None:
+    """Return where an object is on a plane, in the image layer's coordinates, or None."""
+    order = _order(stack, labels)
+    index: list[Any] = [slice(None)] * len(labels.shape)
+    for axis, value in zip(stack.image.axes.planes, stack.plane_at(plane), strict=True):
+        at = order[axis]
+        if at is not None:
+            index[at] = value
+    rows, cols = np.nonzero(np.asarray(labels[tuple(index)]) == number)
+    if not len(rows):
+        return None
+    place = np.array([rows.mean(), cols.mean()])
+    return stack.image.axes.position(stack.plane_at(plane), place)

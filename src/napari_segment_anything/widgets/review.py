@@ -1,0 +1,297 @@
+"""Objects of a stack in a table, and each one's score along the axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QPointF, QRectF, Qt, Signal
+from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+    QToolTip,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .parts import note, tight
+
+MOST_ROWS = 1000
+_NUMBER = Qt.ItemDataRole.UserRole
+_LINE = "#3ddc97"
+_LOW = "#ff5c5c"
+_PROMPT = "#ffd34d"
+
+
+class Curve(QWidget):
+    """A value on each plane; a click chooses a plane."""
+
+    clicked = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedHeight(96)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setMouseTracking(True)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self._values: dict[int, float] = {}
+        self._prompted: tuple[int, ...] = ()
+        self._count, self._measure, self._low = 1, "score", 0.0
+        self._plane = 0
+
+    def show_values(
+        self,
+        values: Mapping[int, float],
+        count: int,
+        measure: str,
+        prompted: tuple[int, ...] = (),
+        low: float = 0.0,
+    ) -> None:
+        """Show the values of an object.
+
+        Parameters
+        ----------
+        values : mapping of plane to value
+        count : int
+            Number of planes.
+        measure : str
+            What the values are.
+        prompted : tuple of int
+            Planes with prompts.
+        low : float
+            Values below this are marked.
+        """
+        self._values, self._count, self._measure = dict(values), max(1, count), measure
+        self._prompted, self._low = prompted, low
+        self.update()
+
+    def show_plane(self, plane: int) -> None:
+        """Mark the plane that is shown."""
+        if plane != self._plane:
+            self._plane = plane
+            self.update()
+
+    @property
+    def _area(self) -> QRectF:
+        return QRectF(30, 6, max(10, self.width() - 38), self.height() - 24)
+
+    @property
+    def _top(self) -> float:
+        if self._measure == "score":
+            return 1.0
+        return max([1.0, *self._values.values()])
+
+    def _at(self, plane: float, value: float) -> QPointF:
+        area = self._area
+        x = area.left() + area.width() * (plane + 0.5) / self._count
+        return QPointF(x, area.bottom() - area.height() * min(value / self._top, 1.0))
+
+    def plane_at(self, x: float) -> int:
+        """Return the plane at a horizontal position."""
+        area = self._area
+        return int(np.clip((x - area.left()) / area.width() * self._count, 0, self._count - 1))
+
+    def paintEvent(self, event: Any) -> None:
+        """Draw axes, values, prompts and the plane that is shown."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        text = self.palette().windowText().color()
+        faint = QColor(text)
+        faint.setAlpha(70)
+        area = self._area
+        painter.setPen(QPen(faint, 1))
+        painter.drawLine(area.bottomLeft(), area.bottomRight())
+        painter.drawLine(area.topLeft(), area.bottomLeft())
+        if self._low:
+            painter.setPen(QPen(faint, 1, Qt.PenStyle.DotLine))
+            painter.drawLine(self._at(-0.5, self._low), self._at(self._count - 0.5, self._low))
+        here = self._at(self._plane, 0).x()
+        painter.setPen(QPen(faint, 2))
+        painter.drawLine(QPointF(here, area.top()), QPointF(here, area.bottom()))
+        self._draw_words(painter, text, area)
+        planes = sorted(self._values)
+        points = {plane: self._at(plane, self._values[plane]) for plane in planes}
+        painter.setPen(QPen(QColor(_LINE), 1.5))
+        breaks = np.flatnonzero(np.diff(planes) > 1) + 1 if len(planes) else []
+        for part in np.split(np.array(planes, int), breaks):
+            painter.drawPolyline(QPolygonF([points[int(plane)] for plane in part]))
+        painter.setPen(Qt.PenStyle.NoPen)
+        size = 2.5 if self._count < area.width() / 5 else 1.2
+        for plane, point in points.items():
+            low = self._measure == "score" and self._values[plane] < self._low
+            painter.setBrush(QColor(_LOW if low else _LINE))
+            painter.drawEllipse(point, size, size)
+        painter.setBrush(QColor(_PROMPT))
+        for plane in self._prompted:
+            x, y = self._at(plane, 0).x(), area.bottom() + 1
+            painter.drawPolygon(
+                QPolygonF([QPointF(x, y), QPointF(x - 4, y + 7), QPointF(x + 4, y + 7)])
+            )
+        painter.end()
+
+    def _draw_words(self, painter: QPainter, colour: QColor, area: QRectF) -> None:
+        font = painter.font()
+        font.setPointSizeF(max(6.0, font.pointSizeF() - 2))
+        painter.setFont(font)
+        painter.setPen(colour)
+        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        top = "1" if self._measure == "score" else f"{self._top:.0f}"
+        painter.drawText(QRectF(0, area.top() - 7, area.left() - 4, 14), right, top)
+        painter.drawText(QRectF(0, area.bottom() - 7, area.left() - 4, 14), right, "0")
+        below = QRectF(area.left(), area.bottom() + 3, area.width(), 14)
+        painter.drawText(below, Qt.AlignmentFlag.AlignLeft, "0")
+        painter.drawText(below, Qt.AlignmentFlag.AlignRight, str(self._count - 1))
+
+    def mousePressEvent(self, event: Any) -> None:
+        """Choose the plane that was clicked."""
+        self.clicked.emit(self.plane_at(event.position().x()))
+
+    def mouseMoveEvent(self, event: Any) -> None:
+        """Say which plane it is; drag through them."""
+        plane = self.plane_at(event.position().x())
+        if event.buttons() & Qt.MouseButton.LeftButton:
+            self.clicked.emit(plane)
+        value = self._values.get(plane)
+        number = (
+            ""
+            if value is None
+            else f": {value:.2f}"
+            if self._measure == "score"
+            else f": {value:.0f} px"
+        )
+        QToolTip.showText(event.globalPosition().toPoint(), f"plane {plane}{number}", self)
+
+
+class Review(QWidget):
+    """A table of objects, those to look at first on top, and the curve of the one selected."""
+
+    asked = Signal(int, int)
+    """Emits an object and the plane to show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = QTableWidget(0, 4)
+        self.table.verticalHeader().setVisible(False)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setShowGrid(False)
+        self.table.setFixedHeight(150)
+        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.table.itemSelectionChanged.connect(self._on_selected)
+        self.curve = Curve()
+        self.curve.clicked.connect(self._on_clicked)
+        self.title = note()
+        layout = tight(QVBoxLayout(self))
+        for item in (self.table, self.title, self.curve):
+            layout.addWidget(item)
+        self._curves: Mapping[int, Mapping[int, float]] = {}
+        self._prompted: Mapping[int, tuple[int, ...]] = {}
+        self._count, self._measure, self._low = 1, "score", 0.0
+
+    @property
+    def selected(self) -> int | None:
+        """The object that is selected."""
+        found = self.table.selectedItems()
+        return int(found[0].data(_NUMBER)) if found else None
+
+    def fill(
+        self,
+        curves: Mapping[int, Mapping[int, float]],
+        count: int,
+        measure: str,
+        prompted: Mapping[int, tuple[int, ...]] | None = None,
+        parents: Mapping[int, int] | None = None,
+        low: float = 0.0,
+    ) -> None:
+        """Show objects.
+
+        Parameters
+        ----------
+        curves : mapping of object to mapping of plane to value
+        count : int
+            Number of planes.
+        measure : {"score", "area"}
+        prompted : mapping of object to planes, optional
+        parents : mapping of object to object, optional
+            For tracks.
+        low : float
+            Scores below this are marked.
+        """
+        before = self.selected
+        self._curves, self._count, self._measure = curves, count, measure
+        self._prompted, self._low = prompted or {}, low
+        scored = measure == "score"
+        heads = ["object", "planes", "worst" if scored else "area", "mean" if scored else "largest"]
+        if parents is not None:
+            heads[3] = "parent"
+        self.table.setHorizontalHeaderLabels(heads)
+        numbers = [number for number in curves if curves[number]]
+        if scored:
+            numbers.sort(key=lambda n: min(curves[n].values()))
+        else:
+            numbers.sort()
+        numbers = numbers[:MOST_ROWS]
+        self.table.blockSignals(True)
+        self.table.clearContents()
+        self.table.setRowCount(len(numbers))
+        for place, number in enumerate(numbers):
+            values = curves[number]
+            last = (
+                f"{np.mean(list(values.values())):.2f}" if scored else f"{max(values.values()):.0f}"
+            )
+            if parents is not None:
+                last = str(parents.get(number) or "–")
+            first = f"{min(values.values()):.2f}" if scored else f"{sum(values.values()):.0f}"
+            texts = (str(number), f"{min(values)}–{max(values)}", first, last)
+            for column, text in enumerate(texts):
+                item = QTableWidgetItem(text)
+                item.setData(_NUMBER, number)
+                item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+                if scored and column == 2 and min(values.values()) < low:
+                    item.setForeground(QColor(_LOW))
+                self.table.setItem(place, column, item)
+        self.table.blockSignals(False)
+        self.setVisible(bool(numbers))
+        if numbers:
+            self.select(before if before in numbers else numbers[0])
+
+    def select(self, number: int | None) -> None:
+        """Select an object, without going there."""
+        for place in range(self.table.rowCount()):
+            item = self.table.item(place, 0)
+            if item is not None and item.data(_NUMBER) == number:
+                self.table.blockSignals(True)
+                self.table.selectRow(place)
+                self.table.blockSignals(False)
+                self._draw(int(item.data(_NUMBER)))
+                return
+
+    def _draw(self, number: int) -> None:
+        values = self._curves.get(number, {})
+        what = "Predicted IoU" if self._measure == "score" else "Area"
+        self.title.setText(f"{what} of object {number} along the axis")
+        self.curve.show_values(
+            values, self._count, self._measure, self._prompted.get(number, ()), self._low
+        )
+
+    def _on_selected(self) -> None:
+        number = self.selected
+        if number is None:
+            return
+        self._draw(number)
+        values = self._curves[number]
+        if self._measure == "score":
+            self.asked.emit(number, min(values, key=lambda plane: values[plane]))
+        else:
+            self.asked.emit(number, max(values, key=lambda plane: values[plane]))
+
+    def _on_clicked(self, plane: int) -> None:
+        number = self.selected
+        if number is not None:
+            self.asked.emit(number, plane)

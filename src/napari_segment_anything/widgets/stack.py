@@ -1,0 +1,499 @@
+"""The widget "Segment a stack": objects followed, linked or tracked through planes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import napari
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QComboBox, QFileDialog, QLineEdit, QToolButton, QVBoxLayout, QWidget
+
+from ..automatic import MODES, PARAMETERS
+from ..bridge.coordinates import data_to_world
+from ..bridge.images import axes_of, plane_of
+from ..bridge.large import LargeSource
+from ..bridge.stack_layers import StackLayers, middle_of, show_object
+from ..bridge.stack_prompts import gather_from
+from ..bridge.stacks import StackDone, StackSource, StackStep, propagate_run, segment_run
+from ..errors import ImageError, SegmentAnythingError
+from ..progress import Progress
+from ..stacks.follow import Rules
+from ..stacks.propagate import DIRECTIONS
+from .choosers import ImageChooser, LayerBox, ModelBox
+from .forms import Number, acting
+from .jobs import Jobs
+from .loading import model_names
+from .parts import Fold, Segmented, Status, align, button, check, form, row, tight, wide
+from .review import Review
+from .shared import WindowWatch, shared_session
+
+TASKS = (
+    ("propagate", "Follow", "propagate: follow objects from prompts on some planes, both ways"),
+    ("overlap", "Link", "segment_stack, link='overlap': every object of every plane, linked"),
+    ("track", "Track", "segment_stack, link='track': every object of every frame, with divisions"),
+)
+_BUTTON = {
+    "propagate": "Follow objects",
+    "overlap": "Segment and link",
+    "track": "Segment and track",
+}
+_NAMES = {"propagate": "followed", "overlap": "linked", "track": "tracked"}
+_RULES = {
+    "pred_iou_thresh": ("Score from", "An object ends where its predicted IoU is lower"),
+    "overlap_thresh": (
+        "Overlap from",
+        "It ends where it overlaps less (IoU) with the plane before",
+    ),
+    "max_area_change": ("Area change", "It ends where its area grows or shrinks by more than this"),
+    "stiffness": ("Stiffness", "How much the outline on the plane before counts; 0: not at all"),
+}
+LOW_SCORE = 0.6
+
+
+class StackWidget(QWidget):
+    """Objects through the planes of a volume or the frames of a time-lapse.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self._shared = shared_session(self.viewer)
+        self._settings = self._shared.settings
+        self._jobs = Jobs(self, name="segment-anything-stack")
+        self.layers = StackLayers(self.viewer)
+        self.stack: StackSource | None = None
+        self.done: StackDone | None = None
+        self._task = "propagate"
+        self._previous: tuple[StackSource, dict[str, Any], Any] | None = None
+        self._listening: Any = None
+        self._open = True
+        self._look = QTimer(self)
+        self._look.setSingleShot(True)
+        self._look.setInterval(50)
+        self._look.timeout.connect(self._fill_axes)
+        self._build()
+        self._connect()
+        self._watch = WindowWatch(self, self.shut)
+        self._show_task()
+        self._fill_axes()
+        self._shared.session.when_loaded(lambda: None)  # while the user chooses
+
+    # -- layout ----------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.images = ImageChooser(self.viewer)
+        self.models = ModelBox(model_names())
+        self.models.model = self._settings.get("engine")["model"]
+        self.axis = wide(QComboBox())
+        self.axis.setToolTip("<b>axis</b><br>Along which planes, or frames, follow each other")
+        chosen, rows = form()
+        rows.addRow("Image", self.images)
+        rows.addRow("Model", self.models)
+        rows.addRow("Along", self.axis)
+        self.task = Segmented(TASKS)
+        self.task.value = "propagate"
+        self.follow, follow_rows = self._build_follow()
+        self.link, link_rows = self._build_link()
+        self.store = QLineEdit()
+        self.store.setPlaceholderText("in memory")
+        self.store.setToolTip(
+            "<b>output</b><br>OME-Zarr store for labels larger than memory; empty: in memory"
+        )
+        self.choose = QToolButton()
+        self.choose.setText("…")
+        self.choose.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.choose.clicked.connect(lambda *_: self.ask_store())
+        stored, store_rows = form()
+        store_rows.addRow("Labels", row(self.store, self.choose))
+        self.run_button = button("Follow objects", self.start)
+        self.status = Status()
+        self.review = Review()
+        self.review.setVisible(False)
+        layout = tight(QVBoxLayout(self), 6)
+        layout.setContentsMargins(8, 8, 8, 8)
+        for item in (
+            chosen,
+            self.task,
+            self.follow,
+            self.link,
+            stored,
+            self.run_button,
+            self.status,
+            self.review,
+        ):
+            layout.addWidget(item)
+        layout.addStretch(1)
+        align([rows, *follow_rows, *link_rows, store_rows])
+        self.setMinimumWidth(290)
+
+    def _build_follow(self) -> tuple[QWidget, list[Any]]:
+        from napari.layers import Labels, Points, Shapes
+
+        def offered() -> list[Any]:
+            return [
+                layer
+                for layer in self.viewer.layers
+                if isinstance(layer, (Points, Shapes, Labels))
+                and "napari-segment-anything" not in layer.metadata
+                and layer is not self.layers.labels
+            ]
+
+        holder = QWidget()
+        first, rows = form()
+        self.prompts = LayerBox(self.viewer, offered, "objects of Segment Anything")
+        self.prompts.setToolTip(
+            "<b>prompts_by_slice</b><br>Committed objects of Segment Anything, or a layer: points "
+            "and boxes (each an object, unless a feature 'object' numbers them), polygons, labels."
+            "<br>A prompt on another plane, in an object that was followed already, corrects it."
+        )
+        self.direction = wide(QComboBox())
+        self.direction.addItems(list(DIRECTIONS))
+        self.direction.setToolTip("<b>direction</b><br>Where to, from the planes with prompts")
+        rows.addRow("Prompts", self.prompts)
+        rows.addRow("Direction", self.direction)
+        ends, more = form()
+        self.rules: dict[str, Number] = {}
+        for rule in fields(Rules):
+            if not isinstance(rule.default, (int, float)):
+                continue
+            title, tip = _RULES.get(rule.name, (rule.name, ""))
+            number = Number(0, 1 if rule.name.endswith("thresh") else 1000, 2)
+            number.setValue(rule.default)
+            number.setToolTip(f"<b>{rule.name}</b><br>{tip}")
+            self.rules[rule.name] = number
+            more.addRow(title, number)
+        inner = tight(QVBoxLayout(holder))
+        inner.addWidget(first)
+        inner.addWidget(Fold("Where objects end", ends))
+        return holder, [rows, more]
+
+    def _build_link(self) -> tuple[QWidget, list[Any]]:
+        holder = QWidget()
+        first, rows = form()
+        self.mode = wide(QComboBox())
+        self.mode.addItems(["auto", *MODES])
+        self.mode.setToolTip(
+            "<b>mode</b><br>How objects of a plane are found. Its parameters are those set in "
+            "“Segment everything”"
+        )
+        rows.addRow("Mode", self.mode)
+        self.joining: dict[str, Number] = {}
+        for name, title, number, tip in (
+            ("link_thresh", "Overlap from", Number(0, 1, 2, none="auto"),
+             "Least overlap (IoU) of an object's sections; tracks: with it, however far apart"),
+            ("max_gap", "Gaps up to", Number(0, 100, 0), "Planes it may be missing from"),
+            ("min_extent", "Planes from", Number(0, 100000, 0, none="auto"),
+             "Objects on fewer planes are dropped"),
+            ("anisotropy", "Anisotropy", Number(0, 1000, 2, none="auto"),
+             "Distance of two planes in pixels of a plane; auto: as the image's scale says"),
+            ("max_distance", "Moves up to", Number(0, 100000, 1, none="auto"),
+             "Pixels an object may move in a frame; auto: found from the data"),
+        ):  # fmt: skip
+            number.setToolTip(f"<b>{name}</b><br>{tip}")
+            self.joining[name] = number
+            rows.addRow(title, number)
+        self.joining["max_gap"].setValue(1)
+        self.fill_gaps = check(
+            "Fill gaps", "<b>fill_gaps</b><br>Draw objects where they are missing"
+        )
+        self.divisions = check("Divisions", "<b>divisions</b><br>Look for them")
+        self.divisions.setChecked(True)
+        inner = tight(QVBoxLayout(holder))
+        inner.addWidget(first)
+        inner.addWidget(row(self.fill_gaps, self.divisions, None))
+        self._link_rows = rows
+        return holder, [rows]
+
+    def _connect(self) -> None:
+        self.task.changed.connect(self._show_task)
+        self.models.chosen.connect(self._choose_model)
+        self.images.changed.connect(self._fill_axes)
+        self.images.box.chosen.connect(self._fill_axes)
+        self.axis.activated.connect(self._choose_axis)
+        self.status.cancelled.connect(self.stop)
+        self.review.asked.connect(self._go)
+        self._jobs.progressed.connect(self._on_progress)
+        self._jobs.finished.connect(self._on_finished)
+        self._jobs.failed.connect(self._on_failed)
+        self._jobs.ended.connect(self._show_task)
+        self.viewer.dims.events.connect(self._on_dims)
+
+    def shut(self) -> None:
+        """Stop what runs, and let go of the viewer."""
+        if not self._open:
+            return
+        self._open = False
+        with contextlib.suppress(RuntimeError):  # deleted with the window
+            self._look.stop()
+        self._jobs.close()
+        self._listen(None)
+        self.viewer.dims.events.disconnect(self._on_dims)
+        self.images.close_down()
+        self.prompts.close_down()
+        self._shared.leave(self.viewer)
+
+    # -- what the user chooses -------------------------------------------------------------------
+
+    def _show_task(self, *_: Any) -> None:
+        task = self.task.value
+        self.follow.setVisible(task == "propagate")
+        self.link.setVisible(task != "propagate")
+        for name, only in (("anisotropy", "overlap"), ("max_distance", "track")):
+            number = self.joining[name]
+            number.setVisible(task == only)
+            self._link_rows.labelForField(number).setVisible(task == only)
+        self.divisions.setVisible(task == "track")
+        self.fill_gaps.setVisible(task != "propagate")
+        if task != self._task:
+            self.fill_gaps.setChecked(task == "overlap")
+            self._task = task
+        self.run_button.setText("Stop" if self._jobs.running else _BUTTON[task])
+
+    def _choose_model(self, source: str) -> None:
+        self._settings.set("engine", model=source)
+        try:
+            self._shared.session.set_model(source)
+        except SegmentAnythingError as error:
+            self.status.warn(error)
+
+    def _on_dims(self, event: Any = None) -> None:
+        if event is None or event.type in ("order", "ndisplay", "ndim"):
+            self._look.start()
+        elif event.type == "point" or event.type == "current_step":
+            self._mark_plane()
+
+    def _fill_axes(self, *_: Any) -> None:
+        """Offer the axes that planes can follow each other along; the one in use is chosen."""
+        before = self.axis.currentData()
+        self.axis.clear()
+        layers = self.images.layers
+        if not layers:
+            return
+        image = layers[0]
+        shape = image.data[0].shape if image.multiscale else image.data.shape
+        shift = self.viewer.dims.ndim - image.ndim
+        shown = [axis - shift for axis in self.viewer.dims.displayed]
+        for axis in range(image.ndim):
+            if axis == self.images.channel_axis or image.ndim < 3:
+                continue
+            name = str(image.axis_labels[axis])
+            name = f"axis {axis}" if name.lstrip("-").isdigit() else f"{name} (axis {axis})"
+            self.axis.addItem(f"{name}: {shape[axis]} planes", axis)
+        data = [self.axis.itemData(i) for i in range(self.axis.count())]
+        hidden = [axis for axis in data if axis not in shown]
+        wanted = before if before in hidden else (hidden[0] if hidden else None)
+        if wanted is not None:
+            self.axis.setCurrentIndex(data.index(wanted))
+
+    def _choose_axis(self, index: int) -> None:
+        """Have the viewer show planes across the axis."""
+        axis, layers = self.axis.itemData(index), self.images.layers
+        if axis is None or not layers:
+            return
+        world = axis + self.viewer.dims.ndim - layers[0].ndim
+        if world in self.viewer.dims.displayed:
+            rest = sorted(a for a in self.viewer.dims.order if a != world)
+            channel = self.images.channel_axis
+            if channel is not None:
+                channel += self.viewer.dims.ndim - layers[0].ndim
+                rest = [channel, *(a for a in rest if a != channel)]
+            self.viewer.dims.order = (*rest[:-2], world, *rest[-2:])
+
+    def ask_store(self) -> None:
+        """Let the user choose a store."""
+        start = self.store.text() or str(Path.home() / "labels.ome.zarr")
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Labels go to", start, "OME-Zarr stores (*.zarr)",
+            options=QFileDialog.Option.DontConfirmOverwrite,
+        )  # fmt: skip
+        if path:
+            self.store.setText(path if path.rstrip("/").endswith(".zarr") else f"{path}.ome.zarr")
+
+    # -- runs ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Run what is chosen, off the Qt thread."""
+        if self._jobs.running:
+            self.stop()
+            return
+        session = self._shared.session
+        if not session.is_loaded:
+            self.status.busy("Loading the model …", stoppable=False)
+            session.when_loaded(self._start_loaded)
+            return
+        try:
+            stack = self._stack_now()
+            task = self.task.value
+            job = self._follow(stack) if task == "propagate" else self._link(stack, task)
+        except SegmentAnythingError as error:
+            self.status.warn(error)
+            return
+        if not stack.same(self.stack) or _NAMES[task] != getattr(self, "_name", ""):
+            self.layers.forget()
+        self.stack, self._name = stack, _NAMES[task]
+        self.status.busy("Preparing …")
+        self._jobs.start(job)
+        self.run_button.setText("Stop")
+
+    def _start_loaded(self) -> None:
+        if self._open:
+            self.status.rest()
+            self.start()
+
+    def _stack_now(self) -> StackSource:
+        layers = self.images.layers
+        if not layers:
+            raise ImageError("open a stack first")
+        axis = self.axis.currentData()
+        if axis is None:
+            raise ImageError("this image is a single plane; open a stack")
+        axes = axes_of(self.viewer, layers, self.images.channel_axis)
+        plane = plane_of(self.viewer, layers[0], axes)
+        old = self.stack
+        image = LargeSource.of(layers, axes)
+        if old is not None and old.image.layers == image.layers and old.image.axes == axes:
+            image = old.image
+        return StackSource(image, axis, plane)
+
+    def _output(self) -> dict[str, Any]:
+        store = self.store.text().strip()
+        return (
+            {"output": store, "label": _NAMES[self.task.value], "overwrite": True} if store else {}
+        )
+
+    def _follow(self, stack: StackSource) -> Callable[..., Generator[Progress, None, StackDone]]:
+        session = self._shared.session
+        gather = gather_from(self.viewer, stack, session, self.prompts.layer)
+        options = {name: number.value() for name, number in self.rules.items()}
+        options |= {"direction": self.direction.currentText(), **self._output()}
+        predictor = session.predictor
+        known = {**options, "model": predictor.model.fingerprint, "prompts": self.prompts.layer}
+        previous = None
+        if self._previous is not None:
+            same, before, result = self._previous
+            if stack.same(same) and before == known:
+                previous = result
+        self._known = known
+
+        def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, StackDone]:
+            return (yield from propagate_run(stack, gather, predictor, previous, **options))
+
+        return job
+
+    def _link(
+        self, stack: StackSource, link: str
+    ) -> Callable[..., Generator[Progress, None, StackDone]]:
+        predictor = self._shared.session.predictor
+        options: dict[str, Any] = {"link": link, "mode": self.mode.currentText()}
+        options["max_gap"] = int(self.joining["max_gap"].value())
+        options["min_extent"] = int(self.joining["min_extent"].value()) or None
+        options["link_thresh"] = self.joining["link_thresh"].value() or None
+        if link == "overlap":
+            options["anisotropy"] = self.joining["anisotropy"].value() or None
+        else:
+            options["max_distance"] = self.joining["max_distance"].value() or None
+            options["divisions"] = self.divisions.isChecked()
+        options["fill_gaps"] = self.fill_gaps.isChecked()
+        kept = self._settings.get("everything")
+        options["policy"] = kept["policy"]
+        given = {name: kept[name] for name in PARAMETERS if kept.get(name) is not None}
+        options |= self._output()
+
+        def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, StackDone]:
+            more = acting(predictor.model, options["mode"], given)
+            return (yield from segment_run(stack, predictor, **options, **more))
+
+        return job
+
+    def stop(self) -> None:
+        """Cancel what runs; what is there stays."""
+        self._jobs.cancel()
+        self.status.rest("Stopped.")
+
+    # -- what the jobs say -----------------------------------------------------------------------
+
+    def _on_progress(self, step: Progress) -> None:
+        self.status.show_progress(step)
+        if isinstance(step.partial, StackStep) and self.stack is not None:
+            if any(layer not in self.viewer.layers for layer in self.stack.image.layers):
+                self.stop()
+                self.status.warn("the image was removed")
+                return
+            self.layers.show(self.stack, step.partial, self._name)
+
+    def _on_finished(self, done: StackDone) -> None:
+        stack = self.stack
+        if stack is None or any(x not in self.viewer.layers for x in stack.image.layers):
+            self.status.rest("Done; the image was removed meanwhile.")
+            return
+        self.done = done
+        self.layers.finish(stack, done, self._name)
+        self._listen(self.layers.labels)
+        parents = None
+        if done.tracks is not None:
+            pairs = zip(done.table["label"], done.table["parent"], strict=True)
+            parents = {int(label): int(parent) for label, parent in pairs}
+        low = LOW_SCORE if done.measure == "score" else 0.0
+        self.review.fill(done.curves, stack.count, done.measure, done.prompted, parents, low)
+        self._mark_plane()
+        count = len(done.table["label"])
+        text = f"{count} objects."
+        if done.propagated is not None:
+            self._previous = (stack, self._known, done.propagated)
+            text = f"{count} objects; {len(done.propagated.decoded)} planes decoded."
+        elif done.tracks is not None:
+            text = f"{count} tracks, {len(done.tracks.divisions)} divisions."
+        if done.failed:
+            where, reason = next(iter(done.failed.items()))
+            text = f"⚠ {text} {len(done.failed)} planes failed: {where}: {reason[:120]}"
+        self.status.rest(text)
+
+    def _on_failed(self, error: BaseException) -> None:
+        self.status.rest()
+        self.status.warn(error)
+
+    # -- review ----------------------------------------------------------------------------------
+
+    def _go(self, number: int, plane: int) -> None:
+        """Show an object on a plane."""
+        stack, done = self.stack, self.done
+        if stack is None or done is None:
+            return
+        if any(layer not in self.viewer.layers for layer in stack.image.layers):
+            return
+        show_object(self.viewer, stack, self.layers.labels, number, plane)
+        place = middle_of(stack, done.labels, number, plane)
+        if place is None:
+            return
+        world = data_to_world(self.viewer, stack.image.layers[0], place)
+        camera = self.viewer.scene.camera if hasattr(self.viewer, "scene") else self.viewer.camera
+        shown = [float(world[axis]) for axis in self.viewer.dims.displayed]
+        camera.center = (*tuple(camera.center)[: -len(shown)], *shown)
+
+    def _mark_plane(self) -> None:
+        stack = self.stack
+        if stack is None or any(x not in self.viewer.layers for x in stack.image.layers):
+            return
+        with contextlib.suppress(SegmentAnythingError):
+            plane = plane_of(self.viewer, stack.image.layers[0], stack.image.axes)
+            self.review.curve.show_plane(plane[stack.place])
+
+    def _listen(self, layer: Any) -> None:
+        """Follow the label that is picked on the canvas."""
+        if self._listening is not None:
+            self._listening.events.selected_label.disconnect(self._on_picked)
+        self._listening = layer
+        if layer is not None:
+            layer.events.selected_label.connect(self._on_picked)
+
+    def _on_picked(self, event: Any = None) -> None:
+        if self._listening is not None:
+            self.review.select(int(self._listening.selected_label))

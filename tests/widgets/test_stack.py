@@ -1,0 +1,142 @@
+"""Stacks from the widget: objects followed, corrected, linked, tracked, and reviewed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtTest import QTest
+from scipy.ndimage import gaussian_filter
+
+from napari_segment_anything.widgets.stack import StackWidget
+
+from .conftest import ours, wait
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def ball_stack(planes: int = 5, size: int = 96) -> np.ndarray:
+    """Return two bright disks that move a little from plane to plane."""
+    rows, cols = np.mgrid[:size, :size]
+    stack = []
+    for plane in range(planes):
+        disks = np.hypot(rows - 28, cols - 26 - 2 * plane) < 14
+        disks |= np.hypot(rows - 66, cols - 64 + plane) < 15
+        clean = gaussian_filter(np.where(disks, 190.0, 30.0), 1.0)
+        stack.append(clean + np.random.default_rng(plane).normal(0, 8, clean.shape))
+    return np.clip(stack, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def opened(viewer):
+    layer = viewer.add_image(ball_stack(), name="balls", scale=(3.0, 1.0, 1.0))
+    widget = StackWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Segment a stack")
+    assert wait(lambda: widget._shared.session.is_loaded)
+    QTest.qWait(100)
+    return viewer, layer, widget
+
+
+def run(widget) -> None:
+    widget.start()
+    assert widget._jobs.running, widget.status.text
+    assert wait(lambda: not widget._jobs.running, 60)
+    assert widget.done is not None, widget.status.text
+
+
+def test_follow_correct_and_review(opened) -> None:
+    viewer, _image, widget = opened
+    assert widget.axis.currentText() == "axis 0: 5 planes"
+    widget.start()
+    assert "no object was committed" in widget.status.text
+    points = viewer.add_points([[2, 28, 30]], scale=(3.0, 1.0, 1.0), name="seeds")
+    widget.prompts.layer = points
+    run(widget)
+    labels = widget.layers.labels
+    assert labels.name == "balls followed" and labels.data.shape == (5, 96, 96)
+    assert labels.get_value((6.0, 28.0, 30.0), world=True) == 1
+    planes = widget.done.propagated.planes[1]
+    assert 2 in planes and len(planes) >= 3
+    # the table and the curve: a click goes to the plane
+    review = widget.review
+    assert review.table.rowCount() == 1 and review.selected == 1
+    curve = review.curve
+    x = curve._at(planes[-1], 0).x()
+    press = QMouseEvent(
+        QMouseEvent.Type.MouseButtonPress, QPointF(x, 30), QPointF(x, 30),
+        Qt.MouseButton.LeftButton, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier,
+    )  # fmt: skip
+    curve.mousePressEvent(press)
+    assert viewer.dims.current_step[0] == planes[-1] and labels.selected_label == 1
+    QTest.qWait(60)
+    assert curve._plane == planes[-1]
+    assert not curve.grab().isNull()
+    # a box on another plane is another object; what was known is not decoded again
+    viewer.layers.selection.active = points
+    points.add([[1, 66, 63]])
+    run(widget)
+    assert widget.layers.labels is labels
+    assert set(widget.done.propagated.planes) == {1, 2}
+    assert widget.done.propagated.planes[1] == planes
+    assert labels.get_value((3.0, 66.0, 63.0), world=True) == 2
+    labels.selected_label = 2
+    assert review.selected == 2
+
+
+def test_objects_of_the_session_are_followed(opened) -> None:
+    viewer, _image, widget = opened
+    session = widget._shared.session
+    viewer.dims.set_point(0, 6.0)
+    session.add_point((28, 30))
+    assert wait(lambda: session.preview is not None and not session.busy)
+    (number,) = session.commit()
+    run(widget)
+    assert widget.done.prompted == {number: (2,)}
+    # a correction on another plane keeps the object's id
+    viewer.dims.set_point(0, 12.0)
+    session.add_point((28, 34))
+    assert wait(lambda: session.preview is not None and not session.busy)
+    session.commit()
+    run(widget)
+    assert widget.done.prompted == {number: (2, 4)}
+    assert "planes decoded" in widget.status.text
+
+
+def test_link_and_track(opened) -> None:
+    viewer, _image, widget = opened
+    widget.task.button("overlap").click()
+    assert widget.joining["anisotropy"].isVisible()
+    run(widget)
+    labels = widget.layers.labels
+    assert labels.name == "balls linked" and len(labels.features) == len(widget.done.table["label"])
+    first = labels.data[2, 28, 30]
+    assert first and labels.data[3, 28, 32] == first
+    assert widget.review.table.rowCount() == len(labels.features)
+    widget.task.button("track").click()
+    assert not widget.joining["anisotropy"].isVisible()
+    run(widget)
+    tracks = widget.layers.tracks
+    assert tracks in viewer.layers and tracks.data.shape[1] == 4
+    assert np.allclose(tracks.scale, (3.0, 1.0, 1.0))
+    at = tracks.data[(tracks.data[:, 1] == 2)]
+    assert (np.abs(at[:, 2:] - (28, 30)).max(axis=1) < 3).any()
+
+
+def test_axis_cancel_and_closing(opened) -> None:
+    viewer, _image, widget = opened
+    index = widget.axis.findData(2)
+    widget.axis.setCurrentIndex(index)
+    widget.axis.activated.emit(index)
+    assert viewer.dims.order[0] == 2
+    QTest.qWait(100)
+    assert widget.axis.currentData() == 2
+    widget.task.button("overlap").click()
+    widget.start()
+    assert wait(lambda: widget.layers.labels is not None)
+    widget.start()
+    assert not widget._jobs.running and widget.status.text == "Stopped."
+    widget.start()
+    assert wait(lambda: "of 96" in widget.status.text)
+    viewer.close()
+    assert wait(lambda: not ours(), 10)
