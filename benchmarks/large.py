@@ -219,7 +219,7 @@ def measure(side: int, options: argparse.Namespace) -> None:
     place = out / f"result{side}.json"
     held = json.loads(place.read_text()) if place.exists() and not options.again else {}
     cells = Cells(options.data, out / "cells.zarr", options.seed)
-    store = write_mosaic(cells, store_of(out, side), side)
+    store = write_mosaic(cells, store_of(out, side), side, options.shuffled)
     count = (side // CELL) ** 2
     separate = out / "separate.zarr"
     have = zarr.open_group(separate, mode="r")["labels"].shape[0] if separate.exists() else 0
@@ -242,6 +242,7 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--threads", type=int, default=2, help="tiles worked on at a time")
     parser.add_argument("--seed", type=int, default=0, help="of the order of the cells")
+    parser.add_argument("--shuffled", action="store_true", help="neighbours of any kind")
     parser.add_argument("--again", action="store_true", help="measure sides that are known anew")
     parser.add_argument("--no-plain", action="store_true", help="leave out the runs of tiles alone")
     parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")

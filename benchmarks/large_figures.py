@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from mosaic import CELL, Cells, window
+from mosaic import CELL, Cells, layout, window
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -35,7 +35,7 @@ NAME = "segment_anything"
 
 @dataclass(frozen=True)
 class Compared:
-    """A cell's truth beside what was found in it, stitched and by itself."""
+    """A place's truth beside what was found in it, stitched and by itself."""
 
     index: int
     source: str
@@ -85,18 +85,18 @@ def compared(store: Path, cells: Cells, separate: Path) -> Iterator[Compared]:
         counted = np.bincount(stitched[window(index, across)].ravel())
         areas = np.pad(areas, (0, max(0, len(counted) - len(areas))))
         areas[: len(counted)] += counted
-    known = cells.known
-    for index in range(across * across):
+    known, order = cells.known, layout(store)
+    for index, cell in enumerate(order):
         place = window(index, across)
         true = truth[place]
         table = overlap_table(true, stitched[place])
         yield Compared(
             index,
-            *known[index],
+            *known[cell],
             true,
             boxes_of(true, table.true_ids) + np.tile([place[0].start, place[1].start], 2),
             at_home(table, areas),
-            overlap_table(true, alone[index]),
+            overlap_table(true, alone[cell]),
         )
 
 
@@ -257,13 +257,13 @@ def show_faults(
         return
     truth, stitched = (open_labels(store, name).array for name in ("truth", NAME))
     alone = zarr.open_group(separate, mode="r")["labels"]
-    across = truth.shape[0] // CELL
+    across, order = truth.shape[0] // CELL, layout(store)
     rows = []
-    for _, _, box, cell in faults:
+    for _, _, box, spot in faults:
         pixels, place = close_up(store, box)
         by_itself = np.zeros(pixels.shape[:2], np.int64)
-        here, there = meet(place, window(cell, across))
-        by_itself[here] = alone[cell][there]
+        here, there = meet(place, window(spot, across))
+        by_itself[here] = alone[order[spot]][there]
         none = np.zeros_like(by_itself)
         parts = (none, truth[place], stitched[place], by_itself)
         rows.append(np.hstack([panel(pixels, part, place, lines) for part in parts]))
@@ -312,7 +312,8 @@ def draw_corner(store: Path, cells: Cells) -> None:
     lines = Lines(group.shape[0], run["tile"], run["overlap"])
     ledger = Ledger(group, lines.grid)
     truth = open_labels(store, "truth").array
-    across = group.shape[0] // CELL
+    across, order = group.shape[0] // CELL, layout(store)
+    known = cells.known
     size = CLOSE_UP
 
     def suits(row: int, col: int) -> float:
@@ -321,7 +322,7 @@ def draw_corner(store: Path, cells: Cells) -> None:
         corners = [(r, c) for r in (place[0].start, place[0].stop - 1)
                    for c in (place[1].start, place[1].stop - 1)]  # fmt: skip
         home = {(r // CELL) * across + c // CELL for r, c in corners}
-        free = all(cells.known[i][0].startswith(("dsb2018/", "bbbc039/")) for i in home)
+        free = all(known[order[i]][0].startswith(("dsb2018/", "bbbc039/")) for i in home)
         return len(np.unique(truth[place])) if free else -1
 
     corners = [(int(r), int(c)) for r in lines.borders for c in lines.borders]

@@ -5,7 +5,9 @@
 Cells of 512 px lie side by side, each a labelled image, or a piece of a larger one; small images
 are enlarged twice. Every image is stretched by its own contrast limits, and black between the
 cells keeps their objects apart. Images held out of the default model's training come first, in an
-order that depends on the seed alone, so that a mosaic holds the cells of every smaller one.
+order that depends on the seed alone, so that a mosaic holds the cells of every smaller one. They
+are laid out row by row from dark backgrounds to bright ones, as a slide or plate has neighbours of
+its own kind; --shuffled lays them out in any order.
 """
 
 from __future__ import annotations
@@ -175,7 +177,26 @@ class Cells:
         group.attrs["cells"] = group.attrs["cells"] + [(c.source, c.validation) for c in cells]
 
 
-def write_mosaic(cells: Cells, store: Path, side: int) -> Path:
+def layout(store: Path) -> list[int]:
+    """Which cell lies in each place of a mosaic, row by row."""
+    return list(zarr.open_group(store, mode="r").attrs["layout"])
+
+
+def by_background(cells: Cells, count: int) -> list[int]:
+    """Cells from dark to bright backgrounds, every other row from the right to the left."""
+    made = zarr.open_group(cells.store, mode="r")
+    levels = []
+    for index in range(count):
+        pixels, labels = made["pixels"][index], made["labels"][index]
+        inner = (slice(GUTTER, -GUTTER), slice(GUTTER, -GUTTER))
+        around = pixels[inner][labels[inner] == 0]
+        levels.append(float(np.median(around.mean(axis=1))) if len(around) else 128.0)
+    order = np.argsort(levels, kind="stable").reshape(-1, round(count**0.5))
+    order[1::2] = order[1::2, ::-1]
+    return [int(i) for i in order.ravel()]
+
+
+def write_mosaic(cells: Cells, store: Path, side: int, shuffled: bool = False) -> Path:
     """Write a mosaic with its labels "truth" cell by cell; nothing if it is there already."""
     across = side // CELL
     if across * CELL != side:
@@ -199,8 +220,10 @@ def write_mosaic(cells: Cells, store: Path, side: int) -> Path:
         store, "truth", shape=(side, side), axes="YX", dtype=np.uint32, chunks=(CELL, CELL)
     ).array
     first = 0
-    for index in range(across * across):
-        place = window(index, across)
+    order = list(range(across * across)) if shuffled else by_background(cells, across * across)
+    group.attrs["layout"] = order
+    for spot, index in enumerate(order):
+        place = window(spot, across)
         labels = made["labels"][index].astype(np.uint32)
         image[(slice(None), *place)] = np.moveaxis(made["pixels"][index], -1, 0)
         truth[place] = np.where(labels > 0, labels + first, 0)
@@ -210,7 +233,7 @@ def write_mosaic(cells: Cells, store: Path, side: int) -> Path:
 
 
 def window(index: int, across: int) -> tuple[slice, slice]:
-    """Where a cell lies in a mosaic."""
+    """Where the index-th place of a mosaic is."""
     row, col = divmod(index, across)
     return slice(row * CELL, (row + 1) * CELL), slice(col * CELL, (col + 1) * CELL)
 
@@ -221,9 +244,10 @@ def main() -> None:
     parser.add_argument("store", type=Path, help="OME-Zarr store to write")
     parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--shuffled", action="store_true", help="cells in any order")
     options = parser.parse_args()
     cells = Cells(options.data, options.store.with_suffix(".cells.zarr"), options.seed)
-    write_mosaic(cells, options.store, options.side)
+    write_mosaic(cells, options.store, options.side, options.shuffled)
 
 
 if __name__ == "__main__":
