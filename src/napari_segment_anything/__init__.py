@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         SegmentAnythingError,
     )
     from .formats import ImageData, read_image
-    from .large import LargePlan, LargeResult, plan_large, redecode, segment_large
+    from .large import LargePlan, LargeResult, open_large, plan_large, redecode, segment_large
     from .progress import Progress, finish
     from .samples import Sample, sample, sample_names
     from .stacks import PropagationResult, StackResult, propagate, segment_stack
@@ -77,7 +77,7 @@ _HOMES = {
         "ResourceError",
     ),
     "formats": ("read_image", "ImageData"),
-    "large": ("segment_large", "plan_large", "redecode", "LargePlan", "LargeResult"),
+    "large": ("segment_large", "plan_large", "open_large", "redecode", "LargePlan", "LargeResult"),
     "progress": ("Progress", "finish"),
     "samples": ("sample", "sample_names", "Sample"),
     "stacks": ("segment_stack", "propagate", "StackResult", "PropagationResult"),
@@ -99,6 +99,7 @@ __all__ = [
     "CandidateTable",
     "segment_large",
     "plan_large",
+    "open_large",
     "redecode",
     "LargePlan",
     "LargeResult",

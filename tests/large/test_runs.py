@@ -31,6 +31,7 @@ from napari_segment_anything.errors import (
 from napari_segment_anything.formats.ome_zarr import create_labels, open_labels
 from napari_segment_anything.large import (
     Status,
+    open_large,
     plan_large,
     redecode,
     segment_large,
@@ -161,6 +162,15 @@ def test_labels_lie_beside_the_image(image, model, tmp_path) -> None:
     # the same call again finds it done
     steps = list(segment_large_steps(path, model=model, label="coins", **SETTINGS))
     assert [s.message for s in steps] == ["finished before"]
+
+
+def test_a_run_is_opened_again_without_a_model(calm, tmp_path) -> None:
+    again = open_large(calm.result.path)
+    assert again.count == calm.result.count and not again.failed
+    assert (again.status == calm.result.status).all() and again.grid == calm.result.grid
+    create_labels(tmp_path / "x.zarr", "hand", shape=(9, 9), axes="YX", chunks=(9, 9))
+    with pytest.raises(FormatError, match="no large run made"):
+        open_large(tmp_path / "x.zarr")
 
 
 def test_a_plan_costs_one_tile(stored, model, monkeypatch) -> None:

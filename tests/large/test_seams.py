@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.spatial import cKDTree
 from skimage.draw import disk, line
 from skimage.morphology import dilation, footprint_rectangle
 
@@ -104,11 +105,39 @@ def test_an_object_that_ends_at_a_border_is_reported_cut(tmp_path) -> None:
     assert outcome.seams["box"].tolist() == [[20, 20, 39, 63]]
 
 
-def test_a_sliver_in_the_margin_is_the_neighbours(tmp_path) -> None:
+def test_what_is_whole_in_a_margin_counts_a_sliver_there_does_not(tmp_path) -> None:
     a, b = blank()
     a[20:40, 61:64] = 1
     labels, outcome = two(tmp_path / "x.zarr", a, b)
     assert not labels.any() and not len(outcome.seams["seam"])
+    a[20:40, 61:64] = 0
+    a[20:40, 40:60] = 1  # all of it, though the second sees nothing
+    labels, _ = two(tmp_path / "y.zarr", a, b)
+    assert (labels[20:40, 40:60] == 1).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_touching_cells_that_tiles_see_a_little_differently(tmp_path, seed) -> None:
+    rng = np.random.default_rng(seed)
+    shape, spacing = (420, 380), (25, 60)[seed % 2]
+    centres = rng.uniform(0, 1, (shape[0] * shape[1] // spacing**2, 2)) * shape
+    places = np.stack(np.mgrid[: shape[0], : shape[1]], axis=-1).reshape(-1, 2)
+    truth = (cKDTree(centres).query(places)[1] + 1).reshape(shape).astype(np.int32)
+    grid, ledger = begun(tmp_path / "x.zarr", shape, 128, 48)
+    for index in range(len(grid)):
+        seen = np.roll(truth, rng.integers(-1, 2, 2), (0, 1))
+        put(ledger, index, tile_result(pieces(seen, grid.window(index)), grid, index))
+    labels, _ = stitched_labels(ledger)
+    assert (labels > 0).mean() > 0.97
+    found = vanished = 0
+    for cell in np.unique(truth):
+        mask = truth == cell
+        ids, counts = np.unique(labels[mask], return_counts=True)
+        vanished += ids[counts.argmax()] == 0
+        both = counts.max()
+        iou = both / (mask.sum() + (labels == ids[counts.argmax()]).sum() - both)
+        found += bool(ids[counts.argmax()] and iou > 0.5)
+    assert found >= 0.97 * len(np.unique(truth)) and vanished <= 0.01 * len(np.unique(truth))
 
 
 @pytest.mark.parametrize("overlap", [0, 1])

@@ -229,7 +229,9 @@ def _segment(
                 from rich.console import Console
 
                 for line in plan.describe():
-                    Console(stderr=True).print(f"{title}: {line}", highlight=False, markup=False)
+                    Console(stderr=True, soft_wrap=True).print(
+                        f"{title}: {line}", highlight=False, markup=False
+                    )
         show(step)
 
     return segment_large(image, output, model, on_progress=tell, **chosen)

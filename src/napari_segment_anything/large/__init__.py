@@ -5,7 +5,7 @@ from .grid import TileGrid
 from .ledger import Status
 from .plan import LargePlan
 from .result import LargeResult, LargeView, TileFailure
-from .run import plan_large, segment_large, segment_large_steps
+from .run import open_large, plan_large, segment_large, segment_large_steps
 
 __all__ = [
     "LargePlan",
@@ -14,6 +14,7 @@ __all__ = [
     "Status",
     "TileFailure",
     "TileGrid",
+    "open_large",
     "plan_large",
     "redecode",
     "segment_large",

@@ -16,9 +16,8 @@ from ..engine.image import ImageSource
 from ..errors import ParameterError
 from ..formats.ome_zarr import open_labels
 from ..progress import Progress
-from .grid import TileGrid
 from .image import LargeImage
-from .ledger import Ledger, check_same
+from .ledger import Ledger, check_same, grid_of
 from .seams import KINDS
 from .tiles import Job, model_of, writing
 
@@ -69,7 +68,7 @@ def redecode(
     if run is None or run.get("state") != "complete":
         raise ParameterError(f"{group.path} is not of a finished large run")
     large = _image(run, image, group.path)
-    ledger = Ledger(group, _grid(run, large))
+    ledger = Ledger(group, grid_of(group, run))
     seams, table = ledger.read_table("seams"), ledger.read_table("objects")
     rows = np.flatnonzero(seams["seam"] == seam)
     if not len(rows):
@@ -120,13 +119,6 @@ def _image(run: dict[str, Any], image: Any, path: str) -> LargeImage:
     check_same({"image": run["image"]}, {"image": signature(large)}, path)
     limits = tuple((float(a), float(b)) for a, b in run["limits"])
     return LargeImage(large.source, large.axes, large.channel_axis, large.channels, limits)
-
-
-def _grid(run: dict[str, Any], image: LargeImage) -> TileGrid:
-    planes = image.planes
-    return TileGrid.over(
-        planes.shape, planes.plane_shape, run["tile"], run["overlap"], Window(*run["region"])
-    )
 
 
 def _again(

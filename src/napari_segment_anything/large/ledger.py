@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from ..engine import Window
 from ..errors import FormatError, ParameterError, ResourceError
 from ..formats.ome_zarr import LabelsGroup
 from .grid import TileGrid
@@ -211,6 +212,14 @@ class Ledger:
             else np.asarray(group[column][...])
             for column in attrs.get("columns", [])
         }
+
+
+def grid_of(labels: LabelsGroup, run: Mapping[str, Any]) -> TileGrid:
+    """Return the tiles of a run that is on record."""
+    *planes, rows, cols = labels.shape
+    return TileGrid.over(
+        (rows, cols), tuple(planes), run["tile"], run["overlap"], Window(*run["region"])
+    )
 
 
 def check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: str) -> None:

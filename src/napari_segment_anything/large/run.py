@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,22 @@ from ..progress import Progress, finish
 from .compose import compose_chunk, plan_chunk
 from .grid import TileGrid
 from .image import LargeImage
-from .ledger import Ledger, Status, check_same
+from .ledger import Ledger, Status, check_same, grid_of
 from .plan import LargePlan, peak_memory
 from .result import LargeResult, LargeView, failures
 from .runners import DaskRunner, ThreadRunner, make_runner
 from .seams import Stitched, stitch
-from .tiles import Job, ModelSpec, StoreError, TileReport, keep_model, model_of, run_tile, writing
+from .tiles import (
+    Job,
+    ModelSpec,
+    StoreError,
+    TileReport,
+    keep_model,
+    model_of,
+    run_tile,
+    settled_precision,
+    writing,
+)
 
 OVERLAP = 1 / 8
 EMPTY_THRESH = 4.0
@@ -189,55 +199,82 @@ def segment_large_steps(
     if not 0 <= empty_thresh <= 255:
         raise ParameterError(f"empty_thresh lies between 0 and 255, not {empty_thresh}")
     remote = not (isinstance(scheduler, str) and scheduler == "threads")
-    loaded, spec = _model(model, device, precision, remote, instance_decoder)
-    mode = choose_mode(loaded, mode)
-    values = resolve(
-        mode,
-        {name: value for name, value in parameters.items() if value is not None},
-        loaded.everything_defaults(mode),
-        dense_head(loaded),
-    )
-    large = LargeImage.of(image, axes, channel_axis, channels, contrast_limits)
-    tile = loaded.image_size if tile is None else int(tile)
-    grid = TileGrid.over(
-        large.planes.shape,
-        large.planes.plane_shape,
-        tile,
-        max(0, round(tile * OVERLAP)) if overlap is None else int(overlap),
-        region,
-    )
-    wanted = {
-        "version": __version__.rsplit(".", 1)[0],
-        "image": signature(large),
-        "contrast": _plain(contrast_limits),
-        "model": loaded.fingerprint,
-        "precision": loaded.precision,
-        "mode": mode,
-        "parameters": _plain(values),
-        "policy": policy,
-        "oversize": oversize,
-        "empty_thresh": float(empty_thresh),
-        "tile": grid.tile,
-        "overlap": grid.overlap,
-        "region": [grid.region.row, grid.region.col, *grid.region.shape],
-    }
-    destination = _destination(image, output)
-    with _alone(destination, label):
+    with ExitStack() as opened:
+        runner: ThreadRunner | DaskRunner | None = None
+        if remote:
+            runner = make_runner(scheduler, workers, "cpu", worker_resources)
+            opened.callback(runner.close)
+            if not isinstance(model, Model):
+                precision = yield from _precision_there(runner, device, precision)
+        loaded, spec = _model(model, device, precision, remote, instance_decoder)
+        mode = choose_mode(loaded, mode)
+        given = {name: value for name, value in parameters.items() if value is not None}
+        values = resolve(mode, given, loaded.everything_defaults(mode), dense_head(loaded))
+        large = LargeImage.of(image, axes, channel_axis, channels, contrast_limits)
+        tile = loaded.image_size if tile is None else int(tile)
+        grid = TileGrid.over(
+            large.planes.shape,
+            large.planes.plane_shape,
+            tile,
+            max(0, round(tile * OVERLAP)) if overlap is None else int(overlap),
+            region,
+        )
+        wanted = {
+            "version": __version__.rsplit(".", 1)[0],
+            "image": signature(large),
+            "contrast": _plain(contrast_limits),
+            "model": loaded.fingerprint,
+            "precision": spec.precision,
+            "mode": mode,
+            "parameters": _plain(values),
+            "policy": policy,
+            "oversize": oversize,
+            "empty_thresh": float(empty_thresh),
+            "tile": grid.tile,
+            "overlap": grid.overlap,
+            "region": [grid.region.row, grid.region.col, *grid.region.shape],
+        }
+        destination = _destination(image, output)
+        if runner is None:
+            keep_model(spec, loaded)
+            runner = make_runner(scheduler, workers, loaded.device.type, worker_resources)
+        opened.enter_context(_alone(destination, label))
         group, ledger = _open(large, destination, label, grid, wanted, overwrite)
         limits = tuple((float(a), float(b)) for a, b in ledger.run["limits"])
         job = Job(
             replace(large, contrast_limits=limits, token=uuid.uuid4().hex),
-            group, grid, spec, mode, policy,
-            {k: v for k, v in parameters.items() if v is not None}, float(empty_thresh),
+            group, grid, spec, mode, policy, given, float(empty_thresh), runner.torch_threads,
         )  # fmt: skip
-        if not remote:
-            keep_model(spec, loaded)
-        runner = make_runner(scheduler, workers, loaded.device.type, worker_resources)
-        job = replace(job, torch_threads=runner.torch_threads)
-        try:
-            return (yield from _Run(job, ledger, runner, retries, oversize, began).steps())
-        finally:
-            runner.close()
+        return (yield from _Run(job, ledger, runner, retries, oversize, began).steps())
+
+
+def open_large(output: str | Path, label: str | None = None) -> LargeResult:
+    """Open what a large run left, finished or not, without a model.
+
+    Parameters
+    ----------
+    output : str or Path
+        The OME-Zarr store, or the label group itself.
+    label : str, optional
+        Name of the label image, where there are several.
+
+    Returns
+    -------
+    LargeResult
+        Labels, tables, seams and failed tiles; tables are empty until the run was finished.
+
+    Raises
+    ------
+    FormatError
+        If there are no labels, or no run made them.
+    """
+    group = open_labels(output, label)
+    run = Ledger.present(group)
+    if run is None:
+        raise FormatError(f"{group.path} has labels that no large run made")
+    grid = grid_of(group, run)
+    status = Ledger(group, grid).status()
+    return LargeResult(group, grid, status, failures(grid, status, run.get("failed", {})))
 
 
 class _Run:
@@ -427,6 +464,17 @@ class _Run:
         )
 
 
+def _precision_there(runner: Any, device: str, precision: str) -> Generator[Progress, None, str]:
+    """Settle the precision where tiles are worked on, which need not be a machine like this."""
+    answers = runner.ask(settled_precision, device, precision)
+    try:
+        while True:
+            next(answers)
+            yield Progress(0, 1, message="waiting for a worker")
+    except StopIteration as answer:
+        return str(answer.value)
+
+
 def _model(
     model: Model | str | Path,
     device: str,
@@ -448,11 +496,16 @@ def _model(
         )
     options = {} if instance_decoder is None else {"instance_decoder": instance_decoder}
     # a driver of a cluster only asks what the model is
-    loaded = load_model(model, "cpu" if remote else device, precision, **options)
+    loaded = load_model(
+        model, "cpu" if remote else device, "fp32" if remote else precision, **options
+    )
     return loaded, ModelSpec(
-        loaded.source or str(model), loaded.fingerprint, device, loaded.precision,
+        loaded.source or str(model),
+        loaded.fingerprint,
+        device,
+        precision if remote else loaded.precision,
         loaded.instance_decoder_source,
-    )  # fmt: skip
+    )
 
 
 def signature(image: LargeImage) -> dict[str, Any]:
@@ -528,6 +581,9 @@ def _open(
     if not overwrite and _exists(destination, label):
         group = open_labels(destination, label, mode="r+")
         stored = Ledger.present(group)
+        if stored is None and group.array.nchunks_initialized == 0:
+            # killed after the labels were made, before the run was on record
+            return _open(image, destination, label, grid, wanted, True)
         if stored is None:
             raise FormatError(
                 f"{destination} has labels '{label}' that no run made: give another label name, "
@@ -543,7 +599,7 @@ def _open(
         destination,
         label,
         shape=tuple(data.shape[i] for i in kept),
-        axes="".join(data.axes[i] for i in kept).replace("Q", "Z"),
+        axes="".join(data.axes[i] for i in kept),
         dtype=np.uint32,
         chunks=tuple(grid.stride if data.axes[i] in "YX" else 1 for i in kept),
         scale=scale,

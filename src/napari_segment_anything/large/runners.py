@@ -196,6 +196,21 @@ class DaskRunner:
             if left:
                 self._client.cancel(left)
 
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Generator[None, None, Any]:
+        """Call a function on some worker; yields now and then, until there is one."""
+        future = self._client.submit(
+            function, *arguments, pure=False, retries=2, resources=self._resources
+        )
+        answered: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        future.add_done_callback(answered.put)
+        while True:
+            try:
+                answered.get(timeout=TICK)
+                break
+            except queue.Empty:
+                yield None
+        return future.result()
+
     def close(self) -> None:
         """Close the client, if it was opened here."""
         if self._own:

@@ -25,6 +25,7 @@ from .tiles import EDGE
 
 SAME_IOU = 0.5
 SAME_PIECE = 0.75
+RIM = 3
 CONFLICT = 0.25
 MIN_VISIBLE = 0.5
 _HELD = 96
@@ -163,7 +164,7 @@ class _Objects:
 def compare(
     grid: TileGrid, a: int, first: TileResult, b: int, second: TileResult
 ) -> NDArray[np.int64]:
-    """Compare two tiles on the pixels both see.
+    """Compare two tiles on the pixels both see, but those at the rim of either's window.
 
     Returns
     -------
@@ -171,7 +172,7 @@ def compare(
         Label in a, label in b, pixels in common, and pixels of each there.
     """
     one, other = grid.window(a), grid.window(b)
-    common = shared(one, other)
+    common = _inside(grid, shared(one, other))
     if common is None:
         return np.zeros((0, 5), np.int64)
     x = first.labels[within(common, one)].ravel().astype(np.int64)
@@ -185,6 +186,27 @@ def compare(
     in_a = np.bincount(x, minlength=len(first) + 1)
     in_b = np.bincount(y, minlength=width)
     return np.stack([i, j, counts, in_a[i], in_b[j]], axis=1)
+
+
+def _inside(grid: TileGrid, common: Window | None) -> Window | None:
+    """Leave out the rim of what two windows share.
+
+    There a neighbour that pokes in by a pixel looks like the object that it touches.
+    """
+    if common is None:
+        return None
+    low, high = _ends(grid.region)[:2], _ends(grid.region)[2:]
+    starts, sides = [], []
+    for start, side, first, last in zip(
+        (common.row, common.col), common.shape, low, high, strict=True
+    ):
+        begin = start + RIM if start > first else start
+        end = start + side - (RIM if start + side - 1 < last else 0)
+        if end - begin < side // 2:
+            begin, end = start, start + side
+        starts.append(begin)
+        sides.append(end - begin)
+    return Window(starts[0], starts[1], sides[0], sides[1])
 
 
 class _Pairs:
@@ -210,9 +232,11 @@ def decide(grid: TileGrid, objects: TileObjects, pairs: NDArray[np.int64]) -> St
     # the part both see is the same; or both see pieces of what is larger than a tile, and two
     # pieces of the one may be a single piece of the other
     inside = common / np.maximum(np.minimum(in_a, in_b), 1)
-    same = (iou > SAME_IOU) | (~whole[a] & ~whole[b] & (inside >= SAME_PIECE))
+    pieces = ~whole[a] & ~whole[b] & (inside >= SAME_PIECE) & _cross(grid, objects, a, b)
+    same = (iou > SAME_IOU) | pieces
     root = _components(count, a[same], b[same])
-    usable = objects.core_areas > 0
+    # a piece in the margin is the neighbour's to find; what is whole there is found
+    usable = whole | (objects.core_areas > 0)
     groups = _Groups(objects, root, whole, usable)
     accepted, rank = groups.choose(a, b, common)
     label = np.zeros(count, np.uint32)
@@ -231,6 +255,27 @@ def decide(grid: TileGrid, objects: TileObjects, pairs: NDArray[np.int64]) -> St
             kinds[pair[pair > 0].astype(np.int64) - 1] = code
     table["seam"] = kinds
     return Stitched(objects.offset, label, ranks, table, seams)
+
+
+def _cross(
+    grid: TileGrid, objects: TileObjects, a: NDArray[np.int64], b: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which pairs of pieces both go from one end to the other of the strip both tiles see.
+
+    Others only poke into the strip, by a pixel or two, where their neighbour is.
+    """
+    windows = np.array([_ends(grid.window(i)) for i in range(len(grid))]).reshape(-1, 4)
+    of_a, of_b = windows[objects.tile[a]], windows[objects.tile[b]]
+    box_a, box_b = objects.boxes[a], objects.boxes[b]
+    out = np.zeros(len(a), bool)
+    for axis in (0, 1):
+        for one, other in ((of_a, of_b), (of_b, of_a)):
+            begin, end = other[:, axis] + EDGE, one[:, axis + 2] - EDGE
+            crossing = one[:, axis] < other[:, axis]
+            for box in (box_a, box_b):
+                crossing = crossing & (box[:, axis] <= begin) & (box[:, axis + 2] >= end)
+            out |= crossing
+    return out
 
 
 def _components(count: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -271,7 +316,6 @@ class _Groups:
         self.whole = whole[self.owner]
         # with an owner that sees all of it, nobody else draws; else every piece does
         self.drawn = (index == self.owner[self.of]) | ~self.whole[self.of]
-        # what lies in the margin alone is the neighbour's to find
         self.usable = np.zeros(self.count, bool)
         np.logical_or.at(self.usable, self.of, usable)
         self.area = np.zeros(self.count, np.int64)
