@@ -12,13 +12,15 @@ from torch import Tensor
 
 from ..engine import Embedding, Predictor, Prompts, mask_logits, upsample
 from ..errors import ParameterError
+from .likeness import Look, Reference
 from .masks import PlaneMask, cut_masks, interior_point, overlapping_parts
 from .volume import Volume
 
-PRED_IOU_THRESH = 0.3
-OVERLAP_THRESH = 0.3
-MAX_AREA_CHANGE = 2.5
+PRED_IOU_THRESH = 0.15
+OVERLAP_THRESH = 0.15
+MAX_AREA_CHANGE = 6.0
 STIFFNESS = 12.0
+LIKENESS_THRESH = 0.35
 _SURE = 6.0
 _PAD = 1
 _TRUST = (0.3, 0.8)
@@ -41,6 +43,9 @@ class Rules:
         How much the last plane's outline counts against what the network says: logits per
         radius of the object. 0 takes the network's masks as they are. Logits count in full from
         a predicted IoU of 0.8, and hardly at 0.3.
+    likeness_thresh : float
+        It ends where it looks less like it did on the plane it was prompted for on; see
+        `Reference.likeness`.
 
     Raises
     ------
@@ -52,9 +57,10 @@ class Rules:
     overlap_thresh: float = OVERLAP_THRESH
     max_area_change: float = MAX_AREA_CHANGE
     stiffness: float = STIFFNESS
+    likeness_thresh: float = LIKENESS_THRESH
 
     def __post_init__(self) -> None:
-        for name in ("pred_iou_thresh", "overlap_thresh"):
+        for name in ("pred_iou_thresh", "overlap_thresh", "likeness_thresh"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ParameterError(f"{name} lies between 0 and 1, not {getattr(self, name)}")
         if not self.max_area_change > 1:
@@ -74,7 +80,7 @@ class Followed:
     score : float
         Predicted IoU.
     end : str
-        Why it ends: "score", "overlap", "area" or "empty"; "" if it does not.
+        Why it ends: "score", "overlap", "area", "likeness" or "empty"; "" if not.
     """
 
     mask: PlaneMask | None
@@ -88,6 +94,7 @@ def follow(
     embedding: Embedding,
     last: Sequence[PlaneMask],
     rules: Rules,
+    references: Sequence[Reference] | None = None,
 ) -> list[Followed]:
     """Find objects on a plane, given their masks on the plane before.
 
@@ -104,6 +111,8 @@ def follow(
         Of the plane, or a window that holds all of `last`.
     last : sequence of PlaneMask
     rules : Rules
+    references : sequence of Reference, optional
+        The objects where they were prompted for; without, likeness is not asked for.
 
     Returns
     -------
@@ -140,11 +149,29 @@ def follow(
             rules.stiffness,
         )
     out = []
-    for mask, raw, new, score in zip(last, chosen, blended, scores[which, best], strict=True):
+    for index, (mask, raw, new) in enumerate(zip(last, chosen, blended, strict=True)):
+        score = float(scores[index, best[index]])
         if new is not None:
             new = overlapping_parts(new, mask)
-        out.append(_judge(mask, raw, new, float(score), rules))
+        followed = _judge(mask, raw, new, score, rules)
+        if references is not None and followed.mask is not None and rules.likeness_thresh:
+            look = Look.of(volume, embedding, followed.mask)
+            if references[index].likeness(look, score) < rules.likeness_thresh:
+                followed = Followed(None, score, "likeness")
+        out.append(followed)
     return out
+
+
+def remember(
+    volume: Volume, predictor: Predictor, embedding: Embedding, masks: Sequence[PlaneMask]
+) -> list[Reference]:
+    """Look at objects on the plane they were prompted for on, to know them again."""
+    anything = Rules(0.0, 0.0, np.inf, 0.0, 0.0)
+    own = follow(volume, predictor, embedding, masks, anything)
+    return [
+        Reference(Look.of(volume, embedding, mask), found.score)
+        for mask, found in zip(masks, own, strict=True)
+    ]
 
 
 def _judge(

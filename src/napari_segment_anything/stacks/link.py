@@ -13,6 +13,8 @@ from .measure import Measured
 LINK_THRESH = 0.3
 _FLOOR = 0.25
 _PER_GAP = 0.9
+_TIP = 0.4
+_FLAT = 6.0
 
 
 def check_linking(
@@ -44,7 +46,8 @@ def link_planes(
     Pairs are joined in the order of their overlap, the best first; a pair that would put two
     objects of one plane together is left apart. The overlap (IoU) is compared with that which
     two sections of a ball of their size have at their distance, so that small objects and
-    far planes are not asked for more than they can have.
+    far planes are not asked for more than they can have. A small section inside a larger one is
+    taken for its tip.
 
     Parameters
     ----------
@@ -72,6 +75,8 @@ def link_planes(
         b = measured.seen[q].areas[shared.second]
         iou = shared.pixels / (a + b - shared.pixels)
         quality = iou / expected_iou(np.maximum(a, b), step * (q - p))
+        tip = tips(np.minimum(a, b), np.maximum(a, b), shared.pixels, step * (q - p))
+        quality = np.maximum(quality, tip)
         keep = quality >= link_thresh
         weights.append((np.minimum(quality, 1.0) * _PER_GAP ** (q - p - 1))[keep])
         firsts.append((starts[p] + shared.first)[keep])
@@ -82,7 +87,10 @@ def link_planes(
     if weights:
         weight = np.concatenate(weights)
         first, second = np.concatenate(firsts), np.concatenate(seconds)
-        for index in np.lexsort((second, first, -weight)):
+        # ties are settled by place, so that the planes' own ids are of no consequence
+        pixel = np.concatenate([seen.places for seen in measured.seen])
+        places = (pixel[second], planes[second], pixel[first], planes[first])
+        for index in np.lexsort((*places, -weight)):
             groups.join(int(first[index]), int(second[index]))
     roots = np.array([groups.root(i) for i in range(total)], np.int64)
     _, begin, inverse = np.unique(roots, return_index=True, return_inverse=True)
@@ -111,6 +119,32 @@ def expected_iou(areas: NDArray[np.integer], distance: float) -> NDArray[np.floa
     smaller = np.clip(radius - distance / 2, 0, None)
     larger = radius + distance / 2
     return np.maximum((smaller / np.maximum(larger, 1e-9)) ** 2, _FLOOR)
+
+
+def tips(
+    smaller: NDArray[np.integer],
+    larger: NDArray[np.integer],
+    shared: NDArray[np.integer],
+    distance: float,
+) -> NDArray[np.float64]:
+    """How much a section may be the tip of an object whose next section is much larger.
+
+    Parameters
+    ----------
+    smaller, larger, shared : integer array
+        Pixels of the two sections, and of what they share.
+    distance : float
+        Of the sections, in pixels.
+
+    Returns
+    -------
+    float64 array
+        At most 0.4: the part of the smaller that lies in the larger. 0 where no ball of up to
+        three times the larger section's radius has two such sections.
+    """
+    growth = (np.asarray(larger, np.float64) - smaller) / np.pi
+    plausible = growth <= _FLAT * np.sqrt(larger / np.pi) * distance
+    return np.where(plausible, _TIP * np.asarray(shared, np.float64) / smaller, 0.0)
 
 
 class _Groups:

@@ -26,12 +26,15 @@ class Seen:
         Mean row and column.
     scores : float64 array (n,)
         Predicted IoU; NaN where unknown.
+    places : int64 array (n,)
+        First pixel of each, counted row by row: tells objects apart whatever their labels.
     """
 
     ids: NDArray[np.int64]
     areas: NDArray[np.int64]
     centroids: NDArray[np.float64]
     scores: NDArray[np.float64]
+    places: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,7 +95,7 @@ class Measured:
             raise ImageError(
                 f"planes of labels need one shape, not {self._last[-1].shape} and {labels.shape}"
             )
-        ids, ranks = _ranks(labels)
+        ids, ranks, places = _ranks(labels)
         plane = len(self.seen)
         counts = np.bincount(ranks.ravel(), minlength=len(ids) + 1)[1:]
         rows, cols = np.nonzero(ranks)
@@ -101,21 +104,25 @@ class Measured:
         centroids = np.stack(sums, axis=1) / np.maximum(counts, 1)[:, None]
         known = scores or {}
         quality = np.array([known.get(int(i), np.nan) for i in ids], np.float64)
-        self.seen.append(Seen(ids, counts.astype(np.int64), centroids.reshape(-1, 2), quality))
+        self.seen.append(
+            Seen(ids, counts.astype(np.int64), centroids.reshape(-1, 2), quality, places)
+        )
         for back, before in enumerate(reversed(self._last), start=1):
             self.shared[plane - back, plane] = _shared(before, ranks, len(ids) + 1)
         self._last.append(ranks)
 
 
-def _ranks(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Labels that occur, ascending, and the plane with each replaced by its place from 1."""
+def _ranks(
+    labels: NDArray[np.integer],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Labels that occur, ascending; the plane with each replaced by its place from 1; places."""
     if labels.size and int(labels.min()) < 0:
         raise ImageError("labels are not negative; 0 is background")
-    ids, inverse = np.unique(labels, return_inverse=True)
+    ids, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     ranks = inverse.reshape(labels.shape).astype(np.int64)
     if len(ids) and ids[0] != 0:
-        return ids.astype(np.int64), ranks + 1
-    return ids[1:].astype(np.int64), ranks
+        return ids.astype(np.int64), ranks + 1, first.astype(np.int64)
+    return ids[1:].astype(np.int64), ranks, first[1:].astype(np.int64)
 
 
 def _shared(a: NDArray[np.int64], b: NDArray[np.int64], width: int) -> Shared:

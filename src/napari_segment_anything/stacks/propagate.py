@@ -16,13 +16,16 @@ from ..progress import Progress, finish
 from .chains import EDGE, MET, Chain, ChainKey, Link, join
 from .embeddings import Place, PlaneEmbeddings
 from .follow import (
+    LIKENESS_THRESH,
     MAX_AREA_CHANGE,
     OVERLAP_THRESH,
     PRED_IOU_THRESH,
     STIFFNESS,
     Rules,
     follow,
+    remember,
 )
+from .likeness import Reference
 from .masks import PlaneMask, compose
 from .seeds import Seed, Seeds, decode_seeds, read_seeds
 from .sink import Sink
@@ -68,7 +71,7 @@ class PropagationResult:
         Planes that it was prompted for on.
     ends : dict of int to (dict of int to str)
         For each object, the first plane it was not found on in either direction, and why:
-        "score", "overlap", "area" or "empty". Where it reaches the stack's end there is none.
+        "score", "overlap", "area", "likeness" or "empty". None where it reaches the stack's end.
     decoded : tuple of int
         Planes on which something was decoded in this call: all for a first run, those touched
         for an edit.
@@ -141,6 +144,7 @@ class _State:
     side: int
     seeds: Seeds
     masks: dict[tuple[int, int], tuple[PlaneMask, float]]
+    references: dict[tuple[int, int], Reference]
     chains: dict[ChainKey, Chain]
     objects: dict[int, dict[int, tuple[PlaneMask, float]]]
     embeddings: PlaneEmbeddings
@@ -207,6 +211,7 @@ def propagate_steps(
     overlap_thresh: float = OVERLAP_THRESH,
     max_area_change: float = MAX_AREA_CHANGE,
     stiffness: float = STIFFNESS,
+    likeness_thresh: float = LIKENESS_THRESH,
     window_size: int | None = None,
     output: str | Path | None = None,
     label: str = "segment_anything",
@@ -245,6 +250,10 @@ def propagate_steps(
     stiffness : float
         How much the outline on the plane before counts against the network, in logits per
         radius of the object; 0 takes the network's masks as they are.
+    likeness_thresh : float
+        It ends where it looks less like it does where it was prompted for: 1 is the same, 0 is
+        background. It is the product of the predicted IoU, relative to that on the plane with
+        prompts, and of the likeness of the image embedding inside and around the object.
     window_size : int, optional
         Side in pixels of what is encoded around an object on planes larger than that; by default
         the model's frame.
@@ -268,7 +277,7 @@ def propagate_steps(
         raise ParameterError(f"direction is 'both', 'forward' or 'backward', not {direction!r}")
     if window_size is not None and window_size < 1:
         raise ParameterError(f"window_size is at least 1 pixel, not {window_size}")
-    rules = Rules(pred_iou_thresh, overlap_thresh, max_area_change, stiffness)
+    rules = Rules(pred_iou_thresh, overlap_thresh, max_area_change, stiffness, likeness_thresh)
     opened = Volume.of(
         volume, axis, axes=axes, channel_axis=channel_axis, rgb=rgb, channels=channels,
         contrast_limits=contrast_limits,
@@ -359,6 +368,7 @@ class _Run:
         self.steps, self.side, self.embeddings, self.sink = steps, side, embeddings, sink
         self.before, self.signature = before, signature
         self.masks: dict[tuple[int, int], tuple[PlaneMask, float]] = {}
+        self.references: dict[tuple[int, int], Reference] = {}
         self.chains: dict[ChainKey, Chain] = {}
         self.decoded: set[int] = set()
         self.done = 0
@@ -367,6 +377,7 @@ class _Run:
         try:
             yield from self._decode_seeds()
             self._plan()
+            yield from self._remember()
             for step in self.steps:
                 yield from self._sweep(step)
             return (yield from self._finish())
@@ -415,6 +426,28 @@ class _Run:
         moved = [min(max(v + margin, 0), top) for v, top in zip(box, high, strict=True)]
         return Place(plane, self.stack, window_for(moved, (rows, cols), self.side))
 
+    def _remember(self) -> Generator[Progress, None, None]:
+        """Look at the seeds of all chains that are to be followed."""
+        groups: dict[Place, list[tuple[int, int]]] = {}
+        for key, chain in self.chains.items():
+            place = (key.seed, key.number)
+            if chain.end or place in self.references or self._next(key, chain) == chain.limit:
+                continue
+            mask = self.masks[place][0]
+            old = self.before
+            if old is not None and place in old.references and old.masks[place][0] == mask:
+                self.references[place] = old.references[place]
+                continue
+            members = groups.setdefault(self._place(key.seed, mask.box), [])
+            if place not in members:
+                members.append(place)
+        for where, places in groups.items():
+            yield self._progress(where.plane, len(places), "encoding")
+            embedding = self.embeddings.get(where)
+            masks = [self.masks[place][0] for place in places]
+            found = remember(self.volume, self.embeddings.predictor, embedding, masks)
+            self.references.update(zip(places, found, strict=True))
+
     # -- from plane to plane ---------------------------------------------------------------------
 
     def _plan(self) -> None:
@@ -458,7 +491,10 @@ class _Run:
             for place, keys in groups.items():
                 embedding = self.embeddings.get(place)
                 last = [waiting[key].last for key in keys]
-                found = follow(self.volume, self.embeddings.predictor, embedding, last, self.rules)
+                known = [self.references[key.seed, key.number] for key in keys]
+                found = follow(
+                    self.volume, self.embeddings.predictor, embedding, last, self.rules, known
+                )
                 for key, new in zip(keys, found, strict=True):
                     chain = waiting[key]
                     if new.mask is None:
@@ -555,7 +591,7 @@ class _Run:
         }
         state = _State(
             self.signature, self.volume, self.rules, self.steps, self.side, self.seeds,
-            self.masks, self.chains, objects, self.embeddings, self.sink,
+            self.masks, self.references, self.chains, objects, self.embeddings, self.sink,
         )  # fmt: skip
         return PropagationResult(
             labels=self.sink.array,

@@ -384,7 +384,13 @@ def _close_gaps(
 
 def _only(seen: Seen, place: int) -> Seen:
     part = slice(place, place + 1)
-    return Seen(seen.ids[part], seen.areas[part], seen.centroids[part], seen.scores[part])
+    return Seen(
+        seen.ids[part],
+        seen.areas[part],
+        seen.centroids[part],
+        seen.scores[part],
+        seen.places[part],
+    )
 
 
 def _of(shared: Shared, place: int) -> Shared:

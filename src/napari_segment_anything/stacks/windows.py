@@ -9,13 +9,14 @@ from ..engine import Window
 
 WHOLE = 1.25
 """Planes up to this many frames wide are encoded whole."""
-_CONTEXT = 1.5
+_CONTEXT = 1.6
+_STRIDE = 3
 
 
 def window_for(box: Sequence[float], canvas: tuple[int, int], side: int) -> Window | None:
     """Return the window to encode for an object; None is the whole plane.
 
-    Windows lie on a grid, half a window apart, so that neighbours share them, and objects that
+    Windows lie on a grid, a third of a window apart: neighbours share them, and objects that
     move hardly ever change them.
 
     Parameters
@@ -37,7 +38,7 @@ def window_for(box: Sequence[float], canvas: tuple[int, int], side: int) -> Wind
         extent = canvas[axis]
         length = min(side, extent)
         centre = (box[axis] + box[axis + 2]) / 2
-        steps = math.ceil(max(extent - length, 0) / (side / 2))
+        steps = math.ceil(max(extent - length, 0) / (side / _STRIDE))
         step = 0.0 if steps == 0 else (extent - length) / steps
         place = 0 if step == 0 else round((centre - length / 2) / step)
         starts.append(round(min(max(place, 0), steps) * step))

@@ -1,0 +1,94 @@
+"""Whether what is followed still looks like what was prompted for, to the image encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..engine import Embedding
+from .masks import PlaneMask
+from .volume import Volume
+
+_RING = 0.7
+_LEAST_RING = 3
+_MOST = 1.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """Mean embedding inside a mask, and around it.
+
+    Parameters
+    ----------
+    inside, around : float32 array (channels,)
+    """
+
+    inside: NDArray[np.float32]
+    around: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, volume: Volume, embedding: Embedding, mask: PlaneMask) -> Look:
+        """Look at a mask of a plane."""
+        reach = max(_LEAST_RING, round(_RING * float(np.sqrt(mask.area / np.pi))))
+        rows, cols = volume.plane_shape
+        margin, window = volume.margin, embedding.window
+        top = max(0, mask.row - reach, window.row - margin)
+        left = max(0, mask.col - reach, window.col - margin)
+        bottom = min(rows, mask.row + mask.shape[0] + reach, window.row + window.height - margin)
+        right = min(cols, mask.col + mask.shape[1] + reach, window.col + window.width - margin)
+        inside = mask.within(top, left, bottom - top, right - left)
+        height, width = embedding.features.shape[-2:]
+        stride = embedding.image_size / height
+        cells = []
+        for first, last, axis in ((top, bottom, 0), (left, right, 1)):
+            origin = (window.row, window.col)[axis] - margin
+            place = (np.arange(first, last) + 0.5 - origin) * embedding.scale[axis] / stride
+            cells.append(np.clip(place.astype(np.int64), 0, (height, width)[axis] - 1))
+        index = cells[0][:, None] * width + cells[1]
+        features = embedding.features[0].flatten(1)
+        return cls(
+            _mean(features, index[inside]),
+            _mean(features, index[~inside]) if not inside.all() else _mean(features, None),
+        )
+
+
+def _mean(features: torch.Tensor, index: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    if index is None:
+        chosen = features.mean(1)
+    else:
+        places, counts = np.unique(index, return_counts=True)
+        weights = torch.from_numpy((counts / counts.sum()).astype(np.float32)).to(features.device)
+        chosen = features[:, torch.from_numpy(places).to(features.device)].float() @ weights
+    values: NDArray[np.float32] = chosen.float().cpu().numpy()
+    return values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """An object as it was on the plane it was prompted for on.
+
+    Parameters
+    ----------
+    look : Look
+    score : float
+        Predicted IoU of its own mask, prompted with itself.
+    """
+
+    look: Look
+    score: float
+
+    def likeness(self, look: Look, score: float) -> float:
+        """How much an object is like this one: 1 for the same, 0 for background.
+
+        Product of the scores' quotient, and of where the object's embedding lies between those of
+        this object and of its surroundings: seen from these surroundings, and from its own.
+        """
+        contrast = self.look.inside - self.look.around
+        square = max(float(contrast @ contrast), 1e-12)
+        here = float((look.inside - self.look.around) @ contrast) / square
+        there = float((look.inside - look.around) @ contrast) / square
+        place = (min(max(here, 0.0), _MOST) + min(max(there, 0.0), _MOST)) / 2
+        return place * min(score / max(self.score, 0.05), _MOST)
