@@ -25,7 +25,7 @@ def opened(viewer, tmp_path):
     viewer.window.add_dock_widget(widget, name="Segment everything")
     widget.region.button("all").click()
     panel = widget.large
-    panel.store.setText(str(tmp_path / "disks.ome.zarr"))
+    panel.store.path = str(tmp_path / "disks.ome.zarr")
     panel.tile.setValue(128)
     panel.overlap.setValue(32)
     assert wait(lambda: widget._shared.session.is_loaded)

@@ -51,7 +51,7 @@ def test_follow_correct_and_review(opened) -> None:
     widget.start()
     assert "no object was committed" in widget.status.text
     points = viewer.add_points([[2, 28, 30]], scale=(3.0, 1.0, 1.0), name="seeds")
-    widget.prompts.layer = points
+    widget.follow.prompts.layer = points
     run(widget)
     labels = widget.layers.labels
     assert labels.name == "balls followed" and labels.data.shape == (5, 96, 96)
@@ -106,7 +106,7 @@ def test_objects_of_the_session_are_followed(opened) -> None:
 def test_link_and_track(opened) -> None:
     viewer, _image, widget = opened
     widget.task.button("overlap").click()
-    assert widget.joining["anisotropy"].isVisible()
+    assert widget.link.numbers["anisotropy"].isVisible()
     run(widget)
     labels = widget.layers.labels
     assert labels.name == "balls linked" and len(labels.features) == len(widget.done.table["label"])
@@ -114,7 +114,7 @@ def test_link_and_track(opened) -> None:
     assert first and labels.data[3, 28, 32] == first
     assert widget.review.table.rowCount() == len(labels.features)
     widget.task.button("track").click()
-    assert not widget.joining["anisotropy"].isVisible()
+    assert not widget.link.numbers["anisotropy"].isVisible()
     run(widget)
     tracks = widget.layers.tracks
     assert tracks in viewer.layers and tracks.data.shape[1] == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
@@ -10,6 +11,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
+    QLineEdit,
     QMenu,
     QSizePolicy,
     QToolButton,
@@ -303,3 +305,51 @@ class ModelBox(QComboBox):
         if source != self._current:
             self.model = source
             self.chosen.emit(source)
+
+
+class StoreBox(QWidget):
+    """Chooses an OME-Zarr store for labels.
+
+    Parameters
+    ----------
+    empty : str
+        What it says when nothing is chosen.
+    tip : str
+    """
+
+    changed = Signal(str)
+
+    def __init__(self, empty: str, tip: str) -> None:
+        super().__init__()
+        self._edit = QLineEdit()
+        self._edit.setPlaceholderText(empty)
+        self._edit.setToolTip(tip)
+        browse = QToolButton()
+        browse.setText("…")
+        browse.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        browse.setToolTip("Choose a store")
+        browse.clicked.connect(lambda *_: self.ask())
+        layout = tight(QHBoxLayout(self))
+        layout.addWidget(self._edit, 1)
+        layout.addWidget(browse)
+        self._edit.textChanged.connect(self.changed)
+
+    @property
+    def path(self) -> str:
+        """Path or URL; "" for none."""
+        return str(self._edit.text()).strip()
+
+    @path.setter
+    def path(self, path: str) -> None:
+        self._edit.setText(path)
+
+    def ask(self) -> bool:
+        """Let the user choose; return whether they did."""
+        start = self.path or str(Path.home() / "labels.ome.zarr")
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Labels go to", start, "OME-Zarr stores (*.zarr)",
+            options=QFileDialog.Option.DontConfirmOverwrite,
+        )  # fmt: skip
+        if path:
+            self.path = path if path.rstrip("/").endswith(".zarr") else f"{path}.ome.zarr"
+        return bool(path)

@@ -8,21 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QFileDialog,
-    QHeaderView,
-    QLineEdit,
-    QTableWidget,
-    QTableWidgetItem,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QLabel, QLineEdit, QVBoxLayout, QWidget
 
-from ..bridge.coordinates import data_to_world, point_from_data
 from ..bridge.images import axes_of
 from ..bridge.large import (
     LargeDone,
@@ -33,7 +21,7 @@ from ..bridge.large import (
     outline,
     unfinished,
 )
-from ..bridge.large_layers import SEAM_COLOURS, TILE_COLOURS, LargeLayers, seam_corners
+from ..bridge.large_layers import TILE_COLOURS, LargeLayers, seam_corners
 from ..engine import Model, Predictor
 from ..errors import SegmentAnythingError
 from ..large import Status as TileStatus
@@ -41,17 +29,17 @@ from ..large import redecode
 from ..large.run import OVERLAP
 from ..large.runners import cores
 from ..progress import Progress
+from .choosers import StoreBox
 from .forms import Number
 from .jobs import Jobs
 from .parts import Status, button, check, form, note, row, tight
+from .seams import SeamTable, go_to
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from .choosers import ImageChooser
 
-MOST_ROWS = 500
-_ORDER = ("ambiguous", "cut", "redecoded", "merged")
 _SQUARE = '<span style="color: {}">■</span> {}'
 
 
@@ -95,16 +83,11 @@ class LargePanel(QWidget):
         self._new_image()
 
     def _build(self) -> None:
-        self.store = QLineEdit()
-        self.store.setPlaceholderText("an OME-Zarr store …")
-        self.store.setToolTip(
+        self.store = StoreBox(
+            "an OME-Zarr store …",
             "<b>output</b><br>OME-Zarr store that the labels are written to as they come: "
-            "the image's own, or a new one"
+            "the image's own, or a new one",
         )
-        self.choose = QToolButton()
-        self.choose.setText("…")
-        self.choose.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.choose.clicked.connect(lambda *_: self.ask_store())
         self.label = QLineEdit("segment_anything")
         self.label.setToolTip("<b>label</b><br>Name of the label image in the store")
         self.tile = Number(0, 65536, 0, none="auto")
@@ -120,23 +103,14 @@ class LargePanel(QWidget):
         )
         self.overwrite = check("Begin anew", "<b>overwrite</b><br>Replace labels of that name")
         holder, fields = form()
-        fields.addRow("Store", row(self.store, self.choose))
+        fields.addRow("Store", self.store)
         fields.addRow("Name", row(self.label, self.overwrite))
-        fields.addRow("Tile", row(self.tile, note("overlap"), self.overlap))
+        fields.addRow("Tile", row(self.tile, QLabel("overlap"), self.overlap))
         self.fields = fields
         self.plan = note()
         self.legend = note()
-        self.seams = QTableWidget(0, 4)
-        self.seams.setHorizontalHeaderLabels(["seam", "kind", "IoU", "objects"])
-        self.seams.verticalHeader().setVisible(False)
-        self.seams.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.seams.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.seams.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.seams.setShowGrid(False)
-        self.seams.setFixedHeight(132)
-        self.seams.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.seams.setToolTip("Places where tiles had to agree; a click shows one")
-        self.seams.itemSelectionChanged.connect(self._show_seam)
+        self.seams = SeamTable()
+        self.seams.chosen.connect(self._show_seam)
         self.redecode_button = button(
             "Decode again",
             self.decode_again,
@@ -154,8 +128,8 @@ class LargePanel(QWidget):
         self.legend.setVisible(False)
         for field in (self.tile, self.overlap):
             field.valueChanged.connect(lambda *_: self._outlined.start())
-        for edit in (self.store, self.label):
-            edit.textChanged.connect(lambda *_: self._outlined.start())
+        for changed in (self.store.changed, self.label.textChanged):
+            changed.connect(lambda *_: self._outlined.start())
 
     def close_down(self) -> None:
         """Stop what runs."""
@@ -170,17 +144,6 @@ class LargePanel(QWidget):
     def running(self) -> bool:
         """Whether a run, or a seam, is worked on."""
         return self._jobs.running
-
-    def ask_store(self) -> bool:
-        """Let the user choose a store; return whether they did."""
-        start = self.store.text() or str(Path.home() / "labels.ome.zarr")
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Labels go to", start, "OME-Zarr stores (*.zarr)",
-            options=QFileDialog.Option.DontConfirmOverwrite,
-        )  # fmt: skip
-        if path:
-            self.store.setText(path if path.rstrip("/").endswith(".zarr") else f"{path}.ome.zarr")
-        return bool(path)
 
     def start(
         self,
@@ -199,7 +162,7 @@ class LargePanel(QWidget):
         source = self._source_now()
         model = predictor.model
         self._side = model.image_size
-        if not self.store.text().strip() and not self.ask_store():
+        if not self.store.path and not self.store.ask():
             self.status.warn("choose a store for the labels")
             return False
         options = {
@@ -210,7 +173,7 @@ class LargePanel(QWidget):
             "overlap": None if self.overlap.value() < 0 else int(self.overlap.value()),
             "overwrite": self.overwrite.isChecked(),
         }
-        store = self.store.text().strip()
+        store = self.store.path
         self._source, self._again, self.done, self._last = source, False, None, None
         self.review.setVisible(False)
 
@@ -260,14 +223,26 @@ class LargePanel(QWidget):
 
     @property
     def selected_seam(self) -> int | None:
-        """Number of the seam that is selected in the table, or on the canvas."""
+        """Number of the seam that is selected on the canvas, or else in the table."""
         layer = self.layers.seams
         if layer is not None and layer is self.viewer.layers.selection.active:
             chosen = sorted(layer.selected_data)
             if chosen:
                 return int(layer.features["seam"].iloc[chosen[0]])
-        found = self.seams.selectedItems()
-        return int(found[0].data(Qt.ItemDataRole.UserRole)) if found else None
+        return self.seams.selected
+
+    def _show_seam(self, number: int) -> None:
+        """Go to a seam."""
+        done, source = self.done, self._source
+        if done is None or source is None or not self._image_is_there(source):
+            return
+        at = int(np.flatnonzero(done.seams["seam"] == number)[0])
+        corners = seam_corners(source, done.result.grid, done.seams, at)
+        go_to(self.viewer, source.layers[0], corners)
+        layer = self.layers.seams
+        if layer is not None and layer in self.viewer.layers:
+            rows = np.flatnonzero(layer.features["seam"].to_numpy() == number)
+            layer.selected_data = {int(i) for i in rows}
 
     # -- the plan --------------------------------------------------------------------------------
 
@@ -287,9 +262,9 @@ class LargePanel(QWidget):
         if self.running:
             return
         layers = self.images.layers
-        if self.store.text() == self._offered:  # not typed by hand
+        if self.store.path == self._offered:  # not typed by hand
             self._offered = default_store(layers[0]) if layers else ""
-            self.store.setText(self._offered)
+            self.store.path = self._offered
         self._outlined.start()
 
     def set_side(self, side: int) -> None:
@@ -309,7 +284,7 @@ class LargePanel(QWidget):
             lines = plan.describe()
         except SegmentAnythingError as error:
             lines = [f"⚠ {error}"]
-        found = unfinished(self.store.text().strip(), self.label.text().strip())
+        found = unfinished(self.store.path, self.label.text().strip())
         if found is not None:
             lines.append(f"An unfinished run is there, {found[0]} of {found[1]} tiles: goes on.")
         self._show_plan(lines)
@@ -351,7 +326,8 @@ class LargePanel(QWidget):
         self.done = done
         self.layers.finish(source, done)
         self._show_legend(done.result.status)
-        self._fill_seams(done.seams, before)
+        self.seams.fill(done.seams, before)
+        self.review.setVisible(self.seams.rowCount() > 0)
         if self._again:
             self.status.rest(f"Seam {before} decoded again.")
             return
@@ -386,57 +362,6 @@ class LargePanel(QWidget):
         self.legend.setText("Tiles: &nbsp;" + " &nbsp; ".join(parts))
         self.legend.setVisible(True)
 
-    # -- seams -----------------------------------------------------------------------------------
-
-    def _fill_seams(self, seams: Mapping[str, np.ndarray], chosen: int | None = None) -> None:
-        kinds = [str(kind) for kind in seams.get("kind", ())]
-        rows = sorted(range(len(kinds)), key=lambda i: (_ORDER.index(kinds[i]), i))[:MOST_ROWS]
-        self.review.setVisible(bool(rows))
-        self.seams.blockSignals(True)
-        self.seams.setRowCount(len(rows))
-        for place, index in enumerate(rows):
-            number = int(seams["seam"][index])
-            labels = " + ".join(str(int(n)) for n in seams["labels"][index] if n)
-            texts = (str(number), kinds[index], f"{float(seams['iou'][index]):.2f}", labels)
-            for column, text in enumerate(texts):
-                item = QTableWidgetItem(text)
-                item.setData(Qt.ItemDataRole.UserRole, number)
-                if column == 1:
-                    item.setIcon(_dot(SEAM_COLOURS[kinds[index]]))
-                self.seams.setItem(place, column, item)
-            if number == chosen:
-                self.seams.selectRow(place)
-        self.seams.blockSignals(False)
-
-    def _show_seam(self) -> None:
-        """Go to the seam that is selected in the table."""
-        found, done, source = self.seams.selectedItems(), self.done, self._source
-        if not found or done is None or source is None or not self._image_is_there(source):
-            return
-        number = int(found[0].data(Qt.ItemDataRole.UserRole))
-        at = int(np.flatnonzero(done.seams["seam"] == number)[0])
-        corners = seam_corners(source, done.result.grid, done.seams, at)
-        go_to(self.viewer, source.layers[0], corners)
-        layer = self.layers.seams
-        if layer is not None and layer in self.viewer.layers:
-            rows = np.flatnonzero(layer.features["seam"].to_numpy() == number)
-            layer.selected_data = {int(i) for i in rows}
-
-
-def go_to(viewer: ViewerModel, layer: Any, corners: np.ndarray, part: float = 0.3) -> None:
-    """Show a box of a layer's data: its plane, and the box as a part of the canvas."""
-    shown = sorted(axis - (viewer.dims.ndim - layer.ndim) for axis in viewer.dims.displayed)
-    hidden = {a: float(corners[0, a]) for a in range(layer.ndim) if a not in shown}
-    for axis, value in point_from_data(viewer, layer, hidden).items():
-        viewer.dims.set_point(axis, value)
-    world = data_to_world(viewer, layer, corners)[:, list(viewer.dims.displayed)]
-    low, high = world.min(0), world.max(0)
-    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
-    camera.center = (*tuple(camera.center)[:-2], *((low + high) / 2)[-2:])
-    size = float(max((high - low).max(), 1e-9))
-    canvas = viewer.canvas.size if hasattr(viewer, "canvas") else (600, 800)
-    camera.zoom = part * min(canvas) / size
-
 
 def _counts(status: np.ndarray) -> str:
     finished = int(np.isin(status, (TileStatus.DONE, TileStatus.EMPTY)).sum())
@@ -445,9 +370,3 @@ def _counts(status: np.ndarray) -> str:
 
 def _hex(colour: tuple[float, ...]) -> str:
     return "#" + "".join(f"{round(255 * part):02x}" for part in colour[:3])
-
-
-def _dot(colour: str) -> QIcon:
-    picture = QPixmap(9, 9)
-    picture.fill(QColor(colour))
-    return QIcon(picture)

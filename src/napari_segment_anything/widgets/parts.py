@@ -7,16 +7,19 @@ from typing import Any
 
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
+    QAbstractItemView,
     QBoxLayout,
     QButtonGroup,
     QCheckBox,
     QFormLayout,
     QGridLayout,
     QHBoxLayout,
+    QHeaderView,
     QLabel,
     QProgressBar,
     QPushButton,
     QSizePolicy,
+    QTableWidget,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -309,3 +312,29 @@ class KeyList(QWidget):
             grid.addWidget(name, index, 0)
             grid.addWidget(QLabel(meaning), index, 1)
         grid.setColumnStretch(1, 1)
+
+
+class Table(QTableWidget):
+    """A table to choose a row from.
+
+    Parameters
+    ----------
+    heads : sequence of str
+        Titles of the columns.
+    height : int
+        In pixels.
+    """
+
+    def __init__(self, heads: Sequence[str], height: int) -> None:
+        super().__init__(0, len(heads))
+        self.setHorizontalHeaderLabels(list(heads))
+        self.verticalHeader().setVisible(False)
+        self.verticalHeader().setMinimumSectionSize(18)
+        self.verticalHeader().setDefaultSectionSize(22)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setShowGrid(False)
+        self.setFixedHeight(height)
+        self.setMinimumWidth(100)
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)

@@ -9,17 +9,14 @@ import numpy as np
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QHeaderView,
     QSizePolicy,
-    QTableWidget,
     QTableWidgetItem,
     QToolTip,
     QVBoxLayout,
     QWidget,
 )
 
-from .parts import note, tight
+from .parts import Table, note, tight
 
 MOST_ROWS = 1000
 _NUMBER = Qt.ItemDataRole.UserRole
@@ -117,8 +114,8 @@ class Curve(QWidget):
         planes = sorted(self._values)
         points = {plane: self._at(plane, self._values[plane]) for plane in planes}
         painter.setPen(QPen(QColor(_LINE), 1.5))
-        breaks = np.flatnonzero(np.diff(planes) > 1) + 1 if len(planes) else []
-        for part in np.split(np.array(planes, int), breaks):
+        numbers = np.array(planes, np.int64)
+        for part in np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1):
             painter.drawPolyline(QPolygonF([points[int(plane)] for plane in part]))
         painter.setPen(Qt.PenStyle.NoPen)
         size = 2.5 if self._count < area.width() / 5 else 1.2
@@ -175,14 +172,7 @@ class Review(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = QTableWidget(0, 4)
-        self.table.verticalHeader().setVisible(False)
-        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.setShowGrid(False)
-        self.table.setFixedHeight(150)
-        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.table = Table(["object", "planes", "worst", "mean"], 150)
         self.table.itemSelectionChanged.connect(self._on_selected)
         self.curve = Curve()
         self.curve.clicked.connect(self._on_clicked)
@@ -208,6 +198,7 @@ class Review(QWidget):
         prompted: Mapping[int, tuple[int, ...]] | None = None,
         parents: Mapping[int, int] | None = None,
         low: float = 0.0,
+        notes: Mapping[int, str] | None = None,
     ) -> None:
         """Show objects.
 
@@ -222,6 +213,8 @@ class Review(QWidget):
             For tracks.
         low : float
             Scores below this are marked.
+        notes : mapping of object to str, optional
+            More about each, as tooltips.
         """
         before = self.selected
         self._curves, self._count, self._measure = curves, count, measure
@@ -253,6 +246,7 @@ class Review(QWidget):
                 item = QTableWidgetItem(text)
                 item.setData(_NUMBER, number)
                 item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+                item.setToolTip((notes or {}).get(number, ""))
                 if scored and column == 2 and min(values.values()) < low:
                     item.setForeground(QColor(_LOW))
                 self.table.setItem(place, column, item)

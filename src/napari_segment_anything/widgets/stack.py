@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
-from dataclasses import fields
-from pathlib import Path
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import napari
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QComboBox, QFileDialog, QLineEdit, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from ..automatic import MODES, PARAMETERS
+from ..automatic import PARAMETERS
 from ..bridge.coordinates import data_to_world
 from ..bridge.images import axes_of, plane_of
 from ..bridge.large import LargeSource
@@ -21,15 +19,14 @@ from ..bridge.stack_prompts import gather_from
 from ..bridge.stacks import StackDone, StackSource, StackStep, propagate_run, segment_run
 from ..errors import ImageError, SegmentAnythingError
 from ..progress import Progress
-from ..stacks.follow import Rules
-from ..stacks.propagate import DIRECTIONS
-from .choosers import ImageChooser, LayerBox, ModelBox
-from .forms import Number, acting
+from .choosers import ImageChooser, ModelBox, StoreBox
+from .forms import acting
 from .jobs import Jobs
 from .loading import model_names
-from .parts import Fold, Segmented, Status, align, button, check, form, row, tight, wide
+from .parts import Segmented, Status, align, button, form, tight, wide
 from .review import Review
 from .shared import WindowWatch, shared_session
+from .stack_forms import FollowForm, LinkForm
 
 TASKS = (
     ("propagate", "Follow", "propagate: follow objects from prompts on some planes, both ways"),
@@ -42,14 +39,12 @@ _BUTTON = {
     "track": "Segment and track",
 }
 _NAMES = {"propagate": "followed", "overlap": "linked", "track": "tracked"}
-_RULES = {
-    "pred_iou_thresh": ("Score from", "An object ends where its predicted IoU is lower"),
-    "overlap_thresh": (
-        "Overlap from",
-        "It ends where it overlaps less (IoU) with the plane before",
-    ),
-    "max_area_change": ("Area change", "It ends where its area grows or shrinks by more than this"),
-    "stiffness": ("Stiffness", "How much the outline on the plane before counts; 0: not at all"),
+_WHY = {
+    "score": "predicted IoU",
+    "overlap": "overlap with the plane before",
+    "area": "change of area",
+    "likeness": "looks different",
+    "empty": "nothing found",
 }
 LOW_SCORE = 0.6
 
@@ -71,7 +66,6 @@ class StackWidget(QWidget):
         self.layers = StackLayers(self.viewer)
         self.stack: StackSource | None = None
         self.done: StackDone | None = None
-        self._task = "propagate"
         self._previous: tuple[StackSource, dict[str, Any], Any] | None = None
         self._listening: Any = None
         self._open = True
@@ -100,19 +94,14 @@ class StackWidget(QWidget):
         rows.addRow("Along", self.axis)
         self.task = Segmented(TASKS)
         self.task.value = "propagate"
-        self.follow, follow_rows = self._build_follow()
-        self.link, link_rows = self._build_link()
-        self.store = QLineEdit()
-        self.store.setPlaceholderText("in memory")
-        self.store.setToolTip(
-            "<b>output</b><br>OME-Zarr store for labels larger than memory; empty: in memory"
+        self.follow = FollowForm(self.viewer, lambda: self.layers.labels)
+        self.link = LinkForm()
+        self.store = StoreBox(
+            "in memory",
+            "<b>output</b><br>OME-Zarr store for labels larger than memory; empty: in memory",
         )
-        self.choose = QToolButton()
-        self.choose.setText("…")
-        self.choose.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.choose.clicked.connect(lambda *_: self.ask_store())
         stored, store_rows = form()
-        store_rows.addRow("Labels", row(self.store, self.choose))
+        store_rows.addRow("Labels", self.store)
         self.run_button = button("Follow objects", self.start)
         self.status = Status()
         self.review = Review()
@@ -131,86 +120,8 @@ class StackWidget(QWidget):
         ):
             layout.addWidget(item)
         layout.addStretch(1)
-        align([rows, *follow_rows, *link_rows, store_rows])
+        align([rows, *self.follow.rows, *self.link.rows, store_rows])
         self.setMinimumWidth(290)
-
-    def _build_follow(self) -> tuple[QWidget, list[Any]]:
-        from napari.layers import Labels, Points, Shapes
-
-        def offered() -> list[Any]:
-            return [
-                layer
-                for layer in self.viewer.layers
-                if isinstance(layer, (Points, Shapes, Labels))
-                and "napari-segment-anything" not in layer.metadata
-                and layer is not self.layers.labels
-            ]
-
-        holder = QWidget()
-        first, rows = form()
-        self.prompts = LayerBox(self.viewer, offered, "objects of Segment Anything")
-        self.prompts.setToolTip(
-            "<b>prompts_by_slice</b><br>Committed objects of Segment Anything, or a layer: points "
-            "and boxes (each an object, unless a feature 'object' numbers them), polygons, labels."
-            "<br>A prompt on another plane, in an object that was followed already, corrects it."
-        )
-        self.direction = wide(QComboBox())
-        self.direction.addItems(list(DIRECTIONS))
-        self.direction.setToolTip("<b>direction</b><br>Where to, from the planes with prompts")
-        rows.addRow("Prompts", self.prompts)
-        rows.addRow("Direction", self.direction)
-        ends, more = form()
-        self.rules: dict[str, Number] = {}
-        for rule in fields(Rules):
-            if not isinstance(rule.default, (int, float)):
-                continue
-            title, tip = _RULES.get(rule.name, (rule.name, ""))
-            number = Number(0, 1 if rule.name.endswith("thresh") else 1000, 2)
-            number.setValue(rule.default)
-            number.setToolTip(f"<b>{rule.name}</b><br>{tip}")
-            self.rules[rule.name] = number
-            more.addRow(title, number)
-        inner = tight(QVBoxLayout(holder))
-        inner.addWidget(first)
-        inner.addWidget(Fold("Where objects end", ends))
-        return holder, [rows, more]
-
-    def _build_link(self) -> tuple[QWidget, list[Any]]:
-        holder = QWidget()
-        first, rows = form()
-        self.mode = wide(QComboBox())
-        self.mode.addItems(["auto", *MODES])
-        self.mode.setToolTip(
-            "<b>mode</b><br>How objects of a plane are found. Its parameters are those set in "
-            "“Segment everything”"
-        )
-        rows.addRow("Mode", self.mode)
-        self.joining: dict[str, Number] = {}
-        for name, title, number, tip in (
-            ("link_thresh", "Overlap from", Number(0, 1, 2, none="auto"),
-             "Least overlap (IoU) of an object's sections; tracks: with it, however far apart"),
-            ("max_gap", "Gaps up to", Number(0, 100, 0), "Planes it may be missing from"),
-            ("min_extent", "Planes from", Number(0, 100000, 0, none="auto"),
-             "Objects on fewer planes are dropped"),
-            ("anisotropy", "Anisotropy", Number(0, 1000, 2, none="auto"),
-             "Distance of two planes in pixels of a plane; auto: as the image's scale says"),
-            ("max_distance", "Moves up to", Number(0, 100000, 1, none="auto"),
-             "Pixels an object may move in a frame; auto: found from the data"),
-        ):  # fmt: skip
-            number.setToolTip(f"<b>{name}</b><br>{tip}")
-            self.joining[name] = number
-            rows.addRow(title, number)
-        self.joining["max_gap"].setValue(1)
-        self.fill_gaps = check(
-            "Fill gaps", "<b>fill_gaps</b><br>Draw objects where they are missing"
-        )
-        self.divisions = check("Divisions", "<b>divisions</b><br>Look for them")
-        self.divisions.setChecked(True)
-        inner = tight(QVBoxLayout(holder))
-        inner.addWidget(first)
-        inner.addWidget(row(self.fill_gaps, self.divisions, None))
-        self._link_rows = rows
-        return holder, [rows]
 
     def _connect(self) -> None:
         self.task.changed.connect(self._show_task)
@@ -237,7 +148,7 @@ class StackWidget(QWidget):
         self._listen(None)
         self.viewer.dims.events.disconnect(self._on_dims)
         self.images.close_down()
-        self.prompts.close_down()
+        self.follow.prompts.close_down()
         self._shared.leave(self.viewer)
 
     # -- what the user chooses -------------------------------------------------------------------
@@ -246,15 +157,8 @@ class StackWidget(QWidget):
         task = self.task.value
         self.follow.setVisible(task == "propagate")
         self.link.setVisible(task != "propagate")
-        for name, only in (("anisotropy", "overlap"), ("max_distance", "track")):
-            number = self.joining[name]
-            number.setVisible(task == only)
-            self._link_rows.labelForField(number).setVisible(task == only)
-        self.divisions.setVisible(task == "track")
-        self.fill_gaps.setVisible(task != "propagate")
-        if task != self._task:
-            self.fill_gaps.setChecked(task == "overlap")
-            self._task = task
+        if task != "propagate":
+            self.link.show_link(task)
         self.run_button.setText("Stop" if self._jobs.running else _BUTTON[task])
 
     def _choose_model(self, source: str) -> None:
@@ -307,16 +211,6 @@ class StackWidget(QWidget):
                 rest = [channel, *(a for a in rest if a != channel)]
             self.viewer.dims.order = (*rest[:-2], world, *rest[-2:])
 
-    def ask_store(self) -> None:
-        """Let the user choose a store."""
-        start = self.store.text() or str(Path.home() / "labels.ome.zarr")
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Labels go to", start, "OME-Zarr stores (*.zarr)",
-            options=QFileDialog.Option.DontConfirmOverwrite,
-        )  # fmt: skip
-        if path:
-            self.store.setText(path if path.rstrip("/").endswith(".zarr") else f"{path}.ome.zarr")
-
     # -- runs ------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -364,18 +258,21 @@ class StackWidget(QWidget):
         return StackSource(image, axis, plane)
 
     def _output(self) -> dict[str, Any]:
-        store = self.store.text().strip()
+        store = self.store.path
         return (
             {"output": store, "label": _NAMES[self.task.value], "overwrite": True} if store else {}
         )
 
     def _follow(self, stack: StackSource) -> Callable[..., Generator[Progress, None, StackDone]]:
         session = self._shared.session
-        gather = gather_from(self.viewer, stack, session, self.prompts.layer)
-        options = {name: number.value() for name, number in self.rules.items()}
-        options |= {"direction": self.direction.currentText(), **self._output()}
+        gather = gather_from(self.viewer, stack, session, self.follow.prompts.layer)
+        options = {**self.follow.options(), **self._output()}
         predictor = session.predictor
-        known = {**options, "model": predictor.model.fingerprint, "prompts": self.prompts.layer}
+        known = {
+            **options,
+            "model": predictor.model.fingerprint,
+            "prompts": self.follow.prompts.layer,
+        }
         previous = None
         if self._previous is not None:
             same, before, result = self._previous
@@ -392,16 +289,7 @@ class StackWidget(QWidget):
         self, stack: StackSource, link: str
     ) -> Callable[..., Generator[Progress, None, StackDone]]:
         predictor = self._shared.session.predictor
-        options: dict[str, Any] = {"link": link, "mode": self.mode.currentText()}
-        options["max_gap"] = int(self.joining["max_gap"].value())
-        options["min_extent"] = int(self.joining["min_extent"].value()) or None
-        options["link_thresh"] = self.joining["link_thresh"].value() or None
-        if link == "overlap":
-            options["anisotropy"] = self.joining["anisotropy"].value() or None
-        else:
-            options["max_distance"] = self.joining["max_distance"].value() or None
-            options["divisions"] = self.divisions.isChecked()
-        options["fill_gaps"] = self.fill_gaps.isChecked()
+        options = self.link.options(link)
         kept = self._settings.get("everything")
         options["policy"] = kept["policy"]
         given = {name: kept[name] for name in PARAMETERS if kept.get(name) is not None}
@@ -442,7 +330,8 @@ class StackWidget(QWidget):
             pairs = zip(done.table["label"], done.table["parent"], strict=True)
             parents = {int(label): int(parent) for label, parent in pairs}
         low = LOW_SCORE if done.measure == "score" else 0.0
-        self.review.fill(done.curves, stack.count, done.measure, done.prompted, parents, low)
+        notes = {} if done.propagated is None else _ends(done.propagated.ends)
+        self.review.fill(done.curves, stack.count, done.measure, done.prompted, parents, low, notes)
         self._mark_plane()
         count = len(done.table["label"])
         text = f"{count} objects."
@@ -497,3 +386,14 @@ class StackWidget(QWidget):
     def _on_picked(self, event: Any = None) -> None:
         if self._listening is not None:
             self.review.select(int(self._listening.selected_label))
+
+
+def _ends(ends: Mapping[int, Mapping[int, str]]) -> dict[int, str]:
+    """Say where objects end, and why."""
+    return {
+        number: "<br>".join(
+            f"ends before plane {plane}: {_WHY.get(reason, reason)}"
+            for plane, reason in sorted(found.items())
+        )
+        for number, found in ends.items()
+    }
