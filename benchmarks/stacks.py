@@ -1,0 +1,258 @@
+"""How well objects are followed through planes, on real stacks and on time-lapses with divisions.
+
+python benchmarks/stacks.py DATA [--only NAME ...] [--objects N] [--model NAME] [--json FILE]
+
+propagate  each object is given as its true mask on the middle one of its planes, and followed in
+           both directions; IoU over all its other planes. "copied" is the same mask on all planes
+           that the object is truly on: what following has to beat without knowing them.
+link       true sections, with ids of their own on every plane, to objects: the part of pairs of
+           sections on neighbouring planes that are joined as they should be (F1).
+segment    everything mode and linking, without any prompt: objects found at IoU 0.5 (F1).
+track      generated time-lapses of dividing nuclei, some detections left out: links and
+           divisions (F1).
+edit       seconds to follow all objects, and to do it again after one was edited on one plane.
+
+Real stacks are those of DATA with labels that persist along the first axis. Objects are spread
+evenly over all that are on three planes or more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import napari_segment_anything as nsa
+from napari_segment_anything.evaluation import overlap_table
+from napari_segment_anything.samples.generate_divisions import dividing_nuclei
+from napari_segment_anything.stacks import link, track
+
+SETS = {
+    "stardist": "stardist_demo/img3d.npz",
+    "plantseg_1135": "plantseg_3d/1135_mini.npz",
+    "plantseg_1136": "plantseg_3d/1136_mini.npz",
+    "plantseg_1137": "plantseg_3d/1137_mini.npz",
+    "ovule": "plantseg_3d/sample_ovule.npz",
+    "chloroplasts": "plant_chloroplast_em/stack_quarter.npz",
+    "cells_in_time": "usiigaci_t98g_timelapse/T98G_t01-16_half.npz",
+}
+TIME = ("cells_in_time",)
+PARTS = ("propagate", "link", "segment", "track", "edit")
+
+
+def objects_of(labels: np.ndarray, count: int) -> dict[int, np.ndarray]:
+    """Planes of some of the objects that are on at least three."""
+    planes = {int(i): np.flatnonzero((labels == i).any((1, 2))) for i in np.unique(labels) if i}
+    good = [i for i, found in planes.items() if len(found) >= 3]
+    spread = np.unique(np.linspace(0, len(good) - 1, min(count, len(good))).astype(int))
+    return {good[i]: planes[good[i]] for i in spread}
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union."""
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+def propagation(
+    image: np.ndarray, labels: np.ndarray, model: Any, count: int
+) -> tuple[dict[str, float], Any, dict[int, Any]]:
+    """Follow objects from their middle planes."""
+    objects = objects_of(labels, count)
+    seeds: dict[int, dict[int, np.ndarray]] = {}
+    for number, planes in objects.items():
+        middle = int(planes[len(planes) // 2])
+        seeds.setdefault(middle, {})[number] = labels[middle] == number
+    began = time.perf_counter()
+    result = nsa.propagate(image, seeds, model)
+    seconds = time.perf_counter() - began
+    found, copied, ends = [], [], []
+    for number, planes in objects.items():
+        middle = int(planes[len(planes) // 2])
+        truth = labels == number
+        mine = np.stack([result.mask(number, plane) for plane in range(len(labels))])
+        same = np.zeros_like(truth)
+        same[planes[0] : planes[-1] + 1] = truth[middle]
+        for volume in (truth, mine, same):
+            volume[middle] = False
+        found.append(iou(mine, truth))
+        copied.append(iou(same, truth))
+        ends += [
+            abs(result.planes[number][0] - planes[0]),
+            abs(result.planes[number][-1] - planes[-1]),
+        ]
+    figures = {
+        "objects": len(objects),
+        "mean IoU": float(np.mean(found)),
+        "median IoU": float(np.median(found)),
+        "IoU of 0.5": float(np.mean(np.array(found) >= 0.5)),
+        "copied": float(np.mean(copied)),
+        "ends off by (median)": float(np.median(ends)),
+        "seconds": seconds,
+    }
+    return figures, result, seeds
+
+
+def editing(image: np.ndarray, labels: np.ndarray, model: Any, first: Any, seeds: Any) -> dict:
+    """Prompt one object again, two planes from its end."""
+    number = max(first.planes, key=lambda i: len(first.planes[i]))
+    plane = first.planes[number][-3]
+    edited = {where: dict(given) for where, given in seeds.items()}
+    mask = labels[plane] == number
+    mask = mask if mask.any() else first.mask(number, plane)
+    edited.setdefault(plane, {})[number] = mask
+    began = time.perf_counter()
+    second = nsa.propagate(image, edited, model, previous=first)
+    return {
+        "planes of the object": len(first.planes[number]),
+        "planes decoded again": len(second.decoded),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def shuffled(labels: np.ndarray, rng: np.random.Generator, lost: float = 0.0) -> np.ndarray:
+    """Give objects other ids on every plane, and leave some out."""
+    out = np.zeros(labels.shape, np.int32)
+    for plane, true in zip(out, labels, strict=True):
+        table = np.zeros(int(labels.max()) + 1, np.int32)
+        table[1:] = rng.permutation(int(labels.max())) + 1
+        table[1:][rng.random(len(table) - 1) < lost] = 0
+        plane[:] = table[true]
+    return out
+
+
+def joined(labels: np.ndarray, truth: np.ndarray) -> set[tuple[tuple[int, int], tuple[int, int]]]:
+    """Pairs of neighbouring sections with one id, told by their plane and true id."""
+    last: dict[int, tuple[int, int]] = {}
+    pairs = set()
+    for plane, (mine, true) in enumerate(zip(labels, truth, strict=True)):
+        inside = mine > 0
+        keys = np.unique(np.stack([mine[inside], true[inside]]), axis=1)
+        for number, section in keys.T.tolist():
+            here = (plane, section)
+            if number in last:
+                pairs.add((last[number], here))
+            last[number] = here
+    return pairs
+
+
+def f1(true: set, found: set) -> float:
+    """Harmonic mean of precision and recall."""
+    return 2 * len(true & found) / max(len(true) + len(found), 1)
+
+
+def linking(labels: np.ndarray, timed: bool) -> dict[str, float]:
+    """Join true sections again."""
+    planes = shuffled(labels, np.random.default_rng(0))
+    began = time.perf_counter()
+    options = {"min_extent": 1, "fill_gaps": False}
+    found = track(planes, divisions=False) if timed else link(planes, **options)
+    seconds = time.perf_counter() - began
+    return {
+        "F1 of links": f1(joined(labels, labels), joined(found.labels, labels)),
+        "objects": len(found.table["label"]),
+        "true objects": len(np.unique(labels)) - 1,
+        "seconds": seconds,
+    }
+
+
+def segmenting(image: np.ndarray, labels: np.ndarray, model: Any, timed: bool) -> dict[str, float]:
+    """Everything mode and linking."""
+    began = time.perf_counter()
+    result = nsa.segment_stack(image, model, link="track" if timed else "overlap")
+    seconds = time.perf_counter() - began
+    whole = overlap_table(labels, result.labels)
+    hits = int((whole.iou >= 0.5).sum())
+    sections = found = true = 0
+    for mine, plane in zip(result.labels, labels, strict=True):
+        table = overlap_table(plane, mine)
+        sections += int((table.iou >= 0.5).sum())
+        found, true = found + table.found_count, true + table.true_count
+    return {
+        "F1 of objects": 2 * hits / max(whole.true_count + whole.found_count, 1),
+        "F1 of sections": 2 * sections / max(found + true, 1),
+        "found": whole.found_count,
+        "true": whole.true_count,
+        "seconds": seconds,
+    }
+
+
+def tracking(lost: float, movies: int = 6) -> dict[str, float]:
+    """Dividing nuclei."""
+    links = {"true": 0, "found": 0, "both": 0}
+    births = dict(links)
+    for seed in range(movies):
+        rng = np.random.default_rng(seed)
+        _, truth, lineage = dividing_nuclei((40, 256, 256), rng)
+        frames = shuffled(truth, rng, lost)
+        seen = np.where(frames > 0, truth, 0)
+        tracks = track(frames)
+        count(links, joined(seen, seen), joined(tracks.labels, truth))
+        families: dict[int, set[int]] = {}
+        for child, (parent,) in lineage.items():
+            families.setdefault(parent, set()).add(child)
+        true = {frozenset(family) for family in families.values() if len(family) == 2}
+        made = set()
+        for children in tracks.divisions.values():
+            first = [tracks.data[tracks.data[:, 0] == child][0] for child in children]
+            places = [tuple(int(v) for v in np.rint(row[1:])) for row in first]
+            made.add(frozenset(int(truth[place]) for place in places))
+        count(births, true, made)
+    return {
+        "detections left out": lost,
+        "F1 of links": 2 * links["both"] / (links["true"] + links["found"]),
+        "F1 of divisions": 2 * births["both"] / (births["true"] + births["found"]),
+        "divisions": births["true"],
+    }
+
+
+def count(sums: dict[str, int], true: set, found: set) -> None:
+    """Add up."""
+    sums["true"] += len(true)
+    sums["found"] += len(found)
+    sums["both"] += len(true & found)
+
+
+def main() -> None:
+    """Run the parts that were asked for, and print a line for each figure."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--only", nargs="*", default=[], help="parts and sets; all by default")
+    parser.add_argument("--objects", type=int, default=20)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    parts = [part for part in PARTS if part in chosen.only] or list(PARTS)
+    names = [name for name in SETS if name in chosen.only] or list(SETS)
+    model = nsa.load_model(chosen.model)
+    figures: dict[str, dict[str, Any]] = {}
+
+    def tell(title: str, found: dict[str, Any]) -> None:
+        figures[title] = found
+        text = ", ".join(f"{k} {v:.3g}" for k, v in found.items())
+        print(f"{title}: {text}", flush=True)
+        if chosen.json is not None:
+            chosen.json.write_text(json.dumps(figures, indent=1))
+
+    if "track" in parts:
+        for lost in (0.0, 0.03):
+            tell(f"track, generated ({lost:.0%} lost)", tracking(lost))
+    for name in names:
+        with np.load(chosen.data / SETS[name]) as held:
+            image, labels = held["image"], np.maximum(held["labels"].astype(np.int64), 0)
+        if "link" in parts:
+            tell(f"link, {name}", linking(labels, name in TIME))
+        if "propagate" in parts or "edit" in parts:
+            found, result, seeds = propagation(image, labels, model, chosen.objects)
+            tell(f"propagate, {name}", found)
+            if "edit" in parts:
+                tell(f"edit, {name}", editing(image, labels, model, result, seeds))
+        if "segment" in parts:
+            tell(f"segment, {name}", segmenting(image, labels, model, name in TIME))
+
+
+if __name__ == "__main__":
+    main()
