@@ -327,9 +327,19 @@ def test_another_run_on_the_same_ledger_is_refused(calm, stored, model, tmp_path
     other = zarr.create_array(tmp_path / "other.zarr", data=np.full((240, 300), 7, np.uint8))
     with pytest.raises(ParameterError, match="image was"):
         segment_large(other, out, model, **SETTINGS)
-    create_labels(out, "hand", shape=(240, 300), axes="YX", chunks=(96, 96))
+    hand = create_labels(out, "hand", shape=(240, 300), axes="YX", chunks=(96, 96))
+    hand.array[3, 4] = 1
     with pytest.raises(FormatError, match="no run made"):
         segment_large(stored, out, model, label="hand", **SETTINGS)
+
+
+def test_labels_without_anything_in_them_are_begun_anew(calm, stored, model, tmp_path) -> None:
+    # killed after the labels were made, before the run was on record
+    create_labels(
+        tmp_path / "x.zarr", "segment_anything", shape=(240, 300), axes="YX", chunks=(96, 96)
+    )
+    result = segment_large(stored, tmp_path / "x.zarr", model, **SETTINGS)
+    assert (labels_of(result) == calm.labels).all()
 
 
 def test_two_runs_at_once_on_the_same_labels_are_refused(stored, model, tmp_path) -> None:
