@@ -88,7 +88,7 @@ class Results:
 def stitch(ledger: Ledger) -> Iterator[Progress | Stitched]:
     """Decide what the objects of the image are: yields `Progress`, and last the outcome."""
     grid = ledger.grid
-    results = Results(ledger, max(_HELD, 4 * grid.counts[1]) if grid.counts[1] < 256 else 1024)
+    results = Results(ledger)
     columns = _Objects(len(grid))
     pairs = _Pairs()
     for index in range(len(grid)):
