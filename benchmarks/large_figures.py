@@ -339,7 +339,7 @@ def draw_corner(store: Path, cells: Cells) -> None:
         dim[here] = pixels[here]
         panels.append(panel(dim, tile, place, lines))
     panels.append(panel(pixels, group.array[place], place, lines))
-    Image.fromarray(np.hstack(panels)).save(IMAGES / "large_seam.png", optimize=True)
+    Image.fromarray(np.hstack(panels)).save(IMAGES / "large_seam.jpg", quality=88)
 
 
 # -- the table -----------------------------------------------------------------------------------
