@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
 os.environ["NAPARI_SEGMENT_ANYTHING_JOURNALS"] = tempfile.mkdtemp()
@@ -25,6 +26,8 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 import napari_segment_anything as nsa
+from napari_segment_anything import samples
+from napari_segment_anything.bridge.coordinates import placement
 
 IMAGES = Path(__file__).parent / "images"
 PLUGIN = "napari-segment-anything"
@@ -35,7 +38,7 @@ class Studio:
 
     Parameters
     ----------
-    sample : str
+    sample : str or array-like
         What to open.
     widget : str
         Which widget to show beside it.
@@ -46,7 +49,7 @@ class Studio:
 
     def __init__(
         self,
-        sample: str,
+        sample: Any,
         widget: str,
         theme: str = "dark",
         size: tuple[int, int] = (1180, 760),
@@ -54,10 +57,15 @@ class Studio:
         get_settings().appearance.theme = theme
         self.viewer = napari.Viewer(show=True)
         self.viewer.window.resize(*size)
-        self.viewer.open_sample(PLUGIN, sample)
-        self.image = next(layer for layer in self.viewer.layers if layer.name.startswith(sample))
+        if isinstance(sample, str):
+            self.viewer.open_sample(PLUGIN, sample)
+        else:
+            low, high = np.percentile(np.asarray(sample), (0.1, 99.9))
+            self.viewer.add_image(sample, name="slide", contrast_limits=(low, high))
+        name = sample if isinstance(sample, str) else "slide"
+        self.image = next(layer for layer in self.viewer.layers if layer.name.startswith(name))
         for layer in list(self.viewer.layers):
-            if "ground truth" in layer.name:
+            if layer is not self.image:
                 self.viewer.layers.remove(layer)
         self.viewer.layers.selection.active = self.image
         self.dock, self.widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, widget)
@@ -117,6 +125,13 @@ class Studio:
             if session is None or (session.is_loaded and not session.busy):
                 break
         QTest.qWait(wait)
+
+    def wait(self, until: Callable[[], bool], seconds: float = 900.0) -> None:
+        """Wait until something is so."""
+        for _ in range(round(seconds * 40)):
+            QTest.qWait(25)
+            if until():
+                break
 
     def finish_run(self, wait: int = 500) -> None:
         """Wait until everything mode is done."""
@@ -193,6 +208,107 @@ def everything(theme: str) -> None:
         save("everything_widget", studio.window(), theme)
 
 
+class Mosaic:
+    """Fields of generated nuclei side by side, read window by window; one chunk is damaged.
+
+    Parameters
+    ----------
+    rows, cols : int
+        Fields.
+    empty : tuple of (int, int)
+        Fields without anything.
+    damaged : (int, int)
+        A pixel that cannot be read.
+    """
+
+    def __init__(
+        self, rows: int, cols: int, empty: tuple[tuple[int, int], ...], damaged: tuple[int, int]
+    ) -> None:
+        field = samples.sample("nuclei").image
+        views = (field, field[::-1], field[:, ::-1], field.T)
+        ground = np.full_like(field, np.median(field))
+        self._pixels = np.block(
+            [
+                [ground if (r, c) in empty else views[(r + 2 * c) % 4] for c in range(cols)]
+                for r in range(rows)
+            ]
+        )
+        self.shape, self.ndim, self.size = self._pixels.shape, 2, self._pixels.size
+        self.dtype, self.damaged, self.broken = self._pixels.dtype, damaged, False
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        pixels = self._pixels[key]
+        if not self.broken:
+            return pixels
+        rows, cols = (part.indices(n) for part, n in zip(key[-2:], self.shape, strict=True))
+        hit = rows[0] <= self.damaged[0] < rows[1] and cols[0] <= self.damaged[1] < cols[1]
+        if hit and 400 < rows[1] - rows[0] < 600:
+            raise OSError("chunk 3.0 is damaged")
+        return pixels
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self._pixels, dtype)
+
+
+def large_run(theme: str) -> None:
+    """All of a large image while it runs, and a seam at its end."""
+    mosaic = Mosaic(4, 4, ((0, 2), (0, 3), (1, 2), (1, 3)), (1300, 330))
+    with Studio(mosaic, "Segment everything", theme, size=(1240, 900)) as studio:
+        panel = studio.widget.large
+        studio.widget.region.button("all").click()
+        panel.store.path = str(Path(tempfile.mkdtemp()) / "slide.ome.zarr")
+        studio.wait(lambda: studio.widget._shared.session.is_loaded)
+        studio.viewer.fit_to_view()
+        mosaic.broken = True
+        studio.widget.start()
+        studio.wait(
+            lambda: (
+                panel._last is not None
+                and (panel._last.status == 3).any()
+                and (panel._last.status == 0).mean() < 0.4
+            )
+        )
+        save("large-run", studio.window(), theme)
+        studio.wait(lambda: not panel.running)
+        panel.seams.selectRow(0)
+        QTest.qWait(600)
+        save("large-seams", studio.window(), theme)
+
+
+def stack(theme: str) -> None:
+    """Nuclei of a volume followed from one plane, and their scores."""
+    with Studio("nuclei_3d", "Segment a stack", theme, size=(1240, 840)) as studio:
+        studio.wait(lambda: studio.widget._shared.session.is_loaded)
+        truth = samples.sample("nuclei_3d").labels
+        middle = truth.shape[0] // 2
+        ids, sizes = np.unique(truth[middle], return_counts=True)
+        chosen = ids[1:][np.argsort(sizes[1:])[::-1][:10]]
+        points = [[middle, *np.argwhere(truth[middle] == i).mean(0)] for i in chosen]
+        layer = studio.viewer.add_points(
+            points, name="seeds", size=5, face_color="gold", **placement(studio.image)
+        )
+        studio.viewer.dims.set_current_step(0, middle)
+        studio.widget.follow.prompts.layer = layer
+        studio.widget.start()
+        studio.wait(lambda: not studio.widget._jobs.running)
+        studio.widget.review.table.selectRow(1)
+        studio.viewer.dims.set_current_step(0, middle)
+        QTest.qWait(500)
+        save("stack", studio.window(), theme)
+
+
+def tracking(theme: str) -> None:
+    """Dividing nuclei tracked through a time-lapse."""
+    with Studio("divisions", "Segment a stack", theme, size=(1240, 840)) as studio:
+        studio.wait(lambda: studio.widget._shared.session.is_loaded)
+        studio.widget.task.button("track").click()
+        studio.widget.start()
+        studio.wait(lambda: not studio.widget._jobs.running)
+        studio.viewer.dims.set_current_step(0, 12)
+        QTest.qWait(500)
+        save("tracking", studio.window(), theme)
+
+
 def animation(theme: str) -> None:
     """Click, see the mask, commit: the opening picture of the README."""
     frames: list[tuple[np.ndarray, int]] = []
@@ -230,6 +346,9 @@ PICTURES: dict[str, Callable[[str], None]] = {
     "candidates": candidates,
     "tools": tools,
     "everything": everything,
+    "large": large_run,
+    "stack": stack,
+    "tracking": tracking,
     "animation": animation,
 }
 

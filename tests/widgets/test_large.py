@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from qtpy.QtTest import QTest
 
-from napari_segment_anything.formats.ome_zarr import open_labels
-from napari_segment_anything.large import Status
+from napari_segment_anything.bridge import live_labels
+from napari_segment_anything.bridge.images import axes_of
+from napari_segment_anything.bridge.large import LargeSource, LargeStep
+from napari_segment_anything.bridge.large_layers import LargeLayers
+from napari_segment_anything.bridge.live_labels import LiveLabels
+from napari_segment_anything.formats.ome_zarr import create_labels, open_labels
+from napari_segment_anything.large import LargePlan, Status, TileGrid
 from napari_segment_anything.widgets.everything import EverythingWidget
 
 from .conftest import ours, picture, wait
@@ -30,7 +35,8 @@ def opened(viewer, tmp_path):
     panel.overlap.setValue(32)
     assert wait(lambda: widget._shared.session.is_loaded)
     QTest.qWait(250)
-    return viewer, layer, widget
+    yield viewer, layer, widget
+    widget._settings.set("everything", region="plane")  # napari keeps settings between windows
 
 
 def test_stop_go_on_and_review(opened, tmp_path) -> None:
@@ -59,8 +65,11 @@ def test_stop_go_on_and_review(opened, tmp_path) -> None:
     assert labels.get_value((48.0, 12.0), world=True) == data[24, 24] > 0
     # the map: a pixel a tile, on the image's pixels
     tiles = panel.layers.map
-    assert tiles.data.shape == (2, 2) and not tiles.visible
-    assert np.allclose(tiles.data_to_world((0, 0)), image.data_to_world((47.5, 47.5)))
+    assert not tiles.visible
+    tiles.visible = True
+    assert np.allclose(tiles.extent.world, image.extent.world, atol=6)
+    tile = [tiles.get_value(image.data_to_world(p), world=True) for p in ((2, 2), (150, 150))]
+    assert tile == [s + 1 for s in done.result.status[0].diagonal()]
     assert f"{(done.result.status == Status.DONE).sum()} done" in panel.legend.text()
     # seams
     rows = panel.seams.rowCount()
@@ -108,7 +117,8 @@ def test_a_tile_that_fails_is_seen(opened) -> None:
     assert wait(lambda: not widget.large.running)
     assert "1 tiles failed" in widget.status.text and "damaged" in widget.status.text
     tiles = widget.large.layers.map
-    assert tiles.visible and tiles.data.tolist()[1][1] == Status.FAILED + 1
+    assert tiles.visible and tiles.data[-1, -1] == Status.FAILED + 1
+    assert tiles.data[0, 0] != Status.FAILED + 1
     assert "1 failed" in widget.large.legend.text()
 
 
@@ -125,8 +135,47 @@ def test_a_stack_with_channels_and_closing_while_it_runs(opened) -> None:
     assert panel.plan.text().startswith("2 planes of 160 x 160")
     widget.start()
     assert wait(lambda: panel.layers.map is not None)
-    assert panel.layers.map.data.shape == (2, 1, 2, 2)
+    assert panel.layers.map.data.shape[:2] == (2, 1)
     assert panel.layers.labels.data.shape == (2, 1, 160, 160)
     assert wait(lambda: (panel._last.status == Status.DONE).any())
     viewer.close()
     assert wait(lambda: not ours(), 10)
+
+
+def test_large_planes_are_seen_from_reduced_copies(viewer, tmp_path, monkeypatch) -> None:
+    """Labels too large to be read whole: a view of all of it reads memory, not the disk."""
+    monkeypatch.setattr(live_labels, "WHOLE_BYTES", 1 << 16)
+    monkeypatch.setattr(live_labels, "_SMALLEST", 64)
+    image = viewer.add_image(np.zeros((2, 512, 640), np.uint8), name="wide")
+    source = LargeSource.of((image,), axes_of(viewer, image))
+    group = create_labels(
+        tmp_path / "wide.ome.zarr", shape=(2, 512, 640), axes="ZYX", chunks=(1, 96, 96)
+    )
+    grid = TileGrid.over((512, 640), (2,), 128, 32)
+    live = LiveLabels(group.array, grid)
+    assert live.step == 8
+    assert [level.shape for level in live.levels] == [
+        (2, 512, 640), (2, 256, 320), (2, 128, 160), (2, 64, 80)
+    ]  # fmt: skip
+    status = np.zeros((2, *grid.counts), np.uint8)
+    plan = LargePlan.of(grid, 0, 1)
+    layers = LargeLayers(viewer)
+
+    def show() -> None:
+        layers.show(source, LargeStep(live, grid, status.copy(), plan, True, group.path))
+        QTest.qWait(20)
+
+    show()
+    core = grid.core(0)
+    group.array[0, core.row : core.row + core.height, core.col : core.col + core.width] = 7
+    status[0, 0, 0] = Status.DONE
+    live.update(status)
+    show()
+    assert live.levels[3][0, :12, :12].min() == 7 and not live.levels[3][0, 12:].any()
+    assert np.array_equal(live.levels[1][0], group.array[0, ::2, ::2])
+    assert not live.levels[3][1].any()
+    group.array[1] = 9
+    status[1] = Status.DONE
+    live.update(status)  # the plane was looked at
+    assert (live.levels[3][1] == 9).all()
+    assert layers.labels.multiscale and layers.labels.data[3].shape == (2, 64, 80)

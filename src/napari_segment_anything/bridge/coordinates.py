@@ -253,7 +253,7 @@ def placement(
     layer: Layer,
     *,
     origin: Mapping[int, float] | None = None,
-    thick: Mapping[int, int] | None = None,
+    thick: Mapping[int, float] | None = None,
     world_units: Sequence[Any] | None = None,
 ) -> dict[str, Any]:
     """Return the transform keywords that put another layer onto the pixels of this one.
@@ -264,7 +264,7 @@ def placement(
         The image.
     origin : mapping of int to float, optional
         Data axis -> coordinate at which the other layer's data begins.
-    thick : mapping of int to int, optional
+    thick : mapping of int to float, optional
         Data axis -> how many of the image's pixels one pixel of the other layer spans there; a
         channel axis of which the other layer has a single entry is seen on every channel.
     world_units : sequence of pint.Unit, optional

@@ -198,6 +198,8 @@ class LargeStep:
     plan : LargePlan
     fresh : bool
         Whether layers should be drawn again.
+    path : str
+        Of the label image.
     """
 
     live: LiveLabels
@@ -205,6 +207,7 @@ class LargeStep:
     status: NDArray[np.uint8]
     plan: LargePlan
     fresh: bool
+    path: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,7 +258,9 @@ def large_steps(
             if fresh:
                 live.update(view.status)
                 shown, before = now, phase
-            here = LargeStep(live, view.grid, view.status.copy(), view.plan, fresh)
+            here = LargeStep(
+                live, view.grid, view.status.copy(), view.plan, fresh, str(view.labels.path)
+            )
             yield replace(step, partial=here)
     finally:
         steps.close()

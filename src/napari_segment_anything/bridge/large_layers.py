@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Shapes
 
+MAP_PIXELS = 1 << 21
 MOST_SEAMS = 2000
 """So many boxes are drawn; of more seams those that need a look."""
 TILE_COLOURS = {
@@ -49,30 +51,33 @@ class LargeLayers:
         self._source: LargeSource | None = None
         self._grid: TileGrid | None = None
 
+    def start(self) -> None:
+        """Say that a run begins: its first step brings new layers."""
+        self._source = None
+
     def show(self, source: LargeSource, step: LargeStep) -> None:
         """Show how far a run is."""
         if self.labels is None or self._source is not source:
             self._begin(source, step)
         elif step.fresh:
+            if self.map is not None and self.map in self.viewer.layers:
+                self.map.data[...] = _map_of(source, step.grid, step.status)
             for layer in (self.labels, self.map):
-                if layer is self.map and layer is not None:
-                    layer.data[...] = _map_of(source, step.grid, step.status)
                 if layer is not None and layer in self.viewer.layers:
                     layer.refresh(highlight=False, extent=False)
 
     def finish(self, source: LargeSource, done: LargeDone) -> None:
         """Show what a run found; the map stays where tiles failed, and else is hidden."""
         result = done.result
-        status = LargeStep(LiveLabels(result.labels, result.grid), result.grid, result.status,
-                           LargePlan.of(result.grid, 0, 1), True)  # fmt: skip
-        self.show(source, status)
+        live, plan = LiveLabels(result.labels, result.grid), LargePlan.of(result.grid, 0, 1)
+        step = LargeStep(live, result.grid, result.status, plan, True, result.path)
+        self.show(source, step)
         layer = self.labels
         if layer is None:
             return
         if layer.multiscale and layer in self.viewer.layers:
             layer.data = [aligned(level, source.order) for level in result.group.levels]
         layer.features = _features(done.objects)
-        layer.metadata = {**layer.metadata, "store": result.path}
         layer.refresh()
         if self.map is not None and self.map in self.viewer.layers:
             self.map.visible = bool(result.failed)
@@ -83,7 +88,8 @@ class LargeLayers:
         self.labels = self.map = self.seams = self._source = self._grid = None
 
     def _begin(self, source: LargeSource, step: LargeStep) -> None:
-        for old in (self.map, self.seams, self.labels):
+        same = self.labels is not None and self.labels.metadata.get("store") == step.path
+        for old in (self.map, self.seams, self.labels if same else None):
             if old is not None and old in self.viewer.layers:
                 self.viewer.layers.remove(old)
         self.seams = None
@@ -97,6 +103,7 @@ class LargeLayers:
             levels if len(levels) > 1 else levels[0],
             multiscale=len(levels) > 1,
             name=f"{image.name} everything",
+            metadata={"store": step.path},
             **placement(image, thick=thick),
         )
         self.map = self._add_map(source, step)
@@ -107,7 +114,8 @@ class LargeLayers:
 
         image, grid = source.layers[0], step.grid
         rows, cols = source.axes.displayed
-        thick = {rows: grid.stride, cols: grid.stride}
+        side = grid.stride / _parts(grid)
+        thick: dict[int, float] = {rows: side, cols: side}
         if source.axes.channel is not None:
             thick[source.axes.channel] = source.axes.shape[source.axes.channel]
         origin = {
@@ -154,7 +162,7 @@ class LargeLayers:
             name=f"{image.name} seams",
             edge_color=[SEAM_COLOURS[kind] for kind in kinds],
             face_color=[0, 0, 0, 0],
-            edge_width=max(1.0, max(source.axes.rows_cols) / 700),
+            edge_width=max(1.0, max(source.axes.rows_cols) / 1000),
             features=pd.DataFrame(
                 {
                     "seam": np.asarray(seams["seam"])[rows],
@@ -180,8 +188,31 @@ def seam_corners(
     return source.axes.position(plane, corners)
 
 
+def _parts(grid: TileGrid) -> int:
+    """Return how many pixels of the map a tile has along each side: the fewer, the more tiles."""
+    return int(np.clip(np.sqrt(MAP_PIXELS / len(grid)), 1, 16))
+
+
 def _map_of(source: LargeSource, grid: TileGrid, status: NDArray[np.uint8]) -> np.ndarray:
+    """Return the state of tiles as an image that ends where the region does."""
+    parts = _parts(grid)
     values = (status.reshape(*grid.planes, *grid.counts) + 1).astype(np.uint8)
+    values = values.repeat(parts, axis=-2).repeat(parts, axis=-1)
+    ends = (grid.region.row + grid.region.height, grid.region.col + grid.region.width)
+    wanted = [
+        math.ceil((end - first * grid.stride) * parts / grid.stride - 1e-9)
+        for end, first in zip(ends, grid.first, strict=True)
+    ]
+    # the last tile owns the rest
+    more = [max(0, n - have) for n, have in zip(wanted, values.shape[-2:], strict=True)]
+    values = np.pad(values, [(0, 0)] * (values.ndim - 2) + [(0, n) for n in more], mode="edge")
+    values = values[..., : wanted[0], : wanted[1]]
+    begin = [
+        (low - first * grid.stride) * parts // grid.stride
+        for low, first in zip((grid.region.row, grid.region.col), grid.first, strict=True)
+    ]
+    values[..., : begin[0], :] = 0
+    values[..., : begin[1]] = 0
     found: np.ndarray = np.array(aligned(values, source.order)[...])
     return found
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator
-from pathlib import Path
 from typing import Any
 
 import napari
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
 
 from ..automatic import MODES, PARAMETERS, available_modes, choose_mode
 from ..automatic.heads import dense_head
@@ -18,7 +17,7 @@ from ..errors import SegmentAnythingError
 from ..progress import Progress
 from .areas import draw_region, find_area
 from .choosers import ImageChooser, ModelBox, labels_box
-from .files import write_csv, write_found
+from .exports import Exports
 from .forms import Form, acting
 from .jobs import Jobs
 from .large import LargePanel
@@ -32,8 +31,6 @@ from .parts import (
     column,
     form,
     heading,
-    note,
-    row,
     tight,
     wide,
 )
@@ -117,11 +114,7 @@ class EverythingWidget(QWidget):
         self.finding = Form(
             [n for n in PARAMETERS if n not in FILTERS and n != "point_grids"], counts=False
         )
-        self.summary = note("")
-        self.export_button = button("Save table …", self.save_table, "The features as CSV")
-        self.records_button = button("Save masks …", self.save_records, "SA-1B JSON")
-        self.discard_button = button("Discard", self.discard, "Take the result back")
-        self.exports = row(self.export_button, self.records_button, self.discard_button, None)
+        self.exports = Exports(self.status, lambda: self._drawn, self.discard)
         layout = tight(QVBoxLayout(self), 6)
         layout.setContentsMargins(8, 8, 8, 8)
         overlap, overlap_row = form()
@@ -135,7 +128,6 @@ class EverythingWidget(QWidget):
             heading("Filter"),
             self.first,
             overlap,
-            self.summary,
             self.exports,
             column(
                 Fold("More filters", self.more),
@@ -174,7 +166,7 @@ class EverythingWidget(QWidget):
         self._jobs.failed.connect(self._on_failed)
         self._jobs.ended.connect(self._on_ended)
         self.status.cancelled.connect(self.stop)
-        self.large.ended.connect(self._on_large_ended)
+        self.large.ended.connect(self._show_region)
         self._shared.session.model_changed.connect(self._show_mode)
 
     def shut(self) -> None:
@@ -255,17 +247,13 @@ class EverythingWidget(QWidget):
         if begun:
             self.run_button.setText("Stop")
 
-    def _on_large_ended(self) -> None:
-        self._show_region()
-
     def _show_region(self) -> None:
         """Show what belongs to the region that is chosen."""
         everywhere = self.region.value == "all"
         self.large.setVisible(everywhere)
         self.targets.setEnabled(not everywhere)
         self.run_button.setText("Run, or go on" if everywhere else "Segment everything")
-        for item in (self.summary, self.exports):
-            item.setVisible(not everywhere)
+        self.exports.setVisible(not everywhere)
 
     def _start_loaded(self) -> None:
         if self._open:
@@ -280,26 +268,6 @@ class EverythingWidget(QWidget):
         self._jobs.cancel()
         found = "" if self._drawn is None else f" {self._drawn.objects} objects until then."
         self.status.rest(f"Stopped.{found}")
-
-    def save_table(self) -> None:
-        """Save a row for each object."""
-        if self._drawn is not None:
-            self._save("objects.csv", "Table (*.csv)", write_csv)
-
-    def save_records(self) -> None:
-        """Save the masks in the form of SA-1B."""
-        if self._drawn is not None:
-            self._save("masks.json", "SA-1B JSON (*.json)", write_found)
-
-    def _save(self, name: str, kinds: str, write: Callable[[Path, Drawn], None]) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save", name, kinds)
-        if path and self._drawn is not None:
-            try:
-                write(Path(path), self._drawn)
-            except (OSError, SegmentAnythingError) as error:
-                self.status.warn(error)
-            else:
-                self.status.say(f"Saved {Path(path).name}.")
 
     def discard(self) -> None:
         """Take the result back."""
@@ -399,13 +367,7 @@ class EverythingWidget(QWidget):
         dropped = {} if drawn is None else drawn.dropped
         for item in (self.first, self.more):
             item.show_dropped(dropped)
-        for item in (self.export_button, self.records_button, self.discard_button):
-            item.setEnabled(drawn is not None)
-        if drawn is None:
-            self.summary.setText("")
-            return
-        every = len(drawn.table.candidates)
-        self.summary.setText(f"{drawn.objects} of {every} candidates stay.")
+        self.exports.refresh()
 
     # -- parameters ------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +27,14 @@ from ..engine import Model, Predictor
 from ..errors import SegmentAnythingError
 from ..large import Status as TileStatus
 from ..large import redecode
+from ..large.plan import readable_time
 from ..large.run import OVERLAP
 from ..large.runners import cores
 from ..progress import Progress
 from .choosers import StoreBox
 from .forms import Number
 from .jobs import Jobs
-from .parts import Status, button, check, form, note, row, tight
+from .parts import Pace, Status, button, check, form, note, row, tight
 from .seams import SeamTable, go_to
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ class LargePanel(QWidget):
         self._again = False
         self._side = 512
         self._last: LargeStep | None = None
+        self._pace = Pace()
         self._offered = ""
         self._outlined = QTimer(self)
         self._outlined.setSingleShot(True)
@@ -181,6 +184,8 @@ class LargePanel(QWidget):
             return (yield from large_steps(source, store, model, **options, **parameters(model)))
 
         self.overwrite.setChecked(False)
+        self._pace = Pace()
+        self.layers.start()
         self.status.busy("Preparing …")
         self._jobs.start(job)
         return True
@@ -301,6 +306,9 @@ class LargePanel(QWidget):
 
     def _on_progress(self, step: Progress) -> None:
         self.status.show_progress(step)
+        left = self._pace.left(step.done, step.total, step.message.partition(",")[0])
+        if left is not None:
+            self.status.say(f"{self.status.text}, {readable_time(left)} left")
         here, source = step.partial, self._source
         if isinstance(here, LargeStep) and source is not None:
             first = self._last is None
@@ -311,7 +319,8 @@ class LargePanel(QWidget):
                 return
             self.layers.show(source, here)
             if here.fresh or first:
-                self._show_plan(here.plan.describe())
+                lines = replace(here.plan, done=0).describe()  # what is done, the legend says
+                self._show_plan(lines)
                 self._show_legend(here.status)
 
     def _image_is_there(self, source: LargeSource) -> bool:
@@ -359,7 +368,7 @@ class LargePanel(QWidget):
             if count:
                 colour = "#3ddc97" if state == TileStatus.DONE else _hex(TILE_COLOURS[state])
                 parts.append(_SQUARE.format(colour, f"{count} {word}"))
-        self.legend.setText("Tiles: &nbsp;" + " &nbsp; ".join(parts))
+        self.legend.setText(" &nbsp; ".join(parts))
         self.legend.setVisible(True)
 
 

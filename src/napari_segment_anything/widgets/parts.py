@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -338,3 +339,27 @@ class Table(QTableWidget):
         self.setFixedHeight(height)
         self.setMinimumWidth(100)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+
+
+class Pace:
+    """Tells how long something will still take, from how fast it was so far."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._since, self._first = 0.0, 0
+
+    def left(self, done: int, total: int, what: str) -> float | None:
+        """Return seconds left, or None where it is too early to tell.
+
+        Parameters
+        ----------
+        done, total : int
+            Steps of `what`, a phase of its own.
+        """
+        now = time.monotonic()
+        if what != self._what:
+            self._what, self._since, self._first = what, now, done
+        steps, passed = done - self._first, now - self._since
+        if steps < 2 or passed < 10 or done >= total:
+            return None
+        return passed / steps * (total - done)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import napari
+import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
@@ -364,8 +365,11 @@ class StackWidget(QWidget):
             return
         world = data_to_world(self.viewer, stack.image.layers[0], place)
         camera = self.viewer.scene.camera if hasattr(self.viewer, "scene") else self.viewer.camera
-        shown = [float(world[axis]) for axis in self.viewer.dims.displayed]
-        camera.center = (*tuple(camera.center)[: -len(shown)], *shown)
+        shown = np.array([float(world[axis]) for axis in self.viewer.dims.displayed])
+        canvas = self.viewer.canvas.size if hasattr(self.viewer, "canvas") else (600, 800)
+        away = np.abs(shown - np.array(camera.center)[-len(shown) :]) * camera.zoom
+        if (away > 0.45 * np.array(canvas)[-len(shown) :]).any():
+            camera.center = (*tuple(camera.center)[: -len(shown)], *map(float, shown))
 
     def _mark_plane(self) -> None:
         stack = self.stack
