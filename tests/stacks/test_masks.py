@@ -11,7 +11,6 @@ from napari_segment_anything.stacks.fill import between
 from napari_segment_anything.stacks.masks import (
     PlaneMask,
     compose,
-    fill_holes,
     interior_point,
     overlapping_parts,
 )
@@ -66,12 +65,6 @@ def test_composed_labels_cover_the_masks_in_any_order(found, random):
             np.testing.assert_array_equal(mine, mask.within(0, 0, 9, 13))
     random.shuffle(items)
     np.testing.assert_array_equal(compose(items, (9, 13)), labels)
-
-
-def test_holes_are_filled():
-    mask = np.ones((5, 5), bool)
-    mask[2, 2] = False
-    assert fill_holes(PlaneMask.of(mask)).area == 25
 
 
 @settings(max_examples=40, deadline=None)

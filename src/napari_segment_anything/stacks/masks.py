@@ -163,12 +163,6 @@ def overlapping_parts(mask: PlaneMask, last: PlaneMask) -> PlaneMask | None:
     return PlaneMask.of(keep[parts], mask.row, mask.col)
 
 
-def fill_holes(mask: PlaneMask) -> PlaneMask:
-    """Fill the holes of a mask."""
-    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(mask.pixels)
-    return PlaneMask.of(filled, mask.row, mask.col) or mask
-
-
 def interior_point(mask: PlaneMask) -> tuple[int, int]:
     """(row, col) of the pixel of a mask that is farthest from its outline."""
     distance = ndimage.distance_transform_edt(np.pad(mask.pixels, 1))[1:-1, 1:-1]

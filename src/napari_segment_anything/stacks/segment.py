@@ -17,8 +17,9 @@ from ..engine import Embedding, Model, Predictor
 from ..errors import ImageError, ParameterError, SegmentAnythingError
 from ..progress import Progress, finish
 from .embeddings import Place, PlaneEmbeddings
-from .joining import Joined, Joining, join_stack, relabel, tracks_of
+from .joining import Joined, Joining, join_stack, tracks_of
 from .measure import Measured
+from .relabel import relabel
 from .result import StackResult, StackView
 from .sink import Sink
 from .volume import Volume

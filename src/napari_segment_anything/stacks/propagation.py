@@ -1,0 +1,135 @@
+"""What propagation gives, and what it keeps for the next run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PromptError
+from .chains import Chain, ChainKey
+from .embeddings import PlaneEmbeddings
+from .follow import Rules
+from .likeness import Reference
+from .masks import PlaneMask
+from .seeds import Seeds
+from .sink import Sink
+from .volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class PropagationView:
+    """What a propagation has so far.
+
+    Parameters
+    ----------
+    labels : array
+        As in the result; planes fill as they are done.
+    plane : int
+        The one that was done last.
+    objects : int
+        Objects that are still followed.
+    """
+
+    labels: Any
+    plane: int
+    objects: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PropagationResult:
+    """Objects followed through a stack.
+
+    Parameters
+    ----------
+    labels : array
+        Ids of objects with the axes of the volume, without channels: NumPy, or Zarr with
+        `output`.
+    scores : dict of int to (dict of int to float)
+        For each object and plane the predicted IoU; 1 where its mask was given.
+    planes : dict of int to tuple of int
+        Planes that each object is on, ascending.
+    prompted : dict of int to tuple of int
+        Planes that it was prompted for on.
+    ends : dict of int to (dict of int to str)
+        For each object, the first plane it was not found on in either direction, and why:
+        "score", "overlap", "area", "likeness" or "empty". None where it reaches the stack's end.
+    decoded : tuple of int
+        Planes on which something was decoded in this call: all for a first run, those touched
+        for an edit.
+    changed : tuple of int
+        Planes whose labels are not those of the run before.
+    path : str or None
+        Where the label image is, with `output`.
+    """
+
+    labels: Any
+    scores: dict[int, dict[int, float]]
+    planes: dict[int, tuple[int, ...]]
+    prompted: dict[int, tuple[int, ...]]
+    ends: dict[int, dict[int, str]]
+    decoded: tuple[int, ...]
+    changed: tuple[int, ...]
+    path: str | None = None
+    _state: State | None = field(default=None, repr=False)
+
+    def mask(self, number: int, plane: int) -> NDArray[np.bool_]:
+        """Return an object's whole mask on a plane, also where another one has the pixels.
+
+        Raises
+        ------
+        PromptError
+            If there is no such object.
+        """
+        if self._state is None or number not in self._state.objects:
+            raise PromptError(f"there is no object {number}; there are {sorted(self.planes)}")
+        shape = self._state.volume.plane_shape
+        found = self._state.objects[number].get(plane)
+        if found is None:
+            return np.zeros(shape, bool)
+        return found[0].within(0, 0, *shape)
+
+    @property
+    def table(self) -> dict[str, NDArray[Any]]:
+        """Columns, a row per object.
+
+        label, first, last, extent (planes), area (voxels), score (mean predicted IoU), worst (the
+        plane with the lowest), parent (0).
+        """
+        numbers = sorted(self.planes)
+        objects = {} if self._state is None else self._state.objects
+        areas = [sum(mask.area for mask, _ in objects.get(i, {}).values()) for i in numbers]
+        first = np.array([self.planes[i][0] for i in numbers], np.int64)
+        last = np.array([self.planes[i][-1] for i in numbers], np.int64)
+        means = [float(np.mean(list(self.scores[i].values()))) for i in numbers]
+        worst = [min(self.scores[i], key=lambda plane: self.scores[i][plane]) for i in numbers]
+        return {
+            "label": np.array(numbers, np.int64),
+            "first": first,
+            "last": last,
+            "extent": last - first + 1,
+            "area": np.array(areas, np.int64),
+            "score": np.array(means, np.float64),
+            "worst": np.array(worst, np.int64),
+            "parent": np.zeros(len(numbers), np.int64),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """What the next run needs to do only what was edited."""
+
+    signature: dict[str, Any]
+    volume: Volume
+    rules: Rules
+    steps: tuple[int, ...]
+    side: int
+    seeds: Seeds
+    masks: dict[tuple[int, int], tuple[PlaneMask, float]]
+    references: dict[tuple[int, int], Reference]
+    chains: dict[ChainKey, Chain]
+    objects: dict[int, dict[int, tuple[PlaneMask, float]]]
+    embeddings: PlaneEmbeddings
+    sink: Sink

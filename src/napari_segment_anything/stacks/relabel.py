@@ -1,0 +1,105 @@
+"""Write the final numbers of a stack, plane by plane, and draw what is missing in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .fill import between
+from .masks import PlaneMask
+from .measure import Measured
+
+if TYPE_CHECKING:
+    from .joining import Joined
+
+
+def relabel(
+    measured: Measured,
+    joined: Joined,
+    read: Callable[[int], NDArray[np.uint32]],
+    write: Callable[[int, NDArray[np.uint32]], None],
+    fills: bool,
+    offset: int = 0,
+) -> Generator[int, None, None]:
+    """Write the final numbers, plane by plane, and fill gaps.
+
+    Parameters
+    ----------
+    measured : Measured
+    joined : Joined
+    read, write : callable
+        A plane of labels with its own ids; and the final one.
+    fills : bool
+        Draw objects on the planes between that they are missing from, on background only.
+    offset : int
+        Added to every number.
+
+    Yields
+    ------
+    int
+        Each plane, once it is written.
+    """
+    gaps = _gaps(joined) if fills else {}
+    waiting: dict[int, tuple[int, PlaneMask]] = {}
+    held: dict[int, NDArray[np.uint32]] = {}
+    for plane, numbers in enumerate(joined.numbers):
+        labels = np.asarray(read(plane))
+        final = renumber(labels, measured.seen[plane].ids, numbers, offset)
+        held[plane] = final
+        for number in set(numbers.tolist()) & gaps.keys():
+            here = PlaneMask.of(final == number + offset)
+            if here is None:
+                continue
+            if number in waiting:
+                start, before = waiting.pop(number)
+                for missing in range(start + 1, plane):
+                    mask = between(before, here, (missing - start) / (plane - start))
+                    if mask is not None:
+                        _draw(held[missing], mask, number + offset)
+            if plane < gaps[number]:
+                waiting[number] = (plane, here)
+        first = min((start for start, _ in waiting.values()), default=plane + 1)
+        for ready in sorted(p for p in held if p < first):
+            write(ready, held.pop(ready))
+            yield ready
+    for ready in sorted(held):
+        write(ready, held[ready])
+        yield ready
+
+
+def _gaps(joined: Joined) -> dict[int, int]:
+    """Objects that are missing somewhere in between, and the last plane after a gap."""
+    last: dict[int, int] = {}
+    found: dict[int, int] = {}
+    for plane, numbers in enumerate(joined.numbers):
+        for number in numbers.tolist():
+            if number and number in last and plane > last[number] + 1:
+                found[number] = plane
+            last[number] = plane
+    return found
+
+
+def _draw(labels: NDArray[np.uint32], mask: PlaneMask, number: int) -> None:
+    rows, cols = mask.slices
+    part = labels[rows, cols]
+    pixels = mask.pixels[: part.shape[0], : part.shape[1]]
+    part[pixels & (part == 0)] = number
+
+
+def renumber(
+    labels: NDArray[np.integer],
+    ids: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+    offset: int = 0,
+) -> NDArray[np.uint32]:
+    """Replace ids by numbers; 0 stays 0, and so do objects whose number is 0."""
+    if not len(ids):
+        return np.zeros(labels.shape, np.uint32)
+    place = np.searchsorted(ids, labels)
+    place[place == len(ids)] = 0
+    known = ids[place] == labels
+    values = np.where(numbers > 0, numbers + offset, 0).astype(np.uint32)
+    return np.where(known, values[place], np.uint32(0))
