@@ -83,7 +83,18 @@ def _fetch(array: Any, index: tuple[Any, ...]) -> np.ndarray:
     except (MemoryError, KeyboardInterrupt):
         raise
     except Exception as error:  # whatever a lazy array's store raises
-        raise ImageError(f"the image cannot be read at {index}: {error}") from error
+        raise ImageError(f"the image cannot be read at {_said(index)}: {error}") from error
+
+
+def _said(index: tuple[Any, ...]) -> str:
+    """Return a place in an array as people write it: [0:512, 864:1376]."""
+    parts = (
+        f"{part.start or 0}:{'' if part.stop is None else part.stop}"
+        if isinstance(part, slice)
+        else str(part)
+        for part in index
+    )
+    return f"[{', '.join(parts)}]"
 
 
 def open_image(

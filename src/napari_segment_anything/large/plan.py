@@ -80,7 +80,8 @@ class LargePlan:
             f"overlapping by {self.overlap}, {self.workers} at a time"
         ]
         if self.done:
-            lines.append(f"{self.done} tiles are done already")
+            done = "1 tile is" if self.done == 1 else f"{self.done} tiles are"
+            lines.append(f"{done} done already")
         costs = []
         if self.seconds is not None:
             costs.append(f"about {readable_time(self.seconds)}")

@@ -333,9 +333,10 @@ class _Run:
         if not left:
             return False
         yield self._progress("timing a tile")
+        before = self._finished()
         timed = yield from self._time(left)
         self.plan = LargePlan.of(
-            self.grid, self._finished(), self.runner.workers, timed, self.runner.dashboard
+            self.grid, before, self.runner.workers, timed, self.runner.dashboard
         )
         yield self._progress("segmenting")
         for attempt in range(self.retries + 1):
