@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QTableWidgetItem
+from qtpy.QtWidgets import QHeaderView, QTableWidgetItem
 
 from ..bridge.coordinates import data_to_world, point_from_data
 from ..bridge.large_layers import SEAM_COLOURS
@@ -30,6 +30,8 @@ class SeamTable(Table):
 
     def __init__(self) -> None:
         super().__init__(["seam", "kind", "IoU", "objects"], 130)
+        wide = QHeaderView.ResizeMode.ResizeToContents
+        self.horizontalHeader().setSectionResizeMode(1, wide)
         self.setToolTip("Places where tiles had to agree; a click shows one")
         self.itemSelectionChanged.connect(self._on_selected)
 
