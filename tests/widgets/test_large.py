@@ -8,11 +8,11 @@ from qtpy.QtTest import QTest
 
 from napari_segment_anything.bridge import live_labels
 from napari_segment_anything.bridge.images import axes_of
-from napari_segment_anything.bridge.large import LargeSource, LargeStep
+from napari_segment_anything.bridge.large import LargeDone, LargeSource, LargeStep
 from napari_segment_anything.bridge.large_layers import LargeLayers
 from napari_segment_anything.bridge.live_labels import LiveLabels
 from napari_segment_anything.formats.ome_zarr import create_labels, open_labels
-from napari_segment_anything.large import LargePlan, Status, TileGrid
+from napari_segment_anything.large import LargePlan, LargeResult, Status, TileGrid
 from napari_segment_anything.widgets.everything import EverythingWidget
 
 from .conftest import ours, picture, wait
@@ -179,3 +179,11 @@ def test_large_planes_are_seen_from_reduced_copies(viewer, tmp_path, monkeypatch
     live.update(status)  # the plane was looked at
     assert (live.levels[3][1] == 9).all()
     assert layers.labels.multiscale and layers.labels.data[3].shape == (2, 64, 80)
+    for _ in group.build_pyramid():
+        pass
+    result = LargeResult(group, grid, status, ())
+    layers.finish(source, LargeDone(result, {"label": np.array([7, 9])}, {}))
+    QTest.qWait(50)
+    shapes = [level.shape for level in layers.labels.data]
+    assert shapes == [level.shape for level in group.levels] and len(shapes) < 4
+    assert list(layers.labels.features["index"]) == [7, 9]

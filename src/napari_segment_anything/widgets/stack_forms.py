@@ -25,6 +25,10 @@ _RULES = {
         "It ends where it overlaps less (IoU) with the plane before",
     ),
     "max_area_change": ("Area change", "It ends where its area grows or shrinks by more than this"),
+    "likeness_thresh": (
+        "Likeness from",
+        "It ends where it looks less like the object on the planes with prompts",
+    ),
     "stiffness": ("Stiffness", "How much the outline on the plane before counts; 0: not at all"),
 }
 
