@@ -22,7 +22,7 @@ def model():
 
 @pytest.fixture(scope="session")
 def image():
-    return coins()[:240, :300].copy()
+    return coins()[:240, :200].copy()
 
 
 @pytest.fixture(scope="session")

@@ -182,9 +182,9 @@ def test_a_plan_costs_one_tile(stored, model, monkeypatch) -> None:
         automatic, "segment_everything", lambda *a, **k: ran.append(1) or real(*a, **k)
     )
     plan = plan_large(stored, model, workers=2, **SETTINGS)
-    assert len(ran) == 1 and plan.tiles == 9 and plan.seconds > 0 and plan.disk > 0
+    assert len(ran) == 1 and plan.tiles == 6 and plan.seconds > 0 and plan.disk > 0
     text = "\n".join(plan.describe())
-    assert "9 tiles of 128 px" in text and "on disk" in text
+    assert "6 tiles of 128 px" in text and "on disk" in text
 
 
 # -- trouble -------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_killed_three_times_it_ends_with_the_same_labels(calm, stored, tmp_path)
 def test_a_corrupt_chunk_fails_its_tiles_until_it_is_mended(calm, stored, model, tmp_path) -> None:
     source = tmp_path / "broken.zarr"
     shutil.copytree(stored, source)
-    chunk = source / "c" / "0" / "4"
+    chunk = source / "c" / "0" / "3"
     good = chunk.read_bytes()
     chunk.write_bytes(b"\x00garbage")
     limits = calm.result.group.group["run"].attrs["run"]["limits"]
@@ -324,10 +324,10 @@ def test_another_run_on_the_same_ledger_is_refused(calm, stored, model, tmp_path
     ):
         with pytest.raises(ParameterError, match=said):
             segment_large(stored, out, model, **{**SETTINGS, **change})
-    other = zarr.create_array(tmp_path / "other.zarr", data=np.full((240, 300), 7, np.uint8))
+    other = zarr.create_array(tmp_path / "other.zarr", data=np.full((240, 200), 7, np.uint8))
     with pytest.raises(ParameterError, match="image was"):
         segment_large(other, out, model, **SETTINGS)
-    hand = create_labels(out, "hand", shape=(240, 300), axes="YX", chunks=(96, 96))
+    hand = create_labels(out, "hand", shape=(240, 200), axes="YX", chunks=(96, 96))
     hand.array[3, 4] = 1
     with pytest.raises(FormatError, match="no run made"):
         segment_large(stored, out, model, label="hand", **SETTINGS)
@@ -336,7 +336,7 @@ def test_another_run_on_the_same_ledger_is_refused(calm, stored, model, tmp_path
 def test_labels_without_anything_in_them_are_begun_anew(calm, stored, model, tmp_path) -> None:
     # killed after the labels were made, before the run was on record
     create_labels(
-        tmp_path / "x.zarr", "segment_anything", shape=(240, 300), axes="YX", chunks=(96, 96)
+        tmp_path / "x.zarr", "segment_anything", shape=(240, 200), axes="YX", chunks=(96, 96)
     )
     result = segment_large(stored, tmp_path / "x.zarr", model, **SETTINGS)
     assert (labels_of(result) == calm.labels).all()
@@ -397,7 +397,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing(calm, stored, cluster, tmp_
         except StopIteration as stop:
             result = stop.value
             break
-        if not killed and step.done >= 4:
+        if not killed and step.done >= 3:
             workers = list(cluster.run(os.getpid).values())
             os.kill(workers[0], signal.SIGKILL)
             killed = True
