@@ -17,9 +17,9 @@ from napari_segment_anything.automatic import PARAMETERS
 from napari_segment_anything.checkpoints import catalogue
 from napari_segment_anything.cli import output, picture
 from napari_segment_anything.cli.everything import everything
-from napari_segment_anything.cli.tuning import Mode, Policy
 from napari_segment_anything.cli.main import run
 from napari_segment_anything.cli.options import Precision
+from napari_segment_anything.cli.tuning import Mode, Policy
 from napari_segment_anything.formats import rle
 
 from ..automatic.tiny import tiny_model
