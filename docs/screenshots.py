@@ -200,6 +200,7 @@ def tools(theme: str) -> None:
 def everything(theme: str) -> None:
     """The everything widget with a result."""
     with Studio("nuclei", "Segment everything", theme) as studio:
+        studio.wait(lambda: studio.widget._shared.session.is_loaded)
         studio.widget.start()
         studio.finish_run()
         studio.widget.first.fields["pred_iou_thresh"].editor.setValue(0.8)
