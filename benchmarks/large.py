@@ -30,6 +30,7 @@ from mosaic import CELL, Cells, write_mosaic
 
 PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
 MARKERS = ("<!-- large table -->", "<!-- end of large table -->")
+FAST_MARKERS = ("<!-- large scale -->", "<!-- end of large scale -->")
 LIMITS = (0, 255)
 OVERLAP = 1 / 8
 MEBI = 1 << 20
@@ -123,6 +124,7 @@ def job_large(out: Path, side: int, _: int, options: argparse.Namespace) -> dict
             overlap=round(model.image_size * OVERLAP),
             workers=options.threads,
             overwrite=True,
+            **({"crop_n_layers": 0} if options.fast else {}),
         )
         last, name = time.perf_counter(), "opening"
         while True:
@@ -202,7 +204,7 @@ def in_process(job: str, side: int, count: int, options: argparse.Namespace) -> 
     command = [
         sys.executable, __file__, str(options.data), str(options.out), "--job", job,
         "--sides", str(side), "--count", str(count), "--model", options.model,
-        "--threads", str(options.threads),
+        "--threads", str(options.threads), *(["--fast"] if options.fast else []),
     ]  # fmt: skip
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -234,6 +236,39 @@ def measure(side: int, options: argparse.Namespace) -> None:
     print(f"{side}: {held['accuracy']}", file=sys.stderr, flush=True)
 
 
+def measure_fast(side: int, options: argparse.Namespace) -> None:
+    """Memory and time of the run alone, each tile looked at once."""
+    place = options.out / f"fast{side}.json"
+    if place.exists() and not options.again:
+        return
+    cells = Cells(options.data, options.out / "cells.zarr", options.seed)
+    write_mosaic(cells, store_of(options.out, side), side, options.shuffled)
+    place.write_text(json.dumps(in_process("large", side, 0, options)))
+
+
+def fast_text(out: Path) -> str:
+    """Table of what `measure_fast` measured."""
+    found = {int(p.stem.removeprefix("fast")): json.loads(p.read_text()) for p in out.glob("fast*")}
+    rows = [
+        "| side, px | tiles | objects | failed | peak memory above the idle model, MiB | "
+        "processor time per tile, relative |",
+        "|---|---|---|---|---|---|",
+    ]
+    sides = sorted(found)
+    per_tile = {side: found[side]["processor"] / found[side]["tiles"] for side in sides}
+    for side in sides:
+        run = found[side]
+        rows.append(
+            f"| {side} | {run['tiles']} | {run['objects']} | {run['failed']} | {run['peak']:.0f} | "
+            f"{per_tile[side] / per_tile[sides[0]]:.2f} |"
+        )
+    if len(sides) > 1:
+        times = [np.log(found[side]["processor"]) for side in sides]
+        slope = np.polyfit(np.log([side**2 for side in sides]), times, 1)[0]
+        rows += ["", f"Processor time grows as area to the power {slope:.2f}."]
+    return "\n".join(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of the sets")
@@ -245,6 +280,9 @@ def main() -> None:
     parser.add_argument("--shuffled", action="store_true", help="neighbours of any kind")
     parser.add_argument("--again", action="store_true", help="measure sides that are known anew")
     parser.add_argument("--no-plain", action="store_true", help="leave out the runs of tiles alone")
+    parser.add_argument(
+        "--fast", action="store_true", help="memory and time alone, without looking at crops"
+    )
     parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, default=0, help=argparse.SUPPRESS)
@@ -255,7 +293,13 @@ def main() -> None:
         print(json.dumps(report))
         return
     for side in sorted(options.sides):
-        measure(side, options)
+        (measure_fast if options.fast else measure)(side, options)
+    if options.fast:
+        text = fast_text(options.out)
+        print(text)
+        if options.write:
+            replace(FAST_MARKERS, text)
+        return
     from large_figures import draw, report_text
 
     results = {
@@ -266,9 +310,14 @@ def main() -> None:
     print(text)
     if options.write:
         draw(dict(sorted(results.items())), options.out)
-        page = PAGE.read_text("utf-8")
-        start, end = (page.index(marker) for marker in MARKERS)
-        PAGE.write_text(f"{page[: start + len(MARKERS[0])]}\n{text}\n{page[end:]}", "utf-8")
+        replace(MARKERS, text)
+
+
+def replace(markers: tuple[str, str], text: str) -> None:
+    """Put a text between two marks of the page."""
+    page = PAGE.read_text("utf-8")
+    start, end = (page.index(marker) for marker in markers)
+    PAGE.write_text(f"{page[: start + len(markers[0])]}\n\n{text}\n\n{page[end:]}", "utf-8")
 
 
 if __name__ == "__main__":
