@@ -245,8 +245,11 @@ class Killed(BaseException):
     """What no handler stops, as a kill."""
 
 
+@pytest.mark.parametrize("replaced", [False, True])
 @VERSIONS
-def test_killed_at_any_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+def test_killed_at_any_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, replaced: bool
+) -> None:
     """Whatever was written last, the store opens and the same call then succeeds."""
     real = LocalStore.set
     budget = 0
@@ -264,9 +267,12 @@ def test_killed_at_any_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ve
         budget = -1
         ome_image(str(path), version)
         create_labels(path, "other", shape=(60, 80), axes="YX").array[:] = 1
+        arguments: dict[str, Any] = {"shape": (60, 80), "axes": "YX", "chunks": (32, 32)}
+        if replaced:
+            create_labels(path, **arguments).array[:] = 3
         budget = count
         try:
-            labels = create_labels(path, shape=(60, 80), axes="YX", chunks=(32, 32))
+            labels = create_labels(path, overwrite=replaced, **arguments)
             labels.array[:] = 4
             finish(labels.build_pyramid(20))
         except Killed:
@@ -276,10 +282,10 @@ def test_killed_at_any_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ve
         budget = -1
         assert read_image(path).shape == (2, 60, 80)
         assert np.asarray(open_labels(path, "other").array[:]).min() == 1
-        if "segment_anything" in label_names(path):
+        try:
             found = open_labels(path, "segment_anything", "r+")
-        else:
-            found = create_labels(path, shape=(60, 80), axes="YX", chunks=(32, 32))
+        except FormatError:
+            found = create_labels(path, **arguments)
         assert label_names(path) == ["other", "segment_anything"]
         found.array[:] = 4
         finish(found.build_pyramid(20))

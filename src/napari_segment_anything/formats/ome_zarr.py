@@ -246,10 +246,13 @@ def _placement(
 
 def _unfinished(node: Any, path: str) -> bool:
     """Whether this is what a process left that was killed while it made labels."""
-    parent, name = _stores.split(path)
-    if not hasattr(node, "array_keys") or name in _listed(parent):
+    if not hasattr(node, "array_keys"):
         return False
-    return "0" not in node or int(node["0"].nchunks_initialized) == 0
+    if "0" in node and int(node["0"].nchunks_initialized) > 0:
+        return False
+    parent, name = _stores.split(path)
+    # replaced labels stay on the list, so that alone does not make them whole
+    return name not in _listed(parent) or "multiscales" not in _ngff.ome_attributes(node)
 
 
 def _chunks(shape: tuple[int, ...], chunks: Sequence[int] | None) -> tuple[int, ...]:
