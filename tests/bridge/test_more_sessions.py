@@ -226,8 +226,8 @@ class Counting:
 
 def test_a_huge_image_is_read_around_the_click_only(viewer, predictor) -> None:
     dask = pytest.importorskip("dask.array")
-    tile = dask.from_array(picture(), chunks=128)
-    levels = [dask.tile(tile[:: 4**i, :: 4**i], (400, 300)) for i in range(3)]
+    tile = dask.from_array(np.tile(picture(), (8, 8)), chunks=1024)
+    levels = [dask.tile(tile[:: 4**i, :: 4**i], (50, 38)) for i in range(3)]
     layer = viewer.add_image(levels, multiscale=True, contrast_limits=(0, 255), scale=(0.1, 0.1))
     session = ViewerSession(viewer, predictor=predictor, image=layer)
     at = (128 * 300 + DISK[0], 128 * 200 + DISK[1])

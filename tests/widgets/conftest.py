@@ -26,7 +26,8 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_JOURNALS", str(tmp_path / "journals"))
     monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_CACHE", str(tmp_path / "cache"))
     settings = pytest.importorskip("napari.settings", reason="napari is not installed")
-    settings._PLUGIN_SETTINGS.clear()
+    # where napari keeps the settings of plugins, too: read from NAPARI_CONFIG once, on import
+    monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "settings.yaml"))
     monkeypatch.setattr(settings, "_PLUGIN_SETTINGS", {})
 
 

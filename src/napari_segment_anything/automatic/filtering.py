@@ -15,6 +15,8 @@ from .nms import box_nms, mask_nms
 from .parameters import Filters
 from .regions import remove_small_regions
 
+_REDUCED = 2.0
+
 
 class Reason(IntEnum):
     """Why a candidate was rejected: the first filter that it failed."""
@@ -121,14 +123,16 @@ def _best_layer(
 
     A layer's evidence is the area of its masks, each found once, weighted by the square of their
     scores. Objects too small for a layer are missed there; objects too large for it fall apart
-    into pieces with low scores.
+    into pieces with low scores. A layer that shows the image reduced needs several times the
+    evidence of the others: small objects run together there.
     """
     layer = np.array([crop.layer for crop in candidates.crops])[candidates.crop[kept]]
     weight = candidates.area[kept] * candidates.predicted_iou[kept].astype(np.float64) ** 2
     evidence = {}
     for number in np.unique(layer):
         own = np.flatnonzero(layer == number)
-        evidence[number] = weight[own[_crop_nms(candidates, kept[own], filters)]].sum()
+        found = weight[own[_crop_nms(candidates, kept[own], filters)]].sum()
+        evidence[number] = found if number >= 0 else found / _REDUCED
     best: NDArray[np.bool_] = layer == max(evidence, key=lambda number: evidence[number])
     return best
 

@@ -152,7 +152,12 @@ class _Run:
         builder = Builder(
             window.shape,
             (window.row, window.col),
-            crops(window.shape, layers, values.get("crop_overlap_ratio", 0.0)),
+            crops(
+                window.shape,
+                layers,
+                values.get("crop_overlap_ratio", 0.0),
+                values.get("reduced_n_layers", 0),
+            ),
             values.get("pred_iou_floor", 0.0),
             values.get("stability_score_floor", 0.0),
         )
@@ -230,6 +235,8 @@ class _Run:
             "window": Window(row, col, crop.height, crop.width),
             "contrast_limits": whole.limits,
         }
+        if crop.layer < 0:
+            options["span"] = 2**-crop.layer * max(whole.window.shape)
         return self.predictor.embed(self.image, **options)
 
     def _prompts(

@@ -20,7 +20,8 @@ class Crop:
     height, width : int
         Its size in pixels.
     layer : int
-        0 for the whole image, then 1 for four crops, 2 for sixteen, and so on.
+        0 for the whole image, then 1 for four crops, 2 for sixteen, and so on; -1 for the whole
+        image reduced twice, -2 four times, and so on.
     """
 
     row: int
@@ -65,7 +66,9 @@ def point_grids(per_side: int, layers: int, downscale: int) -> list[NDArray[np.f
     return [point_grid(int(per_side / downscale**layer)) for layer in range(layers + 1)]
 
 
-def crops(shape: tuple[int, int], layers: int, overlap_ratio: float) -> list[Crop]:
+def crops(
+    shape: tuple[int, int], layers: int, overlap_ratio: float, reduced: int = 0
+) -> list[Crop]:
     """Cover an image with crops: layer n has 2**n x 2**n of them (SAM paper, appendix B).
 
     Parameters
@@ -77,15 +80,17 @@ def crops(shape: tuple[int, int], layers: int, overlap_ratio: float) -> list[Cro
     overlap_ratio : float
         Overlap of neighbours in the first layer, as a fraction of the image's shorter side;
         it halves from layer to layer.
+    reduced : int
+        Layers that show the whole image reduced.
 
     Returns
     -------
     list of Crop
-        The image first, then layer by layer; within a layer down the columns. Parts without
-        a pixel, which tiny images can lead to, are left out.
+        The image first, reduced ones next, then layer by layer; within a layer down the columns.
+        Parts without a pixel, which tiny images can lead to, are left out.
     """
     height, width = shape
-    out = [Crop(0, 0, height, width, 0)]
+    out = [Crop(0, 0, height, width, -layer) for layer in range(reduced + 1)]
     for layer in range(1, layers + 1):
         side = 2**layer
         overlap = int(overlap_ratio * min(shape) * (2 / side))

@@ -81,6 +81,10 @@ PARAMETERS: dict[str, Parameter] = {
     "crop_n_layers": Parameter(
         0, int, "Also run on crops: layer n has 2^n x 2^n of them.", 0, 6
     ),
+    "reduced_n_layers": Parameter(
+        0, int, "Also run on the image reduced: layer n 2^n times, for objects that fill it.", 0, 4,
+        modes=("instances",),
+    ),
     "crop_nms_thresh": Parameter(
         0.7, float, "Largest overlap (IoU) of two masks from different crops.", 0, 1,
         filter=True, mode_defaults={"instances": 0.5},

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PROMPTS = "Prompts (row, column) in pixels"
 MASK_BYTES = 2**28
+VIEWS = 8
 
 
 def segment(
@@ -218,21 +219,39 @@ def _predict(
     """Embed once, then decode a batch of objects at a time, so that few masks are in memory."""
     import numpy as np
 
+    from ..engine import View, Window, predict_in_focus
     from ..formats import encode_many
     from ..progress import Progress
 
     yield Progress(0, 1, message="encoding")
-    embedding: Embedding = predictor.embed(image, **image_options)
+    whole: Embedding = predictor.embed(image, **image_options)
     yield Progress(1, 1, message="encoding")
-    masks: list[RLE] = []
-    scores: list[Any] = []
-    rows, cols = embedding.image_shape
+    rows, cols = shape = whole.image_shape
+    full = View(Window.full(shape))
+    kept = {full: whole}
+
+    def embed(view: View) -> Embedding:
+        if view not in kept:
+            if len(kept) > VIEWS:
+                del kept[next(key for key in kept if key != full)]
+            options = {**image_options, "contrast_limits": whole.limits}
+            kept[view] = predictor.embed(image, window=view.window, span=view.span, **options)
+        return kept[view]
+
+    masks: list[RLE | None] = [None] * len(prompts)
+    scores = np.zeros(len(prompts), np.float32)
     size = max(1, min(64, MASK_BYTES // (3 * rows * cols)))
+    done = 0
     for start in range(0, len(prompts), size):
-        yield Progress(start, len(prompts), message="decoding")
+        yield Progress(done, len(prompts), message="decoding")
         batch = prompts[start : start + size]
-        prediction = predictor.predict(embedding, batch, multimask=multimask)
-        masks.extend(encode_many(prediction.best()))
-        scores.append(prediction.scores.max(axis=1))
-    yield Progress(len(prompts), len(prompts), message="decoding")
-    return masks, np.concatenate(scores), embedding.image_shape
+        for which, found, _ in predict_in_focus(predictor, embed, shape, batch, multimask):
+            best = np.zeros((len(which), rows, cols), bool)
+            best[(slice(None), *found.window.slices)] = found.best()
+            for index, mask, score in zip(
+                which, encode_many(best), found.scores.max(axis=1), strict=True
+            ):
+                masks[start + index], scores[start + index] = mask, score
+            done += len(which)
+            yield Progress(done, len(prompts), message="decoding")
+    return [mask for mask in masks if mask is not None], scores, shape

@@ -82,6 +82,10 @@ PointGrids = Annotated[
 CropLayers = Annotated[
     int | None, _tune("Also run on crops: layer n has 2^n x 2^n of them.", "0", FIND)
 ]
+ReducedLayers = Annotated[
+    int | None,
+    _tune("Also run on the image reduced: layer n 2^n times, for objects that fill it.", "0", FIND),
+]
 CropChoiceOption = Annotated[
     CropChoice | None,
     _tune(
@@ -198,6 +202,7 @@ TUNING: dict[str, Any] = {
     "stability_score_thresh": Stability,
     "box_nms_thresh": BoxNms,
     "crop_nms_thresh": CropNms,
+    "reduced_n_layers": ReducedLayers,
     "crop_choice": CropChoiceOption,
     "nms": Nms,
     "min_mask_region_area": RegionArea,

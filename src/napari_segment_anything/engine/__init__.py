@@ -5,6 +5,7 @@ from .cache import CacheWarning, EmbeddingCache
 from .contrast import resolve_contrast_limits
 from .device import choose_device, choose_precision
 from .embedding import Embedding
+from .focus import predict_in_focus
 from .image import ImageSource, open_image
 from .masks import binarise, mask_logits, patches, upsample
 from .model import Model, load_model
@@ -12,6 +13,7 @@ from .parts import prompted_parts
 from .planes import PlaneSource
 from .predictor import Prediction, Predictor
 from .prompts import Prompts
+from .view import Focus, View
 from .windows import Window
 
 __all__ = [
@@ -22,6 +24,9 @@ __all__ = [
     "Prediction",
     "Prompts",
     "Window",
+    "View",
+    "Focus",
+    "predict_in_focus",
     "PlaneSource",
     "EmbeddingCache",
     "CacheWarning",

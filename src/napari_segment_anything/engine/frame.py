@@ -9,7 +9,7 @@ from PIL import Image
 from .windows import frame_side
 
 
-def to_frame(pixels: np.ndarray, image_size: int) -> torch.Tensor:
+def to_frame(pixels: np.ndarray, image_size: int, span: float | None = None) -> torch.Tensor:
     """Resize pixels to the frame as the published pipeline does: bilinear with antialiasing.
 
     Parameters
@@ -18,13 +18,16 @@ def to_frame(pixels: np.ndarray, image_size: int) -> torch.Tensor:
         0..255. uint8 stays on whole numbers, as published; float32 is resized in float32.
     image_size : int
         Frame side in pixels.
+    span : float, optional
+        How many of these pixels the whole frame stands for. The image then lies in its upper
+        left, and mirrored where the frame would else be empty.
 
     Returns
     -------
     float32 tensor (1, 3, h, w)
         Its long side is `image_size`; gray is repeated (without a copy) in three channels.
     """
-    rows, cols = frame_side(pixels.shape, image_size)
+    rows, cols = frame_side(pixels.shape, image_size, span)
     planes: tuple[np.ndarray, ...] = (pixels,)
     if pixels.ndim == 3 and pixels.dtype != np.uint8:
         planes = tuple(pixels[..., channel] for channel in range(3))
@@ -34,9 +37,17 @@ def to_frame(pixels: np.ndarray, image_size: int) -> torch.Tensor:
     if frame.ndim == 3 and len(planes) == 1:
         frame = frame.transpose(2, 0, 1)
     tensor = torch.from_numpy(np.array(frame, dtype=np.float32, order="C"))
+    if span is not None:
+        tensor = tensor[..., _mirrored(rows, image_size), :][..., _mirrored(cols, image_size)]
     if tensor.ndim == 2:
-        tensor = tensor.expand(3, rows, cols)
+        tensor = tensor.expand(3, *tensor.shape)
     return tensor[None]
+
+
+def _mirrored(count: int, side: int) -> torch.Tensor:
+    """Indices 0 .. count - 1, back again, and so on, `side` of them."""
+    place = torch.arange(side) % (2 * count)
+    return torch.minimum(place, 2 * count - 1 - place)
 
 
 def _resize(plane: np.ndarray, rows: int, cols: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..network import EncoderOutput, Sam
 from ..network.instance_decoder import InstanceDecoder
 from .device import choose_device, choose_precision, precision_name
+from .view import Focus
 
 if TYPE_CHECKING:
     from ..checkpoints import Checkpoint
@@ -113,6 +114,12 @@ class Model:
     def prompted_parts_only(self) -> bool:
         """Whether masks for prompts are to be cut to `prompted_parts`, as the model asks."""
         return bool(self.metadata.get("prompted_parts_only", False))
+
+    @property
+    def focus(self) -> Focus | None:
+        """Sizes at which it segments prompted objects well; None if it does not say."""
+        sizes = self.metadata.get("focus")
+        return None if sizes is None else Focus(**sizes)
 
     @property
     def devices(self) -> list[torch.device]:

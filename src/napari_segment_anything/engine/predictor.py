@@ -98,6 +98,7 @@ class Predictor:
         channels: Sequence[int] | None = None,
         contrast_limits: Any = "auto",
         level: int | None = None,
+        span: int | None = None,
     ) -> Embedding:
         """Encode an image or a window of it.
 
@@ -117,6 +118,9 @@ class Predictor:
             As for `resolve_contrast_limits`. For many windows of one image, resolve them once.
         level : int, optional
             Pyramid level to read; by default the coarsest at which the window fills the frame.
+        span : int, optional
+            How many pixels of the image the frame's side stands for, if more than the window has:
+            objects are seen smaller, and the rest of the frame holds the window mirrored.
 
         Raises
         ------
@@ -128,15 +132,18 @@ class Predictor:
             If memory does not suffice, even on the CPU.
         """
         source = open_image(image, channel_axis=channel_axis, channels=channels)
-        plan, limits, pixels = self._read(source, window, contrast_limits, level)
+        plan, limits, pixels = self._read(source, window, contrast_limits, level, span)
+        if span is not None and span <= max(plan.canvas):
+            span = None
+        reduced = None if span is None else span * max(pixels.shape[:2]) / max(plan.canvas)
         notes: tuple[str, ...] = ()
         if self.cache is None:
-            output, notes = self._encode(pixels, limits)
+            output, notes = self._encode(pixels, limits, reduced)
         else:
-            key = self._key(source, plan, limits, pixels)
+            key = self._key(source, plan, limits, pixels, span)
             found = self.cache.get(key, self.model.device)
             if found is None:
-                output, notes = self._encode(pixels, limits)
+                output, notes = self._encode(pixels, limits, reduced)
                 found = self.cache.put(key, output)
             output = found
         return Embedding(
@@ -144,7 +151,7 @@ class Predictor:
             heads=output.heads,
             window=plan.window,
             canvas=plan.canvas,
-            frame_shape=frame_side(pixels.shape, self.model.image_size),
+            frame_shape=frame_side(pixels.shape, self.model.image_size, reduced),
             image_size=self.model.image_size,
             image_shape=source.shape,
             level=plan.level,
@@ -197,16 +204,27 @@ class Predictor:
         return True
 
     def _read(
-        self, source: ImageSource, window: Window | None, contrast_limits: Any, level: int | None
+        self,
+        source: ImageSource,
+        window: Window | None,
+        contrast_limits: Any,
+        level: int | None,
+        span: int | None = None,
     ) -> tuple[WindowPlan, Limits, np.ndarray]:
-        plan = plan_window(source.shapes, window, self.model.image_size, level)
+        plan = plan_window(source.shapes, window, self.model.image_size, level, span)
         limits = resolve_contrast_limits(source, contrast_limits)
         return plan, limits, source.read(plan.level, plan.rows, plan.cols)
 
     def _key(
-        self, source: ImageSource, plan: WindowPlan, limits: Limits, pixels: np.ndarray
+        self,
+        source: ImageSource,
+        plan: WindowPlan,
+        limits: Limits,
+        pixels: np.ndarray,
+        span: int | None = None,
     ) -> str:
         # which channels they are does not matter: a viewer has each as an image of its own
+        more = {} if span is None else {"span": span}
         return signature(
             pixels,
             shape=source.shape,
@@ -215,12 +233,13 @@ class Predictor:
             limits=limits,
             fingerprint=self.model.fingerprint,
             precision=self.model.precision,
+            **more,
         )
 
     def _encode(
-        self, pixels: np.ndarray, limits: tuple[tuple[float, float], ...]
+        self, pixels: np.ndarray, limits: Limits, reduced: float | None = None
     ) -> tuple[EncoderOutput, tuple[str, ...]]:
-        frame = to_frame(stretch(pixels, limits), self.model.image_size)
+        frame = to_frame(stretch(pixels, limits), self.model.image_size, reduced)
         outputs, notes = run_in_batches(
             lambda _, device: self.model.encode(frame, device),
             1,

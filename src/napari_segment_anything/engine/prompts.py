@@ -253,6 +253,13 @@ class Prompts:
         """Return the same prompts with mask prompts (n, h, w), e.g. the last best logits."""
         return Prompts(self.points, self.labels, self.boxes, np.asarray(logits, np.float32))
 
+    def within(self, window: Window) -> Prompts:
+        """Return the same prompts without the negative points that lie outside a window."""
+        low = np.array([window.row, window.col], np.float32) - 0.5
+        outside = ((self.points < low) | (self.points > low + window.shape)).any(-1)
+        labels = np.where(outside & (self.labels == 0), PADDING, self.labels)
+        return Prompts(self.points, labels, self.boxes, self.masks, self.has_mask)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and strings, for JSON; mask logits are deflated float32, base64."""
         items = []

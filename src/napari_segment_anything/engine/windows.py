@@ -131,12 +131,13 @@ class WindowPlan:
     canvas: tuple[int, int]
 
 
-def frame_side(shape: Sequence[int], image_size: int) -> tuple[int, int]:
+def frame_side(shape: Sequence[int], image_size: int, span: float | None = None) -> tuple[int, int]:
     """Return rows and columns of an image resized so that its long side is `image_size`.
 
     The rounding is the published one, int(side * scale + 0.5), but never below one pixel.
+    With `span`, the frame stands for so many pixels of the image, at least its long side.
     """
-    scale = image_size * 1.0 / max(shape[0], shape[1])
+    scale = image_size * 1.0 / max(shape[0], shape[1], span or 0)
     return (
         max(1, int(shape[0] * scale + 0.5)),
         max(1, int(shape[1] * scale + 0.5)),
@@ -167,13 +168,14 @@ def choose_level(shapes: Sequence[tuple[int, int]], side: Sequence[int], image_s
     shapes : sequence of (int, int)
         Rows and columns of each level, the full resolution first.
     side : two ints
-        Height and width of the window in full-resolution pixels.
+        Height and width of the window in full-resolution pixels, or its longer side alone.
     image_size : int
         Frame side of the image encoder in pixels.
     """
     best = 0
     for level, shape in enumerate(shapes):
-        reduced = max(side[axis] / level_factor(shapes[0][axis], shape[axis]) for axis in (0, 1))
+        factors = (level_factor(shapes[0][axis], shape[axis]) for axis in (0, 1))
+        reduced = max(length / factor for length, factor in zip(side, factors, strict=False))
         if reduced >= image_size - 0.5:
             best = level
     return best
@@ -184,6 +186,7 @@ def plan_window(
     window: Window | None,
     image_size: int,
     level: int | None = None,
+    span: int | None = None,
 ) -> WindowPlan:
     """Decide what to read to embed a window.
 
@@ -197,6 +200,8 @@ def plan_window(
         Frame side of the image encoder in pixels.
     level : int, optional
         The level to read; by default the coarsest at which the window fills the frame.
+    span : int, optional
+        Pixels of the image that the frame stands for, where that is more than the window has.
 
     Raises
     ------
@@ -205,7 +210,8 @@ def plan_window(
     """
     window = Window.full(shapes[0]) if window is None else window.clip(shapes[0])
     if level is None:
-        level = choose_level(shapes, window.shape, image_size)
+        seen = window.shape if span is None else (max(span, *window.shape),)
+        level = choose_level(shapes, seen, image_size)
     elif not 0 <= level < len(shapes):
         raise ParameterError(f"level {level} does not exist: the image has {len(shapes)}")
     if level == 0:

@@ -16,7 +16,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..automatic import CandidateTable, available_modes, segment_everything
 from ..automatic.parameters import FILTERS, applicable
-from ..engine import Embedding, Prediction, Predictor, Prompts, open_image
+from ..engine import (
+    Embedding,
+    Prediction,
+    Predictor,
+    Prompts,
+    View,
+    Window,
+    open_image,
+    predict_in_focus,
+)
 from ..errors import ParameterError
 from .datasets import LabelledPlane
 from .floors import otsu_watershed
@@ -28,6 +37,7 @@ PROTOCOLS = ("points", "boxes", "clicks", "everything", "proposals", "floors")
 PROPOSAL_COUNTS = (100, 1000)
 PROPOSAL_NMS = 0.9
 _MASK_BYTES = 1 << 27
+_VIEWS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +89,34 @@ class Subject:
         self.plane, self.predictor, self.settings = plane, predictor, settings
         self.labels = plane.labels
         self.ids, self.areas = choose_objects(plane, settings)
-        self._embedding: Embedding | None = None
+        self._embeddings: dict[View, Embedding] = {}
 
     @property
-    def embedding(self) -> Embedding:
-        """Of the whole image."""
-        if self._embedding is None:
-            self._embedding = self.predictor.embed(
-                self.plane.image, channel_axis=self.plane.channel_axis
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the image."""
+        return (self.labels.shape[0], self.labels.shape[1])
+
+    def embed(self, view: View) -> Embedding:
+        """Return the embedding of a view; the last ones are kept."""
+        full = View(Window.full(self.shape))
+        found = self._embeddings.get(view)
+        if found is None:
+            whole = self._embeddings.get(full)
+            found = self.predictor.embed(
+                self.plane.image,
+                window=view.window,
+                span=view.span,
+                channel_axis=self.plane.channel_axis,
+                contrast_limits="auto" if whole is None else whole.limits,
             )
-        return self._embedding
+            self._embeddings[view] = found
+            if len(self._embeddings) > _VIEWS:
+                del self._embeddings[next(key for key in self._embeddings if key != full)]
+        return found
 
     def encode(self) -> None:
         """Make the embedding now, so that no protocol's time holds the encoder's."""
-        _ = self.embedding
+        self.embed(View(Window.full(self.shape)))
 
     def mask(self, number: int) -> NDArray[np.bool_]:
         """True mask of the number-th chosen object."""
@@ -103,13 +127,18 @@ class Subject:
         """Ids and areas of the chosen objects with further columns."""
         return {"ids": self.ids.tolist(), "areas": self.areas.tolist(), **columns}
 
-    def predict(self, prompts: Prompts, multimask: bool) -> Iterator[tuple[slice, Prediction]]:
+    def predict(
+        self, prompts: Prompts, multimask: bool
+    ) -> Iterator[tuple[NDArray[np.intp], Prediction]]:
         """Predictions for some objects at a time, so that masks of large images fit in memory."""
-        rows, cols = self.embedding.window.shape
+        rows, cols = self.shape
         step = int(np.clip(_MASK_BYTES // ((3 if multimask else 1) * rows * cols), 1, 64))
         for start in range(0, len(prompts), step):
-            batch = slice(start, min(start + step, len(prompts)))
-            yield batch, self.predictor.predict(self.embedding, prompts[batch], multimask)
+            batch = prompts[start : start + step]
+            for which, found, _ in predict_in_focus(
+                self.predictor, self.embed, self.shape, batch, multimask
+            ):
+                yield start + which, found
 
 
 def choose_objects(
@@ -135,10 +164,10 @@ def points(subject: Subject) -> dict[str, Any]:
     if not len(subject.ids):
         return subject.record(iou=[], predicted=[])
     where = [interior_point(subject.mask(i)) for i in range(len(subject.ids))]
-    iou, predicted = [], []
-    for batch, result in subject.predict(Prompts.each_point(where), multimask=True):
-        iou += _ious(subject, batch, result.masks).tolist()
-        predicted += result.scores.tolist()
+    iou, predicted = np.zeros((2, len(where), _candidates(subject)))
+    for which, result in subject.predict(Prompts.each_point(where), multimask=True):
+        iou[which] = _ious(subject, which, result)
+        predicted[which] = result.scores
     return subject.record(iou=_rounded(iou), predicted=_rounded(predicted))
 
 
@@ -150,10 +179,10 @@ def boxes(subject: Subject) -> dict[str, Any]:
     if not len(subject.ids):
         return subject.record(iou=[], predicted=[], ellipse=[])
     true = [tight_box(subject.mask(i)) for i in range(len(subject.ids))]
-    iou, predicted = [], []
-    for batch, result in subject.predict(Prompts.from_boxes(true), multimask=False):
-        iou += _ious(subject, batch, result.masks)[:, 0].tolist()
-        predicted += result.scores[:, 0].tolist()
+    iou, predicted = np.zeros((2, len(true)))
+    for which, result in subject.predict(Prompts.from_boxes(true), multimask=False):
+        iou[which] = _ious(subject, which, result)[:, 0]
+        predicted[which] = result.scores[:, 0]
     ellipses = [
         _iou(inscribed_ellipse(box, subject.labels.shape), subject.mask(i))
         for i, box in enumerate(true)
@@ -176,22 +205,27 @@ def clicks(subject: Subject) -> dict[str, Any]:
     step = max(1, _MASK_BYTES // (4 * subject.labels.size))
     for start in range(0, count, step):
         group = np.arange(start, min(start + step, count))
-        _click_group(subject, group, iou, predicted)
+        first = Prompts.each_point([interior_point(subject.mask(int(i))) for i in group])
+        for which, result, view in predict_in_focus(
+            subject.predictor, subject.embed, subject.shape, first
+        ):
+            _click_group(subject, group[which], first.points[which], result, view, iou, predicted)
     return subject.record(iou=_rounded(iou), predicted=_rounded(predicted))
 
 
 def _click_group(
     subject: Subject,
     active: NDArray[np.intp],
+    places: NDArray[np.floating],
+    result: Prediction,
+    view: View,
     iou: NDArray[np.float64],
     predicted: NDArray[np.float64],
 ) -> None:
-    embedding, predictor = subject.embedding, subject.predictor
+    """Click on objects that are looked at from one view, which they keep."""
     truth = {int(i): subject.mask(int(i)) for i in active}
-    places = np.array([[interior_point(truth[int(i)])] for i in active], np.float64)
     kinds = np.ones((len(active), 1), np.int8)
-    result = predictor.predict(embedding, Prompts.each_point(places[:, 0]), multimask=True)
-    masks, logits, scores = result.best(), result.best_logits(), result.scores.max(1)
+    masks, logits, scores = _whole(subject, result), result.best_logits(), result.scores.max(1)
     for click in range(iou.shape[1]):
         for row, i in enumerate(active):
             iou[i, click:] = _iou(masks[row], truth[int(i)])
@@ -208,9 +242,13 @@ def _click_group(
         places = np.concatenate([places[keep], added], axis=1)
         kinds = np.concatenate([kinds[keep], label], axis=1)
         nothing = np.full((len(active), 4), np.nan)
-        prompts = Prompts(places, kinds, nothing, logits[keep])
-        result = predictor.predict(embedding, prompts, multimask=False)
-        masks, logits, scores = result.masks[:, 0], result.logits[:, 0], result.scores[:, 0]
+        near = view.window
+        # an object may reach beyond the view: its missing part cannot be clicked there
+        low = np.array([near.row, near.col])
+        inside = np.clip(places, low, low + near.shape - 1)
+        prompts = Prompts(inside, kinds, nothing, logits[keep])
+        result = subject.predictor.predict(subject.embed(view), prompts, multimask=False)
+        masks, logits, scores = _whole(subject, result), result.logits[:, 0], result.scores[:, 0]
 
 
 def everything(
@@ -302,13 +340,29 @@ def _table(subject: Subject, mode: str, **parameters: Any) -> CandidateTable:
     )
 
 
-def _ious(subject: Subject, batch: slice, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """IoU of (n, c) masks with the true masks of a batch of chosen objects."""
-    iou = np.zeros(masks.shape[:2])
-    for row, number in enumerate(range(batch.start, batch.stop)):
-        truth = subject.mask(number)
-        for candidate in range(masks.shape[1]):
-            iou[row, candidate] = _iou(masks[row, candidate], truth)
+def _candidates(subject: Subject) -> int:
+    return subject.predictor.model.network.config.multimask_outputs
+
+
+def _whole(subject: Subject, result: Prediction) -> NDArray[np.bool_]:
+    """Best masks, as large as the image."""
+    masks = np.zeros((len(result), *subject.shape), bool)
+    masks[(slice(None), *result.window.slices)] = result.best()
+    return masks
+
+
+def _ious(subject: Subject, which: NDArray[np.intp], result: Prediction) -> NDArray[np.float64]:
+    """IoU of (n, c) masks with the true masks of some of the chosen objects."""
+    count = int(result.scores.shape[1])
+    iou = np.zeros((len(which), count))
+    for row, number in enumerate(which):
+        truth = subject.mask(int(number))
+        near = truth[result.window.slices]
+        for candidate in range(count):
+            mask = result.masks[row, candidate]
+            shared = np.count_nonzero(mask & near)
+            either = np.count_nonzero(mask) + np.count_nonzero(truth) - shared
+            iou[row, candidate] = shared / either
     return iou
 
 

@@ -16,11 +16,13 @@ from ..engine import (
     PlaneSource,
     Predictor,
     Prompts,
+    View,
     Window,
     binarise,
     mask_logits,
     prompted_parts,
 )
+from ..engine.focus import around
 from ..errors import ParameterError
 from ..progress import Progress
 from .cleaning import clean
@@ -29,6 +31,7 @@ from .planning import grown
 from .preview import DecodedObject, Preview, PreviewObject
 from .regions import Cutout
 
+_SLACK = 1.5
 BATCH = 16
 """Objects decoded between two places where a run can be stopped."""
 
@@ -41,8 +44,18 @@ class DecodeItem:
     prompts: ObjectPrompts
     window: Window
     feed: np.ndarray | None = None
-    feed_window: Window | None = None
+    feed_view: View | None = None
     reuse: DecodedObject | None = None
+
+    def start(self, request: DecodeRequest) -> View:
+        """Where to decode first: where its mask came from, from where its box is seen best."""
+        whole = View(self.window)
+        if self.feed_view is not None:
+            return self.feed_view
+        box, focus = self.prompts.box, request.predictor.model.focus
+        if focus is None or box is None:
+            return whole
+        return _view(request, self.prompts, box, whole)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,16 +133,16 @@ class EmbeddingStore:
         How many are kept.
     """
 
-    def __init__(self, capacity: int = 12) -> None:
+    def __init__(self, capacity: int = 24) -> None:
         if capacity < 1:
             raise ParameterError("an embedding store holds at least one embedding")
         self._capacity = capacity
         self._items: OrderedDict[tuple[Any, ...], Embedding] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, request: DecodeRequest, window: Window) -> Embedding:
-        """Return the embedding of a window, encoding it if it is not there."""
-        key = self._key(request, window)
+    def get(self, request: DecodeRequest, view: View) -> Embedding:
+        """Return the embedding of a view, encoding it if it is not there."""
+        key = self._key(request, view)
         with self._lock:
             found = self._items.get(key)
             if found is not None:
@@ -137,7 +150,8 @@ class EmbeddingStore:
                 return found
         embedding = request.predictor.embed(
             request.source.image(request.plane),
-            window=window,
+            window=view.window,
+            span=view.span,
             **request.source.embed_arguments(request.plane),
         )
         with self._lock:
@@ -146,10 +160,10 @@ class EmbeddingStore:
                 self._items.popitem(last=False)
         return embedding
 
-    def has(self, request: DecodeRequest, window: Window) -> bool:
-        """Whether a window is encoded."""
+    def has(self, request: DecodeRequest, view: View) -> bool:
+        """Whether a view is encoded."""
         with self._lock:
-            return self._key(request, window) in self._items
+            return self._key(request, view) in self._items
 
     def clear(self) -> None:
         """Drop everything."""
@@ -160,9 +174,9 @@ class EmbeddingStore:
         return len(self._items)
 
     @staticmethod
-    def _key(request: DecodeRequest, window: Window) -> tuple[Any, ...]:
+    def _key(request: DecodeRequest, view: View) -> tuple[Any, ...]:
         model = request.predictor.model
-        return (model.fingerprint, model.precision, request.plane, window)
+        return (model.fingerprint, model.precision, request.plane, view)
 
 
 def decode(
@@ -195,37 +209,26 @@ def decode(
     done: dict[int, DecodedObject] = {
         item.key: replace(item.reuse, key=item.key) for item in request.items if item.reuse
     }
-    waiting = [item for item in request.items if item.reuse is None]
-    windows = list(dict.fromkeys(item.window for item in waiting))
-    total, count = len(waiting), 0
-    for window in windows:
-        here = [item for item in waiting if item.window == window]
-        encoded = store.has(request, window)
-        yield Progress(count, total, message="decoding" if encoded else "encoding")
-        if cancelled():
-            return None
-        embedding = store.get(request, window)
-        for start in range(0, len(here), BATCH):
-            yield Progress(count, total, message="decoding")
-            if cancelled():
-                return None
-            part = here[start : start + BATCH]
-            for item in _decode(request, embedding, window, part):
-                done[item.key] = item
-            count += len(part)
+    waiting = [(item, item.start(request)) for item in request.items if item.reuse is None]
+    work = _Work(request, store, cancelled, len(waiting))
+    if not (yield from work.decode(waiting, done)):
+        return None
+    again = []
+    for item, view in waiting:
+        better = _better(request, item, view, done[item.key])
+        # a look at what a point would give never encodes
+        if better != view and (request.revision >= 0 or store.has(request, better)):
+            again.append((replace(item, feed=None, feed_view=None), better))
+    if not (yield from work.decode(again, done, "encoding closer to the objects")):
+        return None
     if len(waiting) == 1:
-        only = waiting[0]
+        only = waiting[0][0]
         wider = _wider(request, done[only.key])
         if wider is not None:
-            yield Progress(count, total, message="encoding a larger window")
-            if cancelled():
+            item = replace(only, window=wider, feed=None, feed_view=None)
+            message = "encoding a larger window"
+            if not (yield from work.decode([(item, View(wider))], done, message)):
                 return None
-            embedding = store.get(request, wider)
-            yield Progress(count, total, message="decoding")
-            if cancelled():
-                return None
-            again = replace(only, window=wider, feed=None, feed_window=None)
-            done[only.key] = next(iter(_decode(request, embedding, wider, [again])))
     return DecodeResult(
         request.revision,
         request.plane,
@@ -235,6 +238,78 @@ def decode(
         time.perf_counter() - began,
         request.epoch,
     )
+
+
+class _Work:
+    """Decodes objects view by view."""
+
+    def __init__(
+        self,
+        request: DecodeRequest,
+        store: EmbeddingStore,
+        cancelled: Callable[[], bool],
+        total: int,
+    ) -> None:
+        self.request, self.store, self.cancelled, self.total = request, store, cancelled, total
+        self.count = 0
+
+    def decode(
+        self,
+        items: Sequence[tuple[DecodeItem, View]],
+        done: dict[int, DecodedObject],
+        message: str = "encoding",
+    ) -> Generator[Progress, None, bool]:
+        """Put decoded objects into `done`; says whether it came to its end."""
+        self.total = max(self.total, self.count + len(items))
+        for view in dict.fromkeys(view for _, view in items):
+            here = [item for item, place in items if place == view]
+            encoded = self.store.has(self.request, view)
+            yield Progress(self.count, self.total, message="decoding" if encoded else message)
+            if self.cancelled():
+                return False
+            embedding = self.store.get(self.request, view)
+            for start in range(0, len(here), BATCH):
+                yield Progress(self.count, self.total, message="decoding")
+                if self.cancelled():
+                    return False
+                part = here[start : start + BATCH]
+                for item in _decode(self.request, embedding, view, part):
+                    done[item.key] = item
+                self.count += len(part)
+        return True
+
+
+def _better(request: DecodeRequest, item: DecodeItem, view: View, decoded: DecodedObject) -> View:
+    """From where an object is seen better than it was; the same view if there is nothing to say."""
+    cut = decoded.masks[decoded.best]
+    if request.predictor.model.focus is None or cut.window is None or item.prompts.box is not None:
+        return view
+    # an object that was looked at before is not moved for a little more or less
+    slack = 1.0 if item.feed is None else _SLACK
+    window = cut.window
+    box = (
+        float(window.row),
+        float(window.col),
+        float(window.row + window.height - 1),
+        float(window.col + window.width - 1),
+    )
+    return _view(request, item.prompts, box, view, slack)
+
+
+def _view(
+    request: DecodeRequest,
+    prompts: ObjectPrompts,
+    box: Sequence[float],
+    current: View,
+    slack: float = 1.0,
+) -> View:
+    model = request.predictor.model
+    if model.focus is None:
+        return current
+    points, labels = prompts.all_points()
+    positive = np.asarray(points, np.float64).reshape(-1, 2)[np.asarray(labels, bool)]
+    held = around(np.asarray(box, np.float64), positive)
+    return model.focus.view(held, request.source.shape, model.image_size, current, slack)
 
 
 def _wider(request: DecodeRequest, decoded: DecodedObject) -> Window | None:
@@ -260,12 +335,12 @@ def _wider(request: DecodeRequest, decoded: DecodedObject) -> Window | None:
 
 
 def _decode(
-    request: DecodeRequest, embedding: Embedding, asked: Window, items: Sequence[DecodeItem]
+    request: DecodeRequest, embedding: Embedding, view: View, items: Sequence[DecodeItem]
 ) -> Iterable[DecodedObject]:
     for several in (True, False):
         chosen = [item for item in items if _several(request, item) is several]
         if chosen:
-            yield from _decode_alike(request, embedding, asked, chosen, several)
+            yield from _decode_alike(request, embedding, view, chosen, several)
 
 
 def _several(request: DecodeRequest, item: DecodeItem) -> bool:
@@ -278,13 +353,14 @@ def _several(request: DecodeRequest, item: DecodeItem) -> bool:
 def _decode_alike(
     request: DecodeRequest,
     embedding: Embedding,
-    asked: Window,
+    view: View,
     items: Sequence[DecodeItem],
     several: bool,
 ) -> Iterable[DecodedObject]:
     # not ambiguous, but a choice all the same: the mask for such prompts first, then the three
     all_four = not several and request.multimask == "auto"
-    prompts = Prompts.from_objects([_entry(item, embedding) for item in items])
+    entries = [_entry(item, embedding) for item in items]
+    prompts = Prompts.from_objects(entries).within(embedding.window)
     logits, scores = request.predictor.decode(
         embedding, prompts, multimask=several or all_four, return_all=all_four
     )
@@ -302,7 +378,7 @@ def _decode_alike(
         best = max(order, key=lambda i: (not cuts[i].empty, values[i], -i))
         low = logits[index].cpu().numpy() if len(request.items) == 1 else None
         yield DecodedObject(
-            item.key, item.prompts, asked, embedding.window, cuts, values, best, low
+            item.key, item.prompts, item.window, embedding.window, cuts, values, best, low, view
         )
 
 
@@ -323,7 +399,7 @@ def _entry(item: DecodeItem, embedding: Embedding) -> dict[str, Any]:
         entry["points"], entry["labels"] = points, [int(label) for label in labels]
     if item.prompts.box is not None:
         entry["box"] = item.prompts.box
-    if item.feed is not None and item.feed_window == embedding.window:
+    if item.feed is not None:
         entry["mask"] = item.feed
     elif item.prompts.mask is not None:
         region = item.prompts.mask

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Window
+from ..engine import View, Window
 from ..errors import PromptError
 from ..progress import Progress, finish
 from .decoding import DecodeItem, DecodeRequest, DecodeResult, decode
@@ -63,7 +63,7 @@ class Predicting(Drafting):
     def is_encoded(self, request: DecodeRequest) -> bool:
         """Whether a request needs the mask decoder only, which is fast."""
         return all(
-            item.reuse is not None or self._store.has(request, item.window)
+            item.reuse is not None or self._store.has(request, item.start(request))
             for item in request.items
         )
 
@@ -199,7 +199,7 @@ class Predicting(Drafting):
         known = [*dict.fromkeys(used), *self._results.windows(plane)]
         return choose_window(prompts, self.source.shape, size, None, known)
 
-    def _feed(self, draft: Draft) -> tuple[tuple[np.ndarray, Window] | None, int | None]:
+    def _feed(self, draft: Draft) -> tuple[tuple[np.ndarray, View] | None, int | None]:
         """Return the logits of the latest mask made with part of a draft's prompts."""
         if draft.batch or draft.masks:
             return None, None
@@ -208,10 +208,12 @@ class Predicting(Drafting):
             if result is None or not result.objects:
                 continue
             item = result.objects[0]
-            if item.logits is None or item.asked != draft.window:
+            if item.logits is None or item.view is None or item.asked != draft.window:
                 return None, None
             chosen = item.best if candidate is None else min(candidate, len(item.masks) - 1)
             if item.masks[chosen].empty:
                 return None, None
-            return (item.logits[chosen], item.window), revision
+            if not item.view.holds(draft.objects()[0].extent()):
+                return None, None
+            return (item.logits[chosen], item.view), revision
         return None, None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..engine import Window
+from ..engine import View, Window
 from .objects import ObjectPrompts
 from .regions import Cutout, union
 
@@ -22,7 +22,7 @@ class DecodedObject:
     prompts : ObjectPrompts
         What was decoded.
     asked, window : Window
-        The window that was asked for, and the pixels it came to (whole ones of its level).
+        The window that was asked for, and the pixels that the masks were decoded in.
     masks : tuple of Cutout
         A mask for each candidate.
     scores : tuple of float
@@ -31,6 +31,8 @@ class DecodedObject:
         The candidate that is taken unless another is chosen.
     logits : float32 array (candidates, 4h, 4w) or None
         To refine; None in a batch.
+    view : View or None
+        Where they were decoded; None if nothing was.
     """
 
     key: int
@@ -41,6 +43,7 @@ class DecodedObject:
     scores: tuple[float, ...]
     best: int
     logits: np.ndarray | None = None
+    view: View | None = None
 
     @property
     def nbytes(self) -> int:

@@ -20,6 +20,7 @@ class Place(NamedTuple):
     plane: int
     stack: tuple[int, ...] = ()
     window: Window | None = None
+    span: int | None = None
 
 
 class PlaneEmbeddings:
@@ -85,4 +86,4 @@ class PlaneEmbeddings:
     def _embed(self, place: Place) -> Embedding:
         with self._lock:
             self.encoded += 1
-        return self.volume.embed(self.predictor, place.plane, place.stack, place.window)
+        return self.volume.embed(self.predictor, place.plane, place.stack, place.window, place.span)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..engine import View, Window
+from ..engine.focus import around
 from ..errors import PromptError
 from ..progress import Progress
 from .chains import EDGE, MET, Chain, ChainKey, Link, join
@@ -36,10 +38,11 @@ class Following:
         sink: Sink,
         before: State | None,
         signature: dict[str, Any],
+        focused: bool = True,
     ) -> None:
         self.volume, self.stack, self.seeds, self.rules = volume, stack, seeds, rules
         self.steps, self.side, self.embeddings, self.sink = steps, side, embeddings, sink
-        self.before, self.signature = before, signature
+        self.before, self.signature, self.focused = before, signature, focused
         self.masks: dict[tuple[int, int], tuple[PlaneMask, float]] = {}
         self.references: dict[tuple[int, int], Reference] = {}
         self.chains: dict[ChainKey, Chain] = {}
@@ -68,21 +71,38 @@ class Following:
                 if kept is not None:
                     self.masks[plane, number] = kept
                 else:
-                    groups.setdefault(self._place(plane, seed.box), []).append(number)
+                    # how large a thing is that has points only is not known yet
+                    place = self._place(plane, seed.box, sized=seed.sized)
+                    groups.setdefault(place, []).append(number)
+            yield from self._decode_groups(plane, groups)
+            again: dict[Place, list[int]] = {}
             for place, numbers in groups.items():
-                yield self._progress(plane, len(numbers), "encoding")
-                embedding = self.embeddings.get(place)
-                found = decode_seeds(
-                    self.volume, self.embeddings.predictor, embedding, [seeds[i] for i in numbers]
-                )
-                self.decoded.add(plane)
-                for number, (mask, score) in zip(numbers, found, strict=True):
-                    if mask is None:
-                        raise PromptError(
-                            f"the prompts of object {number} on plane {plane} gave no mask; add a "
-                            "point or draw a box"
-                        )
-                    self.masks[plane, number] = (mask, score)
+                for number in numbers:
+                    if not seeds[number].sized:
+                        corners = np.reshape([seeds[number].box, self._box(plane, number)], (4, 2))
+                        better = self._place(plane, around(corners))
+                        if better != place:
+                            again.setdefault(better, []).append(number)
+            yield from self._decode_groups(plane, again)
+
+    def _decode_groups(
+        self, plane: int, groups: dict[Place, list[int]]
+    ) -> Generator[Progress, None, None]:
+        seeds = self.seeds[plane]
+        for place, numbers in groups.items():
+            yield self._progress(plane, len(numbers), "encoding")
+            embedding = self.embeddings.get(place)
+            found = decode_seeds(
+                self.volume, self.embeddings.predictor, embedding, [seeds[i] for i in numbers]
+            )
+            self.decoded.add(plane)
+            for number, (mask, score) in zip(numbers, found, strict=True):
+                if mask is None:
+                    raise PromptError(
+                        f"the prompts of object {number} on plane {plane} gave no mask; add a "
+                        "point or draw a box"
+                    )
+                self.masks[plane, number] = (mask, score)
 
     def _kept_seed(self, plane: int, number: int, seed: Seed) -> tuple[PlaneMask, float] | None:
         if seed.mask is not None:
@@ -93,12 +113,23 @@ class Following:
                 return self.before.masks[plane, number]
         return None
 
-    def _place(self, plane: int, box: Sequence[float]) -> Place:
+    def _box(self, plane: int, number: int) -> tuple[int, int, int, int]:
+        return self.masks[plane, number][0].box
+
+    def _place(self, plane: int, box: Sequence[float], sized: bool = True) -> Place:
+        """What to encode for an object: a function of its box alone."""
         margin = self.volume.margin
         rows, cols = self.volume.canvas
         high = (rows - 1, cols - 1, rows - 1, cols - 1)
         moved = [min(max(v + margin, 0), top) for v, top in zip(box, high, strict=True)]
-        return Place(plane, self.stack, window_for(moved, (rows, cols), self.side))
+        window = window_for(moved, (rows, cols), self.side)
+        model = self.embeddings.predictor.model
+        if self.focused and sized and model.focus is not None:
+            base = View(Window.full((rows, cols)) if window is None else window)
+            view = model.focus.view(moved, (rows, cols), model.image_size, base)
+            if view != base:
+                return Place(plane, self.stack, view.window, view.span)
+        return Place(plane, self.stack, window)
 
     def _remember(self) -> Generator[Progress, None, None]:
         """Look at the seeds of all chains that are to be followed."""

@@ -136,7 +136,7 @@ def propagate_steps(
         prompts, and of the likeness of the image embedding inside and around the object.
     window_size : int, optional
         Side in pixels of what is encoded around an object on planes larger than that; by default
-        the model's frame.
+        the model's frame, or what shows the object at a size that the model says it needs.
     output : str or Path, optional
         OME-Zarr store, new or existing, for labels larger than memory.
     label : str
@@ -191,7 +191,17 @@ def propagate_steps(
     )
     sink = _sink(opened, stack, output, label, overwrite, before)
     return Following(
-        opened, stack, seeds, rules, steps, side, embeddings, sink, before, signature
+        opened,
+        stack,
+        seeds,
+        rules,
+        steps,
+        side,
+        embeddings,
+        sink,
+        before,
+        signature,
+        focused=window_size is None,
     ).steps_through()
 
 

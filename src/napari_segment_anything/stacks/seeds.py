@@ -35,6 +35,11 @@ class Seed:
     key: str
 
     @property
+    def sized(self) -> bool:
+        """Whether it says how large the object is, as a box or mask does."""
+        return self.prompts is None or bool(self.prompts.has_box[0])
+
+    @property
     def box(self) -> tuple[float, float, float, float]:
         """Extent of everything that was given: row_min, col_min, row_max, col_max."""
         if self.mask is not None:
@@ -191,6 +196,7 @@ def decode_seeds(
     moved = Prompts.from_objects(
         [_moved(item, volume.margin) for one in given for item in one.objects()]
     )
+    moved = moved.within(embedding.window)
     low, iou = predictor.decode(embedding, moved, multimask=True, return_all=True)
     scores = iou.float().cpu().numpy()
     count = scores.shape[1]

@@ -186,7 +186,7 @@ class _Encoded(Predictor):
         self._whole = whole
 
     def embed(self, image: Any, *, window: Any = None, **options: Any) -> Embedding:  # type: ignore[override]
-        if window is None:
+        if window is None and options.get("span") is None:
             return self._whole
         return super().embed(image, window=window, **options)
 

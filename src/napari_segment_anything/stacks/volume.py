@@ -331,10 +331,11 @@ class Volume:
         plane: int,
         stack: tuple[int, ...] = (),
         window: Window | None = None,
+        span: int | None = None,
     ) -> Embedding:
         """Encode a plane, or a window of it (in pixels of the plane with its margin)."""
         view, options = self.image(plane, stack)
-        return predictor.embed(view, window=window, **options)
+        return predictor.embed(view, window=window, span=span, **options)
 
     def _plane(self, plane: int, stack: tuple[int, ...]) -> tuple[int, ...]:
         return (*stack[: self._plane_axis], plane, *stack[self._plane_axis :])

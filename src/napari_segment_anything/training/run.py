@@ -35,7 +35,10 @@ from .prompts import prompt_losses
 from .trainer import StageTrainer
 from .validation import dense_scores, prompt_scores
 
-_KEPT = ("everything", "auto_mode", "citation", "data_licences")  # of the model started from
+# of the model started from
+_KEPT = (
+    "everything", "auto_mode", "prompted_parts_only", "focus", "citation", "data_licences",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ TITLES = {
     "points_per_batch": "Batch",
     "stability_score_offset": "Stability offset",
     "crop_n_layers": "Layers of crops",
+    "reduced_n_layers": "Reduced layers",
     "crop_overlap_ratio": "Crops share",
     "crop_n_points_downscale_factor": "Fewer points",
     "pred_iou_floor": "Score floor",

@@ -1,0 +1,109 @@
+"""How large a model has to see an object: closer for small ones, from farther for large ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .windows import Window
+
+_STEPS = 2
+_PLACES = 4
+_LEAST_SPAN = 32
+_MOST_FRAMES = 16
+_LEAST_CONTEXT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is encoded to see an object.
+
+    Parameters
+    ----------
+    window : Window
+        In full-resolution pixels.
+    span : int, optional
+        Pixels that the side of the frame stands for, where that is more than the window has; see
+        `Predictor.embed`.
+    """
+
+    window: Window
+    span: int | None = None
+
+    @property
+    def side(self) -> int:
+        """Full-resolution pixels that the side of the frame stands for."""
+        return max(self.span or 0, *self.window.shape)
+
+    def holds(self, box: Sequence[float]) -> bool:
+        """Whether (row_min, col_min, row_max, col_max) lies in its window."""
+        window = self.window
+        return (
+            box[0] >= window.row - 0.5
+            and box[1] >= window.col - 0.5
+            and box[2] <= window.row + window.height
+            and box[3] <= window.col + window.width
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Focus:
+    """Sizes at which a model segments prompted objects well; it carries them.
+
+    Parameters
+    ----------
+    least, most : float
+        In pixels of the frame, the longer side of an object's box.
+    best : float
+        What to aim at for objects outside of these.
+    """
+
+    least: float
+    most: float
+    best: float
+
+    def view(
+        self,
+        box: Sequence[float],
+        shape: tuple[int, int],
+        image_size: int,
+        current: View,
+        slack: float = 1.0,
+    ) -> View:
+        """Return from where to look at an object.
+
+        Views lie on a grid of sizes and places, so that neighbours share them.
+
+        Parameters
+        ----------
+        box : four floats
+            row_min, col_min, row_max, col_max of the object, outermost pixels.
+        shape : (int, int)
+            Rows and columns of the image.
+        image_size : int
+            Frame side.
+        current : View
+            Returned if the object has a good size there and lies inside.
+        slack : float
+            Factor by which it may be smaller or larger than that.
+        """
+        size = max(box[2] - box[0], box[3] - box[1]) + 1
+        seen = size * image_size / current.side
+        if self.least / slack <= seen <= self.most * slack and current.holds(box):
+            return current
+        wanted = max(size * image_size / self.best, _LEAST_SPAN)
+        # where there is no pyramid, all of it has to be read
+        wanted = min(wanted, max(_MOST_FRAMES * image_size, _LEAST_CONTEXT * size))
+        side = round(2 ** (round(_STEPS * math.log2(wanted)) / _STEPS))
+        starts, lengths = [], []
+        for axis in (0, 1):
+            length = min(side, shape[axis])
+            room = shape[axis] - length
+            steps = math.ceil(room * _PLACES / side)
+            centre = (box[axis] + box[axis + 2] + 1) / 2
+            place = 0 if not steps else round((centre - length / 2) * steps / room)
+            starts.append(0 if not steps else round(min(max(place, 0), steps) * room / steps))
+            lengths.append(length)
+        window = Window(starts[0], starts[1], lengths[0], lengths[1])
+        return View(window, side if side > max(lengths) else None)
