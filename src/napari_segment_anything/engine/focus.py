@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -56,50 +56,110 @@ def predict_in_focus(
     if model.focus is None or not len(prompts):
         yield np.arange(len(prompts)), predictor.predict(embed(whole), prompts, multimask), whole
         return
-    views: dict[View, list[int]] = {}
-    unknown = []
-    for index in range(len(prompts)):
-        if prompts.has_box[index]:
-            view = model.focus.view(prompts.boxes[index], shape, model.image_size, whole)
-            views.setdefault(view, []).append(index)
-        else:
-            unknown.append(index)
-    if unknown:
-        found = predictor.predict(embed(whole), prompts[unknown], multimask)
-        stay = []
-        for row, index in enumerate(unknown):
-            box = _extent(predictor, found, row, prompts, index)
+    work = _Looking(predictor, embed, shape, prompts, multimask)
+    work.look(whole)
+    for view, found in work.groups().items():
+        masks, scores, logits = (
+            np.stack([getattr(item.prediction, name)[item.row] for item in found.values()])
+            for name in ("masks", "scores", "logits")
+        )
+        window = next(iter(found.values())).prediction.window
+        yield np.array(list(found)), Prediction(masks, scores, logits, window), view
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One row of a prediction."""
+
+    prediction: Prediction
+    row: int
+    view: View
+
+    @property
+    def score(self) -> float:
+        return float(self.prediction.scores[self.row].max())
+
+
+class _Looking:
+    """Looks for objects, from one view after another."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        embed: Callable[[View], Embedding],
+        shape: tuple[int, int],
+        prompts: Prompts,
+        multimask: bool,
+    ) -> None:
+        self.predictor, self.embed, self.shape = predictor, embed, shape
+        self.prompts, self.multimask = prompts, multimask
+        self.found: dict[int, _Found] = {}
+
+    def look(self, whole: View) -> None:
+        """Find all objects."""
+        focus, side = self.predictor.model.focus, self.predictor.model.image_size
+        assert focus is not None
+        views: dict[View, list[int]] = {}
+        for index in range(len(self.prompts)):
             view = whole
+            if self.prompts.has_box[index]:
+                view = focus.view(self.prompts.boxes[index], self.shape, side, whole)
+            views.setdefault(view, []).append(index)
+        self.found.update(self._decode(views))
+        unsized = [i for i in self.found if not self.prompts.has_box[i]]
+        views = {}
+        for index in unsized:
+            box = self._extent(self.found[index], index)
             if box is not None:
-                view = model.focus.view(box, shape, model.image_size, whole)
-            if view == whole:
-                stay.append(row)
-            else:
-                views.setdefault(view, []).append(index)
-        if stay:
-            masks, scores, logits = found.masks[stay], found.scores[stay], found.logits[stay]
-            same = replace(found, masks=masks, scores=scores, logits=logits)
-            yield np.array(unknown)[stay], same, whole
-    for view, members in views.items():
-        which = np.array(members)
-        these = prompts[which].within(view.window)
-        yield which, predictor.predict(embed(view), these, multimask), view
+                view = focus.view(box, self.shape, side, whole)
+                if view != whole:
+                    views.setdefault(view, []).append(index)
+        self.found.update(self._decode(views))
+        views = {}
+        for index in unsized:
+            item = self.found[index]
+            if item.score < focus.unsure:
+                point = self.prompts.points[index][self.prompts.labels[index] == 1].mean(axis=0)
+                for view in focus.farther(point, self.shape, side, whole):
+                    if view.side > item.view.side:
+                        views.setdefault(view, []).append(index)
+        for view, members in views.items():
+            for index, item in self._decode({view: members}).items():
+                box = self._extent(item, index)
+                fits = box is not None and focus.fits(box, side, view)
+                if fits and item.score > self.found[index].score:
+                    self.found[index] = item
 
+    def groups(self) -> dict[View, dict[int, _Found]]:
+        """What was found, by view."""
+        groups: dict[View, dict[int, _Found]] = {}
+        for index, item in sorted(self.found.items()):
+            groups.setdefault(item.view, {})[index] = item
+        return groups
 
-def _extent(
-    predictor: Predictor, found: Prediction, row: int, prompts: Prompts, index: int
-) -> tuple[float, float, float, float] | None:
-    """Box around an object's best mask and positive points; None if the mask is empty."""
-    mask = found.masks[row, int(found.scores[row].argmax())]
-    real = prompts.labels[index] != PADDING
-    points, labels = prompts.points[index][real], prompts.labels[index][real]
-    if predictor.model.prompted_parts_only:
-        mask = prompted_parts(mask, points, labels)
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    corners = np.array([[rows[0], cols[0]], [rows[-1], cols[-1]]], np.float64)
-    return around(corners, points[labels == 1])
+    def _decode(self, views: dict[View, list[int]]) -> dict[int, _Found]:
+        found = {}
+        for view, members in views.items():
+            prompts = self.prompts[members].within(view.window)
+            prediction = self.predictor.predict(self.embed(view), prompts, self.multimask)
+            for row, index in enumerate(members):
+                found[index] = _Found(prediction, row, view)
+        return found
+
+    def _extent(self, item: _Found, index: int) -> tuple[float, float, float, float] | None:
+        """Box around an object's best mask and positive points; None if the mask is empty."""
+        found, window = item.prediction, item.prediction.window
+        mask = found.masks[item.row, int(found.scores[item.row].argmax())]
+        real = self.prompts.labels[index] != PADDING
+        points, labels = self.prompts.points[index][real], self.prompts.labels[index][real]
+        origin = np.array([window.row, window.col])
+        if self.predictor.model.prompted_parts_only:
+            mask = prompted_parts(mask, points - origin, labels)
+        rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not len(rows):
+            return None
+        corners = np.array([[rows[0], cols[0]], [rows[-1], cols[-1]]], np.float64)
+        return around(corners + origin, points[labels == 1])
 
 
 def around(*points: np.ndarray) -> tuple[float, float, float, float]:

@@ -13,6 +13,8 @@ _PLACES = 4
 _LEAST_SPAN = 32
 _MOST_FRAMES = 16
 _LEAST_CONTEXT = 2
+_FARTHER = (2, 4)
+_SLACK = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,15 @@ class Focus:
         In pixels of the frame, the longer side of an object's box.
     best : float
         What to aim at for objects outside of these.
+    unsure : float
+        Where a point's best mask has a predicted IoU below this, views from farther away are
+        tried: inside a very large object nothing else can be seen.
     """
 
     least: float
     most: float
     best: float
+    unsure: float = 0.0
 
     def view(
         self,
@@ -95,15 +101,42 @@ class Focus:
         wanted = max(size * image_size / self.best, _LEAST_SPAN)
         # where there is no pyramid, all of it has to be read
         wanted = min(wanted, max(_MOST_FRAMES * image_size, _LEAST_CONTEXT * size))
-        side = round(2 ** (round(_STEPS * math.log2(wanted)) / _STEPS))
-        starts, lengths = [], []
-        for axis in (0, 1):
-            length = min(side, shape[axis])
-            room = shape[axis] - length
-            steps = math.ceil(room * _PLACES / side)
-            centre = (box[axis] + box[axis + 2] + 1) / 2
-            place = 0 if not steps else round((centre - length / 2) * steps / room)
-            starts.append(0 if not steps else round(min(max(place, 0), steps) * room / steps))
-            lengths.append(length)
-        window = Window(starts[0], starts[1], lengths[0], lengths[1])
-        return View(window, side if side > max(lengths) else None)
+        centre = ((box[0] + box[2] + 1) / 2, (box[1] + box[3] + 1) / 2)
+        return _around(centre, wanted, shape)
+
+    def farther(
+        self, point: Sequence[float], shape: tuple[int, int], image_size: int, first: View
+    ) -> list[View]:
+        """Return views to try where nothing sure was found: two and four times as far.
+
+        Parameters
+        ----------
+        point : two floats
+            (row, column) of the object.
+        shape, image_size
+            As for `view`.
+        first : View
+            Where it was looked for first.
+        """
+        sides = [factor * first.side for factor in _FARTHER]
+        return [_around(point, side, shape) for side in sides if side <= _MOST_FRAMES * image_size]
+
+    def fits(self, box: Sequence[float], image_size: int, view: View) -> bool:
+        """Whether an object's size in a view is one at which its score means something."""
+        size = max(box[2] - box[0], box[3] - box[1]) + 1
+        seen = size * image_size / view.side
+        return self.least / _SLACK <= seen <= self.most * _SLACK
+
+
+def _around(centre: Sequence[float], wanted: float, shape: tuple[int, int]) -> View:
+    side = round(2 ** (round(_STEPS * math.log2(wanted)) / _STEPS))
+    starts, lengths = [], []
+    for axis in (0, 1):
+        length = min(side, shape[axis])
+        room = shape[axis] - length
+        steps = math.ceil(room * _PLACES / side)
+        place = 0 if not steps else round((centre[axis] - length / 2) * steps / room)
+        starts.append(0 if not steps else round(min(max(place, 0), steps) * room / steps))
+        lengths.append(length)
+    window = Window(starts[0], starts[1], lengths[0], lengths[1])
+    return View(window, side if side > max(lengths) else None)

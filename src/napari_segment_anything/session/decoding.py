@@ -221,6 +221,8 @@ def decode(
             again.append((replace(item, feed=None, feed_view=None), better))
     if not (yield from work.decode(again, done, "encoding closer to the objects")):
         return None
+    if request.revision >= 0 and not (yield from work.farther([i for i, _ in waiting], done)):
+        return None
     if len(waiting) == 1:
         only = waiting[0][0]
         wider = _wider(request, done[only.key])
@@ -278,21 +280,55 @@ class _Work:
                 self.count += len(part)
         return True
 
+    def farther(
+        self, items: Sequence[DecodeItem], done: dict[int, DecodedObject]
+    ) -> Generator[Progress, None, bool]:
+        """Look from farther away for objects whose points gave nothing sure."""
+        focus, side = self.request.predictor.model.focus, self.request.predictor.model.image_size
+        for item in items:
+            decoded = done[item.key]
+            if focus is None or item.prompts.box is not None or item.feed is not None:
+                continue
+            if decoded.view is None or decoded.scores[decoded.best] >= focus.unsure:
+                continue
+            points, labels = item.prompts.all_points()
+            positive = np.asarray(points, np.float64).reshape(-1, 2)[np.asarray(labels, bool)]
+            if not len(positive):
+                continue
+            shape, first = self.request.source.shape, View(item.window)
+            for view in focus.farther(positive.mean(axis=0), shape, side, first):
+                if view.side <= decoded.view.side or not view.holds(around(positive)):
+                    continue
+                tried: dict[int, DecodedObject] = {}
+                if not (yield from self.decode([(item, view)], tried, "looking from farther away")):
+                    return False
+                new, box = tried[item.key], _extent(tried[item.key])
+                fits = box is not None and focus.fits(box, side, view)
+                if fits and new.scores[new.best] > done[item.key].scores[done[item.key].best]:
+                    done[item.key] = new
+        return True
 
-def _better(request: DecodeRequest, item: DecodeItem, view: View, decoded: DecodedObject) -> View:
-    """From where an object is seen better than it was; the same view if there is nothing to say."""
-    cut = decoded.masks[decoded.best]
-    if request.predictor.model.focus is None or cut.window is None or item.prompts.box is not None:
-        return view
-    # an object that was looked at before is not moved for a little more or less
-    slack = 1.0 if item.feed is None else _SLACK
-    window = cut.window
-    box = (
+
+def _extent(decoded: DecodedObject) -> tuple[float, float, float, float] | None:
+    """Outermost pixels of an object's best mask."""
+    window = decoded.masks[decoded.best].window
+    if window is None:
+        return None
+    return (
         float(window.row),
         float(window.col),
         float(window.row + window.height - 1),
         float(window.col + window.width - 1),
     )
+
+
+def _better(request: DecodeRequest, item: DecodeItem, view: View, decoded: DecodedObject) -> View:
+    """From where an object is seen better than it was; the same view if there is nothing to say."""
+    box = _extent(decoded)
+    if request.predictor.model.focus is None or box is None or item.prompts.box is not None:
+        return view
+    # an object that was looked at before is not moved for a little more or less
+    slack = 1.0 if item.feed is None else _SLACK
     return _view(request, item.prompts, box, view, slack)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engine import View, Window
+from ..engine.focus import around
 from ..errors import PromptError
 from ..progress import Progress, finish
 from .decoding import DecodeItem, DecodeRequest, DecodeResult, decode
@@ -213,7 +214,16 @@ class Predicting(Drafting):
             chosen = item.best if candidate is None else min(candidate, len(item.masks) - 1)
             if item.masks[chosen].empty:
                 return None, None
-            if not item.view.holds(draft.objects()[0].extent()):
+            if not _shows(item.view, draft.objects()[0]):
                 return None, None
             return (item.logits[chosen], item.view), revision
         return None, None
+
+
+def _shows(view: View, prompts: ObjectPrompts) -> bool:
+    """Whether all that says where the object is lies in a view; what it is not may lie outside."""
+    points, labels = prompts.all_points()
+    corners = [point for point, label in zip(points, labels, strict=True) if label]
+    if prompts.box is not None:
+        corners += [prompts.box[:2], prompts.box[2:]]
+    return not corners or view.holds(around(np.array(corners)))

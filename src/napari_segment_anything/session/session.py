@@ -231,6 +231,13 @@ class Session(Predicting):
         old, new = (array.astype(self.target.dtype) for array in arrays)
         if any((cast != array).any() for cast, array in zip((old, new), arrays, strict=True)):
             raise ParameterError(f"a painted label does not fit labels of type {self.target.dtype}")
+        if self._extents is None:  # a stroke that is there already is no part of what was before
+            present = np.array(self.target.read(where, window))
+            self.target.write(where, window, old)
+            try:
+                self._known_extents()
+            finally:
+                self.target.write(where, window, present)
         work = self._work()
         editing.paint(work, where, window, old, new)
         self._edited("paint", {}, "paint", work)

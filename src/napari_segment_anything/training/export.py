@@ -69,7 +69,7 @@ def describe(
         "everything": everything,
         "prompted_parts_only": True,
         # pixels of the frame, chosen on validation images
-        "focus": {"least": 30.0, "most": 90.0, "best": 50.0},
+        "focus": {"least": 30.0, "most": 90.0, "best": 50.0, "unsure": 0.4},
         "auto_mode": auto_mode,
     }
 
