@@ -124,7 +124,7 @@ def job_large(out: Path, side: int, _: int, options: argparse.Namespace) -> dict
             overlap=round(model.image_size * OVERLAP),
             workers=options.threads,
             overwrite=True,
-            **({"crop_n_layers": 0} if options.fast else {}),
+            **({"crop_n_layers": 0, "reduced_n_layers": 0} if options.fast else {}),
         )
         last, name = time.perf_counter(), "opening"
         while True:

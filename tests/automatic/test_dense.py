@@ -384,3 +384,28 @@ def test_the_crop_layer_that_explains_most_is_chosen() -> None:
     assert len(coarse) == 1 and coarse.counts()["kept"] == 1
     together = fine.refilter(crop_choice="all")
     assert len(together) >= len(fine)
+
+
+def test_objects_that_fill_the_image_are_seen_in_it_reduced() -> None:
+    from napari_segment_anything.engine import load_model
+
+    rows, cols = np.mgrid[:96, :96]
+    truth = np.where(np.hypot(rows - 28, cols - 30) < 18, 1, 0)
+    truth[np.hypot(rows - 66, cols - 62) < 22] = 2
+    noise = np.random.default_rng(0).normal(0, 8, truth.shape)
+    image = np.clip(np.where(truth > 0, 190, 30) + noise, 0, 255).astype(np.uint8)
+    model = load_model("default")
+    table = segment_everything(image, model, "instances")
+    layers = {table.candidates.crops[c].layer for c in table.candidates.crop[table.kept]}
+    assert len(layers) == 1 and layers < {-1, -2}
+    found = table.to_labels()
+    assert found.max() == 2
+    for number in (1, 2):
+        mine = found == np.bincount(found[truth == number]).argmax()
+        assert (mine & (truth == number)).sum() / (mine | (truth == number)).sum() > 0.9
+    assert table.candidates.crops[0].layer == 0  # the image itself comes first
+    with pytest.raises(ParameterError, match="reduced_n_layers"):
+        segment_everything(image, model, "grid", reduced_n_layers=1)
+    small = np.where(np.hypot(rows % 24 - 12, cols % 24 - 12) < 4, 200, 20).astype(np.uint8)
+    table = segment_everything(small, model, "instances")
+    assert {table.candidates.crops[c].layer for c in table.candidates.crop[table.kept]} == {0}

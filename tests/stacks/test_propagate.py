@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import zarr
@@ -292,3 +294,26 @@ def test_prompts_that_cannot_be_used(model, prompts, words):
 def test_options_that_cannot_be_used(model, options, error, words):
     with pytest.raises(error, match=words):
         run(balls()[0], {12: Prompts.from_points([20, 20])}, model, **options)
+
+
+@pytest.mark.parametrize("best", [16.0, 100.0])
+def test_objects_are_seen_at_the_size_that_the_model_wants(model, best):
+    image, truth = balls()
+    plain = run(image, CENTRES, model)
+    sizes = {"least": 0.8 * best, "most": 1.2 * best, "best": best}
+    model = replace(model, metadata={"focus": sizes})
+    result = run(image, CENTRES, model)
+    for number in (1, 2):
+        assert iou(result.labels == number, truth == number) > 0.75
+    views = {(place.window, place.span) for place in result._state.embeddings._kept}
+    assert (None, None) in views  # where the point was looked up first
+    others = views - {(None, None)}
+    if best < 30:
+        assert any(span is not None for _, span in others)
+    else:
+        assert others and all(window.width < 384 for window, _ in others)
+    # an edit decodes what it touches, from the same places
+    again = run(image, {**CENTRES, 14: {1: truth[14] == 1}}, model, previous=result)
+    assert len(again.decoded) < len(result.decoded)
+    fixed = run(image, CENTRES, model, window_size=512)
+    assert np.array_equal(fixed.labels, plain.labels)

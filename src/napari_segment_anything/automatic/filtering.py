@@ -15,7 +15,7 @@ from .nms import box_nms, mask_nms
 from .parameters import Filters
 from .regions import remove_small_regions
 
-_REDUCED = 2.0
+_REDUCED = 1.5
 
 
 class Reason(IntEnum):
@@ -123,8 +123,8 @@ def _best_layer(
 
     A layer's evidence is the area of its masks, each found once, weighted by the square of their
     scores. Objects too small for a layer are missed there; objects too large for it fall apart
-    into pieces with low scores. A layer that shows the image reduced needs several times the
-    evidence of the others: small objects run together there.
+    into pieces with low scores. A layer that shows the image reduced needs half as much
+    again as the others: small objects run together there.
     """
     layer = np.array([crop.layer for crop in candidates.crops])[candidates.crop[kept]]
     weight = candidates.area[kept] * candidates.predicted_iou[kept].astype(np.float64) ** 2

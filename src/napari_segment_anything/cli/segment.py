@@ -13,13 +13,12 @@ from . import options
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ..engine import Embedding, Predictor, Prompts
+    from ..engine import Predictor, Prompts
     from ..formats import RLE
     from ..progress import Progress
 
 PROMPTS = "Prompts (row, column) in pixels"
 MASK_BYTES = 2**28
-VIEWS = 8
 
 
 def segment(
@@ -219,25 +218,14 @@ def _predict(
     """Embed once, then decode a batch of objects at a time, so that few masks are in memory."""
     import numpy as np
 
-    from ..engine import View, Window, predict_in_focus
+    from ..engine import Views, predict_in_focus
     from ..formats import encode_many
     from ..progress import Progress
 
     yield Progress(0, 1, message="encoding")
-    whole: Embedding = predictor.embed(image, **image_options)
+    views = Views(predictor, image, **image_options)
     yield Progress(1, 1, message="encoding")
-    rows, cols = shape = whole.image_shape
-    full = View(Window.full(shape))
-    kept = {full: whole}
-
-    def embed(view: View) -> Embedding:
-        if view not in kept:
-            if len(kept) > VIEWS:
-                del kept[next(key for key in kept if key != full)]
-            options = {**image_options, "contrast_limits": whole.limits}
-            kept[view] = predictor.embed(image, window=view.window, span=view.span, **options)
-        return kept[view]
-
+    rows, cols = views.shape
     masks: list[RLE | None] = [None] * len(prompts)
     scores = np.zeros(len(prompts), np.float32)
     size = max(1, min(64, MASK_BYTES // (3 * rows * cols)))
@@ -245,7 +233,7 @@ def _predict(
     for start in range(0, len(prompts), size):
         yield Progress(done, len(prompts), message="decoding")
         batch = prompts[start : start + size]
-        for which, found, _ in predict_in_focus(predictor, embed, shape, batch, multimask):
+        for which, found, _ in predict_in_focus(predictor, views, batch, multimask):
             best = np.zeros((len(which), rows, cols), bool)
             best[(slice(None), *found.window.slices)] = found.best()
             for index, mask, score in zip(
@@ -254,4 +242,4 @@ def _predict(
                 masks[start + index], scores[start + index] = mask, score
             done += len(which)
             yield Progress(done, len(prompts), message="decoding")
-    return [mask for mask in masks if mask is not None], scores, shape
+    return [mask for mask in masks if mask is not None], scores, views.shape

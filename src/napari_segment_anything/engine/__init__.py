@@ -5,7 +5,7 @@ from .cache import CacheWarning, EmbeddingCache
 from .contrast import resolve_contrast_limits
 from .device import choose_device, choose_precision
 from .embedding import Embedding
-from .focus import predict_in_focus
+from .focus import Views, predict_in_focus
 from .image import ImageSource, open_image
 from .masks import binarise, mask_logits, patches, upsample
 from .model import Model, load_model
@@ -26,6 +26,7 @@ __all__ = [
     "Window",
     "View",
     "Focus",
+    "Views",
     "predict_in_focus",
     "PlaneSource",
     "EmbeddingCache",

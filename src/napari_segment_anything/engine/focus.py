@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +18,50 @@ from .view import View
 from .windows import Window
 
 
+class Views:
+    """Embeddings of an image from several views; the last ones are kept.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    image : array-like, or sequence of array-likes
+        As for `Predictor.embed`.
+    kept : int
+        Views kept in memory, beside the whole image.
+    **options
+        Of `Predictor.embed`: channel_axis, channels, contrast_limits.
+    """
+
+    def __init__(self, predictor: Predictor, image: Any, kept: int = 8, **options: Any) -> None:
+        self.predictor, self.image, self._count = predictor, image, kept
+        self.whole = predictor.embed(image, **options)
+        self._options = {**options, "contrast_limits": self.whole.limits}
+        self._kept: OrderedDict[View, Embedding] = OrderedDict()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the image."""
+        return self.whole.image_shape
+
+    def __call__(self, view: View) -> Embedding:
+        """Return the embedding of a view."""
+        if view == View(Window.full(self.shape)):
+            return self.whole
+        if view in self._kept:
+            self._kept.move_to_end(view)
+            return self._kept[view]
+        found = self.predictor.embed(
+            self.image, window=view.window, span=view.span, **self._options
+        )
+        self._kept[view] = found
+        if len(self._kept) > self._count:
+            self._kept.popitem(last=False)
+        return found
+
+
 def predict_in_focus(
     predictor: Predictor,
-    embed: Callable[[View], Embedding],
-    shape: tuple[int, int],
+    views: Views,
     prompts: Prompts,
     multimask: bool = True,
 ) -> Iterator[tuple[np.ndarray, Prediction, View]]:
@@ -33,10 +75,8 @@ def predict_in_focus(
     Parameters
     ----------
     predictor : Predictor
-    embed : callable
-        Gives the embedding of a view of the image.
-    shape : (int, int)
-        Rows and columns of the image.
+    views : Views
+        Of the image.
     prompts : Prompts
         In coordinates of the image.
     multimask : bool
@@ -52,11 +92,11 @@ def predict_in_focus(
         Where they were decoded.
     """
     model = predictor.model
-    whole = View(Window.full(shape))
+    whole = View(Window.full(views.shape))
     if model.focus is None or not len(prompts):
-        yield np.arange(len(prompts)), predictor.predict(embed(whole), prompts, multimask), whole
+        yield np.arange(len(prompts)), predictor.predict(views.whole, prompts, multimask), whole
         return
-    work = _Looking(predictor, embed, shape, prompts, multimask)
+    work = _Looking(predictor, views, prompts, multimask)
     work.look(whole)
     for view, found in work.groups().items():
         masks, scores, logits = (
@@ -86,12 +126,11 @@ class _Looking:
     def __init__(
         self,
         predictor: Predictor,
-        embed: Callable[[View], Embedding],
-        shape: tuple[int, int],
+        views: Views,
         prompts: Prompts,
         multimask: bool,
     ) -> None:
-        self.predictor, self.embed, self.shape = predictor, embed, shape
+        self.predictor, self.views, self.shape = predictor, views, views.shape
         self.prompts, self.multimask = prompts, multimask
         self.found: dict[int, _Found] = {}
 
@@ -141,7 +180,7 @@ class _Looking:
         found = {}
         for view, members in views.items():
             prompts = self.prompts[members].within(view.window)
-            prediction = self.predictor.predict(self.embed(view), prompts, self.multimask)
+            prediction = self.predictor.predict(self.views(view), prompts, self.multimask)
             for row, index in enumerate(members):
                 found[index] = _Found(prediction, row, view)
         return found

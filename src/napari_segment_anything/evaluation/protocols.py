@@ -17,12 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from ..automatic import CandidateTable, available_modes, segment_everything
 from ..automatic.parameters import FILTERS, applicable
 from ..engine import (
-    Embedding,
     Prediction,
     Predictor,
     Prompts,
     View,
-    Window,
+    Views,
     open_image,
     predict_in_focus,
 )
@@ -37,7 +36,6 @@ PROTOCOLS = ("points", "boxes", "clicks", "everything", "proposals", "floors")
 PROPOSAL_COUNTS = (100, 1000)
 PROPOSAL_NMS = 0.9
 _MASK_BYTES = 1 << 27
-_VIEWS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,34 +87,24 @@ class Subject:
         self.plane, self.predictor, self.settings = plane, predictor, settings
         self.labels = plane.labels
         self.ids, self.areas = choose_objects(plane, settings)
-        self._embeddings: dict[View, Embedding] = {}
+        self._views: Views | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the image."""
         return (self.labels.shape[0], self.labels.shape[1])
 
-    def embed(self, view: View) -> Embedding:
-        """Return the embedding of a view; the last ones are kept."""
-        full = View(Window.full(self.shape))
-        found = self._embeddings.get(view)
-        if found is None:
-            whole = self._embeddings.get(full)
-            found = self.predictor.embed(
-                self.plane.image,
-                window=view.window,
-                span=view.span,
-                channel_axis=self.plane.channel_axis,
-                contrast_limits="auto" if whole is None else whole.limits,
-            )
-            self._embeddings[view] = found
-            if len(self._embeddings) > _VIEWS:
-                del self._embeddings[next(key for key in self._embeddings if key != full)]
-        return found
+    @property
+    def views(self) -> Views:
+        """Embeddings of the image."""
+        if self._views is None:
+            axis = self.plane.channel_axis
+            self._views = Views(self.predictor, self.plane.image, channel_axis=axis)
+        return self._views
 
     def encode(self) -> None:
-        """Make the embedding now, so that no protocol's time holds the encoder's."""
-        self.embed(View(Window.full(self.shape)))
+        """Encode the whole image now, so that no protocol's time holds that."""
+        _ = self.views
 
     def mask(self, number: int) -> NDArray[np.bool_]:
         """True mask of the number-th chosen object."""
@@ -135,9 +123,8 @@ class Subject:
         step = int(np.clip(_MASK_BYTES // ((3 if multimask else 1) * rows * cols), 1, 64))
         for start in range(0, len(prompts), step):
             batch = prompts[start : start + step]
-            for which, found, _ in predict_in_focus(
-                self.predictor, self.embed, self.shape, batch, multimask
-            ):
+            found_all = predict_in_focus(self.predictor, self.views, batch, multimask)
+            for which, found, _ in found_all:
                 yield start + which, found
 
 
@@ -206,9 +193,7 @@ def clicks(subject: Subject) -> dict[str, Any]:
     for start in range(0, count, step):
         group = np.arange(start, min(start + step, count))
         first = Prompts.each_point([interior_point(subject.mask(int(i))) for i in group])
-        for which, result, view in predict_in_focus(
-            subject.predictor, subject.embed, subject.shape, first
-        ):
+        for which, result, view in predict_in_focus(subject.predictor, subject.views, first):
             _click_group(subject, group[which], first.points[which], result, view, iou, predicted)
     return subject.record(iou=_rounded(iou), predicted=_rounded(predicted))
 
@@ -247,7 +232,7 @@ def _click_group(
         low = np.array([near.row, near.col])
         inside = np.clip(places, low, low + near.shape - 1)
         prompts = Prompts(inside, kinds, nothing, logits[keep])
-        result = subject.predictor.predict(subject.embed(view), prompts, multimask=False)
+        result = subject.predictor.predict(subject.views(view), prompts, multimask=False)
         masks, logits, scores = _whole(subject, result), result.logits[:, 0], result.scores[:, 0]
 
 

@@ -133,7 +133,8 @@ def _again(
     grid = ledger.grid
     plane = tuple(int(i) for i in np.unravel_index(number, grid.planes or (1,)))[: len(grid.planes)]
     side = max(box[2] - box[0], box[3] - box[1]) + 1
-    size = max(model.image_size, math.ceil(side * ROOM))
+    room = ROOM if model.focus is None else model.image_size / model.focus.best
+    size = max(model.image_size, math.ceil(side * room))
     centre = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     window = Window.around(centre, grid.shape, size)
     arguments = image.planes.embed_arguments(plane)

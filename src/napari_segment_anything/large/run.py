@@ -177,8 +177,7 @@ def segment_large_steps(
     device, precision, instance_decoder : str
         Where and how a model that is given by name runs, and what goes with it; see `load_model`.
     **parameters
-        Of everything mode, as for `segment_everything`; `reduced_n_layers` is 0 unless given, as
-        objects that fill a tile need a larger `tile`.
+        Of everything mode, as for `segment_everything`.
 
     Yields
     ------
@@ -209,7 +208,7 @@ def segment_large_steps(
                 precision = yield from _precision_there(runner, device, precision)
         loaded, spec = _model(model, device, precision, remote, instance_decoder)
         mode = choose_mode(loaded, mode)
-        given = _for_tiles(mode, parameters)
+        given = {name: value for name, value in parameters.items() if value is not None}
         values = resolve(mode, given, loaded.everything_defaults(mode), dense_head(loaded))
         large = LargeImage.of(image, axes, channel_axis, channels, contrast_limits)
         tile = loaded.image_size if tile is None else int(tile)
@@ -510,15 +509,6 @@ def _model(
     )
 
 
-def _for_tiles(mode: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of everything mode as tiles need them."""
-    given = {name: value for name, value in parameters.items() if value is not None}
-    if mode == "instances":
-        # what fills a tile is not whole in it: larger tiles are for that
-        given.setdefault("reduced_n_layers", 0)
-    return given
-
-
 def signature(image: LargeImage) -> dict[str, Any]:
     """Return what tells an image from others, wherever it lies."""
     found = image.planes.signature()
@@ -670,10 +660,8 @@ def plan_large(
     )
     keep_model(spec, loaded)
     runner = ThreadRunner(workers, loaded.device.type)
-    mode = choose_mode(loaded, mode)
-    given = _for_tiles(mode, parameters)
     # nothing is written: the job has no labels
-    job = Job(large, None, grid, spec, mode, "small", given, EMPTY_THRESH)  # type: ignore[arg-type]
+    job = Job(large, None, grid, spec, mode, "small", parameters, EMPTY_THRESH)  # type: ignore[arg-type]
     from ..automatic import segment_everything
 
     middle = len(grid) // 2
@@ -686,7 +674,7 @@ def plan_large(
                 continue
             table = segment_everything(
                 pixels, model_of(spec), mode, channel_axis=2,
-                contrast_limits=large.contrast_limits, **given,
+                contrast_limits=large.contrast_limits, **parameters,
             )  # fmt: skip
             stored = len(measure(table, grid, index, "small").pack())
         timed = time.perf_counter() - began, stored, peak.bytes
