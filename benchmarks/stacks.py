@@ -1,6 +1,6 @@
 """How well objects are followed through planes, on real stacks and on time-lapses with divisions.
 
-python benchmarks/stacks.py DATA [--only NAME ...] [--objects N] [--model NAME] [--json FILE]
+python benchmarks/stacks.py DATA [--only NAME ...] [--objects N] [--model NAME] [--write]
 
 propagate  each object is given as its true mask on the middle one of its planes, and followed in
            both directions; IoU over all its other planes. "copied" is the same mask on all planes
@@ -42,6 +42,15 @@ SETS = {
 }
 TIME = ("cells_in_time",)
 PARTS = ("propagate", "link", "segment", "track", "edit")
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+MARKERS = ("<!-- stacks -->", "<!-- end of stacks -->")
+TITLES = {
+    "propagate": "Objects followed from their true mask on the middle one of their planes:",
+    "edit": "One of these objects prompted for again, on another plane:",
+    "link": "True sections joined again:",
+    "segment": "Everything mode and linking:",
+    "track": "Generated time-lapses of dividing nuclei:",
+}
 
 
 def objects_of(labels: np.ndarray, count: int) -> dict[int, np.ndarray]:
@@ -216,6 +225,29 @@ def count(sums: dict[str, int], true: set, found: set) -> None:
     sums["both"] += len(true & found)
 
 
+def page_text(figures: dict[str, dict[str, Any]]) -> str:
+    """A table for each part."""
+    blocks = []
+    for part, title in TITLES.items():
+        rows = {n.split(", ", 1)[1]: f for n, f in figures.items() if n.startswith(f"{part}, ")}
+        if not rows:
+            continue
+        names = list(next(iter(rows.values())))
+        lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        for name, found in rows.items():
+            values = (f"{found[k]:.3f}" if found[k] % 1 else f"{found[k]:.0f}" for k in names)
+            lines.append(f"| {name} | {' | '.join(values)} |")
+        blocks.append("\n".join([title, "", *lines]))
+    return "\n\n".join(blocks)
+
+
+def write(text: str) -> None:
+    """Put a text into the page, between its marks."""
+    page = PAGE.read_text("utf-8")
+    start, end = (page.index(marker) for marker in MARKERS)
+    PAGE.write_text(f"{page[: start + len(MARKERS[0])]}\n\n{text}\n\n{page[end:]}", "utf-8")
+
+
 def main() -> None:
     """Run the parts that were asked for, and print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -223,7 +255,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="parts and sets; all by default")
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--model", default="default")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="keep the figures there, too")
+    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     chosen = parser.parse_args()
     parts = [part for part in PARTS if part in chosen.only] or list(PARTS)
     names = [name for name in SETS if name in chosen.only] or list(SETS)
@@ -252,6 +285,8 @@ def main() -> None:
                 tell(f"edit, {name}", editing(image, labels, model, result, seeds))
         if "segment" in parts:
             tell(f"segment, {name}", segmenting(image, labels, model, name in TIME))
+    if chosen.write:
+        write(page_text(figures))
 
 
 if __name__ == "__main__":

@@ -101,8 +101,11 @@ class Focus:
         wanted = max(size * image_size / self.best, _LEAST_SPAN)
         # where there is no pyramid, all of it has to be read
         wanted = min(wanted, max(_MOST_FRAMES * image_size, _LEAST_CONTEXT * size))
-        centre = ((box[0] + box[2] + 1) / 2, (box[1] + box[3] + 1) / 2)
-        return _around(centre, wanted, shape)
+        return _around(((box[0] + box[2] + 1) / 2, (box[1] + box[3] + 1) / 2), wanted, shape)
+
+    def near(self, box: Sequence[float], shape: tuple[int, int], side: int) -> View:
+        """Return the view of a box that has the side of another view."""
+        return _around(((box[0] + box[2] + 1) / 2, (box[1] + box[3] + 1) / 2), side, shape)
 
     def farther(
         self, point: Sequence[float], shape: tuple[int, int], image_size: int, first: View

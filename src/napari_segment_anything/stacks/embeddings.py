@@ -22,6 +22,11 @@ class Place(NamedTuple):
     window: Window | None = None
     span: int | None = None
 
+    @property
+    def side(self) -> int:
+        """Pixels that the side of the frame stands for; 0 for the whole plane."""
+        return max(self.span or 0, *(self.window.shape if self.window else (0, 0)))
+
 
 class PlaneEmbeddings:
     """Embeddings of a volume's planes, for one reader.

@@ -22,6 +22,8 @@ from .sink import Sink
 from .volume import Volume
 from .windows import window_for
 
+_SLACK = 1.5
+
 
 class Following:
     """One call of `propagate`."""
@@ -116,8 +118,18 @@ class Following:
     def _box(self, plane: int, number: int) -> tuple[int, int, int, int]:
         return self.masks[plane, number][0].box
 
-    def _place(self, plane: int, box: Sequence[float], sized: bool = True) -> Place:
-        """What to encode for an object: a function of its box alone."""
+    def _place(
+        self,
+        plane: int,
+        box: Sequence[float],
+        sized: bool = True,
+        seed: tuple[int, int] | None = None,
+    ) -> Place:
+        """What to encode for an object: a function of its box, and of where it was prompted for.
+
+        It stays as large in the frame as on that plane, within reason: what it looks like there
+        is compared with what it looks like here.
+        """
         margin = self.volume.margin
         rows, cols = self.volume.canvas
         high = (rows - 1, cols - 1, rows - 1, cols - 1)
@@ -126,7 +138,13 @@ class Following:
         model = self.embeddings.predictor.model
         if self.focused and sized and model.focus is not None:
             base = View(Window.full((rows, cols)) if window is None else window)
-            view = model.focus.view(moved, (rows, cols), model.image_size, base)
+            current, slack = base, 1.0
+            if seed is not None:
+                first = self._place(seed[0], self.masks[seed][0].box)
+                if first.side not in (0, base.side):
+                    current = model.focus.near(moved, (rows, cols), first.side)
+                slack = _SLACK
+            view = model.focus.view(moved, (rows, cols), model.image_size, current, slack)
             if view != base:
                 return Place(plane, self.stack, view.window, view.span)
         return Place(plane, self.stack, window)
@@ -188,7 +206,9 @@ class Following:
             now = [key for key, at in todo.items() if at == plane]
             groups: dict[Place, list[ChainKey]] = {}
             for key in now:
-                groups.setdefault(self._place(plane, waiting[key].last.box), []).append(key)
+                seed = (key.seed, key.number)
+                place = self._place(plane, waiting[key].last.box, seed=seed)
+                groups.setdefault(place, []).append(key)
             after = plane + step
             coming = [place._replace(plane=after) for place in groups]
             inside = 0 <= after < self.volume.count

@@ -50,6 +50,39 @@ def averaged_network(path: Path, seed: int = 1) -> tuple[Sam, int]:
     return network.eval(), int(held["step"])
 
 
+# chosen on validation images
+EVERYTHING: dict[str, dict[str, Any]] = {
+    "instances": {
+        "foreground_thresh": 0.5,
+        "peak_thresh": 0.3,
+        "peak_nms_thresh": 0.5,
+        "agreement_thresh": 0.2,
+        "merge_thresh": 0.8,
+        "pred_iou_thresh": 0.4,
+        "min_area": 16,
+        "crop_n_layers": 2,
+        "reduced_n_layers": 2,
+        "crop_choice": "best",
+    },
+    "proposals": {
+        "peak_thresh": 0.25,
+        "peak_nms_thresh": 0.35,
+        "proposal_prompt": "both",
+        "pred_iou_thresh": 0.5,
+        "stability_score_thresh": 0.5,
+        "box_nms_thresh": 0.5,
+        "min_mask_region_area": 200,
+    },
+    "grid": {
+        "pred_iou_thresh": 0.6,
+        "stability_score_thresh": 0.7,
+        "box_nms_thresh": 0.5,
+        "min_mask_region_area": 200,
+    },
+}
+FOCUS = {"least": 30.0, "most": 90.0, "best": 50.0, "unsure": 0.4}  # pixels of the frame; a score
+
+
 def describe(
     run: Path, step: int, everything: dict[str, dict[str, Any]], auto_mode: str
 ) -> dict[str, Any]:
@@ -68,8 +101,7 @@ def describe(
         },
         "everything": everything,
         "prompted_parts_only": True,
-        # pixels of the frame, chosen on validation images
-        "focus": {"least": 30.0, "most": 90.0, "best": 50.0, "unsure": 0.4},
+        "focus": FOCUS,
         "auto_mode": auto_mode,
     }
 
@@ -79,7 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="a stage's .pt file")
     parser.add_argument("output", type=Path, help="where the .safetensors file goes")
-    parser.add_argument("--everything", type=json.loads, default={}, help="JSON: mode -> values")
+    parser.add_argument(
+        "--everything", type=json.loads, default=EVERYTHING, help="JSON: mode -> values"
+    )
     parser.add_argument("--auto-mode", default="instances")
     options = parser.parse_args(arguments)
     network, step = averaged_network(options.checkpoint)
