@@ -16,6 +16,7 @@ from .parameters import Filters
 from .regions import remove_small_regions
 
 _REDUCED = 1.5
+_SURER = 0.08
 
 
 class Reason(IntEnum):
@@ -123,18 +124,33 @@ def _best_layer(
 
     A layer's evidence is the area of its masks, each found once, weighted by the square of their
     scores. Objects too small for a layer are missed there; objects too large for it fall apart
-    into pieces with low scores. A layer that shows the image reduced needs half as much
-    again as the others: small objects run together there.
+    into pieces with low scores. A layer that shows the image reduced needs half as much evidence
+    again as the others, and higher scores too: small objects run together there.
     """
     layer = np.array([crop.layer for crop in candidates.crops])[candidates.crop[kept]]
-    weight = candidates.area[kept] * candidates.predicted_iou[kept].astype(np.float64) ** 2
-    evidence = {}
+    evidence, surety = {}, {}
     for number in np.unique(layer):
-        own = np.flatnonzero(layer == number)
-        found = weight[own[_crop_nms(candidates, kept[own], filters)]].sum()
-        evidence[number] = found if number >= 0 else found / _REDUCED
-    best: NDArray[np.bool_] = layer == max(evidence, key=lambda number: evidence[number])
-    return best
+        own = kept[layer == number]
+        own = own[_crop_nms(candidates, own, filters)]
+        area = candidates.area[own].astype(np.float64)
+        score = candidates.predicted_iou[own].astype(np.float64)
+        evidence[number] = (area * score**2).sum()
+        surety[number] = (area * score).sum() / max(area.sum(), 1.0)
+
+    def most(numbers: list[int]) -> int:
+        return max(numbers, key=lambda number: evidence[number])
+
+    plain = [number for number in evidence if number >= 0]
+    best = most(plain or list(evidence))
+    reduced = [
+        number
+        for number in evidence
+        if number < 0
+        and evidence[number] > _REDUCED * evidence[best]
+        and surety[number] >= surety[best] + _SURER
+    ]
+    chosen: NDArray[np.bool_] = layer == (most(reduced) if reduced else best)
+    return chosen
 
 
 def _check_floors(candidates: Candidates, filters: Filters) -> None:
