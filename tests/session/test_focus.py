@@ -113,3 +113,12 @@ def test_nothing_sure_is_looked_for_from_farther_away():
     plain.add_point((), (100, 120))
     plain.update()
     assert max(only(mine).scores) >= max(only(plain).scores)
+
+
+def test_windows_of_a_size_that_was_asked_for_are_taken(focused):
+    image = np.zeros(SHAPE, np.uint8)
+    labels = ArrayTarget(np.zeros(SHAPE, np.uint16))
+    mine = Session(Predictor(focused), PlaneSource(image), labels, window_size=64)
+    mine.add_point((), (100, 120))
+    mine.update()
+    assert mine.preview.window.shape == (64, 64)

@@ -4,8 +4,9 @@ from .again import redecode
 from .grid import TileGrid
 from .ledger import Status
 from .plan import LargePlan
+from .planning import plan_large
 from .result import LargeResult, LargeView, TileFailure
-from .run import open_large, plan_large, segment_large, segment_large_steps
+from .run import open_large, segment_large, segment_large_steps
 
 __all__ = [
     "LargePlan",

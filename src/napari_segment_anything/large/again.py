@@ -108,7 +108,7 @@ def redecode_oversize(job: Job, ledger: Ledger) -> Generator[Progress, None, Non
 
 
 def _image(run: dict[str, Any], image: Any, path: str) -> LargeImage:
-    from .run import signature
+    from .opening import signature
 
     opened = dict(run["opened"])
     if image is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,40 +16,30 @@ from .. import __version__
 from ..automatic import POLICIES, choose_mode
 from ..automatic.heads import dense_head
 from ..automatic.parameters import resolve
-from ..engine import Model, Window, load_model
-from ..errors import (
-    CheckpointError,
-    FormatError,
-    ImageError,
-    ParameterError,
-    ResourceError,
-)
-from ..formats.ome_zarr import LabelsGroup, create_labels, is_url, label_names, open_labels
+from ..engine import Model, Window
+from ..errors import CheckpointError, FormatError, ImageError, ParameterError
+from ..formats.ome_zarr import open_labels
 from ..progress import Progress, finish
 from .compose import compose_chunk, plan_chunk
-from .grid import TileGrid
 from .image import LargeImage
-from .ledger import Ledger, Status, check_same, grid_of
+from .ledger import Ledger, Status, grid_of
+from .opening import (
+    alone,
+    destination_of,
+    model_and_spec,
+    open_run,
+    plain,
+    precision_there,
+    signature,
+    tiles_over,
+)
 from .plan import LargePlan, peak_memory
 from .result import LargeResult, LargeView, failures
 from .runners import DaskRunner, ThreadRunner, make_runner
 from .seams import Stitched, stitch
-from .tiles import (
-    Job,
-    ModelSpec,
-    StoreError,
-    TileReport,
-    keep_model,
-    model_of,
-    run_tile,
-    settled_precision,
-    writing,
-)
+from .tiles import EMPTY_THRESH, PROBES, Job, StoreError, TileReport, keep_model, run_tile, writing
 
-OVERLAP = 1 / 8
-EMPTY_THRESH = 4.0
 HOPELESS = 20
-_PROBES = 8
 _FATAL = (StoreError, CheckpointError, ParameterError)
 
 Steps = Generator[Progress, None, LargeResult]
@@ -205,28 +195,21 @@ def segment_large_steps(
             runner = make_runner(scheduler, workers, "cpu", worker_resources)
             opened.callback(runner.close)
             if not isinstance(model, Model):
-                precision = yield from _precision_there(runner, device, precision)
-        loaded, spec = _model(model, device, precision, remote, instance_decoder)
+                precision = yield from precision_there(runner, device, precision)
+        loaded, spec = model_and_spec(model, device, precision, remote, instance_decoder)
         mode = choose_mode(loaded, mode)
         given = {name: value for name, value in parameters.items() if value is not None}
         values = resolve(mode, given, loaded.everything_defaults(mode), dense_head(loaded))
         large = LargeImage.of(image, axes, channel_axis, channels, contrast_limits)
-        tile = loaded.image_size if tile is None else int(tile)
-        grid = TileGrid.over(
-            large.planes.shape,
-            large.planes.plane_shape,
-            tile,
-            max(0, round(tile * OVERLAP)) if overlap is None else int(overlap),
-            region,
-        )
+        grid = tiles_over(large, loaded, tile, overlap, region)
         wanted = {
             "version": __version__.rsplit(".", 1)[0],
             "image": signature(large),
-            "contrast": _plain(contrast_limits),
+            "contrast": plain(contrast_limits),
             "model": loaded.fingerprint,
             "precision": spec.precision,
             "mode": mode,
-            "parameters": _plain(values),
+            "parameters": plain(values),
             "policy": policy,
             "oversize": oversize,
             "empty_thresh": float(empty_thresh),
@@ -234,12 +217,12 @@ def segment_large_steps(
             "overlap": grid.overlap,
             "region": [grid.region.row, grid.region.col, *grid.region.shape],
         }
-        destination = _destination(image, output)
+        destination = destination_of(image, output)
         if runner is None:
             keep_model(spec, loaded)
             runner = make_runner(scheduler, workers, loaded.device.type, worker_resources)
-        opened.enter_context(_alone(destination, label))
-        group, ledger = _open(large, destination, label, grid, wanted, overwrite)
+        opened.enter_context(alone(destination, label))
+        group, ledger = open_run(large, destination, label, grid, wanted, overwrite)
         limits = tuple((float(a), float(b)) for a, b in ledger.run["limits"])
         job = Job(
             replace(large, contrast_limits=limits, token=uuid.uuid4().hex),
@@ -352,7 +335,7 @@ class _Run:
 
     def _time(self, left: Sequence[int]) -> Generator[Progress, None, Any]:
         """Run tiles one by one, from the middle, until one was not empty."""
-        places = sorted({len(left) // 2, *np.linspace(0, len(left) - 1, _PROBES).astype(int)})
+        places = sorted({len(left) // 2, *np.linspace(0, len(left) - 1, PROBES).astype(int)})
         places.sort(key=lambda place: abs(place - len(left) // 2))
         for place in places:
             report: TileReport | None = None
@@ -463,220 +446,3 @@ class _Run:
             failures(self.grid, self.status, self.reasons),
             time.perf_counter() - self.began,
         )
-
-
-def _precision_there(runner: Any, device: str, precision: str) -> Generator[Progress, None, str]:
-    """Settle the precision where tiles are worked on, which need not be a machine like this."""
-    answers = runner.ask(settled_precision, device, precision)
-    try:
-        while True:
-            next(answers)
-            yield Progress(0, 1, message="waiting for a worker")
-    except StopIteration as answer:
-        return str(answer.value)
-
-
-def _model(
-    model: Model | str | Path,
-    device: str,
-    precision: str,
-    remote: bool,
-    instance_decoder: str | Path | None = None,
-) -> tuple[Model, ModelSpec]:
-    if isinstance(model, Model):
-        loaded = model
-        source = model.source
-        if remote and source is None:
-            raise ParameterError(
-                "workers of a cluster cannot load this model: give its name or file "
-                "(model='vit_b' or a path) in place of a model made in this process"
-            )
-        place = "auto" if remote else str(model.device)
-        return loaded, ModelSpec(
-            source or "", model.fingerprint, place, model.precision, model.instance_decoder_source
-        )
-    options = {} if instance_decoder is None else {"instance_decoder": instance_decoder}
-    # a driver of a cluster only asks what the model is
-    loaded = load_model(
-        model, "cpu" if remote else device, "fp32" if remote else precision, **options
-    )
-    return loaded, ModelSpec(
-        loaded.source or str(model),
-        loaded.fingerprint,
-        device,
-        precision if remote else loaded.precision,
-        loaded.instance_decoder_source,
-    )
-
-
-def signature(image: LargeImage) -> dict[str, Any]:
-    """Return what tells an image from others, wherever it lies."""
-    found = image.planes.signature()
-    for name in ("path", "name", "contrast_limits"):  # a moved image is the same image
-        found.pop(name, None)
-    plain: dict[str, Any] = _plain(found)
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _destination(image: Any, output: str | Path | None) -> str:
-    if output is not None:
-        text = str(output)
-        return text if is_url(text) else str(Path(text).expanduser().absolute())
-    if isinstance(image, (str, Path)):
-        text = str(image)
-        return text if is_url(text) else str(Path(text).expanduser().absolute())
-    raise ParameterError("give output: where the labels go (an OME-Zarr store, new or existing)")
-
-
-def _alone(destination: str, label: str) -> AbstractContextManager[Any]:
-    """Refuse a second run on the same labels, where the file system lets us see it."""
-    if is_url(destination):
-        return nullcontext()
-    from filelock import FileLock, Timeout
-
-    from ..checkpoints import cache_directory
-
-    folder = cache_directory() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    import hashlib
-
-    name = hashlib.sha256(f"{destination}|{label}".encode()).hexdigest()[:24]
-    lock = FileLock(folder / f"{name}.lock", timeout=0, thread_local=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ResourceError(
-            f"another process is writing the labels '{label}' of {destination}; wait for it, or "
-            "give another label name"
-        ) from None
-    return _Released(lock)
-
-
-class _Released(AbstractContextManager[None]):
-    def __init__(self, lock: Any) -> None:
-        self._lock = lock
-
-    def __exit__(self, *_: Any) -> None:
-        self._lock.release()
-
-
-def _open(
-    image: LargeImage,
-    destination: str,
-    label: str,
-    grid: TileGrid,
-    wanted: Mapping[str, Any],
-    overwrite: bool,
-) -> tuple[LabelsGroup, Ledger]:
-    """Open the run's labels and ledger, or begin them."""
-    if not overwrite and _exists(destination, label):
-        group = open_labels(destination, label, mode="r+")
-        stored = Ledger.present(group)
-        if stored is None and group.array.nchunks_initialized == 0:
-            # killed after the labels were made, before the run was on record
-            return _open(image, destination, label, grid, wanted, True)
-        if stored is None:
-            raise FormatError(
-                f"{destination} has labels '{label}' that no run made: give another label name, "
-                "or overwrite=True to replace them"
-            )
-        check_same(stored, wanted, group.path)
-        return group, Ledger(group, grid)
-    limits = image.settle_contrast()
-    data = image.data
-    kept = image.label_axes
-    scale, units = image.pixel_size
-    group = create_labels(
-        destination,
-        label,
-        shape=tuple(data.shape[i] for i in kept),
-        axes="".join(data.axes[i] for i in kept),
-        dtype=np.uint32,
-        chunks=tuple(grid.stride if data.axes[i] in "YX" else 1 for i in kept),
-        scale=scale,
-        units=units,
-        source=image.source if isinstance(image.source, str) else None,
-        overwrite=overwrite,
-    )
-    ledger = Ledger.create(
-        group, grid, {**wanted, "limits": _plain(limits), "failed": {}, "opened": image.opened()}
-    )
-    return group, ledger
-
-
-def _exists(destination: str, label: str) -> bool:
-    try:
-        return label in label_names(destination)
-    except (FormatError, ImageError):
-        return False
-
-
-def plan_large(
-    image: Any,
-    model: Model | str | Path = "default",
-    *,
-    tile: int | None = None,
-    overlap: int | None = None,
-    region: Window | None = None,
-    workers: int | None = None,
-    mode: str = "auto",
-    axes: str | None = None,
-    channel_axis: int | None = None,
-    channels: Sequence[int] | None = None,
-    contrast_limits: Any = "auto",
-    **parameters: Any,
-) -> LargePlan:
-    """Say what `segment_large` would take, from one timed tile; writes nothing.
-
-    Parameters are those of `segment_large`. Time is for threads of this process.
-
-    Returns
-    -------
-    LargePlan
-        Tiles, time, memory and disk; `describe()` gives lines for people.
-    """
-    from .tiles import measure, read_window
-
-    loaded, spec = _model(model, "auto", "auto", False)
-    large = LargeImage.of(image, axes, channel_axis, channels, contrast_limits)
-    large = replace(large, contrast_limits=large.settle_contrast())
-    side = loaded.image_size if tile is None else int(tile)
-    grid = TileGrid.over(
-        large.planes.shape,
-        large.planes.plane_shape,
-        side,
-        max(0, round(side * OVERLAP)) if overlap is None else int(overlap),
-        region,
-    )
-    keep_model(spec, loaded)
-    runner = ThreadRunner(workers, loaded.device.type)
-    # nothing is written: the job has no labels
-    job = Job(large, None, grid, spec, mode, "small", parameters, EMPTY_THRESH)  # type: ignore[arg-type]
-    from ..automatic import segment_everything
-
-    middle = len(grid) // 2
-    for index in sorted({int(i) for i in np.linspace(0, len(grid) - 1, _PROBES)} | {middle},
-                        key=lambda i: abs(i - middle)):  # fmt: skip
-        began = time.perf_counter()
-        with peak_memory() as peak:
-            pixels = read_window(job, index)
-            if pixels is None:
-                continue
-            table = segment_everything(
-                pixels, model_of(spec), mode, channel_axis=2,
-                contrast_limits=large.contrast_limits, **parameters,
-            )  # fmt: skip
-            stored = len(measure(table, grid, index, "small").pack())
-        timed = time.perf_counter() - began, stored, peak.bytes
-        return LargePlan.of(grid, 0, runner.workers, timed)
-    return LargePlan.of(grid, 0, runner.workers)

@@ -25,6 +25,10 @@ from .ledger import Ledger, TileResult
 EDGE = 2
 """A mask this near to a window's edge may go on beyond it: masks often stop a pixel short."""
 
+EMPTY_THRESH = 4.0
+PROBES = 8
+"""Tiles tried, at most, until one that is not empty has been timed."""
+
 _BLOCK = 8
 
 

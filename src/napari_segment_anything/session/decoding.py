@@ -13,6 +13,7 @@ import numpy as np
 
 from ..engine import (
     Embedding,
+    Focus,
     PlaneSource,
     Predictor,
     Prompts,
@@ -52,7 +53,7 @@ class DecodeItem:
         whole = View(self.window)
         if self.feed_view is not None:
             return self.feed_view
-        box, focus = self.prompts.box, request.predictor.model.focus
+        box, focus = self.prompts.box, request.focus
         if focus is None or box is None:
             return whole
         return _view(request, self.prompts, box, whole)
@@ -76,6 +77,9 @@ class DecodeRequest:
         The revision whose masks are refined.
     epoch : int
         Changes with the model and the settings.
+    focused : bool
+        Whether objects may be looked at from closer or from farther; not if the user chose how
+        large windows are.
     """
 
     revision: int
@@ -87,6 +91,12 @@ class DecodeRequest:
     min_mask_region_area: float
     fed_by: int | None = None
     epoch: int = 0
+    focused: bool = True
+
+    @property
+    def focus(self) -> Focus | None:
+        """Sizes that the model wants to see objects at; None if it is not to be asked."""
+        return self.predictor.model.focus if self.focused else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -284,7 +294,7 @@ class _Work:
         self, items: Sequence[DecodeItem], done: dict[int, DecodedObject]
     ) -> Generator[Progress, None, bool]:
         """Look from farther away for objects whose points gave nothing sure."""
-        focus, side = self.request.predictor.model.focus, self.request.predictor.model.image_size
+        focus, side = self.request.focus, self.request.predictor.model.image_size
         for item in items:
             decoded = done[item.key]
             if focus is None or item.prompts.box is not None or item.feed is not None:
@@ -325,7 +335,7 @@ def _extent(decoded: DecodedObject) -> tuple[float, float, float, float] | None:
 def _better(request: DecodeRequest, item: DecodeItem, view: View, decoded: DecodedObject) -> View:
     """From where an object is seen better than it was; the same view if there is nothing to say."""
     box = _extent(decoded)
-    if request.predictor.model.focus is None or box is None or item.prompts.box is not None:
+    if request.focus is None or box is None or item.prompts.box is not None:
         return view
     # an object that was looked at before is not moved for a little more or less
     slack = 1.0 if item.feed is None else _SLACK
@@ -339,13 +349,13 @@ def _view(
     current: View,
     slack: float = 1.0,
 ) -> View:
-    model = request.predictor.model
-    if model.focus is None:
+    if request.focus is None:
         return current
     points, labels = prompts.all_points()
     positive = np.asarray(points, np.float64).reshape(-1, 2)[np.asarray(labels, bool)]
     held = around(np.asarray(box, np.float64), positive)
-    return model.focus.view(held, request.source.shape, model.image_size, current, slack)
+    side = request.predictor.model.image_size
+    return request.focus.view(held, request.source.shape, side, current, slack)
 
 
 def _wider(request: DecodeRequest, decoded: DecodedObject) -> Window | None:

@@ -191,6 +191,7 @@ class Predicting(Drafting):
             area,
             fed_by,
             self._epoch,
+            self.window_size is None,
         )
 
     def _window(

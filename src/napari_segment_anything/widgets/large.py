@@ -27,8 +27,8 @@ from ..engine import Model, Predictor
 from ..errors import SegmentAnythingError
 from ..large import Status as TileStatus
 from ..large import redecode
+from ..large.opening import OVERLAP
 from ..large.plan import readable_time
-from ..large.run import OVERLAP
 from ..large.runners import cores
 from ..progress import Progress
 from .choosers import StoreBox
