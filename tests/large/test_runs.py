@@ -33,6 +33,7 @@ from napari_segment_anything.large import (
     Status,
     open_large,
     plan_large,
+    planning,
     redecode,
     segment_large,
     segment_large_steps,
@@ -175,11 +176,9 @@ def test_a_run_is_opened_again_without_a_model(calm, tmp_path) -> None:
 
 def test_a_plan_costs_one_tile(stored, model, monkeypatch) -> None:
     ran = []
-    from napari_segment_anything import automatic
-
-    real = automatic.segment_everything
+    real = planning.segment_everything
     monkeypatch.setattr(
-        automatic, "segment_everything", lambda *a, **k: ran.append(1) or real(*a, **k)
+        planning, "segment_everything", lambda *a, **k: ran.append(1) or real(*a, **k)
     )
     plan = plan_large(stored, model, workers=2, **SETTINGS)
     assert len(ran) == 1 and plan.tiles == 6 and plan.seconds > 0 and plan.disk > 0
