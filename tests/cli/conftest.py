@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+import napari_segment_anything as nsa
 import napari_segment_anything.engine as engine
+import napari_segment_anything.large  # takes the loader when imported: not the one below
 
 from ..automatic.tiny import tiny_model
 
@@ -21,6 +23,7 @@ def tiny(monkeypatch, tmp_path):
         asked.append((source, device, precision))
         return tiny_model()
 
+    _ = nsa.load_model  # likewise, when first asked for
     monkeypatch.setattr(engine, "load_model", load_model)
     monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_CACHE", str(tmp_path / "cache"))
     return asked

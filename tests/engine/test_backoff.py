@@ -20,6 +20,7 @@ class Stub(torch.nn.Module):
     class config:
         image_size = 64
         multimask_outputs = 3
+        refiner_width = 0
 
     def __init__(self, limit):
         super().__init__()

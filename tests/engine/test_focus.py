@@ -44,8 +44,10 @@ def test_a_view_holds_the_object_at_a_good_size(data, rows, cols, frame, slack):
             view.side,
             max(rows, cols),
         )
-    elif 32 * 1.2 < size * frame / 50 < 16 * frame / 1.2:
-        assert 50 / 1.2 <= seen <= 50 * 1.2
+    else:
+        aim = 50 if size * frame / max(rows, cols) < 90 else 72
+        if 32 * 1.2 < size * frame / aim < 16 * frame / 1.2:
+            assert aim / 1.2 <= seen <= aim * 1.2
     # looked at from there it stays there
     assert FOCUS.view(box, (rows, cols), frame, view, 2.0) == view or not 25 <= seen <= 180
     assert view.span is None or view.span > max(window.shape)

@@ -18,6 +18,7 @@ from napari_segment_anything.engine import (
     resolve_contrast_limits,
 )
 from napari_segment_anything.errors import ImageError, ParameterError, PromptError
+from napari_segment_anything.network import MicroConfig, Sam, SamConfig
 
 OBJECTS = [
     {"points": [[10, 20]]},
@@ -252,3 +253,25 @@ def test_threads_may_share_a_predictor(predictor, rng):
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_allclose(one.logits, other.logits, rtol=1e-4, atol=1e-5)
     assert torch.is_grad_enabled()
+
+
+def test_a_refiner_gets_the_maps_and_the_outer_edges_of_boxes(monkeypatch):
+    torch.manual_seed(0)
+    shape = MicroConfig(64, widths=(8, 16, 16, 32), attention_blocks=2, heads=4)
+    network = Sam(SamConfig(shape, refiner_width=4)).eval()
+    model = Model(network, "tiny", "micro", "0" * 64, torch.device("cpu"), "fp32", "for the test")
+    predictor = Predictor(model)
+    given = {}
+    refine = network.mask_refiner.forward
+
+    def watched(logits, iou, maps, coords=None, labels=None, boxes=None, kinds=slice(None)):
+        given.update(maps=maps, boxes=boxes, kinds=kinds)
+        return refine(logits, iou, maps, coords, labels, boxes, kinds)
+
+    monkeypatch.setattr(network.mask_refiner, "forward", watched)
+    embedding = predictor.embed(np.zeros((16, 16), np.uint8))
+    # four frame pixels an image pixel: pixels 2 to 5 are frame pixels 8 to 23
+    predictor.predict(embedding, Prompts.from_boxes([[2, 3, 5, 9]]), multimask=False)
+    assert given["boxes"].tolist() == [[11.5, 7.5, 39.5, 23.5]]
+    assert given["kinds"] == slice(0, 1)
+    torch.testing.assert_close(given["maps"], embedding.heads["dense"])

@@ -285,14 +285,17 @@ def test_the_default_recipe_reads_as_it_stands():
     assert recipe.stages[2].windows == (20, 20, 32) and recipe.stages[2].crop.near == 0.7
     kept = settled(recipe, small_whole())
     assert kept.stages == recipe.stages and kept.augment.invert == 0.12
+    assert recipe.stages[-1].refiner_learning_rate > 0
+    with pytest.raises(ParameterError, match="no mask refiner"):
+        settled(recipe, small_whole(refiner_width=0))
 
 
-def small_whole() -> Sam:
+def small_whole(refiner_width: int = 4) -> Sam:
     from napari_segment_anything.network import SamConfig
     from napari_segment_anything.network.micro import MicroConfig
 
     with torch.device("meta"):
-        return Sam(SamConfig(MicroConfig()))
+        return Sam(SamConfig(MicroConfig(), refiner_width=refiner_width))
 
 
 def test_fine_tuning_improves_on_images_it_never_saw(tmp_path):

@@ -109,6 +109,58 @@ def test_a_frozen_encoder_stays_as_it_is(tmp_path):
     )
 
 
+@pytest.mark.parametrize("views", [0, 2])
+def test_a_refiner_is_trained_by_itself(tmp_path, views):
+    torch.manual_seed(0)
+    network = Sam(SamConfig(TINY, refiner_width=4))
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    stage = StageConfig(
+        "s",
+        3,
+        2,
+        CropConfig(64),
+        refiner_learning_rate=1e-2,
+        objects=3,
+        rounds=2,
+        windows=(8,),
+        warmup=1,
+        views=views,
+    )
+    for _ in trainer(tmp_path, network, stage, prompt_losses=prompt_losses).run():
+        pass
+    after = network.state_dict()
+    changed = {k.partition(".")[0] for k in before if not torch.equal(before[k], after[k])}
+    assert changed == {"mask_refiner"}
+
+
+def test_the_refiner_teaches_nothing_to_the_parts_before_it(tmp_path):
+    results = []
+    for rate in (0.0, 1e-2):
+        torch.manual_seed(0)
+        network = Sam(SamConfig(TINY, refiner_width=4))
+        stage = StageConfig(
+            "s",
+            1,
+            2,
+            CropConfig(64),
+            1e-3,
+            1e-3,
+            refiner_learning_rate=rate,
+            objects=3,
+            rounds=1,
+            windows=(8,),
+            warmup=1,
+            clip=1e9,
+        )
+        folder = tmp_path / str(rate)
+        for _ in trainer(folder, network, stage, prompt_losses=prompt_losses).run():
+            pass
+        results.append(network.state_dict())
+    for key in results[0]:
+        if not key.startswith("mask_refiner."):
+            assert torch.equal(results[0][key], results[1][key]), key
+
+
 def test_a_stage_that_trains_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="trains nothing"):
         trainer(tmp_path, Shell(), StageConfig("s", 1))

@@ -165,8 +165,7 @@ class _Looking:
         for view, members in views.items():
             for index, item in self._decode({view: members}).items():
                 box = self._extent(item, index)
-                fits = box is not None and focus.fits(box, side, view)
-                if fits and item.score > self.found[index].score:
+                if focus.believes(box, item.score, side, view, self.found[index].score):
                     self.found[index] = item
 
     def groups(self) -> dict[View, dict[int, _Found]]:

@@ -111,6 +111,11 @@ class Model:
         return dict(self.metadata.get("everything", {}).get(mode, {}))
 
     @property
+    def refines(self) -> bool:
+        """Whether masks are refined by what the dense head tells."""
+        return self.network.config.refiner_width > 0
+
+    @property
     def prompted_parts_only(self) -> bool:
         """Whether masks for prompts are to be cut to `prompted_parts`, as the model asks."""
         return bool(self.metadata.get("prompted_parts_only", False))

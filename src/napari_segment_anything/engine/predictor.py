@@ -364,10 +364,11 @@ class Predictor:
                 f"mask prompts are logits of shape {embedding.low_shape}, not "
                 f"{prompts.masks.shape[1:]}; mask_logits makes them from a boolean mask"
             )
+        known = {"maps": embedding.heads["dense"]} if self.model.refines else {}
         for group in _groups(prompts):
             for start in range(0, len(group), batch_size):
                 which = group[start : start + batch_size]
-                arguments = _arguments(embedding, prompts, which)
+                arguments = _arguments(embedding, prompts, which, self.model.refines)
 
                 def work(
                     part: slice, device: torch.device, arguments: dict[str, Tensor] = arguments
@@ -377,6 +378,7 @@ class Predictor:
                         device=device,
                         multimask=multimask,
                         return_all=return_all,
+                        **known,
                         **{name: value[part] for name, value in arguments.items()},
                     )
 
@@ -401,7 +403,9 @@ def _groups(prompts: Prompts) -> list[np.ndarray]:
     return [np.flatnonzero(kind == value) for value in np.unique(kind)]
 
 
-def _arguments(embedding: Embedding, prompts: Prompts, which: np.ndarray) -> dict[str, Tensor]:
+def _arguments(
+    embedding: Embedding, prompts: Prompts, which: np.ndarray, refines: bool
+) -> dict[str, Tensor]:
     """Return the decoder's arguments, x before y, for objects of one group."""
     first = which[0]
     arguments: dict[str, Tensor] = {}
@@ -418,6 +422,11 @@ def _arguments(embedding: Embedding, prompts: Prompts, which: np.ndarray) -> dic
         corners = prompts.boxes[which].reshape(len(which), 2, 2)
         frame = embedding.to_frame(corners)[..., ::-1].astype(np.float32)
         arguments["boxes"] = torch.from_numpy(frame).reshape(len(which), 4)
+        if refines:
+            # of the outermost pixels' outer edges, as resizing takes them; -0.5 is the frame's
+            outer = embedding.to_frame(corners + np.array([[0.0], [1.0]]))[..., ::-1] - 0.5
+            edges = torch.from_numpy(outer.astype(np.float32))
+            arguments["edges"] = edges.reshape(len(which), 4)
     if prompts.masks is not None and prompts.has_masks[first]:
         arguments["masks"] = torch.from_numpy(prompts.masks[which][:, None])
     return arguments

@@ -15,6 +15,7 @@ _MOST_FRAMES = 16
 _LEAST_CONTEXT = 2
 _FARTHER = (2, 4)
 _SLACK = 1.5
+_BELOW_MOST = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Focus:
     least, most : float
         In pixels of the frame, the longer side of an object's box.
     best : float
-        What to aim at for objects outside of these.
+        What to aim at for objects below these; for those above it is four fifths of `most`.
     unsure : float
         Where a point's best mask has a predicted IoU below this, views from farther away are
         tried: inside a very large object nothing else can be seen.
@@ -98,7 +99,8 @@ class Focus:
         seen = size * image_size / current.side
         if self.least / slack <= seen <= self.most * slack and current.holds(box):
             return current
-        wanted = max(size * image_size / self.best, _LEAST_SPAN)
+        aim = self.best if seen <= self.most else _BELOW_MOST * self.most
+        wanted = max(size * image_size / aim, _LEAST_SPAN)
         # where there is no pyramid, all of it has to be read
         wanted = min(wanted, max(_MOST_FRAMES * image_size, _LEAST_CONTEXT * size))
         return _around(((box[0] + box[2] + 1) / 2, (box[1] + box[3] + 1) / 2), wanted, shape)
@@ -124,11 +126,34 @@ class Focus:
         sides = [factor * first.side for factor in _FARTHER]
         return [_around(point, side, shape) for side in sides if side <= _MOST_FRAMES * image_size]
 
-    def fits(self, box: Sequence[float], image_size: int, view: View) -> bool:
-        """Whether an object's size in a view is one at which its score means something."""
-        size = max(box[2] - box[0], box[3] - box[1]) + 1
-        seen = size * image_size / view.side
-        return self.least / _SLACK <= seen <= self.most * _SLACK
+    def believes(
+        self,
+        box: Sequence[float] | None,
+        score: float,
+        image_size: int,
+        view: View,
+        before: float,
+    ) -> bool:
+        """Whether what a view from farther away shows is taken for the object.
+
+        Parameters
+        ----------
+        box : four floats or None
+            Of the best mask there.
+        score : float
+            Its predicted IoU. It means something at the sizes that the model knows alone, and
+            smaller things than these were not what could not be seen before.
+        image_size : int
+            Frame side.
+        view : View
+            From where it was seen.
+        before : float
+            Predicted IoU of what was found until then.
+        """
+        if box is None or score <= before:
+            return False
+        seen = (max(box[2] - box[0], box[3] - box[1]) + 1) * image_size / view.side
+        return self.best <= seen <= self.most * _SLACK
 
 
 def _around(centre: Sequence[float], wanted: float, shape: tuple[int, int]) -> View:

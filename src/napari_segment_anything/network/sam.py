@@ -12,6 +12,7 @@ from .encoder import EncoderConfig, EncoderOutput
 from .layers import cast_products
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
+from .refiner import MaskRefiner
 from .tiny_vit import TinyViTConfig
 from .vit import ViTConfig
 
@@ -31,11 +32,15 @@ class SamConfig:
         Channels of the mask prompt's convolutions, 16 as published.
     multimask_outputs : int
         Masks for ambiguous prompts, 3 as published.
+    refiner_width: int = 0
+        Width of the `MaskRefiner` after the mask decoder; 0 for none, as published. It needs an
+        encoder with a ``"dense"`` head on the grid of the logits.
     """
 
     encoder: EncoderConfig
     mask_channels: int = 16
     multimask_outputs: int = 3
+    refiner_width: int = 0
 
     @property
     def image_size(self) -> int:
@@ -75,6 +80,11 @@ class Sam(nn.Module):
             256, config.image_size, config.embedding_size, config.mask_channels
         )
         self.mask_decoder = MaskDecoder(256, config.multimask_outputs)
+        self.mask_refiner = (
+            MaskRefiner(config.refiner_width, config.multimask_outputs + 1)
+            if config.refiner_width
+            else None
+        )
         for name, value in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):
             tensor = torch.tensor(value).reshape(1, 3, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
@@ -120,6 +130,8 @@ class Sam(nn.Module):
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
         *,
+        maps: Tensor | None = None,
+        edges: Tensor | None = None,
         multimask: bool = True,
         return_all: bool = False,
     ) -> tuple[Tensor, Tensor]:
@@ -136,6 +148,11 @@ class Sam(nn.Module):
             (objects, 4), x_min, y_min, x_max, y_max in frame pixels.
         masks : Tensor, optional
             (objects, 1, 4h, 4w) low-resolution logits of an earlier mask.
+        maps : Tensor, optional
+            (1, 6, 4h, 4w), the encoder's ``"dense"`` head; a model with a refiner needs it.
+        edges : Tensor, optional
+            The boxes for the refiner, where their outer edges are known better than by the
+            published mapping of coordinates.
         multimask : bool
             Three masks for ambiguous prompts, or the one for unambiguous prompts.
         return_all : bool
@@ -148,7 +165,14 @@ class Sam(nn.Module):
             `mask_threshold`.
         iou : Tensor
             (objects, candidates), predicted IoU, float32.
+
+        Raises
+        ------
+        ValueError
+            If there is a refiner and no maps.
         """
+        if self.mask_refiner is not None and maps is None:
+            raise ValueError("this model refines its masks: give maps, the encoder's dense head")
         sparse, dense = self.prompt_encoder(coords, labels, boxes, masks)
         height, width = embedding.shape[-2:]
         position = self.prompt_encoder.image_encoding(height, width)
@@ -156,7 +180,8 @@ class Sam(nn.Module):
             wanted = slice(None)
         else:
             wanted = slice(1, None) if multimask else slice(0, 1)
-        decoded: tuple[Tensor, Tensor] = self.mask_decoder(
-            embedding, position, sparse, dense, wanted
-        )
-        return decoded
+        logits, iou = self.mask_decoder(embedding, position, sparse, dense, wanted)
+        if self.mask_refiner is not None and maps is not None:
+            edges = boxes if edges is None else edges
+            logits, iou = self.mask_refiner(logits, iou, maps, coords, labels, edges, wanted)
+        return logits, iou

@@ -313,8 +313,8 @@ class _Work:
                 if not (yield from self.decode([(item, view)], tried, "looking from farther away")):
                     return False
                 new, box = tried[item.key], _extent(tried[item.key])
-                fits = box is not None and focus.fits(box, side, view)
-                if fits and new.scores[new.best] > done[item.key].scores[done[item.key].best]:
+                old = done[item.key]
+                if focus.believes(box, new.scores[new.best], side, view, old.scores[old.best]):
                     done[item.key] = new
         return True
 

@@ -31,8 +31,9 @@ class StageConfig:
         Crops a step.
     crop : CropConfig
         How crops are cut.
-    learning_rate, encoder_learning_rate : float
-        Peak rates of the decoder and of the encoder; 0 freezes that part.
+    learning_rate, encoder_learning_rate, refiner_learning_rate : float
+        Peak rates of the decoder, of the encoder, and of the mask refiner of a model that has one;
+        0 freezes that part. The refiner teaches nothing to the parts before it.
     final_rate : float
         Rate at the end over the peak (cosine).
     warmup : int
@@ -72,6 +73,7 @@ class StageConfig:
     crop: CropConfig = field(default_factory=CropConfig)
     learning_rate: float = 0.0
     encoder_learning_rate: float = 0.0
+    refiner_learning_rate: float = 0.0
     final_rate: float = 0.02
     warmup: int = 100
     weight_decay: float = 0.02
@@ -112,6 +114,7 @@ _LEAST_OF_STAGE = {
     "batch_size": 1,
     "learning_rate": 0,
     "encoder_learning_rate": 0,
+    "refiner_learning_rate": 0,
     "final_rate": 0,
     "warmup": 0,
     "weight_decay": 0,

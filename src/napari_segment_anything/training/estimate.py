@@ -68,6 +68,8 @@ def predict_memory(
     if stage.learning_rate == 0:
         twin.prompt_encoder.requires_grad_(False)
         twin.mask_decoder.requires_grad_(False)
+    if twin.mask_refiner is not None and stage.refiner_learning_rate == 0:
+        twin.mask_refiner.requires_grad_(False)
     all_bytes = sum(p.nbytes for p in (*twin.parameters(), *twin.buffers()))
     trained = sum(p.nbytes for p in twin.parameters() if p.requires_grad)
     pixels = torch.empty(stage.batch_size, 3, stage.crop.size, stage.crop.size, device="meta")

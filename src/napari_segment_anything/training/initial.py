@@ -18,11 +18,17 @@ from torch import nn
 from ..network.micro import MicroConfig, MicroEncoder
 from ..network.sam import Sam, SamConfig
 
+REFINER_WIDTH = 24
+
 
 def new_network(seed: int, encoder: MicroConfig | None = None) -> Sam:
-    """A `Sam` with a fresh micro encoder, batch normalised, and a decoder that knows positions."""
+    """A `Sam` with a fresh micro encoder, batch normalised, and a decoder that knows positions.
+
+    Its mask refiner changes nothing until it is trained.
+    """
     torch.manual_seed(seed)
-    network = Sam(SamConfig(encoder or MicroConfig(norm="batch")))
+    encoder = encoder or MicroConfig(norm="batch")
+    network = Sam(SamConfig(encoder, refiner_width=REFINER_WIDTH))
     share_frequencies(network, seed)
     tie_positions(network, seed)
     return network

@@ -32,6 +32,7 @@ _RATES = {  # decoder, encoder: of the micro encoder, and of the published ones
     "decoder": ((3e-4, 0.0), (1e-4, 0.0)),
     "lora": ((2e-4, 1e-3), (1e-4, 3e-4)),
 }
+_REFINER_RATE = 5e-4
 
 
 def settled(config: TrainingConfig, network: Any) -> TrainingConfig:
@@ -51,9 +52,13 @@ def settled(config: TrainingConfig, network: Any) -> TrainingConfig:
     elif fresh:
         stages = _from_scratch(config)
     else:
-        stages = (_fine_tuning(config, geometry, micro),)
+        stages = (_fine_tuning(config, geometry, micro, network.mask_refiner is not None),)
     for stage in stages:
         _check(stage, config, geometry, micro)
+        if stage.refiner_learning_rate > 0 and network.mask_refiner is None:
+            raise ParameterError(
+                f"{stage.name}: this model has no mask refiner for refiner_learning_rate to train"
+            )
     _check_watch(config.watch, stages[-1], micro)
     return replace(config, stages=stages, augment=augment, options={})
 
@@ -68,12 +73,15 @@ def _check_watch(watch: str, stage: StageConfig, micro: bool) -> None:
         raise ParameterError(f"watch = {watch!r}: the last stage is measured by {', '.join(known)}")
 
 
-def _fine_tuning(config: TrainingConfig, geometry: Geometry, micro: bool) -> StageConfig:
+def _fine_tuning(
+    config: TrainingConfig, geometry: Geometry, micro: bool, refines: bool
+) -> StageConfig:
     decoder, encoder = _RATES[config.train][0 if micro else 1]
     values: dict[str, Any] = {
         "steps": 300,
         "learning_rate": decoder,
         "encoder_learning_rate": encoder,
+        "refiner_learning_rate": _REFINER_RATE if refines else 0.0,
         "warmup": 20,
         "weight_decay": 0.01,
         "rounds": 3,
@@ -113,13 +121,15 @@ def _from_scratch(config: TrainingConfig) -> tuple[StageConfig, ...]:
                 "batch_size": 4,
                 "learning_rate": 6e-4,
                 "encoder_learning_rate": 3e-4,
+                "refiner_learning_rate": 1e-3,
                 "warmup": 50,
                 "objects": 6,
                 "rounds": 2,
             },
         ),
     )
-    told = {"learning_rate", "encoder_learning_rate", "objects"} & set(options)
+    rates = {"learning_rate", "encoder_learning_rate", "refiner_learning_rate"}
+    told = (rates | {"objects"}) & set(options)
     if told:
         raise ParameterError(
             f"{', '.join(sorted(told))}: a run from scratch has three stages with values of their "

@@ -213,6 +213,7 @@ def mask_losses(
 def prompt_losses(
     network: Any,
     embedding: Tensor,
+    maps: Tensor | None,
     crops: Crops,
     origin: Tensor,
     stage: StageConfig,
@@ -226,9 +227,11 @@ def prompt_losses(
     Parameters
     ----------
     network : Sam
-        Its prompt encoder and mask decoder are trained.
+        Its prompt encoder, mask decoder and mask refiner, if it has one, are trained.
     embedding : Tensor
         (crops, 256, h, w), a leaf.
+    maps : Tensor or None
+        (crops, 6, 4h, 4w), the dense head, for a mask refiner.
     crops : Crops
         The batch.
     origin : Tensor
@@ -268,6 +271,7 @@ def prompt_losses(
         measures |= _converse(
             network,
             embedding,
+            maps,
             part,
             origin,
             kind == "box",
@@ -283,6 +287,7 @@ def prompt_losses(
 def _converse(
     network: Any,
     embedding: Tensor,
+    maps: Tensor | None,
     objects: Objects,
     origin: Tensor,
     boxed: bool,
@@ -323,7 +328,14 @@ def _converse(
             cells = cells + dense.flatten(2).transpose(1, 2)
             logits, iou = decode_windows(network.mask_decoder, cells, position, sparse)
         loss, error, true_iou = mask_losses(logits, iou, target, turn == 0, boxed)
-        (loss * weight).backward()
+        if maps is not None:
+            logits, iou = _refined(
+                network, logits, iou, maps, objects, side, to_frame, (coords, labels, boxes)
+            )
+            more, error, true_iou = mask_losses(logits, iou, target, turn == 0, boxed)
+            loss = loss + more
+        if loss.requires_grad:
+            (loss * weight).backward()
         best = true_iou[:, 1:].amax(1) if turn == 0 else true_iou[:, 0]
         measures[f"{name}_first" if turn == 0 else f"{name}_last"] = float(best.mean())
         measures["iou_error"] = float(error.detach())
@@ -337,6 +349,35 @@ def _converse(
                 coords, labels = _append(coords, labels, points, kinds, to_frame, stride)
             previous = chosen[:, None]
     return measures
+
+
+def _refined(
+    network: Any,
+    logits: Tensor,
+    iou: Tensor,
+    maps: Tensor,
+    objects: Objects,
+    side: int,
+    to_frame: Tensor,
+    prompts: tuple[Tensor, Tensor, Tensor | None],
+) -> tuple[Tensor, Tensor]:
+    """Masks and predicted IoU after the refiner, whose gradient ends there."""
+    coords, labels, boxes = prompts
+    reach = side * PER
+    near = []
+    for image, (row, col) in zip(
+        objects.image.tolist(), (objects.corner * PER).tolist(), strict=True
+    ):
+        near.append(maps[image, :, row : row + reach, col : col + reach])
+    first = to_frame.flip(1)
+    if boxes is not None:
+        boxes = boxes - first.repeat(1, 2)
+    if coords.shape[1]:
+        coords = coords - first[:, None]
+    refined: tuple[Tensor, Tensor] = network.mask_refiner(
+        logits.detach(), iou.detach(), torch.stack(near), coords, labels, boxes
+    )
+    return refined
 
 
 def _silent_rounds(

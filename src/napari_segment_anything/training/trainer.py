@@ -51,8 +51,18 @@ class Report:
     validation: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A fixed view of an image, encoded; floats in half precision."""
+
+    embedding: Tensor
+    maps: Tensor | None
+    crops: Crops
+    origin: Tensor
+
+
 def parameter_groups(network: nn.Module, stage: StageConfig) -> list[dict[str, Any]]:
-    """Optimiser groups: encoder and the rest, with and without weight decay; frozen ones off.
+    """Optimiser groups: each part, with and without weight decay; frozen ones off.
 
     An encoder that is frozen in parts (LoRA) stays so.
 
@@ -63,19 +73,19 @@ def parameter_groups(network: nn.Module, stage: StageConfig) -> list[dict[str, A
     """
     partial = any(parametrize.is_parametrized(module) for module in network.modules())
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    rates = {
+        "image_encoder": stage.encoder_learning_rate,
+        "mask_refiner": stage.refiner_learning_rate,
+    }
     for name, parameter in network.named_parameters():
-        rate = (
-            stage.encoder_learning_rate
-            if name.startswith("image_encoder.")
-            else stage.learning_rate
-        )
+        rate = rates.get(name.partition(".")[0], stage.learning_rate)
         kept = partial and name.startswith("image_encoder.") and not parameter.requires_grad
         parameter.requires_grad_(rate > 0 and not kept)
         if parameter.requires_grad:
             decay = stage.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     if not groups:
-        raise ParameterError(f"stage {stage.name!r} trains nothing: both learning rates are 0")
+        raise ParameterError(f"stage {stage.name!r} trains nothing: all learning rates are 0")
     return [
         {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
         for (rate, decay), parameters in sorted(groups.items(), key=lambda item: item[0])
@@ -143,7 +153,7 @@ class StageTrainer:
         ahead = 0 if self.device.type == "cpu" else min(4, os.cpu_count() or 1)
         self._batches = Prefetch(sampler, stage.batch_size, stage.crop, ahead)
         self.augment = config.augment or AugmentConfig()
-        self._views: OrderedDict[tuple[str, int, int], tuple[Tensor, Crops, Tensor]] = OrderedDict()
+        self._views: OrderedDict[tuple[str, int, int], _View] = OrderedDict()
         self.checkpoint = folder / f"{stage.name}.pt"
         if resume and self.checkpoint.exists():
             self._resume()
@@ -270,10 +280,12 @@ class StageTrainer:
         if self._uses_views:
             keys = self.sampler.drawn_views(self.step, stage.batch_size, stage.views)
             held = [self._view(key) for key in keys]
-            embedding = torch.cat([each[0].to(self.device).float() for each in held])
-            crops = Crops.join([each[1] for each in held]).to(self.device)
-            origin = torch.cat([each[2] for each in held]).to(self.device)
-            return self._decoder_losses(embedding, crops, origin, generator)
+            embedding = torch.cat([each.embedding.to(self.device).float() for each in held])
+            crops = Crops.join([each.crops for each in held]).to(self.device)
+            origin = torch.cat([each.origin for each in held]).to(self.device)
+            dense = [each.maps.to(self.device).float() for each in held if each.maps is not None]
+            maps = torch.cat(dense) if dense else None
+            return self._decoder_losses(embedding, maps, crops, origin, generator)
         crops = self._batches.batch(self.step).to(self.device)
         pixels = normalise(augment(crops.images, self.augment, generator), crops.valid)
         origin = self._origins(crops, generator)
@@ -283,7 +295,8 @@ class StageTrainer:
         embedding = output.embedding.detach()
         if stage.objects and self.prompt_losses is not None:
             embedding.requires_grad_(learns)
-            measures |= self._decoder_losses(embedding, crops, origin, generator)
+            maps = self._maps(output)
+            measures |= self._decoder_losses(embedding, maps, crops, origin, generator)
         if learns:
             losses = self._dense_losses(output.heads, crops) if "dense" in output.heads else {}
             total = torch.stack([*losses.values(), embedding.new_zeros(())]).sum()
@@ -296,18 +309,30 @@ class StageTrainer:
         return measures
 
     def _decoder_losses(
-        self, embedding: Tensor, crops: Crops, origin: Tensor, generator: torch.Generator
+        self,
+        embedding: Tensor,
+        maps: Tensor | None,
+        crops: Crops,
+        origin: Tensor,
+        generator: torch.Generator,
     ) -> dict[str, float]:
         if self.prompt_losses is None:
             return {}
-        return self.prompt_losses(self.network, embedding, crops, origin, self.stage, generator)
+        return self.prompt_losses(
+            self.network, embedding, maps, crops, origin, self.stage, generator
+        )
+
+    def _maps(self, output: Any) -> Tensor | None:
+        """What a mask refiner sees of the image."""
+        refines = getattr(self.network, "mask_refiner", None) is not None
+        return output.heads["dense"].detach() if refines else None
 
     def _encode(self, pixels: Tensor, origin: Tensor) -> Any:
         encoder: Any = self.network.image_encoder
         with mixed_precision(self.device), parametrize.cached():
             return encoder(pixels, origin) if has_dense_head(self.network) else encoder(pixels)
 
-    def _view(self, key: tuple[str, int, int]) -> tuple[Tensor, Crops, Tensor]:
+    def _view(self, key: tuple[str, int, int]) -> _View:
         """Embedding (half precision, on the CPU), crops and origin of a fixed view."""
         if key in self._views:
             self._views.move_to_end(key)
@@ -320,10 +345,17 @@ class StageTrainer:
         pixels = normalise(augment(crops.images, self.augment, generator), crops.valid)
         origin = self._origins(crops, generator)
         with torch.no_grad():
-            embedding = self._encode(pixels, origin).embedding.half().cpu()
-        held = (embedding, crops.without_images().to(torch.device("cpu")), origin.cpu())
+            output = self._encode(pixels, origin)
+        maps = self._maps(output)
+        held = _View(
+            output.embedding.half().cpu(),
+            None if maps is None else maps.half().cpu(),
+            crops.without_images().to(torch.device("cpu")),
+            origin.cpu(),
+        )
         self._views[key] = held
-        while len(self._views) * embedding.nbytes > _VIEW_BYTES:
+        size = held.embedding.nbytes + (0 if held.maps is None else held.maps.nbytes)
+        while len(self._views) * size > _VIEW_BYTES:
             self._views.popitem(last=False)
         return held
 

@@ -142,6 +142,7 @@ def prompt_scores(
         with torch.no_grad(), mixed_precision(device):
             output = network.encode(pixels[None].to(device))
             embedding = output.embedding
+            known = {} if network.mask_refiner is None else {"maps": output.heads["dense"]}
             if dense:
                 maps = output.heads["dense"][0, :, : labels.shape[0], : labels.shape[1]]
                 found = decode_dense(maps.float().cpu().numpy(), min_cells=MIN_CELLS).labels
@@ -150,7 +151,7 @@ def prompt_scores(
                     rows.setdefault("dense_at_point", []).append(_iou(own, mask))
             coords = torch.tensor(points[:, None, ::-1] * stride + half).float().to(device)
             kinds = torch.ones(len(ids), 1, dtype=torch.int64, device=device)
-            logits, iou = network.decode(embedding, coords, kinds, return_all=True)
+            logits, iou = network.decode(embedding, coords, kinds, return_all=True, **known)
             quality = _ious(logits, masks)
             pick = iou[:, 1:].argmax(1).cpu().numpy() + 1
             chosen = quality[np.arange(len(ids)), pick]
@@ -163,7 +164,7 @@ def prompt_scores(
             boxes = (
                 torch.tensor(np.array([_box(mask, stride) for mask in masks])).float().to(device)
             )
-            boxed, _ = network.decode(embedding, boxes=boxes, multimask=False)
+            boxed, _ = network.decode(embedding, boxes=boxes, multimask=False, **known)
             quality = _ious(boxed, masks)[:, 0]
             rows.setdefault("box", []).extend(quality)
             rows.setdefault(f"box/{source.group}", []).extend(quality)
@@ -176,7 +177,9 @@ def prompt_scores(
                 coords = torch.cat([coords, added[:, None].float().to(device)], 1)
                 kind = torch.tensor([[k] for _, _, k in more], device=device)
                 kinds = torch.cat([kinds, kind], 1)
-                last, _ = network.decode(embedding, coords, kinds, masks=last, multimask=False)
+                last, _ = network.decode(
+                    embedding, coords, kinds, masks=last, multimask=False, **known
+                )
                 rows.setdefault(f"click{click}", []).extend(_ious(last, masks)[:, 0])
     measures = {name: float(np.mean(values)) for name, values in sorted(rows.items())}
     if len(pairs) < 2:

@@ -1,0 +1,229 @@
+"""Masks from prompts, sharpened by what the dense head sees.
+
+The mask decoder works on cells of eight frame pixels and finds the object; the dense head of
+`micro` works on two and knows where objects end, but not which of them is meant. The refiner is a
+small network on every logit by itself: it sees the mask so far, foreground and interior, and how
+well the box that the dense head predicts there agrees with the mask, with the prompt, and with
+points that are not of the object. What it adds to the logits starts at nothing.
+
+The published decoder has no such part; without it, its masks are what they were.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import MLP
+from .micro import DENSE_STRIDE
+
+_FEATURES = 8
+_QUALITIES = 7
+_UNIT = 4.0  # logits enter in units of this many
+_FLOOR = -4.0
+_LEAST = 0.1
+
+
+class MaskRefiner(nn.Module):
+    """Adds to the logits of a mask decoder what a dense head tells.
+
+    Parameters
+    ----------
+    width : int
+        Of its hidden layers.
+    masks : int
+        Mask tokens of the decoder.
+    """
+
+    def __init__(self, width: int, masks: int = 4) -> None:
+        super().__init__()
+        self.enter = nn.Linear(_FEATURES, width)
+        self.kind = nn.Embedding(masks, width)
+        self.hidden = nn.Linear(width, width)
+        self.leave = nn.Linear(width, 1)
+        self.quality = MLP(_QUALITIES, 32, 1, 2)
+        for parameter in (
+            *self.leave.parameters(),
+            *self.quality.layers[-1].parameters(),
+            *self.kind.parameters(),
+        ):
+            nn.init.zeros_(parameter)
+
+    def forward(
+        self,
+        logits: Tensor,
+        iou: Tensor,
+        maps: Tensor,
+        coords: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        kinds: slice = slice(None),
+    ) -> tuple[Tensor, Tensor]:
+        """Refine masks of several objects.
+
+        Parameters
+        ----------
+        logits : Tensor
+            (objects, c, h, w) of the mask decoder.
+        iou : Tensor
+            (objects, c), predicted by it.
+        maps : Tensor
+            (objects or 1, 6, h, w), the ``"dense"`` head where the logits are.
+        coords, labels : Tensor, optional
+            (objects, n, 2) x and y in frame pixels from the first pixel of the maps;
+            (objects, n) 1 foreground, 0 background, others nothing.
+        boxes : Tensor, optional
+            (objects, 4), outer edges x_min, y_min, x_max, y_max, likewise.
+        kinds : slice
+            Which of the decoder's masks these are.
+
+        Returns
+        -------
+        logits : Tensor
+            (objects, c, h, w) float32.
+        iou : Tensor
+            (objects, c) float32, predicted of the refined masks.
+        """
+        seen = [_Seen(each.float()) for each in maps]
+        parts = []
+        for index in range(len(logits)):  # one at a time: what is between is large
+            parts.append(
+                self._refine(
+                    logits[index].float(),
+                    iou[index].float(),
+                    seen[index if len(seen) > 1 else 0],
+                    None if coords is None or labels is None else coords[index],
+                    None if labels is None else labels[index],
+                    None if boxes is None else boxes[index],
+                    kinds,
+                )
+            )
+        if not parts:
+            return logits.float(), iou.float()
+        return torch.stack([p[0] for p in parts]), torch.stack([p[1] for p in parts])
+
+    def _refine(
+        self,
+        logits: Tensor,
+        iou: Tensor,
+        seen: _Seen,
+        coords: Tensor | None,
+        labels: Tensor | None,
+        box: Tensor | None,
+        kinds: slice,
+    ) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            prompt, other = _prompted_boxes(seen.corners, coords, labels, box)
+            nothing = torch.zeros_like(seen.foreground)
+            weight = (logits.sigmoid() * seen.ridge).square() + 1e-6
+            weight = weight.flatten(1) / weight.sum((1, 2))[:, None]
+            of_mask = torch.stack(
+                [_agreement(seen.corners, each) for each in weight @ seen.corners.flatten(1).T]
+            )
+            of_prompt = nothing if prompt is None else _agreement(seen.corners, prompt)
+            # elsewhere nothing speaks for the object, and logits stay
+            told = (logits.amax(0) > _FLOOR) | (of_mask.amax(0) > _LEAST) | (of_prompt > _LEAST)
+            rows, cols = torch.nonzero(told, as_tuple=True)
+            corners = seen.corners[:, rows, cols]
+            agreement = [_agreement(corners, each) for each in other]
+            features = [
+                seen.maps[0, rows, cols].clamp(-8, 8) / _UNIT,
+                seen.maps[1, rows, cols].clamp(-8, 8) / _UNIT,
+                of_prompt[rows, cols],
+                nothing[rows, cols] if prompt is None else _depth(rows, cols, prompt),
+                torch.stack(agreement).amax(0) if agreement else nothing[rows, cols],
+                torch.full_like(nothing[rows, cols], float(box is not None)),
+            ]
+            shared = torch.stack(features, dim=1)
+            here = logits[:, rows, cols]
+            single = torch.stack([here.clamp(-12, 12) / _UNIT, of_mask[:, rows, cols]], dim=2)
+        x = self.enter(torch.cat([single, shared.expand(len(logits), -1, -1)], dim=2))
+        x = F.relu(x + self.kind.weight[kinds][:, None])
+        x = F.relu(self.hidden(x))
+        there = here + self.leave(x)[..., 0].float()
+        each = torch.arange(len(logits), device=rows.device)[:, None]
+        refined = logits.index_put((each, rows[None], cols[None]), there)
+        with torch.no_grad():
+            known = (of_mask[:, rows, cols], of_prompt[rows, cols], seen.foreground[rows, cols])
+            qualities = _qualities(there, here, iou, known)
+        return refined, iou + self.quality(qualities)[:, 0].float()
+
+
+def _qualities(
+    refined: Tensor, logits: Tensor, iou: Tensor, known: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """What tells how good masks are: (c, qualities), of logits before and after (c, cells)."""
+    chance, mask = refined.sigmoid(), (refined > 0).float()
+    before = (logits > 0).float()
+    area = mask.sum(1)
+    inside = [(mask * each).sum(1) / area.clamp_min(1) for each in known]
+    return torch.stack(
+        [
+            iou,
+            (chance * mask).sum(1) / torch.maximum(chance, mask).sum(1).clamp_min(1e-3),
+            (mask * before).sum(1) / torch.maximum(mask, before).sum(1).clamp_min(1),
+            *inside,
+            (area + 1).log() / 8,
+        ],
+        dim=1,
+    )
+
+
+class _Seen:
+    """What a dense head sees.
+
+    Parameters
+    ----------
+    maps : Tensor
+        (6, h, w).
+    """
+
+    def __init__(self, maps: Tensor) -> None:
+        self.maps = maps
+        self.foreground = maps[0].sigmoid()
+        self.ridge = self.foreground * (maps[1].sigmoid() + 0.05)
+        rows = torch.arange(maps.shape[1], device=maps.device)[:, None] * DENSE_STRIDE
+        cols = torch.arange(maps.shape[2], device=maps.device)[None, :] * DENSE_STRIDE
+        shift = (DENSE_STRIDE - 1) / 2
+        top, left, bottom, right = maps[2:].clamp_min(0.5).unbind(0)
+        rows, cols = rows + shift, cols + shift
+        # top, left, bottom and right edge of the box that each cell predicts: (4, h, w)
+        self.corners = torch.stack([rows - top, cols - left, rows + bottom, cols + right])
+
+
+def _prompted_boxes(
+    corners: Tensor, coords: Tensor | None, labels: Tensor | None, box: Tensor | None
+) -> tuple[Tensor | None, list[Tensor]]:
+    """Box of the object that prompts name, and boxes at points that are not of it."""
+    prompt, other = None, []
+    if coords is not None and labels is not None:
+        limit = coords.new_tensor([corners.shape[2] - 1, corners.shape[1] - 1])
+        cells = ((coords - (DENSE_STRIDE - 1) / 2) / DENSE_STRIDE).round().clamp_min(0)
+        cells = torch.minimum(cells, limit).long()
+        found = corners[:, cells[:, 1], cells[:, 0]]
+        if bool((labels == 1).any()):
+            prompt = found[:, labels == 1].mean(dim=1)
+        other = list(found[:, labels == 0].unbind(1))
+    if box is not None:
+        prompt = box[[1, 0, 3, 2]].to(corners.dtype)
+    return prompt, other
+
+
+def _agreement(corners: Tensor, box: Tensor) -> Tensor:
+    """IoU of cells' boxes (4, ...) with one box (4,): (...)."""
+    height = torch.minimum(corners[2], box[2]) - torch.maximum(corners[0], box[0])
+    width = torch.minimum(corners[3], box[3]) - torch.maximum(corners[1], box[1])
+    shared = height.clamp_min_(0).mul_(width.clamp_min_(0))
+    areas = (corners[2] - corners[0]).mul_(corners[3] - corners[1])
+    areas += (box[2:] - box[:2]).clamp_min(0.5).prod()
+    return shared.div_(areas.sub_(shared).clamp_min_(1e-3))
+
+
+def _depth(rows: Tensor, cols: Tensor, box: Tensor) -> Tensor:
+    """Distance of cells to a box's nearest edge, positive inside, in quarters of its side."""
+    down, along = rows * DENSE_STRIDE + 0.5, cols * DENSE_STRIDE + 0.5
+    down = torch.minimum(down - box[0], box[2] - down)
+    along = torch.minimum(along - box[1], box[3] - along)
+    side = (box[2:] - box[:2]).max().clamp_min(4.0)
+    return (torch.minimum(down, along) * 4 / side).clamp(-1, 1)
