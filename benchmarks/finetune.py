@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from page import write_between
 
 import napari_segment_anything as nsa
 from napari_segment_anything.evaluation import (
@@ -125,13 +126,6 @@ def table(rows: dict[str, tuple[Row, Row]], count: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(text: str) -> None:
-    """Put the table between the markers of the page."""
-    page = PAGE.read_text("utf-8")
-    start, end = (page.index(marker) for marker in MARKERS)
-    PAGE.write_text(f"{page[: start + len(MARKERS[0])]}\n\n{text}\n{page[end:]}", "utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder of the sets")
@@ -156,7 +150,7 @@ def main() -> None:
         rows[name] = (before, after)
         print(table(rows, options.count), flush=True)
     if options.write:
-        write(table(rows, options.count))
+        write_between(PAGE, MARKERS, table(rows, options.count))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import zarr
 from mosaic import CELL, Cells, write_mosaic
+from page import write_between
 
 PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
 MARKERS = ("<!-- large table -->", "<!-- end of large table -->")
@@ -298,7 +299,7 @@ def main() -> None:
         text = fast_text(options.out)
         print(text)
         if options.write:
-            replace(FAST_MARKERS, text)
+            write_between(PAGE, FAST_MARKERS, text)
         return
     from large_figures import draw, report_text
 
@@ -310,14 +311,7 @@ def main() -> None:
     print(text)
     if options.write:
         draw(dict(sorted(results.items())), options.out)
-        replace(MARKERS, text)
-
-
-def replace(markers: tuple[str, str], text: str) -> None:
-    """Put a text between two marks of the page."""
-    page = PAGE.read_text("utf-8")
-    start, end = (page.index(marker) for marker in markers)
-    PAGE.write_text(f"{page[: start + len(markers[0])]}\n\n{text}\n\n{page[end:]}", "utf-8")
+        write_between(PAGE, MARKERS, text)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from page import write_between
 
 import napari_segment_anything as nsa
 from napari_segment_anything.evaluation import overlap_table
@@ -241,13 +242,6 @@ def page_text(figures: dict[str, dict[str, Any]]) -> str:
     return "\n\n".join(blocks)
 
 
-def write(text: str) -> None:
-    """Put a text into the page, between its marks."""
-    page = PAGE.read_text("utf-8")
-    start, end = (page.index(marker) for marker in MARKERS)
-    PAGE.write_text(f"{page[: start + len(MARKERS[0])]}\n\n{text}\n\n{page[end:]}", "utf-8")
-
-
 def main() -> None:
     """Run the parts that were asked for, and print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -286,7 +280,7 @@ def main() -> None:
         if "segment" in parts:
             tell(f"segment, {name}", segmenting(image, labels, model, name in TIME))
     if chosen.write:
-        write(page_text(figures))
+        write_between(PAGE, MARKERS, page_text(figures))
 
 
 if __name__ == "__main__":

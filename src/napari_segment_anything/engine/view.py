@@ -15,6 +15,9 @@ _MOST_FRAMES = 16
 _LEAST_CONTEXT = 2
 _FARTHER = (2, 4)
 _SLACK = 1.5
+STEADY = 1.5
+"""Slack for an object that was looked at before: it is not moved for a little more or less."""
+
 _BELOW_MOST = 0.8
 
 
@@ -95,7 +98,7 @@ class Focus:
         slack : float
             Factor by which it may be smaller or larger than that.
         """
-        size = max(box[2] - box[0], box[3] - box[1]) + 1
+        size = _longer_side(box)
         seen = size * image_size / current.side
         if self.least / slack <= seen <= self.most * slack and current.holds(box):
             return current
@@ -103,10 +106,10 @@ class Focus:
         wanted = max(size * image_size / aim, _LEAST_SPAN)
         # where there is no pyramid, all of it has to be read
         wanted = min(wanted, max(_MOST_FRAMES * image_size, _LEAST_CONTEXT * size))
-        return _around(((box[0] + box[2] + 1) / 2, (box[1] + box[3] + 1) / 2), wanted, shape)
+        return self.near(box, shape, wanted)
 
-    def near(self, box: Sequence[float], shape: tuple[int, int], side: int) -> View:
-        """Return the view of a box that has the side of another view."""
+    def near(self, box: Sequence[float], shape: tuple[int, int], side: float) -> View:
+        """Return the view around a box whose side is near to a given one."""
         return _around(((box[0] + box[2] + 1) / 2, (box[1] + box[3] + 1) / 2), side, shape)
 
     def farther(
@@ -152,8 +155,12 @@ class Focus:
         """
         if box is None or score <= before:
             return False
-        seen = (max(box[2] - box[0], box[3] - box[1]) + 1) * image_size / view.side
+        seen = _longer_side(box) * image_size / view.side
         return self.best <= seen <= self.most * _SLACK
+
+
+def _longer_side(box: Sequence[float]) -> float:
+    return max(box[2] - box[0], box[3] - box[1]) + 1
 
 
 def _around(centre: Sequence[float], wanted: float, shape: tuple[int, int]) -> View:

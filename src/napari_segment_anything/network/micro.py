@@ -254,10 +254,8 @@ class MicroEncoder(nn.Module):
     def _marks(self, dense: Tensor, origin: Tensor | None) -> Tensor:
         """Encoded corners of the predicted boxes, (batch, 256, h/8, w/8)."""
         foreground = dense[:, :1].sigmoid()
-        rows = torch.arange(dense.shape[2], device=dense.device)[:, None] * 2 + 0.5
-        cols = torch.arange(dense.shape[3], device=dense.device)[None, :] * 2 + 0.5
-        top, left, bottom, right = dense[:, 2:].unbind(1)
-        corners = torch.stack([cols - left, rows - top, cols + right, rows + bottom], 1)
+        top, left, bottom, right = box_edges(dense[:, 2:])
+        corners = torch.stack([left, top, right, bottom], 1)
         weight = foreground * dense[:, 1:2].sigmoid() + 1e-4
         share = F.avg_pool2d(weight, 4)
         pooled = F.avg_pool2d(corners * weight, 4) / share
@@ -299,6 +297,26 @@ class MicroEncoder(nn.Module):
             state[f"{name}.conv.bias"] = bias.detach().clone()
         other.load_state_dict(state)
         return other.train(self.training)
+
+
+def box_edges(sides: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Edges of the box that each cell of the dense head predicts, in pixels from the first.
+
+    Parameters
+    ----------
+    sides : Tensor
+        (..., 4, h, w), channels 2 to 5 of the head.
+
+    Returns
+    -------
+    top, left, bottom, right : Tensor
+        (..., h, w).
+    """
+    shift = (DENSE_STRIDE - 1) / 2
+    rows, cols = (torch.arange(n, device=sides.device) * DENSE_STRIDE for n in sides.shape[-2:])
+    rows, cols = rows[:, None] + shift, cols[None] + shift
+    top, left, bottom, right = sides.unbind(-3)
+    return rows - top, cols - left, rows + bottom, cols + right
 
 
 def _fold(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import MLP
-from .micro import DENSE_STRIDE
+from .micro import DENSE_STRIDE, box_edges
 
 _FEATURES = 8
 _QUALITIES = 7
@@ -183,13 +183,7 @@ class _Seen:
         self.maps = maps
         self.foreground = maps[0].sigmoid()
         self.ridge = self.foreground * (maps[1].sigmoid() + 0.05)
-        rows = torch.arange(maps.shape[1], device=maps.device)[:, None] * DENSE_STRIDE
-        cols = torch.arange(maps.shape[2], device=maps.device)[None, :] * DENSE_STRIDE
-        shift = (DENSE_STRIDE - 1) / 2
-        top, left, bottom, right = maps[2:].clamp_min(0.5).unbind(0)
-        rows, cols = rows + shift, cols + shift
-        # top, left, bottom and right edge of the box that each cell predicts: (4, h, w)
-        self.corners = torch.stack([rows - top, cols - left, rows + bottom, cols + right])
+        self.corners = torch.stack(box_edges(maps[2:].clamp_min(0.5)))  # (4, h, w)
 
 
 def _prompted_boxes(

@@ -32,7 +32,7 @@ class SamConfig:
         Channels of the mask prompt's convolutions, 16 as published.
     multimask_outputs : int
         Masks for ambiguous prompts, 3 as published.
-    refiner_width: int = 0
+    refiner_width : int
         Width of the `MaskRefiner` after the mask decoder; 0 for none, as published. It needs an
         encoder with a ``"dense"`` head on the grid of the logits.
     """

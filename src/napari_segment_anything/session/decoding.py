@@ -24,6 +24,7 @@ from ..engine import (
     prompted_parts,
 )
 from ..engine.focus import around
+from ..engine.view import STEADY
 from ..errors import ParameterError
 from ..progress import Progress
 from .cleaning import clean
@@ -32,7 +33,6 @@ from .planning import grown
 from .preview import DecodedObject, Preview, PreviewObject
 from .regions import Cutout
 
-_SLACK = 1.5
 BATCH = 16
 """Objects decoded between two places where a run can be stopped."""
 
@@ -338,7 +338,7 @@ def _better(request: DecodeRequest, item: DecodeItem, view: View, decoded: Decod
     if request.focus is None or box is None or item.prompts.box is not None:
         return view
     # an object that was looked at before is not moved for a little more or less
-    slack = 1.0 if item.feed is None else _SLACK
+    slack = 1.0 if item.feed is None else STEADY
     return _view(request, item.prompts, box, view, slack)
 
 

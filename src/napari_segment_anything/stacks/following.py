@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engine import View, Window
 from ..engine.focus import around
+from ..engine.view import STEADY
 from ..errors import PromptError
 from ..progress import Progress
 from .chains import EDGE, MET, Chain, ChainKey, Link, join
@@ -21,8 +22,6 @@ from .seeds import Seed, Seeds, decode_seeds
 from .sink import Sink
 from .volume import Volume
 from .windows import window_for
-
-_SLACK = 1.5
 
 
 class Following:
@@ -143,7 +142,7 @@ class Following:
                 first = self._place(seed[0], self.masks[seed][0].box)
                 if first.side not in (0, base.side):
                     current = model.focus.near(moved, (rows, cols), first.side)
-                slack = _SLACK
+                slack = STEADY
             view = model.focus.view(moved, (rows, cols), model.image_size, current, slack)
             if view != base:
                 return Place(plane, self.stack, view.window, view.span)

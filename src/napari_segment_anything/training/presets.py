@@ -44,7 +44,7 @@ def settled(config: TrainingConfig, network: Any) -> TrainingConfig:
         If a value does not suit the network.
     """
     fresh = config.model == SCRATCH
-    micro = has_dense_head(network)
+    micro, refines = has_dense_head(network), network.mask_refiner is not None
     geometry = Geometry.of(network.image_encoder)
     augment = config.augment or (AugmentConfig() if fresh else _FINE)
     if config.stages:
@@ -52,13 +52,9 @@ def settled(config: TrainingConfig, network: Any) -> TrainingConfig:
     elif fresh:
         stages = _from_scratch(config)
     else:
-        stages = (_fine_tuning(config, geometry, micro, network.mask_refiner is not None),)
+        stages = (_fine_tuning(config, geometry, micro, refines),)
     for stage in stages:
-        _check(stage, config, geometry, micro)
-        if stage.refiner_learning_rate > 0 and network.mask_refiner is None:
-            raise ParameterError(
-                f"{stage.name}: this model has no mask refiner for refiner_learning_rate to train"
-            )
+        _check(stage, config, geometry, micro, refines)
     _check_watch(config.watch, stages[-1], micro)
     return replace(config, stages=stages, augment=augment, options={})
 
@@ -144,7 +140,9 @@ def _stage(name: str, values: dict[str, Any], crop: CropConfig, options: Any) ->
     return StageConfig(name, crop=crop, **{**values, **given})
 
 
-def _check(stage: StageConfig, config: TrainingConfig, geometry: Geometry, micro: bool) -> None:
+def _check(
+    stage: StageConfig, config: TrainingConfig, geometry: Geometry, micro: bool, refines: bool
+) -> None:
     cells = stage.crop.size // (4 * geometry.stride)
     if stage.crop.size > geometry.frame:
         raise ParameterError(
@@ -167,6 +165,10 @@ def _check(stage: StageConfig, config: TrainingConfig, geometry: Geometry, micro
         raise ParameterError(
             f"{stage.name}: train = 'decoder' leaves the encoder as it is, but its learning rate "
             f"is {stage.encoder_learning_rate}"
+        )
+    if stage.refiner_learning_rate > 0 and not refines:
+        raise ParameterError(
+            f"{stage.name}: this model has no mask refiner for refiner_learning_rate to train"
         )
     if stage.views and stage.encoder_learning_rate > 0:
         raise ParameterError(

@@ -1,0 +1,13 @@
+"""Measured text into a page of the documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def write_between(page: Path, markers: tuple[str, str], text: str) -> None:
+    """Put a text between two marks of a page, in place of what is there."""
+    held = page.read_text("utf-8")
+    start, end = (held.index(marker) for marker in markers)
+    before, after = held[: start + len(markers[0])], held[end:]
+    page.write_text(f"{before}\n\n{text.strip()}\n\n{after}", "utf-8")
