@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import ParameterError
 from .augment import AugmentConfig
-from .data import CropConfig
+from .cropping import CropConfig
 from .tables import checked
 
 SCRATCH = "scratch"
@@ -27,6 +27,10 @@ class StageConfig:
         Names the stage's checkpoint and log.
     steps : int
         Optimiser steps.
+    start : int
+        The first of them: for a stage that goes on from weights alone, where the rest of an earlier
+        run is lost. Rates and crops are those of a run that got there; the optimiser's moments
+        begin anew.
     batch_size : int
         Crops a step.
     crop : CropConfig
@@ -42,6 +46,8 @@ class StageConfig:
         AdamW, on weights of more than one dimension.
     dense_weight : float
         Weight of the dense head's losses beside the masks'.
+    touching_weight, box_iou_weight, separation_weight : float
+        Parts of the dense head's losses, see `losses.dense_loss`.
     objects : int
         Objects prompted per crop; 0 trains the encoder and its dense head alone.
     cells : int
@@ -78,6 +84,9 @@ class StageConfig:
     warmup: int = 100
     weight_decay: float = 0.02
     dense_weight: float = 1.0
+    touching_weight: float = 0.0
+    box_iou_weight: float = 0.0
+    separation_weight: float = 0.0
     objects: int = 0
     cells: int = 0
     rounds: int = 3
@@ -88,6 +97,7 @@ class StageConfig:
     clip: float = 1.0
     ema: float = 0.998
     views: int = 0
+    start: int = 0
 
     def __post_init__(self) -> None:
         for name, least in _LEAST_OF_STAGE.items():
@@ -96,6 +106,8 @@ class StageConfig:
         for name in ("box_share", "box_point_share", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ParameterError(f"{name} lies between 0 and 1, not {getattr(self, name)}")
+        if self.start >= self.steps:
+            raise ParameterError(f"start {self.start} lies beyond the stage's {self.steps} steps")
         if self.silent_rounds > max(self.rounds - 1, 0):
             raise ParameterError(
                 f"silent_rounds {self.silent_rounds}: the first of {self.rounds} rounds needs a "
@@ -111,6 +123,7 @@ class StageConfig:
 
 _LEAST_OF_STAGE = {
     "steps": 1,
+    "start": 0,
     "batch_size": 1,
     "learning_rate": 0,
     "encoder_learning_rate": 0,
@@ -119,6 +132,9 @@ _LEAST_OF_STAGE = {
     "warmup": 0,
     "weight_decay": 0,
     "dense_weight": 0,
+    "touching_weight": 0,
+    "box_iou_weight": 0,
+    "separation_weight": 0,
     "objects": 0,
     "cells": 0,
     "rounds": 1,

@@ -21,6 +21,7 @@ from .data import LabelledImage, labelled_image, validation_rank
 from .generated import generate, nested
 from .pairing import Pair, find_pairs, find_records
 from .sets import WEIGHTS, load_sets
+from .shapes import shapes
 
 GIVEN = "given"
 ImagePairs = Iterable[tuple[Any, Any]]
@@ -140,6 +141,7 @@ def _collection(
     found.train.extend(load_sets(root, "train"))
     found.train.extend(generate(config.generated, config.seed))
     found.train.extend(nested(config.generated // 2, config.seed))
+    found.train.extend(shapes(config.generated, config.seed))
     yield Progress(1, 2, message="reading images")
     found.validation.extend(load_sets(root, "validation"))
     found.weights.update({name: weight * data.weight for name, weight in WEIGHTS.items()})

@@ -22,8 +22,9 @@ from ..network.sam import Sam
 from ..progress import Progress, finish
 from .card import write_card
 from .config import SCRATCH, StageConfig, TrainingConfig, read_config
+from .cropping import CropSampler
 from .curves import draw_curves, read_rows
-from .data import CropSampler, LabelledImage
+from .data import LabelledImage
 from .datasets import Datasets, ImagePairs, load_datasets
 from .estimate import Estimate, available_memory, predict_memory, refuse_if_too_large
 from .folder import MODEL, record_run, run_folder, working_in
