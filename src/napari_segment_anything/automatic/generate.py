@@ -144,8 +144,11 @@ class _Run:
 
     def _start(self) -> tuple[Embedding, Builder]:
         """Encode the image (or window), which also tells its size."""
+        values = self.values
+        if values.get("symmetries", 1) > 1:
+            self.options["symmetries"] = values["symmetries"]
         embedding = self.predictor.embed(self.image, **self.options)
-        window, values = embedding.window, self.values
+        window = embedding.window
         layers = values.get("crop_n_layers", 0)
         if values.get("crop_choice") == "best":
             layers = min(layers, useful_layers(window.shape, self.model.image_size))

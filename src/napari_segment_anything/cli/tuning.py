@@ -86,6 +86,12 @@ ReducedLayers = Annotated[
     int | None,
     _tune("Also run on the image reduced: layer n 2^n times, for objects that fill it.", "0", FIND),
 ]
+Symmetries = Annotated[
+    int | None,
+    _tune(
+        "Average dense maps over so many mirrored and turned views; time grows with it.", "1", FIND
+    ),
+]
 CropChoiceOption = Annotated[
     CropChoice | None,
     _tune(
@@ -203,6 +209,7 @@ TUNING: dict[str, Any] = {
     "box_nms_thresh": BoxNms,
     "crop_nms_thresh": CropNms,
     "reduced_n_layers": ReducedLayers,
+    "symmetries": Symmetries,
     "crop_choice": CropChoiceOption,
     "nms": Nms,
     "min_mask_region_area": RegionArea,

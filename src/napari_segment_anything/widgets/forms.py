@@ -38,6 +38,7 @@ TITLES = {
     "stability_score_offset": "Stability offset",
     "crop_n_layers": "Layers of crops",
     "reduced_n_layers": "Reduced layers",
+    "symmetries": "Symmetric views",
     "crop_overlap_ratio": "Crops share",
     "crop_n_points_downscale_factor": "Fewer points",
     "pred_iou_floor": "Score floor",
