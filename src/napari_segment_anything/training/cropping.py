@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -60,6 +61,25 @@ class CropConfig:
                 raise ParameterError(f"crop.{name} lies between 0 and 1, not {getattr(self, name)}")
 
 
+class Held(NamedTuple):
+    """An image's arrays as tensors, on the device where crops are cut."""
+
+    image: Tensor
+    labels: Tensor
+    interior: Tensor
+    wholes: Tensor | None
+
+
+def held_on(source: LabelledImage, device: torch.device) -> Held:
+    """The arrays of an image on a device; on the CPU they are shared, not copied."""
+    image, labels, interior = (
+        torch.from_numpy(array).to(device)
+        for array in (source.image, source.labels, source.interior)
+    )
+    wholes = None if source.wholes is None else torch.from_numpy(source.wholes).to(device)
+    return Held(image.permute(2, 0, 1), labels, interior, wholes)
+
+
 class CropSampler:
     """Random crops of labelled images, balanced between groups.
 
@@ -73,6 +93,10 @@ class CropSampler:
         Seed of everything drawn.
     geometry : Geometry, optional
         Frame and stride of the network.
+    device : torch.device, optional
+        Where crops are cut. What is drawn does not depend on it.
+    held : dict, optional
+        Images on that device, filled as they are drawn; to share among samplers.
     """
 
     def __init__(
@@ -81,8 +105,12 @@ class CropSampler:
         weights: dict[str, float],
         seed: int,
         geometry: Geometry | None = None,
+        device: str | torch.device = "cpu",
+        held: dict[str, Held] | None = None,
     ) -> None:
         self.seed = seed
+        self.device = torch.device(device)
+        self._held = {} if held is None else held
         self.geometry = geometry or Geometry()
         self.groups: dict[str, list[LabelledImage]] = {}
         for image in images:
@@ -101,10 +129,18 @@ class CropSampler:
 
     def _crop(self, rng: np.random.Generator, config: CropConfig) -> Crop:
         source = self._draw(rng)
-        crop = cut(source, rng, config, self.geometry)
+        held = self._on_device(source)
+        crop = cut(source, rng, config, self.geometry, held)
         if config.paste and source.complete and rng.random() < config.paste:
-            crop = paste_objects(crop, cut(source, rng, config, self.geometry), rng)
+            crop = paste_objects(crop, cut(source, rng, config, self.geometry, held), rng)
         return crop
+
+    def _on_device(self, source: LabelledImage) -> Held | None:
+        if self.device.type == "cpu":
+            return None
+        if source.name not in self._held:
+            self._held[source.name] = held_on(source, self.device)
+        return self._held[source.name]
 
     def drawn_views(self, step: int, count: int, views: int) -> list[tuple[str, int, int]]:
         """Group, image and view of each crop of a step that takes its crops from fixed views."""
@@ -121,7 +157,8 @@ class CropSampler:
         """One of the fixed views of an image, a batch of one: always the same for a key."""
         name, image, view = key
         rng = np.random.default_rng((self.seed, 5, self.names.index(name), image, view))
-        return self._crops([cut(self.groups[name][image], rng, config, self.geometry)])
+        source = self.groups[name][image]
+        return self._crops([cut(source, rng, config, self.geometry, self._on_device(source))])
 
     def _crops(self, crops: list[Crop]) -> Crops:
         joined = (torch.stack(part) for part in zip(*crops, strict=True))
@@ -142,9 +179,12 @@ def cut(
     rng: np.random.Generator,
     config: CropConfig,
     geometry: Geometry | None = None,
+    held: Held | None = None,
 ) -> Crop:
-    """One random crop of an image."""
+    """One random crop of an image, on the device that its arrays are `held` on."""
     geometry = geometry or Geometry()
+    held = held or held_on(source, torch.device("cpu"))
+    device = held.labels.device
     stride = geometry.stride
     height, width = source.labels.shape
     scale = geometry.frame / max(height, width)
@@ -171,25 +211,32 @@ def cut(
         x = torch.rot90(x, turn, (-2, -1))
         return x.flip(-1) if mirror else x
 
-    image = torch.from_numpy(source.image[window]).permute(2, 0, 1)[None]
-    image = F.interpolate(image, (new_r, new_c), mode="bilinear", antialias=True)[0]
+    image = held.image[(slice(None), *window)][None]
+    if device.type == "cpu":
+        image = F.interpolate(image, (new_r, new_c), mode="bilinear", antialias=True)[0]
+    else:  # which resize no whole numbers
+        image = F.interpolate(image.float(), (new_r, new_c), mode="bilinear", antialias=True)[0]
+        image = image.round().clamp(0, 255).to(torch.uint8)
     image = turned(image).expand(3, -1, -1)
     pad = (0, config.size - image.shape[2], 0, config.size - image.shape[1])
-    valid = F.pad(torch.ones(1, *image.shape[1:], dtype=torch.bool), pad)
-    wholes = source.wholes
+    valid = F.pad(torch.ones(1, *image.shape[1:], dtype=torch.bool, device=device), pad)
+    wholes = held.wholes
     if wholes is not None and wholes.ndim == 3:
         wholes = wholes[rng.integers(len(wholes))]
-    grids = [source.labels, source.interior, wholes]
+    grids = [held.labels, held.interior, wholes]
     half = (new_r // stride, new_c // stride)
-    index_r = ((torch.arange(half[0]) + 0.5) * (rows / half[0])).long() + first_r
-    index_c = ((torch.arange(half[1]) + 0.5) * (cols / half[1])).long() + first_c
+    index_r, index_c = (
+        ((torch.arange(count) + 0.5) * (length / count)).long().to(device) + first
+        for count, length, first in zip(half, (rows, cols), (first_r, first_c), strict=True)
+    )
     pad_half = tuple(p // stride for p in pad)
     small = []
     for grid, kind in zip(grids, (torch.int64, torch.uint8, torch.int64), strict=True):
         if grid is None:
-            small.append(torch.zeros(config.size // stride, config.size // stride, dtype=kind))
+            side = config.size // stride
+            small.append(torch.zeros(side, side, dtype=kind, device=device))
             continue
-        sampled = torch.from_numpy(grid)[index_r][:, index_c].to(kind)
+        sampled = grid[index_r][:, index_c].to(kind)
         small.append(F.pad(turned(sampled), pad_half))
     labels, interior, around = small
     known = labels > 0 if not source.complete else torch.ones_like(labels, dtype=torch.bool)
