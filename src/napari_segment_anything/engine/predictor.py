@@ -157,7 +157,7 @@ class Predictor:
             level=plan.level,
             limits=limits,
             fingerprint=self.model.fingerprint,
-            precision=self.model.precision,
+            precision=self.model.encoder_precision,
             notes=notes,
         )
 
@@ -232,7 +232,7 @@ class Predictor:
             window=(plan.rows.start, plan.rows.stop, plan.cols.start, plan.cols.stop),
             limits=limits,
             fingerprint=self.model.fingerprint,
-            precision=self.model.precision,
+            precision=self.model.encoder_precision,
             **more,
         )
 
