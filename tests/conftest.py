@@ -16,6 +16,8 @@ _screens: list[subprocess.Popen[bytes]] = []
 _OWN = Path(tempfile.mkdtemp(prefix="napari-tests-"))
 os.environ.setdefault("NAPARI_CONFIG", str(_OWN / "settings.yaml"))
 os.environ.setdefault("NAPARI_SEGMENT_ANYTHING_JOURNALS", str(_OWN / "journals"))
+# what "auto" is depends on the machine, and masks on it
+os.environ.setdefault("NAPARI_SEGMENT_ANYTHING_AUTO_PRECISION", "fp32")
 
 
 def _start_screen() -> None:

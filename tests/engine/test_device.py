@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 
 import pytest
 import torch
 
-from napari_segment_anything.engine import choose_device, choose_precision
+from napari_segment_anything.engine import choose_device, choose_precision, rates
 from napari_segment_anything.engine import device as module
 from napari_segment_anything.errors import ParameterError
 
@@ -44,21 +46,98 @@ def test_a_second_gpu_that_is_not_there(gpu):
         choose_device("cuda:1")
 
 
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """A cache of its own, nothing measured yet, and "auto" as users have it."""
+    monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_CACHE", str(tmp_path))
+    monkeypatch.delenv(module.AUTO_VARIABLE, raising=False)
+    monkeypatch.setattr(module, "_cpu_flags", lambda: {"avx512_bf16"})
+    module.rates.cache_clear()
+    yield tmp_path / "precision"
+    module.rates.cache_clear()
+
+
+RATES = {"convolutions": (2, 1), "linear": (2, 3), "decoder": (1, 4), "training": (2, 2.2)}
+
+
+def test_auto_takes_for_each_work_what_is_faster_there(monkeypatch, measured):
+    monkeypatch.setattr(rates, "measure", lambda: RATES)
+    chosen = {work: choose_precision("auto", "cpu", work) for work in RATES}
+    short = {work for work, (dtype, _) in chosen.items() if dtype == torch.bfloat16}
+    assert short == {"linear", "decoder"}  # training gains too little for the digits it loses
+    assert "fp32 2, bf16 3 TFLOP/s" in chosen["linear"][1]
+
+
+def test_what_was_measured_is_kept(monkeypatch, measured):
+    first = rates.rates()
+    assert all(rate > 0 for pair in first.values() for rate in pair)
+    assert list(first) == list(RATES)
+    monkeypatch.setattr(rates, "measure", lambda: pytest.fail("measured twice"))
+    rates.rates.cache_clear()
+    assert rates.rates() == first
+
+
 @pytest.mark.parametrize(
-    ("flags", "dtype", "word"),
+    "damage",
     [
-        ({"avx512_f", "avx512_bf16"}, torch.bfloat16, "avx512_bf16"),
-        ({"amx_bf16", "avx512_bf16"}, torch.bfloat16, "AMX"),
-        ({"avx512_f", "avx512_bw", "avx2"}, torch.float32, "neither"),
-        (set(), torch.float32, "neither"),
+        lambda text: "",
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace('"decoder"', '"coder"'),
+        lambda text: re.sub(r'"linear": \[[^]]*\]', '"linear": [NaN, 1]', text),
+        lambda text: text.replace('"torch": "', '"torch": "0.'),
+        lambda text: "[]",
     ],
 )
-def test_bf16_only_where_the_processor_is_fast_at_it(monkeypatch, flags, dtype, word):
-    capabilities = dict.fromkeys(flags, True) | {"l2_cache_size": 1, "avx512_fp16": False}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+def test_a_damaged_file_is_measured_again(monkeypatch, measured, damage):
+    monkeypatch.setattr(rates, "measure", lambda: RATES)
+    rates.rates()
+    (path,) = measured.glob("*.json")
+    whole = path.read_text()
+    path.write_text(damage(whole))
+    rates.rates.cache_clear()
+    assert rates.rates() == RATES
+    assert path.read_text() == whole
+
+
+def test_two_processes_at_once_choose_alike(measured):
+    code = (
+        "from napari_segment_anything.engine import rates; import json;"
+        "print(json.dumps(rates.rates()))"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in "ab"]
+    first, second = (run.communicate()[0] for run in runs)
+    assert first == second != b""
+    assert len(list(measured.glob("*.json"))) == 1
+    assert not list(measured.glob("*.tmp"))
+
+
+def test_without_a_place_to_keep_it(monkeypatch, measured):
+    measured.parent.joinpath("precision").write_text("not a folder")
+    monkeypatch.setattr(rates, "measure", lambda: RATES)
+    assert rates.rates() == RATES
+
+
+def test_measuring_leaves_threads_and_random_numbers_alone():
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    rates.measure()
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_processor_without_bf16_is_not_measured(monkeypatch, measured):
+    monkeypatch.setattr(module, "_cpu_flags", lambda: {"avx512_f", "avx2"})
+    monkeypatch.setattr(rates, "measure", lambda: pytest.fail("measured"))
     chosen, reason = choose_precision("auto", "cpu")
-    assert chosen == dtype
-    assert word in reason
+    assert chosen == torch.float32
+    assert "neither" in reason
+
+
+def test_the_environment_says_what_auto_is(monkeypatch, measured):
+    monkeypatch.setenv(module.AUTO_VARIABLE, "fp32+bf16")
+    dtype, reason = choose_precision("auto", "cpu", "decoder")
+    assert (dtype, module.AUTO_VARIABLE in reason) == (torch.bfloat16, True)
+    assert choose_precision("auto", "cpu", "linear")[0] == torch.float32
+    assert not measured.exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -70,6 +149,7 @@ def test_older_torch_is_asked_through_the_system(monkeypatch):
 
 @pytest.mark.parametrize(("capability", "dtype"), [((7, 5), "float32"), ((8, 0), "bfloat16")])
 def test_bf16_on_a_gpu(monkeypatch, gpu, capability, dtype):
+    monkeypatch.delenv(module.AUTO_VARIABLE, raising=False)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     chosen, reason = choose_precision("auto", "cuda")
     assert chosen == getattr(torch, dtype)
@@ -80,6 +160,11 @@ def test_precision_as_asked():
     assert choose_precision("fp32", "cpu") == (torch.float32, "as asked")
     assert choose_precision("bf16", "cpu")[0] == torch.bfloat16
     assert choose_precision("fp16", "cuda")[0] == torch.float16
+    assert choose_precision("fp32+bf16", "cpu", "convolutions")[0] == torch.float32
+    assert choose_precision("fp32+bf16", "cpu", "decoder")[0] == torch.bfloat16
+    for wrong in ("fp32+auto", "fp32+bf16+fp32", "+", "bf16+fp16"):
+        with pytest.raises(ParameterError):
+            choose_precision(wrong, "cpu")
     with pytest.raises(ParameterError, match="GPU"):
         choose_precision("fp16", "cpu")
     with pytest.raises(ParameterError, match="known are"):

@@ -96,3 +96,22 @@ def test_the_cpu_copy_is_made_once_and_equal(network):
     torch.testing.assert_close(
         model.encode(pixels, torch.device("cpu")).embedding, expected, rtol=0, atol=0
     )
+
+
+def test_encoder_and_decoder_each_in_a_precision_of_their_own(checkpoint, photo, tmp_path):
+    """Embeddings are shared with a model whose encoder is as exact; the model's name is not."""
+    from napari_segment_anything.engine import EmbeddingCache, Predictor, Prompts
+
+    made = {
+        name: Model.from_checkpoint(copy.deepcopy(checkpoint), "cpu", name)
+        for name in ("fp32", "fp32+bf16", "bf16+fp32", "bf16")
+    }
+    assert {name: each.precision for name, each in made.items()} == {name: name for name in made}
+    assert made["fp32+bf16"].encoder_precision == "fp32"
+    assert "fp32+bf16" in made["fp32+bf16"].describe()["precision"]
+    prompts, results = Prompts.from_points([[40, 60]]), {}
+    for name, each in made.items():
+        predictor = Predictor(each, EmbeddingCache(tmp_path / each.encoder_precision))
+        results[name] = predictor.predict(predictor.embed(photo), prompts).logits
+    assert len(EmbeddingCache(tmp_path / "fp32")) == len(EmbeddingCache(tmp_path / "bf16")) == 1
+    assert len({each.tobytes() for each in results.values()}) == 4

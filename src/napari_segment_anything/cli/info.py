@@ -54,7 +54,10 @@ def info(
         report.print_json(facts)
         return
     report.print_facts("Versions", facts["versions"])
-    report.print_facts("\nComputing", facts["computing"])
+    computing = dict(facts["computing"])
+    precision = computing.pop("precision")
+    report.print_facts("\nComputing", computing)
+    report.print_facts('\nPrecision "auto"', precision)
     cache = facts["cache"]
     report.print_facts(
         "\nCache",
@@ -75,10 +78,17 @@ def _facts() -> dict[str, Any]:
     from ..checkpoints import cache_directory
     from ..checkpoints.download import checkpoint_directory
     from ..engine.device import choose_device, choose_precision, precision_name
+    from ..engine.rates import Work
     from .cache import embedding_directory, usage
 
     device = choose_device("auto")
-    dtype, reason = choose_precision("auto", device)
+    stages: dict[str, Work] = {
+        "default's encoder": "convolutions",
+        "ViT's encoder": "linear",
+        "mask decoder": "decoder",
+        "training step": "training",
+    }
+    chosen = {name: choose_precision("auto", device, work) for name, work in stages.items()}
     devices = ["cpu"]
     devices += [
         f"cuda:{i} ({torch.cuda.get_device_name(i)})"
@@ -95,7 +105,10 @@ def _facts() -> dict[str, Any]:
             "platform": platform.platform(),
             "devices": ", ".join(devices),
             "device": str(device),
-            "precision": f"{precision_name(dtype)} ({reason})",
+            "precision": {
+                name: f"{precision_name(dtype)} ({reason})"
+                for name, (dtype, reason) in chosen.items()
+            },
             "threads": torch.get_num_threads(),
         },
         "cache": {

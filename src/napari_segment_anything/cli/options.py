@@ -12,12 +12,14 @@ INPUT, MODEL, RESULT, TALK = "Image", "Model", "Results", "Reporting"
 
 
 class Precision(StrEnum):
-    """Arithmetic of the network."""
+    """Arithmetic of the network: of all of it, or of encoder and decoder."""
 
     auto = "auto"
     fp32 = "fp32"
     bf16 = "bf16"
     fp16 = "fp16"
+    fp32_bf16 = "fp32+bf16"
+    bf16_fp32 = "bf16+fp32"
 
 
 ImageArgument = Annotated[

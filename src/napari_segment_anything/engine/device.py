@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
 
 from ..errors import ParameterError
+from .rates import Work, rates
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+AUTO_VARIABLE = "NAPARI_SEGMENT_ANYTHING_AUTO_PRECISION"
+"""Environment variable that says what "auto" is, in place of the measurement."""
+
+_GAIN = 1.15
+""""auto" gives up digits for at least so many times the speed."""
 
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:
@@ -45,17 +52,22 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def choose_precision(
-    precision: str = "auto", device: str | torch.device = "cpu"
+    precision: str = "auto", device: str | torch.device = "cpu", work: Work = "linear"
 ) -> tuple[torch.dtype, str]:
     """Choose the type that matrix products are computed in.
 
     Parameters
     ----------
-    precision : {"auto", "fp32", "bf16", "fp16"}
-        "auto" is bf16 where the hardware multiplies bf16 fast, else fp32. "fp32" is exact;
-        "fp16" is for GPUs.
+    precision : str
+        "fp32", which is exact, "bf16", or "fp16", which is for GPUs; two of them joined by "+",
+        such as "fp32+bf16", for image encoder and mask decoder; or "auto": bf16 for work that is
+        faster in it, fp32 for the rest. On a processor with bf16 instructions "auto" measures
+        that, once; what the environment variable NAPARI_SEGMENT_ANYTHING_AUTO_PRECISION says
+        goes before.
     device : str or torch.device
         Where it will run.
+    work : {"convolutions", "linear", "decoder", "training"}
+        The default model's encoder, a ViT's, the mask decoder, or a training step.
 
     Returns
     -------
@@ -70,22 +82,41 @@ def choose_precision(
     """
     where = torch.device(device)
     if precision != "auto":
-        if precision not in PRECISIONS:
-            known = ", ".join(("auto", *PRECISIONS))
-            raise ParameterError(f"unknown precision {precision!r}; known are {known}")
-        if precision == "fp16" and where.type == "cpu":
-            raise ParameterError("fp16 is for GPUs; on a CPU take auto, fp32 or bf16")
-        return PRECISIONS[precision], "as asked"
-    fast, reason = _fast_bf16(where)
+        return _named(precision, where, work), "as asked"
+    told = os.environ.get(AUTO_VARIABLE, "").strip()
+    if told:
+        return _named(told, where, work), f"as {AUTO_VARIABLE} says"
+    fast, reason = _fast_bf16(where, work)
     return (torch.bfloat16 if fast else torch.float32), reason
 
 
-def precision_name(dtype: torch.dtype) -> str:
-    """Return "fp32", "bf16" or "fp16"."""
-    return {value: key for key, value in PRECISIONS.items()}[dtype]
+def _named(precision: str, device: torch.device, work: Work) -> torch.dtype:
+    parts = precision.split("+")
+    if len(parts) > 2 or not set(parts) <= set(PRECISIONS):
+        known = ", ".join(("auto", *PRECISIONS))
+        raise ParameterError(
+            f"unknown precision {precision!r}; known are {known}, and two joined by +, such as "
+            "fp32+bf16, for encoder and decoder"
+        )
+    if "fp16" in parts and device.type == "cpu":
+        raise ParameterError("fp16 is for GPUs; on a CPU take auto, fp32 or bf16")
+    return PRECISIONS[parts[-1 if work == "decoder" else 0]]
 
 
-def _fast_bf16(device: torch.device) -> tuple[bool, str]:
+def precision_name(encoder: torch.dtype, decoder: torch.dtype | None = None) -> str:
+    """Return "fp32", "bf16" or "fp16"; both joined by "+" where the decoder's is another."""
+    names = {value: key for key, value in PRECISIONS.items()}
+    if decoder is None or decoder == encoder:
+        return names[encoder]
+    return f"{names[encoder]}+{names[decoder]}"
+
+
+def encoder_work(kind: str) -> Work:
+    """Return what an image encoder's time goes into, by its configuration's `kind`."""
+    return "convolutions" if kind == "micro" else "linear"
+
+
+def _fast_bf16(device: torch.device, work: Work) -> tuple[bool, str]:
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
         name = torch.cuda.get_device_name(device)
@@ -93,21 +124,17 @@ def _fast_bf16(device: torch.device) -> tuple[bool, str]:
             return True, f"{name} (capability {major}.{minor}) has fast bf16"
         return False, f"{name} (capability {major}.{minor}) has no fast bf16"
     if device.type == "cpu":
-        found = _cpu_bf16()
-        if found:
-            return True, f"the processor has {found}"
-        return False, "the processor has neither AMX nor AVX-512 bf16"
+        if not _cpu_bf16():
+            return False, "the processor has neither AMX nor AVX-512 bf16"
+        single, short = rates()[work]
+        reason = f"measured on a thread: fp32 {single:.2g}, bf16 {short:.2g} TFLOP/s"
+        return short > _GAIN * single, reason
     return False, f"bf16 is not known to be fast on {device.type}"
 
 
-def _cpu_bf16() -> str:
-    """Return the name of the processor's fast bf16 instructions, "" if it has none."""
-    flags = _cpu_flags()
-    if "amx_bf16" in flags:
-        return "AMX (amx_bf16)"
-    if "avx512_bf16" in flags:
-        return "avx512_bf16"
-    return ""
+def _cpu_bf16() -> bool:
+    """Whether the processor has bf16 instructions; others only imitate them, slowly."""
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(_cpu_flags())
 
 
 def _cpu_flags() -> set[str]:

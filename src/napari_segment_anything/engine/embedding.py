@@ -41,7 +41,7 @@ class Embedding:
     fingerprint : str
         Of the model's weights.
     precision : str
-        "fp32", "bf16" or "fp16".
+        Of the image encoder: "fp32", "bf16" or "fp16".
     notes : tuple of str
         What was done to fit into memory.
     """

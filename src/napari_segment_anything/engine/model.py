@@ -15,7 +15,8 @@ from torch import Tensor
 from ..network import EncoderOutput, Sam
 from ..network.instance_decoder import InstanceDecoder
 from ..network.micro import MicroEncoder
-from .device import choose_device, choose_precision, precision_name
+from .device import choose_device, choose_precision, encoder_work, precision_name
+from .rates import Work
 from .view import Focus
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ class Model:
         Hash of the weights.
     device : torch.device
         Where it runs.
-    precision : {"fp32", "bf16", "fp16"}
-        Of matrix products.
+    precision : str
+        Of matrix products: "fp32", "bf16" or "fp16"; "fp32+bf16" where image encoder and mask
+        decoder differ.
     precision_reason : str
         Why this precision.
     metadata : mapping
@@ -73,10 +75,12 @@ class Model:
     ) -> Model:
         """Put a loaded checkpoint on a device; its networks are moved and cast in place."""
         where = choose_device(device)
-        dtype, reason = choose_precision(precision, where)
         network = checkpoint.network.to(where).eval().requires_grad_(False)
-        if dtype != torch.float32:
-            network.set_precision(dtype)
+        encoder, reason = choose_precision(precision, where, _work(network))
+        dtype, other = choose_precision(precision, where, "decoder")
+        network.set_precision(encoder, dtype)
+        if other != reason:
+            reason = f"encoder: {reason}; decoder: {other}"
         decoder = checkpoint.instance_decoder
         if decoder is not None:
             decoder = decoder.to(where).eval().requires_grad_(False)
@@ -86,11 +90,16 @@ class Model:
             checkpoint.architecture,
             checkpoint.fingerprint,
             where,
-            precision_name(dtype),
+            precision_name(encoder, dtype),
             reason,
             dict(checkpoint.metadata),
             decoder,
         )
+
+    @property
+    def encoder_precision(self) -> str:
+        """The image encoder's part of `precision`, which is all that embeddings depend on."""
+        return self.precision.partition("+")[0]
 
     @property
     def image_size(self) -> int:
@@ -152,7 +161,7 @@ class Model:
                 for buffer in self.network.buffers():
                     moved[id(buffer)] = buffer.detach().to(device)
                 network = copy.deepcopy(self.network, moved)
-                if self.precision == "fp16":
+                if "fp16" in self.precision:
                     network.set_precision(torch.float32)
                 self._copies[str(device)] = network
             return self._copies[str(device)]
@@ -210,8 +219,9 @@ def load_model(
         "default", a name from the catalogue, or a checkpoint.
     device : str or torch.device
         "auto" takes CUDA, MPS or the CPU, in this order.
-    precision : {"auto", "fp32", "bf16", "fp16"}
-        "auto" is bf16 where the hardware multiplies it fast, else fp32.
+    precision : str
+        "auto", "fp32", "bf16", "fp16", or one for encoder and decoder each, such as "fp32+bf16";
+        see `choose_precision`.
     **options
         For `load_checkpoint`, such as `instance_decoder`.
 
@@ -233,6 +243,10 @@ def load_model(
         source=_portable(source),
         instance_decoder_source=None if decoder is None else _portable(decoder),
     )
+
+
+def _work(network: Sam) -> Work:
+    return encoder_work(network.config.encoder.kind)
 
 
 def _portable(source: str | Path) -> str:

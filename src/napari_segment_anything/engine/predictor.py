@@ -163,7 +163,7 @@ class Predictor:
             level=plan.level,
             limits=limits,
             fingerprint=self.model.fingerprint,
-            precision=self.model.precision,
+            precision=self.model.encoder_precision,
             notes=notes,
         )
 
@@ -240,7 +240,7 @@ class Predictor:
             window=(plan.rows.start, plan.rows.stop, plan.cols.start, plan.cols.stop),
             limits=limits,
             fingerprint=self.model.fingerprint,
-            precision=self.model.precision,
+            precision=self.model.encoder_precision,
             **more,
         )
 

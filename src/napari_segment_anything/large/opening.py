@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,18 @@ def tiles_over(
     return TileGrid.over(image.planes.shape, image.planes.plane_shape, side, shared, region)
 
 
-def precision_there(runner: Any, device: str, precision: str) -> Generator[Progress, None, str]:
+def precision_there(
+    runner: Any, spec: ModelSpec, model: Model
+) -> Generator[Progress, None, ModelSpec]:
     """Settle the precision where tiles are worked on, which need not be a machine like this."""
-    answers = runner.ask(settled_precision, device, precision)
+    kind = model.network.config.encoder.kind
+    answers = runner.ask(settled_precision, spec.device, spec.precision, kind)
     try:
         while True:
             next(answers)
             yield Progress(0, 1, message="waiting for a worker")
     except StopIteration as answer:
-        return str(answer.value)
+        return replace(spec, precision=str(answer.value))
 
 
 def model_and_spec(

@@ -194,9 +194,9 @@ def segment_large_steps(
         if remote:
             runner = make_runner(scheduler, workers, "cpu", worker_resources)
             opened.callback(runner.close)
-            if not isinstance(model, Model):
-                precision = yield from precision_there(runner, device, precision)
         loaded, spec = model_and_spec(model, device, precision, remote, instance_decoder)
+        if runner is not None and not isinstance(model, Model):
+            spec = yield from precision_there(runner, spec, loaded)
         mode = choose_mode(loaded, mode)
         given = {name: value for name, value in parameters.items() if value is not None}
         values = resolve(mode, given, loaded.everything_defaults(mode), dense_head(loaded))

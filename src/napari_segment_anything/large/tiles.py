@@ -15,7 +15,7 @@ from scipy.ndimage import find_objects, uniform_filter
 from ..automatic import CandidateTable, segment_everything
 from ..engine import Model, load_model, open_image
 from ..engine.contrast import stretch
-from ..engine.device import choose_device, choose_precision, precision_name
+from ..engine.device import choose_device, choose_precision, encoder_work, precision_name
 from ..errors import CheckpointError, ResourceError
 from ..formats.ome_zarr import LabelsGroup
 from .grid import TileGrid, within
@@ -65,10 +65,11 @@ def keep_model(spec: ModelSpec, model: Model) -> None:
         _loaded[spec] = model
 
 
-def settled_precision(device: str, precision: str) -> str:
-    """Return the precision a model would have in this process."""
+def settled_precision(device: str, precision: str, encoder: str) -> str:
+    """Return the precision a model with such an encoder would have in this process."""
     where = choose_device(device)
-    return precision_name(choose_precision(precision, where)[0])
+    found = [choose_precision(precision, where, w)[0] for w in (encoder_work(encoder), "decoder")]
+    return precision_name(*found)
 
 
 def model_of(spec: ModelSpec) -> Model:

@@ -89,13 +89,20 @@ class Sam(nn.Module):
             tensor = torch.tensor(value).reshape(1, 3, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
 
-    def set_precision(self, dtype: torch.dtype) -> None:
+    def set_precision(self, dtype: torch.dtype, decoder: torch.dtype | None = None) -> None:
         """Cast what is safe to `dtype`: products, but no norm, position or residual.
 
         Casting is lossy; load the weights anew to get float32 back exactly.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+            Of the image encoder.
+        decoder : torch.dtype, optional
+            Of the mask decoder, the encoder's by default.
         """
         cast_products(self.image_encoder, dtype)
-        self.mask_decoder.set_precision(dtype)
+        self.mask_decoder.set_precision(dtype if decoder is None else decoder)
 
     def preprocess(self, pixels: Tensor) -> Tensor:
         """Normalise (B, 3, h, w) RGB in 0..255 and pad it to the frame with zeros."""

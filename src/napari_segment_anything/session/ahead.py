@@ -224,7 +224,8 @@ class WindowList:
         self._path: Path | None = None
         if cache.directory is not None and source.path is not None:
             place = source.path if "://" in source.path else os.path.realpath(source.path)
-            what = [place.rstrip("/"), source.shape, plane, model.fingerprint, model.precision]
+            kept = (model.fingerprint, model.encoder_precision)
+            what = [place.rstrip("/"), source.shape, plane, *kept]
             key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
             self._path = cache.directory / WINDOWS / f"{key}.txt"
         self._state: tuple[int, int] | None = None

@@ -17,7 +17,7 @@ from ..errors import ResourceError
 from ..network.sam import Sam
 from .config import StageConfig, TrainingConfig
 from .decoding import decode_windows
-from .geometry import has_dense_head, mixed_precision
+from .geometry import has_dense_head, step_precision
 from .lora import add_lora
 
 _PROGRAM = 700 << 20  # the interpreter with torch, and what the allocator keeps
@@ -55,7 +55,8 @@ def predict_memory(
 
     The activations are counted on a network without memory (torch's meta device), run as in a step.
     """
-    share = _SHORT if not isinstance(mixed_precision(device), contextlib.nullcontext) else 1.0
+    short = step_precision(device, network.image_encoder)[0] != torch.float32
+    share = _SHORT if short else 1.0
     with torch.device("meta"):
         twin = Sam(network.config)
     twin.train()

@@ -44,7 +44,13 @@ def has_dense_head(network: Any) -> bool:
     return isinstance(network.image_encoder, MicroEncoder)
 
 
-def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:
-    """Autocast to bf16 where the hardware multiplies it fast; float32 elsewhere."""
-    dtype, _ = choose_precision("auto", device)
+def step_precision(device: torch.device, encoder: Any) -> tuple[torch.dtype, str]:
+    """Return what a training step with such an image encoder computes in, and why."""
+    micro = isinstance(encoder, MicroEncoder)
+    return choose_precision("auto", device, "training" if micro else "linear")
+
+
+def mixed_precision(device: torch.device, encoder: Any) -> AbstractContextManager[Any]:
+    """Autocast to bf16 where that is faster for this image encoder; float32 elsewhere."""
+    dtype, _ = step_precision(device, encoder)
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)

@@ -320,7 +320,7 @@ def _converse(
     measures: dict[str, float] = {}
     silent = _silent_rounds(stage, generator, device)
     for turn in range(stage.rounds):
-        with mixed_precision(device):
+        with mixed_precision(device, network.image_encoder):
             sparse, dense = network.prompt_encoder(
                 coords if coords.shape[1] else None, labels, boxes, previous
             )

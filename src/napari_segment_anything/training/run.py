@@ -16,7 +16,7 @@ import torch
 
 from .. import __version__
 from ..checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from ..engine.device import choose_device
+from ..engine.device import choose_device, precision_name
 from ..errors import ParameterError
 from ..network.sam import Sam
 from ..progress import Progress, finish
@@ -28,7 +28,7 @@ from .data import LabelledImage
 from .datasets import Datasets, ImagePairs, load_datasets
 from .estimate import Estimate, available_memory, predict_memory, refuse_if_too_large
 from .folder import MODEL, record_run, run_folder, working_in
-from .geometry import Geometry, has_dense_head
+from .geometry import Geometry, has_dense_head, step_precision
 from .initial import folded, new_network
 from .lora import add_lora, merge_lora
 from .presets import settled
@@ -240,7 +240,8 @@ def _run(
     if not all((folder / f"{stage.name}.pt").exists() for stage in config.stages):
         estimate = _memory(config, sets, network, device)
         refuse_if_too_large(estimate, network, config)
-        yield Progress(0, total, estimate, "timing a step")
+        dtype, why = step_precision(device, network.image_encoder)
+        yield Progress(0, total, estimate, f"timing a step in {precision_name(dtype)} ({why})")
         estimate = _time(estimate, config, sets, subset, trainer)
         yield Progress(0, total, estimate, "predicted")
     done = 0

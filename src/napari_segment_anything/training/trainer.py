@@ -342,7 +342,7 @@ class StageTrainer:
 
     def _encode(self, pixels: Tensor, origin: Tensor) -> Any:
         encoder: Any = self.network.image_encoder
-        with mixed_precision(self.device), parametrize.cached():
+        with mixed_precision(self.device, encoder), parametrize.cached():
             return encoder(pixels, origin) if has_dense_head(self.network) else encoder(pixels)
 
     def _view(self, key: tuple[str, int, int]) -> _View:

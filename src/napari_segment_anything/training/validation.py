@@ -76,7 +76,7 @@ def dense_maps(encoder: nn.Module, source: LabelledImage) -> tuple[NDArray, NDAr
     frame = torch.zeros(1, 3, geometry.frame, geometry.frame)
     frame[0, :, : image.shape[1], : image.shape[2]] = normalise(image)
     device = next(encoder.parameters()).device
-    with torch.no_grad(), mixed_precision(device):
+    with torch.no_grad(), mixed_precision(device, encoder):
         maps = encoder(frame.to(device)).heads["dense"][0]
     return maps[:, : labels.shape[0], : labels.shape[1]].float().cpu().numpy(), labels
 
@@ -139,7 +139,7 @@ def prompt_scores(
         ids = ids[np.linspace(0, len(ids) - 1, min(objects, len(ids))).astype(int)]
         masks = labels[None] == ids[:, None, None]
         points = np.array([_middle(mask) for mask in masks])
-        with torch.no_grad(), mixed_precision(device):
+        with torch.no_grad(), mixed_precision(device, network.image_encoder):
             output = network.encode(pixels[None].to(device))
             embedding = output.embedding
             known = {} if network.mask_refiner is None else {"maps": output.heads["dense"]}
