@@ -23,12 +23,16 @@ _NEEDS_CODEC = (
 
 @dataclass(slots=True)
 class Found:
-    """What a reader found: pyramid levels, and axes, scale and units where the file has them."""
+    """What a reader found: pyramid levels, and axes, scale and units where the file has them.
+
+    `files` are named where an image lies in several.
+    """
 
     levels: tuple[Any, ...]
     axes: str | None = None
     scale: list[float] | None = None
     units: list[str | None] | None = None
+    files: tuple[Path, ...] = ()
 
 
 def read_tiff(path: Path, series: int, lazy: bool | None) -> Found:
@@ -43,8 +47,10 @@ def read_tiff(path: Path, series: int, lazy: bool | None) -> Found:
             axes, scale, units = _tiff_axes(file, chosen, tifffile)
             if any(page is None for page in chosen.pages):
                 raise ImageError(f"{path.name} is damaged: it lacks some of its planes.")
+            files = tuple(sorted({Path(page.parent.filehandle.path) for page in chosen.pages}))
             if lazy or (lazy is None and chosen.nbytes > LAZY_ABOVE):
-                return Found(_tiff_levels(path, series, len(chosen.levels)), axes, scale, units)
+                levels = _tiff_levels(path, series, len(chosen.levels))
+                return Found(levels, axes, scale, units, files)
             _complete(file, chosen, path)
             array = _tiff_pixels(chosen, path)
     except ImageError:
@@ -57,7 +63,7 @@ def read_tiff(path: Path, series: int, lazy: bool | None) -> Found:
         at = axes.index("S")
         array = np.ascontiguousarray(np.moveaxis(array, at, -1))
         axes = axes[:at] + axes[at + 1 :] + "S"
-    return Found((array,), axes, scale, units)
+    return Found((array,), axes, scale, units, files)
 
 
 def _tiff_pixels(chosen: Any, path: Path) -> Any:

@@ -54,6 +54,8 @@ class ImageData:
         The image pyramid, full resolution first; only ``array`` itself if there is none.
     path : Path, str or None
         Where the image came from; a URL is a str.
+    files : tuple of Path
+        The files that hold the pixels; () for Zarr, and for arrays that came from no file.
     """
 
     array: Any
@@ -65,6 +67,7 @@ class ImageData:
     name: str
     levels: tuple[Any, ...] = ()
     path: str | Path | None = None
+    files: tuple[Path, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -267,6 +270,7 @@ def _finish(path: str | Path, name: str, found: Any, axes: str | None) -> ImageD
         name=name,
         levels=tuple(levels),
         path=path,
+        files=found.files or ((path,) if isinstance(path, Path) and path.is_file() else ()),
     )
 
 
