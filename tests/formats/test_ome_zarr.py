@@ -513,6 +513,42 @@ def test_labels_without_an_image(place: str) -> None:
     assert read_labels(labels.path).min() == 300
 
 
+def test_a_stack_of_no_known_kind_gets_an_axis_that_others_know(place: str) -> None:
+    for number, (axes, stored) in enumerate(
+        {"QYX": "ZYX", "QZYX": "TZYX", "TQYX": "TZYX", "TQZYX": "TCZYX"}.items()
+    ):
+        shape = (2, 3, 4, 8, 9)[-len(axes) :]
+        made = create_labels(place, f"cells{number}", shape=shape, axes=axes)
+        assert made.axes == open_labels(made.path).axes == stored and made.shape == shape
+
+
+def test_where_the_image_lies_is_noted_relative_to_the_labels(tmp_path: Path) -> None:
+    def noted(name: str, source: str) -> dict[str, str]:
+        labels = create_labels(tmp_path / "a.zarr", name, shape=(8, 9), axes="YX", source=source)
+        return dict(labels.group.attrs)["ome"]["image-label"]["source"]
+
+    here = {"image": "../../"}
+    assert noted("a", str(tmp_path / "slide.tif")) == {**here, "file": "../../../slide.tif"}
+    assert noted("b", f"file://{tmp_path}/slide.tif") == {**here, "file": "../../../slide.tif"}
+    assert noted("c", "https://x.org/a.zarr/") == {**here, "file": "https://x.org/a.zarr"}
+    assert noted("d", str(tmp_path / "a.zarr")) == here
+
+
+@VERSIONS
+@pytest.mark.parametrize("size", [0, -1, -0.5, 1e999, "many"])
+def test_a_scale_is_larger_than_nothing(tmp_path: Path, version: str, size: float) -> None:
+    group = ome_image(str(tmp_path / "a.zarr"), version)
+    attributes = dict(group.attrs)
+    entry = attributes if version == "0.4" else attributes["ome"]
+    transform = entry["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]
+    transform["scale"] = [1, size, 0.5]
+    group.attrs.update(attributes)
+    with pytest.raises(ImageError, match=r"damaged OME-Zarr metadata"):
+        read_image(tmp_path / "a.zarr")
+    with pytest.raises(FormatError, match=r"damaged OME-Zarr metadata"):
+        create_labels(tmp_path / "a.zarr", shape=(60, 80), axes="YX")
+
+
 @VERSIONS
 def test_consolidated_metadata_is_kept_up(tmp_path: Path, version: str) -> None:
     path = tmp_path / "a.zarr"

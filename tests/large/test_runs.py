@@ -162,7 +162,8 @@ def test_labels_lie_beside_the_image(image, model, tmp_path) -> None:
     assert result.group.scale == (0.5, 0.25) and set(result.group.units) == {"micrometer"}
     # the same call again finds it done
     steps = list(segment_large_steps(path, model=model, label="coins", **SETTINGS))
-    assert [s.message for s in steps] == ["finished before"]
+    checked = "checking that the image is the same"
+    assert [s.message for s in steps] == [checked, "finished before"]
 
 
 def test_a_run_is_opened_again_without_a_model(calm, tmp_path) -> None:

@@ -98,7 +98,8 @@ class LabelsGroup:
         Parameters
         ----------
         min_side : int
-            The last level is the first with no more rows and columns than this.
+            The last level is the first with no more rows and columns than this. Labels of an
+            image with several levels have as many as the image, as OME-Zarr wants it.
         resume : bool
             Keep the levels that are complete, for labels that have not changed since. Otherwise
             all are made anew, and until then are not in the metadata.
@@ -116,7 +117,8 @@ class LabelsGroup:
         if min_side < 1:
             raise FormatError(f"min_side is at least 1 pixel, not {min_side}")
         shapes = [self.shape]
-        while max(shapes[-1][-2:]) > min_side:
+        count = self._levels_of_image()
+        while len(shapes) < count if count > 1 else max(shapes[-1][-2:]) > min_side:
             *others, rows, cols = shapes[-1]
             shapes.append((*others, -(-rows // 2), -(-cols // 2)))
         kept = min(len(self.levels), len(shapes)) if resume else 1
@@ -161,6 +163,17 @@ class LabelsGroup:
             with writing(self.path):
                 reduce_block(source, target, block)
 
+    def _levels_of_image(self) -> int:
+        """Levels of the image that the labels lie beside; 0 if there is none."""
+        image, inside = _stores.split(_stores.split(self.path)[0])
+        root = _stores.open_node(image) if inside == "labels" else None
+        if root is None or not hasattr(root, "array_keys"):
+            return 0
+        scales = _ngff.ome_attributes(root).get("multiscales")
+        if not scales or _ngff.only_labels(scales[0]):
+            return 0
+        return len(scales[0].get("datasets", ()))
+
     def _publish(self, levels: int) -> None:
         group = self.group
         zarr_format = group.metadata.zarr_format
@@ -170,6 +183,7 @@ class LabelsGroup:
         labels, _ = _stores.split(self.path)
         image, inside = _stores.split(labels)
         if inside == "labels":
+            show_labels(image)
             reconsolidate(image)
 
 
@@ -235,6 +249,41 @@ def create_array(
         overwrite=True,
         **options,
     )
+
+
+def listed(location: str) -> list[str]:
+    """Return what a `labels` group has on its list."""
+    group = _stores.open_node(location)
+    if group is None or not hasattr(group, "array_keys"):
+        return []
+    return [str(name) for name in _ngff.ome_attributes(group).get("labels") or []]
+
+
+def show_labels(location: str) -> None:
+    """Let a store without an image open as one, that of its first labels.
+
+    Other programs look for an image at the root of a store. Its metadata names the levels of the
+    labels; nothing is stored twice.
+    """
+    root = _stores.open_node(location, mode="r+")
+    if root is None or not hasattr(root, "array_keys"):
+        return
+    scales = _ngff.ome_attributes(root).get("multiscales")
+    if scales and not _ngff.only_labels(scales[0]):
+        return
+    with warnings.catch_warnings():  # files of other kinds
+        warnings.simplefilter("ignore")
+        if not scales and set(root.keys()) != {"labels"}:
+            return
+    for name in listed(_stores.join(location, "labels")):
+        found = root.get(f"labels/{name}")
+        own = None if found is None else _ngff.ome_attributes(found).get("multiscales")
+        if own:
+            levels = [
+                {**each, "path": f"labels/{name}/{each['path']}"} for each in own[0]["datasets"]
+            ]
+            _ngff.update_ome(root, {"multiscales": [{**own[0], "datasets": levels}]})
+            return
 
 
 def reconsolidate(location: str) -> None:

@@ -52,6 +52,8 @@ def _node(node: Any, location: str, series: int, key: str | None) -> Found:
     attributes = _ngff.ome_attributes(node)
     multiscales = attributes.get("multiscales")
     if multiscales and key is None:
+        if _ngff.only_labels(multiscales[0]):
+            _only_labels(node, attributes, location)
         return _multiscale(node, multiscales, location)
     if "plate" in attributes or "well" in attributes:
         inside = [f.get("path") for f in attributes.get("well", {}).get("images", [])]

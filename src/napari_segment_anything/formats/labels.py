@@ -88,7 +88,7 @@ def write_labels(
 
 
 def read_labels(path: str | Path) -> NDArray[Any]:
-    """Read a label image: TIFF, PNG (also with a palette), NPY, NPZ or Zarr.
+    """Read a label image: TIFF and PNG (also with a palette), NPY, NPZ or Zarr.
 
     Of an OME-Zarr image or store that has labels these are read, if they are the only ones; name
     others by their own path, ``image.ome.zarr/labels/cells``.
@@ -103,7 +103,7 @@ def read_labels(path: str | Path) -> NDArray[Any]:
     FormatError
         If the file is missing or damaged, or does not hold labels.
     """
-    from .images import read_image
+    from .images import open_file
 
     if is_url(path) or Path(path).is_dir():
         from .ome_zarr import label_names, open_labels
@@ -117,7 +117,7 @@ def read_labels(path: str | Path) -> NDArray[Any]:
     if isinstance(path, Path) and path.suffix.lower() == ".npz" and path.exists():
         key = "labels"
     try:
-        found = read_image(path, key=key, lazy=None)
+        found = open_file(path, key=key, stored=True)
     except ImageError as error:
         raise FormatError(str(error)) from error
     return _checked(found.array[...])

@@ -11,6 +11,8 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from numpy.typing import DTypeLike
 
 from ..errors import FormatError
 from . import _ngff, _stores
-from ._label_group import LabelsGroup, create_array, reconsolidate
+from ._label_group import LabelsGroup, create_array, listed, reconsolidate, show_labels
 from ._plates import PlateImage, plate_images
 from ._stores import is_url, writing
 
@@ -63,7 +65,8 @@ def create_labels(
         Of the labels.
     shape : sequence of int
     axes : str
-        A letter for each dimension, out of T, Q (a stack of no known kind), Z, Y, X.
+        A letter for each dimension, out of T, Q (a stack of no known kind), Z, Y, X. Q is stored
+        as Z, or T or C where Z is taken: other programs skip or refuse axes of no known kind.
     dtype : dtype
         Of the ids, any integer one.
     chunks : sequence of int, optional
@@ -71,7 +74,8 @@ def create_labels(
     scale, units : sequence, optional
         Pixel size along each dimension, and its unit. Those of the image if it has them.
     source : str, optional
-        The image that was segmented, if it lies elsewhere.
+        Path or URL of the image that was segmented, if it lies elsewhere; a local one is noted
+        relative to the labels.
     zarr_format : int, optional
         2 (OME-Zarr 0.4) or 3 (OME-Zarr 0.5, the default) for a new store.
     overwrite : bool
@@ -100,6 +104,8 @@ def create_labels(
     found, inside = _existing(location)
     form = _format(found, zarr_format, location)
     place = _placement(found, inside, letters, scale, units, location)
+    letters = _ngff.common_axes(letters) if "Q" in letters else letters
+    place = replace(place, axes=letters)
     path = _stores.join(location, "labels", name)
     taken = _stores.open_node(path)
     if taken is not None and not overwrite and not _unfinished(taken, path):
@@ -115,15 +121,14 @@ def create_labels(
         root = _stores.open_node(location, mode="r+")
         # the array first: a group that has its metadata always has its pixels
         create_array(root, f"labels/{name}/0", size, kind, pieces, letters)
-        image_label: dict[str, Any] = {}
-        if source is not None or inside is not None:
-            image_label["source"] = {"image": "../../" if source is None else str(source)}
+        image_label = {"source": {"image": "../../", **_origin(source, location, path)}}
         fields = {
             "multiscales": _ngff.multiscales(form, name, place, 1),
             "image-label": _ngff.with_version(form, image_label),
         }
         _ngff.update_ome(root.require_group(f"labels/{name}"), fields)
         _register(path)
+        show_labels(location)
         reconsolidate(location)
     return LabelsGroup(path, "r+")
 
@@ -204,7 +209,20 @@ def _existing(location: str) -> tuple[Any, Any]:
     if "image-label" in attributes or "labels" in attributes:
         raise FormatError(f"{location} holds labels itself; name the image they belong to.")
     scales = attributes.get("multiscales")
-    return node, scales[0] if scales else None
+    return node, scales[0] if scales and not _ngff.only_labels(scales[0]) else None
+
+
+def _origin(source: str | None, location: str, path: str) -> dict[str, str]:
+    """Where the image lies, if not where its labels do."""
+    if source is None:
+        return {}
+    place = _stores.locate(source)
+    if place == location:
+        return {}
+    if not is_url(place) and not is_url(path):
+        with suppress(ValueError):  # another drive
+            place = Path(os.path.relpath(place, path)).as_posix()
+    return {"file": place}
 
 
 def _format(found: Any, wanted: int | None, location: str) -> int:
@@ -252,7 +270,7 @@ def _unfinished(node: Any, path: str) -> bool:
         return False
     parent, name = _stores.split(path)
     # replaced labels stay on the list, so that alone does not make them whole
-    return name not in _listed(parent) or "multiscales" not in _ngff.ome_attributes(node)
+    return name not in listed(parent) or "multiscales" not in _ngff.ome_attributes(node)
 
 
 def _chunks(shape: tuple[int, ...], chunks: Sequence[int] | None) -> tuple[int, ...]:
@@ -303,12 +321,4 @@ def _prefix(node: Any) -> tuple[str, ...]:
 
 
 def _names(location: str, node: Any) -> list[str]:
-    return _listed(_stores.join(location, *_prefix(node)))
-
-
-def _listed(location: str) -> list[str]:
-    """What a `labels` group has on its list."""
-    group = _stores.open_node(location)
-    if group is None or not hasattr(group, "array_keys"):
-        return []
-    return [str(name) for name in _ngff.ome_attributes(group).get("labels") or []]
+    return listed(_stores.join(location, *_prefix(node)))

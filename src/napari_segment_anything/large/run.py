@@ -22,7 +22,7 @@ from ..formats.ome_zarr import open_labels
 from ..progress import Progress, finish
 from .compose import compose_chunk, plan_chunk
 from .image import LargeImage
-from .ledger import Ledger, Status, grid_of
+from .ledger import LEDGER, Ledger, Status, grid_of
 from .opening import (
     alone,
     destination_of,
@@ -38,6 +38,7 @@ from .result import LargeResult, LargeView, failures
 from .runners import DaskRunner, ThreadRunner, make_runner
 from .seams import Stitched, stitch
 from .tiles import EMPTY_THRESH, PROBES, Job, StoreError, TileReport, keep_model, run_tile, writing
+from .unchanged import check_unchanged
 
 HOPELESS = 20
 _FATAL = (StoreError, CheckpointError, ParameterError)
@@ -203,6 +204,7 @@ def segment_large_steps(
         large = LargeImage.of(image, axes, channel_axis, channels, contrast_limits)
         grid = tiles_over(large, loaded, tile, overlap, region)
         wanted = {
+            "ledger": LEDGER,
             "version": __version__.rsplit(".", 1)[0],
             "image": signature(large),
             "contrast": plain(contrast_limits),
@@ -282,6 +284,10 @@ class _Run:
 
     def steps(self) -> Steps:
         run = self.ledger.run
+        kept = np.flatnonzero((self.status == Status.DONE) | (self.status == Status.EMPTY))
+        with writing(self.job.labels.path):
+            for step in check_unchanged(self.job, self.ledger, self.runner, kept.tolist()):
+                yield Progress(step.done, step.total, self._view(), step.message)
         if run["state"] == "complete" and not (self.status == Status.FAILED).any():
             yield self._progress("finished before")
             return self._result()
@@ -374,6 +380,7 @@ class _Run:
         self.hopeless = 0
         if self.reasons.pop(str(index), None) is not None:
             self.ledger.note(failed=self.reasons)
+        self.ledger.set_read(index, found.read)
         self._set(index, Status.EMPTY if found.empty else Status.DONE)
         report: TileReport = found
         return report

@@ -24,8 +24,15 @@ _HELD_ARRAY = 16 << 20
 class Runner(Protocol):
     """Runs a function of a job on many items; in what order is its own affair."""
 
-    workers: int
-    dashboard: str | None
+    @property
+    def workers(self) -> int:
+        """How many items are worked on at once."""
+        ...
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of the cluster's dashboard."""
+        ...
 
     def run(
         self, function: Callable[[Job, Any], Any], job: Job, items: Iterable[Any]
@@ -64,7 +71,7 @@ class ThreadRunner:
         Where the model runs.
     """
 
-    dashboard = None
+    dashboard: str | None = None
 
     def __init__(self, workers: int | None = None, device: str = "cpu") -> None:
         if workers is not None and workers < 1:
