@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,59 @@ def join(location: str, *parts: str) -> str:
         return str(Path(location, inside))
     before, path, after = _chained(location)
     return f"{before}{path.rstrip('/')}/{inside}{after}"
+
+
+def inside(location: str, path: object, what: str) -> str:
+    """The location of what metadata names by a path inside a store, checked to lie there.
+
+    Parameters
+    ----------
+    location : str
+        The store or group whose metadata it is.
+    path : object
+        As the metadata has it.
+    what : str
+        What it is, for the message: "the well".
+
+    Raises
+    ------
+    FormatError
+        If it is no path, or leads out of the group: by its parts, or by a link in a folder.
+    """
+    text = str(path).strip("/") if isinstance(path, str | int) else ""
+    parts = text.split("/")
+    remote = is_url(location)
+    strange = r"[\\\x00-\x1f]|::|^[A-Za-z]:" + (r"|[?#]|%(?i:2e|2f|5c)" if remote else "")
+    if any(part in ("", ".", "..") for part in parts) or re.search(strange, text):
+        raise FormatError(f"{location} names {what} {path!r}, which is no path inside it.")
+    place = join(location, text)
+    if not remote:
+        here, there = Path(location).resolve(), Path(place).resolve()
+        if not there.is_relative_to(here) or there == here:
+            raise FormatError(
+                f"{location} names {what} {path!r}, a link to {there}, which lies outside of it; "
+                "open that place by its own name."
+            )
+    return place
+
+
+def without_links(location: str) -> None:
+    """Check that no folder of a local group is a link: what is written there would go elsewhere.
+
+    Raises
+    ------
+    FormatError
+        If one is.
+    """
+    if is_url(location):
+        return
+    for folder, names, _ in os.walk(location):
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.islink(path):
+                raise FormatError(
+                    f"{path} is a link to another folder; labels are not written through links."
+                )
 
 
 def split(location: str) -> tuple[str, str]:

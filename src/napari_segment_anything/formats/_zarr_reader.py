@@ -60,11 +60,14 @@ def _node(node: Any, location: str, series: int, key: str | None) -> Found:
         raise ImageError(f"{location} is a plate of many images; name one, such as {first}.")
     if "bioformats2raw.layout" in attributes and key is None:
         images = sorted((k for k in node.group_keys() if k.isdigit()), key=int)
-        return _node(node[choose(images, series, location)], location, 0, None)
+        name = choose(images, series, location)
+        return _node(node[name], _stores.inside(location, name, "the image"), 0, None)
     arrays = sorted(node.array_keys())
     if not arrays:
         _only_labels(node, attributes, location)
-    return _node(node[pick(arrays, key, location)], location, 0, None)
+    name = pick(arrays, key, location)
+    _stores.inside(location, name, "the array")
+    return _node(node[name], location, 0, None)
 
 
 def _only_labels(node: Any, attributes: Mapping[str, Any], location: str) -> None:
@@ -83,7 +86,10 @@ def _only_labels(node: Any, attributes: Mapping[str, Any], location: str) -> Non
 def _multiscale(node: Any, multiscales: Any, location: str) -> Found:
     try:
         first = multiscales[0]
-        levels = tuple(node[each["path"]] for each in first["datasets"])
+        paths = [each["path"] for each in first["datasets"]]
+        for path in paths:
+            _stores.inside(location, path, "the level")
+        levels = tuple(node[path] for path in paths)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         problem = f"{location} has damaged OME-Zarr metadata: {_stores.line(error)}"
         raise ImageError(problem) from error

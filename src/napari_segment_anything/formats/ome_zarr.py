@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..errors import FormatError
+from ..reading import plain_name
 from . import _ngff, _stores
 from ._label_group import LabelsGroup, create_array, reconsolidate
 from ._plates import PlateImage, plate_images
@@ -93,14 +94,13 @@ def create_labels(
     kind = np.dtype(dtype)
     if kind.kind not in "ui" or 0 in size:
         raise FormatError(f"Labels are integers and have pixels; got {kind}, shape {size}.")
-    if not name or "/" in name or "\\" in name or name.startswith("."):
-        raise FormatError(f"'{name}' is no name for labels: leave out slashes and a first dot.")
+    plain_name(name, "labels", FormatError)
     pieces = _chunks(size, chunks)
     location = _stores.locate(destination)
     found, inside = _existing(location)
     form = _format(found, zarr_format, location)
     place = _placement(found, inside, letters, scale, units, location)
-    path = _stores.join(location, "labels", name)
+    path = _stores.inside(location, f"labels/{name}", "the labels")
     taken = _stores.open_node(path)
     if taken is not None and not overwrite and not _unfinished(taken, path):
         raise FormatError(
@@ -163,11 +163,13 @@ def open_labels(destination: str | Path, name: str | None = None, mode: str = "r
                 what = f"has the labels {', '.join(names)}: name one" if names else "has no labels"
                 raise FormatError(f"{location} {what}.")
             name = names[0]
-        path = _stores.join(location, *_prefix(node), name)
+        path = _stores.inside(location, "/".join((*_prefix(node), name)), "the labels")
         found = _stores.open_node(path)
         if found is None or "multiscales" not in _ngff.ome_attributes(found):
             has = f"it has {', '.join(names)}" if names else "it has none"
             raise FormatError(f"{location} has no labels '{name}'; {has}.")
+    if mode != "r":
+        _stores.without_links(path)
     labels = LabelsGroup(path, mode)
     if mode != "r" and path != location:
         with writing(location):  # a process killed while it made them may have left them out
