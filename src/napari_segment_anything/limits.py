@@ -87,7 +87,7 @@ ARRAY_BYTES = Limit(
     "bytes",
     "an array that is unpacked in one piece: from NPZ, a Zarr chunk, the labels of a journal",
 )
-MASK_PIXELS = Limit("mask_pixels", 2**29, "pixels", "a mask or a change of labels in a journal")
+MASK_PIXELS = Limit("mask_pixels", 2**27, "pixels", "a mask or a change of labels in a journal")
 TENSORS = Limit("tensors", 20_000, "tensors", "tensors, and network layers, of a checkpoint")
 NETWORK_SIDE = Limit(
     "network_side", 16_384, "", "any size in the header of a checkpoint: channels, frame side"

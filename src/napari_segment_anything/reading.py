@@ -1,7 +1,7 @@
 """The reading layer: what comes from outside is checked here against what it has to be.
 
 Bytes come from regular files of a bounded size, JSON and TOML are validated against types (by
-msgspec), names that become files are plain names, and packed data does not unpack to more than
+pydantic), names that become files are plain names, and packed data does not unpack to more than
 it should. What does not fit raises one error of this package that says where and why.
 """
 
@@ -12,28 +12,20 @@ import stat
 import tomllib
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from .errors import FormatError, ParameterError, SegmentAnythingError
 from .limits import CONFIGURATION_BYTES, Limit
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
 ErrorType = type[SegmentAnythingError]
 
 _NAME_LENGTH = 100
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(10))}
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "a text",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "a table of values",
-    "null": "nothing",
-}
 
 
 def require_file(path: str | Path, what: str = "file", error: ErrorType = FormatError) -> Path:
@@ -83,29 +75,34 @@ def read_bytes(
     return data
 
 
-def decode_json(
-    data: bytes | str, kind: type[T] | Any, where: str, error: ErrorType = FormatError
-) -> Any:
-    """Return JSON as a type: plain, a dataclass, or a `msgspec.Struct`.
+def decode_json(data: bytes | str, kind: Any, where: str, error: ErrorType = FormatError) -> Any:
+    """Return JSON as a type: plain, a `TypedDict`, or a dataclass.
 
     Parameters
     ----------
     data : bytes or str
     kind : type
+        Numbers are no texts and texts no numbers.
     where : str
-        Begins the message.
+        Begins the message; may be empty.
     error : type
         Raised if it is no JSON, or does not fit the type.
     """
+    from pydantic import ValidationError
+
     try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as reason:
-        raise error(f"{where}: {_explain(reason)}") from reason
+        return _adapter(kind).validate_json(data, strict=True)
+    except ValidationError as reason:
+        own = reason.errors(include_url=False)[0].get("ctx", {}).get("error")
+        if isinstance(own, SegmentAnythingError):
+            raise own from None
+        text = _explain(reason)
+        raise error(f"{where}: {text}" if where else text) from None
 
 
 def read_json(
     path: str | Path,
-    kind: type[T] | Any,
+    kind: Any,
     *,
     what: str = "JSON file",
     limit: Limit = CONFIGURATION_BYTES,
@@ -128,18 +125,18 @@ def read_toml(path: str | Path, what: str = "configuration") -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as reason:
-        raise ParameterError(f"{path} is not TOML: {_explain(reason)}") from None
+        raise ParameterError(f"{path} is not TOML: {one_line(reason)}") from None
 
 
-def convert(value: Any, kind: type[T] | Any, where: str, error: ErrorType = FormatError) -> Any:
-    """Return plain values as a type; see `decode_json`. `where` may be empty."""
+def convert(value: Any, kind: Any, where: str, error: ErrorType = FormatError) -> Any:
+    """Return plain values, such as TOML's, as a type; see `decode_json`."""
+    from pydantic_core import PydanticSerializationError, to_json
+
     try:
-        return msgspec.convert(value, kind)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as reason:
-        if isinstance(reason.__cause__, SegmentAnythingError):
-            raise reason.__cause__ from None
-        text = _explain(reason)
-        raise error(f"{where}: {text}" if where else text) from reason
+        data = to_json(value, inf_nan_mode="constants")
+    except (PydanticSerializationError, ValueError, RecursionError) as reason:
+        raise error(f"{where}: {one_line(reason)}") from reason
+    return decode_json(data, kind, where, error)
 
 
 def plain_name(text: Any, what: str, error: ErrorType = ParameterError) -> str:
@@ -222,19 +219,29 @@ def _a(name: str) -> str:
     return "None" if name == "NoneType" else f"a {name}"
 
 
-def _explain(error: BaseException) -> str:
-    """What msgspec says, in words: where first, and kinds by their everyday names."""
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, UnicodeDecodeError):
-        return f"it is not text in UTF-8 (byte {error.start})"
-    text, _, place = one_line(error).partition(" - at ")
-    place = re.sub(r"^\$\.?", "", place.strip("`").replace("key in ", ""))
-    text = re.sub(r"^Object missing required field `(.*)`", r"\1 is missing", text)
-    text = re.sub(
-        r"`([\w |]+)`",
-        lambda m: " or ".join(_KINDS.get(part, part) for part in m[1].split(" | ")),
-        text,
-    )
-    text = text[:1].lower() + text[1:]
+@lru_cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter
+
+    try:
+        return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
+    except PydanticUserError:  # a class has a configuration of its own
+        return TypeAdapter(kind)
+
+
+def _explain(error: ValidationError) -> str:
+    """What is wrong first, after the place where it is."""
+    first: Any = error.errors(include_url=False, include_input=False)[0]
+    place = ""
+    for part in first["loc"]:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
+    context = first.get("ctx", {})
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    if first["type"] == "union_tag_not_found":
+        return f"{context['discriminator']} is missing".replace("'", "")
+    if first["type"] == "union_tag_invalid":
+        return "{discriminator} {tag} is unknown".format(**context).replace("'", "")
+    text = first["msg"].replace("Input should", "this should").removeprefix("Value error, ")
+    text = one_line(Exception(text[:1].lower() + text[1:]))
     return f"{place}: {text}" if place else text

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from ..errors import FormatError, ImageError, ParameterError
 from ..formats import read_image
@@ -261,7 +261,7 @@ def _with_metadata(entries: list[Entry], path: Path) -> list[Entry]:
     return result
 
 
-class _Part(msgspec.Struct):
+class _Part(TypedDict):
     part: str
 
 
@@ -286,7 +286,7 @@ def select_split(entries: Sequence[Entry], split: str, file: Path) -> list[Entry
     """
     held = read_json(file, dict[str, dict[str, _Part | str]], what="split of images")
     parts = {
-        f"{group}/{name}": value if isinstance(value, str) else value.part
+        f"{group}/{name}": value if isinstance(value, str) else value["part"]
         for group, files in held.items()
         for name, value in files.items()
     }

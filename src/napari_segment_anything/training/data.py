@@ -178,6 +178,19 @@ class CropConfig:
     object_sizes: tuple[float, float] = (6.0, 170.0)
     stretch_sides: float = 0.08
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.near <= 1 or not 0 <= self.stretch_sides <= 2:
+            raise ParameterError(
+                f"crop.near lies between 0 and 1, crop.stretch_sides between 0 and 2; not "
+                f"{self.near} and {self.stretch_sides}"
+            )
+        for name in ("wide", "object_sizes"):
+            least, largest = getattr(self, name)
+            if not 0 < least <= largest < 1e6:
+                raise ParameterError(
+                    f"crop.{name} is [least, largest], both above 0; not [{least}, {largest}]"
+                )
+
 
 @dataclass(frozen=True, slots=True)
 class Crops:

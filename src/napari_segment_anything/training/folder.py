@@ -6,11 +6,13 @@ import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from ..checkpoints import Checkpoint
-from ..errors import ParameterError, ResourceError
+from ..errors import FormatError, ParameterError, ResourceError
+from ..reading import read_json
 from .config import TrainingConfig
 from .datasets import Datasets
 
@@ -75,8 +77,8 @@ def record_run(
     path = folder / RECORD
     if path.exists() and not overwrite:
         try:
-            held = json.loads(path.read_text("utf-8"))
-        except ValueError:
+            held = read_json(path, dict[str, Any], what="record of a run")
+        except FormatError:
             held = {}
         changed = [key for key in wanted if held.get(key) != wanted[key]]
         if changed:
@@ -88,8 +90,14 @@ def record_run(
                 "overwrite it"
             )
         return
-    for stage in config.stages:
-        for ending in (".pt", "-train.csv", "-validation.csv"):
-            (folder / f"{stage.name}{ending}").unlink(missing_ok=True)
-    (folder / MODEL).unlink(missing_ok=True)
+    endings = (".pt", "-train.csv", "-validation.csv")
+    old = [folder / f"{stage.name}{ending}" for stage in config.stages for ending in endings]
+    old = [file for file in (*old, folder / MODEL) if file.exists()]
+    if old and not overwrite:
+        raise ParameterError(
+            f"{folder} has a {old[0].name} that no run recorded there made: choose another folder, "
+            "or overwrite it"
+        )
+    for file in old:
+        file.unlink()
     path.write_text(json.dumps(wanted, indent=1) + "\n", "utf-8")
