@@ -81,6 +81,7 @@ CONFIGURATION_BYTES = Limit(
     "configuration_bytes", 16 * 2**20, "bytes", "a configuration, index or other small text file"
 )
 JOURNAL_BYTES = Limit("journal_bytes", 512 * 2**20, "bytes", "a session's journal")
+RECORDS_BYTES = Limit("records_bytes", 512 * 2**20, "bytes", "a JSON file of masks")
 ARRAY_BYTES = Limit(
     "array_bytes",
     2**30,
@@ -88,7 +89,10 @@ ARRAY_BYTES = Limit(
     "an array that is unpacked in one piece: from NPZ, a Zarr chunk, the labels of a journal",
 )
 MASK_PIXELS = Limit("mask_pixels", 2**27, "pixels", "a mask or a change of labels in a journal")
-TENSORS = Limit("tensors", 20_000, "tensors", "tensors, and network layers, of a checkpoint")
+TENSORS = Limit("tensors", 20_000, "tensors", "tensors of a checkpoint")
+PICKLE_BYTES = Limit(
+    "pickle_bytes", 64 * 2**20, "bytes", "what a .pt file holds besides its weights"
+)
 NETWORK_SIDE = Limit(
     "network_side", 16_384, "", "any size in the header of a checkpoint: channels, frame side"
 )
@@ -106,9 +110,11 @@ READ_SECONDS = Limit("read_seconds", 60, "s", "the wait between two packets from
 LIMITS = (
     CONFIGURATION_BYTES,
     JOURNAL_BYTES,
+    RECORDS_BYTES,
     ARRAY_BYTES,
     MASK_PIXELS,
     TENSORS,
+    PICKLE_BYTES,
     NETWORK_SIDE,
     THREADS,
     TILES,

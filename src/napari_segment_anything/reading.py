@@ -42,8 +42,10 @@ def require_file(path: str | Path, what: str = "file", error: ErrorType = Format
     path = Path(path).expanduser()
     try:
         mode = path.stat().st_mode
+    except FileNotFoundError as reason:
+        raise error(f"{path} cannot be read: it does not exist.") from reason
     except (OSError, ValueError) as reason:
-        raise error(f"{path}: this {what} cannot be read: {_reason(reason)}") from reason
+        raise error(f"{path} cannot be read: {_reason(reason)}.") from reason
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
         raise error(f"{path} is {kind}; the {what} has to be a file")
@@ -70,7 +72,7 @@ def read_bytes(
         with path.open("rb") as file:
             data = file.read(limit.value + 1)
     except OSError as reason:
-        raise error(f"{path}: this {what} cannot be read: {_reason(reason)}") from reason
+        raise error(f"{path} cannot be read: {_reason(reason)}.") from reason
     limit.check(len(data), f"{path} is too large for a {what}", error)
     return data
 

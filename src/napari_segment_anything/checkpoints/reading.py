@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, ResourceError
+from ..limits import PICKLE_BYTES, TENSORS
 from .stand_ins import read_training_state
 
 # Names under which training frameworks file the weights in a larger dictionary.
 _WRAPPERS = ("model_state", "state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "sam.", "model.")
 _HEADER_BYTES = 2**32
+_SHARED = 4  # weights may be tied
 DECODER_PREFIX = "instance_decoder."
 
 
@@ -144,7 +146,27 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
+def _check_archive(path: Path) -> None:
+    """Refuse what would unpack to more than the file: torch stores weights as they are."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(
+            f"{path} is truncated or corrupt ({error}); fetch or save it again"
+        ) from error
+    TENSORS.check(len(members), f"{path} has too many parts", CheckpointError)
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise CheckpointError(f"{path} is compressed, as torch never writes it; unpack it")
+        if member.filename.endswith(".pkl"):
+            what = f"{path} has too large a description of its weights"
+            PICKLE_BYTES.check(member.file_size, what, CheckpointError)
+
+
 def _read_torch(path: Path, *, mapped: bool) -> Any:
+    if mapped:
+        _check_archive(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -233,6 +255,18 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     if not tensors:
         some = ", ".join(repr(str(k)) for k in list(content)[:5]) or "nothing"
         raise CheckpointError(f"{path} holds no weights (it holds {some}): not a SAM checkpoint")
+    TENSORS.check(len(tensors), f"{path} has too many tensors", CheckpointError)
+    strange = [k for k, v in tensors.items() if v.layout != torch.strided or v.is_quantized]
+    strange += [k for k, v in tensors.items() if v.is_meta]
+    if strange:
+        raise CheckpointError(
+            f"{path}: {strange[0]} is sparse, quantised or empty, no plain tensor"
+        )
+    claimed, held = sum(v.nbytes for v in tensors.values()), path.stat().st_size
+    if claimed > _SHARED * held:
+        raise CheckpointError(
+            f"{path} claims {claimed} bytes of weights and holds {held}: it is damaged or forged"
+        )
     return tensors
 
 

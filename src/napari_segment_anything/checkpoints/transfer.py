@@ -138,6 +138,8 @@ class Transfer:
                     file.write(chunk)
                     self._note(file)
         except requests.HTTPError as error:
+            if error.response is None:
+                return str(error), True
             status = error.response.status_code
             if status == 416:
                 # More is here than there: it is not the beginning of that file.

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from ..errors import FormatError, ImageError, ParameterError
-from ..formats import read_image
+from ..formats import open_npz, read_image
 from ..formats.images import PICTURE_SUFFIXES, TIFF_SUFFIXES
 from ..formats.labels import read_labels
-from ..reading import below, read_json
+from ..reading import below, read_json, require_file
 from ..samples import sample
 
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *PICTURE_SUFFIXES, ".npy", ".npz")
@@ -211,11 +211,8 @@ def _labels_of(image: Path, where: Path | None) -> Path | None:
     if where is not None and where.is_file():
         return where
     if where is None and image.suffix.lower() == ".npz":
-        try:
-            with np.load(image, allow_pickle=False) as archive:
-                return image if "labels" in archive.files else None
-        except (OSError, ValueError) as error:
-            raise ImageError(f"{image} cannot be read as NPZ: {error}") from error
+        with open_npz(image) as archive:
+            return image if "labels" in archive.files else None
     stem = _stem(image)
     if where is not None:
         return _first(where, [stem + ending for ending in ("", *LABEL_ENDINGS)], image)
@@ -242,8 +239,10 @@ def _first(folder: Path, stems: Iterable[str], image: Path) -> Path | None:
 
 def _with_metadata(entries: list[Entry], path: Path) -> list[Entry]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
+        with require_file(path, "metadata").open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(stream))
+    except FormatError:
+        raise
     except (OSError, csv.Error, UnicodeDecodeError) as error:
         raise FormatError(f"{path} cannot be read as CSV: {error}") from error
     if not rows or "file" not in rows[0]:

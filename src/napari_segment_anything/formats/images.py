@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError
+from ..reading import require_file
 
 AXES = "TZCYXSQ"
 LAZY_ABOVE = 256 * 2**20
@@ -201,7 +202,7 @@ def read_image(
     suffix = path.suffix.lower()
     if path.is_dir():
         found = _zarr_reader.read_zarr(str(path), series, key, lazy)
-    elif not path.stat().st_size:
+    elif not require_file(path, "image", ImageError).stat().st_size:
         raise ImageError(f"{path} is empty (0 bytes).")
     elif suffix in TIFF_SUFFIXES:
         found = _readers.read_tiff(path, series, lazy)
