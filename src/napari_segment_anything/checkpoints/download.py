@@ -21,6 +21,7 @@ import xxhash
 
 from ..errors import CheckpointError, DownloadError, ResourceError
 from ..progress import Progress
+from ..reading import require
 from .catalogue import CatalogueEntry, RemoteFile, catalogue, find_entry, unknown_name
 from .reading import fault_of
 from .records import recall, record
@@ -90,6 +91,7 @@ def download(
     ResourceError
         If the disk is full or the folder cannot be written to.
     """
+    require(name, str, "the name of a model", "catalogue() lists them")
     entry = find_entry(name)
     if entry is None:
         raise unknown_name(name)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError
-from ..reading import require_file
+from ..reading import require, require_file
 
 AXES = "TZCYXSQ"
 LAZY_ABOVE = 256 * 2**20
@@ -185,6 +185,7 @@ def read_image(
     The orientation tag of JPEG photographs is ignored: pixels come as they are stored, so that
     coordinates fit every other tool. Palette pictures become RGB, bilevel ones 0 and 255.
     """
+    require(path, (str, Path), "an image's path", "give a text or a Path; arrays need no reading")
     from . import _readers, _zarr_reader
     from ._stores import is_url, locate, short_name
 

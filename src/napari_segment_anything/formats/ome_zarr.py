@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..errors import FormatError
-from ..reading import plain_name
+from ..reading import plain_name, require
 from . import _ngff, _stores
 from ._label_group import LabelsGroup, create_array, reconsolidate
 from ._plates import PlateImage, plate_images
@@ -89,6 +89,7 @@ def create_labels(
         If there are labels of that name, the place holds something else or cannot be written,
         or axes do not fit.
     """
+    require(destination, (str, Path), "a store", "give its path or URL")
     size = tuple(int(n) for n in shape)
     letters = _ngff.check_label_axes(axes, size)
     kind = np.dtype(dtype)
@@ -147,6 +148,7 @@ def open_labels(destination: str | Path, name: str | None = None, mode: str = "r
     """
     if mode not in ("r", "r+", "a"):
         raise FormatError(f"mode is 'r', 'r+' or 'a', not {mode!r}")
+    require(destination, (str, Path), "a store", "give its path or URL")
     mode = "r" if mode == "r" else "r+"
     location = _stores.locate(destination)
     node = _stores.open_node(location)

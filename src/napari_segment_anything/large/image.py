@@ -14,6 +14,7 @@ import numpy as np
 from ..engine import PlaneSource
 from ..errors import ImageError
 from ..formats import ImageData, read_image
+from ..reading import require
 
 _PLANES_SAMPLED = 5
 
@@ -80,7 +81,10 @@ class LargeImage:
         elif hasattr(image, "shape"):
             source = (image,)
         else:
+            require(image, (list, tuple), "an image", "give a path, an array, or pyramid levels")
             source = tuple(image)
+            if not source or not all(hasattr(level, "shape") for level in source):
+                raise ImageError("an image is a path, an array, or a list of pyramid levels")
         wanted = None if channels is None else tuple(int(c) for c in channels)
         return cls(source, axes, channel_axis, wanted, contrast_limits, "", scale, units)
 

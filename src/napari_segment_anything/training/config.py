@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ParameterError
 from ..limits import NETWORK_SIDE
-from ..reading import plain_name, read_toml
+from ..reading import plain_name, read_toml, require
 from .augment import AugmentConfig
 from .data import CropConfig
 from .tables import checked
@@ -353,6 +353,8 @@ def read_config(source: str | Path | Mapping[str, Any]) -> TrainingConfig:
     if isinstance(source, Mapping):
         raw, where = dict(source), "the configuration"
     else:
+        hint = "give the path of a TOML file, or a mapping"
+        require(source, (str, Path), "a configuration", hint)
         where = str(source)
         raw = read_toml(source)
     try:
