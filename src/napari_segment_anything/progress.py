@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from .errors import ParameterError
+
 R = TypeVar("R")
 
 
@@ -52,7 +54,17 @@ def finish(
     -------
     object
         The generator's return value.
+
+    Raises
+    ------
+    ParameterError
+        If it is no generator.
     """
+    if not isinstance(generator, Generator):
+        raise ParameterError(
+            f"finish takes a generator of Progress, not {type(generator).__name__}: give it what "
+            "generate_candidates(...) and its like return"
+        )
     try:
         while True:
             try:

@@ -36,6 +36,15 @@ class RemoteFile:
     hash: str = ""
     size: int | None = None
 
+    @property
+    def checked(self) -> str:
+        """What the file is checked against, in words."""
+        if self.hash_kind == "sha256":
+            return "SHA-256"
+        if self.hash_kind:
+            return f"{self.hash_kind}, which finds damage and no forgery; no SHA-256 is published"
+        return "its form only; no hash is known"
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:

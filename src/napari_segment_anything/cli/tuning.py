@@ -257,15 +257,14 @@ def tuned(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def _read_grids(path: Path) -> list[NDArray[Any]]:
-    import json
-
     import numpy as np
 
     from ..errors import ParameterError
+    from ..reading import read_json
 
+    kind = list[list[tuple[float, float]]]
     try:
-        return [np.asarray(grid, dtype=float) for grid in json.loads(path.read_text("utf-8"))]
-    except (ValueError, TypeError) as error:
-        raise ParameterError(
-            f"{path.name} must hold a list of grids, each a list of [x, y]: {error}"
-        ) from None
+        grids = read_json(path, kind, what="list of point grids", error=ParameterError)
+    except ParameterError as error:
+        raise ParameterError(f"{error}. It holds a list of grids, each a list of [x, y]") from None
+    return [np.asarray(grid, dtype=float).reshape(-1, 2) for grid in grids]

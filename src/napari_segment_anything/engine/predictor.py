@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import FormatError, ParameterError, PromptError
 from ..network import EncoderOutput
+from ..reading import require
 from .backoff import run_in_batches
 from .cache import CacheWarning, EmbeddingCache, signature
 from .contrast import Limits, resolve_contrast_limits, stretch
@@ -137,6 +138,8 @@ class Predictor:
         ResourceError
             If memory does not suffice, even on the CPU.
         """
+        if window is not None:
+            require(window, Window, "the window", "make one with Window(row, col, height, width)")
         source = open_image(image, channel_axis=channel_axis, channels=channels)
         plan, limits, pixels = self._read(source, window, contrast_limits, level, span)
         if span is not None and span <= max(plan.canvas):
@@ -297,6 +300,7 @@ class Predictor:
         ResourceError
             If memory does not suffice, even on the CPU.
         """
+        _check_arguments(embedding, prompts)
         candidates = self._candidates(multimask, False)
         count = len(prompts)
         masks = np.zeros((count, candidates, *embedding.window.shape), bool)
@@ -449,3 +453,9 @@ def _arguments(
     if prompts.masks is not None and prompts.has_masks[first]:
         arguments["masks"] = torch.from_numpy(prompts.masks[which][:, None])
     return arguments
+
+
+def _check_arguments(embedding: Embedding, prompts: Prompts) -> None:
+    require(embedding, Embedding, "the embedding", "make one with Predictor.embed(image)")
+    hint = "make them with Prompts.from_points, from_boxes, each_point or from_objects"
+    require(prompts, Prompts, "prompts", hint)

@@ -55,9 +55,9 @@ class Prompts:
         points = floats(self.points, "points")
         labels = whole_labels(self.labels)
         boxes = floats(self.boxes, "boxes")
-        count = len(points)
         if points.ndim != 3 or points.shape[2] != 2:
             raise PromptError(f"points have the shape (objects, points, 2), not {points.shape}")
+        count = len(points)
         if labels.shape != points.shape[:2]:
             raise PromptError(
                 f"labels of shape {labels.shape} do not fit points of shape {points.shape}"

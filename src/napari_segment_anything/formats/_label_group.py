@@ -36,6 +36,8 @@ class LabelsGroup:
         group = self.group
         try:
             self._first: dict[str, Any] = dict(_ngff.ome_attributes(group)["multiscales"][0])
+            for each in self._first["datasets"]:
+                _stores.inside(path, each["path"], "the level")
             self.array: Any = group[self._first["datasets"][0]["path"]]
             ndim = len(self.array.shape)
         except (KeyError, IndexError, TypeError, AttributeError) as error:

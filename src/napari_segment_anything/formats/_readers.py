@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 import weakref
-import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError
+from ._archives import check_header, open_npz
 from ._stores import line
 from .images import LAZY_ABOVE
 
@@ -226,29 +226,28 @@ def _plain(picture: Any) -> Any:
 
 def read_npy(path: Path, lazy: bool | None) -> Found:
     """Read or map a NumPy file."""
+    size = path.stat().st_size
     if lazy is None:
-        lazy = path.stat().st_size > LAZY_ABOVE
+        lazy = size > LAZY_ABOVE
+    with path.open("rb") as file:
+        if file.read(4) == b"PK\x03\x04":
+            raise ImageError(f"{path.name} is an archive of arrays; name it .npz.")
+        file.seek(0)
+        check_header(file, size, path.name)
     try:
         array = np.load(path, mmap_mode="r" if lazy else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, OverflowError) as error:
         raise ImageError(f"{path.name} cannot be read as NPY: {line(error)}") from error
-    if not isinstance(array, np.ndarray):
-        raise ImageError(f"{path.name} is an archive of arrays; name it .npz.")
     return Found((array,))
 
 
 def read_npz(path: Path, key: str | None) -> Found:
     """Read one array of a NumPy archive."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            chosen = pick(list(archive.files), key, path.name)
-            return Found((archive[chosen],))
-    except ImageError:
-        raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ImageError(f"{path.name} cannot be read as NPZ: {line(error)}") from error
-    except (AttributeError, TypeError) as error:
-        raise ImageError(f"{path.name} is not an archive of arrays; name it .npy.") from error
+    with path.open("rb") as file:
+        if file.read(6) == b"\x93NUMPY":
+            raise ImageError(f"{path.name} is not an archive of arrays; name it .npy.")
+    with open_npz(path) as archive:
+        return Found((archive[pick(list(archive.files), key, path.name)],))
 
 
 def choose(items: Any, number: int, name: str) -> Any:

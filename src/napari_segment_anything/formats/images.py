@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError
+from ..reading import require, require_file
 
 AXES = "TZCYXSQ"
 LAZY_ABOVE = 256 * 2**20
@@ -202,6 +203,7 @@ def open_file(
     stored: bool = False,
 ) -> ImageData:
     """Read a file as `read_image` does; with `stored`, the values of a TIFF as they are in it."""
+    require(path, (str, Path), "an image's path", "give a text or a Path; arrays need no reading")
     from . import _readers, _zarr_reader
     from ._stores import is_url, locate, short_name
 
@@ -219,7 +221,7 @@ def open_file(
     suffix = path.suffix.lower()
     if path.is_dir():
         found = _zarr_reader.read_zarr(str(path), series, key, lazy)
-    elif not path.stat().st_size:
+    elif not require_file(path, "image", ImageError).stat().st_size:
         raise ImageError(f"{path} is empty (0 bytes).")
     elif suffix in TIFF_SUFFIXES:
         found = _readers.read_tiff(path, series, lazy, stored)

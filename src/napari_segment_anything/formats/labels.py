@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import uuid
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import FormatError, ImageError
+from ..limits import ARRAY_BYTES
+from ..reading import require_file
 from ._stores import is_url
 from .atomic import replacing
 
@@ -109,7 +113,9 @@ def read_labels(path: str | Path) -> NDArray[Any]:
         from .ome_zarr import label_names, open_labels
 
         if label_names(path):
-            return _checked(open_labels(path).array[...])
+            array = open_labels(path).array
+            ARRAY_BYTES.check(array.nbytes, f"the labels {path} do not fit into memory")
+            return _checked(array[...])
     path = path if is_url(path) else Path(path)
     if isinstance(path, Path) and path.suffix.lower() == ".png":
         return _checked(_read_png(path))
@@ -120,6 +126,8 @@ def read_labels(path: str | Path) -> NDArray[Any]:
         found = open_file(path, key=key, stored=True)
     except ImageError as error:
         raise FormatError(str(error)) from error
+    size = math.prod(found.shape) * np.dtype(found.array.dtype).itemsize
+    ARRAY_BYTES.check(size, f"the labels {path} do not fit into memory")
     return _checked(found.array[...])
 
 
@@ -128,12 +136,19 @@ def _checked(labels: ArrayLike) -> NDArray[Any]:
     if array.dtype.kind == "f" and array.size and np.array_equal(array, np.round(array)):
         array = array.astype(np.int64)
     if array.dtype.kind not in "uib":
-        raise FormatError(f"Labels are integers; got {array.dtype}.")
+        raise FormatError(
+            f"Labels are integers, 0 the background; these are {_words(array.dtype)}."
+        )
     if not 2 <= array.ndim <= 4 or not array.size:
         raise FormatError(f"Labels have 2 to 4 dimensions and pixels; got shape {array.shape}.")
     if array.dtype.kind == "i" and array.min() < 0:
         raise FormatError(f"Labels are not negative; got {array.min()}.")
     return array.astype(smallest_dtype(int(array.max())), copy=False)
+
+
+def _words(dtype: np.dtype[Any]) -> str:
+    names = {"f": "fractions", "c": "complex numbers", "O": "Python objects"}
+    return names.get(dtype.kind, f"of type {dtype}")
 
 
 def _write_tiff(
@@ -187,13 +202,13 @@ def _write_png(path: Path, array: NDArray[Any]) -> None:
 def _read_png(path: Path) -> NDArray[Any]:
     from PIL import Image
 
-    if not path.exists():
-        raise FormatError(f"{path} does not exist.")
+    require_file(path, "PNG file")
     try:
-        with Image.open(path) as picture:
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             picture.load()
             array = np.array(picture)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise FormatError(f"{path.name} cannot be read as PNG: {error}.") from error
     if array.ndim != 2:
         raise FormatError(f"{path.name} is a colour picture, not a label image.")

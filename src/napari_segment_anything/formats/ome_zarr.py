@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..errors import FormatError
+from ..reading import plain_name, require
 from . import _ngff, _stores
 from ._label_group import LabelsGroup, create_array, listed, reconsolidate, show_labels
 from ._plates import PlateImage, plate_images
@@ -92,13 +93,13 @@ def create_labels(
         If there are labels of that name, the place holds something else or cannot be written,
         or axes do not fit.
     """
+    require(destination, (str, Path), "a store", "give its path or URL")
     size = tuple(int(n) for n in shape)
     letters = _ngff.check_label_axes(axes, size)
     kind = np.dtype(dtype)
     if kind.kind not in "ui" or 0 in size:
         raise FormatError(f"Labels are integers and have pixels; got {kind}, shape {size}.")
-    if not name or "/" in name or "\\" in name or name.startswith("."):
-        raise FormatError(f"'{name}' is no name for labels: leave out slashes and a first dot.")
+    plain_name(name, "labels", FormatError)
     pieces = _chunks(size, chunks)
     location = _stores.locate(destination)
     found, inside = _existing(location)
@@ -106,7 +107,7 @@ def create_labels(
     place = _placement(found, inside, letters, scale, units, location)
     letters = _ngff.common_axes(letters) if "Q" in letters else letters
     place = replace(place, axes=letters)
-    path = _stores.join(location, "labels", name)
+    path = _stores.inside(location, f"labels/{name}", "the labels")
     taken = _stores.open_node(path)
     if taken is not None and not overwrite and not _unfinished(taken, path):
         raise FormatError(
@@ -152,6 +153,7 @@ def open_labels(destination: str | Path, name: str | None = None, mode: str = "r
     """
     if mode not in ("r", "r+", "a"):
         raise FormatError(f"mode is 'r', 'r+' or 'a', not {mode!r}")
+    require(destination, (str, Path), "a store", "give its path or URL")
     mode = "r" if mode == "r" else "r+"
     location = _stores.locate(destination)
     node = _stores.open_node(location)
@@ -168,11 +170,13 @@ def open_labels(destination: str | Path, name: str | None = None, mode: str = "r
                 what = f"has the labels {', '.join(names)}: name one" if names else "has no labels"
                 raise FormatError(f"{location} {what}.")
             name = names[0]
-        path = _stores.join(location, *_prefix(node), name)
+        path = _stores.inside(location, "/".join((*_prefix(node), name)), "the labels")
         found = _stores.open_node(path)
         if found is None or "multiscales" not in _ngff.ome_attributes(found):
             has = f"it has {', '.join(names)}" if names else "it has none"
             raise FormatError(f"{location} has no labels '{name}'; {has}.")
+    if mode != "r":
+        _stores.without_links(path)
     labels = LabelsGroup(path, mode)
     if mode != "r" and path != location:
         with writing(location):  # a process killed while it made them may have left them out

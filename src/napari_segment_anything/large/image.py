@@ -15,6 +15,7 @@ from ..engine import PlaneSource, Window
 from ..errors import ImageError
 from ..formats import ImageData, read_image
 from ..formats.marks import region_marks
+from ..reading import require
 
 _PLANES_SAMPLED = 5
 
@@ -81,7 +82,10 @@ class LargeImage:
         elif hasattr(image, "shape"):
             source = (image,)
         else:
+            require(image, (list, tuple), "an image", "give a path, an array, or pyramid levels")
             source = tuple(image)
+            if not source or not all(hasattr(level, "shape") for level in source):
+                raise ImageError("an image is a path, an array, or a list of pyramid levels")
         wanted = None if channels is None else tuple(int(c) for c in channels)
         return cls(source, axes, channel_axis, wanted, contrast_limits, "", scale, units)
 

@@ -15,6 +15,7 @@ from ..engine import Model, Window, load_model
 from ..errors import FormatError, ImageError, ParameterError, ResourceError
 from ..formats.ome_zarr import LabelsGroup, create_labels, is_url, label_names, open_labels
 from ..progress import Progress
+from ..reading import require
 from .grid import TileGrid
 from .image import LargeImage
 from .ledger import Ledger, check_same
@@ -103,6 +104,7 @@ def plain(value: Any) -> Any:
 def destination_of(image: Any, output: str | Path | None) -> str:
     """Return path or URL of the store that labels go into."""
     if output is not None:
+        require(output, (str, Path), "the output", "give the path or URL of an OME-Zarr store")
         text = str(output)
         return text if is_url(text) else str(Path(text).expanduser().absolute())
     if isinstance(image, (str, Path)):

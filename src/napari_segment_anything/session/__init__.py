@@ -6,7 +6,7 @@ from .draft import Draft, DraftPoint
 from .journal import Journal, journal_directory, new_journal_path, unfinished_journals
 from .objects import ObjectPrompts, Scribble, SessionObject
 from .preview import DecodedObject, Preview, PreviewObject
-from .recover import Replay, recover, replay, replay_steps
+from .recover import Replay, recorded_model, recover, replay, replay_steps
 from .regions import Region
 from .scheduler import Delivery, LatestWins
 from .session import Session
@@ -24,6 +24,7 @@ __all__ = [
     "recover",
     "replay",
     "replay_steps",
+    "recorded_model",
     "Replay",
     "SessionObject",
     "ObjectPrompts",

@@ -15,10 +15,14 @@ from typing import Any
 import platformdirs
 
 from ..errors import FormatError, ResourceError
+from ..limits import JOURNAL_BYTES
+from ..reading import decode_json, read_bytes
+from .schema import AnyEvent, Header
 
 FORMAT = "napari-segment-anything journal"
 VERSION = 1
 _LAST = 256
+_HEADER = 2**20
 _CLOSED = b'{"do":"closed"'
 
 
@@ -148,42 +152,42 @@ class Journal:
         Raises
         ------
         FormatError
-            If it is not a journal, is of a later version, or is damaged.
+            If it is not a journal, is of a later version, is damaged, or a line is not what
+            `schema` says; the message names the line.
         """
         path = Path(path).expanduser()
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise FormatError(f"the journal {path} cannot be read: {error.strerror}") from error
+        data = read_bytes(path, JOURNAL_BYTES, what="journal")
         lines = data.split(b"\n")[:-1]  # what follows the last line end was being written
-        parsed = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                value = json.loads(line)
-            except (UnicodeDecodeError, json.JSONDecodeError) as error:
-                raise FormatError(
-                    f"line {number} of the journal {path} is damaged: {error}"
-                ) from error
-            if not isinstance(value, dict):
-                raise FormatError(f"line {number} of the journal {path} is not an event")
-            parsed.append(value)
-        if not parsed or parsed[0].get("format") != FORMAT:
-            raise FormatError(f"{path} is not a journal of a session")
-        header: dict[str, Any] = parsed[0]
+        header: dict[str, Any] = {}
         events: list[dict[str, Any]] = []
-        if header.get("version") != VERSION:
-            raise FormatError(
-                f"{path} is a journal of version {header.get('version')}, this program reads "
-                f"version {VERSION}; use a newer one"
-            )
-        for event in parsed[1:]:
-            if event.get("do") == "void":
-                if not events:
-                    raise FormatError(f"the journal {path} takes back an event that is not there")
-                events.pop()
-            else:
+        for number, line in enumerate(lines, start=1):
+            where = f"line {number} of the journal {path}"
+            if number == 1:
+                header = _read_header(line, path, where)
+                continue
+            event = decode_json(line, AnyEvent, where)
+            if event["do"] != "void":
                 events.append(event)
+            elif not events:
+                raise FormatError(f"{where} takes back an event that is not there")
+            else:
+                events.pop()
+        if not header:
+            raise FormatError(f"{path} is not a journal of a session")
         return header, events
+
+
+def _read_header(line: bytes, path: Path, where: str) -> dict[str, Any]:
+    plain = decode_json(line, dict[str, Any], where)
+    if plain.get("format") != FORMAT:
+        raise FormatError(f"{path} is not a journal of a session")
+    if plain.get("version") != VERSION:
+        raise FormatError(
+            f"{path} is a journal of version {plain.get('version')}, this program reads "
+            f"version {VERSION}; use a newer one"
+        )
+    header: dict[str, Any] = decode_json(line, Header, where)
+    return {**plain, **header}
 
 
 def journal_directory() -> Path:
@@ -232,12 +236,14 @@ def unfinished_journals(directory: str | os.PathLike[str] | None = None) -> list
         return []
     found = []
     for path in folder.glob("*.jsonl"):
+        if not path.is_file():
+            continue
         try:
             with path.open("rb") as file:
-                head = json.loads(file.readline())
+                head = json.loads(file.readline(_HEADER))
                 file.seek(max(0, path.stat().st_size - _LAST))
                 last = file.read().split(b"\n")[-2:]
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         closed = last[-1] == b"" and last[0].startswith(_CLOSED)
         if isinstance(head, dict) and head.get("format") == FORMAT and not closed:

@@ -130,6 +130,8 @@ def recorded_patches(events: Sequence[Event]) -> Generator[Patch, None, None]:
         kind = event["do"]
         if kind in ("decode", "model", "recovered", "settings", "reserve", "closed"):
             continue
+        if kind in ("undo", "redo") and not (done if kind == "undo" else undone):
+            raise ValueError(f"there is nothing to {kind}")
         if kind == "undo":
             edit = done.pop()
             undone.append(edit)

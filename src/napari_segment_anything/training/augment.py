@@ -7,11 +7,13 @@ changes pixel values alone: inversion, gamma, contrast, illumination, colour and
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..errors import ParameterError
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class AugmentConfig:
     blur: float = 0.2
     noise: float = 0.35
     stain: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 <= value <= 1:
+                raise ParameterError(f"augment.{name} lies between 0 and 1, not {value}")
 
 
 def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:

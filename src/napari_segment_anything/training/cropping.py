@@ -59,6 +59,16 @@ class CropConfig:
         for name in ("near", "by_object", "paste"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ParameterError(f"crop.{name} lies between 0 and 1, not {getattr(self, name)}")
+        if not 0 <= self.stretch_sides <= 2:
+            raise ParameterError(
+                f"crop.stretch_sides lies between 0 and 2, not {self.stretch_sides}"
+            )
+        for name in ("wide", "object_sizes"):
+            least, largest = getattr(self, name)
+            if not 0 < least <= largest < 1e6:
+                raise ParameterError(
+                    f"crop.{name} is [least, largest], both above 0; not [{least}, {largest}]"
+                )
 
 
 class Held(NamedTuple):

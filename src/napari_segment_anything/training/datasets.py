@@ -116,7 +116,7 @@ def load_datasets(
             _share_out(found, own, data, title)
     for part, pairs in ((found.train, given), (found.validation, held_out)):
         kind = "" if part is found.train else "held-out-"
-        for number, (image, labels) in enumerate(pairs or ()):
+        for number, (image, labels) in enumerate(_pairs(pairs)):
             part.append(labelled_image(f"{GIVEN}/{kind}{number}", GIVEN, image, labels))
             found.weights[GIVEN] = 1.0
     if not found.train:
@@ -126,6 +126,14 @@ def load_datasets(
             "no image to train on has a labelled object: every label image is 0 throughout"
         )
     return found
+
+
+def _pairs(given: ImagePairs | None) -> Iterator[tuple[Any, Any]]:
+    try:
+        for image, labels in () if given is None else given:
+            yield image, labels
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"images are pairs of (image, labels): {error}") from error
 
 
 def _collection(

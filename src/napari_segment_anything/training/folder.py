@@ -12,7 +12,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..checkpoints import Checkpoint
-from ..errors import ParameterError, ResourceError
+from ..errors import FormatError, ParameterError, ResourceError
+from ..reading import read_json
 from .config import TrainingConfig
 from .datasets import Datasets
 
@@ -86,8 +87,8 @@ def record_run(
     path = folder / RECORD
     if path.exists() and not overwrite:
         try:
-            held = json.loads(path.read_text("utf-8"))
-        except ValueError:
+            held = read_json(path, dict[str, Any], what="record of a run")
+        except FormatError:
             held = {}
         known, asked = _placeless(held.get("config", {})), _placeless(wanted["config"])
         stages = known.get("stages") or []
@@ -105,10 +106,16 @@ def record_run(
         if held != wanted:
             _write_record(path, wanted)
         return
-    for stage in config.stages:
-        for ending in (".pt", "-train.csv", "-validation.csv"):
-            (folder / f"{stage.name}{ending}").unlink(missing_ok=True)
-    (folder / MODEL).unlink(missing_ok=True)
+    endings = (".pt", "-train.csv", "-validation.csv")
+    old = [folder / f"{stage.name}{ending}" for stage in config.stages for ending in endings]
+    old = [file for file in (*old, folder / MODEL) if file.exists()]
+    if old and not overwrite:
+        raise ParameterError(
+            f"{folder} has a {old[0].name} that no run recorded there made: choose another folder, "
+            "or overwrite it"
+        )
+    for file in old:
+        file.unlink()
     _write_record(path, wanted)
 
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..errors import ParameterError
+from ..errors import FormatError, ParameterError, ResourceError
 from ..progress import Progress
+from ..reading import one_line
 from .augment import AugmentConfig, augment
 from .average import Average, live_state, load_live_state
 from .config import SCRATCH, StageConfig, TrainingConfig
@@ -425,15 +426,23 @@ class StageTrainer:
         os.replace(part, self.checkpoint)
 
     def _resume(self) -> None:
-        held = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        self.step = held["step"]
-        self.best, self.stopped = held.get("best"), held.get("stopped", False)
-        load_live_state(self.network, held["network"])
-        self.average.state = held["average"]
-        if not self.complete and "optimizer" in held:
-            self.optimizer.load_state_dict(held["optimizer"])
-        elif not self.complete:
-            self._notice = f"{self.stage.name} goes on at step {self.step} {_FROM_WEIGHTS}"
+        try:
+            held = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            self.step = int(held["step"])
+            self.best, self.stopped = held.get("best"), held.get("stopped", False)
+            load_live_state(self.network, held["network"])
+            self.average.state = held["average"]
+            if not self.complete and "optimizer" in held:
+                self.optimizer.load_state_dict(held["optimizer"])
+            elif not self.complete:
+                self._notice = f"{self.stage.name} goes on at step {self.step} {_FROM_WEIGHTS}"
+        except (MemoryError, ResourceError):
+            raise
+        except Exception as error:  # damage shows as almost anything
+            raise FormatError(
+                f"{self.checkpoint} cannot be gone on from ({one_line(error)}): it is truncated or "
+                "of another run. Remove it to train this stage anew, or choose another folder"
+            ) from error
         for kind in ("train", "validation"):
             drop_rows_after(self._log(kind), self.step)
 
