@@ -149,6 +149,7 @@ class ImageChooser(QWidget):
         self._extra: list[Image] = []
         self.channel_axis: int | None = None
         self.box = LayerBox(viewer, lambda: readable_images(viewer))
+        self.box.show_layer(viewer.layers.selection.active)  # if it is an image
         self.box.setToolTip("image: the layer that is segmented")
         self._more = QToolButton()
         self._more.setText("Channels")

@@ -22,6 +22,7 @@ from .forms import Form, acting
 from .jobs import Jobs
 from .large import LargePanel
 from .loading import model_names
+from .notices import Notices
 from .parts import (
     Fold,
     Segmented,
@@ -105,6 +106,7 @@ class EverythingWidget(QWidget):
         fields.addRow("Mode", self.mode)
         self.region = Segmented(REGIONS)
         self.run_button = button("Segment everything", self.start, "Find every object")
+        self.notices = Notices()
         self.status = Status()
         self.large = LargePanel(self.viewer, self.images, self.status)
         self.large.bind(lambda: self._shared.session.predictor)
@@ -124,6 +126,7 @@ class EverythingWidget(QWidget):
             self.region,
             self.large,
             self.run_button,
+            self.notices,
             self.status,
             heading("Filter"),
             self.first,
@@ -149,7 +152,6 @@ class EverythingWidget(QWidget):
         self._show_region()
         words = {value: word for word, value in POLICIES.items()}
         self.policy.setCurrentText(words[kept["policy"]])
-        self.models.model = self._settings.get("engine")["model"]
         for item in self._forms:
             for name, field in item.fields.items():
                 field.set(kept[name])
@@ -158,7 +160,7 @@ class EverythingWidget(QWidget):
         self.mode.currentTextChanged.connect(self._choose_mode)
         self.region.changed.connect(self._choose_region)
         self.policy.currentTextChanged.connect(self._choose_policy)
-        self.models.chosen.connect(self._choose_model)
+        self._unbind_model = self._shared.bind_model(self.models, self.notices)
         for item in self._forms:
             item.changed.connect(self._changed)
         self._jobs.progressed.connect(self._on_progress)
@@ -176,6 +178,7 @@ class EverythingWidget(QWidget):
         self._open = False
         with contextlib.suppress(RuntimeError):  # deleted with the window
             self._again.stop()
+        self._unbind_model()
         self._jobs.close()
         self.large.close_down()
         self._shared.session.model_changed.disconnect(self._show_mode)
@@ -190,13 +193,8 @@ class EverythingWidget(QWidget):
         if self._jobs.running or self.large.running:
             self.stop()
             return
-        session = self._shared.session
-        if not session.is_loaded:
-            self.status.busy("Loading the model …", stoppable=False)
-            session.when_loaded(self._start_loaded)
-            return
         if self.region.value == "all":
-            self._start_large()
+            self._shared.start(self.status, self._start_large)
             return
         try:
             area = find_area(
@@ -213,27 +211,34 @@ class EverythingWidget(QWidget):
             return
         mode = self.mode.currentText()
         given = self._given()
-        policy = POLICIES[self.policy.currentText()]
-        self._found = self._drawn = None
-        self._filtering = False
-        self._show_counts()
-        self._result.begin(area, self.targets.layer)
-        self.run_button.setText("Stop")
-        self.status.busy("Preparing …")
+        policy, target = POLICIES[self.policy.currentText()], self.targets.layer
 
-        predictor = session.predictor
+        def begin() -> None:
+            if not self._open or any(layer not in self.viewer.layers for layer in area.layers):
+                return
+            self._found = self._drawn = None
+            self._filtering = False
+            self._show_counts()
+            self._result.begin(area, target)
+            self.run_button.setText("Stop")
+            self.status.busy("Preparing …")
+            predictor = self._shared.session.predictor
 
-        def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Drawn]:
-            wanted = acting(predictor.model, mode, given)
-            return (yield from run(area, predictor, mode, wanted, policy))
+            def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Drawn]:
+                wanted = acting(predictor.model, mode, given)
+                return (yield from run(area, predictor, mode, wanted, policy))
 
-        self._jobs.start(job)
+            self._jobs.start(job)
+
+        self._shared.start(self.status, begin)
 
     def _given(self) -> dict[str, Any]:
         return {**self.first.values(), **self.more.values(), **self.finding.values()}
 
     def _start_large(self) -> None:
         """Segment all of the image, tile by tile, or go on with that."""
+        if not self._open:
+            return
         mode, given = self.mode.currentText(), self._given()
         policy = POLICIES[self.policy.currentText()]
         predictor = self._shared.session.predictor
@@ -254,11 +259,6 @@ class EverythingWidget(QWidget):
         self.targets.setEnabled(not everywhere)
         self.run_button.setText("Run, or go on" if everywhere else "Segment everything")
         self.exports.setVisible(not everywhere)
-
-    def _start_loaded(self) -> None:
-        if self._open:
-            self.status.rest()
-            self.start()
 
     def stop(self) -> None:
         """Cancel what runs."""
@@ -290,13 +290,6 @@ class EverythingWidget(QWidget):
     def _choose_policy(self, word: str) -> None:
         self._settings.set("everything", policy=POLICIES[word])
         self._again.start()
-
-    def _choose_model(self, source: str) -> None:
-        self._settings.set("engine", model=source)
-        try:
-            self._shared.session.set_model(source)
-        except SegmentAnythingError as error:
-            self.status.warn(error)
 
     def _changed(self, name: str) -> None:
         field = next(item.fields[name] for item in self._forms if name in item.fields)

@@ -16,6 +16,7 @@ from . import keys
 from .choosers import ImageChooser, ModelBox, labels_box
 from .forms import Number
 from .loading import model_names
+from .notices import Notices
 from .object_list import ObjectList
 from .painting import PaintTools
 from .parts import (
@@ -68,6 +69,7 @@ class PromptWidget(QWidget):
         self._watch = WindowWatch(self, self.shut)
         self._on_layers()
         self._on_draft()
+        self._take_mouse()
         self.session.when_loaded(self._prepare)  # so that the first click need not wait for it
 
     def _prepare(self) -> None:
@@ -79,6 +81,12 @@ class PromptWidget(QWidget):
                 size = self.session.model.image_size
                 window = Window(0, 0, min(rows, size), min(cols, size))
                 self.session.working.prepare(self.session.plane, window)
+
+    def _take_mouse(self) -> None:
+        """Make the image that is chosen the active layer, so that clicks on it are prompts."""
+        if self.images.layers:
+            self._try(self.session.set_image, self.images.layers)
+            self._try(self.session.take_mouse)
 
     # -- layout ----------------------------------------------------------------------------------
 
@@ -105,6 +113,7 @@ class PromptWidget(QWidget):
         self.undo_button = button("Undo", self.undo, "Take the last step back (Alt-Z)")
         self.redo_button = button("Redo", self.redo, "Take it again (Shift-Alt-Z)")
         self.painting = PaintTools(self.session, self._try, self.commit)
+        self.notices = Notices()
         self.status = Status()
 
         self.objects = ObjectList()
@@ -139,6 +148,7 @@ class PromptWidget(QWidget):
             self.candidates,
             self.painting,
             row(self.commit_button, self.cancel_button, self.undo_button, self.redo_button),
+            self.notices,
             self.status,
             heading("Objects"),
         ):
@@ -166,11 +176,10 @@ class PromptWidget(QWidget):
         self.multimask.setCurrentText(words[kept["multimask"]])
         area = kept["min_mask_region_area"]
         self.region_area.setValue(-1 if area is None else area)
-        self.models.model = self._settings.get("engine")["model"]
 
     def _connect(self) -> None:
         self.images.changed.connect(self._choose_image)
-        self.models.chosen.connect(self._choose_model)
+        self._unbind_model = self._shared.bind_model(self.models, self.notices)
         self.targets.chosen.connect(self._choose_target)
         self.tools.changed.connect(self._choose_tool)
         self.batch.toggled.connect(self._choose_batch)
@@ -197,6 +206,9 @@ class PromptWidget(QWidget):
             (session.busy_changed, self._on_busy),
             (session.progressed, self._on_progress),
             (session.failed, self._on_error),
+            (session.committed, self._on_committed),
+            (session.click_ignored, self._on_ignored),
+            (self.viewer.layers.selection.events.active, self._on_active),
         ]
         for signal, slot in self._links:
             signal.connect(slot)
@@ -228,6 +240,7 @@ class PromptWidget(QWidget):
         self._open = False
         for signal, slot in self._links:
             signal.disconnect(slot)
+        self._unbind_model()
         self._keys.close()
         if self._take_up in self.viewer.mouse_drag_callbacks:
             self.viewer.mouse_drag_callbacks.remove(self._take_up)
@@ -245,19 +258,24 @@ class PromptWidget(QWidget):
             self.status.warn(error)
             return None
 
+    def _later(self, action: Callable[..., Any], *arguments: Any) -> None:
+        """Do something after all that waits for a mask."""
+        self.session.in_order(lambda: self._try(action, *arguments))
+
     def commit(self) -> None:
         """Write the object in progress to the labels."""
-        if self.session.draft is None:
+        if self.session.draft is None and not self.session.waiting:
             self.status.say(HINT)
             return
-        ids = self._try(self.session.commit)
-        if ids:
-            what = f"Object {ids[0]}" if len(ids) == 1 else f"{len(ids)} objects"
-            self.status.rest(f"{what} committed.")
+        self.session.commit_when_decoded()
+
+    def _on_committed(self, ids: tuple[int, ...]) -> None:
+        what = f"Object {ids[0]}" if len(ids) == 1 else f"{len(ids)} objects"
+        self.status.rest(f"{what} committed.")
 
     def cancel(self) -> None:
         """Drop the object in progress."""
-        self._try(self.session.cancel)
+        self._try(self.session.cancel_last)
         self.status.rest()
 
     def next_candidate(self) -> None:
@@ -267,18 +285,23 @@ class PromptWidget(QWidget):
 
     def undo(self) -> None:
         """Take the last step back."""
-        what = self._try(self.session.undo)
-        self.status.say(f"Undone: {what}." if what else "Nothing to undo.")
+        self._step(self.session.undo, "Undone", "Nothing to undo.")
 
     def redo(self) -> None:
         """Take a step again that was taken back."""
-        what = self._try(self.session.redo)
-        self.status.say(f"Done again: {what}." if what else "Nothing to redo.")
+        self._step(self.session.redo, "Done again", "Nothing to redo.")
+
+    def _step(self, action: Callable[[], str | None], done: str, nothing: str) -> None:
+        def step() -> None:
+            what = self._try(action)
+            self.status.say(f"{done}: {what}." if what else nothing)
+
+        self.session.in_order(step)
 
     def edit_selected(self) -> None:
         """Take up the prompts of the object that is selected in the list."""
         if self.objects.selected:
-            self._try(self.session.edit, self.objects.selected[0])
+            self._later(self.session.edit, self.objects.selected[0])
 
     def edit_under_mouse(self) -> None:
         """Take up the prompts of the object under the mouse."""
@@ -286,43 +309,40 @@ class PromptWidget(QWidget):
         if label is None:
             self.status.say("No object under the mouse.")
         else:
-            self._try(self.session.edit, label)
+            self._later(self.session.edit, label)
 
     def delete_selected(self) -> None:
         """Remove the objects that are selected in the list."""
         if self.objects.selected:
-            self._try(self.session.delete, self.objects.selected)
+            self._later(self.session.delete, self.objects.selected)
 
     def delete_under_mouse(self) -> None:
         """Remove the object under the mouse."""
         label = self._try(lambda: self.session.object_at_cursor)
         if label is not None:
-            self._try(self.session.delete, label)
+            self._later(self.session.delete, label)
 
     def merge_selected(self) -> None:
         """Make one object of those that are selected in the list."""
         if len(self.objects.selected) > 1:
-            self._try(self.session.merge, self.objects.selected)
+            self._later(self.session.merge, self.objects.selected)
 
     def _choose_image(self) -> None:
         layers = self.images.layers
         self._try(self.session.set_image, layers or None)
         self._try(lambda: self.session.set_options(channel_axis=self.images.channel_axis))
         if layers:
+            self._take_mouse()
             self.session.when_loaded(self._prepare)
 
     def _choose_target(self, layer: Any) -> None:
         if layer is not self.session.target:
             self._try(self.session.set_target, layer)
 
-    def _choose_model(self, source: str) -> None:
-        self._settings.set("engine", model=source)
-        self._try(self.session.set_model, source)
-        self.session.when_loaded(self._prepare)
-
     def _choose_tool(self, mode: str) -> None:
         self.session.mode = mode  # type: ignore[assignment]
         if mode != "off":
+            self._take_mouse()
             self._settings.set("prompt", mode=mode)
 
     def _choose_batch(self, on: bool) -> None:
@@ -403,6 +423,16 @@ class PromptWidget(QWidget):
             self._on_preview(self.session.preview)
             if self.session.draft is None:
                 self.status.rest(HINT if self.images.layers else "")
+
+    def _on_ignored(self, why: str) -> None:
+        if self.status.text == HINT:
+            self.status.rest()
+        image = self.images.layers[0].name if self.images.layers else "the image"
+        self.notices.tell("click", why, (f"Click on {image}", self._take_mouse))
+
+    def _on_active(self, event: Any = None) -> None:
+        if self.session.mouse.listens():
+            self.notices.drop("click")
 
     def _on_progress(self, step: Progress) -> None:
         if self.session.busy:

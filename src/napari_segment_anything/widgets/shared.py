@@ -11,8 +11,11 @@ from qtpy.QtWidgets import QWidget
 
 from ..bridge import Background, ViewerSession, attach
 from ..session import new_journal_path
+from .choosers import ModelBox
 from .jobs import MainThread
 from .loading import embedding_cache
+from .notices import Notices
+from .parts import Status
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -37,10 +40,92 @@ class SharedSession:
         self.session.set_runner(Background(self.dispatch))
         if not self.session.is_loaded:
             self.session.set_model(engine["model"])
+        self._bound: list[tuple[ModelBox, Notices]] = []
+        self._starting: list[Status] = []
+        self.session.model_changed.connect(self._on_model)
+        self.session.model_failed.connect(self._on_model_failed)
         self._users = 0
 
     def _new_journal(self, name: str) -> Path:
         return new_journal_path(name, self.settings.get("engine")["journal_directory"])
+
+    def bind_model(self, box: ModelBox, notices: Notices) -> Callable[[], None]:
+        """Let a widget choose the model; it shows the one there is, and what went wrong.
+
+        Returns
+        -------
+        callable
+            Ends that.
+        """
+        bound = (box, notices)
+        self._bound.append(bound)
+        box.chosen.connect(self.choose_model)
+        if self.session.model_source is not None:
+            box.model = self.session.model_source
+        return lambda: self._bound.remove(bound)
+
+    def choose_model(self, source: str) -> None:
+        """Load another model, off the Qt thread; until it is there the old one stays."""
+        for box, notices in self._bound:
+            notices.drop("model")
+            box.model = source
+        self.session.set_model(source)
+        self.session.when_loaded(lambda: None)  # load it now
+
+    def start(self, status: Status, begin: Callable[[], object]) -> None:
+        """Begin a long run: now, or when the model is loaded, and not if that fails.
+
+        Asked for again while the model is loaded, it is not begun.
+        """
+        if self.session.is_loaded:
+            begin()
+            return
+        if status in self._starting:
+            self._starting.remove(status)
+            status.rest("Stopped.")
+            return
+
+        def loaded() -> None:
+            if status in self._starting:
+                self._starting.remove(status)
+                status.rest()
+                begin()
+
+        self._starting.append(status)
+        status.busy("Loading the model …", stoppable=False)
+        self.session.when_loaded(loaded)
+
+    def _on_model(self) -> None:
+        """A model was loaded: remember it for the next time."""
+        source = self.session.model_source
+        if source is None:
+            return
+        if self.session.is_loaded:
+            self.settings.set("engine", model=source)
+        for box, _ in self._bound:
+            box.model = source
+
+    def _on_model_failed(self, source: str, error: BaseException) -> None:
+        """A model was not loaded: say so until the user has seen it."""
+        for status in self._starting:
+            status.rest("Not begun: the model could not be loaded.")
+        self._starting.clear()
+        used = self.session.model_source
+        if used is not None:
+            for box, _ in self._bound:
+                box.model = used
+        rest = "" if used in (None, source) else f" The model in use is {used}."
+        for _, notices in self._bound:
+            notices.tell(
+                "model",
+                f"{Path(source).name} could not be loaded: {str(error).rstrip('.')}.{rest}",
+                ("Try again", lambda: self.choose_model(source)),
+                ("OK", self._drop_model_notice),
+            )
+
+    def _drop_model_notice(self) -> None:
+        for _, notices in self._bound:
+            notices.drop("model")
 
     def enter(self) -> None:
         """Count one more widget."""

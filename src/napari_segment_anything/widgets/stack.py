@@ -8,6 +8,7 @@ from typing import Any
 
 import napari
 import numpy as np
+from napari.layers import Layer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
@@ -24,6 +25,7 @@ from .choosers import ImageChooser, ModelBox, StoreBox
 from .forms import acting
 from .jobs import Jobs
 from .loading import model_names
+from .notices import Notices
 from .parts import Segmented, Status, align, button, form, tight, wide
 from .review import Review
 from .shared import WindowWatch, shared_session
@@ -86,7 +88,6 @@ class StackWidget(QWidget):
     def _build(self) -> None:
         self.images = ImageChooser(self.viewer)
         self.models = ModelBox(model_names())
-        self.models.model = self._settings.get("engine")["model"]
         self.axis = wide(QComboBox())
         self.axis.setToolTip("<b>axis</b><br>Along which planes, or frames, follow each other")
         chosen, rows = form()
@@ -104,6 +105,7 @@ class StackWidget(QWidget):
         stored, store_rows = form()
         store_rows.addRow("Labels", self.store)
         self.run_button = button("Follow objects", self.start)
+        self.notices = Notices()
         self.status = Status()
         self.review = Review()
         self.review.setVisible(False)
@@ -116,6 +118,7 @@ class StackWidget(QWidget):
             self.link,
             stored,
             self.run_button,
+            self.notices,
             self.status,
             self.review,
         ):
@@ -126,7 +129,7 @@ class StackWidget(QWidget):
 
     def _connect(self) -> None:
         self.task.changed.connect(self._show_task)
-        self.models.chosen.connect(self._choose_model)
+        self._unbind_model = self._shared.bind_model(self.models, self.notices)
         self.images.changed.connect(self._fill_axes)
         self.images.box.chosen.connect(self._fill_axes)
         self.axis.activated.connect(self._choose_axis)
@@ -145,6 +148,7 @@ class StackWidget(QWidget):
         self._open = False
         with contextlib.suppress(RuntimeError):  # deleted with the window
             self._look.stop()
+        self._unbind_model()
         self._jobs.close()
         self._listen(None)
         self.viewer.dims.events.disconnect(self._on_dims)
@@ -161,13 +165,6 @@ class StackWidget(QWidget):
         if task != "propagate":
             self.link.show_link(task)
         self.run_button.setText("Stop" if self._jobs.running else _BUTTON[task])
-
-    def _choose_model(self, source: str) -> None:
-        self._settings.set("engine", model=source)
-        try:
-            self._shared.session.set_model(source)
-        except SegmentAnythingError as error:
-            self.status.warn(error)
 
     def _on_dims(self, event: Any = None) -> None:
         if event is None or event.type in ("order", "ndisplay", "ndim"):
@@ -219,15 +216,28 @@ class StackWidget(QWidget):
         if self._jobs.running:
             self.stop()
             return
-        session = self._shared.session
-        if not session.is_loaded:
-            self.status.busy("Loading the model …", stoppable=False)
-            session.when_loaded(self._start_loaded)
+        try:
+            stack, task, output = self._stack_now(), self.task.value, self._output()
+            options = self.follow.options() if task == "propagate" else self.link.options(task)
+        except SegmentAnythingError as error:
+            self.status.warn(error)
+            return
+        prompts = self.follow.prompts.layer
+        self._shared.start(
+            self.status, lambda: self._begin(stack, task, {**options, **output}, prompts)
+        )
+
+    def _begin(
+        self, stack: StackSource, task: str, options: dict[str, Any], prompts: Layer | None
+    ) -> None:
+        """Run what was chosen when the button was pressed."""
+        if not self._open:
             return
         try:
-            stack = self._stack_now()
-            task = self.task.value
-            job = self._follow(stack) if task == "propagate" else self._link(stack, task)
+            if task == "propagate":
+                job = self._follow(stack, options, prompts)
+            else:
+                job = self._link(stack, options)
         except SegmentAnythingError as error:
             self.status.warn(error)
             return
@@ -237,11 +247,6 @@ class StackWidget(QWidget):
         self.status.busy("Preparing …")
         self._jobs.start(job)
         self.run_button.setText("Stop")
-
-    def _start_loaded(self) -> None:
-        if self._open:
-            self.status.rest()
-            self.start()
 
     def _stack_now(self) -> StackSource:
         layers = self.images.layers
@@ -264,16 +269,13 @@ class StackWidget(QWidget):
             {"output": store, "label": _NAMES[self.task.value], "overwrite": True} if store else {}
         )
 
-    def _follow(self, stack: StackSource) -> Callable[..., Generator[Progress, None, StackDone]]:
+    def _follow(
+        self, stack: StackSource, options: dict[str, Any], prompts: Layer | None
+    ) -> Callable[..., Generator[Progress, None, StackDone]]:
         session = self._shared.session
-        gather = gather_from(self.viewer, stack, session, self.follow.prompts.layer)
-        options = {**self.follow.options(), **self._output()}
+        gather = gather_from(self.viewer, stack, session, prompts)
         predictor = session.predictor
-        known = {
-            **options,
-            "model": predictor.model.fingerprint,
-            "prompts": self.follow.prompts.layer,
-        }
+        known = {**options, "model": predictor.model.fingerprint, "prompts": prompts}
         previous = None
         if self._previous is not None:
             same, before, result = self._previous
@@ -287,14 +289,12 @@ class StackWidget(QWidget):
         return job
 
     def _link(
-        self, stack: StackSource, link: str
+        self, stack: StackSource, options: dict[str, Any]
     ) -> Callable[..., Generator[Progress, None, StackDone]]:
         predictor = self._shared.session.predictor
-        options = self.link.options(link)
         kept = self._settings.get("everything")
         options["policy"] = kept["policy"]
         given = {name: kept[name] for name in PARAMETERS if kept.get(name) is not None}
-        options |= self._output()
 
         def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, StackDone]:
             more = acting(predictor.model, options["mode"], given)
