@@ -8,7 +8,7 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from ..automatic import MODES, PARAMETERS, available_modes, choose_mode
 from ..automatic.heads import dense_head
@@ -22,6 +22,7 @@ from .forms import Form, acting
 from .jobs import Jobs
 from .large import LargePanel
 from .loading import model_names
+from .panel import fill_panel
 from .parts import (
     Fold,
     Segmented,
@@ -31,7 +32,6 @@ from .parts import (
     column,
     form,
     heading,
-    tight,
     wide,
 )
 from .results import Drawn, Found, ResultLayer, refilter, run
@@ -81,8 +81,8 @@ class EverythingWidget(QWidget):
     # -- layout ----------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.images = ImageChooser(self.viewer)
-        self.models = ModelBox(model_names())
+        self.images = ImageChooser(self.viewer, self._shared.images)
+        self.models = ModelBox(model_names(), self._shared.model)
         self.targets = labels_box(self.viewer, "new layer")
         self.targets.setToolTip("Where the result goes; labels that are there stay")
         self.mode = wide(QComboBox())
@@ -105,7 +105,7 @@ class EverythingWidget(QWidget):
         fields.addRow("Mode", self.mode)
         self.region = Segmented(REGIONS)
         self.run_button = button("Segment everything", self.start, "Find every object")
-        self.status = Status()
+        self.status = Status(stoppable=False)  # the button that runs stops
         self.large = LargePanel(self.viewer, self.images, self.status)
         self.large.bind(lambda: self._shared.session.predictor)
         names = [name for name in FILTERS if name not in FIRST]
@@ -115,29 +115,30 @@ class EverythingWidget(QWidget):
             [n for n in PARAMETERS if n not in FILTERS and n != "point_grids"], counts=False
         )
         self.exports = Exports(self.status, lambda: self._drawn, self.discard)
-        layout = tight(QVBoxLayout(self), 6)
-        layout.setContentsMargins(8, 8, 8, 8)
         overlap, overlap_row = form()
         overlap_row.addRow("Overlaps", self.policy)
-        for item in (
-            chosen,
-            self.region,
-            self.large,
-            self.run_button,
-            self.status,
-            heading("Filter"),
-            self.first,
-            overlap,
-            self.exports,
-            column(
-                Fold("More filters", self.more),
-                Fold("How objects are found (for the next run)", self.finding),
-                space=0,
+        fill_panel(
+            self,
+            (
+                chosen,
+                self.region,
+                self.large,
+                self.run_button,
+                heading("Filter"),
+                self.first,
+                overlap,
+                self.exports,
+                column(
+                    Fold("More filters", self.more),
+                    Fold("How objects are found (for the next run)", self.finding),
+                    None,
+                    space=0,
+                ),
             ),
-        ):
-            layout.addWidget(item)
-        layout.addStretch(1)
-        self.setMinimumWidth(280)
+            (self.status,),
+            "Segment everything",
+            "Everything",
+        )
         titles = [item.title for item in self.first.fields.values()]
         align([fields, overlap_row, self.large.fields], titles)
         self._forms = (self.first, self.more, self.finding)
@@ -149,7 +150,6 @@ class EverythingWidget(QWidget):
         self._show_region()
         words = {value: word for word, value in POLICIES.items()}
         self.policy.setCurrentText(words[kept["policy"]])
-        self.models.model = self._settings.get("engine")["model"]
         for item in self._forms:
             for name, field in item.fields.items():
                 field.set(kept[name])
@@ -168,6 +168,7 @@ class EverythingWidget(QWidget):
         self.status.cancelled.connect(self.stop)
         self.large.ended.connect(self._show_region)
         self._shared.session.model_changed.connect(self._show_mode)
+        self._shared.model_chosen.connect(self.models.show_model)
 
     def shut(self) -> None:
         """Stop what runs, and let go of the viewer."""
@@ -179,6 +180,7 @@ class EverythingWidget(QWidget):
         self._jobs.close()
         self.large.close_down()
         self._shared.session.model_changed.disconnect(self._show_mode)
+        self._shared.model_chosen.disconnect(self.models.show_model)
         self.images.close_down()
         self.targets.close_down()
         self._shared.leave(self.viewer)
@@ -292,9 +294,8 @@ class EverythingWidget(QWidget):
         self._again.start()
 
     def _choose_model(self, source: str) -> None:
-        self._settings.set("engine", model=source)
         try:
-            self._shared.session.set_model(source)
+            self._shared.choose_model(source)
         except SegmentAnythingError as error:
             self.status.warn(error)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 
 from ..bridge.images import axes_of
 from ..bridge.large import (
@@ -78,7 +78,6 @@ class LargePanel(QWidget):
         self._outlined.timeout.connect(self._outline)
         self._build()
         images.changed.connect(self._new_image)
-        images.box.chosen.connect(self._new_image)
         self._jobs.progressed.connect(self._on_progress)
         self._jobs.finished.connect(self._on_finished)
         self._jobs.failed.connect(self._on_failed)
@@ -107,8 +106,10 @@ class LargePanel(QWidget):
         self.overwrite = check("Begin anew", "<b>overwrite</b><br>Replace labels of that name")
         holder, fields = form()
         fields.addRow("Store", self.store)
-        fields.addRow("Name", row(self.label, self.overwrite))
-        fields.addRow("Tile", row(self.tile, QLabel("overlap"), self.overlap))
+        fields.addRow("Name", self.label)
+        fields.addRow("Tile", self.tile)
+        fields.addRow("Overlap", self.overlap)
+        fields.addRow("", self.overwrite)
         self.fields = fields
         self.plan = note()
         self.legend = note()

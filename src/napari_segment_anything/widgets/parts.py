@@ -76,7 +76,9 @@ def align(forms: Sequence[QFormLayout], titles: Sequence[QLabel] = ()) -> None:
     labels = list(titles)
     for layout in forms:
         for index in range(layout.rowCount()):
-            labels.append(layout.itemAt(index, QFormLayout.ItemRole.LabelRole).widget())
+            item = layout.itemAt(index, QFormLayout.ItemRole.LabelRole)
+            if item is not None:  # a row without a title
+                labels.append(item.widget())
     width = max(label.sizeHint().width() for label in labels)
     for label in labels:
         label.setMinimumWidth(width)
@@ -140,7 +142,6 @@ class Segmented(QWidget):
             item.setCheckable(True)
             item.setToolTip(tip)
             item.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            item.setMinimumWidth(10)
             item.setStyleSheet("QPushButton { padding: 3px 1px; }")
             self._group.addButton(item)
             self._buttons[value] = item
@@ -210,6 +211,11 @@ class Fold(QWidget):
         self._head.toggled.connect(self._show)
         self._show(opened)
 
+    def minimumSizeHint(self) -> QSize:
+        """Return the width of what it shows, opened or not: opening it widens nothing."""
+        size = super().minimumSizeHint()
+        return size.expandedTo(QSize(self.content.minimumSizeHint().width(), 0))
+
     def _show(self, opened: bool) -> None:
         arrow = Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow
         self._head.setArrowType(arrow)
@@ -227,12 +233,19 @@ class Fold(QWidget):
 
 
 class Status(QWidget):
-    """One line that says what is going on, with a thin bar and a way to stop it."""
+    """Says what is going on, in two lines or more, with a thin bar and a way to stop it.
+
+    Parameters
+    ----------
+    stoppable : bool
+        Whether it has a button for that; not where the button that began it stops it.
+    """
 
     cancelled = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, stoppable: bool = True) -> None:
         super().__init__()
+        self._stoppable = stoppable
         self._text = note()
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
@@ -250,8 +263,6 @@ class Status(QWidget):
         layout.addWidget(self._bar, 1, 0, 1, 2)
         layout.addWidget(self._space, 1, 0, 1, 2)
         layout.setColumnStretch(0, 1)
-        self.setMinimumHeight(34)
-        self._resting = ""
         self.rest()
 
     @property
@@ -280,7 +291,12 @@ class Status(QWidget):
         self._bar.setRange(0, 0)
         self._bar.setVisible(True)
         self._space.setVisible(False)
-        self._stop.setVisible(stoppable)
+        self._stop.setVisible(stoppable and self._stoppable)
+
+    def resizeEvent(self, event: Any) -> None:
+        """Keep room for two lines, so that most of what it says changes no height."""
+        super().resizeEvent(event)
+        self._text.setMinimumHeight(2 * self._text.fontMetrics().lineSpacing())
 
     def show_progress(self, step: Progress) -> None:
         """Something goes on."""
@@ -309,9 +325,11 @@ class KeyList(QWidget):
         grid.setHorizontalSpacing(10)
         grid.setContentsMargins(4, 0, 0, 4)
         for index, (key, meaning) in enumerate(keys):
-            name = QLabel(f"<b>{key}</b>")
-            grid.addWidget(name, index, 0)
-            grid.addWidget(QLabel(meaning), index, 1)
+            name, words = QLabel(f"<b>{key}</b>"), QLabel(meaning)
+            words.setWordWrap(True)
+            top = Qt.AlignmentFlag.AlignTop
+            grid.addWidget(name, index, 0, top)
+            grid.addWidget(words, index, 1, top)
         grid.setColumnStretch(1, 1)
 
 

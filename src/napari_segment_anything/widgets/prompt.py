@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import napari
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from ..engine import Window
 from ..errors import SegmentAnythingError
@@ -18,6 +18,7 @@ from .forms import Number
 from .loading import model_names
 from .object_list import ObjectList
 from .painting import PaintTools
+from .panel import fill_panel
 from .parts import (
     Candidates,
     Fold,
@@ -30,7 +31,6 @@ from .parts import (
     form,
     heading,
     row,
-    tight,
     wide,
 )
 from .shared import WindowWatch, shared_session
@@ -74,7 +74,6 @@ class PromptWidget(QWidget):
         """Make the layers that prompts and masks are shown on; napari takes a moment for each."""
         if self._open and self.images.layers:
             with suppress(SegmentAnythingError):
-                self.session.set_image(self.images.layers)
                 rows, cols = self.session.view.axes.rows_cols
                 size = self.session.model.image_size
                 window = Window(0, 0, min(rows, size), min(cols, size))
@@ -83,8 +82,8 @@ class PromptWidget(QWidget):
     # -- layout ----------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.images = ImageChooser(self.viewer)
-        self.models = ModelBox(model_names())
+        self.images = ImageChooser(self.viewer, self._shared.images)
+        self.models = ModelBox(model_names(), self._shared.model)
         self.targets = labels_box(self.viewer, "new layer")
         self.targets.setToolTip("target: the Labels layer that objects go to")
         chosen, fields = form()
@@ -129,24 +128,25 @@ class PromptWidget(QWidget):
         self.options = Fold("Options", more)
         self.key_list = Fold("Mouse and keys", KeyList(keys.SHOWN))
 
-        layout = tight(QVBoxLayout(self), 6)
-        layout.setContentsMargins(8, 8, 8, 8)
-        for item in (
-            chosen,
-            self.tools,
-            row(self.batch, self.hover, self.overwrite, None),
-            heading("This object"),
-            self.candidates,
-            self.painting,
-            row(self.commit_button, self.cancel_button, self.undo_button, self.redo_button),
-            self.status,
-            heading("Objects"),
-        ):
-            layout.addWidget(item)
-        layout.addWidget(self.objects, 1)
-        layout.addWidget(row(self.edit_button, self.delete_button, self.merge_button, None))
-        layout.addWidget(column(self.options, self.key_list, space=0))
-        self.setMinimumWidth(280)
+        fill_panel(
+            self,
+            (
+                chosen,
+                self.tools,
+                row(self.batch, self.hover, self.overwrite, None),
+                heading("This object"),
+                self.candidates,
+                self.painting,
+                row(self.commit_button, self.cancel_button, self.undo_button, self.redo_button),
+                column(self.options, self.key_list, space=0),
+                heading("Objects"),
+                row(self.edit_button, self.delete_button, self.merge_button, None),
+                self.objects,
+            ),
+            (self.status,),
+            "Segment Anything",
+            "Prompts",
+        )
 
     def _restore(self) -> None:
         kept = self._settings.get("prompt")
@@ -166,7 +166,6 @@ class PromptWidget(QWidget):
         self.multimask.setCurrentText(words[kept["multimask"]])
         area = kept["min_mask_region_area"]
         self.region_area.setValue(-1 if area is None else area)
-        self.models.model = self._settings.get("engine")["model"]
 
     def _connect(self) -> None:
         self.images.changed.connect(self._choose_image)
@@ -189,6 +188,7 @@ class PromptWidget(QWidget):
         self.status.cancelled.connect(self.cancel)
         session = self.session
         self._links: list[tuple[Any, Callable[..., Any]]] = [
+            (self._shared.model_chosen, self.models.show_model),
             (session.draft_changed, self._on_draft),
             (session.preview_changed, self._on_preview),
             (session.objects_changed, self._on_objects),
@@ -306,8 +306,6 @@ class PromptWidget(QWidget):
 
     def _choose_image(self) -> None:
         layers = self.images.layers
-        self._try(self.session.set_image, layers or None)
-        self._try(lambda: self.session.set_options(channel_axis=self.images.channel_axis))
         if layers:
             self.session.when_loaded(self._prepare)
 
@@ -316,8 +314,7 @@ class PromptWidget(QWidget):
             self._try(self.session.set_target, layer)
 
     def _choose_model(self, source: str) -> None:
-        self._settings.set("engine", model=source)
-        self._try(self.session.set_model, source)
+        self._try(self._shared.choose_model, source)
         self.session.when_loaded(self._prepare)
 
     def _choose_tool(self, mode: str) -> None:
@@ -386,9 +383,7 @@ class PromptWidget(QWidget):
         self.redo_button.setEnabled(self.session.can_redo)
 
     def _on_layers(self) -> None:
-        image, target = self.session.image, self.session.target
-        if image is not None:
-            self.images.box.show_layer(image)
+        target = self.session.target
         self.targets.refresh()
         self.targets.show_layer(target)
         self._on_objects()

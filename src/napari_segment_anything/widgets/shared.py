@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
+from psygnal import Signal
+
 from ..bridge import Background, ViewerSession, attach
 from ..session import new_journal_path
+from .chosen import ChosenImage
 from .jobs import MainThread
 from .loading import embedding_cache
 from .settings import Settings
@@ -20,7 +23,13 @@ if TYPE_CHECKING:
 
 
 class SharedSession:
-    """A viewer's session with its jobs on another thread; counted by the widgets that use it."""
+    """A viewer's session with its jobs on another thread; counted by the widgets that use it.
+
+    It also holds what is chosen for all of them: the image and the model.
+    """
+
+    model_chosen = Signal(str)
+    """Emits the name or the path of a model, however it was chosen."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.settings = Settings()
@@ -35,9 +44,35 @@ class SharedSession:
             journal=self._new_journal if engine["journal"] else None,
         )
         self.session.set_runner(Background(self.dispatch))
-        if not self.session.is_loaded:
-            self.session.set_model(engine["model"])
+        self.model: str = engine["model"]
+        if self.session.is_loaded:
+            self.model = self.session.model.source or self.session.model.name
+        else:
+            self.session.set_model(self.model)
+        self.images = ChosenImage()
+        self._follow_session()
+        self.images.changed.connect(self._take_image)
+        self.session.layers_changed.connect(self._follow_session)
         self._users = 0
+
+    def choose_model(self, source: str) -> None:
+        """Use another model, by name or path, from now on."""
+        self.settings.set("engine", model=source)
+        self.model = source
+        self.model_chosen.emit(source)
+        self.session.set_model(source)
+
+    def _take_image(self) -> None:
+        """Have the session work on the image that was chosen."""
+        with self.session.reporting():
+            self.session.set_image(self.images.layers or None)
+            self.session.set_options(channel_axis=self.images.channel_axis)
+
+    def _follow_session(self) -> None:
+        """Show the image that the session took by itself, at a click or from a script."""
+        image = self.session.image
+        if image is not None and image not in self.images.layers:
+            self.images.choose((image,), self.session.options["channel_axis"])
 
     def _new_journal(self, name: str) -> Path:
         return new_journal_path(name, self.settings.get("engine")["journal_directory"])

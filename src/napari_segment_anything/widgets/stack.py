@@ -9,7 +9,7 @@ from typing import Any
 import napari
 import numpy as np
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from ..automatic import PARAMETERS
 from ..bridge.coordinates import data_to_world
@@ -24,7 +24,8 @@ from .choosers import ImageChooser, ModelBox, StoreBox
 from .forms import acting
 from .jobs import Jobs
 from .loading import model_names
-from .parts import Segmented, Status, align, button, form, tight, wide
+from .panel import fill_panel
+from .parts import Segmented, Status, align, button, column, form, wide
 from .review import Review
 from .shared import WindowWatch, shared_session
 from .stack_forms import FollowForm, LinkForm
@@ -84,9 +85,8 @@ class StackWidget(QWidget):
     # -- layout ----------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.images = ImageChooser(self.viewer)
-        self.models = ModelBox(model_names())
-        self.models.model = self._settings.get("engine")["model"]
+        self.images = ImageChooser(self.viewer, self._shared.images)
+        self.models = ModelBox(model_names(), self._shared.model)
         self.axis = wide(QComboBox())
         self.axis.setToolTip("<b>axis</b><br>Along which planes, or frames, follow each other")
         chosen, rows = form()
@@ -104,31 +104,31 @@ class StackWidget(QWidget):
         stored, store_rows = form()
         store_rows.addRow("Labels", self.store)
         self.run_button = button("Follow objects", self.start)
-        self.status = Status()
+        self.status = Status(stoppable=False)  # the button that runs stops
         self.review = Review()
         self.review.setVisible(False)
-        layout = tight(QVBoxLayout(self), 6)
-        layout.setContentsMargins(8, 8, 8, 8)
-        for item in (
-            chosen,
-            self.task,
-            self.follow,
-            self.link,
-            stored,
-            self.run_button,
-            self.status,
-            self.review,
-        ):
-            layout.addWidget(item)
-        layout.addStretch(1)
+        fill_panel(
+            self,
+            (
+                chosen,
+                self.task,
+                self.follow,
+                self.link,
+                stored,
+                self.run_button,
+                column(self.review, None),
+            ),
+            (self.status,),
+            "Segment a stack",
+            "Stack",
+        )
         align([rows, *self.follow.rows, *self.link.rows, store_rows])
-        self.setMinimumWidth(290)
 
     def _connect(self) -> None:
         self.task.changed.connect(self._show_task)
         self.models.chosen.connect(self._choose_model)
+        self._shared.model_chosen.connect(self.models.show_model)
         self.images.changed.connect(self._fill_axes)
-        self.images.box.chosen.connect(self._fill_axes)
         self.axis.activated.connect(self._choose_axis)
         self.status.cancelled.connect(self.stop)
         self.review.asked.connect(self._go)
@@ -148,6 +148,7 @@ class StackWidget(QWidget):
         self._jobs.close()
         self._listen(None)
         self.viewer.dims.events.disconnect(self._on_dims)
+        self._shared.model_chosen.disconnect(self.models.show_model)
         self.images.close_down()
         self.follow.prompts.close_down()
         self._shared.leave(self.viewer)
@@ -163,9 +164,8 @@ class StackWidget(QWidget):
         self.run_button.setText("Stop" if self._jobs.running else _BUTTON[task])
 
     def _choose_model(self, source: str) -> None:
-        self._settings.set("engine", model=source)
         try:
-            self._shared.session.set_model(source)
+            self._shared.choose_model(source)
         except SegmentAnythingError as error:
             self.status.warn(error)
 
