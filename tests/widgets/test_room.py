@@ -48,7 +48,7 @@ def size(viewer) -> tuple[int, int]:
 def words(item) -> tuple[str, int] | None:
     """Return the text that a widget shows and the pixels there are for it."""
     if isinstance(item, QLabel):
-        if item.wordWrap() or item.pixmap() is not None and not item.pixmap().isNull():
+        if item.wordWrap() or (item.pixmap() is not None and not item.pixmap().isNull()):
             return None
         plain = item.text().replace("<b>", "").replace("</b>", "")
         return plain, item.contentsRect().width()
@@ -192,7 +192,7 @@ def test_the_wheel_scrolls_and_chooses_nothing(docks) -> None:
 
 def test_a_dock_that_was_closed_and_opened_again_lies_behind_its_siblings(docks) -> None:
     viewer, made = docks
-    dock, widget = made[1]
+    dock, _widget = made[1]
     viewer.window.remove_dock_widget(dock)
     QTest.qWait(100)
     again, _ = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGETS[1])

@@ -58,6 +58,8 @@ class ModelHolder:
     """Emits every Progress."""
     failed = Signal(object)
     """Emits an exception that came from the canvas or from another thread."""
+    click_ignored = Signal(str)
+    """A click was no prompt: emits why."""
     plane_changed = Signal()
     """Another plane is shown."""
     closed = Signal()

@@ -12,6 +12,7 @@ from ..engine import Predictor, Window
 from ..errors import ParameterError, SegmentAnythingError
 from ..progress import finish
 from ..session.objects import inside
+from .binding import check_images, default_image, readable_images
 from .brush import strokes
 from .coordinates import mixes_units
 from .drafts import corners, ordered, shown_prompts
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
     from ..automatic import CandidateTable
     from ..session import DecodeResult
+
+
+def _tool(layer: Any) -> str | None:
+    """Return the tool of a layer that the mouse is for, or None while it pans and zooms."""
+    mode = str(getattr(layer.mode, "value", layer.mode))
+    return None if mode == "pan_zoom" else mode
 
 
 class UnitsWarning(SegmentAnythingError):
@@ -91,17 +98,60 @@ class ViewerSession(ViewerObjects):
     def takes_mouse(self) -> bool:
         """Whether the mouse is the session's now: a bound layer is active, and pans and zooms."""
         active = self.viewer.layers.selection.active
-        if self._is_closed or active is None:
-            return False
-        mine = list(self._image or ())
+        return not self._is_closed and self._is_bound(active) and _tool(active) is None
+
+    def _is_bound(self, layer: Layer | None) -> bool:
+        """Whether clicks on a layer are prompts: on the image, the target, or what is drawn."""
+        from napari.layers import Image
+
+        mine: list[Layer] = [*(self._image or ())]
         if self._target is not None:
             mine.append(self._target)
         if self._working is not None:
             mine += self._working.layers
-        from napari.layers import Image
+        return layer in mine or (self._image is None and isinstance(layer, Image))
 
-        bound = active in mine or (self._image is None and isinstance(active, Image))
-        return bound and str(getattr(active.mode, "value", active.mode)) == "pan_zoom"
+    def ignore_click(self) -> None:
+        """Say why a click was no prompt, unless the user is plainly at something else."""
+        why = None if self._is_closed else self._why_ignored()
+        if why is not None:
+            self.click_ignored.emit(why)
+
+    def _why_ignored(self) -> str | None:
+        layers = self.viewer.layers
+        active = layers.selection.active
+        if self._image is None and not readable_images(self.viewer):
+            return None
+        if self.viewer.dims.ndisplay != 2:
+            return "The viewer shows three dimensions; prompts are set in two."
+        if active is None:
+            return "No layer is active, so the click was no prompt."
+        tool = _tool(active)
+        image = default_image(self.viewer) if self.image is None else self.image
+        if tool is None:
+            return (
+                f"The click was no prompt: the active layer is {active.name!r}, not {image.name!r}."
+            )
+        drawn_on = self._is_bound(active) and active is not image
+        if drawn_on or (self._follower is not None and self._follower.layer is active):
+            return None
+        return (
+            f"The click went to the tool {tool!r} of the layer {active.name!r}; it was no prompt."
+        )
+
+    def take_mouse(self) -> None:
+        """Make clicks prompts: show two dimensions, make the image active, put its tool away.
+
+        Raises
+        ------
+        ImageError
+            If there is no image.
+        """
+        image = default_image(self.viewer) if self.image is None else self.image
+        check_images(self.viewer, (image,))
+        self.viewer.dims.ndisplay = 2
+        image.mode = "pan_zoom"
+        self.viewer.layers.selection.active = image
 
     @property
     def mode(self) -> MouseMode:

@@ -157,6 +157,7 @@ class ImageChooser(QWidget):
         super().__init__()
         self._viewer, self._chosen = viewer, chosen
         self.box = LayerBox(viewer, lambda: readable_images(viewer))
+        self.box.show_layer(viewer.layers.selection.active)  # if it is an image
         self.box.setToolTip("image: the layer that is segmented")
         self._more = QToolButton()
         self._more.setText("Channels")

@@ -1,4 +1,4 @@
-"""How a panel fits its window: contents that scroll, a foot that stays, a dock behind its siblings."""
+"""How a panel fits its window: contents that scroll, a foot that stays, a place for its dock."""
 
 from __future__ import annotations
 
@@ -58,11 +58,12 @@ class Scroll(QScrollArea):
         if event.type() == QEvent.Type.LayoutRequest and watched is self.widget():
             self._guard()
             self.updateGeometry()
-        elif event.type() == QEvent.Type.Wheel and watched is not self.widget():
-            if not watched.hasFocus():
-                bar = self.verticalScrollBar()
-                bar.setValue(bar.value() - event.angleDelta().y() // 2)
-                return True
+        elif event.type() == QEvent.Type.Wheel and id(watched) in self._guarded:
+            if watched.hasFocus():
+                return False
+            bar = self.verticalScrollBar()
+            bar.setValue(bar.value() - event.angleDelta().y() // 2)
+            return True
         return bool(super().eventFilter(watched, event))
 
     def showEvent(self, event: Any) -> None:

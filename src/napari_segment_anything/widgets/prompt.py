@@ -16,6 +16,7 @@ from . import keys
 from .choosers import ImageChooser, ModelBox, labels_box
 from .forms import Number
 from .loading import model_names
+from .notices import Notices
 from .object_list import ObjectList
 from .painting import PaintTools
 from .panel import fill_panel
@@ -68,6 +69,7 @@ class PromptWidget(QWidget):
         self._watch = WindowWatch(self, self.shut)
         self._on_layers()
         self._on_draft()
+        self._take_mouse()
         self.session.when_loaded(self._prepare)  # so that the first click need not wait for it
 
     def _prepare(self) -> None:
@@ -78,6 +80,11 @@ class PromptWidget(QWidget):
                 size = self.session.model.image_size
                 window = Window(0, 0, min(rows, size), min(cols, size))
                 self.session.working.prepare(self.session.plane, window)
+
+    def _take_mouse(self) -> None:
+        """Make the image that is chosen the active layer, so that clicks on it are prompts."""
+        if self.images.layers:
+            self._try(self.session.take_mouse)
 
     # -- layout ----------------------------------------------------------------------------------
 
@@ -104,6 +111,7 @@ class PromptWidget(QWidget):
         self.undo_button = button("Undo", self.undo, "Take the last step back (Alt-Z)")
         self.redo_button = button("Redo", self.redo, "Take it again (Shift-Alt-Z)")
         self.painting = PaintTools(self.session, self._try, self.commit)
+        self.notices = Notices()
         self.status = Status()
 
         self.objects = ObjectList()
@@ -143,7 +151,7 @@ class PromptWidget(QWidget):
                 row(self.edit_button, self.delete_button, self.merge_button, None),
                 self.objects,
             ),
-            (self.status,),
+            (self.notices, self.status),
             "Segment Anything",
             "Prompts",
         )
@@ -197,6 +205,8 @@ class PromptWidget(QWidget):
             (session.busy_changed, self._on_busy),
             (session.progressed, self._on_progress),
             (session.failed, self._on_error),
+            (session.click_ignored, self._on_ignored),
+            (self.viewer.layers.selection.events.active, self._on_active),
         ]
         for signal, slot in self._links:
             signal.connect(slot)
@@ -307,6 +317,7 @@ class PromptWidget(QWidget):
     def _choose_image(self) -> None:
         layers = self.images.layers
         if layers:
+            self._take_mouse()
             self.session.when_loaded(self._prepare)
 
     def _choose_target(self, layer: Any) -> None:
@@ -320,6 +331,7 @@ class PromptWidget(QWidget):
     def _choose_tool(self, mode: str) -> None:
         self.session.mode = mode  # type: ignore[assignment]
         if mode != "off":
+            self._take_mouse()
             self._settings.set("prompt", mode=mode)
 
     def _choose_batch(self, on: bool) -> None:
@@ -398,6 +410,16 @@ class PromptWidget(QWidget):
             self._on_preview(self.session.preview)
             if self.session.draft is None:
                 self.status.rest(HINT if self.images.layers else "")
+
+    def _on_ignored(self, why: str) -> None:
+        if self.status.text == HINT:
+            self.status.rest()
+        image = self.images.layers[0].name if self.images.layers else "the image"
+        self.notices.tell("click", why, (f"Click on {image}", self._take_mouse))
+
+    def _on_active(self, event: Any = None) -> None:
+        if self.session.mouse.listens():
+            self.notices.drop("click")
 
     def _on_progress(self, step: Progress) -> None:
         if self.session.busy:

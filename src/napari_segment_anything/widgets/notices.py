@@ -1,0 +1,56 @@
+"""Messages that stay until they are dealt with, each with what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from .parts import button, note, row, tight
+
+
+class Notices(QWidget):
+    """A list of messages; empty, it takes no room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layout = tight(QVBoxLayout(self), 2)
+        self._shown: dict[str, tuple[QWidget, str]] = {}
+        self.setVisible(False)
+
+    def tell(self, topic: str, text: str, *actions: tuple[str, Callable[[], object]]) -> None:
+        """Show a message in place of an earlier one on the same topic.
+
+        Parameters
+        ----------
+        topic : str
+        text : str
+        *actions : (str, callable)
+            Text of a button, and what it does besides dropping the message.
+        """
+        self.drop(topic)
+
+        def pressed(action: Callable[[], object]) -> None:
+            self.drop(topic)
+            action()
+
+        buttons = [button(name, lambda action=action: pressed(action)) for name, action in actions]
+        line = row(note(f"⚠ {text}"), *buttons)
+        line.layout().setStretch(0, 1)
+        self._shown[topic] = (line, text)
+        self._layout.addWidget(line)
+        self.setVisible(True)
+
+    def drop(self, topic: str) -> None:
+        """Take a message away, if it is there."""
+        line, _ = self._shown.pop(topic, (None, ""))
+        if line is not None:
+            self._layout.removeWidget(line)
+            line.hide()
+            line.deleteLater()
+        self.setVisible(bool(self._shown))
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """What it says, by topic."""
+        return {topic: text for topic, (_, text) in self._shown.items()}
