@@ -196,9 +196,9 @@ def test_a_dock_that_was_closed_and_opened_again_lies_behind_its_siblings(docks)
     viewer.window.remove_dock_widget(dock)
     QTest.qWait(100)
     again, _ = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGETS[1])
-    QTest.qWait(200)
+    main = viewer.window._qt_window
     assert isinstance(again, QDockWidget) and again is not dock
-    assert made[0][0] in viewer.window._qt_window.tabifiedDockWidgets(again)
+    assert wait(lambda: made[0][0] in main.tabifiedDockWidgets(again), 5)
     assert size(viewer) == (1280, 720)
 
 

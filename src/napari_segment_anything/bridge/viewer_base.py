@@ -57,6 +57,7 @@ class ViewerBase(ModelHolder):
         self._target: Labels | None = None
         self._options = dict(self.OPTIONS)
         self._views: dict[tuple[int, int], View] = {}
+        self._left: list[Session] = []  # of images left; their journals stay open till the end
         self._current: View | None = None
         self._working: WorkingLayers | None = None
         self._runner: Runner = Inline()
@@ -334,6 +335,7 @@ class ViewerBase(ModelHolder):
         self._runner.cancel()
         for view in self._views.values():
             view.session.cancel()
+            self._left.append(view.session)
         self._views.clear()
         self._current = None
         self._view_changed()

@@ -404,8 +404,9 @@ class ViewerSession(ViewerObjects):
         for emitter in (self.viewer.dims.events.current_step, self.viewer.dims.events.order):
             emitter.disconnect(self._on_dims)
         self.viewer.layers.events.removed.disconnect(self._on_removed)
-        for view in self._views.values():
-            view.session.close()
+        for session in (*self._left, *(view.session for view in self._views.values())):
+            session.close()
+        self._left.clear()
         self._views.clear()
         self._current = None
         self._bind_image(None)

@@ -13,6 +13,8 @@ from qtpy.QtWidgets import QFileDialog
 from ..errors import SegmentAnythingError
 from ..session import journal_directory, unfinished_journals
 from .files import write_records
+from .parts import counted
+from .recovery import recover
 from .settings import Settings
 from .shared import shared_session
 
@@ -31,13 +33,14 @@ def recover_session(napari_viewer: napari.viewer.Viewer) -> None:
 
 def recover_from(napari_viewer: Any, path: str) -> None:
     """Recover a journal on the image that is open, which must be the one it was made on."""
+    name = Path(path).name
     shared = shared_session(napari_viewer)
     try:
-        shared.session.recover(path)
+        count = recover(shared.session, path)
     except SegmentAnythingError as error:
-        show_warning(f"{Path(path).name}: {error}")
+        show_warning(f"{name}: {error}")
     else:
-        show_info(f"{len(shared.session.objects)} objects recovered from {Path(path).name}")
+        show_info(f"{counted(count, 'object')} recovered from {name}")
     finally:
         shared.leave_later(shared.session.viewer)
 

@@ -18,7 +18,9 @@ class Notices(QWidget):
         self._shown: dict[str, tuple[QWidget, str]] = {}
         self.setVisible(False)
 
-    def tell(self, topic: str, text: str, *actions: tuple[str, Callable[[], object]]) -> None:
+    def tell(
+        self, topic: str, text: str, *actions: tuple[str, Callable[[], object]], sign: str = "⚠ "
+    ) -> None:
         """Show a message in place of an earlier one on the same topic.
 
         Parameters
@@ -27,6 +29,8 @@ class Notices(QWidget):
         text : str
         *actions : (str, callable)
             Text of a button, and what it does besides dropping the message.
+        sign : str
+            Before the text; none where nothing is wrong.
         """
         self.drop(topic)
 
@@ -35,7 +39,7 @@ class Notices(QWidget):
             action()
 
         buttons = [button(name, lambda action=action: pressed(action)) for name, action in actions]
-        line = row(note(f"⚠ {text}"), *buttons)
+        line = row(note(f"{sign}{text}"), *buttons)
         line.layout().setStretch(0, 1)
         self._shown[topic] = (line, text)
         self._layout.addWidget(line)

@@ -66,6 +66,11 @@ class Scroll(QScrollArea):
             return True
         return bool(super().eventFilter(watched, event))
 
+    def resizeEvent(self, event: Any) -> None:
+        """Leave room for the scroll bar, there or not: its coming must not move anything."""
+        super().resizeEvent(event)
+        self.widget().setMaximumWidth(self.width() - self.verticalScrollBar().sizeHint().width())
+
     def showEvent(self, event: Any) -> None:
         """Look for what the wheel would change."""
         super().showEvent(event)

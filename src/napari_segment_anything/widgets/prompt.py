@@ -34,6 +34,7 @@ from .parts import (
     row,
     wide,
 )
+from .recovery import RecoveryOffer
 from .shared import WindowWatch, shared_session
 
 TOOLS = (
@@ -67,6 +68,7 @@ class PromptWidget(QWidget):
         self._connect()
         self._bind_keys()
         self._watch = WindowWatch(self, self.shut)
+        self.recovery = RecoveryOffer(self._shared, self.notices, self.status, self)
         self._on_layers()
         self._on_draft()
         self._take_mouse()
@@ -241,6 +243,7 @@ class PromptWidget(QWidget):
         self._keys.close()
         if self._take_up in self.viewer.mouse_drag_callbacks:
             self.viewer.mouse_drag_callbacks.remove(self._take_up)
+        self.recovery.close_down()
         self.images.close_down()
         self.targets.close_down()
         self._shared.leave(self.viewer)
