@@ -80,7 +80,7 @@ def test_discarded_is_not_offered_again_but_can_be_recovered_from_the_menu(left)
 
 
 def test_leaving_an_image_loses_no_offer_and_closing_leaves_none(left) -> None:
-    viewer, widget, _labels = left
+    viewer, _widget, _labels = left
     (path,) = [p for p in journal_directory().glob("*.jsonl") if p.name != "killed.jsonl"]
     assert Journal.is_in_use(path)  # left, but not closed: a crash now would lose it
     viewer.close()

@@ -51,8 +51,7 @@ class ViewerBase(ModelHolder):
         super().__init__()
         self.viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self._predictor = predictor
-        self._model_source = model if predictor is None else predictor.model
-        self._named = self._model_source
+        self._named = self._wanted = model if predictor is None else predictor.model
         self._image: tuple[Image, ...] | None = None
         self._target: Labels | None = None
         self._options = dict(self.OPTIONS)
@@ -84,9 +83,6 @@ class ViewerBase(ModelHolder):
         for view in self._views.values():
             view.session.set_predictor(predictor)
 
-    def _is_in_use(self) -> bool:
-        return bool(self._views)
-
     # -- image and target ------------------------------------------------------------------------
 
     @property
@@ -113,6 +109,8 @@ class ViewerBase(ModelHolder):
             return
         if layers is not None:
             check_images(self.viewer, layers)
+        if self._image is not None:
+            self._asked.drop("prompt", "edit")  # they were meant for the other image
         self._drop_views()
         self._target = None
         self._bind_image(layers)
@@ -194,7 +192,7 @@ class ViewerBase(ModelHolder):
         self._options.update(options)
         if changed & {*MODEL_OPTIONS, "cache"} and self._predictor is not None:
             if not changed & set(MODEL_OPTIONS):
-                self._use(Predictor(self.model, self._options["cache"]))
+                self._use(self._named, Predictor(self.model, self._options["cache"]))
             elif isinstance(self._named, Model):
                 raise ParameterError("this model was given loaded; load it on the other device")
             else:
@@ -332,6 +330,7 @@ class ViewerBase(ModelHolder):
     def _drop_views(self) -> None:
         if not self._views:
             return
+        self._asked.drop("prompt", "edit")
         self._runner.cancel()
         for view in self._views.values():
             view.session.cancel()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engine import Window
-from ..errors import PromptError
+from ..errors import PromptError, SegmentAnythingError
 from ..session import Session
 from .viewer_base import View
 from .viewer_prompts import Plane, ViewerPrompts
@@ -32,7 +32,8 @@ class ViewerObjects(ViewerPrompts):
     def commit(self) -> tuple[int, ...]:
         """Write the object in progress (or the batch) to the target; return the new labels.
 
-        What the brush did to the preview counts.
+        What the brush did to the preview counts. What is not decoded yet is decoded first, here
+        and now; `commit_when_decoded` does not wait.
 
         Raises
         ------
@@ -43,12 +44,43 @@ class ViewerObjects(ViewerPrompts):
         """
         view = self.view
         self.take_painted()
+        view.session.update()
         self._free_ids(view)
         ids = view.session.commit()
         self._runner.cancel()
         self._set_busy(False)
         self._show()
         return tuple(ids)
+
+    def commit_when_decoded(self) -> None:
+        """Commit what is in progress as soon as its mask is there; emits `committed`.
+
+        Clicks and other actions that come meanwhile wait for that, and are done in order.
+        Errors are reported, not raised.
+        """
+        self._asked.ask(self._commit_asked, self._is_decoded)
+
+    def _commit_asked(self) -> None:
+        if self.draft is None:
+            return
+        with self.reporting():
+            try:
+                ids = self.commit()
+            except SegmentAnythingError as error:
+                if not self.waiting:
+                    raise
+                self.cancel()  # or what waits would be added to it
+                raise PromptError(f"{error}; the object was dropped (undo: back)") from error
+            self.committed.emit(ids)
+
+    def cancel_last(self) -> None:
+        """Drop what was asked for last: clicks that wait, else the object in progress.
+
+        Commits that wait for its mask are dropped with it.
+        """
+        if not self._asked.drop_prompts():
+            self._asked.drop("prompt", "edit")
+            self.cancel()
 
     def take_painted(self) -> None:
         """Make what the brush did to the preview the object's mask."""

@@ -167,7 +167,7 @@ class ViewerSession(ViewerObjects):
     def click(self, position: npt.ArrayLike, positive: bool = True) -> None:
         """Take a click at a world position; errors are reported, not raised."""
         where = np.array(position, np.float64)
-        self.when_loaded(lambda: self._click(where, positive))
+        self._ask(lambda: self._click(where, positive), "prompt")
 
     def _click(self, position: np.ndarray, positive: bool) -> None:
         with self.reporting():
@@ -198,7 +198,7 @@ class ViewerSession(ViewerObjects):
 
     def drawn(self, kind: str, path: np.ndarray, positive: bool) -> None:
         """Take what was drawn along world positions (k, ndim) as a prompt."""
-        self.when_loaded(lambda: self._take_drawn(kind, path, positive))
+        self._ask(lambda: self._take_drawn(kind, path, positive), "prompt")
 
     def _take_drawn(self, kind: str, path: np.ndarray, positive: bool) -> None:
         with self.reporting():
@@ -218,7 +218,7 @@ class ViewerSession(ViewerObjects):
     def hover(self, position: npt.ArrayLike) -> None:
         """Show the mask under a world position before any click, where `hover_preview` is on."""
         wanted = self.hover_preview and self.is_loaded and self._image is not None
-        if not wanted or self.draft is not None:
+        if not wanted or self.draft is not None or self.waiting:
             return
         try:
             plane, at = self.locate(position)
@@ -394,6 +394,7 @@ class ViewerSession(ViewerObjects):
         if self._is_closed:
             return
         self._is_closed = True
+        self._asked.drop("prompt", "edit", "other")
         self._runner.close()
         if self._follower is not None:
             self._follower.close()

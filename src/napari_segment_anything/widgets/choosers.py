@@ -275,52 +275,6 @@ class ImageChooser(QWidget):
         self._chosen.choose(self.layers[:1], axis)
 
 
-class ModelBox(QComboBox):
-    """Chooses a model by name, or a file."""
-
-    chosen = Signal(str)
-    """Emits the name or the path."""
-
-    def __init__(self, names: Sequence[str], current: str) -> None:
-        super().__init__()
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(8)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setToolTip("model: a name, or the file of any SAM checkpoint")
-        for name in names:
-            self.addItem(name, name)
-        self.addItem("From a file …", None)
-        self.show_model(current)
-        self.activated.connect(self._activated)
-
-    @property
-    def model(self) -> str:
-        """The name or path that is chosen."""
-        return self._current
-
-    def show_model(self, source: str) -> None:
-        """Show a choice that was made elsewhere, without telling anybody."""
-        index = self.findData(source)
-        if index < 0:
-            index = self.count() - 1
-            self.insertItem(index, source.rsplit("/", 1)[-1], source)
-            self.setItemData(index, source, Qt.ItemDataRole.ToolTipRole)
-        self._current = source
-        self.setCurrentIndex(index)
-
-    def _activated(self, index: int) -> None:
-        source = self.itemData(index)
-        if source is None:
-            kinds = "SAM checkpoints (*.pth *.pt *.safetensors);;All files (*)"
-            source, _ = QFileDialog.getOpenFileName(self, "Open a SAM checkpoint", "", kinds)
-            if not source:
-                self.show_model(self._current)
-                return
-        if source != self._current:
-            self.show_model(source)
-            self.chosen.emit(source)
-
-
 class StoreBox(QWidget):
     """Chooses an OME-Zarr store for labels.
 

@@ -16,12 +16,13 @@ from ..automatic.parameters import FILTERS, applicable, resolve
 from ..errors import SegmentAnythingError
 from ..progress import Progress
 from .areas import draw_region, find_area
-from .choosers import ImageChooser, ModelBox, labels_box
+from .choosers import ImageChooser, labels_box
 from .exports import Exports
 from .forms import Form, acting
 from .jobs import Jobs
 from .large import LargePanel
-from .loading import model_names
+from .model_box import ModelBox
+from .notices import Notices
 from .panel import fill_panel
 from .parts import (
     Fold,
@@ -82,7 +83,7 @@ class EverythingWidget(QWidget):
 
     def _build(self) -> None:
         self.images = ImageChooser(self.viewer, self._shared.images)
-        self.models = ModelBox(model_names(), self._shared.model)
+        self.models = ModelBox()
         self.targets = labels_box(self.viewer, "new layer")
         self.targets.setToolTip("Where the result goes; labels that are there stay")
         self.mode = wide(QComboBox())
@@ -105,7 +106,8 @@ class EverythingWidget(QWidget):
         fields.addRow("Mode", self.mode)
         self.region = Segmented(REGIONS)
         self.run_button = button("Segment everything", self.start, "Find every object")
-        self.status = Status(stoppable=False)  # the button that runs stops
+        self.notices = Notices()
+        self.status = Status()
         self.large = LargePanel(self.viewer, self.images, self.status)
         self.large.bind(lambda: self._shared.session.predictor)
         names = [name for name in FILTERS if name not in FIRST]
@@ -135,7 +137,7 @@ class EverythingWidget(QWidget):
                     space=0,
                 ),
             ),
-            (self.status,),
+            (self.notices, self.status),
             "Segment everything",
             "Everything",
         )
@@ -158,17 +160,15 @@ class EverythingWidget(QWidget):
         self.mode.currentTextChanged.connect(self._choose_mode)
         self.region.changed.connect(self._choose_region)
         self.policy.currentTextChanged.connect(self._choose_policy)
-        self.models.chosen.connect(self._choose_model)
+        self._unbind_model = self._shared.bind_model(self.models, self.notices, self.status)
         for item in self._forms:
             item.changed.connect(self._changed)
         self._jobs.progressed.connect(self._on_progress)
         self._jobs.finished.connect(self._on_finished)
         self._jobs.failed.connect(self._on_failed)
         self._jobs.ended.connect(self._on_ended)
-        self.status.cancelled.connect(self.stop)
         self.large.ended.connect(self._show_region)
         self._shared.session.model_changed.connect(self._show_mode)
-        self._shared.model_chosen.connect(self.models.show_model)
 
     def shut(self) -> None:
         """Stop what runs, and let go of the viewer."""
@@ -177,10 +177,10 @@ class EverythingWidget(QWidget):
         self._open = False
         with contextlib.suppress(RuntimeError):  # deleted with the window
             self._again.stop()
+        self._unbind_model()
         self._jobs.close()
         self.large.close_down()
         self._shared.session.model_changed.disconnect(self._show_mode)
-        self._shared.model_chosen.disconnect(self.models.show_model)
         self.images.close_down()
         self.targets.close_down()
         self._shared.leave(self.viewer)
@@ -192,13 +192,8 @@ class EverythingWidget(QWidget):
         if self._jobs.running or self.large.running:
             self.stop()
             return
-        session = self._shared.session
-        if not session.is_loaded:
-            self.status.busy("Loading the model …", stoppable=False)
-            session.when_loaded(self._start_loaded)
-            return
         if self.region.value == "all":
-            self._start_large()
+            self._shared.start(self.status, self._start_large)
             return
         try:
             area = find_area(
@@ -215,27 +210,34 @@ class EverythingWidget(QWidget):
             return
         mode = self.mode.currentText()
         given = self._given()
-        policy = POLICIES[self.policy.currentText()]
-        self._found = self._drawn = None
-        self._filtering = False
-        self._show_counts()
-        self._result.begin(area, self.targets.layer)
-        self.run_button.setText("Stop")
-        self.status.busy("Preparing …")
+        policy, target = POLICIES[self.policy.currentText()], self.targets.layer
 
-        predictor = session.predictor
+        def begin() -> None:
+            if not self._open or any(layer not in self.viewer.layers for layer in area.layers):
+                return
+            self._found = self._drawn = None
+            self._filtering = False
+            self._show_counts()
+            self._result.begin(area, target)
+            self.run_button.setText("Stop")
+            self.status.busy("Preparing …")
+            predictor = self._shared.session.predictor
 
-        def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Drawn]:
-            wanted = acting(predictor.model, mode, given)
-            return (yield from run(area, predictor, mode, wanted, policy))
+            def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Drawn]:
+                wanted = acting(predictor.model, mode, given)
+                return (yield from run(area, predictor, mode, wanted, policy))
 
-        self._jobs.start(job)
+            self._jobs.start(job)
+
+        self._shared.start(self.status, begin)
 
     def _given(self) -> dict[str, Any]:
         return {**self.first.values(), **self.more.values(), **self.finding.values()}
 
     def _start_large(self) -> None:
         """Segment all of the image, tile by tile, or go on with that."""
+        if not self._open:
+            return
         mode, given = self.mode.currentText(), self._given()
         policy = POLICIES[self.policy.currentText()]
         predictor = self._shared.session.predictor
@@ -256,11 +258,6 @@ class EverythingWidget(QWidget):
         self.targets.setEnabled(not everywhere)
         self.run_button.setText("Run, or go on" if everywhere else "Segment everything")
         self.exports.setVisible(not everywhere)
-
-    def _start_loaded(self) -> None:
-        if self._open:
-            self.status.rest()
-            self.start()
 
     def stop(self) -> None:
         """Cancel what runs."""
@@ -292,12 +289,6 @@ class EverythingWidget(QWidget):
     def _choose_policy(self, word: str) -> None:
         self._settings.set("everything", policy=POLICIES[word])
         self._again.start()
-
-    def _choose_model(self, source: str) -> None:
-        try:
-            self._shared.choose_model(source)
-        except SegmentAnythingError as error:
-            self.status.warn(error)
 
     def _changed(self, name: str) -> None:
         field = next(item.fields[name] for item in self._forms if name in item.fields)

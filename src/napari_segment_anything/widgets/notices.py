@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -38,7 +39,7 @@ class Notices(QWidget):
             self.drop(topic)
             action()
 
-        buttons = [button(name, lambda action=action: pressed(action)) for name, action in actions]
+        buttons = [button(name, partial(pressed, action)) for name, action in actions]
         line = row(note(f"{sign}{text}"), *buttons)
         line.layout().setStretch(0, 1)
         self._shown[topic] = (line, text)

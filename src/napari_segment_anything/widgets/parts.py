@@ -238,19 +238,13 @@ class Fold(QWidget):
 
 
 class Status(QWidget):
-    """Says what is going on, in two lines or more, with a thin bar and a way to stop it.
-
-    Parameters
-    ----------
-    stoppable : bool
-        Whether it has a button for that; not where the button that began it stops it.
-    """
+    """Says what is going on, in two lines or more, with a thin bar and a way to stop it."""
 
     cancelled = Signal()
 
-    def __init__(self, stoppable: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._stoppable = stoppable
+        self.doing = ""
         self._text = note()
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
@@ -285,26 +279,39 @@ class Status(QWidget):
 
     def rest(self, text: str = "") -> None:
         """Nothing is going on."""
+        self.doing = ""
         self._text.setText(text)
         for item in (self._bar, self._stop):
             item.setVisible(False)
         self._space.setVisible(True)
 
-    def busy(self, text: str, stoppable: bool = True) -> None:
-        """Something has begun, and nobody knows how long it takes."""
+    def busy(self, text: str, stoppable: bool = False, doing: str = "work") -> None:
+        """Something has begun, and nobody knows how long it takes.
+
+        Parameters
+        ----------
+        text : str
+        stoppable : bool
+            Whether to show the button Stop; not where the button that began it stops it.
+        doing : str
+            What it is, for who has to tell one thing from another.
+        """
+        self.doing = doing
         self._text.setText(text)
         self._bar.setRange(0, 0)
         self._bar.setVisible(True)
         self._space.setVisible(False)
-        self._stop.setVisible(stoppable and self._stoppable)
+        self._stop.setVisible(stoppable)
 
     def resizeEvent(self, event: Any) -> None:
         """Keep room for two lines, so that most of what it says changes no height."""
         super().resizeEvent(event)
         self._text.setMinimumHeight(2 * self._text.fontMetrics().lineSpacing())
 
-    def show_progress(self, step: Progress) -> None:
-        """Something goes on."""
+    def show_progress(self, step: Progress, stoppable: bool | None = None) -> None:
+        """Something goes on; whether to show the button Stop may have changed."""
+        if stoppable is not None:
+            self._stop.setVisible(stoppable)
         message = step.message or "working"
         if step.done and step.total > 1:
             self._bar.setRange(0, 1000)

@@ -13,9 +13,9 @@ from ..engine import Window
 from ..errors import SegmentAnythingError
 from ..progress import Progress
 from . import keys
-from .choosers import ImageChooser, ModelBox, labels_box
+from .choosers import ImageChooser, labels_box
 from .forms import Number
-from .loading import model_names
+from .model_box import ModelBox
 from .notices import Notices
 from .object_list import ObjectList
 from .painting import PaintTools
@@ -92,7 +92,7 @@ class PromptWidget(QWidget):
 
     def _build(self) -> None:
         self.images = ImageChooser(self.viewer, self._shared.images)
-        self.models = ModelBox(model_names(), self._shared.model)
+        self.models = ModelBox()
         self.targets = labels_box(self.viewer, "new layer")
         self.targets.setToolTip("target: the Labels layer that objects go to")
         chosen, fields = form()
@@ -179,7 +179,7 @@ class PromptWidget(QWidget):
 
     def _connect(self) -> None:
         self.images.changed.connect(self._choose_image)
-        self.models.chosen.connect(self._choose_model)
+        self._unbind_model = self._shared.bind_model(self.models, self.notices, self.status)
         self.targets.chosen.connect(self._choose_target)
         self.tools.changed.connect(self._choose_tool)
         self.batch.toggled.connect(self._choose_batch)
@@ -195,10 +195,9 @@ class PromptWidget(QWidget):
         self.objects.picked.connect(self._centre)
         self.objects.cellDoubleClicked.connect(lambda *_: self.edit_selected())
         self.objects.selection_changed.connect(self._on_selection)
-        self.status.cancelled.connect(self.cancel)
+        self.status.cancelled.connect(self._stop)
         session = self.session
         self._links: list[tuple[Any, Callable[..., Any]]] = [
-            (self._shared.model_chosen, self.models.show_model),
             (session.draft_changed, self._on_draft),
             (session.preview_changed, self._on_preview),
             (session.objects_changed, self._on_objects),
@@ -207,6 +206,7 @@ class PromptWidget(QWidget):
             (session.busy_changed, self._on_busy),
             (session.progressed, self._on_progress),
             (session.failed, self._on_error),
+            (session.committed, self._on_committed),
             (session.click_ignored, self._on_ignored),
             (self.viewer.layers.selection.events.active, self._on_active),
         ]
@@ -240,6 +240,7 @@ class PromptWidget(QWidget):
         self._open = False
         for signal, slot in self._links:
             signal.disconnect(slot)
+        self._unbind_model()
         self._keys.close()
         if self._take_up in self.viewer.mouse_drag_callbacks:
             self.viewer.mouse_drag_callbacks.remove(self._take_up)
@@ -258,20 +259,29 @@ class PromptWidget(QWidget):
             self.status.warn(error)
             return None
 
+    def _later(self, action: Callable[..., Any], *arguments: Any) -> None:
+        """Do something after all that waits for a mask."""
+        self.session.in_order(lambda: self._try(action, *arguments))
+
     def commit(self) -> None:
         """Write the object in progress to the labels."""
-        if self.session.draft is None:
+        if self.session.draft is None and not self.session.waiting:
             self.status.say(HINT)
             return
-        ids = self._try(self.session.commit)
-        if ids:
-            what = f"Object {ids[0]}" if len(ids) == 1 else f"{len(ids)} objects"
-            self.status.rest(f"{what} committed.")
+        self.session.commit_when_decoded()
+
+    def _on_committed(self, ids: tuple[int, ...]) -> None:
+        what = f"Object {ids[0]}" if len(ids) == 1 else f"{len(ids)} objects"
+        self.status.rest(f"{what} committed.")
 
     def cancel(self) -> None:
         """Drop the object in progress."""
-        self._try(self.session.cancel)
+        self._try(self.session.cancel_last)
         self.status.rest()
+
+    def _stop(self) -> None:
+        if not self.session.is_loading:  # the shared session stops that
+            self.cancel()
 
     def next_candidate(self) -> None:
         """Take the next mask for the same prompts."""
@@ -280,18 +290,23 @@ class PromptWidget(QWidget):
 
     def undo(self) -> None:
         """Take the last step back."""
-        what = self._try(self.session.undo)
-        self.status.say(f"Undone: {what}." if what else "Nothing to undo.")
+        self._step(self.session.undo, "Undone", "Nothing to undo.")
 
     def redo(self) -> None:
         """Take a step again that was taken back."""
-        what = self._try(self.session.redo)
-        self.status.say(f"Done again: {what}." if what else "Nothing to redo.")
+        self._step(self.session.redo, "Done again", "Nothing to redo.")
+
+    def _step(self, action: Callable[[], str | None], done: str, nothing: str) -> None:
+        def step() -> None:
+            what = self._try(action)
+            self.status.say(f"{done}: {what}." if what else nothing)
+
+        self.session.in_order(step)
 
     def edit_selected(self) -> None:
         """Take up the prompts of the object that is selected in the list."""
         if self.objects.selected:
-            self._try(self.session.edit, self.objects.selected[0])
+            self._later(self.session.edit, self.objects.selected[0])
 
     def edit_under_mouse(self) -> None:
         """Take up the prompts of the object under the mouse."""
@@ -299,23 +314,23 @@ class PromptWidget(QWidget):
         if label is None:
             self.status.say("No object under the mouse.")
         else:
-            self._try(self.session.edit, label)
+            self._later(self.session.edit, label)
 
     def delete_selected(self) -> None:
         """Remove the objects that are selected in the list."""
         if self.objects.selected:
-            self._try(self.session.delete, self.objects.selected)
+            self._later(self.session.delete, self.objects.selected)
 
     def delete_under_mouse(self) -> None:
         """Remove the object under the mouse."""
         label = self._try(lambda: self.session.object_at_cursor)
         if label is not None:
-            self._try(self.session.delete, label)
+            self._later(self.session.delete, label)
 
     def merge_selected(self) -> None:
         """Make one object of those that are selected in the list."""
         if len(self.objects.selected) > 1:
-            self._try(self.session.merge, self.objects.selected)
+            self._later(self.session.merge, self.objects.selected)
 
     def _choose_image(self) -> None:
         layers = self.images.layers
@@ -326,10 +341,6 @@ class PromptWidget(QWidget):
     def _choose_target(self, layer: Any) -> None:
         if layer is not self.session.target:
             self._try(self.session.set_target, layer)
-
-    def _choose_model(self, source: str) -> None:
-        self._try(self._shared.choose_model, source)
-        self.session.when_loaded(self._prepare)
 
     def _choose_tool(self, mode: str) -> None:
         self.session.mode = mode  # type: ignore[assignment]
@@ -407,8 +418,10 @@ class PromptWidget(QWidget):
             self.status.say("Open an image: File > Open, or File > Open Sample.")
 
     def _on_busy(self, busy: bool) -> None:
+        if self.session.is_loading:
+            return  # the shared session shows that
         if busy:
-            self.status.busy("Working …")
+            self.status.busy("Working …", stoppable=True, doing="")
         else:
             self._on_preview(self.session.preview)
             if self.session.draft is None:
@@ -425,7 +438,7 @@ class PromptWidget(QWidget):
             self.notices.drop("click")
 
     def _on_progress(self, step: Progress) -> None:
-        if self.session.busy:
+        if self.session.busy and not self.session.is_loading:
             self.status.show_progress(step)
 
     def _on_error(self, error: BaseException) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import napari
 import numpy as np
+from napari.layers import Layer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QWidget
 
@@ -20,10 +21,11 @@ from ..bridge.stack_prompts import gather_from
 from ..bridge.stacks import StackDone, StackSource, StackStep, propagate_run, segment_run
 from ..errors import ImageError, SegmentAnythingError
 from ..progress import Progress
-from .choosers import ImageChooser, ModelBox, StoreBox
+from .choosers import ImageChooser, StoreBox
 from .forms import acting
 from .jobs import Jobs
-from .loading import model_names
+from .model_box import ModelBox
+from .notices import Notices
 from .panel import fill_panel
 from .parts import Segmented, Status, align, button, column, form, wide
 from .review import Review
@@ -86,7 +88,7 @@ class StackWidget(QWidget):
 
     def _build(self) -> None:
         self.images = ImageChooser(self.viewer, self._shared.images)
-        self.models = ModelBox(model_names(), self._shared.model)
+        self.models = ModelBox()
         self.axis = wide(QComboBox())
         self.axis.setToolTip("<b>axis</b><br>Along which planes, or frames, follow each other")
         chosen, rows = form()
@@ -104,7 +106,8 @@ class StackWidget(QWidget):
         stored, store_rows = form()
         store_rows.addRow("Labels", self.store)
         self.run_button = button("Follow objects", self.start)
-        self.status = Status(stoppable=False)  # the button that runs stops
+        self.notices = Notices()
+        self.status = Status()
         self.review = Review()
         self.review.setVisible(False)
         fill_panel(
@@ -118,7 +121,7 @@ class StackWidget(QWidget):
                 self.run_button,
                 column(self.review, None),
             ),
-            (self.status,),
+            (self.notices, self.status),
             "Segment a stack",
             "Stack",
         )
@@ -126,11 +129,9 @@ class StackWidget(QWidget):
 
     def _connect(self) -> None:
         self.task.changed.connect(self._show_task)
-        self.models.chosen.connect(self._choose_model)
-        self._shared.model_chosen.connect(self.models.show_model)
+        self._unbind_model = self._shared.bind_model(self.models, self.notices, self.status)
         self.images.changed.connect(self._fill_axes)
         self.axis.activated.connect(self._choose_axis)
-        self.status.cancelled.connect(self.stop)
         self.review.asked.connect(self._go)
         self._jobs.progressed.connect(self._on_progress)
         self._jobs.finished.connect(self._on_finished)
@@ -145,10 +146,10 @@ class StackWidget(QWidget):
         self._open = False
         with contextlib.suppress(RuntimeError):  # deleted with the window
             self._look.stop()
+        self._unbind_model()
         self._jobs.close()
         self._listen(None)
         self.viewer.dims.events.disconnect(self._on_dims)
-        self._shared.model_chosen.disconnect(self.models.show_model)
         self.images.close_down()
         self.follow.prompts.close_down()
         self._shared.leave(self.viewer)
@@ -162,12 +163,6 @@ class StackWidget(QWidget):
         if task != "propagate":
             self.link.show_link(task)
         self.run_button.setText("Stop" if self._jobs.running else _BUTTON[task])
-
-    def _choose_model(self, source: str) -> None:
-        try:
-            self._shared.choose_model(source)
-        except SegmentAnythingError as error:
-            self.status.warn(error)
 
     def _on_dims(self, event: Any = None) -> None:
         if event is None or event.type in ("order", "ndisplay", "ndim"):
@@ -219,15 +214,28 @@ class StackWidget(QWidget):
         if self._jobs.running:
             self.stop()
             return
-        session = self._shared.session
-        if not session.is_loaded:
-            self.status.busy("Loading the model …", stoppable=False)
-            session.when_loaded(self._start_loaded)
+        try:
+            stack, task, output = self._stack_now(), self.task.value, self._output()
+            options = self.follow.options() if task == "propagate" else self.link.options(task)
+        except SegmentAnythingError as error:
+            self.status.warn(error)
+            return
+        prompts = self.follow.prompts.layer
+        self._shared.start(
+            self.status, lambda: self._begin(stack, task, {**options, **output}, prompts)
+        )
+
+    def _begin(
+        self, stack: StackSource, task: str, options: dict[str, Any], prompts: Layer | None
+    ) -> None:
+        """Run what was chosen when the button was pressed."""
+        if not self._open:
             return
         try:
-            stack = self._stack_now()
-            task = self.task.value
-            job = self._follow(stack) if task == "propagate" else self._link(stack, task)
+            if task == "propagate":
+                job = self._follow(stack, options, prompts)
+            else:
+                job = self._link(stack, options)
         except SegmentAnythingError as error:
             self.status.warn(error)
             return
@@ -237,11 +245,6 @@ class StackWidget(QWidget):
         self.status.busy("Preparing …")
         self._jobs.start(job)
         self.run_button.setText("Stop")
-
-    def _start_loaded(self) -> None:
-        if self._open:
-            self.status.rest()
-            self.start()
 
     def _stack_now(self) -> StackSource:
         layers = self.images.layers
@@ -264,16 +267,13 @@ class StackWidget(QWidget):
             {"output": store, "label": _NAMES[self.task.value], "overwrite": True} if store else {}
         )
 
-    def _follow(self, stack: StackSource) -> Callable[..., Generator[Progress, None, StackDone]]:
+    def _follow(
+        self, stack: StackSource, options: dict[str, Any], prompts: Layer | None
+    ) -> Callable[..., Generator[Progress, None, StackDone]]:
         session = self._shared.session
-        gather = gather_from(self.viewer, stack, session, self.follow.prompts.layer)
-        options = {**self.follow.options(), **self._output()}
+        gather = gather_from(self.viewer, stack, session, prompts)
         predictor = session.predictor
-        known = {
-            **options,
-            "model": predictor.model.fingerprint,
-            "prompts": self.follow.prompts.layer,
-        }
+        known = {**options, "model": predictor.model.fingerprint, "prompts": prompts}
         previous = None
         if self._previous is not None:
             same, before, result = self._previous
@@ -287,14 +287,12 @@ class StackWidget(QWidget):
         return job
 
     def _link(
-        self, stack: StackSource, link: str
+        self, stack: StackSource, options: dict[str, Any]
     ) -> Callable[..., Generator[Progress, None, StackDone]]:
         predictor = self._shared.session.predictor
-        options = self.link.options(link)
         kept = self._settings.get("everything")
         options["policy"] = kept["policy"]
         given = {name: kept[name] for name in PARAMETERS if kept.get(name) is not None}
-        options |= self._output()
 
         def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, StackDone]:
             more = acting(predictor.model, options["mode"], given)
