@@ -12,6 +12,7 @@ from ..engine import Predictor, Window
 from ..errors import ParameterError, SegmentAnythingError
 from ..progress import finish
 from ..session.objects import inside
+from ..wording import counted
 from .binding import check_images, default_image, readable_images
 from .brush import strokes
 from .coordinates import mixes_units
@@ -92,6 +93,15 @@ class ViewerSession(ViewerObjects):
         self.viewer.dims.events.current_step.connect(self._on_dims)
         self.viewer.dims.events.order.connect(self._on_dims)
         self.viewer.layers.events.removed.connect(self._on_removed)
+
+    def __repr__(self) -> str:
+        if self._is_closed:
+            return "<ViewerSession: closed>"
+        objects = counted(len(self.objects), "object")
+        image = "no image yet" if self.image is None else f"image {self.image.name!r}"
+        labels = "a new layer" if self.target is None else f"{self.target.name!r}"
+        going = "" if self.draft is None else ", one in progress"
+        return f"<ViewerSession: {image}, labels in {labels}, {objects}{going}>"
 
     # -- the mouse -------------------------------------------------------------------------------
 

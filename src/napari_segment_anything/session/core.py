@@ -15,6 +15,7 @@ from psygnal import Signal, SignalGroup
 
 from ..engine import PlaneSource, Predictor, Window
 from ..errors import ParameterError, PromptError
+from ..wording import counted
 from .ahead import WindowList
 from .decoding import EmbeddingStore
 from .draft import Draft
@@ -85,6 +86,13 @@ class SessionCore:
         self._store = EmbeddingStore()
         self._ahead: dict[tuple[int, ...], WindowList] = {}
         self._recorded: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        objects = counted(len(self._objects), "object")
+        going = "" if self._draft is None else ", one in progress"
+        name = self.source.name or "an image"
+        shape = " x ".join(str(n) for n in self.source.data_shape)
+        return f"<Session: {name} ({shape}), {objects}{going}, model {self._predictor.model.name}>"
 
     # -- settings --------------------------------------------------------------------------------
 

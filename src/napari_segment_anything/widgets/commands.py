@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QFileDialog
 
 from ..errors import SegmentAnythingError
 from ..session import journal_directory, unfinished_journals
+from ..wording import counted
 from .files import write_records
-from .parts import counted
 from .recovery import recover
 from .settings import Settings
 from .shared import shared_session

@@ -15,6 +15,7 @@ from ..automatic.heads import dense_head
 from ..automatic.parameters import FILTERS, applicable, resolve
 from ..errors import SegmentAnythingError
 from ..progress import Progress
+from ..wording import counted
 from .areas import draw_region, find_area
 from .choosers import ImageChooser, labels_box
 from .exports import Exports
@@ -265,7 +266,9 @@ class EverythingWidget(QWidget):
             self.large.stop()
             return
         self._jobs.cancel()
-        found = "" if self._drawn is None else f" {self._drawn.objects} objects until then."
+        found = (
+            "" if self._drawn is None else f" {counted(self._drawn.objects, 'object')} until then."
+        )
         self.status.rest(f"Stopped.{found}")
 
     def discard(self) -> None:
@@ -340,7 +343,7 @@ class EverythingWidget(QWidget):
         elif self._show(drawn):
             self._show_own(drawn.table.mode)
             where = "" if drawn.found.seconds < 0.05 else f" in {drawn.found.seconds:.1f} s"
-            self.status.rest(f"{drawn.objects} objects{where}.")
+            self.status.rest(f"{counted(drawn.objects, 'object')}{where}.")
 
     def _on_failed(self, error: BaseException) -> None:
         self.status.rest()

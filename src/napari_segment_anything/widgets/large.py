@@ -31,6 +31,7 @@ from ..large.opening import OVERLAP
 from ..large.plan import readable_time
 from ..large.runners import cores
 from ..progress import Progress
+from ..wording import counted
 from .choosers import StoreBox
 from .forms import Number
 from .jobs import Jobs
@@ -292,7 +293,9 @@ class LargePanel(QWidget):
             lines = [f"⚠ {error}"]
         found = unfinished(self.store.path, self.label.text().strip())
         if found is not None:
-            lines.append(f"An unfinished run is there, {found[0]} of {found[1]} tiles: goes on.")
+            lines.append(
+                f"An unfinished run is there, {found[0]} of {counted(found[1], 'tile')}: goes on."
+            )
         self._show_plan(lines)
 
     def showEvent(self, event: Any) -> None:
@@ -343,10 +346,10 @@ class LargePanel(QWidget):
             return
         result = done.result
         failed = len(result.failed)
-        text = f"{result.count} objects in {Path(result.path).parents[1].name}."
+        text = f"{counted(result.count, 'object')} in {Path(result.path).parents[1].name}."
         if failed:
             text = (
-                f"⚠ {text[:-1]}; {failed} tiles failed ({result.failed[0].reason[:120]}). "
+                f"⚠ {text[:-1]}; {counted(failed, 'tile')} failed ({result.failed[0].reason[:120]}). "
                 "Run again to try those."
             )
         self.status.rest(text)
@@ -375,7 +378,7 @@ class LargePanel(QWidget):
 
 def _counts(status: np.ndarray) -> str:
     finished = int(np.isin(status, (TileStatus.DONE, TileStatus.EMPTY)).sum())
-    return f"{finished} of {status.size} tiles"
+    return f"{finished} of {counted(status.size, 'tile')}"
 
 
 def _hex(colour: tuple[float, ...]) -> str:

@@ -90,11 +90,6 @@ def wide(widget: Any) -> Any:
     return widget
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 object", "2 objects"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def button(text: str, clicked: Callable[[], object], tip: str = "") -> QPushButton:
     """Return a push button that is no wider than it needs to be."""
     item = QPushButton(text)

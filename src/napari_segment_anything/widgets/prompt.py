@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox, QWidget
 from ..engine import Window
 from ..errors import SegmentAnythingError
 from ..progress import Progress
+from ..wording import counted
 from . import keys
 from .choosers import ImageChooser, labels_box
 from .forms import Number
@@ -45,7 +46,13 @@ TOOLS = (
     ("off", "Off", "Leave the mouse to napari"),
 )
 MULTIMASK = {"auto": "auto", "always three": True, "one": False}
-HINT = "Click on an object. Right click says: not this."
+HINTS = {
+    "points": "Click on an object. Right click says: not this.",
+    "box": "Drag a box around an object; click, or right click, to correct its mask.",
+    "scribble": "Draw along an object; with Shift, along what is not the object.",
+    "lasso": "Draw around an object.",
+    "off": "The mouse is napari's own; choose a tool to go on.",
+}
 
 
 class PromptWidget(QWidget):
@@ -159,22 +166,15 @@ class PromptWidget(QWidget):
         )
 
     def _restore(self) -> None:
-        kept = self._settings.get("prompt")
-        self.session.mode = kept["mode"]
-        self.session.batch = kept["batch"]
-        self.session.hover_preview = kept["hover"]
-        self.session.set_options(
-            overwrite=kept["overwrite"],
-            multimask=kept["multimask"],
-            min_mask_region_area=kept["min_mask_region_area"],
-        )
-        self.tools.value = kept["mode"]
-        self.batch.setChecked(kept["batch"])
-        self.hover.setChecked(kept["hover"])
-        self.overwrite.setChecked(kept["overwrite"])
+        """Show what the session is set to."""
+        session, options = self.session, self.session.options
+        self.tools.value = session.mode
+        self.batch.setChecked(session.batch)
+        self.hover.setChecked(session.hover_preview)
+        self.overwrite.setChecked(options["overwrite"])
         words = {value: word for word, value in MULTIMASK.items()}
-        self.multimask.setCurrentText(words[kept["multimask"]])
-        area = kept["min_mask_region_area"]
+        self.multimask.setCurrentText(words[options["multimask"]])
+        area = options["min_mask_region_area"]
         self.region_area.setValue(-1 if area is None else area)
 
     def _connect(self) -> None:
@@ -266,13 +266,18 @@ class PromptWidget(QWidget):
     def commit(self) -> None:
         """Write the object in progress to the labels."""
         if self.session.draft is None and not self.session.waiting:
-            self.status.say(HINT)
+            self.status.say(self._hint)
             return
         self.session.commit_when_decoded()
 
     def _on_committed(self, ids: tuple[int, ...]) -> None:
-        what = f"Object {ids[0]}" if len(ids) == 1 else f"{len(ids)} objects"
+        what = f"Object {ids[0]}" if len(ids) == 1 else counted(len(ids), "object")
         self.status.rest(f"{what} committed.")
+
+    @property
+    def _hint(self) -> str:
+        """How an object is begun with the tool in use."""
+        return HINTS[self.session.mode] if self.images.layers else ""
 
     def cancel(self) -> None:
         """Drop the object in progress."""
@@ -346,11 +351,11 @@ class PromptWidget(QWidget):
         self.session.mode = mode  # type: ignore[assignment]
         if mode != "off":
             self._take_mouse()
-            self._settings.set("prompt", mode=mode)
+        if self.session.draft is None and not self.session.busy:
+            self.status.rest(self._hint)
 
     def _choose_batch(self, on: bool) -> None:
         self.session.batch = on
-        self._settings.set("prompt", batch=on)
 
     def _choose_hover(self, on: bool) -> None:
         self.session.hover_preview = on
@@ -385,7 +390,8 @@ class PromptWidget(QWidget):
         if preview is None or len(preview.objects) != 1:
             self.candidates.show_scores()
             if preview is not None:
-                self.status.rest(f"{len(preview.objects)} objects; Enter commits them all.")
+                them = counted(len(preview.objects), "object")
+                self.status.rest(f"{them}; Enter commits what is there.")
             return
         self.candidates.show_scores(preview.scores, preview.chosen)
         if not self.session.busy:
@@ -425,10 +431,10 @@ class PromptWidget(QWidget):
         else:
             self._on_preview(self.session.preview)
             if self.session.draft is None:
-                self.status.rest(HINT if self.images.layers else "")
+                self.status.rest(self._hint)
 
     def _on_ignored(self, why: str) -> None:
-        if self.status.text == HINT:
+        if self.status.text == self._hint:
             self.status.rest()
         image = self.images.layers[0].name if self.images.layers else "the image"
         self.notices.tell("click", why, (f"Click on {image}", self._take_mouse))

@@ -11,8 +11,8 @@ from ..bridge.images import axes_of, source_of
 from ..errors import ParameterError, SegmentAnythingError
 from ..progress import Progress
 from ..session import Journal, UnsavedWork, discard, unsaved_work
+from ..wording import counted
 from .jobs import Jobs
-from .parts import counted
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QObject

@@ -44,6 +44,7 @@ class SharedSession:
             cache=embedding_cache(engine),
             journal=self._new_journal if engine["journal"] else None,
         )
+        self._set_up(self.settings.get("prompt"))
         self.session.set_runner(Background(self.dispatch))
         if not self.session.is_loaded:
             self.session.set_model(engine["model"])
@@ -70,6 +71,14 @@ class SharedSession:
         image = self.session.image
         if image is not None and image not in self.images.layers:
             self.images.choose((image,), self.session.options["channel_axis"])
+
+    def _set_up(self, kept: dict[str, Any]) -> None:
+        """Begin with the tool and the options that the preferences say."""
+        self.session.mode = kept["mode"]
+        self.session.batch = kept["batch"]
+        self.session.hover_preview = kept["hover"]
+        names = ("overwrite", "multimask", "min_mask_region_area")
+        self.session.set_options(**{name: kept[name] for name in names})
 
     def _new_journal(self, name: str) -> Path:
         return new_journal_path(name, self.settings.get("engine")["journal_directory"])

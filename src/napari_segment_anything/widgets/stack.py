@@ -21,6 +21,7 @@ from ..bridge.stack_prompts import gather_from
 from ..bridge.stacks import StackDone, StackSource, StackStep, propagate_run, segment_run
 from ..errors import ImageError, SegmentAnythingError
 from ..progress import Progress
+from ..wording import counted
 from .choosers import ImageChooser, StoreBox
 from .forms import acting
 from .jobs import Jobs
@@ -186,7 +187,7 @@ class StackWidget(QWidget):
                 continue
             name = str(image.axis_labels[axis])
             name = f"axis {axis}" if name.lstrip("-").isdigit() else f"{name} (axis {axis})"
-            self.axis.addItem(f"{name}: {shape[axis]} planes", axis)
+            self.axis.addItem(f"{name}: {counted(shape[axis], 'plane')}", axis)
         data = [self.axis.itemData(i) for i in range(self.axis.count())]
         hidden = [axis for axis in data if axis not in shown]
         wanted = before if before in hidden else (hidden[0] if hidden else None)
@@ -333,15 +334,17 @@ class StackWidget(QWidget):
         self.review.fill(done.curves, stack.count, done.measure, done.prompted, parents, low, notes)
         self._mark_plane()
         count = len(done.table["label"])
-        text = f"{count} objects."
+        text = f"{counted(count, 'object')}."
         if done.propagated is not None:
             self._previous = (stack, self._known, done.propagated)
-            text = f"{count} objects; {len(done.propagated.decoded)} planes decoded."
+            decoded = counted(len(done.propagated.decoded), "plane")
+            text = f"{counted(count, 'object')}; {decoded} decoded."
         elif done.tracks is not None:
-            text = f"{count} tracks, {len(done.tracks.divisions)} divisions."
+            divisions = counted(len(done.tracks.divisions), "division")
+            text = f"{counted(count, 'track')}, {divisions}."
         if done.failed:
             where, reason = next(iter(done.failed.items()))
-            text = f"⚠ {text} {len(done.failed)} planes failed: {where}: {reason[:120]}"
+            text = f"⚠ {text} {counted(len(done.failed), 'plane')} failed: {where}: {reason[:120]}"
         self.status.rest(text)
 
     def _on_failed(self, error: BaseException) -> None:
