@@ -247,6 +247,11 @@ class ViewerBase(ModelHolder):
             self._view_changed()
         return view
 
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The sessions there are, one for each orientation of planes."""
+        return tuple(self._views.values())
+
     def recover(self, path: str | os.PathLike[str]) -> None:
         """Bring a session back from its journal, on the image and the target in use.
 

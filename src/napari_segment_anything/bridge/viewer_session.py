@@ -19,6 +19,8 @@ from .coordinates import mixes_units
 from .drafts import corners, ordered, shown_prompts
 from .everything import add_table, everything_job, region_of_view
 from .following import Follower
+from .hiding import HiddenLabels
+from .measures import ObjectMeasures
 from .mouse import MODES, MouseInput, MouseMode
 from .runners import Ears, Runner
 from .viewer_base import View
@@ -84,6 +86,10 @@ class ViewerSession(ViewerObjects):
         self._follower: Follower | None = None
         self._brushed: Labels | None = None
         self._warned_of_units = False
+        self.measures = ObjectMeasures(self)
+        self._hidden, self._hiding = set(), HiddenLabels()
+        self.objects_changed.connect(lambda ids: self._protect())
+        self.objects_changed.connect(lambda ids: self.measures.update())
         self.hover_preview = False
         """Whether the mask under the cursor is shown before any click."""
         super().__init__(viewer, model, predictor, image, target, run, options)
@@ -406,6 +412,7 @@ class ViewerSession(ViewerObjects):
         self._is_closed = True
         self._asked.drop("prompt", "edit", "other")
         self._runner.close()
+        self.measures.close()
         if self._follower is not None:
             self._follower.close()
             self._follower = None

@@ -106,6 +106,8 @@ def repeat_event(session: Session, event: Event) -> None:
                 setattr(session, name, event[name])
     elif kind == "closed":
         pass
+    elif kind == "lock":
+        session.lock(event["ids"], event["on"])
     elif kind == "reserve":
         session.reserve(event["label"])
     elif kind == "commit":

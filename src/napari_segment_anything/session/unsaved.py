@@ -16,7 +16,7 @@ from .history import Edit
 from .journal import Journal, unfinished_journals
 from .repeat import check_image
 
-_NO_ACTION = frozenset({"decode", "model", "settings", "reserve", "recovered", "closed"})
+_NO_ACTION = frozenset({"decode", "model", "settings", "reserve", "recovered", "lock", "closed"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -349,8 +349,8 @@ class LargePanel(QWidget):
         text = f"{counted(result.count, 'object')} in {Path(result.path).parents[1].name}."
         if failed:
             text = (
-                f"⚠ {text[:-1]}; {counted(failed, 'tile')} failed ({result.failed[0].reason[:120]}). "
-                "Run again to try those."
+                f"⚠ {text[:-1]}; {counted(failed, 'tile')} failed "
+                f"({result.failed[0].reason[:120]}). Run again to try those."
             )
         self.status.rest(text)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import napari
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
 
 from ..engine import Window
 from ..errors import SegmentAnythingError
@@ -131,6 +132,13 @@ class PromptWidget(QWidget):
             "Delete", self.delete_selected, "Remove the objects (Shift-D: the one under the mouse)"
         )
         self.merge_button = button("Merge", self.merge_selected, "Make the objects one")
+        self.hide_button = button("Hide", self.hide_selected, "Draw the objects, or not")
+        self.lock_button = button(
+            "Lock", self.lock_selected, "Protect the objects: nothing changes them or takes pixels"
+        )
+        self.table_button = button(
+            "Save table …", self.save_table, "Area, shape, intensities, score and seconds as CSV"
+        )
 
         self.multimask = wide(QComboBox())
         self.multimask.addItems(list(MULTIMASK))
@@ -156,8 +164,15 @@ class PromptWidget(QWidget):
                 self.painting,
                 row(self.commit_button, self.cancel_button, self.undo_button, self.redo_button),
                 column(self.options, self.key_list, space=0),
-                heading("Objects"),
-                row(self.edit_button, self.delete_button, self.merge_button, None),
+                row(heading("Objects"), self.table_button),
+                row(
+                    self.edit_button,
+                    self.delete_button,
+                    self.merge_button,
+                    self.hide_button,
+                    self.lock_button,
+                    None,
+                ),
                 self.objects,
             ),
             (self.notices, self.status),
@@ -337,6 +352,30 @@ class PromptWidget(QWidget):
         if len(self.objects.selected) > 1:
             self._later(self.session.merge, self.objects.selected)
 
+    def hide_selected(self) -> None:
+        """Hide the objects that are selected in the list, or show them if all are hidden."""
+        chosen = self.objects.selected
+        on = not self.session.hidden.issuperset(chosen)
+        self._later(lambda: self.session.hide(chosen, on))
+
+    def lock_selected(self) -> None:
+        """Lock the objects that are selected in the list, or unlock them if all are locked."""
+        chosen = self.objects.selected
+        on = not self.session.locked.issuperset(chosen)
+        self._later(lambda: self.session.lock(chosen, on))
+
+    def save_table(self) -> None:
+        """Save the measures of all objects."""
+        path, _ = QFileDialog.getSaveFileName(self, "Save", "objects.csv", "Table (*.csv)")
+        if path and self._try(self._save_table, path):
+            self.status.say(
+                f"Saved {counted(self.objects.rowCount(), 'row')} to {Path(path).name}."
+            )
+
+    def _save_table(self, path: str) -> bool:
+        self.session.measures.save(path)
+        return True
+
     def _choose_image(self) -> None:
         layers = self.images.layers
         if layers:
@@ -401,11 +440,20 @@ class PromptWidget(QWidget):
             self.status.rest(f"Enter {what}; right click where it should not be.")
 
     def _on_objects(self, ids: Any = None) -> None:
-        self.objects.show_objects(self.session.objects)
+        session = self.session
+        self.objects.show_objects(session.objects, session.locked, session.hidden)
         self._on_selection()
 
     def _on_selection(self) -> None:
-        count = len(self.objects.selected)
+        chosen, session = self.objects.selected, self.session
+        count = len(chosen)
+        for item in (self.hide_button, self.lock_button):
+            item.setEnabled(count > 0)
+        self.hide_button.setText("Show" if session.hidden.issuperset(chosen) and count else "Hide")
+        self.lock_button.setText(
+            "Unlock" if session.locked.issuperset(chosen) and count else "Lock"
+        )
+        self.table_button.setEnabled(self.objects.rowCount() > 0)
         self.edit_button.setEnabled(count == 1)
         self.delete_button.setEnabled(count > 0)
         self.merge_button.setEnabled(count > 1)

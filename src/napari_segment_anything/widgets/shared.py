@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QWidget
 
 from ..bridge import Background, ViewerSession, attach
 from ..progress import Progress
-from ..session import new_journal_path
+from ..session import LatestWins, new_journal_path
 from .chosen import ChosenImage
 from .jobs import MainThread
 from .loading import embedding_cache
@@ -46,6 +46,8 @@ class SharedSession:
         )
         self._set_up(self.settings.get("prompt"))
         self.session.set_runner(Background(self.dispatch))
+        measuring = LatestWins(name="segment-anything-measures")
+        self.session.measures.set_runner(Background(self.dispatch, measuring))
         if not self.session.is_loaded:
             self.session.set_model(engine["model"])
         self._bound: list[tuple[ModelBox, Notices, Status]] = []
