@@ -10,7 +10,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QPushButton
 
 from napari_segment_anything.widgets.everything import EverythingWidget
-from napari_segment_anything.widgets.prompt import HINT, PromptWidget
+from napari_segment_anything.widgets.prompt import HINTS, PromptWidget
 
 from .conftest import PLUGIN, Window, picture, wait
 
@@ -57,7 +57,7 @@ def test_a_click_that_is_not_taken_says_why_and_a_button_mends_it(opened) -> Non
     window.click(layer, (72, 72))
     assert wait(lambda: "click" in widget.notices.topics, 5)
     assert "'mine'" in widget.notices.topics["click"]
-    assert widget.status.text != HINT
+    assert widget.status.text != HINTS["points"]
     assert widget.session.draft is None
     widget.notices.findChild(QPushButton).click()
     assert active(window) is layer

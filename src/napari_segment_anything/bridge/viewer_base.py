@@ -56,6 +56,7 @@ class ViewerBase(ModelHolder):
         self._target: Labels | None = None
         self._options = dict(self.OPTIONS)
         self._views: dict[tuple[int, int], View] = {}
+        self._left: list[Session] = []  # of images left; their journals stay open till the end
         self._current: View | None = None
         self._working: WorkingLayers | None = None
         self._runner: Runner = Inline()
@@ -246,6 +247,11 @@ class ViewerBase(ModelHolder):
             self._view_changed()
         return view
 
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The sessions there are, one for each orientation of planes."""
+        return tuple(self._views.values())
+
     def recover(self, path: str | os.PathLike[str]) -> None:
         """Bring a session back from its journal, on the image and the target in use.
 
@@ -333,6 +339,7 @@ class ViewerBase(ModelHolder):
         self._runner.cancel()
         for view in self._views.values():
             view.session.cancel()
+            self._left.append(view.session)
         self._views.clear()
         self._current = None
         self._view_changed()

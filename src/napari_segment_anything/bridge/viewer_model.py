@@ -10,8 +10,8 @@ import numpy as np
 from psygnal import Signal
 
 from ..engine import EmbeddingCache, Model, Predictor, Prompts, load_model
-from ..errors import ParameterError, SegmentAnythingError
-from ..progress import Progress
+from ..errors import DownloadError, ParameterError, SegmentAnythingError
+from ..progress import Progress, following
 from .asked import Asked, Kind
 from .runners import Ears, Inline, Runner
 
@@ -79,6 +79,7 @@ class ModelHolder:
     _options: dict[str, Any]
     _busy = False
     _loading = False
+    _coming: Any = None
 
     def __init__(self) -> None:
         self._asked = Asked()
@@ -101,9 +102,10 @@ class ModelHolder:
             raise ParameterError("the model is not there")
         return self._predictor
 
-    def _loaded(self, source: Any) -> Predictor:
+    def _loaded(self, source: Any, report: Callable[[Progress], object] | None = None) -> Predictor:
         if not isinstance(source, Model):
-            source = load_model(source, **{name: self._options[name] for name in MODEL_OPTIONS})
+            options = {name: self._options[name] for name in MODEL_OPTIONS}
+            source = load_model(source, progress=report, **options)
         return Predictor(source, self._options["cache"] or EmbeddingCache())
 
     @property
@@ -168,9 +170,12 @@ class ModelHolder:
 
     def _load(self, source: Any) -> None:
         def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Predictor]:
-            yield Progress(0, 1, message="Loading the model")
-            predictor = self._loaded(source)
-            if not isinstance(self._runner, Inline):
+            first = Progress(0, 1, message="Loading the model")
+            if isinstance(self._runner, Inline):
+                yield first
+                predictor = self._loaded(source, self.progressed.emit)
+            else:
+                predictor = yield from following(partial(self._loaded, source), first)
                 yield Progress(0, 1, message="Preparing the model")
                 _warm_up(predictor.model)
             return predictor
@@ -182,7 +187,7 @@ class ModelHolder:
             self._loading = False
             self._set_busy(False)
 
-        self._loading = True
+        self._loading, self._coming = True, source
         self._set_busy(True)
         ears = Ears(loaded, partial(self._not_loaded, source), self.progressed.emit, ended)
         try:
@@ -190,6 +195,23 @@ class ModelHolder:
         except SegmentAnythingError:
             self._options.update(self._loaded_with)
             raise
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a model is being loaded, perhaps downloaded."""
+        return self._loading
+
+    def stop_loading(self) -> None:
+        """Stop a download, or the loading of a model; the one in use stays.
+
+        The embedded model is loaded to its end: without it there may be none.
+        """
+        if self._loading and self._coming != "default":
+            self._runner.cancel()
+            self._loading = False
+            self._set_busy(False)
+            kept = "stopped; what was downloaded is kept, and continued the next time"
+            self._not_loaded(self._coming, DownloadError(kept))
 
     def _not_loaded(self, source: Any, error: BaseException) -> None:
         """Go on with the model in use, else with the embedded one; tell that another failed."""

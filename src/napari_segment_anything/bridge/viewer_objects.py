@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ..engine import Window
-from ..errors import PromptError, SegmentAnythingError
+from ..errors import ParameterError, PromptError, SegmentAnythingError
 from ..session import Session
+from .hiding import HiddenLabels
+from .measures import ObjectMeasures
 from .viewer_base import View
 from .viewer_prompts import Plane, ViewerPrompts
 
@@ -26,6 +29,62 @@ class ViewerObjects(ViewerPrompts):
     _stepping = False
     _trail: list[View]
     _returned: list[View]
+
+    measures: ObjectMeasures
+    """The table of measures of committed objects: area, shape, intensities, score, seconds."""
+    _guarded = False
+    _hidden: set[int]
+    _hiding: HiddenLabels
+
+    # -- hidden and locked objects -----------------------------------------------------------------
+
+    @property
+    def locked(self) -> frozenset[int]:
+        """Objects that are finished: nothing changes them or takes their pixels."""
+        return frozenset().union(*(view.session.locked for view in self.views))
+
+    def lock(self, ids: Iterable[int], on: bool = True) -> None:
+        """Lock objects, or unlock them; see `Session.lock`.
+
+        While any is locked, napari's brush preserves labels; so says the layer's check box.
+        """
+        for label in ids:
+            self._owner(int(label)).session.lock([int(label)], on)
+
+    def _protect(self) -> None:
+        """Keep napari's brush from locked objects, by its own means."""
+        guarded, target = bool(self.locked), self.target
+        if target is not None and guarded != self._guarded:
+            target.preserve_labels = self._guarded = guarded
+
+    @property
+    def hidden(self) -> frozenset[int]:
+        """Objects that are not shown; they are in the labels nevertheless."""
+        return frozenset(self._hidden & set(self.objects))
+
+    def hide(self, ids: Iterable[int], on: bool = True) -> None:
+        """Hide objects, or show them again.
+
+        Raises
+        ------
+        ParameterError
+            If there are too many labels for each to have a colour of its own.
+        """
+        before = set(self._hidden)
+        wanted = {int(label) for label in ids}
+        self._hidden = before | wanted if on else before - wanted
+        try:
+            self._colour()
+        except ParameterError:
+            self._hidden = before
+            raise
+        self.objects_changed.emit(tuple(sorted(wanted)))
+
+    def _colour(self) -> None:
+        """Give labels their colours, hidden ones none."""
+        hidden = self.hidden
+        largest = max(view.session.next_id for view in self.views) - 1 if hidden else 0
+        self._hiding.show(self.target, hidden, largest)
 
     # -- committed objects -----------------------------------------------------------------------
 
@@ -70,9 +129,7 @@ class ViewerObjects(ViewerPrompts):
                 if not self.waiting:
                     raise
                 self.cancel()  # or what waits would be added to it
-                raise PromptError(
-                    f"{error}; the object was dropped (undo: back)"
-                ) from error
+                raise PromptError(f"{error}; the object was dropped (undo: back)") from error
             self.committed.emit(ids)
 
     def cancel_last(self) -> None:
@@ -178,14 +235,22 @@ class ViewerObjects(ViewerPrompts):
 
     def _connect_session(self, view: View) -> None:
         events = view.session.events
+        events.target_changed.connect(partial(self.measures.note, view))
         events.history_changed.connect(lambda: self._on_history(view))
-        events.objects_changed.connect(lambda ids: self.objects_changed.emit(tuple(ids)))
+        events.objects_changed.connect(self._on_objects)
+
+    def _on_objects(self, ids: tuple[int, ...]) -> None:
+        if self._hidden:
+            with self.reporting():
+                self._colour()
+        self.objects_changed.emit(tuple(ids))
 
     def _on_history(self, view: View) -> None:
         if not self._stepping:
             self._trail.append(view)
             self._returned.clear()
         self.history_changed.emit()
+        self.measures.update()
 
     def _free_ids(self, view: View) -> None:
         """Keep sessions that write to the same labels from giving one label twice."""

@@ -297,9 +297,7 @@ class ViewerPrompts(ViewerBase):
         self._show_prompts()
         dropped = self._asked.drop("prompt", "edit")
         if dropped:
-            error = PromptError(
-                f"{error} ({dropped} later clicks or commits were dropped)"
-            )
+            error = PromptError(f"{error} ({dropped} later clicks or commits were dropped)")
         self.report(error)
 
     def _is_decoded(self) -> bool:

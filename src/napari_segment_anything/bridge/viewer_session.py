@@ -12,12 +12,15 @@ from ..engine import Predictor, Window
 from ..errors import ParameterError, SegmentAnythingError
 from ..progress import finish
 from ..session.objects import inside
+from ..wording import counted
 from .binding import check_images, default_image, readable_images
 from .brush import strokes
 from .coordinates import mixes_units
 from .drafts import corners, ordered, shown_prompts
 from .everything import add_table, everything_job, region_of_view
 from .following import Follower
+from .hiding import HiddenLabels
+from .measures import ObjectMeasures
 from .mouse import MODES, MouseInput, MouseMode
 from .runners import Ears, Runner
 from .viewer_base import View
@@ -83,6 +86,10 @@ class ViewerSession(ViewerObjects):
         self._follower: Follower | None = None
         self._brushed: Labels | None = None
         self._warned_of_units = False
+        self.measures = ObjectMeasures(self)
+        self._hidden, self._hiding = set(), HiddenLabels()
+        self.objects_changed.connect(lambda ids: self._protect())
+        self.objects_changed.connect(lambda ids: self.measures.update())
         self.hover_preview = False
         """Whether the mask under the cursor is shown before any click."""
         super().__init__(viewer, model, predictor, image, target, run, options)
@@ -92,6 +99,15 @@ class ViewerSession(ViewerObjects):
         self.viewer.dims.events.current_step.connect(self._on_dims)
         self.viewer.dims.events.order.connect(self._on_dims)
         self.viewer.layers.events.removed.connect(self._on_removed)
+
+    def __repr__(self) -> str:
+        if self._is_closed:
+            return "<ViewerSession: closed>"
+        objects = counted(len(self.objects), "object")
+        image = "no image yet" if self.image is None else f"image {self.image.name!r}"
+        labels = "a new layer" if self.target is None else f"{self.target.name!r}"
+        going = "" if self.draft is None else ", one in progress"
+        return f"<ViewerSession: {image}, labels in {labels}, {objects}{going}>"
 
     # -- the mouse -------------------------------------------------------------------------------
 
@@ -396,6 +412,7 @@ class ViewerSession(ViewerObjects):
         self._is_closed = True
         self._asked.drop("prompt", "edit", "other")
         self._runner.close()
+        self.measures.close()
         if self._follower is not None:
             self._follower.close()
             self._follower = None
@@ -405,8 +422,9 @@ class ViewerSession(ViewerObjects):
         for emitter in (self.viewer.dims.events.current_step, self.viewer.dims.events.order):
             emitter.disconnect(self._on_dims)
         self.viewer.layers.events.removed.disconnect(self._on_removed)
-        for view in self._views.values():
-            view.session.close()
+        for session in (*self._left, *(view.session for view in self._views.values())):
+            session.close()
+        self._left.clear()
         self._views.clear()
         self._current = None
         self._bind_image(None)

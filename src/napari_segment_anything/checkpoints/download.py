@@ -124,6 +124,18 @@ def cached_path(remote: RemoteFile, directory: str | Path | None = None) -> Path
     return target if _difference(target, remote, records_file(directory)) == "" else None
 
 
+def is_here(entry: CatalogueEntry, directory: str | Path | None = None) -> bool:
+    """Whether all files of a model seem to be there; only their sizes are looked at."""
+    if entry.embedded:
+        return True
+    folder = checkpoint_directory(directory)
+    for remote in entry.files:
+        path = folder / remote.file
+        if not path.is_file() or remote.size not in (None, path.stat().st_size):
+            return False
+    return True
+
+
 def is_url(source: str) -> bool:
     """Whether a source is a URL; a path with a drive letter is not."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None

@@ -11,6 +11,7 @@ from .regions import Region
 from .scheduler import Delivery, LatestWins
 from .session import Session
 from .target import ArrayTarget, LabelTarget, PyramidTarget
+from .unsaved import UnsavedWork, discard, unsaved_work
 
 __all__ = [
     "Session",
@@ -21,6 +22,9 @@ __all__ = [
     "journal_directory",
     "new_journal_path",
     "unfinished_journals",
+    "unsaved_work",
+    "UnsavedWork",
+    "discard",
     "recover",
     "replay",
     "replay_steps",

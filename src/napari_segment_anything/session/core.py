@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from psygnal import Signal, SignalGroup
 
 from ..engine import PlaneSource, Predictor, Window
 from ..errors import ParameterError, PromptError
+from ..wording import counted
 from .ahead import WindowList
 from .decoding import EmbeddingStore
 from .draft import Draft
@@ -75,6 +76,7 @@ class SessionCore:
         self._watch = Stopwatch(clock)
         self._draft: Draft | None = None
         self._objects: dict[int, SessionObject] = {}
+        self._locked: set[int] = set()
         self._history = History()
         self._extents: Extents | None = None
         self._next_id = 0
@@ -85,6 +87,13 @@ class SessionCore:
         self._store = EmbeddingStore()
         self._ahead: dict[tuple[int, ...], WindowList] = {}
         self._recorded: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        objects = counted(len(self._objects), "object")
+        going = "" if self._draft is None else ", one in progress"
+        name = self.source.name or "an image"
+        shape = " x ".join(str(n) for n in self.source.data_shape)
+        return f"<Session: {name} ({shape}), {objects}{going}, model {self._predictor.model.name}>"
 
     # -- settings --------------------------------------------------------------------------------
 
@@ -173,6 +182,34 @@ class SessionCore:
     def objects(self) -> dict[int, SessionObject]:
         """Committed objects by label, a copy. Labels from before the session are not among them."""
         return dict(self._objects)
+
+    @property
+    def next_id(self) -> int:
+        """The label that the next object gets; all labels are below it."""
+        self._known_extents()
+        return max(self._next_id, self._reserved)
+
+    @property
+    def locked(self) -> frozenset[int]:
+        """Labels that are finished; see `lock`."""
+        return frozenset(self._locked)
+
+    def lock(self, ids: Iterable[int], on: bool = True) -> None:
+        """Lock objects, or unlock them. Is no step of the history, but recorded.
+
+        A locked object is neither edited nor deleted, merged, split or relabelled, and new
+        objects leave its pixels alone. What was done before can be undone, and what others paint
+        is taken over.
+        """
+        changed = sorted({int(label) for label in ids if (int(label) in self._locked) != on})
+        if changed:
+            self._locked.symmetric_difference_update(changed)
+            self._record({"do": "lock", "ids": changed, "on": on})
+            self.events.objects_changed.emit(tuple(changed))
+
+    def _require_unlocked(self, label: int) -> None:
+        if label in self._locked:
+            raise PromptError(f"object {label} is locked; unlock it first")
 
     @property
     def journal(self) -> Journal | None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import filelock
 import platformdirs
 
 from ..errors import FormatError, ResourceError
@@ -48,6 +49,7 @@ class Journal:
         self.path = Path(path).expanduser()
         self._file: Any = None
         self._end = 0
+        self._lock = _lock(self.path)
 
     def begin(self, header: Mapping[str, Any]) -> None:
         """Write the header.
@@ -120,6 +122,9 @@ class Journal:
         self._end += len(line)
 
     def _hold(self, file: Any) -> None:
+        with contextlib.suppress(filelock.Timeout, OSError, NotImplementedError):
+            if not self._lock.is_locked:  # tells others that it is in use; nothing depends on it
+                self._lock.acquire(timeout=0)
         self._file = file
         weakref.finalize(self, file.close)  # every event is in the file already
 
@@ -138,6 +143,24 @@ class Journal:
         if self._file is not None:
             self._file.close()
             self._file = None
+        if self._lock.is_locked:
+            self._lock.release()
+            with contextlib.suppress(OSError):
+                Path(self._lock.lock_file).unlink()
+
+    @staticmethod
+    def is_in_use(path: str | os.PathLike[str]) -> bool:
+        """Whether a running session writes to a journal, in this process or another one."""
+        lock = _lock(Path(path))
+        if not Path(lock.lock_file).exists():
+            return False
+        try:
+            with lock.acquire(timeout=0):
+                return False
+        except filelock.Timeout:
+            return True
+        except (OSError, NotImplementedError):  # a file system without locks
+            return False
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -188,6 +211,10 @@ def _read_header(line: bytes, path: Path, where: str) -> dict[str, Any]:
         )
     header: dict[str, Any] = decode_json(line, Header, where)
     return {**plain, **header}
+
+
+def _lock(path: Path) -> filelock.BaseFileLock:
+    return filelock.FileLock(path.with_name(f".{path.name}.lock"), thread_local=False)
 
 
 def journal_directory() -> Path:

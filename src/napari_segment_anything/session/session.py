@@ -95,7 +95,7 @@ class Session(Predicting):
             (item.cutout, self._finished(draft, prompts[item.key], preview, item))
             for item in preview.objects
         ]
-        ids = editing.commit(work, draft.plane, masks, draft.editing, self._overwrite)
+        ids = editing.commit(work, draft.plane, masks, draft.editing, self._overwrite, self._locked)
         what = f"commit object {ids[0]}" if len(ids) == 1 else f"commit {len(ids)} objects"
         edit = work.edit(self._next_id)
         self._perform("commit", {"ids": list(ids)}, what, None, edit)
@@ -261,6 +261,7 @@ class Session(Predicting):
         """
         label = int(label)
         self._require_no_draft()
+        self._require_unlocked(label)
         item = self._objects.get(label)
         if item is None and plane is None and self.source.ndim_planes:
             raise PromptError(f"say on which plane object {label} is to be edited")
@@ -313,6 +314,7 @@ class Session(Predicting):
     def _not_edited(self, label: int) -> int:
         if self._draft is not None and self._draft.editing == label:
             raise PromptError(f"object {label} is being edited; commit or cancel it first")
+        self._require_unlocked(int(label))
         return int(label)
 
     def _on(self, plane: Sequence[int] | None) -> tuple[tuple[int, ...] | None, dict[str, Any]]:

@@ -8,21 +8,23 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from ..automatic import MODES, PARAMETERS, available_modes, choose_mode
 from ..automatic.heads import dense_head
 from ..automatic.parameters import FILTERS, applicable, resolve
 from ..errors import SegmentAnythingError
 from ..progress import Progress
+from ..wording import counted
 from .areas import draw_region, find_area
-from .choosers import ImageChooser, ModelBox, labels_box
+from .choosers import ImageChooser, labels_box
 from .exports import Exports
 from .forms import Form, acting
 from .jobs import Jobs
 from .large import LargePanel
-from .loading import model_names
+from .model_box import ModelBox
 from .notices import Notices
+from .panel import fill_panel
 from .parts import (
     Fold,
     Segmented,
@@ -32,7 +34,6 @@ from .parts import (
     column,
     form,
     heading,
-    tight,
     wide,
 )
 from .results import Drawn, Found, ResultLayer, refilter, run
@@ -82,8 +83,8 @@ class EverythingWidget(QWidget):
     # -- layout ----------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.images = ImageChooser(self.viewer)
-        self.models = ModelBox(model_names())
+        self.images = ImageChooser(self.viewer, self._shared.images)
+        self.models = ModelBox()
         self.targets = labels_box(self.viewer, "new layer")
         self.targets.setToolTip("Where the result goes; labels that are there stay")
         self.mode = wide(QComboBox())
@@ -117,30 +118,30 @@ class EverythingWidget(QWidget):
             [n for n in PARAMETERS if n not in FILTERS and n != "point_grids"], counts=False
         )
         self.exports = Exports(self.status, lambda: self._drawn, self.discard)
-        layout = tight(QVBoxLayout(self), 6)
-        layout.setContentsMargins(8, 8, 8, 8)
         overlap, overlap_row = form()
         overlap_row.addRow("Overlaps", self.policy)
-        for item in (
-            chosen,
-            self.region,
-            self.large,
-            self.run_button,
-            self.notices,
-            self.status,
-            heading("Filter"),
-            self.first,
-            overlap,
-            self.exports,
-            column(
-                Fold("More filters", self.more),
-                Fold("How objects are found (for the next run)", self.finding),
-                space=0,
+        fill_panel(
+            self,
+            (
+                chosen,
+                self.region,
+                self.large,
+                self.run_button,
+                heading("Filter"),
+                self.first,
+                overlap,
+                self.exports,
+                column(
+                    Fold("More filters", self.more),
+                    Fold("How objects are found (for the next run)", self.finding),
+                    None,
+                    space=0,
+                ),
             ),
-        ):
-            layout.addWidget(item)
-        layout.addStretch(1)
-        self.setMinimumWidth(280)
+            (self.notices, self.status),
+            "Segment everything",
+            "Everything",
+        )
         titles = [item.title for item in self.first.fields.values()]
         align([fields, overlap_row, self.large.fields], titles)
         self._forms = (self.first, self.more, self.finding)
@@ -160,14 +161,13 @@ class EverythingWidget(QWidget):
         self.mode.currentTextChanged.connect(self._choose_mode)
         self.region.changed.connect(self._choose_region)
         self.policy.currentTextChanged.connect(self._choose_policy)
-        self._unbind_model = self._shared.bind_model(self.models, self.notices)
+        self._unbind_model = self._shared.bind_model(self.models, self.notices, self.status)
         for item in self._forms:
             item.changed.connect(self._changed)
         self._jobs.progressed.connect(self._on_progress)
         self._jobs.finished.connect(self._on_finished)
         self._jobs.failed.connect(self._on_failed)
         self._jobs.ended.connect(self._on_ended)
-        self.status.cancelled.connect(self.stop)
         self.large.ended.connect(self._show_region)
         self._shared.session.model_changed.connect(self._show_mode)
 
@@ -266,7 +266,9 @@ class EverythingWidget(QWidget):
             self.large.stop()
             return
         self._jobs.cancel()
-        found = "" if self._drawn is None else f" {self._drawn.objects} objects until then."
+        found = (
+            "" if self._drawn is None else f" {counted(self._drawn.objects, 'object')} until then."
+        )
         self.status.rest(f"Stopped.{found}")
 
     def discard(self) -> None:
@@ -341,7 +343,7 @@ class EverythingWidget(QWidget):
         elif self._show(drawn):
             self._show_own(drawn.table.mode)
             where = "" if drawn.found.seconds < 0.05 else f" in {drawn.found.seconds:.1f} s"
-            self.status.rest(f"{drawn.objects} objects{where}.")
+            self.status.rest(f"{counted(drawn.objects, 'object')}{where}.")
 
     def _on_failed(self, error: BaseException) -> None:
         self.status.rest()

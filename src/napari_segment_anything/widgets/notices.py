@@ -19,7 +19,9 @@ class Notices(QWidget):
         self._shown: dict[str, tuple[QWidget, str]] = {}
         self.setVisible(False)
 
-    def tell(self, topic: str, text: str, *actions: tuple[str, Callable[[], object]]) -> None:
+    def tell(
+        self, topic: str, text: str, *actions: tuple[str, Callable[[], object]], sign: str = "⚠ "
+    ) -> None:
         """Show a message in place of an earlier one on the same topic.
 
         Parameters
@@ -28,6 +30,8 @@ class Notices(QWidget):
         text : str
         *actions : (str, callable)
             Text of a button, and what it does besides dropping the message.
+        sign : str
+            Before the text; none where nothing is wrong.
         """
         self.drop(topic)
 
@@ -36,7 +40,7 @@ class Notices(QWidget):
             action()
 
         buttons = [button(name, partial(pressed, action)) for name, action in actions]
-        line = row(note(f"⚠ {text}"), *buttons)
+        line = row(note(f"{sign}{text}"), *buttons)
         line.layout().setStretch(0, 1)
         self._shown[topic] = (line, text)
         self._layout.addWidget(line)

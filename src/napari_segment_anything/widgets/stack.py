@@ -10,7 +10,7 @@ import napari
 import numpy as np
 from napari.layers import Layer
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from ..automatic import PARAMETERS
 from ..bridge.coordinates import data_to_world
@@ -21,12 +21,14 @@ from ..bridge.stack_prompts import gather_from
 from ..bridge.stacks import StackDone, StackSource, StackStep, propagate_run, segment_run
 from ..errors import ImageError, SegmentAnythingError
 from ..progress import Progress
-from .choosers import ImageChooser, ModelBox, StoreBox
+from ..wording import counted
+from .choosers import ImageChooser, StoreBox
 from .forms import acting
 from .jobs import Jobs
-from .loading import model_names
+from .model_box import ModelBox
 from .notices import Notices
-from .parts import Segmented, Status, align, button, form, tight, wide
+from .panel import fill_panel
+from .parts import Segmented, Status, align, button, column, form, wide
 from .review import Review
 from .shared import WindowWatch, shared_session
 from .stack_forms import FollowForm, LinkForm
@@ -86,8 +88,8 @@ class StackWidget(QWidget):
     # -- layout ----------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.images = ImageChooser(self.viewer)
-        self.models = ModelBox(model_names())
+        self.images = ImageChooser(self.viewer, self._shared.images)
+        self.models = ModelBox()
         self.axis = wide(QComboBox())
         self.axis.setToolTip("<b>axis</b><br>Along which planes, or frames, follow each other")
         chosen, rows = form()
@@ -109,31 +111,28 @@ class StackWidget(QWidget):
         self.status = Status()
         self.review = Review()
         self.review.setVisible(False)
-        layout = tight(QVBoxLayout(self), 6)
-        layout.setContentsMargins(8, 8, 8, 8)
-        for item in (
-            chosen,
-            self.task,
-            self.follow,
-            self.link,
-            stored,
-            self.run_button,
-            self.notices,
-            self.status,
-            self.review,
-        ):
-            layout.addWidget(item)
-        layout.addStretch(1)
+        fill_panel(
+            self,
+            (
+                chosen,
+                self.task,
+                self.follow,
+                self.link,
+                stored,
+                self.run_button,
+                column(self.review, None),
+            ),
+            (self.notices, self.status),
+            "Segment a stack",
+            "Stack",
+        )
         align([rows, *self.follow.rows, *self.link.rows, store_rows])
-        self.setMinimumWidth(290)
 
     def _connect(self) -> None:
         self.task.changed.connect(self._show_task)
-        self._unbind_model = self._shared.bind_model(self.models, self.notices)
+        self._unbind_model = self._shared.bind_model(self.models, self.notices, self.status)
         self.images.changed.connect(self._fill_axes)
-        self.images.box.chosen.connect(self._fill_axes)
         self.axis.activated.connect(self._choose_axis)
-        self.status.cancelled.connect(self.stop)
         self.review.asked.connect(self._go)
         self._jobs.progressed.connect(self._on_progress)
         self._jobs.finished.connect(self._on_finished)
@@ -188,7 +187,7 @@ class StackWidget(QWidget):
                 continue
             name = str(image.axis_labels[axis])
             name = f"axis {axis}" if name.lstrip("-").isdigit() else f"{name} (axis {axis})"
-            self.axis.addItem(f"{name}: {shape[axis]} planes", axis)
+            self.axis.addItem(f"{name}: {counted(shape[axis], 'plane')}", axis)
         data = [self.axis.itemData(i) for i in range(self.axis.count())]
         hidden = [axis for axis in data if axis not in shown]
         wanted = before if before in hidden else (hidden[0] if hidden else None)
@@ -335,15 +334,17 @@ class StackWidget(QWidget):
         self.review.fill(done.curves, stack.count, done.measure, done.prompted, parents, low, notes)
         self._mark_plane()
         count = len(done.table["label"])
-        text = f"{count} objects."
+        text = f"{counted(count, 'object')}."
         if done.propagated is not None:
             self._previous = (stack, self._known, done.propagated)
-            text = f"{count} objects; {len(done.propagated.decoded)} planes decoded."
+            decoded = counted(len(done.propagated.decoded), "plane")
+            text = f"{counted(count, 'object')}; {decoded} decoded."
         elif done.tracks is not None:
-            text = f"{count} tracks, {len(done.tracks.divisions)} divisions."
+            divisions = counted(len(done.tracks.divisions), "division")
+            text = f"{counted(count, 'track')}, {divisions}."
         if done.failed:
             where, reason = next(iter(done.failed.items()))
-            text = f"⚠ {text} {len(done.failed)} planes failed: {where}: {reason[:120]}"
+            text = f"⚠ {text} {counted(len(done.failed), 'plane')} failed: {where}: {reason[:120]}"
         self.status.rest(text)
 
     def _on_failed(self, error: BaseException) -> None:
