@@ -62,6 +62,11 @@ class LabelsGroup:
         return _stores.split(self.path)[1]
 
     @property
+    def store(self) -> str:
+        """Path or URL of the store that the labels lie in."""
+        return _stores.split(_stores.split(self.path)[0])[0]
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the full resolution."""
         return tuple(int(n) for n in self.array.shape)

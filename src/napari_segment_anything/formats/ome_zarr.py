@@ -24,6 +24,7 @@ from . import _ngff, _stores
 from ._label_group import LabelsGroup, create_array, listed, reconsolidate, show_labels
 from ._plates import PlateImage, plate_images
 from ._stores import is_url, writing
+from .locking import holds_only_locks
 
 __all__ = [
     "LabelsGroup",
@@ -195,7 +196,11 @@ def _existing(location: str) -> tuple[Any, Any]:
     node = _stores.open_node(location)
     if node is None:
         local = None if is_url(location) else Path(location)
-        if local is not None and local.exists() and (local.is_file() or any(local.iterdir())):
+        if (
+            local is not None
+            and local.exists()
+            and not (local.is_dir() and holds_only_locks(local))
+        ):
             raise FormatError(f"{location} exists and is no Zarr store; choose another name.")
         return None, None
     if not hasattr(node, "array_keys"):
