@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import FormatError, ImageError
-from ._stores import is_url
+from ._stores import is_url, locate, open_node
 from .atomic import replacing
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr")
@@ -106,10 +107,19 @@ def read_labels(path: str | Path) -> NDArray[Any]:
     from .images import open_file
 
     if is_url(path) or Path(path).is_dir():
+        from ._ngff import ome_attributes
         from .ome_zarr import label_names, open_labels
 
-        if label_names(path):
-            return _checked(open_labels(path).array[...])
+        node = open_node(locate(path))
+        if label_names(path) or (node is not None and "image-label" in ome_attributes(node)):
+            group = open_labels(path)
+            if not group.complete:
+                warnings.warn(
+                    f"the labels {group.path} are unfinished: what wrote them was stopped, or is "
+                    "still running",
+                    stacklevel=2,
+                )
+            return _checked(group.array[...])
     path = path if is_url(path) else Path(path)
     if isinstance(path, Path) and path.suffix.lower() == ".png":
         return _checked(_read_png(path))
