@@ -466,7 +466,9 @@ def test_others_read_the_labels(tmp_path: Path, version: str) -> None:
 def test_a_web_address_is_read_and_never_written(tmp_path: Path) -> None:
     pytest.importorskip("aiohttp")
     ome_image(str(tmp_path / "a.ome.zarr"), "0.5")
-    create_labels(tmp_path / "a.ome.zarr", shape=(60, 80), axes="YX").array[:] = 3
+    made = create_labels(tmp_path / "a.ome.zarr", shape=(60, 80), axes="YX")
+    made.array[:] = 3
+    made.mark(complete=True)
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -503,6 +505,7 @@ def test_urls_that_are_not_read(tmp_path: Path) -> None:
 def test_labels_without_an_image(place: str) -> None:
     labels = create_labels(place, "cells", shape=(8, 9), axes="YX")
     labels.array[:] = 300
+    labels.mark(complete=True)
     for path in (place, f"{place}/labels"):
         with pytest.raises(ImageError, match=r"no image, only labels \(cells\): read them with"):
             read_image(path)

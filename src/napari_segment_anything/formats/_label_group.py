@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +15,8 @@ from . import _ngff, _stores
 from ._stores import writing
 
 _BLOCK = 1024
+_OWN = "napari-segment-anything"
+"""Attributes of labels that are no business of OME-Zarr."""
 
 
 class LabelsGroup:
@@ -64,6 +66,11 @@ class LabelsGroup:
         return _stores.split(self.path)[1]
 
     @property
+    def store(self) -> str:
+        """Path or URL of the store that the labels lie in."""
+        return _stores.split(_stores.split(self.path)[0])[0]
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the full resolution."""
         return tuple(int(n) for n in self.array.shape)
@@ -84,6 +91,16 @@ class LabelsGroup:
         return self._placement.units
 
     @property
+    def complete(self) -> bool:
+        """Whether whoever wrote the labels came to the end; another program's always are."""
+        return is_complete(self.group)
+
+    def mark(self, complete: bool) -> None:
+        """Note whether the labels are complete; `create_labels` and `build_pyramid` do it."""
+        with writing(self.path):
+            self.group.attrs.update({_OWN: {"complete": complete}})
+
+    @property
     def levels(self) -> tuple[Any, ...]:
         """The pyramid as its metadata has it at this moment, full resolution first."""
         group = self.group
@@ -96,6 +113,7 @@ class LabelsGroup:
         """Make the reduced levels, each with every second row and column of the one before.
 
         Block by block, so memory is bounded. A level enters the metadata when it is complete.
+        Labels are marked as complete after the last.
 
         Parameters
         ----------
@@ -143,6 +161,7 @@ class LabelsGroup:
                 yield Progress(done, total, message="making the pyramid of the labels")
             with writing(self.path):
                 self._publish(level + 1)
+        self.mark(complete=True)
 
     def update_pyramid(self, region: Sequence[slice]) -> None:
         """Bring the reduced levels up to date where level 0 was changed.
@@ -251,6 +270,12 @@ def create_array(
         overwrite=True,
         **options,
     )
+
+
+def is_complete(node: Any) -> bool:
+    """Whether labels are not marked as incomplete."""
+    own = dict(node.attrs).get(_OWN)
+    return not isinstance(own, Mapping) or own.get("complete") is not False
 
 
 def listed(location: str) -> list[str]:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import FormatError, ImageError
 from ..limits import ARRAY_BYTES
 from ..reading import require_file
-from ._stores import is_url
+from ._stores import is_url, locate, open_node
 from .atomic import replacing
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr")
@@ -110,12 +110,20 @@ def read_labels(path: str | Path) -> NDArray[Any]:
     from .images import open_file
 
     if is_url(path) or Path(path).is_dir():
+        from ._ngff import ome_attributes
         from .ome_zarr import label_names, open_labels
 
-        if label_names(path):
-            array = open_labels(path).array
-            ARRAY_BYTES.check(array.nbytes, f"the labels {path} do not fit into memory")
-            return _checked(array[...])
+        node = open_node(locate(path))
+        if label_names(path) or (node is not None and "image-label" in ome_attributes(node)):
+            group = open_labels(path)
+            if not group.complete:
+                warnings.warn(
+                    f"the labels {group.path} are unfinished: what wrote them was stopped, or is "
+                    "still running",
+                    stacklevel=2,
+                )
+            ARRAY_BYTES.check(group.array.nbytes, f"the labels {path} do not fit into memory")
+            return _checked(group.array[...])
     path = path if is_url(path) else Path(path)
     if isinstance(path, Path) and path.suffix.lower() == ".png":
         return _checked(_read_png(path))

@@ -22,9 +22,10 @@ from numpy.typing import DTypeLike
 from ..errors import FormatError
 from ..reading import plain_name, require
 from . import _ngff, _stores
-from ._label_group import LabelsGroup, create_array, listed, reconsolidate, show_labels
+from ._label_group import LabelsGroup, create_array, is_complete, listed, reconsolidate, show_labels
 from ._plates import PlateImage, plate_images
 from ._stores import is_url, writing
+from .locking import holds_only_locks
 
 __all__ = [
     "LabelsGroup",
@@ -85,7 +86,9 @@ def create_labels(
     Returns
     -------
     LabelsGroup
-        To be written to; level 0 only, filled with 0 and without any chunk.
+        To be written to; level 0 only, filled with 0 and without any chunk. It is marked as
+        incomplete until `LabelsGroup.build_pyramid` has come to its end, so that what a killed
+        process leaves can be told from labels.
 
     Raises
     ------
@@ -110,8 +113,10 @@ def create_labels(
     path = _stores.inside(location, f"labels/{name}", "the labels")
     taken = _stores.open_node(path)
     if taken is not None and not overwrite and not _unfinished(taken, path):
+        partly = "" if is_complete(taken) else ", unfinished, of a run that was stopped"
         raise FormatError(
-            f"{location} has labels '{name}' already; choose another name, or overwrite them."
+            f"{location} has labels '{name}' already{partly}; choose another name, or overwrite "
+            "them."
         )
     with writing(location):
         if found is None:
@@ -128,6 +133,7 @@ def create_labels(
             "image-label": _ngff.with_version(form, image_label),
         }
         _ngff.update_ome(root.require_group(f"labels/{name}"), fields)
+        LabelsGroup(path, "r+").mark(complete=False)
         _register(path)
         show_labels(location)
         reconsolidate(location)
@@ -199,7 +205,11 @@ def _existing(location: str) -> tuple[Any, Any]:
     node = _stores.open_node(location)
     if node is None:
         local = None if is_url(location) else Path(location)
-        if local is not None and local.exists() and (local.is_file() or any(local.iterdir())):
+        if (
+            local is not None
+            and local.exists()
+            and not (local.is_dir() and holds_only_locks(local))
+        ):
             raise FormatError(f"{location} exists and is no Zarr store; choose another name.")
         return None, None
     if not hasattr(node, "array_keys"):

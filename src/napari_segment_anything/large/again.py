@@ -14,7 +14,8 @@ from skimage.measure import block_reduce
 from ..engine import Model, Predictor, Prompts, Window, open_image, prompted_parts
 from ..engine.image import ImageSource
 from ..errors import ParameterError
-from ..formats.ome_zarr import open_labels
+from ..formats.locking import only_writer
+from ..formats.ome_zarr import LabelsGroup, open_labels
 from ..progress import Progress, finish
 from .grid import shared
 from .image import LargeImage
@@ -66,8 +67,15 @@ def redecode(
     ParameterError
         If the run is not finished, there is no such seam, the image has changed there, or the
         model finds nothing.
+    ResourceError
+        If another process is writing these labels.
     """
     group = open_labels(output, label, mode="r+")
+    with only_writer(group.store, group.name):
+        return _redecode(group, model, seam, image)
+
+
+def _redecode(group: LabelsGroup, model: Model, seam: int, image: Any) -> dict[str, Any]:
     run = Ledger.present(group)
     if run is None or run.get("state") != "complete":
         raise ParameterError(f"{group.path} is not of a finished large run")

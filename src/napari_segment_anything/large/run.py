@@ -18,13 +18,13 @@ from ..automatic.heads import dense_head
 from ..automatic.parameters import resolve
 from ..engine import Model, Window
 from ..errors import CheckpointError, FormatError, ImageError, ParameterError
+from ..formats.locking import only_writer
 from ..formats.ome_zarr import open_labels
 from ..progress import Progress, finish
 from .compose import compose_chunk, plan_chunk
 from .image import LargeImage
 from .ledger import LEDGER, Ledger, Status, grid_of
 from .opening import (
-    alone,
     destination_of,
     model_and_spec,
     open_run,
@@ -92,7 +92,8 @@ def segment_large(
     FormatError
         If labels cannot be created at `output`.
     ResourceError
-        If the store cannot be written to any more: nothing finished is lost.
+        If another process is writing these labels, or the store cannot be written to any more:
+        nothing finished is lost.
     """
     return finish(segment_large_steps(image, output, model, **options), on_progress)
 
@@ -223,7 +224,7 @@ def segment_large_steps(
         if runner is None:
             keep_model(spec, loaded)
             runner = make_runner(scheduler, workers, loaded.device.type, worker_resources)
-        opened.enter_context(alone(destination, label))
+        opened.enter_context(only_writer(destination, label))
         group, ledger = open_run(large, destination, label, grid, wanted, overwrite)
         limits = tuple((float(a), float(b)) for a, b in ledger.run["limits"])
         job = Job(
