@@ -274,7 +274,7 @@ def _register(path: str) -> None:
         group = _stores.open_node(parent, mode="r+")
         if group is None:
             return
-        names = list(_ngff.ome_attributes(group).get("labels") or [])
+        names = _listed(parent)
         if name in names:
             return
         _ngff.update_ome(group, {"labels": [*names, name]})
@@ -315,4 +315,7 @@ def _listed(location: str) -> list[str]:
     group = _stores.open_node(location)
     if group is None or not hasattr(group, "array_keys"):
         return []
-    return [str(name) for name in _ngff.ome_attributes(group).get("labels") or []]
+    names = _ngff.ome_attributes(group).get("labels") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FormatError(f"{location} has damaged OME-Zarr metadata: its labels are {names!r:.60}")
+    return names

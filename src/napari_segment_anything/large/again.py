@@ -14,7 +14,7 @@ from skimage.measure import block_reduce
 from ..engine import Model, Predictor, Prompts, Window, open_image, prompted_parts
 from ..engine.image import ImageSource
 from ..errors import ParameterError
-from ..formats.ome_zarr import open_labels
+from ..formats.ome_zarr import is_url, open_labels
 from ..progress import Progress
 from .image import LargeImage
 from .ledger import Ledger, check_same, grid_of
@@ -113,6 +113,11 @@ def _image(run: dict[str, Any], image: Any, path: str) -> LargeImage:
     opened = dict(run["opened"])
     if image is not None:
         opened["image"] = image
+    elif is_url(opened["image"]) and not path.startswith(opened["image"]):
+        raise ParameterError(
+            f"{path} says that its image is at {opened['image']}, which is not fetched unasked: "
+            "give the image, as image="
+        )
     if opened["image"] is None:
         raise ParameterError("the run was given an array: give it again, as image=")
     large = LargeImage.of(**opened)

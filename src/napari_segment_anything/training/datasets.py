@@ -129,7 +129,8 @@ def load_datasets(
 
 def _pairs(given: ImagePairs | None) -> Iterator[tuple[Any, Any]]:
     try:
-        for image, labels in () if given is None else given:
+        for pair in () if given is None else given:
+            image, labels = pair
             yield image, labels
     except (TypeError, ValueError) as error:
         raise ParameterError(f"images are pairs of (image, labels): {error}") from error
