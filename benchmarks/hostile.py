@@ -69,7 +69,8 @@ def rows() -> Iterator[str]:
         found = [measured(case) for case in cases]
         codes, lines, left = (", ".join(map(str, sorted({f[i] for f in found}))) for i in range(3))
         seconds, megabytes = max(f[3] for f in found), max(f[4] for f in found)
-        yield f"| {title} | {len(cases)} | {codes} | {lines} | {left} | {seconds:.1f} | {megabytes:.0f} |"
+        counts = f"{len(cases)} | {codes} | {lines} | {left}"
+        yield f"| {title} | {counts} | {seconds:.1f} | {megabytes:.0f} |"
         worst += [(f[3], f[4], f"{c.kind}: {c.name}") for f, c in zip(found, cases, strict=True)]
     yield ""
     slow, large = max(worst), max(worst, key=lambda item: item[1])

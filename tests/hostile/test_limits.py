@@ -70,8 +70,24 @@ def test_packed_data_is_never_unpacked_beyond_its_size():
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "a\\b", "c:", "nul", "NUL.txt", " a", "a ", "a.", "a\n", "a" * 101, None]
-)  # fmt: skip
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "a\\b",
+        "c:",
+        "nul",
+        "NUL.txt",
+        " a",
+        "a ",
+        "a.",
+        "a\n",
+        "a" * 101,
+        None,
+    ],
+)
 def test_plain_names(name):
     with pytest.raises(ParameterError, match="is no name for a stage"):
         plain_name(name, "a stage")
@@ -114,7 +130,8 @@ def silent(monkeypatch):
         connection.close()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # fmt: skip
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_silent_zarr_server_is_given_up(silent):
     url = f"http://127.0.0.1:{silent}/a.zarr"
     attempts = (
