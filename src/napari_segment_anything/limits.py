@@ -59,6 +59,12 @@ class Limit:
             raise ParameterError(f"{self.variable} is a number above 0, not {text!r}")
         return value
 
+    def shown(self, amount: float) -> str:
+        """An amount in words, such as "1,074 MB"."""
+        if self.unit == "bytes" and amount >= 1e6:
+            return f"{amount / 1e6:,.0f} MB"
+        return f"{int(amount):,} {self.unit}".rstrip()
+
     def check(
         self, amount: float, what: str, error: type[SegmentAnythingError] = FormatError
     ) -> None:
@@ -66,15 +72,9 @@ class Limit:
         most = self.value
         if amount > most:
             raise error(
-                f"{what}: {_shown(amount, self.unit)}; at most {_shown(most, self.unit)} are "
-                f"allowed. If it is meant so, set {self.variable}={int(amount)}"
+                f"{what}: {self.shown(amount)}; at most {self.shown(most)} are allowed. If it is "
+                f"meant so, set {self.variable}={int(amount)}"
             )
-
-
-def _shown(amount: float, unit: str) -> str:
-    if unit == "bytes" and amount >= 1e6:
-        return f"{amount / 1e6:,.0f} MB"
-    return f"{int(amount):,} {unit}"
 
 
 CONFIGURATION_BYTES = Limit(
@@ -88,6 +88,9 @@ ARRAY_BYTES = Limit(
     "bytes",
     "an array that is unpacked in one piece: from NPZ, a Zarr chunk, the labels of a journal",
 )
+LABELS_BYTES = Limit(
+    "labels_bytes", 64 * 2**30, "bytes", "labels of a stack that are kept in memory"
+)
 MASK_PIXELS = Limit("mask_pixels", 2**27, "pixels", "a mask or a change of labels in a journal")
 TENSORS = Limit("tensors", 20_000, "tensors", "tensors of a checkpoint")
 PICKLE_BYTES = Limit(
@@ -97,7 +100,7 @@ NETWORK_SIDE = Limit(
     "network_side", 16_384, "", "any size in the header of a checkpoint: channels, frame side"
 )
 THREADS = Limit("threads", 512, "threads", "threads, asked for by an option or by a journal")
-TILES = Limit("tiles", 20_000_000, "tiles", "tiles of a large run")
+TILES = Limit("tiles", 20_000_000, "tiles", "tiles of a large run; planes and windows to embed")
 DOWNLOAD_BYTES = Limit("download_bytes", 16 * 2**30, "bytes", "a downloaded file")
 DOWNLOAD_SECONDS = Limit(
     "download_seconds", 7200, "s", "the time that a download may take; what came is kept"
@@ -112,6 +115,7 @@ LIMITS = (
     JOURNAL_BYTES,
     RECORDS_BYTES,
     ARRAY_BYTES,
+    LABELS_BYTES,
     MASK_PIXELS,
     TENSORS,
     PICKLE_BYTES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import sys
@@ -165,9 +166,11 @@ def _terminable(signals: list[int]) -> Iterator[None]:
 def _describe(error: Exception) -> str:
     if isinstance(error, SegmentAnythingError):
         return str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror}: {error.filename}"
-    return str(error)
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error) or type(error).__name__
+    where = "" if error.filename is None else f": {error.filename}"
+    hint = "; make room and run again" if error.errno == errno.ENOSPC else ""
+    return f"{error.strerror}{where}{hint}"
 
 
 def _note(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ParameterError
 from .embedding import Embedding
 from .parts import prompted_parts
 from .predictor import Prediction, Predictor
@@ -137,7 +138,8 @@ class _Looking:
     def look(self, whole: View) -> None:
         """Find all objects."""
         focus, side = self.predictor.model.focus, self.predictor.model.image_size
-        assert focus is not None
+        if focus is None:
+            raise ParameterError(f"{self.predictor.model.name} says nothing of sizes to look at")
         views: dict[View, list[int]] = {}
         for index in range(len(self.prompts)):
             view = whole

@@ -18,8 +18,12 @@ from ..reading import one_line, require_file
 
 
 @contextmanager
-def open_npz(path: Path) -> Iterator[Any]:
+def open_npz(source: Path | IO[bytes]) -> Iterator[Any]:
     """Open a NumPy archive whose arrays are checked: of numbers, whole, and not too large.
+
+    Parameters
+    ----------
+    source : Path or binary file
 
     Yields
     ------
@@ -31,16 +35,20 @@ def open_npz(path: Path) -> Iterator[Any]:
     ImageError
         If it is no archive of arrays, is damaged, or an array claims more than it holds.
     """
-    require_file(path, "NPZ file", ImageError)
+    title = "packed arrays"
+    if isinstance(source, Path):
+        title = require_file(source, "NPZ file", ImageError).name
     try:
-        with zipfile.ZipFile(path) as packed:
+        with zipfile.ZipFile(source) as packed:
             for member in packed.infolist():
                 if member.filename.endswith(".npy"):
-                    name = f"{path.name}: array {member.filename.removesuffix('.npy')}"
+                    name = f"{title}: array {member.filename.removesuffix('.npy')}"
                     ARRAY_BYTES.check(member.file_size, f"{name} is large", ImageError)
                     with packed.open(member) as file:
                         check_header(file, member.file_size, name)
-        with np.load(path, allow_pickle=False) as archive:
+        if not isinstance(source, Path):
+            source.seek(0)
+        with np.load(source, allow_pickle=False) as archive:
             yield archive
     except ImageError:
         raise
@@ -54,7 +62,7 @@ def open_npz(path: Path) -> Iterator[Any]:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        raise ImageError(f"{path.name} cannot be read as NPZ: {one_line(error)}") from error
+        raise ImageError(f"{title} cannot be read as NPZ: {one_line(error)}") from error
 
 
 def check_header(file: IO[bytes], size: int, name: str) -> int:
@@ -80,7 +88,7 @@ def check_header(file: IO[bytes], size: int, name: str) -> int:
         version = npy.read_magic(file)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read(file)
-    except (ValueError, EOFError, OSError, SyntaxError, RecursionError, MemoryError) as error:
+    except Exception as error:  # NumPy reads headers with Python's own parser
         raise ImageError(f"{name} cannot be read as NPY: {one_line(error)}") from error
     if dtype.hasobject:
         raise ImageError(f"{name} cannot be read as NPY: it holds Python objects, not numbers.")

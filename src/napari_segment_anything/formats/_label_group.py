@@ -283,7 +283,10 @@ def listed(location: str) -> list[str]:
     group = _stores.open_node(location)
     if group is None or not hasattr(group, "array_keys"):
         return []
-    return [str(name) for name in _ngff.ome_attributes(group).get("labels") or []]
+    names = _ngff.ome_attributes(group).get("labels") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FormatError(f"{location} has damaged OME-Zarr metadata: its labels are {names!r:.60}")
+    return names
 
 
 def show_labels(location: str) -> None:

@@ -302,7 +302,7 @@ def _register(path: str) -> None:
         group = _stores.open_node(parent, mode="r+")
         if group is None:
             return
-        names = list(_ngff.ome_attributes(group).get("labels") or [])
+        names = _listed(parent)
         if name in names:
             return
         _ngff.update_ome(group, {"labels": [*names, name]})

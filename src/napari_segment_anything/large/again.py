@@ -15,7 +15,7 @@ from ..engine import Model, Predictor, Prompts, Window, open_image, prompted_par
 from ..engine.image import ImageSource
 from ..errors import ParameterError
 from ..formats.locking import only_writer
-from ..formats.ome_zarr import LabelsGroup, open_labels
+from ..formats.ome_zarr import LabelsGroup, is_url, open_labels
 from ..progress import Progress, finish
 from .grid import shared
 from .image import LargeImage
@@ -126,6 +126,11 @@ def _image(run: dict[str, Any], image: Any, path: str) -> LargeImage:
     opened = dict(run["opened"])
     if image is not None:
         opened["image"] = image
+    elif is_url(opened["image"]) and not path.startswith(opened["image"]):
+        raise ParameterError(
+            f"{path} says that its image is at {opened['image']}, which is not fetched unasked: "
+            "give the image, as image="
+        )
     if opened["image"] is None:
         raise ParameterError("the run was given an array: give it again, as image=")
     large = LargeImage.of(**opened)

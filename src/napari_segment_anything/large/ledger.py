@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 
 from ..engine import Window
 from ..errors import FormatError, ParameterError, ResourceError
+from ..formats import open_npz
 from ..formats.ome_zarr import LabelsGroup
+from ..reading import convert
 from .grid import TileGrid
+from .schema import Run
 
 GROUP = "run"
 LEDGER = 2
@@ -73,7 +76,7 @@ class TileResult:
     @classmethod
     def unpack(cls, packed: bytes) -> TileResult:
         """Return what `pack` packed."""
-        with np.load(io.BytesIO(packed), allow_pickle=False) as stored:
+        with open_npz(io.BytesIO(packed)) as stored:
             return cls(**{name: stored[name] for name in cls.__slots__})
 
 
@@ -132,7 +135,9 @@ class Ledger:
         if GROUP not in labels.group:
             return None
         run = labels.group[GROUP].attrs.asdict().get("run")
-        return dict(run) if run else None  # type: ignore[arg-type, call-overload]
+        if not run:
+            return None
+        return dict(convert(run, Run, f"the ledger of {labels.path} is damaged"))
 
     @property
     def run(self) -> dict[str, Any]:
