@@ -70,9 +70,7 @@ class ViewerObjects(ViewerPrompts):
                 if not self.waiting:
                     raise
                 self.cancel()  # or what waits would be added to it
-                raise PromptError(
-                    f"{error}; the object was dropped (undo: back)"
-                ) from error
+                raise PromptError(f"{error}; the object was dropped (undo: back)") from error
             self.committed.emit(ids)
 
     def cancel_last(self) -> None:
