@@ -302,7 +302,7 @@ def _register(path: str) -> None:
         group = _stores.open_node(parent, mode="r+")
         if group is None:
             return
-        names = _listed(parent)
+        names = listed(parent)
         if name in names:
             return
         _ngff.update_ome(group, {"labels": [*names, name]})
