@@ -148,6 +148,12 @@ class Segmented(QWidget):
             layout.addWidget(item, 1)
             item.clicked.connect(lambda *_, value=value: self.changed.emit(value))
 
+    def showEvent(self, event: Any) -> None:
+        """Make all buttons as high as each other, pressed or not, enabled or not."""
+        super().showEvent(event)
+        for item in self._buttons.values():
+            item.setFixedHeight(item.fontMetrics().height() + 10)
+
     @property
     def value(self) -> str:
         """What is pressed; "" for nothing."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
 
 from ..engine import Window
 from ..errors import SegmentAnythingError
@@ -140,6 +140,7 @@ class PromptWidget(QWidget):
             "Save table …", self.save_table, "Area, shape, intensities, score and seconds as CSV"
         )
 
+        self.table_button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.multimask = wide(QComboBox())
         self.multimask.addItems(list(MULTIMASK))
         self.multimask.setToolTip("multimask: how many masks a prompt gives")
