@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -23,6 +24,23 @@ def _warm_up(model: Model) -> None:
     predictor = Predictor(model)
     embedding = predictor.embed(np.zeros((16, 16), np.uint8), contrast_limits=(0, 1))
     predictor.predict(embedding, Prompts.from_points([[8, 8]]))
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that the user should know; without a text, that it is no longer so.
+
+    Parameters
+    ----------
+    topic, text : str
+        A notice replaces the one before it on the same topic.
+    action : (str, callable), optional
+        What can be done about it.
+    """
+
+    topic: str
+    text: str = ""
+    action: tuple[str, Callable[[], object]] | None = None
 
 
 class ModelHolder:
@@ -65,6 +83,8 @@ class ModelHolder:
     """Emits every Progress."""
     failed = Signal(object)
     """Emits an exception that came from the canvas or from another thread."""
+    noticed = Signal(object)
+    """Emits a `Notice`: something that the user should know until it is dealt with."""
     click_ignored = Signal(str)
     """A click was no prompt: emits why."""
     plane_changed = Signal()
@@ -249,6 +269,15 @@ class ModelHolder:
         self._predictor = predictor
         self._wanted = self._named = source
         self._loaded_with = {name: self._options[name] for name in MODEL_OPTIONS}
+
+    def notice(self, notice: Notice) -> None:
+        """Emit `noticed`, or show a notification where nobody listens."""
+        if len(self.noticed):
+            self.noticed.emit(notice)
+        elif notice.text:
+            from napari.utils.notifications import show_warning
+
+            show_warning(notice.text)
 
     def report(self, error: BaseException) -> None:
         """Emit `failed`, or show a notification where nobody listens."""

@@ -13,7 +13,7 @@ from ..engine import Window
 from ..errors import ImageError, PromptError, SegmentAnythingError
 from ..session.session import Session
 from .coordinates import data_to_world, point_from_data, world_to_data
-from .drafts import ordered, shown_prompts, take_points, take_shapes
+from .drafts import ordered, repeat_prompts, shown_prompts, take_points, take_shapes
 from .images import plane_of
 from .runners import Ears
 from .sources import fill, prompts_of, region_of, row_col
@@ -236,11 +236,6 @@ class ViewerPrompts(ViewerBase):
     # -- the way of every edit -------------------------------------------------------------------
 
     @property
-    def draft(self) -> Draft | None:
-        """The object in progress, or the batch; None if there is none."""
-        return None if self._current is None else self._current.session.draft
-
-    @property
     def preview(self) -> Preview | None:
         """Its masks; None before they are decoded."""
         return None if self._current is None else self._current.session.preview
@@ -261,6 +256,12 @@ class ViewerPrompts(ViewerBase):
                     "an object is in progress on planes along other axes; show them, and commit or "
                     "cancel it first"
                 )
+
+    def _carry(self, draft: Draft) -> None:
+        with self.reporting():
+            view = self.view
+            with self.together():
+                repeat_prompts(view.session, draft)
 
     def _redecode(self) -> None:
         view = self._current

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..progress import finish
 from ..session.objects import inside
 from ..wording import counted
 from .binding import check_images, default_image, readable_images
-from .brush import strokes
+from .brush import HistoryKeys, strokes
 from .coordinates import mixes_units
 from .drafts import corners, ordered, shown_prompts
 from .everything import add_table, everything_job, region_of_view
@@ -24,6 +25,7 @@ from .measures import ObjectMeasures
 from .mouse import MODES, MouseInput, MouseMode
 from .runners import Ears, Runner
 from .viewer_base import View
+from .viewer_model import Notice
 from .viewer_objects import ViewerObjects
 from .working_layers import Shown
 
@@ -85,6 +87,7 @@ class ViewerSession(ViewerObjects):
         self._returned: list[View] = []
         self._follower: Follower | None = None
         self._brushed: Labels | None = None
+        self._history_keys = HistoryKeys(self)
         self._warned_of_units = False
         self.measures = ObjectMeasures(self)
         self._hidden, self._hiding = set(), HiddenLabels()
@@ -330,9 +333,11 @@ class ViewerSession(ViewerObjects):
             return
         if self._brushed is not None:
             self._brushed.events.paint.disconnect(self._on_brush)
+            self._history_keys.release()
         self._brushed = self._target
         if self._brushed is not None:
             self._brushed.events.paint.connect(self._on_brush)
+            self._history_keys.take(self._brushed)
 
     def _on_brush(self, event: Any) -> None:
         view, target = self._current, self._target
@@ -384,17 +389,32 @@ class ViewerSession(ViewerObjects):
             view = self.view  # planes along other axes have their own session
         except SegmentAnythingError:
             return  # said when a prompt is placed there
+        self._tell_of_hidden(view)
         if view is self._current:
             self.plane_changed.emit()
             if self._follower is not None:
                 with self.reporting():
                     self._follower.take()
 
+    def _tell_of_hidden(self, view: View) -> None:
+        """Say that an object in progress lies on planes along other axes than those shown."""
+        for other in self._views.values():
+            draft = other.session.draft
+            if other is not view and draft is not None and not draft.empty:
+                text = "The object in progress is on planes along other axes, which are not shown."
+                show = partial(self._go_to, other, draft.plane)
+                self.notice(Notice("axes", text, ("Show them", show)))
+                return
+        if len(self._views) > 1:
+            self.notice(Notice("axes"))
+
     def _on_removed(self, event: Any) -> None:
         """A layer was removed from the viewer."""
         gone = event.value
         if self._image is not None and gone in self._image:
             self.set_image(None)
+        elif gone is self._target:
+            self.set_target(None)
         elif self._working is not None and not self._is_closed:
             self._working.removed(gone)
         if self._follower is not None and self._follower.layer is gone:

@@ -14,7 +14,7 @@ import torch
 from psygnal import Signal, SignalGroup
 
 from ..engine import PlaneSource, Predictor, Window
-from ..errors import ParameterError, PromptError
+from ..errors import ParameterError, PromptError, ResourceError
 from ..wording import counted
 from .ahead import WindowList
 from .decoding import EmbeddingStore
@@ -58,6 +58,7 @@ class SessionCore:
         overwrite: bool = False,
         multimask: Any = "auto",
         min_mask_region_area: float | None = None,
+        on_journal_lost: Callable[[ResourceError], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.events = SessionEvents()
@@ -67,6 +68,7 @@ class SessionCore:
         self._journal = (
             journal if journal is None or isinstance(journal, Journal) else Journal(journal)
         )
+        self._on_journal_lost = on_journal_lost
         if window_size is not None and int(window_size) < 1:
             raise ParameterError(f"window_size is at least 1 pixel, not {window_size}")
         self.window_size = window_size
@@ -393,9 +395,22 @@ class SessionCore:
     def _record(self, event: Mapping[str, Any], durable: bool = False) -> None:
         if self._journal is None:
             return
-        if not self._journal.is_open:
-            self._journal.begin(self.header())
-        self._journal.write({**event, "t": self._watch.now()}, durable)
+        try:
+            if not self._journal.is_open:
+                self._journal.begin(self.header())
+            self._journal.write({**event, "t": self._watch.now()}, durable)
+        except ResourceError as error:
+            if self._on_journal_lost is None:
+                raise
+            self._lose_journal(error)
+
+    def _lose_journal(self, error: ResourceError) -> None:
+        """Go on without a journal: an event left out of it would make the rest worthless."""
+        if self._journal is not None:
+            self._journal.close()
+        self._journal = None
+        if self._on_journal_lost is not None:
+            self._on_journal_lost(error)
 
     def header(self) -> dict[str, Any]:
         """Return what a journal begins with, as plain values."""

@@ -57,6 +57,9 @@ class Journal:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(f"the journal {self.path} cannot be written: {error}") from error
+        try:
             self._hold(self.path.open("xb"))
         except FileExistsError as error:
             raise ResourceError(
@@ -239,7 +242,7 @@ def new_journal_path(name: str = "", directory: str | os.PathLike[str] | None = 
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     stem = f"{stamp}_{words}" if words else stamp
     path, number = folder / f"{stem}.jsonl", 2
-    while path.exists():
+    while os.path.exists(path):  # False for a folder that may not be looked into
         path, number = folder / f"{stem}_{number}.jsonl", number + 1
     return path
 

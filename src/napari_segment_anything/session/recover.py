@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..engine import EmbeddingCache, Model, PlaneSource, Predictor, load_model
-from ..errors import ImageError, ParameterError
+from ..errors import ImageError, ParameterError, ResourceError
 from ..progress import Progress, finish
 from .core import model_json
 from .history import Edit
@@ -115,8 +115,13 @@ def recover(
     session._reserved = max(largest, target.largest(), session._reserved - 1) + 1
     session._watch.go_on()
     journal = Journal(path)
-    journal.resume()
-    session._journal = journal
+    try:
+        journal.resume()
+        session._journal = journal
+    except ResourceError as error:
+        if session._on_journal_lost is None:
+            raise
+        session._lose_journal(error)
     event = {"do": "recovered", "model": model_json(predictor), "label": session._reserved - 1}
     session._record(event, durable=True)
     return session

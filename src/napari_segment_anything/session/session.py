@@ -48,6 +48,9 @@ class Session(Predicting):
         Which candidates there are; see `multimask`.
     min_mask_region_area : float, optional
         Holes and islands smaller than this are cleaned away; the model's own value by default.
+    on_journal_lost : callable, optional
+        Called with the `ResourceError` when the journal cannot be written; the session then goes on
+        without one. By default the error is raised, and nothing is done.
     clock : callable
         Seconds, to measure what an object takes.
 

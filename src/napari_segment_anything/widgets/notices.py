@@ -4,10 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from .parts import button, note, row, tight
+from .parts import button, column, row, tight
+
+_ONE_LINE = 28
+"""Letters that fit beside two buttons."""
+
+
+class _Text(QLabel):
+    """A sentence that is always seen whole: its height is kept free."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+
+    def resizeEvent(self, event: Any) -> None:
+        """Ask for the height that the text needs at this width: layouts in layouts forget it."""
+        super().resizeEvent(event)
+        self.setMinimumHeight(self.heightForWidth(self.width()))
 
 
 class Notices(QWidget):
@@ -40,8 +60,12 @@ class Notices(QWidget):
             action()
 
         buttons = [button(name, partial(pressed, action)) for name, action in actions]
-        line = row(note(f"{sign}{text}"), *buttons)
-        line.layout().setStretch(0, 1)
+        words = _Text(f"{sign}{text}")
+        if len(text) <= _ONE_LINE:
+            line = row(words, *buttons)
+            line.layout().setStretch(0, 1)
+        else:
+            line = column(words, row(*buttons, None))
         self._shown[topic] = (line, text)
         self._layout.addWidget(line)
         self.setVisible(True)

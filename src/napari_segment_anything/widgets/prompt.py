@@ -10,6 +10,7 @@ from typing import Any
 import napari
 from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
 
+from ..bridge.viewer_model import Notice
 from ..engine import Window
 from ..errors import SegmentAnythingError
 from ..progress import Progress
@@ -54,6 +55,7 @@ HINTS = {
     "lasso": "Draw around an object.",
     "off": "The mouse is napari's own; choose a tool to go on.",
 }
+_SHORT = 20
 
 
 class PromptWidget(QWidget):
@@ -223,6 +225,7 @@ class PromptWidget(QWidget):
             (session.progressed, self._on_progress),
             (session.failed, self._on_error),
             (session.committed, self._on_committed),
+            (session.noticed, self._on_notice),
             (session.click_ignored, self._on_ignored),
             (self.viewer.layers.selection.events.active, self._on_active),
         ]
@@ -386,6 +389,7 @@ class PromptWidget(QWidget):
     def _choose_target(self, layer: Any) -> None:
         if layer is not self.session.target:
             self._try(self.session.set_target, layer)
+            self.targets.show_layer(self.session.target)  # the old one, if it was refused
 
     def _choose_tool(self, mode: str) -> None:
         self.session.mode = mode  # type: ignore[assignment]
@@ -485,8 +489,16 @@ class PromptWidget(QWidget):
     def _on_ignored(self, why: str) -> None:
         if self.status.text == self._hint:
             self.status.rest()
-        image = self.images.layers[0].name if self.images.layers else "the image"
+        name = self.images.layers[0].name if self.images.layers else ""
+        image = name if 0 < len(name) <= _SHORT else "the image"
         self.notices.tell("click", why, (f"Click on {image}", self._take_mouse))
+
+    def _on_notice(self, notice: Notice) -> None:
+        if notice.text:
+            actions = () if notice.action is None else (notice.action,)
+            self.notices.tell(notice.topic, notice.text, *actions, ("OK", lambda: None))
+        else:
+            self.notices.drop(notice.topic)
 
     def _on_active(self, event: Any = None) -> None:
         if self.session.mouse.listens():
