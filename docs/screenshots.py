@@ -95,13 +95,14 @@ class Studio:
         return QPoint(round(x), round(y))
 
     def click(self, row: float, col: float, negative: bool = False, wait: int = 600) -> None:
-        """Click into the image as the user does."""
+        """Click into the image as the user does; with a negative `wait`, go on at once."""
         button = Qt.MouseButton.RightButton if negative else Qt.MouseButton.LeftButton
         where = self.at(row, col)
         QTest.mouseMove(self.canvas, where)
         QTest.mousePress(self.canvas, button, Qt.KeyboardModifier.NoModifier, where)
         QTest.mouseRelease(self.canvas, button, Qt.KeyboardModifier.NoModifier, where)
-        self.settle(wait)
+        if wait >= 0:
+            self.settle(wait)
 
     def drag(self, *path: tuple[float, float], shift: bool = False, wait: int = 600) -> None:
         """Drag along points of the image."""

@@ -62,6 +62,8 @@ def test_objects_are_hidden_and_locked_from_the_list(two) -> None:
     widget.hide_button.click()
     assert layer.get_color(1)[3] == 0 and layer.get_color(2)[3] == 1
     assert widget.objects.item(0, 5).text() == "hidden" and widget.hide_button.text() == "Show"
+    width = widget.objects.fontMetrics().horizontalAdvance("hidden")
+    assert width + 6 <= widget.objects.columnWidth(5)
     widget.lock_button.click()
     assert widget.objects.item(0, 5).text() == "both" and widget.lock_button.text() == "Unlock"
     widget.delete_button.click()

@@ -57,7 +57,7 @@ def test_the_list_says_size_purpose_licence_and_whether_it_is_here(viewer) -> No
     }
     assert list(texts)[:-1] == list(catalogue())
     assert texts["default"][1:3] == ["in the package", "BSD-3-Clause"]
-    assert texts["vit_b"][:3] == ["375 MB", "to be downloaded", "Apache-2.0"]
+    assert texts["vit_b"][:3] == ["375 MB", "to download", "Apache-2.0"]
     assert "natural images" in texts["vit_b"][3]
     assert texts["vit_b_lm"][0] == "about 375 MB" and "light microscopy" in texts["vit_b_lm"][3]
     file = checkpoint_directory() / catalogue()["vit_t"].file
@@ -72,6 +72,7 @@ def test_the_list_says_size_purpose_licence_and_whether_it_is_here(viewer) -> No
     assert screen.contains(popup.geometry())
     head = box.view().horizontalHeader()
     assert head.length() <= box.view().viewport().width()  # every column is seen whole
+    assert box.view().verticalHeader().length() <= box.view().viewport().height()  # and every row
     box.hidePopup()
 
 

@@ -1,9 +1,10 @@
-"""How many objects stay, and buttons to save them or take them back."""
+"""What objects can be saved as, and buttons for that."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
@@ -12,6 +13,9 @@ from ..wording import counted
 from .files import write_csv, write_found
 from .parts import Status, button, note, row, tight
 from .results import Drawn
+
+if TYPE_CHECKING:
+    from ..bridge import ViewerSession
 
 
 class Exports(QWidget):
@@ -74,3 +78,16 @@ class Exports(QWidget):
             self._status.warn(error)
         else:
             self._status.say(f"Saved {Path(path).name}.")
+
+
+def save_measures(parent: QWidget, session: ViewerSession, status: Status) -> None:
+    """Ask where to, and save the measures of committed objects as CSV."""
+    path, _ = QFileDialog.getSaveFileName(parent, "Save", "objects.csv", "Table (*.csv)")
+    if not path:
+        return
+    try:
+        session.measures.save(path)
+    except SegmentAnythingError as error:
+        status.warn(error)
+    else:
+        status.say(f"Saved {counted(len(session.objects), 'row')} to {Path(path).name}.")

@@ -16,6 +16,8 @@ from qtpy.QtWidgets import (
 from ..checkpoints import CatalogueEntry, about_size, catalogue, is_here
 
 HEADS = ("Model", "Size", "Here", "Licence", "For")
+GAP = 14
+"""Pixels between columns, and around the list."""
 _SOURCE = Qt.ItemDataRole.UserRole
 
 
@@ -38,7 +40,7 @@ class ModelBox(QComboBox):
         self._table.verticalHeader().setVisible(False)
         self._table.verticalHeader().setDefaultSectionSize(24)
         head = self._table.horizontalHeader()
-        head.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         head.setHighlightSections(False)
         head.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self._items = QStandardItemModel(0, len(HEADS))
@@ -75,10 +77,11 @@ class ModelBox(QComboBox):
             entry = catalogue().get(self.itemData(index) or "")
             if entry is not None:
                 self._items.item(index, 2).setText(_where(entry))
-        self._table.resizeColumnsToContents()
         head, bar = self._table.horizontalHeader(), self._table.verticalScrollBar()
-        width = head.length() + bar.sizeHint().width() + 4
-        height = head.height() + self._table.verticalHeader().length() + 4
+        for column in range(len(HEADS)):
+            head.resizeSection(column, self._table.sizeHintForColumn(column) + GAP)
+        width = head.length() + bar.sizeHint().width() + GAP
+        height = head.height() + self._table.verticalHeader().length() + 2 * GAP
         super().showPopup()
         popup, screen = self._table.window(), self.screen().availableGeometry()
         width, height = min(width, screen.width()), min(height, screen.height())
@@ -114,4 +117,4 @@ def _row(name: str, entry: CatalogueEntry) -> list[QStandardItem]:
 def _where(entry: CatalogueEntry) -> str:
     if entry.embedded:
         return "in the package"
-    return "downloaded" if is_here(entry) else "to be downloaded"
+    return "downloaded" if is_here(entry) else "to download"

@@ -11,6 +11,9 @@ from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from .parts import button, column, row, tight
 
+_ONE_LINE = 28
+"""Letters that fit beside two buttons."""
+
 
 class _Text(QLabel):
     """A sentence that is always seen whole: its height is kept free."""
@@ -57,7 +60,12 @@ class Notices(QWidget):
             action()
 
         buttons = [button(name, partial(pressed, action)) for name, action in actions]
-        line = column(_Text(f"{sign}{text}"), row(*buttons, None))
+        words = _Text(f"{sign}{text}")
+        if len(text) <= _ONE_LINE:
+            line = row(words, *buttons)
+            line.layout().setStretch(0, 1)
+        else:
+            line = column(words, row(*buttons, None))
         self._shown[topic] = (line, text)
         self._layout.addWidget(line)
         self.setVisible(True)

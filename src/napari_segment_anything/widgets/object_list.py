@@ -58,7 +58,6 @@ class ObjectList(QTableWidget):
         self.verticalHeader().setDefaultSectionSize(22)
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(3, QHeaderView.ResizeMode.ResizeToContents)
         header.setHighlightSections(False)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -70,6 +69,15 @@ class ObjectList(QTableWidget):
         self.cellClicked.connect(lambda index, _: self.picked.emit(self._label(index)))
         self.itemSelectionChanged.connect(self.selection_changed)
         self._shown: tuple[dict[int, SessionObject], dict[int, str]] = ({}, {})
+
+    def showEvent(self, event: Any) -> None:
+        """Give the columns whose words are long the room for them."""
+        super().showEvent(event)
+        header, measure = self.horizontalHeader(), self.fontMetrics().horizontalAdvance
+        widest = {3: COLUMNS[3], 5: max(_STATES.values(), key=measure)}
+        for column, word in widest.items():
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
+            header.resizeSection(column, measure(word) + 14)
 
     def _label(self, index: int) -> int:
         return int(self.item(index, 0).text())

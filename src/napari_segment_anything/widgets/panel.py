@@ -22,6 +22,8 @@ from qtpy.QtWidgets import (
 
 from .parts import tight
 
+USUAL = 352
+"""Pixels that a panel is wide at first; the rest is the canvas'."""
 LOWEST = 140
 """Pixels that the scrolled part of a panel needs; the window may be as low as that allows."""
 
@@ -46,8 +48,9 @@ class Scroll(QScrollArea):
         """Return the width of the contents beside a scroll bar, and a small height."""
         bar = self.verticalScrollBar().sizeHint().width()
         wanted = self.widget().minimumSizeHint().width() + bar
-        self._widest = max(self._widest, wanted)  # what opens a fold must not widen the dock
-        return QSize(self._widest, LOWEST)
+        if self.isVisible():  # before that, fonts and paddings are not the theme's
+            self._widest = wanted = max(self._widest, wanted)  # what comes and goes widens nothing
+        return QSize(wanted, LOWEST)
 
     def sizeHint(self) -> QSize:
         """Return the size at which nothing needs to scroll."""
@@ -75,6 +78,9 @@ class Scroll(QScrollArea):
         """Look for what the wheel would change."""
         super().showEvent(event)
         self._guard()
+        for item in self.widget().findChildren(QWidget):
+            item.ensurePolished()  # what is folded away counts for the width
+        self.updateGeometry()
 
     def _guard(self) -> None:
         for kind in (QComboBox, QAbstractSlider):
@@ -109,11 +115,12 @@ def fill_panel(
     inner.addWidget(items[-1], 1)
     bottom = QWidget()
     below = tight(QVBoxLayout(bottom), 4)
-    below.setContentsMargins(8, 2, 8, 4)
+    scroll = Scroll(content)
+    below.setContentsMargins(8, 2, 8 + scroll.verticalScrollBar().sizeHint().width(), 4)
     for item in foot:
         below.addWidget(item)
     outer = tight(QVBoxLayout(panel), 0)
-    outer.addWidget(Scroll(content), 1)
+    outer.addWidget(scroll, 1)
     outer.addWidget(bottom)
     _Docking(panel, title, tab)
 
@@ -153,12 +160,18 @@ class _Docking(QObject):
 
     def _join(self, window: QMainWindow, dock: QDockWidget) -> None:
         area = window.dockWidgetArea(dock)
+        alone = True
         for other in window.findChildren(QDockWidget):
             inner = other.widget()
+            here = other is not dock and window.dockWidgetArea(other) == area
+            alone = alone and not (here and other.isVisible())
             sibling = inner is not None and inner.property(_MARK) and not other.isHidden()
             if sibling and not other.isFloating() and window.dockWidgetArea(other) == area:
                 window.tabifyDockWidget(other, dock)
                 break
+        if alone and not dock.isFloating():
+            width = max(USUAL, self._panel.minimumSizeHint().width())
+            window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
         dock.raise_()
 
     def _name(self) -> None:

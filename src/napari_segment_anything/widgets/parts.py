@@ -148,6 +148,12 @@ class Segmented(QWidget):
             layout.addWidget(item, 1)
             item.clicked.connect(lambda *_, value=value: self.changed.emit(value))
 
+    def showEvent(self, event: Any) -> None:
+        """Make all buttons as high as each other, pressed or not, enabled or not."""
+        super().showEvent(event)
+        for item in self._buttons.values():
+            item.setFixedHeight(item.fontMetrics().height() + 10)
+
     @property
     def value(self) -> str:
         """What is pressed; "" for nothing."""
@@ -266,16 +272,16 @@ class Status(QWidget):
 
     def say(self, text: str) -> None:
         """Say something until something else happens."""
-        self._text.setText(text)
+        self._write(text)
 
     def warn(self, error: BaseException | str) -> None:
         """Say what went wrong."""
-        self._text.setText(f"⚠ {error}")
+        self._write(f"⚠ {error}")
 
     def rest(self, text: str = "") -> None:
         """Nothing is going on."""
         self.doing = ""
-        self._text.setText(text)
+        self._write(text)
         for item in (self._bar, self._stop):
             item.setVisible(False)
         self._space.setVisible(True)
@@ -292,16 +298,26 @@ class Status(QWidget):
             What it is, for who has to tell one thing from another.
         """
         self.doing = doing
-        self._text.setText(text)
+        self._write(text)
         self._bar.setRange(0, 0)
         self._bar.setVisible(True)
         self._space.setVisible(False)
         self._stop.setVisible(stoppable)
 
     def resizeEvent(self, event: Any) -> None:
-        """Keep room for two lines, so that most of what it says changes no height."""
+        """Ask for the height that the text needs at this width."""
         super().resizeEvent(event)
-        self._text.setMinimumHeight(2 * self._text.fontMetrics().lineSpacing())
+        self._fit()
+
+    def _write(self, text: str) -> None:
+        self._text.setText(text)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Keep room for two lines, so that most of what it says changes no height, or for all."""
+        label = self._text
+        lines = 2 * label.fontMetrics().lineSpacing()
+        label.setMinimumHeight(max(lines, label.heightForWidth(label.width())))
 
     def show_progress(self, step: Progress, stoppable: bool | None = None) -> None:
         """Something goes on; whether to show the button Stop may have changed."""
@@ -311,10 +327,10 @@ class Status(QWidget):
         if step.done and step.total > 1:
             self._bar.setRange(0, 1000)
             self._bar.setValue(round(1000 * min(step.fraction, 1.0)))
-            self._text.setText(f"{message[0].upper()}{message[1:]}: {_amount(step)}")
+            self._write(f"{message[0].upper()}{message[1:]}: {_amount(step)}")
         else:
             self._bar.setRange(0, 0)
-            self._text.setText(f"{message[0].upper()}{message[1:]} …")
+            self._write(f"{message[0].upper()}{message[1:]} …")
 
 
 def _amount(step: Progress) -> str:

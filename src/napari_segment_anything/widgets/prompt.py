@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import napari
-from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from ..bridge.viewer_model import Notice
 from ..engine import Window
@@ -17,6 +16,7 @@ from ..progress import Progress
 from ..wording import counted
 from . import keys
 from .choosers import ImageChooser, labels_box
+from .exports import save_measures
 from .forms import Number
 from .model_box import ModelBox
 from .notices import Notices
@@ -39,22 +39,9 @@ from .parts import (
 )
 from .recovery import RecoveryOffer
 from .shared import WindowWatch, shared_session
+from .tools import HINTS, TOOLS
 
-TOOLS = (
-    ("points", "Click", "Click: inside the object. Right click or Shift-click: outside of it"),
-    ("box", "Box", "Drag a box around the object (Shift-drag does so in every tool)"),
-    ("scribble", "Scribble", "Draw along the object; with Shift, along what is not"),
-    ("lasso", "Lasso", "Draw around the object"),
-    ("off", "Off", "Leave the mouse to napari"),
-)
 MULTIMASK = {"auto": "auto", "always three": True, "one": False}
-HINTS = {
-    "points": "Click on an object. Right click says: not this.",
-    "box": "Drag a box around an object; click, or right click, to correct its mask.",
-    "scribble": "Draw along an object; with Shift, along what is not the object.",
-    "lasso": "Draw around an object.",
-    "off": "The mouse is napari's own; choose a tool to go on.",
-}
 _SHORT = 20
 
 
@@ -142,6 +129,7 @@ class PromptWidget(QWidget):
             "Save table …", self.save_table, "Area, shape, intensities, score and seconds as CSV"
         )
 
+        self.table_button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.multimask = wide(QComboBox())
         self.multimask.addItems(list(MULTIMASK))
         self.multimask.setToolTip("multimask: how many masks a prompt gives")
@@ -369,15 +357,7 @@ class PromptWidget(QWidget):
 
     def save_table(self) -> None:
         """Save the measures of all objects."""
-        path, _ = QFileDialog.getSaveFileName(self, "Save", "objects.csv", "Table (*.csv)")
-        if path and self._try(self._save_table, path):
-            self.status.say(
-                f"Saved {counted(self.objects.rowCount(), 'row')} to {Path(path).name}."
-            )
-
-    def _save_table(self, path: str) -> bool:
-        self.session.measures.save(path)
-        return True
+        save_measures(self, self.session, self.status)
 
     def _choose_image(self) -> None:
         layers = self.images.layers
