@@ -58,7 +58,8 @@ def stack(
             "--output",
             metavar="DIR|STORE",
             help="Folder for labels (TIFF) and tables; or an OME-Zarr store (NAME.zarr), new or "
-            "existing, that labels are written to as they come: for volumes larger than memory.",
+            "existing, that labels are written to as they come: for volumes larger than memory. "
+            "Everything in a volume: the same command again goes on where a run was stopped.",
             rich_help_panel=options.RESULT,
         ),
     ] = None,
