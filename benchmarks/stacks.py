@@ -232,6 +232,8 @@ def watershed_3d(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
         distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), 1)
         for apart in (3, 6, 12):
             peaks = peak_local_max(distance, min_distance=apart, labels=inside.astype(np.int32))
+            if not len(peaks):
+                continue
             seeds = np.zeros(image.shape, np.int32)
             seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
             found = watershed(-distance, seeds, mask=inside)
