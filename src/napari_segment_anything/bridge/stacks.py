@@ -13,6 +13,7 @@ from ..engine import Predictor
 from ..errors import ImageError
 from ..progress import Progress
 from ..stacks import PropagationResult, Tracks, propagate_steps, segment_stack_steps
+from ..stacks.sink import stopped
 from .large import LargeSource
 
 Seeds = dict[int, dict[int, Any]]
@@ -147,7 +148,13 @@ def propagate_run(
 def segment_run(
     stack: StackSource, predictor: Predictor, **options: Any
 ) -> Generator[Progress, None, StackDone]:
-    """Segment every plane of a stack, and link or track the objects; on any thread."""
+    """Segment every plane of a stack, and link or track the objects; on any thread.
+
+    Labels in the store that such a run was stopped at are gone on with, also where others would be
+    overwritten.
+    """
+    if options.get("output") is not None and stopped(options["output"], options["label"]):
+        options["overwrite"] = False
     steps = segment_stack_steps(
         model=predictor.model, predictor=predictor, **stack.arguments(), **options
     )

@@ -58,7 +58,8 @@ def stack(
             "--output",
             metavar="DIR|STORE",
             help="Folder for labels (TIFF) and tables; or an OME-Zarr store (NAME.zarr), new or "
-            "existing, that labels are written to as they come: for volumes larger than memory.",
+            "existing, that labels are written to as they come: for volumes larger than memory. "
+            "Everything in a volume: the same command again goes on where a run was stopped.",
             rich_help_panel=options.RESULT,
         ),
     ] = None,
@@ -110,7 +111,10 @@ def stack(
     ] = None,
     anisotropy: Annotated[
         float | None,
-        _link("Distance of two planes in pixels; by default what the file says, or 1."),
+        _link(
+            "Distance of two planes in pixels; by default what the file says. With --point, --box "
+            "or --labels: the larger, the sooner objects end."
+        ),
     ] = None,
     max_distance: Annotated[
         float | None,
@@ -157,7 +161,7 @@ def stack(
     ] = None,
     stiffness: Annotated[
         float | None,
-        _follow("How much the outline on the plane before counts against the network."),
+        _follow("How much the outline on other planes counts against what is seen on this one."),
     ] = None,
     mode: tuning.ModeOption = tuning.Mode.auto,
     policy: tuning.PolicyOption = tuning.Policy.small,
@@ -214,7 +218,7 @@ def stack(
         "link_thresh": link_thresh,
         "max_gap": max_gap,
         "min_extent": min_extent,
-        "anisotropy": anisotropy,
+        "anisotropy": None if prompted else anisotropy,
         "max_distance": max_distance,
         "divisions": divisions,
     }
@@ -225,6 +229,7 @@ def stack(
         "overlap_thresh": overlap_thresh,
         "max_area_change": max_area_change,
         "stiffness": stiffness,
+        "anisotropy": anisotropy if prompted else None,
         "direction": None if direction is Direction.both else str(direction),
     }
     _refuse(prompted, {**joining, **parameters}, following)

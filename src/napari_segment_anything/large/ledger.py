@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -15,12 +14,15 @@ import zarr
 from numpy.typing import NDArray
 
 from ..engine import Window
-from ..errors import FormatError, ParameterError, ResourceError
+from ..errors import FormatError, ResourceError
 from ..formats import open_npz
 from ..formats.ome_zarr import LabelsGroup
+from ..formats.settings import check_same
 from ..reading import convert
 from .grid import TileGrid
 from .schema import Run
+
+__all__ = ["GROUP", "Ledger", "Status", "TileResult", "check_same", "grid_of"]
 
 GROUP = "run"
 LEDGER = 2
@@ -253,29 +255,3 @@ def grid_of(labels: LabelsGroup, run: Mapping[str, Any]) -> TileGrid:
     return TileGrid.over(
         (rows, cols), tuple(planes), run["tile"], run["overlap"], Window(*run["region"])
     )
-
-
-def check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: str) -> None:
-    """Refuse to go on with a run that was begun in another way.
-
-    Raises
-    ------
-    ParameterError
-        Which names what differs.
-    """
-    plain = json.loads(json.dumps(dict(wanted)))
-    differ = [
-        f"{name} was {_short(stored.get(name))}, is {_short(value)}"
-        for name, value in plain.items()
-        if stored.get(name) != value
-    ]
-    if differ:
-        raise ParameterError(
-            f"{path} holds a run with other settings ({'; '.join(differ)}): run it with those to "
-            "go on, give another label name, or overwrite=True to begin anew"
-        )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."

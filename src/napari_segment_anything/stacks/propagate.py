@@ -45,9 +45,11 @@ def propagate(
 ) -> PropagationResult:
     """Follow objects through a stack, from prompts or masks on one or more of its planes.
 
-    On each next plane the network is prompted with an object's box, innermost point and mask
-    from the plane before. An object ends where the network's score or its overlap with the plane
-    before is low, or its area changes at once. Between two planes with prompts it is followed
+    With a model that has a dense head, an object's section on the next plane is made up of the
+    instances found there, of brightness, and of the sections prompted for and on the plane before;
+    a rounded body becomes smaller away from the first. With other models the network is prompted
+    with box, innermost point and mask from the plane before. An object ends where its score or
+    its overlap with the plane before is low, or its area changes at once. Between two planes with prompts it is followed
     from both; the two meet where they agree best, else in the middle.
 
     Parameters
@@ -128,17 +130,19 @@ def propagate_steps(
     direction : {"both", "forward", "backward"}
         Where to follow objects to, from the planes with prompts.
     pred_iou_thresh : float
-        An object ends where its predicted IoU is lower.
+        An object ends where its predicted IoU is lower; "dense": its score, 1 where all that is
+        seen speaks for it and 0 where all speaks against it.
     overlap_thresh : float
-        It ends where the network's mask has a lower IoU with that of the plane before.
+        It ends where its mask has a lower IoU with that of the plane before.
     max_area_change : float
-        It ends where the network's mask is so many times larger or smaller than that before.
+        It ends where its mask is so many times larger or smaller than that before.
     stiffness : float
         How much the outline on the plane before counts against the network, in logits per
-        radius of the object; 0 takes the network's masks as they are.
+        radius of the object; 0 takes the network's masks as they are. "dense": how much the
+        sections prompted for and before count against what is seen; 12 is as usual.
     likeness_thresh : float
         It ends where it looks less like it does where it was prompted for: 1 is the same, 0 is
-        background. It is the product of the predicted IoU, relative to that on the plane with
+        background. "dense": where its score is lower and no instance matches it. Else it is the product of the predicted IoU, relative to that on the plane with
         prompts, and of the likeness of the image embedding inside and around the object.
     method : {"auto", "dense", "decoder"}
         "dense": by the instances that the model's dense head finds on every plane, by brightness,

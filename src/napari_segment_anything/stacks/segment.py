@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +129,12 @@ def segment_stack_steps(
     policy : {"small", "score", "large"}
         Which mask wins where two overlap; see `CandidateTable.resolve`.
     output : str or Path, optional
-        OME-Zarr store, new or existing, for labels larger than memory; else a NumPy array.
+        OME-Zarr store, new or existing, for labels larger than memory; else a NumPy array. A run
+        into a store that was stopped, even killed, goes on where it stopped.
     label : str
         Name of the labels in the store.
     overwrite : bool
-        Replace labels of that name.
+        Replace labels of that name, also those of a run that was stopped.
     predictor : Predictor, optional
         Of the same model, to use its cache of embeddings.
     axes : str, optional
@@ -165,10 +166,30 @@ def segment_stack_steps(
     joining = Joining(
         link, link_thresh, max_gap, min_extent, anisotropy, max_distance, divisions, fill_gaps
     )
-    sink = Sink(opened, output, label, overwrite)
+    run = None
+    if output is not None:
+        run = {
+            "volume": _lasting(opened.source.signature()),
+            "limits": opened.limits,
+            "axis": opened.axis,
+            "axes": opened.axes,
+            "anisotropy": opened.anisotropy,
+            "model": model.fingerprint,
+            "precision": model.precision,
+            "mode": mode,
+            "parameters": given,
+            "policy": policy,
+            "joining": asdict(joining),
+        }
+    sink = Sink(opened, output, label, overwrite, run=run)
     return _Run(
         opened, model, predictor or Predictor(model), mode, given, policy, joining, sink
     ).steps()
+
+
+def _lasting(signature: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what may differ the next time the same volume is opened."""
+    return {k: v for k, v in signature.items() if k not in ("path", "name", "contrast_limits")}
 
 
 def _unnamed(volume: Any, axes: str | None) -> bool:
@@ -212,11 +233,17 @@ class _Run:
         failed: dict[tuple[int, ...], str] = {}
         yield self._progress(0, len(places), places[0], "segmenting", False)
         try:
+            todo = [place for done, place in enumerate(places) if not self.sink.kept(done)]
             for done, place in enumerate(places):
-                embeddings.expect(places[done : done + 1 + _AHEAD])
-                labels, scores = self._plane(embeddings, place, failed)
-                if labels.any():
-                    self.sink.write(place.plane, place.stack, labels)
+                if self.sink.kept(done):
+                    labels = self.sink.section(place.plane, place.stack)
+                    scores = self.sink.scores(done)
+                else:
+                    embeddings.expect(todo[: 1 + _AHEAD])
+                    todo.pop(0)
+                    labels, scores = self._plane(embeddings, place, failed)
+                    if self._index(place) not in failed:  # those are tried again
+                        self.sink.keep(done, place.plane, place.stack, labels, scores)
                 measured[place.stack].add(labels, scores)
                 yield self._progress(done + 1, len(places), place, "segmenting", False)
         finally:
@@ -239,9 +266,7 @@ class _Run:
             problem = error
         else:
             return self._paint(table)
-        index = self.volume.index(place.plane, place.stack)
-        where = tuple(int(i) for i in index if not isinstance(i, slice))
-        failed[where] = f"{type(problem).__name__}: {problem}"
+        failed[self._index(place)] = f"{type(problem).__name__}: {problem}"
         return np.zeros(self.volume.plane_shape, np.uint32), {}
 
     def _everything(self, embeddings: PlaneEmbeddings, place: Place) -> CandidateTable:
@@ -285,6 +310,7 @@ class _Run:
         whole = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
         if self.sink.group is not None:
             yield from self.sink.group.build_pyramid()
+        self.sink.finish()
         tracks = None
         if self.joining.link == "track":
             tracks = tracks_of(joined, self._position, self.sink.array, whole)
@@ -295,7 +321,7 @@ class _Run:
         self, seen: Measured, found: Joined, stack: tuple[int, ...], offset: int
     ) -> Generator[int, None, None]:
         def read(plane: int) -> NDArray[np.uint32]:
-            return self.sink.read(plane, stack)
+            return self.sink.section(plane, stack)
 
         def write(plane: int, labels: NDArray[np.uint32]) -> None:
             self.sink.write(plane, stack, labels)
@@ -313,9 +339,12 @@ class _Run:
         out[:, list(volume.displayed)] = places
         return out
 
+    def _index(self, place: Place) -> tuple[int, ...]:
+        index = self.volume.index(place.plane, place.stack)
+        return tuple(int(i) for i in index if not isinstance(i, slice))
+
     def _progress(
         self, done: int, total: int, place: Place, message: str, linked: bool
     ) -> Progress:
-        index = self.volume.index(place.plane, place.stack)
-        where = tuple(int(i) for i in index if not isinstance(i, slice))
+        where = self._index(place)
         return Progress(done, total, StackView(self.sink.array, where, linked), message)

@@ -19,7 +19,7 @@ _LAG = 2
 _SIDE = 512
 _FARTHEST = 24
 _SAMPLED = 5
-_RIGID = (0.25, 12.0)
+_RIGID = (0.5, 12.0)
 
 
 @dataclass(frozen=True, slots=True)
