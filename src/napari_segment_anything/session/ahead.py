@@ -21,9 +21,9 @@ import numpy as np
 
 from ..engine import EmbeddingCache, Model, PlaneSource, Predictor, Window
 from ..engine.cache import WINDOWS
+from ..engine.planning import MARGIN
 from ..errors import FormatError, ParameterError
 from ..progress import Progress
-from .planning import MARGIN
 
 
 @dataclass(frozen=True, slots=True)
