@@ -152,10 +152,10 @@ def test_windows_are_kept_shared_and_enlarged_as_prompts_need():
     first = choose_window(at((1500, 2000)), shape, 512)
     assert choose_window(at((1500, 2000), (1600, 2100)), shape, 512, first) == first
     # near the edge of its window: a new one around all prompts
-    moved = choose_window(at((1500, 2000), (first.row + 500, 2000)), shape, 512, first)
+    moved = choose_window(at((1500, 2000), (first.row + 8, 2000)), shape, 512, first)
     assert moved != first and moved.shape == (512, 512)
     # another object nearby shares what is encoded already
-    assert choose_window(at((1400, 1900)), shape, 512, None, [first]) == first
+    assert choose_window(at((1500, 1850)), shape, 512, None, [first]) == first
     assert choose_window(at((first.row - 20, 1900)), shape, 512, None, [first]) != first
     wide = choose_window(
         ObjectPrompts(box=(1000.0, 1000.0, 1800.0, 1400.0)), shape, 512, None, [first]

@@ -277,9 +277,10 @@ class Segmenter:
             return None
         done: list[Segmented] = []
         for start in range(0, len(asks), BATCH):
-            yield Progress(len(asks), len(asks), message="drawing")
-            if cancelled():
-                return None
+            if start:
+                yield Progress(len(asks), len(asks), message="drawing")
+                if cancelled():
+                    return None
             part = range(start, min(start + BATCH, len(asks)))
             done.extend(work.finished(index, candidates) for index in part)
         return done
