@@ -27,7 +27,16 @@ if TYPE_CHECKING:
         load_checkpoint,
         save_checkpoint,
     )
-    from .engine import Embedding, Model, Prediction, Predictor, Prompts, Window, load_model
+    from .engine import (
+        Embedding,
+        Model,
+        Prediction,
+        Predictor,
+        Prompts,
+        Segmenter,
+        Window,
+        load_model,
+    )
     from .errors import (
         CheckpointError,
         DownloadError,
@@ -60,6 +69,7 @@ _HOMES = {
     "engine": (
         "load_model",
         "Model",
+        "Segmenter",
         "Predictor",
         "Embedding",
         "Prediction",
@@ -89,6 +99,7 @@ __all__ = [
     "__version__",
     "load_model",
     "Model",
+    "Segmenter",
     "Predictor",
     "Prompts",
     "Embedding",

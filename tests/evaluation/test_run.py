@@ -65,6 +65,9 @@ class Oracle(Sam):
         if not multimask:
             return first, torch.full((len(out), 1), 0.5)
         nothing = torch.full_like(first, -4.0)
+        if options.get("return_all"):
+            logits = torch.cat([first, nothing, first, nothing], 1)
+            return logits, torch.tensor([[0.5, 0.1, 0.9, 0.2]]).repeat(len(out), 1)
         logits = torch.cat([nothing, first, nothing], 1)
         return logits, torch.tensor([[0.1, 0.9, 0.2]]).repeat(len(out), 1)
 
@@ -122,16 +125,17 @@ def test_clicks_give_the_network_what_the_paper_says(oracle, monkeypatch):
 
     def spy(self, embedding, coords=None, labels=None, boxes=None, masks=None, **options):
         logits, iou = decode(self, embedding, coords, labels, boxes, masks, **options)
-        seen.append((coords, labels, masks, options["multimask"], logits))
+        seen.append((coords, labels, masks, options["return_all"], logits))
         return logits, iou
 
     monkeypatch.setattr(Oracle, "decode", spy)
     ask.clicks(oracle)
     assert [each[0].shape[1] for each in seen] == [1, 2, 3, 4]
-    assert [each[3] for each in seen] == [True, False, False, False]
+    # the single mask of further clicks is the first of all four
+    assert [each[3] for each in seen] == [False, True, True, True]
     assert seen[0][2] is None
     torch.testing.assert_close(seen[1][2][:, 0], seen[0][4][:, 1])
-    torch.testing.assert_close(seen[2][2], seen[1][4])
+    torch.testing.assert_close(seen[2][2], seen[1][4][:, :1])
     # what was missed lies below: all clicks are inside
     assert (seen[3][1] == 1).all()
 

@@ -11,7 +11,8 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_segment_anything.engine import EmbeddingCache, PlaneSource, Predictor, Window
+from napari_segment_anything.engine import EmbeddingCache, PlaneSource, Predictor, Window, segmenter
+from napari_segment_anything.engine.planning import choose_window, default_size
 from napari_segment_anything.errors import FormatError, ParameterError
 from napari_segment_anything.progress import finish
 from napari_segment_anything.session import (
@@ -19,12 +20,10 @@ from napari_segment_anything.session import (
     ObjectPrompts,
     Session,
     ahead_windows,
-    decoding,
     embed_ahead,
     replay,
 )
 from napari_segment_anything.session.ahead import WindowList
-from napari_segment_anything.session.planning import choose_window, default_size
 
 from .tiny import SIDE, tiny_model
 
@@ -44,7 +43,7 @@ def model(monkeypatch):
 
     monkeypatch.setattr(type(model), "encode", encode)
     # masks of this model mean nothing: none is cut off and wants a larger window
-    monkeypatch.setattr(decoding, "grown", lambda *_: None)
+    monkeypatch.setattr(segmenter, "grown", lambda *_: None)
     return model
 
 

@@ -119,6 +119,6 @@ def test_windows_of_a_size_that_was_asked_for_are_taken(focused):
     image = np.zeros(SHAPE, np.uint8)
     labels = ArrayTarget(np.zeros(SHAPE, np.uint16))
     mine = Session(Predictor(focused), PlaneSource(image), labels, window_size=64)
-    mine.add_point((), (100, 120))
+    mine.add_point((), (123, 125))  # the middle of a window
     mine.update()
     assert mine.preview.window.shape == (64, 64)

@@ -43,14 +43,14 @@ def test_only_the_window_of_a_huge_image_is_read(model, huge, tmp_path):
     session = Session(
         Predictor(model), PlaneSource(lazy), ArrayTarget(labels), journal=tmp_path / "j.jsonl"
     )
-    session.add_point((), (10000, 10000))
+    session.add_point((), (9952, 9952))  # the middle of a window
     preview = session.update()
     assert preview.window.shape == (128, 128)
     assert lazy.pixels < 3_000_000  # contrast and checksum samples, and the window
     assert session.commit() == (1,)
     assert labels.nchunks_initialized <= 4
     read = lazy.pixels
-    session.add_point((), (10010, 9990))  # near by: nothing more is read
+    session.add_point((), (9960, 9945))  # near by: nothing more is read
     session.update()
     assert lazy.pixels == read
     session.cancel()
@@ -68,7 +68,7 @@ def test_only_the_window_of_a_huge_image_is_read(model, huge, tmp_path):
 def test_a_batch_far_apart_is_decoded_in_windows(model, huge):
     labels = zarr.create_array({}, shape=(SIDE, SIDE), chunks=(256, 256), dtype="u4", fill_value=0)
     session = Session(Predictor(model), PlaneSource(huge), ArrayTarget(labels))
-    session.begin_batch((), points=[(9990, 9990), (10000, 10005), (100, 19000), (110, 19010)])
+    session.begin_batch((), points=[(9950, 9950), (9958, 9960), (100, 19000), (110, 19010)])
     request = session.request()
     windows = [item.window for item in request.items]
     assert windows[0] == windows[1] != windows[2] == windows[3]

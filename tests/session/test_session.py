@@ -460,9 +460,9 @@ def test_settings_act_at_once(real):
 def test_the_models_own_smallest_region_is_taken():
     session, _ = disc_session(predictor=disc_predictor(defaults={"min_mask_region_area": 30}))
     session.add_point((), (20, 20))
-    assert session.request().min_mask_region_area == 30
+    assert session.request().segmenter.min_mask_region_area == 30
     session.min_mask_region_area = 0
-    assert session.request().min_mask_region_area == 0
+    assert session.request().segmenter.min_mask_region_area == 0
 
 
 def test_a_label_that_does_not_fit_is_refused_before_anything_is_written():

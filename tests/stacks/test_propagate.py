@@ -306,7 +306,6 @@ def test_objects_are_seen_at_the_size_that_the_model_wants(model, best):
     for number in (1, 2):
         assert iou(result.labels == number, truth == number) > 0.75
     views = {(place.window, place.span) for place in result._state.embeddings._kept}
-    assert (None, None) in views  # where the point was looked up first
     others = views - {(None, None)}
     if best < 30:
         assert any(span is not None for _, span in others)

@@ -246,8 +246,8 @@ def _windows(
     model: Model, source: PlaneSource, region: str | None, boxes: int, window: int | None
 ) -> list[Window]:
     from ..engine import Window
+    from ..engine.planning import default_size
     from ..session import ahead_windows
-    from ..session.planning import default_size
 
     only = None
     if region is not None:

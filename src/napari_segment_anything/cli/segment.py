@@ -13,12 +13,11 @@ from . import options
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ..engine import Predictor, Prompts
+    from ..engine import Prompts, Segmenter
     from ..formats import RLE
     from ..progress import Progress
 
 PROMPTS = "Prompts (row, column) in pixels"
-MASK_BYTES = 2**28
 
 
 def segment(
@@ -72,13 +71,14 @@ def segment(
     precision: options.PrecisionOption = options.Precision.auto,
     cache: options.CacheOption = False,
     multimask: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--multimask/--single-mask",
-            help="The best of three masks (whole, part, subpart), or the network's single one.",
+            help="The best of three masks (whole, part, subpart), or the network's single one. "
+            "By default the best of three for a single point, else the single one.",
             rich_help_panel=options.MODEL,
         ),
-    ] = True,
+    ] = None,
     min_mask_region_area: Annotated[
         float | None,
         typer.Option(
@@ -140,10 +140,8 @@ def segment(
     import numpy as np
 
     from ..automatic.overlaps import priority, resolve_overlaps
-    from ..automatic.regions import remove_small_regions
-    from ..engine import Prompts, load_model, prompted_parts
+    from ..engine import Prompts, Segmenter, load_model
     from ..formats.records import ImageRecords, MaskRecord
-    from ..formats.rle import encode
     from ..progress import Progress, finish
 
     asked = Prompts.from_objects(
@@ -154,22 +152,14 @@ def segment(
         loaded = load_model(model, device, str(precision), progress=show)
         predictor = make_predictor(loaded, cache)
         began = time.perf_counter()
-        masks, scores, shape = finish(
-            _predict(predictor, opened.image, opened.engine_options, asked, multimask), show
+        segmenter = Segmenter(
+            predictor,
+            multimask="auto" if multimask is None else multimask,
+            min_mask_region_area=min_mask_region_area,
         )
-        if min_mask_region_area is None:
-            carried = loaded.everything_defaults("grid")
-            min_mask_region_area = float(carried.get("min_mask_region_area", 0))
-        if min_mask_region_area > 0:
-            masks = [
-                remove_small_regions(mask, min_mask_region_area)[0] if mask.area else mask
-                for mask in masks
-            ]
-        if loaded.prompted_parts_only:
-            masks = [
-                encode(prompted_parts(mask.decode(), *_places(each)))
-                for mask, each in zip(masks, objects, strict=True)
-            ]
+        masks, scores, shape = finish(
+            _segment(segmenter, opened.image, opened.engine_options, asked), show
+        )
     areas = np.array([mask.area for mask in masks], np.int64)
     # whatever was asked for stays, however little of it the others leave visible
     painted = resolve_overlaps(
@@ -198,49 +188,32 @@ def segment(
         ),
         seconds=seconds,
         facts={"prompted": len(objects)},
-        parameters={"multimask": multimask, "min_mask_region_area": min_mask_region_area},
+        parameters={
+            "multimask": segmenter.multimask,
+            "min_mask_region_area": segmenter.min_mask_region_area,
+        },
         prompts=objects,
     )
     target.finish(result, files)
 
 
-def _places(each: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Points, their labels and the box of an object, as `prompted_parts` takes them."""
-    return each.get("points", ()), each.get("labels"), each.get("box")
-
-
-def _predict(
-    predictor: Predictor,
-    image: Any,
-    image_options: dict[str, Any],
-    prompts: Prompts,
-    multimask: bool,
+def _segment(
+    segmenter: Segmenter, image: Any, image_options: dict[str, Any], prompts: Prompts
 ) -> Generator[Progress, None, tuple[list[RLE], Any, tuple[int, int]]]:
-    """Embed once, then decode a batch of objects at a time, so that few masks are in memory."""
+    """Segment all objects; returns masks as large as the image, scores, and the image's shape."""
     import numpy as np
 
-    from ..engine import Views, predict_in_focus
-    from ..formats import encode_many
+    from ..engine import Ask, Views
+    from ..formats import encode
     from ..progress import Progress
 
-    yield Progress(0, 1, message="encoding")
-    views = Views(predictor, image, **image_options)
-    yield Progress(1, 1, message="encoding")
-    rows, cols = views.shape
-    masks: list[RLE | None] = [None] * len(prompts)
-    scores = np.zeros(len(prompts), np.float32)
-    size = max(1, min(64, MASK_BYTES // (3 * rows * cols)))
-    done = 0
-    for start in range(0, len(prompts), size):
-        yield Progress(done, len(prompts), message="decoding")
-        batch = prompts[start : start + size]
-        for which, found, _ in predict_in_focus(predictor, views, batch, multimask):
-            best = np.zeros((len(which), rows, cols), bool)
-            best[(slice(None), *found.window.slices)] = found.best()
-            for index, mask, score in zip(
-                which, encode_many(best), found.scores.max(axis=1), strict=True
-            ):
-                masks[start + index], scores[start + index] = mask, score
-            done += len(which)
-            yield Progress(done, len(prompts), message="decoding")
-    return [mask for mask in masks if mask is not None], scores, views.shape
+    yield Progress(0, 1, message="reading the image")
+    views = Views(segmenter.predictor, image, **image_options)
+    found = yield from segmenter.steps(views, Ask.each(prompts), candidates=False)
+    masks = []
+    for each in found or []:
+        window = each.mask.window
+        part = encode(each.mask.mask if window is not None else np.zeros((1, 1), bool))
+        origin = (0, 0) if window is None else (window.row, window.col)
+        masks.append(part.place(origin, views.shape))
+    return masks, np.array([each.score for each in found or []], np.float32), views.shape

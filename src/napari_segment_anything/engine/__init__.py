@@ -3,9 +3,10 @@
 from .backoff import MemoryWarning
 from .cache import CacheWarning, EmbeddingCache
 from .contrast import resolve_contrast_limits
+from .cutout import Cutout
 from .device import choose_device, choose_precision
 from .embedding import Embedding
-from .focus import Views, predict_in_focus
+from .focus import Views
 from .image import ImageSource, open_image
 from .masks import binarise, mask_logits, patches, upsample
 from .model import Model, load_model
@@ -13,6 +14,7 @@ from .parts import prompted_parts
 from .planes import PlaneSource
 from .predictor import Prediction, Predictor
 from .prompts import Prompts
+from .segmenter import Ask, Segmented, Segmenter
 from .view import Focus, View
 from .windows import Window
 
@@ -27,7 +29,10 @@ __all__ = [
     "View",
     "Focus",
     "Views",
-    "predict_in_focus",
+    "Segmenter",
+    "Segmented",
+    "Ask",
+    "Cutout",
     "PlaneSource",
     "EmbeddingCache",
     "CacheWarning",

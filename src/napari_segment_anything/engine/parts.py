@@ -23,7 +23,7 @@ def prompted_parts(
     ----------
     mask : bool array (height, width)
     points : array-like (k, 2)
-        (row, col) in the mask.
+        (row, col) in the mask; those outside of it are in no part.
     labels : array-like (k,), optional
         1 inside the object, 0 outside; all 1 by default.
     box : four floats, optional
@@ -44,12 +44,12 @@ def prompted_parts(
     if count < 2:
         return mask
     keep = np.zeros(count + 1, bool)
-    last = np.array(mask.shape) - 1
-    at = np.clip(np.floor(places + 0.5), 0, last).astype(int)
-    keep[parts[at[:, 0], at[:, 1]]] = True
+    at = np.floor(places + 0.5).astype(int)
+    there = at[((at >= 0) & (at < mask.shape)).all(axis=1)]
+    keep[parts[there[:, 0], there[:, 1]]] = True
     if box is not None:
-        low = np.clip(np.floor(np.asarray(box[:2]) + 0.5), 0, last).astype(int)
-        high = np.clip(np.floor(np.asarray(box[2:]) + 0.5), 0, last).astype(int)
+        low = np.maximum(np.floor(np.asarray(box[:2]) + 0.5), 0).astype(int)
+        high = np.maximum(np.floor(np.asarray(box[2:]) + 0.5), -1).astype(int)
         within = parts[low[0] : high[0] + 1, low[1] : high[1] + 1]
         shared = np.bincount(within.ravel(), minlength=count + 1)
         keep |= 2 * shared > np.bincount(parts.ravel(), minlength=count + 1)

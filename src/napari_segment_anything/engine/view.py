@@ -10,6 +10,8 @@ from .windows import Window
 
 _STEPS = 2
 _PLACES = 4
+_FEW_PLACES = 2
+_SMALL = 4
 _LEAST_SPAN = 32
 _MOST_FRAMES = 16
 _LEAST_CONTEXT = 2
@@ -110,7 +112,10 @@ class Focus:
 
     def near(self, box: Sequence[float], shape: tuple[int, int], side: float) -> View:
         """Return the view around a box whose side is near to a given one."""
-        return _around(((box[0] + box[2] + 1) / 2, (box[1] + box[3] + 1) / 2), side, shape)
+        centre = ((box[0] + box[2] + 1) / 2, (box[1] + box[3] + 1) / 2)
+        # what is small has room on all sides in few places too
+        places = _FEW_PLACES if _longer_side(box) * _SMALL <= side else _PLACES
+        return _around(centre, side, shape, places)
 
     def farther(
         self, point: Sequence[float], shape: tuple[int, int], image_size: int, first: View
@@ -163,15 +168,36 @@ def _longer_side(box: Sequence[float]) -> float:
     return max(box[2] - box[0], box[3] - box[1]) + 1
 
 
-def _around(centre: Sequence[float], wanted: float, shape: tuple[int, int]) -> View:
+def _around(
+    centre: Sequence[float], wanted: float, shape: tuple[int, int], places: float = _PLACES
+) -> View:
     side = round(2 ** (round(_STEPS * math.log2(wanted)) / _STEPS))
+    window = grid_window(centre, side, shape, places)
+    return View(window, side if side > max(window.shape) else None)
+
+
+def grid_window(
+    centre: Sequence[float], side: int, shape: tuple[int, int], places: float
+) -> Window:
+    """Return the window nearest to a place, of those that lie evenly over an image.
+
+    Parameters
+    ----------
+    centre : two floats
+        (row, column).
+    side : int
+        Of a window, cut to the image.
+    shape : (int, int)
+        Rows and columns of the image.
+    places : float
+        Windows along their own side: with 2 each covers half of the next.
+    """
     starts, lengths = [], []
     for axis in (0, 1):
         length = min(side, shape[axis])
         room = shape[axis] - length
-        steps = math.ceil(room * _PLACES / side)
+        steps = math.ceil(room * places / side)
         place = 0 if not steps else round((centre[axis] - length / 2) * steps / room)
         starts.append(0 if not steps else round(min(max(place, 0), steps) * room / steps))
         lengths.append(length)
-    window = Window(starts[0], starts[1], lengths[0], lengths[1])
-    return View(window, side if side > max(lengths) else None)
+    return Window(starts[0], starts[1], lengths[0], lengths[1])

@@ -7,7 +7,7 @@ Every function gives one record for one image: lists with an entry for each obje
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,16 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..automatic import CandidateTable, available_modes, segment_everything
 from ..automatic.parameters import FILTERS, applicable
-from ..engine import (
-    Prediction,
-    Predictor,
-    Prompts,
-    View,
-    Views,
-    open_image,
-    predict_in_focus,
-)
+from ..engine import Ask, Cutout, Predictor, Prompts, Segmented, Segmenter, View, Views, Window
+from ..engine.focus import around
+from ..engine.image import open_image
 from ..errors import ParameterError
+from ..progress import finish
 from .datasets import LabelledPlane
 from .floors import otsu_watershed
 from .metrics import THRESHOLDS, best_iou, counts, match, top
@@ -35,7 +30,7 @@ from .prompting import inscribed_ellipse, interior_point, next_click, tight_box
 PROTOCOLS = ("points", "boxes", "clicks", "everything", "proposals", "floors")
 PROPOSAL_COUNTS = (100, 1000)
 PROPOSAL_NMS = 0.9
-_MASK_BYTES = 1 << 27
+_TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +99,7 @@ class Subject:
 
     def encode(self) -> None:
         """Encode the whole image now, so that no protocol's time holds that."""
-        _ = self.views
+        _ = self.views.whole
 
     def mask(self, number: int) -> NDArray[np.bool_]:
         """True mask of the number-th chosen object."""
@@ -115,17 +110,15 @@ class Subject:
         """Ids and areas of the chosen objects with further columns."""
         return {"ids": self.ids.tolist(), "areas": self.areas.tolist(), **columns}
 
-    def predict(
-        self, prompts: Prompts, multimask: bool
-    ) -> Iterator[tuple[NDArray[np.intp], Prediction]]:
-        """Predictions for some objects at a time, so that masks of large images fit in memory."""
-        rows, cols = self.shape
-        step = int(np.clip(_MASK_BYTES // ((3 if multimask else 1) * rows * cols), 1, 64))
-        for start in range(0, len(prompts), step):
-            batch = prompts[start : start + step]
-            found_all = predict_in_focus(self.predictor, self.views, batch, multimask)
-            for which, found, _ in found_all:
-                yield start + which, found
+    def segment(
+        self, asks: Sequence[Ask], candidates: bool = False
+    ) -> Iterator[tuple[int, Segmented]]:
+        """Objects one after the other, a few kept at a time, as every face segments them."""
+        segmenter = Segmenter(self.predictor)
+        for start in range(0, len(asks), _TOGETHER):
+            part = asks[start : start + _TOGETHER]
+            found = finish(segmenter.steps(self.views, part, candidates=candidates))
+            yield from enumerate(found or [], start)
 
 
 def choose_objects(
@@ -152,14 +145,15 @@ def points(subject: Subject) -> dict[str, Any]:
         return subject.record(iou=[], predicted=[])
     where = [interior_point(subject.mask(i)) for i in range(len(subject.ids))]
     iou, predicted = np.zeros((2, len(where), _candidates(subject)))
-    for which, result in subject.predict(Prompts.each_point(where), multimask=True):
-        iou[which] = _ious(subject, which, result)
-        predicted[which] = result.scores
+    asks = Ask.each(Prompts.each_point(where))
+    for i, found in subject.segment(asks, candidates=True):
+        iou[i] = [_iou_of(mask, subject.mask(i)) for mask in found.masks]
+        predicted[i] = found.scores
     return subject.record(iou=_rounded(iou), predicted=_rounded(predicted))
 
 
 def boxes(subject: Subject) -> dict[str, Any]:
-    """The tight box of each object: true and predicted IoU of the single mask.
+    """The tight box of each object: true and predicted IoU of the mask.
 
     Beside it the IoU of the ellipse inscribed in the box, which needs no model.
     """
@@ -167,9 +161,8 @@ def boxes(subject: Subject) -> dict[str, Any]:
         return subject.record(iou=[], predicted=[], ellipse=[])
     true = [tight_box(subject.mask(i)) for i in range(len(subject.ids))]
     iou, predicted = np.zeros((2, len(true)))
-    for which, result in subject.predict(Prompts.from_boxes(true), multimask=False):
-        iou[which] = _ious(subject, which, result)[:, 0]
-        predicted[which] = result.scores[:, 0]
+    for i, found in subject.segment(Ask.each(Prompts.from_boxes(true))):
+        iou[i], predicted[i] = _iou_of(found.mask, subject.mask(i)), found.score
     ellipses = [
         _iou(inscribed_ellipse(box, subject.labels.shape), subject.mask(i))
         for i, box in enumerate(true)
@@ -184,56 +177,41 @@ def clicks(subject: Subject) -> dict[str, Any]:
 
     The first click is that of `points`, its mask the one with the best predicted IoU. Each
     further one goes to the middle of the largest error; all clicks so far are given, with the
-    last logits as mask prompt, and the single mask for unambiguous prompts is taken (SAM,
-    appendix A and E). An object without any error is finished.
+    last logits as mask prompt (SAM, appendix A and E), as in a session: the object is looked at
+    from where it was, until a click lies outside. An object without any error is finished.
     """
     count, rounds = len(subject.ids), subject.settings.clicks
     iou, predicted = np.ones((count, rounds)), np.ones((count, rounds))
-    step = max(1, _MASK_BYTES // (4 * subject.labels.size))
-    for start in range(0, count, step):
-        group = np.arange(start, min(start + step, count))
-        first = Prompts.each_point([interior_point(subject.mask(int(i))) for i in group])
-        for which, result, view in predict_in_focus(subject.predictor, subject.views, first):
-            _click_group(subject, group[which], first.points[which], result, view, iou, predicted)
+    first = [interior_point(subject.mask(i)) for i in range(count)]
+    asks = dict(enumerate(Ask.each(Prompts.each_point(first)))) if count else {}
+    for click in range(rounds):
+        further: dict[int, Ask] = {}
+        active = list(asks)
+        for row, found in subject.segment(list(asks.values())):
+            i = active[row]
+            truth = subject.mask(i)
+            iou[i, click:] = _iou_of(found.mask, truth)
+            predicted[i, click:] = found.score
+            following = _next(asks[i], found, truth)
+            if following is not None:
+                further[i] = following
+        asks = further
     return subject.record(iou=_rounded(iou), predicted=_rounded(predicted))
 
 
-def _click_group(
-    subject: Subject,
-    active: NDArray[np.intp],
-    places: NDArray[np.floating],
-    result: Prediction,
-    view: View,
-    iou: NDArray[np.float64],
-    predicted: NDArray[np.float64],
-) -> None:
-    """Click on objects that are looked at from one view, which they keep."""
-    truth = {int(i): subject.mask(int(i)) for i in active}
-    kinds = np.ones((len(active), 1), np.int8)
-    masks, logits, scores = _whole(subject, result), result.best_logits(), result.scores.max(1)
-    for click in range(iou.shape[1]):
-        for row, i in enumerate(active):
-            iou[i, click:] = _iou(masks[row], truth[int(i)])
-            predicted[i, click:] = scores[row]
-        if click + 1 == iou.shape[1]:
-            return
-        more = [next_click(masks[row], truth[int(i)]) for row, i in enumerate(active)]
-        keep = np.array([each is not None for each in more], bool)
-        if not keep.any():
-            return
-        added = np.array([[[c.row, c.col]] for c in more if c is not None], np.float64)
-        label = np.array([[c.label] for c in more if c is not None], np.int8)
-        active = active[keep]
-        places = np.concatenate([places[keep], added], axis=1)
-        kinds = np.concatenate([kinds[keep], label], axis=1)
-        nothing = np.full((len(active), 4), np.nan)
-        near = view.window
-        # an object may reach beyond the view: its missing part cannot be clicked there
-        low = np.array([near.row, near.col])
-        inside = np.clip(places, low, low + near.shape - 1)
-        prompts = Prompts(inside, kinds, nothing, logits[keep])
-        result = subject.predictor.predict(subject.views(view), prompts, multimask=False)
-        masks, logits, scores = _whole(subject, result), result.logits[:, 0], result.scores[:, 0]
+def _next(ask: Ask, found: Segmented, truth: NDArray[np.bool_]) -> Ask | None:
+    """What a user would ask for next, who sees a mask; None if nothing is wrong with it."""
+    click = next_click(found.mask.within(Window.full(truth.shape)), truth)
+    if click is None:
+        return None
+    points = np.concatenate([ask.points, [[click.row, click.col]]])
+    inside = np.concatenate([ask.inside, [click.label == 1]])
+    view: View | None = found.view
+    if found.mask.empty or not found.view.holds(around(points[inside])):
+        view = None
+    feed = None if view is None else found.logits[found.best]
+    window = None if view is None else found.asked
+    return Ask(points, inside, window=window, feed=feed, feed_view=view)
 
 
 def everything(
@@ -329,26 +307,11 @@ def _candidates(subject: Subject) -> int:
     return subject.predictor.model.network.config.multimask_outputs
 
 
-def _whole(subject: Subject, result: Prediction) -> NDArray[np.bool_]:
-    """Best masks, as large as the image."""
-    masks = np.zeros((len(result), *subject.shape), bool)
-    masks[(slice(None), *result.window.slices)] = result.best()
-    return masks
-
-
-def _ious(subject: Subject, which: NDArray[np.intp], result: Prediction) -> NDArray[np.float64]:
-    """IoU of (n, c) masks with the true masks of some of the chosen objects."""
-    count = int(result.scores.shape[1])
-    iou = np.zeros((len(which), count))
-    for row, number in enumerate(which):
-        truth = subject.mask(int(number))
-        near = truth[result.window.slices]
-        for candidate in range(count):
-            mask = result.masks[row, candidate]
-            shared = np.count_nonzero(mask & near)
-            either = np.count_nonzero(mask) + np.count_nonzero(truth) - shared
-            iou[row, candidate] = shared / either
-    return iou
+def _iou_of(found: Cutout, truth: NDArray[np.bool_]) -> float:
+    """IoU of a mask with the true mask."""
+    window = found.window
+    shared = 0 if window is None else np.count_nonzero(found.mask & truth[window.slices])
+    return float(shared / (found.area + np.count_nonzero(truth) - shared))
 
 
 def _iou(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:

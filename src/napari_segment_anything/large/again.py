@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import block_reduce
 
-from ..engine import Model, Predictor, Prompts, Window, open_image, prompted_parts
+from ..engine import (
+    Cutout,
+    Model,
+    Predictor,
+    Prompts,
+    Segmented,
+    Segmenter,
+    Window,
+    open_image,
+)
+from ..engine.cutout import union
 from ..engine.image import ImageSource
 from ..errors import ParameterError
 from ..formats.locking import only_writer
@@ -26,7 +36,8 @@ from .tiles import Job, ModelSpec, model_of, writing
 from .unchanged import check_unchanged
 
 ROOM = 4.0
-"""Side of the window, in sides of the box: small models were shown few objects of half a frame."""
+"""Side of the window that is drawn in, in sides of the box."""
+_MOST = 1 << 14
 _STRIP = 1 << 22
 
 
@@ -40,8 +51,7 @@ def redecode(
 ) -> dict[str, Any]:
     """Segment what a seam is about again, as one object, and put it in place of what was there.
 
-    The model is prompted with the box around the objects in question, in a window of four times
-    its side, reduced as far as the model's frame needs.
+    The model is prompted with the box around the objects in question, as by hand in the viewer.
 
     Parameters
     ----------
@@ -168,39 +178,18 @@ def _again(
 ) -> dict[str, Any] | None:
     grid = ledger.grid
     plane = tuple(int(i) for i in np.unravel_index(number, grid.planes or (1,)))[: len(grid.planes)]
-    side = max(box[2] - box[0], box[3] - box[1]) + 1
-    room = ROOM if model.focus is None else model.image_size / model.focus.best
-    size = max(model.image_size, math.ceil(side * room))
-    centre = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    window = Window.around(centre, grid.shape, size)
-    arguments = image.planes.embed_arguments(plane)
-    limits = arguments.pop("contrast_limits")
-    source = open_image(image.planes.image(plane), **arguments)
-    factor = max(1, size // model.image_size)
-    pixels = _reduced(source, window, factor)
-    # a window that the image's rim cuts short is filled up, so that the scale stays
-    missing = [max(0, size // factor - n) for n in pixels.shape[:2]]
-    pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-    predictor = Predictor(model)
-    embedding = predictor.embed(pixels, channel_axis=2, contrast_limits=limits)
-    corners = (np.asarray(box, float).reshape(2, 2) - (window.row, window.col) + 0.5) / factor - 0.5
-    extent = np.ceil(np.array(window.shape) / factor)
-    corners = np.clip(corners, 0, extent - 1)
-    prompts = Prompts.from_boxes([[*corners[0], *np.maximum(corners[1], corners[0] + 0.5)]])
-    prediction = predictor.predict(embedding, prompts, multimask=False)
-    mask = prediction.best()[0]
-    if model.prompted_parts_only:
-        mask = prompted_parts(mask, box=prompts.boxes[0])
-    mask = mask[: int(extent[0]), : int(extent[1])]
-    if not mask.any():
+    found, factor, window = _segment(image, model, plane, box)
+    if found.mask.empty:
         return None
     keep = labels[0] if labels else int(table["label"].max(initial=0)) + 1
-    replaced, area, common, before, shape = _put(ledger, plane, window, mask, factor, labels, keep)
+    replaced, area, common, before, shape = _put(
+        ledger, plane, window, found.mask, factor, labels, keep
+    )
     rows = {name: column.copy() for name, column in table.items()}
     stay = ~np.isin(rows["label"], [*labels, keep])
     new = {
         "label": keep, "plane": number, "area": area, "tiles": 0, "pieces": 1,
-        "predicted_iou": float(prediction.scores[0, 0]), "stability_score": np.nan,
+        "predicted_iou": found.score, "stability_score": np.nan,
         "row_min": shape[0], "col_min": shape[1], "row_max": shape[2], "col_max": shape[3],
         "seam": KINDS.index("redecoded") + 1,
     }  # fmt: skip
@@ -211,12 +200,43 @@ def _again(
     order = np.argsort(joined["label"], kind="stable")
     return {
         "label": keep,
-        "predicted_iou": float(prediction.scores[0, 0]),
+        "predicted_iou": found.score,
         "area": area,
         "box": shape,
         "iou": common / max(1, before + replaced - common),
         "table": {name: column[order] for name, column in joined.items()},
     }
+
+
+def _segment(
+    image: LargeImage, model: Model, plane: tuple[int, ...], box: NDArray[np.int64]
+) -> tuple[Segmented, int, Window]:
+    """Segment what is in a box as every face does; what is too large to be read, reduced.
+
+    Returns what was found, how many pixels of the image one of its pixels stands for, and the
+    window of the image that holds it and what was there before.
+    """
+    source = image.planes.image(plane)
+    arguments = image.planes.embed_arguments(plane)
+    shape = image.planes.shape
+    side = int(max(box[2] - box[0], box[3] - box[1])) + 1
+    centre = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    factor = math.ceil(ROOM * side / _MOST)
+    if factor == 1:
+        prompts = Prompts.from_boxes([[*box[:2], *np.maximum(box[2:], box[:2] + 0.5)]])
+        found = Segmenter(Predictor(model)).segment(source, prompts, **arguments)[0]
+        window = Window.around(centre, shape, math.ceil(ROOM * side))
+        return found, 1, window if found.mask.window is None else union(window, found.mask.window)
+    window = Window.around(centre, shape, math.ceil(ROOM * side))
+    limits = arguments.pop("contrast_limits")
+    pixels = _reduced(open_image(source, **arguments), window, factor)
+    corners = (np.asarray(box, float).reshape(2, 2) - (window.row, window.col) + 0.5) / factor - 0.5
+    corners = np.clip(corners, 0, np.array(pixels.shape[:2]) - 1)
+    prompts = Prompts.from_boxes([[*corners[0], *np.maximum(corners[1], corners[0] + 0.5)]])
+    found = Segmenter(Predictor(model)).segment(
+        pixels, prompts, channel_axis=2, contrast_limits=limits
+    )[0]
+    return found, factor, window
 
 
 def _reduced(source: ImageSource, window: Window, factor: int) -> NDArray[Any]:
@@ -241,7 +261,7 @@ def _put(
     ledger: Ledger,
     plane: tuple[int, ...],
     window: Window,
-    mask: NDArray[np.bool_],
+    mask: Cutout,
     factor: int,
     labels: list[int],
     keep: int,
@@ -252,7 +272,10 @@ def _put(
     pixels that were there, and the box of what is drawn.
     """
     array: Any = ledger.labels.array
+    # of a mask at full resolution in pixels of the image, of a reduced one of its window
+    origin = (0, 0) if factor == 1 else (window.row, window.col)
     cols = np.arange(window.width) // factor
+    width = int(cols[-1]) + 1
     stride = ledger.grid.stride
     total = drawn = common = before = 0
     low, high = np.full(2, np.iinfo(np.int64).max), np.full(2, -1)
@@ -262,7 +285,10 @@ def _put(
         index = (*plane, slice(row, stop), window.slices[1])
         old = np.asarray(array[index])
         there = np.isin(old, labels)
-        wanted = mask[(np.arange(row, stop) - window.row) // factor][:, cols]
+        lines = (np.arange(row, stop) - origin[0]) // factor
+        first, left = int(lines[0]), (window.col - origin[1]) // factor
+        seen = mask.within(Window(first, left, int(lines[-1]) + 1 - first, width))
+        wanted = seen[lines - first][:, cols]
         put = wanted & (there | (old == 0))
         new = np.where(there, 0, old)
         new[put] = keep

@@ -21,10 +21,10 @@ import numpy as np
 
 from ..engine import EmbeddingCache, Model, PlaneSource, Predictor, Window
 from ..engine.cache import WINDOWS
+from ..engine.planning import MARGIN
 from ..errors import FormatError, ImageError, ParameterError
 from ..limits import TILES
 from ..progress import Progress
-from .planning import MARGIN
 
 
 @dataclass(frozen=True, slots=True)

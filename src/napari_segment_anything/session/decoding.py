@@ -5,36 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..engine import (
-    Embedding,
-    Focus,
-    PlaneSource,
-    Predictor,
-    Prompts,
-    View,
-    Window,
-    binarise,
-    mask_logits,
-    prompted_parts,
-)
-from ..engine.focus import around
-from ..engine.view import STEADY
+from ..engine import Ask, Embedding, PlaneSource, Predictor, Segmenter, View, Window
 from ..errors import ParameterError
 from ..progress import Progress
-from .cleaning import clean
 from .objects import ObjectPrompts
-from .planning import grown
 from .preview import DecodedObject, Preview, PreviewObject
-from .regions import Cutout
-
-BATCH = 16
-"""Objects decoded between two places where a run can be stopped."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,13 +31,21 @@ class DecodeItem:
 
     def start(self, request: DecodeRequest) -> View:
         """Where to decode first: where its mask came from, from where its box is seen best."""
-        whole = View(self.window)
-        if self.feed_view is not None:
-            return self.feed_view
-        box, focus = self.prompts.box, request.focus
-        if focus is None or box is None:
-            return whole
-        return _view(request, self.prompts, box, whole)
+        return request.segmenter.first_view(self.ask(), request.source.shape)
+
+    def ask(self) -> Ask:
+        """What is asked of the segmenter."""
+        points, labels = self.prompts.all_points()
+        mask = self.prompts.mask
+        return Ask(
+            np.asarray(points, np.float64).reshape(-1, 2),
+            np.asarray(labels, bool),
+            self.prompts.box,
+            None if mask is None else mask.cutout,
+            self.window,
+            self.feed,
+            self.feed_view,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,34 +58,26 @@ class DecodeRequest:
         Of the draft; negative for a look at what a point would give.
     plane : tuple of int
     items : tuple of DecodeItem
-    predictor : Predictor
+    segmenter : Segmenter
     source : PlaneSource
-    multimask : "auto" or bool
-    min_mask_region_area : float
     fed_by : int or None
         The revision whose masks are refined.
     epoch : int
         Changes with the model and the settings.
-    focused : bool
-        Whether objects may be looked at from closer or from farther; not if the user chose how
-        large windows are.
     """
 
     revision: int
     plane: tuple[int, ...]
     items: tuple[DecodeItem, ...]
-    predictor: Predictor
+    segmenter: Segmenter
     source: PlaneSource
-    multimask: Any
-    min_mask_region_area: float
     fed_by: int | None = None
     epoch: int = 0
-    focused: bool = True
 
     @property
-    def focus(self) -> Focus | None:
-        """Sizes that the model wants to see objects at; None if it is not to be asked."""
-        return self.predictor.model.focus if self.focused else None
+    def predictor(self) -> Predictor:
+        """What decodes."""
+        return self.segmenter.predictor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,28 +200,20 @@ def decode(
     done: dict[int, DecodedObject] = {
         item.key: replace(item.reuse, key=item.key) for item in request.items if item.reuse
     }
-    waiting = [(item, item.start(request)) for item in request.items if item.reuse is None]
-    work = _Work(request, store, cancelled, len(waiting))
-    if not (yield from work.decode(waiting, done)):
+    waiting = [item for item in request.items if item.reuse is None]
+    asks = [item.ask() for item in waiting]
+    found = yield from request.segmenter.steps(
+        _Plane(request, store), asks, cancelled, peek=request.revision < 0
+    )
+    if found is None:
         return None
-    again = []
-    for item, view in waiting:
-        better = _better(request, item, view, done[item.key])
-        # a look at what a point would give never encodes
-        if better != view and (request.revision >= 0 or store.has(request, better)):
-            again.append((replace(item, feed=None, feed_view=None), better))
-    if not (yield from work.decode(again, done, "encoding closer to the objects")):
-        return None
-    if request.revision >= 0 and not (yield from work.farther([i for i, _ in waiting], done)):
-        return None
-    if len(waiting) == 1:
-        only = waiting[0][0]
-        wider = _wider(request, done[only.key])
-        if wider is not None:
-            item = replace(only, window=wider, feed=None, feed_view=None)
-            message = "encoding a larger window"
-            if not (yield from work.decode([(item, View(wider))], done, message)):
-                return None
+    for item, each in zip(waiting, found, strict=True):
+        # logits of a batch would be large, and nobody goes on with them
+        logits = each.logits if len(request.items) == 1 else None
+        done[item.key] = DecodedObject(
+            item.key, item.prompts, each.asked, each.window,
+            each.masks, each.scores, each.best, logits, each.view,
+        )  # fmt: skip
     return DecodeResult(
         request.revision,
         request.plane,
@@ -252,211 +225,18 @@ def decode(
     )
 
 
-class _Work:
-    """Decodes objects view by view."""
+class _Plane:
+    """The plane of a request, as a segmenter wants it."""
 
-    def __init__(
-        self,
-        request: DecodeRequest,
-        store: EmbeddingStore,
-        cancelled: Callable[[], bool],
-        total: int,
-    ) -> None:
-        self.request, self.store, self.cancelled, self.total = request, store, cancelled, total
-        self.count = 0
+    def __init__(self, request: DecodeRequest, store: EmbeddingStore) -> None:
+        self._request, self._store = request, store
 
-    def decode(
-        self,
-        items: Sequence[tuple[DecodeItem, View]],
-        done: dict[int, DecodedObject],
-        message: str = "encoding",
-    ) -> Generator[Progress, None, bool]:
-        """Put decoded objects into `done`; says whether it came to its end."""
-        self.total = max(self.total, self.count + len(items))
-        for view in dict.fromkeys(view for _, view in items):
-            here = [item for item, place in items if place == view]
-            encoded = self.store.has(self.request, view)
-            yield Progress(self.count, self.total, message="decoding" if encoded else message)
-            if self.cancelled():
-                return False
-            embedding = self.store.get(self.request, view)
-            for start in range(0, len(here), BATCH):
-                yield Progress(self.count, self.total, message="decoding")
-                if self.cancelled():
-                    return False
-                part = here[start : start + BATCH]
-                for item in _decode(self.request, embedding, view, part):
-                    done[item.key] = item
-                self.count += len(part)
-        return True
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._request.source.shape
 
-    def farther(
-        self, items: Sequence[DecodeItem], done: dict[int, DecodedObject]
-    ) -> Generator[Progress, None, bool]:
-        """Look from farther away for objects whose points gave nothing sure."""
-        focus, side = self.request.focus, self.request.predictor.model.image_size
-        for item in items:
-            decoded = done[item.key]
-            if focus is None or item.prompts.box is not None or item.feed is not None:
-                continue
-            if decoded.view is None or decoded.scores[decoded.best] >= focus.unsure:
-                continue
-            points, labels = item.prompts.all_points()
-            positive = np.asarray(points, np.float64).reshape(-1, 2)[np.asarray(labels, bool)]
-            if not len(positive):
-                continue
-            shape, first = self.request.source.shape, View(item.window)
-            for view in focus.farther(positive.mean(axis=0), shape, side, first):
-                if view.side <= decoded.view.side or not view.holds(around(positive)):
-                    continue
-                tried: dict[int, DecodedObject] = {}
-                if not (yield from self.decode([(item, view)], tried, "looking from farther away")):
-                    return False
-                new, box = tried[item.key], _extent(tried[item.key])
-                old = done[item.key]
-                if focus.believes(box, new.scores[new.best], side, view, old.scores[old.best]):
-                    done[item.key] = new
-        return True
+    def __call__(self, view: View) -> Embedding:
+        return self._store.get(self._request, view)
 
-
-def _extent(decoded: DecodedObject) -> tuple[float, float, float, float] | None:
-    """Outermost pixels of an object's best mask."""
-    window = decoded.masks[decoded.best].window
-    if window is None:
-        return None
-    return (
-        float(window.row),
-        float(window.col),
-        float(window.row + window.height - 1),
-        float(window.col + window.width - 1),
-    )
-
-
-def _better(request: DecodeRequest, item: DecodeItem, view: View, decoded: DecodedObject) -> View:
-    """From where an object is seen better than it was; the same view if there is nothing to say."""
-    box = _extent(decoded)
-    if request.focus is None or box is None or item.prompts.box is not None:
-        return view
-    # an object that was looked at before is not moved for a little more or less
-    slack = 1.0 if item.feed is None else STEADY
-    return _view(request, item.prompts, box, view, slack)
-
-
-def _view(
-    request: DecodeRequest,
-    prompts: ObjectPrompts,
-    box: Sequence[float],
-    current: View,
-    slack: float = 1.0,
-) -> View:
-    if request.focus is None:
-        return current
-    points, labels = prompts.all_points()
-    positive = np.asarray(points, np.float64).reshape(-1, 2)[np.asarray(labels, bool)]
-    held = around(np.asarray(box, np.float64), positive)
-    side = request.predictor.model.image_size
-    return request.focus.view(held, request.source.shape, side, current, slack)
-
-
-def _wider(request: DecodeRequest, decoded: DecodedObject) -> Window | None:
-    cut = decoded.masks[decoded.best]
-    if cut.window is None:
-        return None
-    shape, window = request.source.shape, decoded.window
-    touching = 0
-    for edge, line in (
-        (cut.window.row == window.row > 0, cut.mask[0]),
-        (cut.window.col == window.col > 0, cut.mask[:, 0]),
-        (
-            cut.window.row + cut.window.height == window.row + window.height < shape[0],
-            cut.mask[-1],
-        ),
-        (
-            cut.window.col + cut.window.width == window.col + window.width < shape[1],
-            cut.mask[:, -1],
-        ),
-    ):
-        touching += int(np.count_nonzero(line)) if edge else 0
-    return grown(window, cut.window, touching, decoded.prompts, shape)
-
-
-def _decode(
-    request: DecodeRequest, embedding: Embedding, view: View, items: Sequence[DecodeItem]
-) -> Iterable[DecodedObject]:
-    for several in (True, False):
-        chosen = [item for item in items if _several(request, item) is several]
-        if chosen:
-            yield from _decode_alike(request, embedding, view, chosen, several)
-
-
-def _several(request: DecodeRequest, item: DecodeItem) -> bool:
-    """Whether the candidates for ambiguous prompts come first (or alone)."""
-    if request.multimask == "auto":
-        return item.prompts.ambiguous and item.feed is None
-    return bool(request.multimask)
-
-
-def _decode_alike(
-    request: DecodeRequest,
-    embedding: Embedding,
-    view: View,
-    items: Sequence[DecodeItem],
-    several: bool,
-) -> Iterable[DecodedObject]:
-    # not ambiguous, but a choice all the same: the mask for such prompts first, then the three
-    all_four = not several and request.multimask == "auto"
-    entries = [_entry(item, embedding) for item in items]
-    prompts = Prompts.from_objects(entries).within(embedding.window)
-    logits, scores = request.predictor.decode(
-        embedding, prompts, multimask=several or all_four, return_all=all_four
-    )
-    count = int(scores.shape[1])
-    threshold = request.predictor.model.mask_threshold
-    iou = scores.cpu().numpy()
-    for index, item in enumerate(items):
-        masks = binarise(logits[index], embedding, threshold)
-        cleaned = [clean(mask, request.min_mask_region_area) for mask in masks]
-        if request.predictor.model.prompted_parts_only:
-            cleaned = [_prompted(mask, item, embedding.window) for mask in cleaned]
-        cuts = tuple(Cutout.of(mask, embedding.window) for mask in cleaned)
-        values = tuple(float(value) for value in iou[index])
-        order = [0] if all_four and not cuts[0].empty else range(count)
-        best = max(order, key=lambda i: (not cuts[i].empty, values[i], -i))
-        low = logits[index].cpu().numpy() if len(request.items) == 1 else None
-        yield DecodedObject(
-            item.key, item.prompts, item.window, embedding.window, cuts, values, best, low, view
-        )
-
-
-def _prompted(mask: np.ndarray, item: DecodeItem, window: Window) -> np.ndarray:
-    points, labels = item.prompts.all_points()
-    origin = np.array([window.row, window.col])
-    box = item.prompts.box
-    if box is not None:
-        box = tuple(np.asarray(box) - np.tile(origin, 2))  # type: ignore[assignment]
-    places = np.asarray(points, np.float64).reshape(-1, 2) - origin
-    return prompted_parts(mask, places, np.asarray(labels, bool), box)
-
-
-def _entry(item: DecodeItem, embedding: Embedding) -> dict[str, Any]:
-    points, labels = item.prompts.all_points()
-    entry: dict[str, Any] = {}
-    if points:
-        entry["points"], entry["labels"] = points, [int(label) for label in labels]
-    if item.prompts.box is not None:
-        entry["box"] = item.prompts.box
-    if item.feed is not None:
-        entry["mask"] = item.feed
-    elif item.prompts.mask is not None:
-        region = item.prompts.mask
-        entry["mask"] = mask_logits(region.cutout.within(embedding.window), embedding)
-        if item.prompts.box is None and not any(labels):
-            # a mask alone says too little to the network: it never met one in training
-            window = region.window
-            entry["box"] = (
-                window.row - 0.5,
-                window.col - 0.5,
-                window.row + window.height - 0.5,
-                window.col + window.width - 0.5,
-            )
-    return entry
+    def has(self, view: View) -> bool:
+        return self._store.has(self._request, view)

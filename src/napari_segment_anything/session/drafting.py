@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engine import Window
+from ..engine.cutout import intersection, moved
+from ..engine.planning import choose_window, default_size
 from ..errors import PromptError
 from . import draft as drafts
 from .core import SessionCore
 from .draft import Draft
 from .objects import Box, Scribble, as_box, as_point, inside
-from .planning import choose_window, default_size
-from .regions import Region, intersection, moved
+from .regions import Region
 from .timing import at_one_time
 
 _ANCESTORS = 8
@@ -377,7 +378,7 @@ class Drafting(SessionCore):
             size = default_size(
                 self.source.shape, self._predictor.model.image_size, self.window_size
             )
-            known = [*self._results.windows(after.plane), *self._embedded(after.plane, has[0])]
+            known = self._embedded(after.plane, has[0])
             window = choose_window(has[0], self.source.shape, size, current, known)
         return replace(
             after,

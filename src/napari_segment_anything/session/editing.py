@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..engine import Window
+from ..engine.cutout import Cutout, union
 from ..errors import PromptError
 from .objects import SessionObject
-from .regions import Cutout, Patch, Region, clusters, union
+from .regions import Patch, Region, clusters
 from .target import check_id
 from .work import Plane, Work
 

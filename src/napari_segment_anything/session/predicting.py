@@ -7,15 +7,15 @@ from collections.abc import Callable, Generator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import View, Window
+from ..engine import Segmenter, View, Window
 from ..engine.focus import around
+from ..engine.planning import choose_window, default_size
 from ..errors import PromptError
 from ..progress import Progress, finish
 from .decoding import DecodeItem, DecodeRequest, DecodeResult, decode
 from .draft import Draft, lookup
 from .drafting import Drafting
 from .objects import ObjectPrompts, as_point
-from .planning import choose_window, default_size
 from .preview import DecodedObject, Preview, PreviewObject
 from .regions import window_json
 
@@ -41,8 +41,7 @@ class Predicting(Drafting):
             reuse = next(self._results.same(draft.plane, prompts), None) if draft.batch else None
             window = draft.window
             if window is None or draft.batch:
-                used = [item.window for item in items]
-                window = self._window(draft.plane, prompts, used) if reuse is None else reuse.asked
+                window = self._window(prompts) if reuse is None else reuse.asked
             logits, where = feed if feed is not None else (None, None)
             items.append(DecodeItem(key, prompts, window, logits, where, reuse))
         return self._make_request(draft.revision, draft.plane, items, fed_by)
@@ -57,7 +56,7 @@ class Predicting(Drafting):
         """
         where = self.source.check_plane(plane)
         prompts = ObjectPrompts((as_point(point, self.source.shape),), (True,))
-        window = self._window(where, prompts, self._embedded(where, prompts))
+        window = self._window(prompts, self._embedded(where, prompts))
         item = DecodeItem(0, prompts, window)
         return self._make_request(-1, where, [item], None)
 
@@ -177,28 +176,18 @@ class Predicting(Drafting):
     def _make_request(
         self, revision: int, plane: tuple[int, ...], items: list[DecodeItem], fed_by: int | None
     ) -> DecodeRequest:
-        area = self._min_area
-        if area is None:
-            carried = self._predictor.model.everything_defaults("grid")
-            area = float(carried.get("min_mask_region_area", 0))
-        return DecodeRequest(
-            revision,
-            plane,
-            tuple(items),
+        segmenter = Segmenter(
             self._predictor,
-            self.source,
-            self._multimask,
-            area,
-            fed_by,
-            self._epoch,
-            self.window_size is None,
+            multimask=self._multimask,
+            min_mask_region_area=self._min_area,
+            window_size=self.window_size,
+        )
+        return DecodeRequest(
+            revision, plane, tuple(items), segmenter, self.source, fed_by, self._epoch
         )
 
-    def _window(
-        self, plane: tuple[int, ...], prompts: ObjectPrompts, used: Sequence[Window]
-    ) -> Window:
+    def _window(self, prompts: ObjectPrompts, known: Sequence[Window] = ()) -> Window:
         size = default_size(self.source.shape, self._predictor.model.image_size, self.window_size)
-        known = [*dict.fromkeys(used), *self._results.windows(plane)]
         return choose_window(prompts, self.source.shape, size, None, known)
 
     def _feed(self, draft: Draft) -> tuple[tuple[np.ndarray, View] | None, int | None]:

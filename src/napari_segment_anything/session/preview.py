@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..engine import View, Window
+from ..engine import Cutout, View, Window
+from ..engine.cutout import union
 from .objects import ObjectPrompts
-from .regions import Cutout, union
 
 
 @dataclass(frozen=True, slots=True, eq=False)

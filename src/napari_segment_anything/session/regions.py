@@ -14,34 +14,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from ..engine import Window
+from ..engine.cutout import Cutout, bounds
 from ..errors import FormatError, PromptError
 from ..limits import MASK_PIXELS
 from ..reading import inflate
-
-
-def bounds(mask: np.ndarray) -> tuple[slice, slice] | None:
-    """Return the smallest rows and columns that hold every True pixel; None if there is none."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    if not rows.size:
-        return None
-    cols = np.flatnonzero(mask.any(axis=0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
-
-
-def intersection(first: Window, second: Window) -> tuple[slice, slice] | None:
-    """Return rows and columns, in image pixels, that two windows share; None if none."""
-    top, left = max(first.row, second.row), max(first.col, second.col)
-    bottom = min(first.row + first.height, second.row + second.height)
-    right = min(first.col + first.width, second.col + second.width)
-    return (slice(top, bottom), slice(left, right)) if top < bottom and left < right else None
-
-
-def union(first: Window, second: Window) -> Window:
-    """Return the smallest window that holds two."""
-    row, col = min(first.row, second.row), min(first.col, second.col)
-    bottom = max(first.row + first.height, second.row + second.height)
-    right = max(first.col + first.width, second.col + second.width)
-    return Window(row, col, bottom - row, right - col)
 
 
 def clusters(windows: Mapping[int, Window]) -> list[list[int]]:
@@ -55,15 +31,6 @@ def clusters(windows: Mapping[int, Window]) -> list[list[int]]:
     return [[keys[i] for i in np.flatnonzero(group == number)] for number in range(count)]
 
 
-def moved(where: tuple[slice, slice], window: Window) -> tuple[slice, slice]:
-    """Turn rows and columns of the image into those of a window."""
-    rows, cols = where
-    return (
-        slice(rows.start - window.row, rows.stop - window.row),
-        slice(cols.start - window.col, cols.stop - window.col),
-    )
-
-
 def window_json(window: Window | None) -> list[int] | None:
     """Return a window as [row, col, height, width]."""
     return None if window is None else [window.row, window.col, window.height, window.width]
@@ -73,49 +40,6 @@ def window_from(data: Any) -> Window:
     """Read what `window_json` gave."""
     row, col, height, width = data
     return Window(row, col, height, width)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Cutout:
-    """A mask as the rectangle that holds it; nothing outside of it is True.
-
-    Parameters
-    ----------
-    window : Window or None
-        Where, in full-resolution pixels; None for an empty mask.
-    mask : bool array (height, width)
-    """
-
-    window: Window | None
-    mask: np.ndarray
-
-    @classmethod
-    def of(cls, mask: np.ndarray, window: Window) -> Cutout:
-        """Cut a mask bool (height, width), which lies at `window`, to its bounds."""
-        where = bounds(mask)
-        if where is None:
-            return cls(None, np.zeros((0, 0), bool))
-        rows, cols = where
-        part = np.array(mask[where])
-        return cls(Window(window.row + rows.start, window.col + cols.start, *part.shape), part)
-
-    @property
-    def empty(self) -> bool:
-        """Whether no pixel is True."""
-        return self.window is None
-
-    @property
-    def area(self) -> int:
-        """Number of pixels."""
-        return int(np.count_nonzero(self.mask))
-
-    def within(self, window: Window) -> np.ndarray:
-        """Return the mask as seen in another window: bool (height, width)."""
-        result = np.zeros(window.shape, bool)
-        where = None if self.window is None else intersection(self.window, window)
-        if self.window is not None and where is not None:
-            result[moved(where, window)] = self.mask[moved(where, self.window)]
-        return result
 
 
 @dataclass(frozen=True, slots=True)

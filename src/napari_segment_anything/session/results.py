@@ -1,17 +1,15 @@
-"""What was decoded lately: masks to go back to, logits to refine, windows to use again."""
+"""What was decoded lately: masks to go back to, logits to refine."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from ..engine import Window
 from .decoding import DecodeResult
 from .objects import ObjectPrompts
 from .preview import DecodedObject
 
 CAPACITY = 1 << 27
-WINDOWS = 12
 
 
 class Results:
@@ -30,7 +28,6 @@ class Results:
         self._capacity = capacity
         self._items: OrderedDict[int, DecodeResult] = OrderedDict()
         self._used = 0
-        self._windows: list[tuple[tuple[int, ...], Window]] = []
 
     def add(self, result: DecodeResult) -> None:
         """Keep a result."""
@@ -39,12 +36,6 @@ class Results:
         while self._used > self._capacity and len(self._items) > 1:
             _, dropped = self._items.popitem(last=False)
             self._used -= _size(dropped)
-        for item in result.objects:
-            place = (result.plane, item.asked)
-            if place in self._windows:
-                self._windows.remove(place)
-            self._windows.insert(0, place)
-        del self._windows[WINDOWS:]
 
     def get(self, revision: int) -> DecodeResult | None:
         """Return a result, or None."""
@@ -52,10 +43,6 @@ class Results:
 
     def __contains__(self, revision: int) -> bool:
         return revision in self._items
-
-    def windows(self, plane: tuple[int, ...]) -> list[Window]:
-        """Return windows encoded lately on a plane, the latest first."""
-        return [window for where, window in self._windows if where == plane]
 
     def same(self, plane: tuple[int, ...], prompts: ObjectPrompts) -> Iterator[DecodedObject]:
         """Yield objects decoded from the same prompts on a plane, the latest first."""
@@ -66,7 +53,6 @@ class Results:
     def clear(self) -> None:
         """Drop everything."""
         self._items.clear()
-        self._windows.clear()
         self._used = 0
 
 

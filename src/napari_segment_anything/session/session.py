@@ -292,7 +292,7 @@ class Session(Predicting):
     @at_one_time
     def _take_up(self, item: SessionObject, mask: Any) -> Draft:
         window = self._planned_window(
-            self._window(item.plane, item.prompts, self._embedded(item.plane, item.prompts))
+            self._window(item.prompts, self._embedded(item.plane, item.prompts))
         )
         after = drafts.from_object(item, item.plane, self._next_revision())
         after = replace(

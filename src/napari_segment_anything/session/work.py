@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..engine import PlaneSource, Window
+from ..engine.cutout import Cutout, intersection, moved, union
 from .history import Edit, ObjectChange
 from .objects import SessionObject
-from .regions import Cutout, Patch, intersection, moved, union
+from .regions import Patch
 from .target import LabelTarget, check_id
 
 Plane = tuple[int, ...]

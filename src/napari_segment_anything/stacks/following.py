@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ..engine import Embedding, View, Window
-from ..engine.focus import around
 from ..engine.view import STEADY
 from ..errors import PromptError
 from ..progress import Progress
@@ -19,7 +18,7 @@ from .likeness import Reference
 from .masks import PlaneMask, compose
 from .propagation import PropagationResult, PropagationView, State
 from .sections import Known, Sections
-from .seeds import Seed, Seeds, decode_seeds
+from .seeds import Seed, Seeds, segment_seeds
 from .sink import Sink
 from .volume import Volume
 from .windows import window_for
@@ -68,39 +67,24 @@ class Following:
     # -- planes with prompts ---------------------------------------------------------------------
 
     def _decode_seeds(self) -> Generator[Progress, None, None]:
+        predictor = self.embeddings.predictor
         for plane, seeds in self.seeds.items():
-            groups: dict[Place, list[int]] = {}
+            fresh = []
             for number, seed in seeds.items():
                 kept = self._kept_seed(plane, number, seed)
-                if kept is not None:
-                    self.masks[plane, number] = kept
+                if kept is None:
+                    fresh.append(number)
                 else:
-                    # how large a thing is that has points only is not known yet
-                    place = self._place(plane, seed.box, sized=seed.sized)
-                    groups.setdefault(place, []).append(number)
-            yield from self._decode_groups(plane, groups)
-            again: dict[Place, list[int]] = {}
-            for place, numbers in groups.items():
-                for number in numbers:
-                    if not seeds[number].sized:
-                        corners = np.reshape([seeds[number].box, self._box(plane, number)], (4, 2))
-                        better = self._place(plane, around(corners))
-                        if better != place:
-                            again.setdefault(better, []).append(number)
-            yield from self._decode_groups(plane, again)
-
-    def _decode_groups(
-        self, plane: int, groups: dict[Place, list[int]]
-    ) -> Generator[Progress, None, None]:
-        seeds = self.seeds[plane]
-        for place, numbers in groups.items():
-            yield self._progress(plane, len(numbers), "encoding")
-            embedding = self.embeddings.get(place)
-            found = decode_seeds(
-                self.volume, self.embeddings.predictor, embedding, [seeds[i] for i in numbers]
+                    self.masks[plane, number] = kept
+            if not fresh:
+                continue
+            yield self._progress(plane, len(fresh), "encoding")
+            size = None if self.focused else self.side
+            found = segment_seeds(
+                self.volume, plane, self.stack, predictor, [seeds[i] for i in fresh], size
             )
             self.decoded.add(plane)
-            for number, (mask, score) in zip(numbers, found, strict=True):
+            for number, (mask, score) in zip(fresh, found, strict=True):
                 if mask is None:
                     raise PromptError(
                         f"the prompts of object {number} on plane {plane} gave no mask; add a "
@@ -124,7 +108,6 @@ class Following:
         self,
         plane: int,
         box: Sequence[float],
-        sized: bool = True,
         seed: tuple[int, int] | None = None,
     ) -> Place:
         """What to encode for an object: a function of its box, and of where it was prompted for.
@@ -138,7 +121,7 @@ class Following:
         moved = [min(max(v + margin, 0), top) for v, top in zip(box, high, strict=True)]
         window = window_for(moved, (rows, cols), self.side)
         model = self.embeddings.predictor.model
-        if self.focused and sized and model.focus is not None:
+        if self.focused and model.focus is not None:
             base = View(Window.full((rows, cols)) if window is None else window)
             current, slack = base, 1.0
             if seed is not None:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import Embedding, Predictor, Prompts, prompted_parts
+from ..engine import Ask, Cutout, Predictor, Prompts, Segmenter, Views
 from ..errors import PromptError
-from .masks import PlaneMask, cut_masks
+from ..progress import finish
+from .masks import PlaneMask
 from .volume import Volume
 
 
@@ -33,11 +34,6 @@ class Seed:
     prompts: Prompts | None
     mask: PlaneMask | None
     key: str
-
-    @property
-    def sized(self) -> bool:
-        """Whether it says how large the object is, as a box or mask does."""
-        return self.prompts is None or bool(self.prompts.has_box[0])
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -174,72 +170,41 @@ def _prompt_seed(prompts: Prompts, shape: tuple[int, int], what: str) -> Seed:
     return Seed(prompts, None, "prompts " + json.dumps(prompts.to_dict(), sort_keys=True))
 
 
-def decode_seeds(
-    volume: Volume, predictor: Predictor, embedding: Embedding, seeds: list[Seed]
+def segment_seeds(
+    volume: Volume,
+    plane: int,
+    stack: tuple[int, ...],
+    predictor: Predictor,
+    seeds: list[Seed],
+    window_size: int | None = None,
 ) -> list[tuple[PlaneMask | None, float]]:
-    """Decode seeds that have prompts; all lie in the window of the embedding.
+    """Segment what seeds with prompts name on a plane, as every face does.
 
     Parameters
     ----------
     volume : Volume
+    plane : int
+    stack : tuple of int
+        Which stack of the volume.
     predictor : Predictor
-    embedding : Embedding
     seeds : list of Seed
         With prompts.
+    window_size : int, optional
+        As for `Segmenter`.
 
     Returns
     -------
     list of (PlaneMask or None, float)
         Mask and predicted IoU of each; None where nothing was found.
     """
-    given = [seed.prompts for seed in seeds if seed.prompts is not None]
-    moved = Prompts.from_objects(
-        [_moved(item, volume.margin) for one in given for item in one.objects()]
+    image, options = volume.bare(plane, stack)
+    asks = Ask.each(Prompts.concatenate(s.prompts for s in seeds if s.prompts is not None))
+    views = Views(predictor, image, **options)
+    found = finish(
+        Segmenter(predictor, window_size=window_size).steps(views, asks, candidates=False)
     )
-    moved = moved.within(embedding.window)
-    low, iou = predictor.decode(embedding, moved, multimask=True, return_all=True)
-    scores = iou.float().cpu().numpy()
-    count = scores.shape[1]
-    cuts = cut_masks(
-        low.flatten(0, 1).float().cpu().numpy(),
-        embedding,
-        predictor.model.mask_threshold,
-        volume.margin,
-        volume.plane_shape,
-    )
-    out: list[tuple[PlaneMask | None, float]] = []
-    for index, prompts in enumerate(given):
-        mine = cuts[index * count : (index + 1) * count]
-        # one point may mean a part or the whole: the best of three; else the one for that case
-        ambiguous = int(prompts.point_counts[0]) == 1 and not prompts.has_box[0]
-        order = sorted(range(1, count), key=lambda i: -scores[index, i])
-        order = [*order, 0] if ambiguous else [0, *order]
-        best = next((i for i in order if mine[i] is not None), None)
-        if best is None:
-            out.append((None, float(scores[index].max())))
-            continue
-        mask = mine[best]
-        if mask is not None and predictor.model.prompted_parts_only:
-            mask = _prompted(mask, prompts)
-        out.append((mask, float(scores[index, best])))
-    return out
+    return [(_plane_mask(each.mask), each.score) for each in found or []]
 
 
-def _moved(item: dict[str, Any], margin: int) -> dict[str, Any]:
-    out = dict(item)
-    if "points" in out:
-        out["points"] = np.asarray(out["points"]) + margin
-    if "box" in out:
-        out["box"] = np.asarray(out["box"]) + margin
-    return out
-
-
-def _prompted(mask: PlaneMask, prompts: Prompts) -> PlaneMask | None:
-    real = prompts.labels[0] >= 0
-    origin = np.array([mask.row, mask.col], np.float32)
-    box = None
-    if prompts.has_box[0]:
-        box = tuple(float(v) for v in prompts.boxes[0] - np.tile(origin, 2))
-    points = prompts.points[0][real] - origin
-    kept = prompted_parts(mask.pixels, points, prompts.labels[0][real], box)
-    return PlaneMask.of(kept, mask.row, mask.col)
+def _plane_mask(cut: Cutout) -> PlaneMask | None:
+    return None if cut.window is None else PlaneMask.of(cut.mask, cut.window.row, cut.window.col)

@@ -295,11 +295,8 @@ class Volume:
         rows, cols = self.plane_shape
         return rows + 2 * self.margin, cols + 2 * self.margin
 
-    def image(self, plane: int, stack: tuple[int, ...] = ()) -> tuple[Any, dict[str, Any]]:
-        """Return a plane with its margin, and what else `Predictor.embed` needs.
-
-        Without a margin nothing is read here.
-        """
+    def bare(self, plane: int, stack: tuple[int, ...] = ()) -> tuple[Any, dict[str, Any]]:
+        """Return a plane without margin, unread, and what else `Predictor.embed` needs."""
         where = self._plane(plane, stack)
         view = self.source.image(where)
         if self.limits is None:
@@ -310,6 +307,14 @@ class Volume:
                 "channels": self.source.channels,
                 "contrast_limits": self.limits,
             }
+        return view, options
+
+    def image(self, plane: int, stack: tuple[int, ...] = ()) -> tuple[Any, dict[str, Any]]:
+        """Return a plane with its margin, and what else `Predictor.embed` needs.
+
+        Without a margin nothing is read here.
+        """
+        view, options = self.bare(plane, stack)
         margin = self.margin
         if margin:
             view = np.asarray(view[0] if isinstance(view, list) else view)

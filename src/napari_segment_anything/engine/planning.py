@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Protocol
 
-from ..engine import Window
 from ..errors import ParameterError
-from .objects import ObjectPrompts
+from .view import grid_window
+from .windows import Window
 
 WHOLE_FRAMES = 2
 """An image up to this many frames wide is encoded whole."""
 _CONTEXT = 1.5
+_PLACES = 4 / 3
+_SMALL = 8
+"""Prompts up to this part of a window's side take one of a grid, which neighbours share."""
 MARGIN = 8
 """A known window is taken for prompts at least this part of its side away from its edges."""
 _KEEP = 16
 _TOUCH = 64
+
+
+class Prompted(Protocol):
+    """What has prompts."""
+
+    def extent(self) -> tuple[float, float, float, float]:
+        """Return row_min, col_min, row_max, col_max of all that says where the object is."""
 
 
 def default_size(shape: tuple[int, int], image_size: int, window_size: int | None) -> int:
@@ -38,7 +49,7 @@ def default_size(shape: tuple[int, int], image_size: int, window_size: int | Non
 
 
 def choose_window(
-    prompts: ObjectPrompts,
+    prompts: Prompted,
     shape: tuple[int, int],
     size: int,
     current: Window | None = None,
@@ -47,12 +58,12 @@ def choose_window(
     """Choose where to decode an object.
 
     In this order: the window it already has, while every prompt lies inside and not at its very
-    edge; a window that is already encoded and has the prompts well inside; a new one around
-    the prompts, larger than `size` where they need it.
+    edge; a window of `known` that has the prompts well inside; the nearest of a grid of windows;
+    one around the prompts, larger than `size`, where they need it.
 
     Parameters
     ----------
-    prompts : ObjectPrompts
+    prompts : Prompted
         At least one.
     shape : (int, int)
         Rows and columns of the image.
@@ -79,6 +90,8 @@ def choose_window(
         return max(good, key=lambda item: item[:2])[2]
     side = max(size, math.ceil(needed * _CONTEXT))
     centre = ((extent[0] + extent[2]) / 2, (extent[1] + extent[3]) / 2)
+    if needed * _SMALL <= side:
+        return grid_window(centre, side, shape, _PLACES)
     return Window.around(centre, shape, side)
 
 
@@ -86,7 +99,7 @@ def grown(
     window: Window,
     mask_window: Window,
     touching: int,
-    prompts: ObjectPrompts,
+    prompts: Prompted,
     shape: tuple[int, int],
 ) -> Window | None:
     """Return a window of twice the side for a mask that is cut off; None if it is not.
@@ -99,7 +112,7 @@ def grown(
         The mask's bounds.
     touching : int
         Pixels of the mask at edges of the window that are not the image's.
-    prompts : ObjectPrompts
+    prompts : Prompted
         They stay inside.
     shape : (int, int)
         Rows and columns of the image.
