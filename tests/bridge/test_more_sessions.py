@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -238,6 +239,44 @@ def test_a_huge_image_is_read_around_the_click_only(viewer, predictor) -> None:
     session.commit()
     assert session.object_at(at) == 1
     assert session.target.multiscale
+    session.close()
+
+
+class Endless(Counting):
+    """Disks without end, computed where they are asked for; napari's look at all of it is free."""
+
+    def __init__(self, side: int) -> None:
+        self.shape, self.dtype, self.ndim, self.read = (side, side), np.dtype(np.uint8), 2, 0
+        self.tile = picture()
+
+    def __getitem__(self, index):
+        spans = [range(*part.indices(n)) for part, n in zip(index, self.shape, strict=True)]
+        if all(len(span) == n for span, n in zip(spans, self.shape, strict=True)):
+            return np.broadcast_to(np.uint8(0), self.shape)
+        self.read += len(spans[0]) * len(spans[1])
+        return self.tile[np.ix_(*(np.array(span) % 128 for span in spans))]
+
+
+def test_a_huge_image_without_a_pyramid_is_read_around_the_click_only(
+    viewer, predictor, tmp_path
+) -> None:
+    pixels = Endless(51_000)
+    layer = viewer.add_image(pixels, contrast_limits=(0, 255))
+    session = ViewerSession(viewer, predictor=predictor, image=layer, journal=tmp_path / "j.jsonl")
+    at = (128 * 300 + DISK[0], 128 * 200 + DISK[1])
+    session.add_point(at)
+    window = session.preview.window.height * session.preview.window.width
+    sample = 1 << 20  # for the contrast of the whole image
+    assert pixels.read < sample + 4 * window + 200_000
+    read, began = pixels.read, time.process_time()
+    assert session.commit() == (1,)
+    session.undo()
+    session.redo()
+    assert time.process_time() - began < 2  # nothing looks at all of the labels
+    assert pixels.read == read and session.object_at(at) == 1
+    assert session.target.multiscale and len(session.target.data) > 4
+    session.add_point((at[0] + 1280, at[1]))
+    assert pixels.read < read + 4 * window
     session.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from qtpy.QtTest import QTest
@@ -13,6 +15,7 @@ from napari_segment_anything.bridge.large_layers import LargeLayers
 from napari_segment_anything.bridge.live_labels import LiveLabels
 from napari_segment_anything.formats.ome_zarr import create_labels, open_labels
 from napari_segment_anything.large import LargePlan, LargeResult, Status, TileGrid
+from napari_segment_anything.large.runners import cores
 from napari_segment_anything.widgets.everything import EverythingWidget
 
 from .conftest import ours, picture, wait
@@ -187,3 +190,46 @@ def test_large_planes_are_seen_from_reduced_copies(viewer, tmp_path, monkeypatch
     shapes = [level.shape for level in layers.labels.data]
     assert shapes == [level.shape for level in group.levels] and len(shapes) < 4
     assert list(layers.labels.features["index"]) == [7, 9]
+
+
+def test_drawing_a_run_again_takes_the_event_loop_little(viewer, tmp_path) -> None:
+    """What is drawn every second is what the canvas shows, from memory: not all of the labels."""
+    side = 2048
+    image = viewer.add_image(np.zeros((side, side), np.uint8), name="wide")
+    source = LargeSource.of((image,), axes_of(viewer, image))
+    group = create_labels(
+        tmp_path / "wide.ome.zarr", shape=(side, side), axes="YX", chunks=(448, 448)
+    )
+    group.array[...] = np.arange(side * side, dtype=np.uint32).reshape(side, side) // 5000
+    grid = TileGrid.over((side, side), (), 512, 64)
+    live = LiveLabels(group.array, grid)
+    status = np.full((1, *grid.counts), Status.DONE, np.uint8)
+    live.levels[0][:8, :8]  # somebody looks at it
+    live.update(status)
+    assert np.array_equal(live.levels[0][:, :], group.array[...])
+    layers, plan = LargeLayers(viewer), LargePlan.of(grid, 0, 1)
+    step = LargeStep(live, grid, status, plan, True, group.path)
+    layers.show(source, step)
+    QTest.qWait(200)
+
+    def cost() -> float:
+        before = time.thread_time()
+        layers.show(source, step)
+        return time.thread_time() - before
+
+    assert np.median([cost() for _ in range(7)]) < 0.05
+    for _ in group.build_pyramid():
+        pass
+    labels = layers.labels
+    layers.finish(source, LargeDone(LargeResult(group, grid, status, ()), {"label": [7]}, {}))
+    assert labels not in viewer.layers and layers.labels.name == labels.name
+    assert not layers.labels.multiscale and layers.labels.editable  # for napari's brush
+    assert viewer.layers.selection.active is image
+
+
+def test_tiles_leave_a_core_to_the_window(opened) -> None:
+    _viewer, _image, widget = opened
+    widget.start()
+    assert wait(lambda: widget.large._last is not None)
+    assert widget.large._last.plan.workers == max(1, cores() - 1)
+    widget.stop()

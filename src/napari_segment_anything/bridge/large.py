@@ -18,6 +18,7 @@ from ..formats.ome_zarr import is_url, label_names, open_labels
 from ..large import LargePlan, LargeResult, LargeView, Status, TileGrid, segment_large_steps
 from ..large.image import LargeImage
 from ..large.ledger import Ledger
+from ..large.runners import cores
 from ..progress import Progress
 from .images import ImageAxes, source_of
 from .live_labels import LiveLabels
@@ -173,6 +174,14 @@ def unfinished(store: str, label: str) -> tuple[int, int] | None:
     return int(np.isin(status, (Status.DONE, Status.EMPTY)).sum()), int(status.size)
 
 
+def spare_workers(device: str) -> int | None:
+    """Return how many tiles to work on at a time beside a window that people work in.
+
+    On the CPU that leaves a core to them; None is the runner's own choice.
+    """
+    return max(1, cores() - 1) if device == "cpu" else None
+
+
 def outline(source: LargeSource, tile: int, overlap: int, workers: int) -> LargePlan:
     """Return the plan of a run before anything of it was timed.
 
@@ -229,7 +238,7 @@ def large_steps(
     store : str
         Where the labels go; "" for the image's own store.
     **options
-        Those of `segment_large_steps`.
+        Those of `segment_large_steps`; `workers` is `spare_workers` by default.
 
     Yields
     ------
@@ -237,6 +246,7 @@ def large_steps(
         Its `partial` is a `LargeStep` while tiles are segmented.
     """
     yield Progress(0, 1, message="opening the image")
+    options.setdefault("workers", spare_workers(model.device.type))
     steps = segment_large_steps(source.image(), store or None, model, **options)
     live: LiveLabels | None = None
     shown, before = -np.inf, ""

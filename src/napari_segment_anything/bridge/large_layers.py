@@ -65,21 +65,23 @@ class LargeLayers:
                 self.map.data[...] = _map_of(source, step.grid, step.status)
             for layer in (self.labels, self.map):
                 if layer is not None and layer in self.viewer.layers:
-                    layer.refresh(highlight=False, extent=False)
+                    layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def finish(self, source: LargeSource, done: LargeDone) -> None:
         """Show what a run found; the map stays where tiles failed, and else is hidden."""
         result = done.result
         live, plan = LiveLabels(result.labels, result.grid), LargePlan.of(result.grid, 0, 1)
-        step = LargeStep(live, result.grid, result.status, plan, True, result.path)
+        step = LargeStep(live, result.grid, result.status, plan, False, result.path)
         self.show(source, step)
         layer = self.labels
         if layer is None:
             return
-        if layer.multiscale and layer in self.viewer.layers:
-            layer.data = [aligned(level, source.order) for level in result.group.levels]
+        if layer in self.viewer.layers:
+            if live.step == 1:  # napari's brush works on one level only
+                layer = self.labels = self._single(layer, aligned(result.labels, source.order))
+            else:
+                layer.data = [aligned(level, source.order) for level in result.group.levels]
         layer.features = _features(done.objects)
-        layer.refresh()
         if self.map is not None and self.map in self.viewer.layers:
             self.map.visible = bool(result.failed)
         self.show_seams(source, done.result.grid, done.seams)
@@ -87,6 +89,25 @@ class LargeLayers:
     def close(self) -> None:
         """Forget the layers; they stay in the viewer."""
         self.labels = self.map = self.seams = self._source = self._grid = None
+
+    def _single(self, layer: Labels, data: Any) -> Labels:
+        """Show labels without a pyramid from now on."""
+        if not layer.multiscale:
+            layer.data = data
+            return layer
+        look = ("name", "visible", "opacity", "blending", "metadata")
+        lies = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+        state = {name: getattr(layer, name) for name in (*look, *lies)}
+        chosen, place = layer.selected_label, self.viewer.layers.index(layer)
+        was_active = self.viewer.layers.selection.active is layer
+        with keeping_selection(self.viewer):
+            self.viewer.layers.remove(layer)
+            new = self.viewer.add_labels(data, multiscale=False, **state)
+            self.viewer.layers.move(self.viewer.layers.index(new), place)
+        new.selected_label = chosen
+        if was_active:
+            self.viewer.layers.selection.active = new
+        return new
 
     def _begin(self, source: LargeSource, step: LargeStep) -> None:
         same = self.labels is not None and self.labels.metadata.get("store") == step.path

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..large import Status, TileGrid
 
 WHOLE_BYTES = 64 << 20
-"""A plane of labels up to this size is read whole; of a larger one a reduced copy is kept."""
+"""Of a plane of labels up to this size all pixels are kept in memory, of a larger one fewer."""
 HELD_BYTES = 192 << 20
 _SMALLEST = 512
 
@@ -88,6 +88,9 @@ class _Strided:
                      for part, size in zip((rows, cols), self.shape[-2:], strict=True))  # fmt: skip
         return np.asarray(self._array[(*others, *wide)])
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[...], dtype)
+
 
 def _stretch(part: Any, size: int, step: int) -> Any:
     if not isinstance(part, slice):
@@ -101,9 +104,9 @@ def _stretch(part: Any, size: int, step: int) -> Any:
 class LiveLabels:
     """The levels of a label image that is being written, tile by tile.
 
-    The full resolution is read from disk. Where a plane is large, reduced copies of the planes
-    that are looked at lie in memory and follow the tiles; nothing on disk is read for a view of
-    the whole.
+    Copies of the planes that are looked at lie in memory and follow the tiles, reduced where a
+    plane is large: nothing on disk is read for a view of the whole. They are levels of a pyramid,
+    so that napari colours no more pixels than the canvas shows each time they are drawn again.
 
     Parameters
     ----------
@@ -126,19 +129,15 @@ class LiveLabels:
         self._wanted: set[int] = set()
         self._most = max(1, HELD_BYTES // max(1, plane // (step * step)))
         self._lock = threading.Lock()
-        levels: list[Any] = [array]
-        if step > 1:
-            levels += [_Strided(array, 2**i) for i in range(1, step.bit_length() - 1)]
-            reduced, more = _Copies(self), 1
-            while max(reduced.shape[-2:]) // more > _SMALLEST:
-                levels.append(_Strided(reduced, more) if more > 1 else reduced)
-                more *= 2
+        levels: list[Any] = [_Strided(array, 2**i) for i in range(step.bit_length() - 1)]
+        copies, more = _Copies(self), 1
+        while more == 1 or max(copies.shape[-2:]) // more > _SMALLEST:
+            levels.append(_Strided(copies, more))
+            more *= 2
         self.levels = tuple(levels)
 
     def update(self, status: NDArray[np.uint8]) -> None:
         """Take over what tiles have written; on the thread that runs them."""
-        if self.step == 1:
-            return
         with self._lock:
             wanted = self._wanted | set(self._planes)
             self._wanted.clear()
@@ -193,7 +192,12 @@ class _Copies:
         planes = np.arange(self._owner._grid.plane_count).reshape(self._owner._grid.planes)
         chosen = planes[tuple(others)]
         found = [self._one(int(plane))[rows, cols] for plane in np.ravel(chosen)]
+        if not np.ndim(chosen):
+            return found[0]
         return np.stack(found).reshape((*np.shape(chosen), *found[0].shape))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[...], dtype)
 
     def _one(self, plane: int) -> np.ndarray:
         found = self._owner.copy_of(plane)

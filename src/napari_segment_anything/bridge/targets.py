@@ -24,6 +24,7 @@ IN_MEMORY_BYTES = 1 << 30
 PAINTABLE_SIDE = 8192
 """A plane up to this side gets one array, which napari's brush can edit, even under a pyramid."""
 _CHUNK = 512
+_SMALLEST = 1024
 
 
 class LayerTarget:
@@ -168,7 +169,9 @@ def new_target(
     """Add an empty Labels layer on the image's grid.
 
     Small ones are NumPy arrays. Large ones are zarr arrays in memory, which take room for what is
-    written only; under a pyramid too large for napari's brush, a pyramid.
+    written only. On planes too large for napari's brush they are a pyramid, with the image's levels
+    or, if it has none, with halved ones: napari would otherwise read and colour all of the plane
+    after every commit.
 
     Parameters
     ----------
@@ -182,7 +185,11 @@ def new_target(
     thick = {} if axes.channel is None else {axes.channel: axes.shape[axes.channel]}
     keywords = placement(image, thick=thick)
     paintable = max(axes.rows_cols) <= PAINTABLE_SIDE
-    levels = [_empty(shape, np.dtype(dtype)) for shape in (shapes[:1] if paintable else shapes)]
+    if paintable:
+        shapes = shapes[:1]
+    elif len(shapes) == 1:
+        shapes = _halved(shapes[0], axes.displayed)
+    levels = [_empty(shape, np.dtype(dtype)) for shape in shapes]
     with keeping_selection(viewer):
         layer = viewer.add_labels(
             levels if len(levels) > 1 else levels[0],
@@ -199,6 +206,15 @@ def _label_shape(shape: tuple[int, ...], axes: ImageAxes) -> tuple[int, ...]:
     if axes.channel is None:
         return shape
     return tuple(1 if axis == axes.channel else size for axis, size in enumerate(shape))
+
+
+def _halved(shape: tuple[int, ...], displayed: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+    """Return shapes of a pyramid, each with half the rows and columns of the one before."""
+    shapes = [shape]
+    while max(shapes[-1][axis] for axis in displayed) > _SMALLEST:
+        last = shapes[-1]
+        shapes.append(tuple(-(-n // 2) if i in displayed else n for i, n in enumerate(last)))
+    return tuple(shapes)
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

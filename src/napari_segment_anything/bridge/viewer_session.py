@@ -413,8 +413,6 @@ class ViewerSession(ViewerObjects):
         gone = event.value
         if self._image is not None and gone in self._image:
             self.set_image(None)
-        elif gone is self._target:
-            self.set_target(None)
         elif self._working is not None and not self._is_closed:
             self._working.removed(gone)
         if self._follower is not None and self._follower.layer is gone:

@@ -17,6 +17,8 @@ Limits: TypeAlias = tuple[tuple[float, float], ...]
 PERCENTILES = (0.1, 99.9)
 SAMPLE_PIXELS = 1 << 20
 _GRID = 5
+_READ_PIXELS = 1 << 28
+"""Most pixels of chunks that are read for the sample, however few of them are used."""
 _SMALL = 1e-30
 
 
@@ -38,7 +40,8 @@ def resolve_contrast_limits(
         "percentile" always, goes from the 0.1 to the 99.9 percentile of the finite pixels,
         of each channel, or of red, green and blue together. A percentile of a large image is
         an estimate from about a million pixels: spread evenly over an array in memory, or in
-        25 windows of a lazy array (of a pyramid: of the coarsest level with a million pixels).
+        25 windows of a lazy array (of a pyramid: of the coarsest level with a million pixels),
+        fewer and larger ones where its chunks have more than 10 million pixels.
 
     Returns
     -------
@@ -102,11 +105,18 @@ def _sample(source: ImageSource) -> Iterator[np.ndarray]:
         yield source.read(level, slice(0, shape[0], step), slice(0, shape[1], step))
         return
     # strides would read every chunk of a lazy array; windows read only theirs
-    side = max(1, int(math.sqrt(budget) / _GRID))
     chunks = _chunks(source, level)
-    for rows in _spread(shape[0], side, chunks[0]):
-        for cols in _spread(shape[1], side, chunks[1]):
+    small = math.prod(shape) <= _READ_PIXELS
+    grid = _GRID if small else _grid(chunks[0] * chunks[1])
+    side = max(1, int(math.sqrt(budget) / grid))
+    for rows in _spread(shape[0], side, chunks[0], grid):
+        for cols in _spread(shape[1], side, chunks[1], grid):
             yield source.read(level, rows, cols)
+
+
+def _grid(chunk: int) -> int:
+    """Return how many windows to read along each axis, where each costs a chunk of some pixels."""
+    return max(1, min(_GRID, math.isqrt(_READ_PIXELS // max(1, chunk))))
 
 
 def _chunks(source: ImageSource, level: int) -> tuple[int, int]:
@@ -121,14 +131,16 @@ def _chunks(source: ImageSource, level: int) -> tuple[int, int]:
     return (sizes[0], sizes[1]) if len(sizes) == 2 else (1, 1)
 
 
-def _spread(extent: int, side: int, chunk: int) -> list[slice]:
-    """Spread up to `_GRID` slices over an axis, starting on chunk borders where that is near."""
-    if extent <= side * _GRID:
+def _spread(extent: int, side: int, chunk: int, grid: int) -> list[slice]:
+    """Spread up to `grid` slices over an axis, starting on chunk borders where that is near."""
+    if extent <= side * grid:
         return [slice(0, extent)]
     starts = []
-    for index in range(_GRID):
-        start = round(index * (extent - side) / (_GRID - 1))
-        if side <= chunk < extent // _GRID:
+    for index in range(grid):
+        # a few windows lie away from the edges, where often nothing is
+        place = index / (grid - 1) if grid == _GRID else (index + 0.5) / grid
+        start = round(place * (extent - side))
+        if side <= chunk < extent // grid:
             # a window inside one chunk
             start = min(start, max(start // chunk * chunk, (start // chunk + 1) * chunk - side))
         starts.append(start)

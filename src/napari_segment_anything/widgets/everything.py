@@ -373,7 +373,7 @@ class EverythingWidget(QWidget):
             head, names = "", set(applicable(mode if mode != "auto" else "instances"))
         else:
             model = session.model
-            self.large.set_side(model.image_size)
+            self.large.set_model(model)
             modes = available_modes(model)
             for index in range(self.mode.count()):
                 name = self.mode.itemText(index)

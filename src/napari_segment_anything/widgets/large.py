@@ -20,6 +20,7 @@ from ..bridge.large import (
     default_store,
     large_steps,
     outline,
+    spare_workers,
     unfinished,
 )
 from ..bridge.large_layers import TILE_COLOURS, LargeLayers, seam_corners
@@ -29,7 +30,6 @@ from ..large import Status as TileStatus
 from ..large import redecode
 from ..large.opening import OVERLAP
 from ..large.plan import readable_time
-from ..large.runners import cores
 from ..progress import Progress
 from ..wording import counted
 from .choosers import StoreBox
@@ -69,7 +69,7 @@ class LargePanel(QWidget):
         self._source: LargeSource | None = None
         self._jobs = Jobs(self, name="segment-anything-large")
         self._again = False
-        self._side = 512
+        self._side, self._workers = 512, spare_workers("cpu")
         self._last: LargeStep | None = None
         self._pace = Pace()
         self._offered = ""
@@ -166,7 +166,7 @@ class LargePanel(QWidget):
         """
         source = self._source_now()
         model = predictor.model
-        self._side = model.image_size
+        self.set_model(model)
         if not self.store.path and not self.store.ask():
             self.status.warn("choose a store for the labels")
             return False
@@ -274,9 +274,9 @@ class LargePanel(QWidget):
             self.store.path = self._offered
         self._outlined.start()
 
-    def set_side(self, side: int) -> None:
-        """Say which side the model's frame has."""
-        self._side = side
+    def set_model(self, model: Model) -> None:
+        """Say which model there is: the plan depends on its frame and on where it runs."""
+        self._side, self._workers = model.image_size, spare_workers(model.device.type)
         self._outlined.start()
 
     def _outline(self) -> None:
@@ -287,7 +287,9 @@ class LargePanel(QWidget):
             source = self._source_now()
             tile = int(self.tile.value()) or self._side
             overlap = int(self.overlap.value())
-            plan = outline(source, tile, round(tile * OVERLAP) if overlap < 0 else overlap, cores())
+            plan = outline(
+                source, tile, round(tile * OVERLAP) if overlap < 0 else overlap, self._workers or 2
+            )
             lines = plan.describe()
         except SegmentAnythingError as error:
             lines = [f"⚠ {error}"]
