@@ -148,6 +148,18 @@ def test_tabs_and_docks_have_titles_that_fit(docks) -> None:
     dock.setFloating(False)
 
 
+def settled(buttons) -> list[QPoint]:
+    """Return where buttons are, once the layout of a window just opened has come to rest."""
+    places: list[QPoint] = []
+    for _ in range(25):
+        now = [item.mapToGlobal(QPoint(0, 0)) for item in buttons]
+        if now == places:
+            break
+        places = now
+        QTest.qWait(400)
+    return places
+
+
 def test_what_is_said_moves_no_button(docks) -> None:
     _viewer, made = docks
     long = "This is what an error may say: it names a file, why it cannot be had, what to do. " * 2
@@ -156,7 +168,7 @@ def test_what_is_said_moves_no_button(docks) -> None:
         QTest.qWait(100)
         buttons = [b for b in widget.findChildren(QAbstractButton) if b.isVisible()]
         buttons = [b for b in buttons if b is not widget.status._stop]
-        places = [b.mapToGlobal(QPoint(0, 0)) for b in buttons]
+        places = settled(buttons)
         if widget is made[0][1]:
             widget.candidates.show_scores((0.5, 0.6, 0.7), 1)
             widget.commit_button.setEnabled(True)
