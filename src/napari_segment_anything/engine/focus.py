@@ -93,6 +93,7 @@ def predict_in_focus(
     """
     model = predictor.model
     whole = View(Window.full(views.shape))
+    prompts.check(whole.window, views.shape)  # views leave out negative points that they do not see
     if model.focus is None or not len(prompts):
         yield np.arange(len(prompts)), predictor.predict(views.whole, prompts, multimask), whole
         return
