@@ -287,7 +287,14 @@ def resolve(
         _check_grids(out)
     if mode in _DECODER:
         _set_floors(out)
+    check_areas(out.get("min_area"), out.get("max_area"))
     return out
+
+
+def check_areas(least: float | None, most: float | None) -> None:
+    """Raise `ParameterError` if no mask can have an area between both."""
+    if least is not None and most is not None and least > most:
+        raise ParameterError(f"min_area={least} lies above max_area={most}: no mask would be left.")
 
 
 def filters(values: Mapping[str, Any]) -> Filters:

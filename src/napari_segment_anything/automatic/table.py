@@ -14,7 +14,7 @@ from ..formats.rle import RLE
 from .candidates import Candidates
 from .filtering import Reason, apply
 from .overlaps import LabelImage, depths, parents, priority, resolve_overlaps
-from .parameters import FILTERS, Filters, check
+from .parameters import FILTERS, Filters, check, check_areas
 
 _OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 
@@ -128,6 +128,7 @@ class CandidateTable:
         check(self.mode, thresholds, names=FILTERS)
         given = {k: v for k, v in thresholds.items() if v is not None or k == "max_area"}
         filters = replace(self.filters, **given)
+        check_areas(filters.min_area, filters.max_area)
         return self.filtered(self.candidates, self.mode, filters, {**self.parameters, **given})
 
     def resolve(

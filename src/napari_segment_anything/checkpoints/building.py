@@ -97,6 +97,10 @@ def build_decoder(
     return decoder.eval()
 
 
+def _is_float(tensor: Tensor) -> bool:
+    return tensor.dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
 def _compare(expected: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
     wanted = expected.state_dict()
     missing = [k for k in wanted if k not in state and not k.endswith(_OPTIONAL)]
@@ -108,6 +112,17 @@ def _compare(expected: nn.Module, state: Mapping[str, Tensor], where: str) -> No
         faults.append(f"has {_some(unexpected)} that do not belong to this architecture")
     if faults:
         raise CheckpointError(f"{where} {' and '.join(faults)}: not a whole, plain SAM checkpoint")
+    strange = [
+        f"{k} is {state[k].dtype}"
+        for k, v in wanted.items()
+        if k in state and v.is_floating_point() and not _is_float(state[k])
+    ]
+    if strange:
+        raise CheckpointError(
+            f"{where} has {len(strange)} tensor{'s' * (len(strange) > 1)} that hold no weights: "
+            f"{strange[0].replace('torch.', '')}; weights are float16, bfloat16, float32 or "
+            "float64. Give the file from before they were quantised or converted."
+        )
     wrong = [
         f"{k} is {tuple(state[k].shape)} instead of {tuple(v.shape)}"
         for k, v in wanted.items()

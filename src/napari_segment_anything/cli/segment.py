@@ -203,12 +203,13 @@ def _segment(
     """Segment all objects; returns masks as large as the image, scores, and the image's shape."""
     import numpy as np
 
-    from ..engine import Ask, Views
+    from ..engine import Ask, Views, Window
     from ..formats import encode
     from ..progress import Progress
 
     yield Progress(0, 1, message="reading the image")
     views = Views(segmenter.predictor, image, **image_options)
+    prompts.check(Window.full(views.shape), views.shape)  # views leave out what they do not see
     found = yield from segmenter.steps(views, Ask.each(prompts), candidates=False)
     masks = []
     for each in found or []:

@@ -332,8 +332,8 @@ def _placed(text: str, count: int, option: str, shape: str) -> tuple[int, list[f
     from .values import numbers
 
     first, *place = numbers(text, count + 1, option, shape)
-    if first != int(first):
-        raise PromptError(f"{option} {text}: the plane is a whole number")
+    if first != int(first) or first < 0:
+        raise PromptError(f"{option} {text}: the plane is a whole number, counted from 0")
     return int(first), place
 
 

@@ -52,12 +52,10 @@ def indices(text: str | None, option: str) -> tuple[int, ...] | None:
     """`I[,J...]` as a tuple of integers; None stays None."""
     if text is None:
         return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ParameterError(
-            f"{option} takes whole numbers separated by commas, not {text!r}"
-        ) from None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[+-]?\d{1,9}", part, re.ASCII) for part in parts):
+        raise ParameterError(f"{option} takes whole numbers separated by commas, not {text!r}")
+    return tuple(map(int, parts))
 
 
 def contrast_limits(text: str) -> str | tuple[float, float]:
@@ -87,10 +85,13 @@ def plane(text: str | None, axes: str) -> dict[str, int]:
         parts = [f"{axes}={text}"]
     try:
         pairs = [part.split("=") for part in parts]
-        return {name.strip().upper(): int(number) for name, number in pairs}
+        found = {name.strip().upper(): int(number) for name, number in pairs}
     except ValueError:
         example = ",".join(f"{axis}=0" for axis in axes)
         raise ParameterError(f"--plane takes an index, or {example}, not {text!r}") from None
+    if len(found) < len(pairs):
+        raise ParameterError(f"--plane {text} names an axis twice")
+    return found
 
 
 def region(text: str | None, option: str = "--region") -> Window | None:

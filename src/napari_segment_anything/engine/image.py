@@ -218,4 +218,6 @@ def _chosen(
     for channel in chosen:
         if not 0 <= channel < count:
             raise ImageError(f"channel {channel} does not exist: they run from 0 to {count - 1}")
+    if len(set(chosen)) < len(chosen):
+        raise ImageError(f"a channel was chosen twice: {', '.join(map(str, chosen))}")
     return chosen

@@ -221,7 +221,11 @@ class Segmenter:
             If a prompt lies outside the image.
         """
         seen = image if isinstance(image, Views) else Views(self.predictor, image, **options)
-        asks = Ask.each(prompts) if isinstance(prompts, Prompts) else list(prompts)
+        if isinstance(prompts, Prompts):  # views leave out points that they do not see
+            prompts.check(Window.full(seen.shape), seen.shape)
+            asks = Ask.each(prompts)
+        else:
+            asks = list(prompts)
         found = finish(self.steps(seen, asks))
         return [] if found is None else found
 
