@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from napari.layers import Tracks as TracksLayer
 
 LIVE_SECONDS = 0.5
+_REST = 20
+"""Drawing a large plane takes a while: it happens this many times as seldom."""
 
 
 class StackLayers:
@@ -35,22 +37,23 @@ class StackLayers:
         self.labels: Labels | None = None
         self.tracks: TracksLayer | None = None
         self._array: Any = None
-        self._shown = 0.0
+        self._again = 0.0
 
     def show(self, stack: StackSource, step: StackStep, name: str) -> None:
         """Show labels that fill."""
         if self._array is not step.labels or self.labels not in self.viewer.layers:
             self._place(stack, step.labels, name)
-        now = time.monotonic()
-        if now - self._shown > LIVE_SECONDS and self.labels is not None:
+        if time.monotonic() >= self._again and self.labels is not None:
+            began = time.monotonic()
             self.labels.refresh(highlight=False, extent=False, thumbnail=False)
-            self._shown = now
+            took = time.monotonic() - began
+            self._again = began + max(LIVE_SECONDS, _REST * took)
 
     def finish(self, stack: StackSource, done: StackDone, name: str) -> None:
         """Show what a run gave."""
         import pandas as pd
 
-        self._shown = 0.0
+        self._again = 0.0
         self.show(stack, StackStep(done.labels, None), name)
         if self.labels is None:
             return
@@ -143,17 +146,10 @@ def show_object(
 
 
 def middle_of(
-    stack: StackSource, labels: Any, number: int, plane: int
+    stack: StackSource, done: StackDone, number: int, plane: int
 ) -> NDArray[np.float64] | None:
     """Return where an object is on a plane, in the image layer's coordinates, or None."""
-    order = _order(stack, labels)
-    index: list[Any] = [slice(None)] * len(labels.shape)
-    for axis, value in zip(stack.image.axes.planes, stack.plane_at(plane), strict=True):
-        at = order[axis]
-        if at is not None:
-            index[at] = value
-    rows, cols = np.nonzero(np.asarray(labels[tuple(index)]) == number)
-    if not len(rows):
+    place = done.middles.get(number, {}).get(plane)
+    if place is None:
         return None
-    place = np.array([rows.mean(), cols.mean()])
-    return stack.image.axes.position(stack.plane_at(plane), place)
+    return stack.image.axes.position(stack.plane_at(plane), np.array(place))

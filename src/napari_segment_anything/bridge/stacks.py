@@ -17,6 +17,7 @@ from ..stacks.sink import stopped
 from .large import LargeSource
 
 Seeds = dict[int, dict[int, Any]]
+Middles = dict[int, dict[int, tuple[float, float]]]
 Gather = Callable[[PropagationResult | None], Generator[Progress, None, Seeds]]
 """Reads prompts, on any thread, knowing what was followed before; returns them by plane."""
 
@@ -105,6 +106,9 @@ class StackDone:
     failed : mapping
         Planes that could not be segmented, and why.
     path : str or None
+    middles : dict of int to (dict of int to (float, float))
+        For each object its middle on its planes, in the order of the labels' axes: no plane has to
+        be read to show an object.
     """
 
     labels: Any
@@ -116,6 +120,7 @@ class StackDone:
     propagated: PropagationResult | None = None
     failed: Mapping[tuple[int, ...], str] = field(default_factory=dict)
     path: str | None = None
+    middles: Middles = field(default_factory=dict)
 
 
 def propagate_run(
@@ -141,7 +146,7 @@ def propagate_run(
     result = yield from _follow(steps, lambda view: StackStep(view.labels, view.plane))
     return StackDone(
         result.labels, result.table, result.scores, "score", result.prompted,
-        propagated=result, path=result.path,
+        propagated=result, path=result.path, middles=result.middles,
     )  # fmt: skip
 
 
@@ -163,15 +168,20 @@ def segment_run(
     others = [axis for axis in kept if axis not in stack.image.axes.displayed]
     place = others.index(stack.axis)
     result = yield from _follow(steps, lambda view: StackStep(view.labels, view.plane[place]))
+    rows, cols = sorted(kept.index(axis) for axis in stack.image.axes.displayed)
     measure = "area"
     curves: dict[int, dict[int, float]] = {}
+    middles: Middles = {}
     if result.tracks is not None and len(result.tracks.data):
         measure, curves = _of_tracks(result.tracks, 1 + along)
+        for row in result.tracks.data:
+            place = (float(row[1 + rows]), float(row[1 + cols]))
+            middles.setdefault(int(row[0]), {})[int(row[1 + along])] = place
     if not curves:
-        curves = yield from _areas(result.labels, along)
+        curves, middles = yield from _areas(result.labels, along, (rows, cols))
     return StackDone(
         result.labels, result.table, curves, measure,
-        tracks=result.tracks, failed=result.failed, path=result.path,
+        tracks=result.tracks, failed=result.failed, path=result.path, middles=middles,
     )  # fmt: skip
 
 
@@ -202,15 +212,24 @@ def _of_tracks(tracks: Tracks, column: int) -> tuple[str, dict[int, dict[int, fl
     return measure, curves
 
 
-def _areas(labels: Any, along: int) -> Generator[Progress, None, dict[int, dict[int, float]]]:
-    """Measure every object on every plane, a plane at a time."""
+def _areas(
+    labels: Any, along: int, shown: tuple[int, int]
+) -> Generator[Progress, None, tuple[dict[int, dict[int, float]], Middles]]:
+    """Measure every object on every plane, a plane at a time: its area, and its middle."""
     curves: dict[int, dict[int, float]] = {}
+    middles: Middles = {}
     count = int(labels.shape[along])
     for plane in range(count):
         yield Progress(plane, count, message="measuring")
         index = tuple(plane if i == along else slice(None) for i in range(len(labels.shape)))
-        ids, areas = np.unique(np.asarray(labels[index]), return_counts=True)
-        for label, area in zip(ids, areas, strict=True):
-            if label:
-                curves.setdefault(int(label), {})[plane] = float(area)
-    return curves
+        here = np.asarray(labels[index])
+        places = np.nonzero(here)
+        ids, which, areas = np.unique(here[places], return_inverse=True, return_counts=True)
+        rows, cols = (
+            np.bincount(which.ravel(), places[axis - (axis > along)], minlength=len(ids)) / areas
+            for axis in shown
+        )
+        for label, area, row, col in zip(ids, areas, rows, cols, strict=True):
+            curves.setdefault(int(label), {})[plane] = float(area)
+            middles.setdefault(int(label), {})[plane] = (float(row), float(col))
+    return curves, middles

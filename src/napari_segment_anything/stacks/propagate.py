@@ -49,7 +49,8 @@ def propagate(
     instances found there, of brightness, and of the sections prompted for and on the plane before;
     a rounded body becomes smaller away from the first. With other models the network is prompted
     with box, innermost point and mask from the plane before. An object ends where its score or
-    its overlap with the plane before is low, or its area changes at once. Between two planes with prompts it is followed
+    its overlap with the plane before is low, or its area changes at once. Between two planes
+    with prompts it is followed
     from both; the two meet where they agree best, else in the middle.
 
     Parameters
@@ -142,7 +143,8 @@ def propagate_steps(
         sections prompted for and before count against what is seen; 12 is as usual.
     likeness_thresh : float
         It ends where it looks less like it does where it was prompted for: 1 is the same, 0 is
-        background. "dense": where its score is lower and no instance matches it. Else it is the product of the predicted IoU, relative to that on the plane with
+        background. "dense": where its score is lower and no instance matches it. Else it is the
+        product of the predicted IoU, relative to that on the plane with
         prompts, and of the likeness of the image embedding inside and around the object.
     method : {"auto", "dense", "decoder"}
         "dense": by the instances that the model's dense head finds on every plane, by brightness,

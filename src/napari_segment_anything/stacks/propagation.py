@@ -93,6 +93,23 @@ class PropagationResult:
         return found[0].within(0, 0, *shape)
 
     @property
+    def middles(self) -> dict[int, dict[int, tuple[float, float]]]:
+        """For each object the middle of its box on each of its planes, (row, col) in the labels.
+
+        On planes whose rows come after their columns in the volume the two are exchanged.
+        """
+        if self._state is None:
+            return {}
+        first, second = self._state.volume.displayed
+        found: dict[int, dict[int, tuple[float, float]]] = {}
+        for number, planes in self._state.objects.items():
+            for plane, (mask, _) in planes.items():
+                row0, col0, row1, col1 = mask.box
+                place = ((row0 + row1) / 2, (col0 + col1) / 2)
+                found.setdefault(number, {})[plane] = place if first < second else place[::-1]
+        return found
+
+    @property
     def table(self) -> dict[str, NDArray[Any]]:
         """Columns, a row per object.
 

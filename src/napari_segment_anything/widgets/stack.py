@@ -361,7 +361,7 @@ class StackWidget(QWidget):
         if any(layer not in self.viewer.layers for layer in stack.image.layers):
             return
         show_object(self.viewer, stack, self.layers.labels, number, plane)
-        place = middle_of(stack, done.labels, number, plane)
+        place = middle_of(stack, done, number, plane)
         if place is None:
             return
         world = data_to_world(self.viewer, stack.image.layers[0], place)
