@@ -44,10 +44,14 @@ class Scroll(QScrollArea):
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setWidget(content)
 
+    @property
+    def bar_room(self) -> int:
+        """Pixels that the scroll bar takes, with what styles leave beside it."""
+        return int(self.verticalScrollBar().sizeHint().width()) + 4
+
     def minimumSizeHint(self) -> QSize:
         """Return the width of the contents beside a scroll bar, and a small height."""
-        bar = self.verticalScrollBar().sizeHint().width()
-        wanted = self.widget().minimumSizeHint().width() + bar
+        wanted = self.widget().minimumSizeHint().width() + self.bar_room
         if self.isVisible():  # before that, fonts and paddings are not the theme's
             self._widest = wanted = max(self._widest, wanted)  # what comes and goes widens nothing
         return QSize(wanted, LOWEST)
@@ -72,7 +76,7 @@ class Scroll(QScrollArea):
     def resizeEvent(self, event: Any) -> None:
         """Leave room for the scroll bar, there or not: its coming must not move anything."""
         super().resizeEvent(event)
-        self.widget().setMaximumWidth(self.width() - self.verticalScrollBar().sizeHint().width())
+        self.widget().setMaximumWidth(self.width() - self.bar_room)
 
     def showEvent(self, event: Any) -> None:
         """Look for what the wheel would change."""
@@ -116,7 +120,7 @@ def fill_panel(
     bottom = QWidget()
     below = tight(QVBoxLayout(bottom), 4)
     scroll = Scroll(content)
-    below.setContentsMargins(8, 2, 8 + scroll.verticalScrollBar().sizeHint().width(), 4)
+    below.setContentsMargins(8, 2, 8 + scroll.bar_room, 4)
     for item in foot:
         below.addWidget(item)
     outer = tight(QVBoxLayout(panel), 0)
@@ -169,8 +173,9 @@ class _Docking(QObject):
             if sibling and not other.isFloating() and window.dockWidgetArea(other) == area:
                 window.tabifyDockWidget(other, dock)
                 break
-        if alone and not dock.isFloating():
-            width = max(USUAL, self._panel.minimumSizeHint().width())
+        if not dock.isFloating():
+            least = self._panel.minimumSizeHint().width()
+            width = max(USUAL if alone else dock.width(), least)
             window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
         dock.raise_()
 
