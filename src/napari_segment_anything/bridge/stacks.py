@@ -175,8 +175,8 @@ def segment_run(
     if result.tracks is not None and len(result.tracks.data):
         measure, curves = _of_tracks(result.tracks, 1 + along)
         for row in result.tracks.data:
-            place = (float(row[1 + rows]), float(row[1 + cols]))
-            middles.setdefault(int(row[0]), {})[int(row[1 + along])] = place
+            middle = (float(row[1 + rows]), float(row[1 + cols]))
+            middles.setdefault(int(row[0]), {})[int(row[1 + along])] = middle
     if not curves:
         curves, middles = yield from _areas(result.labels, along, (rows, cols))
     return StackDone(
@@ -229,7 +229,7 @@ def _areas(
             np.bincount(which.ravel(), places[axis - (axis > along)], minlength=len(ids)) / areas
             for axis in shown
         )
-        for label, area, row, col in zip(ids, areas, rows, cols, strict=True):
+        for label, area, down, right in zip(ids, areas, rows, cols, strict=True):
             curves.setdefault(int(label), {})[plane] = float(area)
-            middles.setdefault(int(label), {})[plane] = (float(row), float(col))
+            middles.setdefault(int(label), {})[plane] = (float(down), float(right))
     return curves, middles

@@ -186,7 +186,7 @@ def propagate_steps(
     seeds = read_seeds(prompts_by_slice, opened)
     if objects is not None:
         seeds = _only(seeds, objects)
-    signature = {
+    signature: dict[str, Any] = {
         "volume": opened.source.signature(),
         "limits": opened.limits,
         "axis": opened.axis,

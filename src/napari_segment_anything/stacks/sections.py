@@ -88,7 +88,7 @@ class _Read:
 
     embedding: Embedding
     labels: NDArray[np.int32]
-    areas: NDArray[np.float64]
+    areas: NDArray[np.floating]
     bright: NDArray[np.float32]
     margin: int
     shape: tuple[int, int]
@@ -308,7 +308,7 @@ def _rivals(crop: _Crop, instance: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    return float(np.count_nonzero(a & b) / max(np.count_nonzero(a | b), 1))
+    return int(np.count_nonzero(a & b)) / max(int(np.count_nonzero(a | b)), 1)
 
 
 def _radius(mask: PlaneMask) -> float:
