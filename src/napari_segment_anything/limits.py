@@ -81,7 +81,7 @@ CONFIGURATION_BYTES = Limit(
     "configuration_bytes", 16 * 2**20, "bytes", "a configuration, index or other small text file"
 )
 JOURNAL_BYTES = Limit("journal_bytes", 512 * 2**20, "bytes", "a session's journal")
-RECORDS_BYTES = Limit("records_bytes", 512 * 2**20, "bytes", "a JSON file of masks")
+RECORDS_BYTES = Limit("records_bytes", 512 * 2**20, "bytes", "a file of masks or of prompts")
 ARRAY_BYTES = Limit(
     "array_bytes",
     2**30,

@@ -183,7 +183,8 @@ for _verb in VERBS:
 PROMPTS = {
     "a.json": ["", "[", "{}", "[1]", '[{"points": "x"}]', '[{"points": [[[1]]]}]',
                '[{"box": [NaN, 0, 1, 1]}]', '[{"points": [[1e999, 0]]}]',
-               '[{"id": {}, "points": [[1, 1]]}]', '[{"points": {"a": 1}}]'],
+               '[{"id": {}, "points": [[1, 1]]}]', '[{"points": {"a": 1}}]',
+               '[{"points": [[1, 1]], "labels": [[1]]}]', "[" * 100_000],
     "a.csv": ["", "x", "row,col\n", "row,col\n1", "row,col\nnan,1", "row,col\n1e999,1",
               "row,col,label\n1,1,7", "kind\nbox", "\0", "row,row\n1,1"],
 }  # fmt: skip

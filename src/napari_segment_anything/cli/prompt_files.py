@@ -38,6 +38,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PromptError
+from ..limits import RECORDS_BYTES
+from ..reading import read_bytes
 from . import values
 
 PromptObject = dict[str, Any]
@@ -123,7 +125,9 @@ def _numbered(objects: Iterable[PromptObject]) -> list[PromptObject]:
 def _from_json(path: Path) -> list[PromptObject]:
     try:
         content = json.loads(
-            path.read_bytes(), object_pairs_hook=_once, parse_constant=_not_a_number
+            read_bytes(path, RECORDS_BYTES, what="prompt file", error=PromptError),
+            object_pairs_hook=_once,
+            parse_constant=_not_a_number,
         )
     except (ValueError, RecursionError) as error:
         raise PromptError(f"{path.name} is not JSON: {error}") from None
@@ -326,7 +330,7 @@ def _lines(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _text(path: Path) -> str:
-    content = path.read_bytes()
+    content = read_bytes(path, RECORDS_BYTES, what="prompt file", error=PromptError)
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode("utf-16" if wide else "utf-8-sig")
