@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from .errors import ParameterError
 
 R = TypeVar("R")
 
@@ -34,6 +37,70 @@ class Progress:
         return self.done / self.total if self.total else 1.0
 
 
+class _Unwanted(Exception):
+    """What a function hears of whose generator was closed."""
+
+
+def following(
+    work: Callable[[Callable[[Progress], object]], R], first: Progress, pause: float = 0.1
+) -> Generator[Progress, None, R]:
+    """Run a function that reports its progress by a callback, as a generator.
+
+    The function runs on a thread of its own. Closing the generator stops it at its next report;
+    that is not waited for.
+
+    Parameters
+    ----------
+    work : callable
+        Takes the callback, which takes a `Progress`.
+    first : Progress
+        Said before anything was reported.
+    pause : float
+        Seconds between two steps.
+
+    Yields
+    ------
+    Progress
+        What was reported last.
+
+    Returns
+    -------
+    object
+        What the function returned; what it raised is raised.
+    """
+    closed, ended = threading.Event(), threading.Event()
+    step = first
+    result: list[R] = []
+    errors: list[BaseException] = []
+
+    def report(progress: Progress) -> None:
+        nonlocal step
+        if closed.is_set():
+            raise _Unwanted
+        step = progress
+
+    def run() -> None:
+        try:
+            result.append(work(report))
+        except _Unwanted:  # kept nowhere: it would hold the connection open
+            pass
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            ended.set()
+
+    threading.Thread(target=run, name="segment-anything-followed", daemon=True).start()
+    try:
+        yield step
+        while not ended.wait(pause):
+            yield step
+    finally:
+        closed.set()
+    if errors:
+        raise errors[0]
+    return result[0]
+
+
 def finish(
     generator: Generator[Progress, None, R],
     on_progress: Callable[[Progress], object] | None = None,
@@ -52,7 +119,17 @@ def finish(
     -------
     object
         The generator's return value.
+
+    Raises
+    ------
+    ParameterError
+        If it is no generator.
     """
+    if not isinstance(generator, Generator):
+        raise ParameterError(
+            f"finish takes a generator of Progress, not {type(generator).__name__}: give it what "
+            "generate_candidates(...) and its like return"
+        )
     try:
         while True:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -75,6 +76,8 @@ class Site:
     ranges: bool = True
     status: int = 200
     delay: float = 0.0
+    drip: float = 0.0
+    released: threading.Event = field(default_factory=threading.Event)
     etag: str | None = None
     length: bool = True
     breaks: list[int] = field(default_factory=list)
@@ -113,9 +116,16 @@ def site() -> Iterator[Site]:
                 self.send_header("ETag", current.etag)
             self.end_headers()
             if current.delay:
-                threading.Event().wait(current.delay)
+                current.released.wait(current.delay)
             cut = current.breaks.pop(0) if current.breaks else len(body)
-            self.wfile.write(body[:cut])
+            if not current.drip:
+                self.wfile.write(body[:cut])
+                return
+            with contextlib.suppress(OSError):  # the client has had enough
+                for start in range(cut):
+                    self.wfile.write(body[start : start + 1])
+                    if current.released.wait(current.drip):
+                        return
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -124,6 +134,7 @@ def site() -> Iterator[Site]:
     try:
         yield current
     finally:
+        current.released.set()
         server.shutdown()
         thread.join()
         server.server_close()

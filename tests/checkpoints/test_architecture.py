@@ -141,7 +141,7 @@ def test_configurations_of_another_version() -> None:
         ({**good, "encoder": {**good["encoder"], "kind": "hiera"}}, "kind 'hiera'"),
         ({**good, "encoder": {**good["encoder"], "registers": 4}}, "registers"),
         ({**good, "encoder": 3}, "no image encoder"),
-        ([], "no object"),
+        ([], "should be an object"),
     ]
     for values, reason in cases:
         with pytest.raises(CheckpointError, match=reason):

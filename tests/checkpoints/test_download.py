@@ -7,18 +7,23 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pooch
 import pytest
 import torch
 import xxhash
 from torch import Tensor
 
 from napari_segment_anything import checkpoints
-from napari_segment_anything.checkpoints import cache_directory, cached_path, load_checkpoint
+from napari_segment_anything.checkpoints import (
+    cache_directory,
+    cached_path,
+    load_checkpoint,
+    transfer,
+)
 from napari_segment_anything.checkpoints.catalogue import CatalogueEntry, RemoteFile
 from napari_segment_anything.checkpoints.download import fetch, fetch_url, is_url
 from napari_segment_anything.errors import CheckpointError, DownloadError, ResourceError
@@ -26,7 +31,7 @@ from napari_segment_anything.progress import Progress
 
 from .conftest import Site
 
-CONTENT = os.urandom(3_000_000)
+CONTENT = b"\x80\x02" + os.urandom(2_999_998)  # as torch wrote before 1.6
 
 
 def remote_for(site: Site, kind: str = "sha256", **other: Any) -> RemoteFile:
@@ -115,13 +120,14 @@ def test_a_file_that_changes_in_between(site: Site, target: Path) -> None:
     site.etag = '"one"'
     site.breaks = [1_000_000]
     seen: list[Progress] = []
+    second = CONTENT[:2] + CONTENT[:1:-1]
 
     def change(step: Progress) -> None:
         seen.append(step)
-        site.content, site.etag = CONTENT[::-1], '"two"'
+        site.content, site.etag = second, '"two"'
 
     path = fetch_url(site.url, progress=change)
-    assert path.read_bytes() == CONTENT[::-1]
+    assert path.read_bytes() == second
     assert site.requests[0] is None
     assert site.requests[1] is not None
 
@@ -227,12 +233,11 @@ def test_full_disk(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(ResourceError, match="the disk is full"):
             fetch(remote_for(site))
 
-    def write_fails(self: Any, url: str, file: Any, _: None) -> None:
-        file.write(b"x" * 100)
+    def write_fails(self: Any, file: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pooch.HTTPDownloader, "__call__", write_fails)
+        patch.setattr(transfer.Transfer, "_note", write_fails)
         with pytest.raises(ResourceError, match="make room"):
             fetch(remote_for(site))
     assert not target.with_name("weights.pt.part").exists()
@@ -280,6 +285,123 @@ class TestUrls:
         with pytest.raises(DownloadError, match="not the published"):
             fetch_url(f"{site.url}#sha256={'0' * 64}", tmp_path)
         fetch_url(f"{site.url}#xxh128={xxhash.xxh128(CONTENT).hexdigest()}", tmp_path)
+
+    @pytest.mark.parametrize("kind", ["sha256", "SHA256", "Sha256"])
+    def test_hashes_are_checked_however_they_are_spelt(
+        self, site: Site, tmp_path: Path, kind: str
+    ) -> None:
+        site.content = CONTENT
+        with pytest.raises(DownloadError, match="not the published"):
+            fetch_url(f"{site.url}#{kind}={'0' * 64}", tmp_path)
+        good = hashlib.sha256(CONTENT).hexdigest().upper()
+        assert fetch_url(f"{site.url}#{kind}={good}", tmp_path).read_bytes() == CONTENT
+        # the same place without a hash is in the cache now; with a wrong one it is not used
+        with pytest.raises(DownloadError):
+            fetch_url(f"{site.url}#{kind}={'1' * 64}", tmp_path)
+
+    @pytest.mark.parametrize(
+        "fragment",
+        ["md5=" + "0" * 32, "sha256:" + "0" * 64, "sha256=", "sha256=xyz", "sha1=0", "main", "="],
+    )
+    def test_what_cannot_be_checked_is_refused(
+        self, site: Site, tmp_path: Path, fragment: str
+    ) -> None:
+        with pytest.raises(CheckpointError, match="nothing can check"):
+            fetch_url(f"{site.url}#{fragment}", tmp_path)
+        with pytest.raises(CheckpointError, match="nothing can check"):
+            fetch_url(f"file:///tmp/x.pt#{fragment}", tmp_path)
+        assert site.requests == []
+
+    def test_hashes_of_file_urls_and_of_the_catalogue_are_checked(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "x.pt").write_bytes(CONTENT)
+        url = (tmp_path / "x.pt").as_uri()
+        assert fetch_url(f"{url}#sha256={hashlib.sha256(CONTENT).hexdigest()}")
+        with pytest.raises(CheckpointError, match="not the file of the URL"):
+            fetch_url(f"{url}#sha256={'0' * 64}")
+        site.content = CONTENT
+        entry = CatalogueEntry("x", "vit_b", "A.", "MIT", "B", remote_for(site))
+        module = sys.modules[fetch.__module__]
+        monkeypatch.setattr(module, "catalogue", lambda: {"x": entry})
+        with pytest.raises(DownloadError, match="not the one of the URL"):
+            fetch_url(f"{site.url}#sha256={'0' * 64}", tmp_path)
+
+    @pytest.mark.parametrize("content", [b"<html>Please log in</html>", b"", b"Not found"])
+    def test_a_page_is_not_kept_as_a_checkpoint(
+        self, site: Site, tmp_path: Path, content: bytes
+    ) -> None:
+        site.content = content
+        with pytest.raises(DownloadError, match="not a checkpoint"):
+            fetch_url(site.url, tmp_path)
+        site.content = CONTENT  # and does not block the next try
+        assert fetch_url(site.url, tmp_path).read_bytes() == CONTENT
+
+    @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+    def test_a_cut_download_is_not_kept(
+        self, site: Site, tmp_path: Path, state: dict[str, Tensor], suffix: str
+    ) -> None:
+        from safetensors.torch import save
+
+        if suffix == "pt":
+            torch.save(state, tmp_path / "x.pt")
+            whole = (tmp_path / "x.pt").read_bytes()
+        else:
+            whole = save(state)
+        site.length = False  # so that only the content tells
+        site.content = whole[: len(whole) // 2]
+        with pytest.raises(DownloadError, match=r"cut off|truncated"):
+            fetch_url(site.url, tmp_path)
+        site.content = whole
+        assert fetch_url(site.url, tmp_path).read_bytes() == whole
+
+    def test_what_an_older_version_kept_is_fetched_again(self, site: Site, tmp_path: Path) -> None:
+        site.content = CONTENT
+        path = fetch_url(site.url, tmp_path)
+        path.write_bytes(b"<!doctype html>")
+        assert fetch_url(site.url, tmp_path).read_bytes() == CONTENT
+
+    def test_sizes_are_bounded(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.content = CONTENT
+        monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_MAX_DOWNLOAD_BYTES", "1000000")
+        for site.length in (True, False):
+            with pytest.raises(DownloadError, match="MAX_DOWNLOAD_BYTES"):
+                fetch_url(site.url, tmp_path)
+        assert sum(file.stat().st_size for file in tmp_path.rglob("*.part")) == 0
+
+    def test_time_is_bounded(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.content = CONTENT
+        site.drip = 0.05
+        monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_MAX_DOWNLOAD_SECONDS", "1")
+        began = time.monotonic()
+        with pytest.raises(DownloadError, match="MAX_DOWNLOAD_SECONDS"):
+            fetch_url(site.url, tmp_path)
+        assert time.monotonic() - began < 10
+
+    def test_a_silent_server_is_given_up(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.delay, site.content = 30, CONTENT
+        monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_MAX_READ_SECONDS", "1")
+        monkeypatch.setattr(transfer, "ATTEMPTS", 1)
+        with pytest.raises(DownloadError, match="no connection"):
+            fetch_url(site.url, tmp_path)
+        site.released.set()
+
+    def test_https_never_becomes_http(self, tmp_path: Path) -> None:
+        part = tmp_path / "x.part"
+        secure = transfer.Transfer("https://a.org/x.pt", part, None, None, "x.pt")
+        answer = SimpleNamespace(
+            is_redirect=True, headers={"location": "http://b.org/x.pt"}, status_code=302
+        )
+        with pytest.raises(DownloadError, match="nobody vouches for"):
+            secure._answered(answer)
+        answer.headers["location"] = "https://b.org/x.pt"
+        secure._answered(answer)
 
     def test_what_nothing_verifies_is_not_continued(self, site: Site, tmp_path: Path) -> None:
         site.content = CONTENT

@@ -90,3 +90,77 @@ def test_ctrl_c_says_that_it_can_go_on(config, capsys, monkeypatch):
     monkeypatch.setattr(training.StageTrainer, "run", interrupted)
     assert run(["train", str(config)]) == 130
     assert "the same command goes on where it stopped" in capsys.readouterr().err
+
+
+STAGE = """
+[[stages]]
+name = {name}
+steps = 1
+batch_size = 1
+objects = 2
+rounds = 1
+learning_rate = 1e-4
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["../victim", "a/b", "/tmp/victim", "..", "", "con", "a\\nb", ".x", "a:b", "x" * 300]
+)
+def test_stages_are_called_by_plain_names(config, tmp_path, capsys, name):
+    """A stage's files lie in the run's folder, so its name is no path."""
+    victims = [tmp_path / f"victim{ending}" for ending in (".pt", "-train.csv", "-validation.csv")]
+    for victim in victims:
+        victim.write_text("precious")
+    data = CONFIG[CONFIG.index("[[data]]") :]
+    head = 'model = "micro.safetensors"\noutput = "run"\n'
+    config.write_text(head + data + STAGE.format(name=json.dumps(name)))
+    assert run(["train", str(config), "-q"]) == 2
+    assert "no name for a stage" in capsys.readouterr().err
+    assert [victim.read_text() for victim in victims] == ["precious"] * 3
+
+
+def test_files_that_no_recorded_run_made_are_kept(config, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "finetune.pt").write_text("precious")
+    assert run(["train", str(config), "-q"]) == 2
+    assert "no run recorded there" in capsys.readouterr().err
+    assert (tmp_path / "run" / "finetune.pt").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("learning_rate", "nan"),
+        ("learning_rate", "inf"),
+        ("learning_rate", "-1"),
+        ("ema", "nan"),
+        ("steps", "-1"),
+        ("steps", "99999999999999999999"),
+        ("warmup", "inf"),
+        ("seed", "99999999999999999999"),
+        ("crop.wide", "[nan, 1.0]"),
+        ("crop.near", "-0.5"),
+        ("crop.size", "1048576"),
+        ("augment.blur", "2.0"),
+        ("lora.rank", "1000000000"),
+        ("windows", "[0]"),
+        ("batch_size", "true"),
+    ],
+)
+def test_values_of_a_configuration_are_possible_ones(config, capsys, key, value):
+    config.write_text(f"{key} = {value}\n" + CONFIG.replace("steps = 2\nbatch_size = 1\n", ""))
+    assert run(["train", str(config), "-q"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert key.rpartition(".")[2] in error or key.partition(".")[0] in error
+
+
+def test_a_truncated_state_of_a_stage_is_told_by_its_name(config, tmp_path, capsys):
+    assert run(["train", str(config), "-q"]) == 0
+    state = tmp_path / "run" / "finetune.pt"
+    whole = state.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"not a state"):
+        state.write_bytes(damaged)
+        assert run(["train", str(config), "-q"]) == 2
+        error = capsys.readouterr().err
+        assert "finetune.pt cannot be gone on from" in error and error.count("\n") == 1

@@ -466,7 +466,9 @@ def test_others_read_the_labels(tmp_path: Path, version: str) -> None:
 def test_a_web_address_is_read_and_never_written(tmp_path: Path) -> None:
     pytest.importorskip("aiohttp")
     ome_image(str(tmp_path / "a.ome.zarr"), "0.5")
-    create_labels(tmp_path / "a.ome.zarr", shape=(60, 80), axes="YX").array[:] = 3
+    made = create_labels(tmp_path / "a.ome.zarr", shape=(60, 80), axes="YX")
+    made.array[:] = 3
+    made.mark(complete=True)
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -503,6 +505,7 @@ def test_urls_that_are_not_read(tmp_path: Path) -> None:
 def test_labels_without_an_image(place: str) -> None:
     labels = create_labels(place, "cells", shape=(8, 9), axes="YX")
     labels.array[:] = 300
+    labels.mark(complete=True)
     for path in (place, f"{place}/labels"):
         with pytest.raises(ImageError, match=r"no image, only labels \(cells\): read them with"):
             read_image(path)
@@ -511,6 +514,42 @@ def test_labels_without_an_image(place: str) -> None:
     with pytest.raises(FormatError, match="cells, nuclei: name one"):
         read_labels(place)
     assert read_labels(labels.path).min() == 300
+
+
+def test_a_stack_of_no_known_kind_gets_an_axis_that_others_know(place: str) -> None:
+    for number, (axes, stored) in enumerate(
+        {"QYX": "ZYX", "QZYX": "TZYX", "TQYX": "TZYX", "TQZYX": "TCZYX"}.items()
+    ):
+        shape = (2, 3, 4, 8, 9)[-len(axes) :]
+        made = create_labels(place, f"cells{number}", shape=shape, axes=axes)
+        assert made.axes == open_labels(made.path).axes == stored and made.shape == shape
+
+
+def test_where_the_image_lies_is_noted_relative_to_the_labels(tmp_path: Path) -> None:
+    def noted(name: str, source: str) -> dict[str, str]:
+        labels = create_labels(tmp_path / "a.zarr", name, shape=(8, 9), axes="YX", source=source)
+        return dict(labels.group.attrs)["ome"]["image-label"]["source"]
+
+    here = {"image": "../../"}
+    assert noted("a", str(tmp_path / "slide.tif")) == {**here, "file": "../../../slide.tif"}
+    assert noted("b", f"file://{tmp_path}/slide.tif") == {**here, "file": "../../../slide.tif"}
+    assert noted("c", "https://x.org/a.zarr/") == {**here, "file": "https://x.org/a.zarr"}
+    assert noted("d", str(tmp_path / "a.zarr")) == here
+
+
+@VERSIONS
+@pytest.mark.parametrize("size", [0, -1, -0.5, 1e999, "many"])
+def test_a_scale_is_larger_than_nothing(tmp_path: Path, version: str, size: float) -> None:
+    group = ome_image(str(tmp_path / "a.zarr"), version)
+    attributes = dict(group.attrs)
+    entry = attributes if version == "0.4" else attributes["ome"]
+    transform = entry["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]
+    transform["scale"] = [1, size, 0.5]
+    group.attrs.update(attributes)
+    with pytest.raises(ImageError, match=r"damaged OME-Zarr metadata"):
+        read_image(tmp_path / "a.zarr")
+    with pytest.raises(FormatError, match=r"damaged OME-Zarr metadata"):
+        create_labels(tmp_path / "a.zarr", shape=(60, 80), axes="YX")
 
 
 @VERSIONS

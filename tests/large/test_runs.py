@@ -162,7 +162,8 @@ def test_labels_lie_beside_the_image(image, model, tmp_path) -> None:
     assert result.group.scale == (0.5, 0.25) and set(result.group.units) == {"micrometer"}
     # the same call again finds it done
     steps = list(segment_large_steps(path, model=model, label="coins", **SETTINGS))
-    assert [s.message for s in steps] == ["finished before"]
+    checked = "checking that the image is the same"
+    assert [s.message for s in steps] == [checked, "finished before"]
 
 
 def test_a_run_is_opened_again_without_a_model(calm, tmp_path) -> None:
@@ -346,6 +347,45 @@ def test_two_runs_at_once_on_the_same_labels_are_refused(stored, model, tmp_path
     next(steps)
     with pytest.raises(ResourceError, match="another process is writing"):
         segment_large(stored, tmp_path / "x.zarr", model, **SETTINGS)
+    steps.close()
+
+
+def test_a_process_with_another_cache_meets_the_same_lock(stored, model, tmp_path) -> None:
+    out, alias = tmp_path / "x.zarr", tmp_path / "alias.zarr"
+    steps = segment_large_steps(stored, out, model, **SETTINGS)
+    next(steps)
+    alias.symlink_to(out)
+    program = (
+        "from napari_segment_anything.cli.main import run; import sys; sys.exit(run(sys.argv[1:]))"
+    )
+    elsewhere = {**os.environ, "NAPARI_SEGMENT_ANYTHING_CACHE": str(tmp_path / "cache")}
+    second = subprocess.run(
+        [sys.executable, "-c", program, *command(stored, alias)[3:]],
+        env=elsewhere, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    steps.close()
+    assert second.returncode == 2 and "another process is writing" in second.stderr
+    # neither the lock nor what a killed process leaves of it stays in the way
+    assert not list(out.rglob("*.lock"))
+
+
+def test_a_run_that_never_began_leaves_no_store(stored, model, tmp_path) -> None:
+    folder, file = tmp_path / "notes", tmp_path / "file.zarr"
+    folder.mkdir()
+    folder.joinpath("a.txt").write_text("mine")
+    file.write_text("mine")
+    for place in (folder, file):
+        with pytest.raises(FormatError, match="no Zarr store"):
+            segment_large(stored, place, model, **SETTINGS)
+    assert [path.name for path in folder.iterdir()] == ["a.txt"]
+    assert file.read_text() == "mine"
+
+
+def test_where_no_lock_can_be_held_a_warning_says_so(stored, model) -> None:
+    pytest.importorskip("fsspec")
+    steps = segment_large_steps(stored, "memory://locked/x.zarr", model, **SETTINGS)
+    with pytest.warns(UserWarning, match="cannot be locked: make sure that no other process"):
+        next(steps)
     steps.close()
 
 

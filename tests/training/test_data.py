@@ -8,17 +8,14 @@ import numpy as np
 import torch
 
 from napari_segment_anything.training.augment import AugmentConfig, augment
-from napari_segment_anything.training.data import (
-    CropConfig,
-    CropSampler,
-    labelled_image,
-    pixels,
-    validation_rank,
-)
+from napari_segment_anything.training.cropping import CropConfig, CropSampler, cut
+from napari_segment_anything.training.data import labelled_image, pixels, validation_rank
 from napari_segment_anything.training.generated import generate
 from napari_segment_anything.training.geometry import Geometry
+from napari_segment_anything.training.paste import paste_objects
 from napari_segment_anything.training.prefetch import Prefetch
-from napari_segment_anything.training.sets import SPLIT_FILE
+from napari_segment_anything.training.sets import NEVER_SEEN, SPLIT_FILE, WEIGHTS
+from napari_segment_anything.training.shapes import shapes
 
 
 def coded(side: int = 300):
@@ -104,3 +101,93 @@ def test_the_recorded_split_keeps_a_share_of_every_large_set_and_the_rule_is_the
 def test_generated_images_are_a_function_of_the_seed():
     first, second = generate(2, 3), generate(2, 3)
     assert (first[1].image == second[1].image).all() and first[1].labels.max() >= 0
+
+
+def touching_squares():
+    labels = np.zeros((64, 96), np.int32)
+    labels[10:30, 10:30], labels[10:30, 30:50], labels[40:44, 70:74] = 1, 2, 3
+    return labels
+
+
+def test_anchors_lie_in_their_objects_and_say_which_touch():
+    labels = touching_squares()
+    source = labelled_image("a", "a", (labels * 60).astype(np.uint8), labels)
+    rows, cols, crowded = source.anchors.T
+    assert labels[rows, cols].tolist() == [1, 2, 3] and crowded.tolist() == [1, 1, 0]
+
+
+def test_crops_around_objects_reach_small_ones_as_often_as_large_ones():
+    labels = np.zeros((400, 400), np.int32)
+    labels[20:220, 20:220], labels[380:384, 380:384] = 1, 2
+    source = labelled_image("a", "a", (labels * 60).astype(np.uint8), labels)
+    seen = {}
+    for share in (0.0, 1.0):
+        config = CropConfig(size=64, near=0.0, wide=(1.0, 1.0), by_object=share)
+        sampler = CropSampler([source], {"a": 1.0}, seed=1)
+        crops = [sampler.batch(step, 4, config).labels for step in range(20)]
+        seen[share] = sum(int((c == 2).flatten(1).any(1).sum()) for c in crops)
+    assert seen[1.0] > 3 * max(seen[0.0], 1)
+
+
+def test_of_incomplete_images_only_the_objects_are_known():
+    labels = touching_squares()
+    image = (labels * 60).astype(np.uint8)
+    config = CropConfig(size=64)
+    for complete in (True, False):
+        source = labelled_image("a", "a", image, labels, complete=complete)
+        crops = CropSampler([source], {"a": 1.0}, seed=1).batch(0, 4, config)
+        expected = torch.ones_like(crops.known) if complete else crops.labels > 0
+        assert torch.equal(crops.known, expected)
+
+
+def test_pasted_objects_are_whole_touch_others_and_carry_their_pixels():
+    rng = np.random.default_rng(0)
+    labels = np.zeros((200, 200), np.int32)
+    for number, (row, col) in enumerate(rng.integers(10, 180, (12, 2)), start=1):
+        labels[row : row + 12, col : col + 9] = number
+    image = np.where(labels > 0, 200, 20).astype(np.uint8)
+    source = labelled_image("a", "a", image, labels)
+    geometry = Geometry(200, 2)
+    config = CropConfig(size=96, stretch_sides=0.0)
+    pasted = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        onto, other = cut(source, rng, config, geometry), cut(source, rng, config, geometry)
+        after = paste_objects(onto, other, rng)
+        new = after.labels > int(onto.labels.max())
+        pasted += int(after.labels[new].unique().numel())
+        assert torch.equal(after.labels[~new], onto.labels[~new])
+        gray = after.image[0].float().unfold(0, 2, 2).unfold(1, 2, 2).mean((-1, -2))
+        assert not bool(new.any()) or float((gray[new] > 100).float().mean()) > 0.9
+        assert bool((after.interior[new] > 0).all())
+    assert pasted > 10
+
+
+def test_stains_change_in_bright_colour_images_alone():
+    torch.manual_seed(0)
+    still = AugmentConfig(*[0.0] * 9, stain=1.0)
+    gray = torch.rand(1, 1, 16, 16).expand(-1, 3, -1, -1) * 255
+    dark = torch.rand(1, 3, 16, 16) * 60
+    bright = 150 + torch.rand(1, 3, 16, 16) * 100
+    for image, changes in ((gray, False), (dark, False), (bright, True)):
+        without = augment(image, AugmentConfig(*[0.0] * 10), torch.Generator().manual_seed(2))
+        out = augment(image, still, torch.Generator().manual_seed(2))
+        assert torch.allclose(out, without, atol=0.01) != changes
+        assert out.min() >= 0 and out.max() <= 255
+
+
+def test_generated_shapes_are_labelled_repeatable_and_of_every_kind():
+    first, second = shapes(6, 3), shapes(6, 3)
+    assert {image.name.rpartition("-")[2] for image in first} == {
+        "packed", "worms", "branching", "textured", "grains", "tissue"
+    }  # fmt: skip
+    for a, b in zip(first, second, strict=True):
+        assert (a.image == b.image).all() and (a.labels == b.labels).all()
+        assert len(a.anchors) >= 1
+
+
+def test_no_image_of_the_sets_that_are_never_seen_is_trained_on():
+    split = json.loads(SPLIT_FILE.read_text())
+    assert set(split) >= NEVER_SEEN and not NEVER_SEEN & set(WEIGHTS)
+    for name in NEVER_SEEN:
+        assert {entry["part"] for entry in split[name].values()} == {"validation"}

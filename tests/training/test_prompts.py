@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_segment_anything.training.config import StageConfig
-from napari_segment_anything.training.data import Crops
+from napari_segment_anything.training.crops import Crops
 from napari_segment_anything.training.prompts import (
     _silent_rounds,
     choose_objects,
@@ -88,6 +88,7 @@ def test_windows_hold_their_objects():
         labels,
         torch.zeros(2, 128, 128, dtype=torch.uint8),
         torch.zeros_like(labels),
+        torch.ones_like(labels, dtype=torch.bool),
         2,
     )
     for seed in range(8):

@@ -14,8 +14,8 @@ from napari_segment_anything.network import Sam
 from napari_segment_anything.training import TrainingConfig, read_config, train_steps
 from napari_segment_anything.training import run as runs
 from napari_segment_anything.training.config import StageConfig
+from napari_segment_anything.training.cropping import CropConfig
 from napari_segment_anything.training.curves import append_row, drop_rows_after, read_rows
-from napari_segment_anything.training.data import CropConfig
 from napari_segment_anything.training.estimate import Estimate, predict_memory
 from napari_segment_anything.training.presets import settled
 from napari_segment_anything.training.trainer import Report
@@ -113,6 +113,81 @@ def test_another_configuration_or_other_data_is_not_mixed_in(tmp_path):
         nsa.train(quick(base, steps=1), images=images[1:], output=tmp_path / "run")
     result = nsa.train(quick(base, steps=2), images=images, output=tmp_path / "run", overwrite=True)
     assert result.steps == {"finetune": 2}
+
+
+def staged(base, *steps, **values):
+    """A configuration with a stage for each number of steps."""
+    own = ("model", "data", "log_every", "save_every", "validate_every", "watch")
+    config = quick(base)
+    stage = {k: v for k, v in config.items() if k not in own} | values
+    names = "abc"
+    stages = [{**stage, "name": names[i], "steps": n} for i, n in enumerate(steps)]
+    return {k: v for k, v in config.items() if k in own} | {"stages": stages}
+
+
+def test_a_stage_can_be_added_to_a_finished_run_and_gives_what_a_run_of_both_gives(tmp_path):
+    torch.set_num_threads(1)
+    base = stored(tmp_path)
+    images = [disks(0), disks(1)]
+    values = {"encoder_learning_rate": 1e-3}
+    both = nsa.train(staged(base, 2, 2, **values), images=images, output=tmp_path / "both")
+    nsa.train(staged(base, 2, **values), images=images, output=tmp_path / "run")
+    first = (tmp_path / "run/a.pt").read_bytes()
+    added = nsa.train(staged(base, 2, 2, **values), images=images, output=tmp_path / "run")
+    assert added.steps == {"a": 2, "b": 2} and (tmp_path / "run/a.pt").read_bytes() == first
+    one, other = weights(both.model), weights(added.model)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    with pytest.raises(ParameterError, match=r"another config \(stages\)"):
+        nsa.train(staged(base, 3, 2, **values), images=images, output=tmp_path / "run")
+    with pytest.raises(ParameterError, match=r"another config \(stages\)"):
+        nsa.train(staged(base, 2, **values), images=images, output=tmp_path / "run")
+
+
+def test_a_run_folder_goes_on_where_data_and_model_lie_elsewhere(tmp_path):
+    torch.set_num_threads(1)
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    base = stored(here)
+    npz_folder(here / "cells", 3)
+
+    def config(folder):
+        data = [{"folder": str(folder / "cells"), "validation": 0.4}]
+        return quick(folder / base.name, data=data)
+
+    killed = train_steps(config(here), output=here / "run")
+    for progress in killed:
+        if isinstance(progress.partial, Report) and progress.done == 3:
+            killed.close()
+            break
+    whole = nsa.train(config(here), output=tmp_path / "whole")
+    here.rename(there)
+    moved = nsa.train(config(there), output=there / "run")
+    one, other = weights(whole.model), weights(moved.model)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_going_on_from_weights_alone_is_said_and_keeps_the_schedule(tmp_path):
+    base = stored(tmp_path)
+    images = [disks(0), disks(1)]
+    config = quick(base, steps=4, start=3)
+    with pytest.warns(UserWarning, match="starts at step 3 from weights alone"):
+        result = nsa.train(config, images=images, output=tmp_path / "run")
+    rows = read_rows(result.folder / "finetune-train.csv")
+    assert [row["step"] for row in rows] == [4]
+    with pytest.raises(ParameterError, match="lies beyond"):
+        nsa.train(quick(base, steps=4, start=4), images=images, output=tmp_path / "other")
+
+    killed = train_steps(quick(base, steps=4), images=images, output=tmp_path / "lost")
+    for progress in killed:
+        if isinstance(progress.partial, Report) and progress.done == 3:
+            killed.close()
+            break
+    path = tmp_path / "lost/finetune.pt"
+    held = torch.load(path, weights_only=True)
+    del held["optimizer"]
+    torch.save(held, path)
+    with pytest.warns(UserWarning, match=r"goes on at step 2 from weights alone"):
+        nsa.train(quick(base, steps=4), images=images, output=tmp_path / "lost")
 
 
 def test_two_runs_in_one_folder_at_once_are_refused(tmp_path):
@@ -238,12 +313,12 @@ def test_what_a_configuration_cannot_mean():
     for values, message in [
         ({"train": "half"}, "train is one of"),
         ({"train": "lora"}, "needs a model"),
-        ({"steps": "many"}, "wrong kind: a whole number"),
+        ({"steps": "many"}, "wrong kind: this should be a valid integer"),
         ({"steps": 0}, "at least 1"),
         ({"data": {"folder": "x"}}, r"write \[\[data\]\]"),
         ({"data": [{"fodler": "x"}]}, "unknown keys fodler"),
         ({"patience": 2}, "patience"),
-        ({"lora": {"rank": 0}}, "rank is at least 1"),
+        ({"lora": {"rank": 0}}, "rank is 1 to"),
         ({"silent_rounds": 3}, "rounds"),
         ({"stages": [{"name": "a"}]}, "lacks 'steps'"),
     ]:

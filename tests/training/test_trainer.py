@@ -14,7 +14,8 @@ from napari_segment_anything.network.sam import Sam, SamConfig
 from napari_segment_anything.training.augment import AugmentConfig
 from napari_segment_anything.training.average import Average
 from napari_segment_anything.training.config import StageConfig, TrainingConfig, read_config
-from napari_segment_anything.training.data import CropConfig, CropSampler, labelled_image
+from napari_segment_anything.training.cropping import CropConfig, CropSampler
+from napari_segment_anything.training.data import labelled_image
 from napari_segment_anything.training.generated import generate
 from napari_segment_anything.training.prompts import prompt_losses
 from napari_segment_anything.training.trainer import StageTrainer, rate_factor

@@ -55,7 +55,7 @@ class Window:
     def at(self, layer: Any, point: tuple[float, float]) -> Any:
         from qtpy.QtCore import QPoint
 
-        world = np.array(layer.data_to_world(point))
+        world = np.array(layer.data_to_world(point))[list(self.viewer.dims.displayed)]
         camera = self.viewer.scene.camera
         height, width = self.viewer.canvas.size
         row, col = (world - np.array(camera.center)[-2:]) * camera.zoom

@@ -128,7 +128,7 @@ def test_a_stack_with_channels_and_closing_while_it_runs(opened) -> None:
     plane = picture()
     stack = np.stack([np.stack([plane, plane // 2]), np.zeros((2, 160, 160), np.uint8)])
     viewer.add_image(stack, name="stack")
-    widget.images.channel_axis = 1
+    widget._shared.images.choose(widget.images.layers, 1)
     widget.images.changed.emit()
     QTest.qWait(300)
     panel = widget.large

@@ -50,7 +50,12 @@ def test_menus_are_shown_by_napari(contributions) -> None:
         "napari/layers/segment": ["prompt_widget", "everything_widget", "stack_widget"],
         "napari/layers/track": ["stack_widget"],
         "napari/layers/annotate": ["prompt_widget", "refine_label"],
-        "napari/file/io_utilities": ["recover_session", "export_records"],
+        "napari/file/io_utilities": [
+            "recover_session",
+            "export_records",
+            "export_labels",
+            "export_table",
+        ],
     }
 
 

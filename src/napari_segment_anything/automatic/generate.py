@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import Any
 
@@ -144,8 +144,11 @@ class _Run:
 
     def _start(self) -> tuple[Embedding, Builder]:
         """Encode the image (or window), which also tells its size."""
+        values = self.values
+        if values.get("symmetries", 1) > 1:
+            self.options["symmetries"] = values["symmetries"]
         embedding = self.predictor.embed(self.image, **self.options)
-        window, values = embedding.window, self.values
+        window = embedding.window
         layers = values.get("crop_n_layers", 0)
         if values.get("crop_choice") == "best":
             layers = min(layers, useful_layers(window.shape, self.model.image_size))
@@ -184,7 +187,7 @@ class _Run:
 
     def _add_instances(self, builder: Builder, embedding: Embedding, crop: int) -> None:
         """Read the objects of a crop off its dense maps, and draw them."""
-        found, logits, stride = self._read_instances(embedding)
+        found, logits, stride = read_instances(self.model, embedding, self.values)
         level = self.values["foreground_thresh"]
         drawn = render(
             found.labels,
@@ -198,35 +201,6 @@ class _Run:
         points = np.clip(points, 0, np.array(builder.shape) - 1.0)
         measured = [Measured(stability, mask) for mask, stability in drawn]
         builder.add(crop, points, np.zeros(len(points), np.int8), found.scores, measured)
-
-    def _read_instances(
-        self, embedding: Embedding
-    ) -> tuple[DenseInstances, NDArray[np.float32], int]:
-        """Instances on the grid of the dense maps, their foreground logits, the grid's stride."""
-        values = self.values
-        maps, stride = dense_maps(self.model, embedding)
-        if dense_head(self.model) == "dense":
-            found = decode_dense(
-                maps,
-                foreground_thresh=values["foreground_thresh"],
-                peak_thresh=values["peak_thresh"],
-                peak_nms_thresh=values["peak_nms_thresh"],
-                agreement_thresh=values["agreement_thresh"],
-                merge_thresh=values["merge_thresh"],
-                stride=stride,
-            )
-            return found, maps[0], stride
-        found = decode_distances(
-            maps,
-            foreground_thresh=values["foreground_thresh"],
-            center_distance_thresh=values["center_distance_thresh"],
-            boundary_distance_thresh=values["boundary_distance_thresh"],
-            foreground_smoothing=values["foreground_smoothing"],
-            distance_smoothing=values["distance_smoothing"],
-            stride=stride,
-        )
-        inner = np.clip(gaussian_filter(maps[0], values["foreground_smoothing"]), 1e-6, 1 - 1e-6)
-        return found, np.log(inner / (1 - inner)), stride
 
     def _embed_crop(self, whole: Embedding, crop: Crop) -> Embedding:
         row, col = whole.window.row + crop.row, whole.window.col + crop.col
@@ -304,6 +278,53 @@ class _Run:
             sizes = [len(grid) for grid in self._grids()]
             return sum(counts) + sum(sizes[crop.layer] for crop in rest)
         return sum(counts) + round(sum(counts) / len(counts) * len(rest))
+
+
+def read_instances(
+    model: Model, embedding: Embedding, values: Mapping[str, Any]
+) -> tuple[DenseInstances, NDArray[np.float32], int]:
+    """Read the objects of an encoded image off its dense maps.
+
+    Parameters
+    ----------
+    model : Model
+        With a dense head.
+    embedding : Embedding
+    values : mapping
+        Parameters of mode "instances", as resolved.
+
+    Returns
+    -------
+    instances : DenseInstances
+        On the grid of the maps.
+    logits : float32 array (h, w)
+        Of the foreground.
+    stride : int
+        Frame pixels per cell.
+    """
+    maps, stride = dense_maps(model, embedding)
+    if dense_head(model) == "dense":
+        found = decode_dense(
+            maps,
+            foreground_thresh=values["foreground_thresh"],
+            peak_thresh=values["peak_thresh"],
+            peak_nms_thresh=values["peak_nms_thresh"],
+            agreement_thresh=values["agreement_thresh"],
+            merge_thresh=values["merge_thresh"],
+            stride=stride,
+        )
+        return found, maps[0], stride
+    found = decode_distances(
+        maps,
+        foreground_thresh=values["foreground_thresh"],
+        center_distance_thresh=values["center_distance_thresh"],
+        boundary_distance_thresh=values["boundary_distance_thresh"],
+        foreground_smoothing=values["foreground_smoothing"],
+        distance_smoothing=values["distance_smoothing"],
+        stride=stride,
+    )
+    inner = np.clip(gaussian_filter(maps[0], values["foreground_smoothing"]), 1e-6, 1 - 1e-6)
+    return found, np.log(inner / (1 - inner)), stride
 
 
 def _prompt_proposals(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..engine import Embedding, Model
 from ..errors import ParameterError
 from ..network.micro import DENSE_STRIDE, MicroConfig
+from ..reading import require
 from .parameters import MODES
 
 
@@ -49,6 +50,7 @@ def choose_mode(model: Model, mode: str = "auto") -> str:
     ParameterError
         Naming the modes it can do.
     """
+    require(model, Model, "the model", "load one with load_model(name)")
     available = available_modes(model)
     if mode == "auto":
         mode = model.auto_mode

@@ -85,6 +85,10 @@ PARAMETERS: dict[str, Parameter] = {
         0, int, "Also run on the image reduced: layer n 2^n times, for objects that fill it.", 0, 4,
         modes=("instances",),
     ),
+    "symmetries": Parameter(
+        1, int, "Average dense maps over so many mirrored and turned views; time grows with it.",
+        1, 8, modes=_DENSE, head="dense",
+    ),
     "crop_nms_thresh": Parameter(
         0.7, float, "Largest overlap (IoU) of two masks from different crops.", 0, 1,
         filter=True, mode_defaults={"instances": 0.5},

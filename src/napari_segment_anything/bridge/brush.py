@@ -6,14 +6,76 @@ and the label painted; or indices with labels before and after.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..engine import Window
 from .images import ImageAxes
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+    from .viewer_session import ViewerSession
+
+
+class HistoryKeys:
+    """napari's own undo and redo keys on the target, as steps of the session's one history.
+
+    napari's history knows of brush strokes alone: it would take a stroke back without the object
+    that the session made of it, and out of order with commits. Strokes that are older than the
+    session are left to napari.
+
+    Parameters
+    ----------
+    session : ViewerSession
+    """
+
+    def __init__(self, session: ViewerSession) -> None:
+        self._session = session
+        self._layer: Labels | None = None
+        self._before: dict[Any, Any] = {}
+        self._ours: set[Any] = set()
+
+    def take(self, layer: Labels) -> None:
+        """Bind the keys of a layer."""
+        from app_model.types import KeyCode, KeyMod
+
+        self.release()
+        self._layer, self._before = layer, dict(layer.keymap)
+        undo = KeyMod.CtrlCmd | KeyCode.KeyZ
+        redo = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
+        layer.bind_key(undo, self._undo, overwrite=True)
+        layer.bind_key(redo, self._redo, overwrite=True)
+        now = layer.keymap
+        self._ours = {key for key in now if now[key] is not self._before.get(key)}
+
+    def release(self) -> None:
+        """Give the keys back."""
+        if self._layer is not None:
+            for key in self._ours:
+                self._layer.keymap.pop(key, None)
+                if key in self._before:
+                    self._layer.keymap[key] = self._before[key]
+        self._layer = None
+
+    def _undo(self, layer: Labels) -> None:
+        step = self._session.undo if self._session.can_undo else layer.undo
+        self._do(step)
+
+    def _redo(self, layer: Labels) -> None:
+        step = self._session.redo if self._session.can_redo else layer.redo
+        self._do(step)
+
+    def _do(self, step: Callable[[], object]) -> None:
+        def act() -> None:
+            with self._session.reporting():
+                step()
+
+        self._session.in_order(act)
+
 
 Stroke = tuple[tuple[int, ...], Window, np.ndarray, np.ndarray]
 

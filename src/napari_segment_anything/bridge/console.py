@@ -49,6 +49,10 @@ def attach(viewer: ViewerModel | None = None, **options: Any) -> ViewerSession:
         if viewer is None:
             raise ParameterError("there is no napari viewer; give one: attach(viewer)")
     viewer = getattr(viewer, "__wrapped__", viewer)
+    if not hasattr(viewer, "layers") or not hasattr(viewer, "dims"):
+        raise ParameterError(
+            f"{type(viewer).__name__} is no napari viewer; give one: attach(viewer)"
+        )
     session = _sessions.get(id(viewer))
     if session is None or session.is_closed or session.viewer is not viewer:
         session = ViewerSession(viewer, **options)

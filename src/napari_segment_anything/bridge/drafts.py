@@ -84,6 +84,26 @@ def sync_points(session: Session, wanted: PlanePrompts, plane: tuple[int, ...]) 
     return True
 
 
+def repeat_prompts(session: Session, draft: Draft) -> None:
+    """Give an object in progress in another session the same prompts."""
+    plane = draft.plane
+    if draft.batch:
+        session.begin_batch(
+            plane,
+            points=[point.position for point in draft.points if point.positive],
+            boxes=[box for _, box in draft.boxes],
+        )
+    for point in draft.points:
+        if not (draft.batch and point.positive):
+            session.add_point(plane, point.position, point.positive)
+    for _, box in () if draft.batch else draft.boxes:
+        session.set_box(plane, box)
+    for _, line in draft.scribbles:
+        session.add_scribble(plane, line.line, line.positive)
+    for _, region in (*draft.masks, *draft.painted):
+        session.set_mask(plane, region.mask, region.window)
+
+
 def _same(have: list[Any], want: list[Any]) -> bool:
     return len(have) == len(want) and all(
         sign == other and np.allclose(at, to, atol=1e-6)

@@ -13,6 +13,7 @@ from ..engine import PlaneSource, Predictor, Window
 from ..errors import ImageError, ParameterError
 from ..progress import Progress
 from .coordinates import placement, world_to_data
+from .selection import keeping_selection
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -152,11 +153,12 @@ def add_table(
         origin[axes.displayed[0]] = float(region.window.row)
         origin[axes.displayed[1]] = float(region.window.col)
         thick = {} if axes.channel is None else {axes.channel: axes.shape[axes.channel]}
-        layer = owner.viewer.add_labels(
-            data,
-            name=name or f"{image.name} everything",
-            **placement(image, origin=origin, thick=thick),
-        )
+        with keeping_selection(owner.viewer):
+            layer = owner.viewer.add_labels(
+                data,
+                name=name or f"{image.name} everything",
+                **placement(image, origin=origin, thick=thick),
+            )
     columns = table.features(policy)
     layer.features = {"index": columns.pop("label"), **columns}
     return layer

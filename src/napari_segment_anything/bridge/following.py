@@ -45,6 +45,7 @@ class Follower:
         self.batch = batch
         self._owner = owner
         self._used: set[tuple[Any, ...]] = set()
+        self._taken: set[tuple[Any, ...]] = set()
         self._emitters = [layer.events.data, layer.events.features]
         for emitter in self._emitters:
             emitter.connect(self._on_change)
@@ -59,6 +60,10 @@ class Follower:
         action = str(getattr(getattr(event, "action", None), "value", "changed"))
         whole = len(self.layer.features) == len(self.layer.data)
         if whole and action in ("added", "removed", "changed"):
+            self._owner.in_order(self._take_reporting)
+
+    def _take_reporting(self) -> None:
+        if self._emitters:
             with self._owner.reporting():
                 self.take()
 
@@ -77,6 +82,7 @@ class Follower:
         if draft is not None and not draft.empty and draft.plane != plane:
             return 0
         found, outside = self._fresh(plane)
+        self._taken = {self._key(kind, item) for kind, item in _items(found)}
         with owner.together():
             if len(found) and self.batch and (draft is None or draft.empty):
                 session.begin_batch(plane)
@@ -93,9 +99,9 @@ class Follower:
         return outside
 
     def committed(self) -> None:
-        """The prompts that are there now are used up."""
-        found, _ = self._fresh(self._owner.plane)
-        self._used |= {self._key(kind, item) for kind, item in _items(found)}
+        """The prompts that were taken last are used up."""
+        self._used |= self._taken
+        self._taken = set()
 
     def _key(self, kind: str, item: Any) -> tuple[Any, ...]:
         flat = np.round(np.asarray(item, np.float64).ravel(), 3)

@@ -13,6 +13,7 @@ from ..large import LargePlan, Status, TileGrid
 from .coordinates import placement
 from .large import LargeDone, LargeSource, LargeStep
 from .live_labels import LiveLabels, aligned
+from .selection import keeping_selection
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -95,19 +96,18 @@ class LargeLayers:
         self.seams = None
         self._source, self._grid = source, step.grid
         image = source.layers[0]
-        active = self.viewer.layers.selection.active
         levels = [aligned(level, source.order) for level in step.live.levels]
         channel = source.axes.channel
         thick = {} if channel is None else {channel: source.axes.shape[channel]}
-        self.labels = self.viewer.add_labels(
-            levels if len(levels) > 1 else levels[0],
-            multiscale=len(levels) > 1,
-            name=f"{image.name} everything",
-            metadata={"store": step.path},
-            **placement(image, thick=thick),
-        )
-        self.map = self._add_map(source, step)
-        self.viewer.layers.selection.active = active
+        with keeping_selection(self.viewer):
+            self.labels = self.viewer.add_labels(
+                levels if len(levels) > 1 else levels[0],
+                multiscale=len(levels) > 1,
+                name=f"{image.name} everything",
+                metadata={"store": step.path},
+                **placement(image, thick=thick),
+            )
+            self.map = self._add_map(source, step)
 
     def _add_map(self, source: LargeSource, step: LargeStep) -> Labels:
         from napari.utils.colormaps import DirectLabelColormap
@@ -154,27 +154,26 @@ class LargeLayers:
             return
         kinds = np.asarray(seams["kind"])[rows]
         image = source.layers[0]
-        active = self.viewer.layers.selection.active
-        self.seams = self.viewer.add_shapes(
-            [seam_corners(source, grid, seams, int(row)) for row in rows],
-            ndim=image.ndim,
-            shape_type="polygon",
-            name=f"{image.name} seams",
-            edge_color=[SEAM_COLOURS[kind] for kind in kinds],
-            face_color=[0, 0, 0, 0],
-            edge_width=max(1.0, max(source.axes.rows_cols) / 1000),
-            features=pd.DataFrame(
-                {
-                    "seam": np.asarray(seams["seam"])[rows],
-                    "kind": kinds,
-                    "iou": np.round(np.asarray(seams["iou"], float)[rows], 3),
-                    "label_a": np.asarray(seams["labels"])[rows, 0],
-                    "label_b": np.asarray(seams["labels"])[rows, 1],
-                }
-            ),
-            **placement(image, world_units=self.viewer.dims.units),
-        )
-        self.viewer.layers.selection.active = active
+        with keeping_selection(self.viewer):
+            self.seams = self.viewer.add_shapes(
+                [seam_corners(source, grid, seams, int(row)) for row in rows],
+                ndim=image.ndim,
+                shape_type="polygon",
+                name=f"{image.name} seams",
+                edge_color=[SEAM_COLOURS[kind] for kind in kinds],
+                face_color=[0, 0, 0, 0],
+                edge_width=max(1.0, max(source.axes.rows_cols) / 1000),
+                features=pd.DataFrame(
+                    {
+                        "seam": np.asarray(seams["seam"])[rows],
+                        "kind": kinds,
+                        "iou": np.round(np.asarray(seams["iou"], float)[rows], 3),
+                        "label_a": np.asarray(seams["labels"])[rows, 0],
+                        "label_b": np.asarray(seams["labels"])[rows, 1],
+                    }
+                ),
+                **placement(image, world_units=self.viewer.dims.units),
+            )
 
 
 def seam_corners(

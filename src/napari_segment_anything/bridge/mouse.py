@@ -20,8 +20,9 @@ class MouseInput:
 
     A click is a positive point, a right click or Shift-click a negative one; Shift-drag draws a
     box. In the modes "box", "scribble" and "lasso" a plain drag draws (Shift: a negative scribble).
-    What napari does with the mouse stays: a drag pans, Alt-drag and the wheel zoom. Nothing
-    happens while another layer's tool is in use, or the active layer is not one of the session's.
+    What napari does with the mouse stays: a drag pans, Alt-drag and the wheel zoom. While another
+    layer's tool is in use, or the active layer is not one of the session's, a click is no prompt;
+    the session then emits `click_ignored`.
 
     Parameters
     ----------
@@ -69,8 +70,22 @@ class MouseInput:
         for zoom in self._zooms:
             zoom(viewer, event)
 
+    def _ignored(self, event: Any) -> Iterator[None]:
+        """Follow a press that is no prompt; if it becomes a click, say why it is none."""
+        begin = np.asarray(event.pos, np.float64)
+        away = 0.0
+        yield
+        while event.type == "mouse_move":
+            away = max(away, _far(event, begin))
+            yield
+        if away <= _STILL:
+            self._session.ignore_click()
+
     def _drag(self, viewer: Any, event: Any) -> Iterator[None]:
-        if not self.listens() or set(event.modifiers) - {"Shift"} or event.button not in (1, 2):
+        if set(event.modifiers) - {"Shift"} or event.button not in (1, 2) or self.mode == "off":
+            return
+        if not self.listens():
+            yield from self._ignored(event)
             return
         shift = "Shift" in event.modifiers
         positive = _positive(event)
@@ -86,7 +101,7 @@ class MouseInput:
         try:
             yield
             while event.type == "mouse_move":
-                away = max(away, float(np.abs(np.asarray(event.pos) - begin).max()))
+                away = max(away, _far(event, begin))
                 if drawing and away > _STILL:
                     path.append(np.asarray(event.position, np.float64))
                     self._session.drawing(kind, np.array(path))
@@ -98,6 +113,11 @@ class MouseInput:
             self._session.click(path[0], positive=positive)
         elif drawing:
             self._session.drawn(kind, np.array(path), positive)
+
+
+def _far(event: Any, begin: np.ndarray) -> float:
+    """Canvas pixels between the mouse and where it was pressed."""
+    return float(np.abs(np.asarray(event.pos) - begin).max())
 
 
 def _positive(event: Any) -> bool:

@@ -10,6 +10,7 @@ from skimage.measure import regionprops
 
 from ..samples import Sample, sample
 
+PLUGIN = "napari-segment-anything"
 LayerTuple = tuple[Any, dict[str, Any], str]
 
 
@@ -66,11 +67,40 @@ def _tracks(labels: np.ndarray) -> np.ndarray:
 
 def _opener(name: str) -> Callable[[], list[LayerTuple]]:
     def open_sample() -> list[LayerTuple]:
-        return layers_of(sample(name))
+        layers = layers_of(sample(name))
+        if layers[-1][2] != "image":
+            _keep_image_active(name, layers[-1][1]["name"])
+        return layers
 
     open_sample.__name__ = name
     open_sample.__doc__ = f"Open the sample '{name}' as layers."
     return open_sample
+
+
+def _keep_image_active(sample: str, last: str) -> None:
+    """When napari has added a sample's last layer, which it makes active, go back to the image.
+
+    Otherwise a hidden layer would be the one that gets every click.
+    """
+    import napari
+    from napari.layers import Image
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return
+    selection = viewer.layers.selection
+
+    def activated(event: Any) -> None:
+        layer = event.value
+        made = None if layer is None else layer.source.sample
+        if made is None or tuple(made) != (PLUGIN, sample) or not layer.name.startswith(last):
+            return
+        selection.events.active.disconnect(activated)
+        images = [x for x in viewer.layers if isinstance(x, Image) and x.source.sample == made]
+        if images:
+            selection.active = images[0]
+
+    selection.events.active.connect(activated, position="last")
 
 
 coins = _opener("coins")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from .coordinates import placement, point_from_data
 from .live_labels import aligned
+from .selection import keeping_selection
 from .stacks import StackDone, StackSource, StackStep
 
 if TYPE_CHECKING:
@@ -86,11 +88,10 @@ class StackLayers:
         }
         channel = axes.channel
         thick = {} if channel is None else {channel: axes.shape[channel]}
-        active = self.viewer.layers.selection.active
-        self.labels = self.viewer.add_labels(
-            data, name=f"{image.name} {name}", **placement(image, origin=origin, thick=thick)
-        )
-        self.viewer.layers.selection.active = active
+        with keeping_selection(self.viewer):
+            self.labels = self.viewer.add_labels(
+                data, name=f"{image.name} {name}", **placement(image, origin=origin, thick=thick)
+            )
 
     def _add_tracks(self, stack: StackSource, done: StackDone) -> None:
         found = done.tracks
@@ -106,8 +107,9 @@ class StackLayers:
             )
         channel = axes.channel
         thick = {} if channel is None else {channel: axes.shape[channel]}
-        active = self.viewer.layers.selection.active
-        try:
+        self.tracks = None
+        # napari draws tracks in two or three dimensions
+        with keeping_selection(self.viewer), suppress(ValueError):
             self.tracks = self.viewer.add_tracks(
                 np.concatenate(columns, axis=1),
                 graph={int(k): [int(i) for i in v] for k, v in found.graph.items()},
@@ -115,9 +117,6 @@ class StackLayers:
                 name=f"{image.name} tracks",
                 **placement(image, thick=thick),
             )
-        except ValueError:  # napari draws tracks in two or three dimensions
-            self.tracks = None
-        self.viewer.layers.selection.active = active
 
 
 def _order(stack: StackSource, array: Any) -> tuple[int | None, ...]:

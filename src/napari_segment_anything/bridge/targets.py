@@ -13,6 +13,7 @@ from ..errors import ParameterError
 from ..session.target import ArrayTarget, LabelTarget, PyramidTarget
 from .coordinates import between, placement
 from .images import ImageAxes, layer_shape, level_shapes
+from .selection import keeping_selection
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -182,16 +183,15 @@ def new_target(
     keywords = placement(image, thick=thick)
     paintable = max(axes.rows_cols) <= PAINTABLE_SIDE
     levels = [_empty(shape, np.dtype(dtype)) for shape in (shapes[:1] if paintable else shapes)]
-    active = viewer.layers.selection.active
-    layer = viewer.add_labels(
-        levels if len(levels) > 1 else levels[0],
-        multiscale=len(levels) > 1,
-        name=name or f"{image.name} objects",
-        **keywords,
-    )
-    layer.editable = len(levels) == 1
-    viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(image) + 1)
-    viewer.layers.selection.active = active
+    with keeping_selection(viewer):
+        layer = viewer.add_labels(
+            levels if len(levels) > 1 else levels[0],
+            multiscale=len(levels) > 1,
+            name=name or f"{image.name} objects",
+            **keywords,
+        )
+        layer.editable = len(levels) == 1
+        viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(image) + 1)
     return layer
 
 

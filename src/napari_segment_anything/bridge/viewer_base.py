@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engine import Model, Predictor
-from ..errors import ImageError, ParameterError
+from ..errors import ImageError, ParameterError, ResourceError
 from ..session import recover
 from ..session.session import Session
 from .binding import TargetSlot, check_images, default_image
 from .images import ImageAxes, axes_of, layers_of_image, source_of
 from .runners import Inline, Runner
-from .viewer_model import MODEL_OPTIONS, ModelHolder
+from .viewer_model import MODEL_OPTIONS, ModelHolder, Notice
 from .working_layers import WorkingLayers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
+
+    from ..session import Draft
 
 
 @dataclass(slots=True, eq=False)
@@ -51,12 +53,12 @@ class ViewerBase(ModelHolder):
         super().__init__()
         self.viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self._predictor = predictor
-        self._model_source = model if predictor is None else predictor.model
-        self._named = self._model_source
+        self._named = self._wanted = model if predictor is None else predictor.model
         self._image: tuple[Image, ...] | None = None
         self._target: Labels | None = None
         self._options = dict(self.OPTIONS)
         self._views: dict[tuple[int, int], View] = {}
+        self._left: list[Session] = []  # of images left; their journals stay open till the end
         self._current: View | None = None
         self._working: WorkingLayers | None = None
         self._runner: Runner = Inline()
@@ -67,6 +69,11 @@ class ViewerBase(ModelHolder):
             self.set_image(image)
         if target is not None:
             self.set_target(target)
+
+    @property
+    def draft(self) -> Draft | None:
+        """The object in progress, or the batch; None if there is none."""
+        return None if self._current is None else self._current.session.draft
 
     # -- for the class that edits ----------------------------------------------------------------
 
@@ -82,9 +89,6 @@ class ViewerBase(ModelHolder):
     def _take_predictor(self, predictor: Predictor) -> None:
         for view in self._views.values():
             view.session.set_predictor(predictor)
-
-    def _is_in_use(self) -> bool:
-        return bool(self._views)
 
     # -- image and target ------------------------------------------------------------------------
 
@@ -112,6 +116,8 @@ class ViewerBase(ModelHolder):
             return
         if layers is not None:
             check_images(self.viewer, layers)
+        if self._image is not None:
+            self._asked.drop("prompt", "edit")  # they were meant for the other image
         self._drop_views()
         self._target = None
         self._bind_image(layers)
@@ -150,6 +156,8 @@ class ViewerBase(ModelHolder):
     def set_target(self, layer: Labels | None) -> None:
         """Write to another Labels layer; None makes a new one at the next commit.
 
+        The object in progress goes there.
+
         Raises
         ------
         ParameterError
@@ -161,9 +169,23 @@ class ViewerBase(ModelHolder):
             layers = self._image or (default_image(self.viewer),)
             axes = axes_of(self.viewer, layers, self._options["channel_axis"])
             TargetSlot(self.viewer, layers[0], axes, layer)  # refuses what does not fit
+        draft, gone = self.draft, self._target
         self._drop_views()
         self._target = layer
+        if draft is not None and not draft.empty:
+            self._carry(draft)
+            if gone is not None and gone not in self.viewer.layers:
+                self.notice(
+                    Notice(
+                        "target",
+                        f"The labels {gone.name!r} were removed; the object in progress goes to a "
+                        "new layer.",
+                    )
+                )
         self.layers_changed.emit()
+
+    def _carry(self, draft: Draft) -> None:
+        """Go on with an object in progress in the session on another target."""
 
     # -- options ---------------------------------------------------------------------------------
 
@@ -193,7 +215,7 @@ class ViewerBase(ModelHolder):
         self._options.update(options)
         if changed & {*MODEL_OPTIONS, "cache"} and self._predictor is not None:
             if not changed & set(MODEL_OPTIONS):
-                self._use(Predictor(self.model, self._options["cache"]))
+                self._use(self._named, Predictor(self.model, self._options["cache"]))
             elif isinstance(self._named, Model):
                 raise ParameterError("this model was given loaded; load it on the other device")
             else:
@@ -248,6 +270,11 @@ class ViewerBase(ModelHolder):
             self._view_changed()
         return view
 
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The sessions there are, one for each orientation of planes."""
+        return tuple(self._views.values())
+
     def recover(self, path: str | os.PathLike[str]) -> None:
         """Bring a session back from its journal, on the image and the target in use.
 
@@ -287,9 +314,19 @@ class ViewerBase(ModelHolder):
             contrast_limits=options["contrast_limits"],
         )
         slot = TargetSlot(self.viewer, layers[0], axes, self._target, on_made=self._on_made)
+        # a file that a script named is asked for; one that is kept by itself must stop nobody
+        lost = self._on_journal_lost if callable(options["journal"]) else None
         if recovered is not None:
             live = {name: options[name] for name in _LIVE}
-            return View(axes, slot, recover(recovered, self.predictor, source, slot, **live))
+            session = recover(
+                recovered,
+                self.predictor,
+                source,
+                slot,
+                on_journal_lost=lost,
+                **live,
+            )
+            return View(axes, slot, session)
         journal = options["journal"]
         if callable(journal):
             journal = journal(layers[0].name)
@@ -303,9 +340,19 @@ class ViewerBase(ModelHolder):
             slot,
             journal=journal,
             window_size=options["window_size"],
+            on_journal_lost=lost,
             **{name: options[name] for name in _LIVE},
         )
         return View(axes, slot, session)
+
+    def _on_journal_lost(self, error: ResourceError) -> None:
+        self.notice(
+            Notice(
+                "journal",
+                f"Nothing is being kept for recovery: {error}. Objects are in the Labels layer "
+                "alone; save it.",
+            )
+        )
 
     def _on_made(self, layer: Labels) -> None:
         """A new target was made: the other views write to it too."""
@@ -331,9 +378,11 @@ class ViewerBase(ModelHolder):
     def _drop_views(self) -> None:
         if not self._views:
             return
+        self._asked.drop("prompt", "edit")
         self._runner.cancel()
         for view in self._views.values():
             view.session.cancel()
+            self._left.append(view.session)
         self._views.clear()
         self._current = None
         self._view_changed()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ..engine import Window
-from ..errors import PromptError
+from ..errors import ParameterError, PromptError, SegmentAnythingError
 from ..session import Session
+from .hiding import HiddenLabels
+from .measures import ObjectMeasures
 from .viewer_base import View
 from .viewer_prompts import Plane, ViewerPrompts
 
@@ -27,12 +30,69 @@ class ViewerObjects(ViewerPrompts):
     _trail: list[View]
     _returned: list[View]
 
+    measures: ObjectMeasures
+    """The table of measures of committed objects: area, shape, intensities, score, seconds."""
+    _guarded = False
+    _hidden: set[int]
+    _hiding: HiddenLabels
+
+    # -- hidden and locked objects -----------------------------------------------------------------
+
+    @property
+    def locked(self) -> frozenset[int]:
+        """Objects that are finished: nothing changes them or takes their pixels."""
+        return frozenset().union(*(view.session.locked for view in self.views))
+
+    def lock(self, ids: Iterable[int], on: bool = True) -> None:
+        """Lock objects, or unlock them; see `Session.lock`.
+
+        While any is locked, napari's brush preserves labels; so says the layer's check box.
+        """
+        for label in ids:
+            self._owner(int(label)).session.lock([int(label)], on)
+
+    def _protect(self) -> None:
+        """Keep napari's brush from locked objects, by its own means."""
+        guarded, target = bool(self.locked), self.target
+        if target is not None and guarded != self._guarded:
+            target.preserve_labels = self._guarded = guarded
+
+    @property
+    def hidden(self) -> frozenset[int]:
+        """Objects that are not shown; they are in the labels nevertheless."""
+        return frozenset(self._hidden & set(self.objects))
+
+    def hide(self, ids: Iterable[int], on: bool = True) -> None:
+        """Hide objects, or show them again.
+
+        Raises
+        ------
+        ParameterError
+            If there are too many labels for each to have a colour of its own.
+        """
+        before = set(self._hidden)
+        wanted = {int(label) for label in ids}
+        self._hidden = before | wanted if on else before - wanted
+        try:
+            self._colour()
+        except ParameterError:
+            self._hidden = before
+            raise
+        self.objects_changed.emit(tuple(sorted(wanted)))
+
+    def _colour(self) -> None:
+        """Give labels their colours, hidden ones none."""
+        hidden = self.hidden
+        largest = max(view.session.next_id for view in self.views) - 1 if hidden else 0
+        self._hiding.show(self.target, hidden, largest)
+
     # -- committed objects -----------------------------------------------------------------------
 
     def commit(self) -> tuple[int, ...]:
         """Write the object in progress (or the batch) to the target; return the new labels.
 
-        What the brush did to the preview counts.
+        What the brush did to the preview counts. What is not decoded yet is decoded first, here
+        and now; `commit_when_decoded` does not wait.
 
         Raises
         ------
@@ -43,12 +103,43 @@ class ViewerObjects(ViewerPrompts):
         """
         view = self.view
         self.take_painted()
+        view.session.update()
         self._free_ids(view)
         ids = view.session.commit()
         self._runner.cancel()
         self._set_busy(False)
         self._show()
         return tuple(ids)
+
+    def commit_when_decoded(self) -> None:
+        """Commit what is in progress as soon as its mask is there; emits `committed`.
+
+        Clicks and other actions that come meanwhile wait for that, and are done in order.
+        Errors are reported, not raised.
+        """
+        self._asked.ask(self._commit_asked, self._is_decoded)
+
+    def _commit_asked(self) -> None:
+        if self.draft is None:
+            return
+        with self.reporting():
+            try:
+                ids = self.commit()
+            except SegmentAnythingError as error:
+                if not self.waiting:
+                    raise
+                self.cancel()  # or what waits would be added to it
+                raise PromptError(f"{error}; the object was dropped (undo: back)") from error
+            self.committed.emit(ids)
+
+    def cancel_last(self) -> None:
+        """Drop what was asked for last: clicks that wait, else the object in progress.
+
+        Commits that wait for its mask are dropped with it.
+        """
+        if not self._asked.drop_prompts():
+            self._asked.drop("prompt", "edit")
+            self.cancel()
 
     def take_painted(self) -> None:
         """Make what the brush did to the preview the object's mask."""
@@ -144,14 +235,22 @@ class ViewerObjects(ViewerPrompts):
 
     def _connect_session(self, view: View) -> None:
         events = view.session.events
+        events.target_changed.connect(partial(self.measures.note, view))
         events.history_changed.connect(lambda: self._on_history(view))
-        events.objects_changed.connect(lambda ids: self.objects_changed.emit(tuple(ids)))
+        events.objects_changed.connect(self._on_objects)
+
+    def _on_objects(self, ids: tuple[int, ...]) -> None:
+        if self._hidden:
+            with self.reporting():
+                self._colour()
+        self.objects_changed.emit(tuple(ids))
 
     def _on_history(self, view: View) -> None:
         if not self._stepping:
             self._trail.append(view)
             self._returned.clear()
         self.history_changed.emit()
+        self.measures.update()
 
     def _free_ids(self, view: View) -> None:
         """Keep sessions that write to the same labels from giving one label twice."""

@@ -13,7 +13,7 @@ from ..engine import Window
 from ..errors import ImageError, PromptError, SegmentAnythingError
 from ..session.session import Session
 from .coordinates import data_to_world, point_from_data, world_to_data
-from .drafts import ordered, shown_prompts, take_points, take_shapes
+from .drafts import ordered, repeat_prompts, shown_prompts, take_points, take_shapes
 from .images import plane_of
 from .runners import Ears
 from .sources import fill, prompts_of, region_of, row_col
@@ -236,11 +236,6 @@ class ViewerPrompts(ViewerBase):
     # -- the way of every edit -------------------------------------------------------------------
 
     @property
-    def draft(self) -> Draft | None:
-        """The object in progress, or the batch; None if there is none."""
-        return None if self._current is None else self._current.session.draft
-
-    @property
     def preview(self) -> Preview | None:
         """Its masks; None before they are decoded."""
         return None if self._current is None else self._current.session.preview
@@ -262,6 +257,12 @@ class ViewerPrompts(ViewerBase):
                     "cancel it first"
                 )
 
+    def _carry(self, draft: Draft) -> None:
+        with self.reporting():
+            view = self.view
+            with self.together():
+                repeat_prompts(view.session, draft)
+
     def _redecode(self) -> None:
         view = self._current
         if view is None or self._is_closed or self._nested or self._loading:
@@ -271,6 +272,7 @@ class ViewerPrompts(ViewerBase):
             self._runner.cancel()
             self._set_busy(False)
             self._show()
+            self._asked.go()
             return
         session = view.session
         ears = Ears(
@@ -287,12 +289,24 @@ class ViewerPrompts(ViewerBase):
     def _accept(self, view: View, result: DecodeResult) -> None:
         if not self._is_closed and view is self._current and view.session.accept(result):
             self._show()
+            self._asked.go()
 
     def _on_error(self, error: BaseException) -> None:
-        """Tell of an error that nobody can catch."""
-        if not self._is_closed:
-            self._show_prompts()
-            self.report(error)
+        """Tell of an error that nobody can catch; what waited for the mask cannot be done."""
+        if self._is_closed:
+            return
+        self._show_prompts()
+        dropped = self._asked.drop("prompt", "edit")
+        if dropped:
+            error = PromptError(f"{error} ({dropped} later clicks or commits were dropped)")
+        self.report(error)
+
+    def _is_decoded(self) -> bool:
+        """Whether what is in progress has its masks, or nothing is to be decoded."""
+        view = self._current
+        if not self._can_act():
+            return False
+        return view is None or view.session.preview is not None or view.session.request() is None
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -345,7 +359,7 @@ class ViewerPrompts(ViewerBase):
     def _on_points_edited(self, layer: Any) -> None:
         """Somebody used napari's own tools on the Points layer."""
         view = self._current
-        if view is None or self._working is None:
+        if view is None or self._working is None or self._refuse_by_hand():
             return
         with self.reporting():
             plane = view.session.draft.plane if view.session.draft is not None else self.plane
@@ -356,7 +370,7 @@ class ViewerPrompts(ViewerBase):
     def _on_shapes_edited(self, layer: Any) -> None:
         """Somebody used napari's own tools on the Shapes layer: a box or a line more, or moved."""
         view = self._current
-        if view is None:
+        if view is None or self._refuse_by_hand():
             return
         with self.reporting():
             draft = view.session.draft
@@ -365,6 +379,14 @@ class ViewerPrompts(ViewerBase):
             with self.together():
                 take_shapes(view.session, found, view.axes.rows_cols, plane)
             self._show_prompts()
+
+    def _refuse_by_hand(self) -> bool:
+        """While a commit waits, napari's tools would change an object that is done."""
+        if not self.waiting:
+            return False
+        self._show_prompts()
+        self.report(PromptError("the object before is not committed yet; draw again in a moment"))
+        return True
 
     @contextmanager
     def reporting(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +13,19 @@ from ..engine import Predictor, Window
 from ..errors import ParameterError, SegmentAnythingError
 from ..progress import finish
 from ..session.objects import inside
-from .brush import strokes
+from ..wording import counted
+from .binding import check_images, default_image, readable_images
+from .brush import HistoryKeys, strokes
 from .coordinates import mixes_units
 from .drafts import corners, ordered, shown_prompts
 from .everything import add_table, everything_job, region_of_view
 from .following import Follower
+from .hiding import HiddenLabels
+from .measures import ObjectMeasures
 from .mouse import MODES, MouseInput, MouseMode
 from .runners import Ears, Runner
 from .viewer_base import View
+from .viewer_model import Notice
 from .viewer_objects import ViewerObjects
 from .working_layers import Shown
 
@@ -29,6 +35,12 @@ if TYPE_CHECKING:
 
     from ..automatic import CandidateTable
     from ..session import DecodeResult
+
+
+def _tool(layer: Any) -> str | None:
+    """Return the tool of a layer that the mouse is for, or None while it pans and zooms."""
+    mode = str(getattr(layer.mode, "value", layer.mode))
+    return None if mode == "pan_zoom" else mode
 
 
 class UnitsWarning(SegmentAnythingError):
@@ -75,7 +87,12 @@ class ViewerSession(ViewerObjects):
         self._returned: list[View] = []
         self._follower: Follower | None = None
         self._brushed: Labels | None = None
+        self._history_keys = HistoryKeys(self)
         self._warned_of_units = False
+        self.measures = ObjectMeasures(self)
+        self._hidden, self._hiding = set(), HiddenLabels()
+        self.objects_changed.connect(lambda ids: self._protect())
+        self.objects_changed.connect(lambda ids: self.measures.update())
         self.hover_preview = False
         """Whether the mask under the cursor is shown before any click."""
         super().__init__(viewer, model, predictor, image, target, run, options)
@@ -86,22 +103,74 @@ class ViewerSession(ViewerObjects):
         self.viewer.dims.events.order.connect(self._on_dims)
         self.viewer.layers.events.removed.connect(self._on_removed)
 
+    def __repr__(self) -> str:
+        if self._is_closed:
+            return "<ViewerSession: closed>"
+        objects = counted(len(self.objects), "object")
+        image = "no image yet" if self.image is None else f"image {self.image.name!r}"
+        labels = "a new layer" if self.target is None else f"{self.target.name!r}"
+        going = "" if self.draft is None else ", one in progress"
+        return f"<ViewerSession: {image}, labels in {labels}, {objects}{going}>"
+
     # -- the mouse -------------------------------------------------------------------------------
 
     def takes_mouse(self) -> bool:
         """Whether the mouse is the session's now: a bound layer is active, and pans and zooms."""
         active = self.viewer.layers.selection.active
-        if self._is_closed or active is None:
-            return False
-        mine = list(self._image or ())
+        return not self._is_closed and self._is_bound(active) and _tool(active) is None
+
+    def _is_bound(self, layer: Layer | None) -> bool:
+        """Whether clicks on a layer are prompts: on the image, the target, or what is drawn."""
+        from napari.layers import Image
+
+        mine: list[Layer] = [*(self._image or ())]
         if self._target is not None:
             mine.append(self._target)
         if self._working is not None:
             mine += self._working.layers
-        from napari.layers import Image
+        return layer in mine or (self._image is None and isinstance(layer, Image))
 
-        bound = active in mine or (self._image is None and isinstance(active, Image))
-        return bound and str(getattr(active.mode, "value", active.mode)) == "pan_zoom"
+    def ignore_click(self) -> None:
+        """Say why a click was no prompt, unless the user is plainly at something else."""
+        why = None if self._is_closed else self._why_ignored()
+        if why is not None:
+            self.click_ignored.emit(why)
+
+    def _why_ignored(self) -> str | None:
+        layers = self.viewer.layers
+        active = layers.selection.active
+        if self._image is None and not readable_images(self.viewer):
+            return None
+        if self.viewer.dims.ndisplay != 2:
+            return "The viewer shows three dimensions; prompts are set in two."
+        if active is None:
+            return "No layer is active, so the click was no prompt."
+        tool = _tool(active)
+        image = default_image(self.viewer) if self.image is None else self.image
+        if tool is None:
+            return (
+                f"The click was no prompt: the active layer is {active.name!r}, not {image.name!r}."
+            )
+        drawn_on = self._is_bound(active) and active is not image
+        if drawn_on or (self._follower is not None and self._follower.layer is active):
+            return None
+        return (
+            f"The click went to the tool {tool!r} of the layer {active.name!r}; it was no prompt."
+        )
+
+    def take_mouse(self) -> None:
+        """Make clicks prompts: show two dimensions, make the image active, put its tool away.
+
+        Raises
+        ------
+        ImageError
+            If there is no image.
+        """
+        image = default_image(self.viewer) if self.image is None else self.image
+        check_images(self.viewer, (image,))
+        self.viewer.dims.ndisplay = 2
+        image.mode = "pan_zoom"
+        self.viewer.layers.selection.active = image
 
     @property
     def mode(self) -> MouseMode:
@@ -117,7 +186,7 @@ class ViewerSession(ViewerObjects):
     def click(self, position: npt.ArrayLike, positive: bool = True) -> None:
         """Take a click at a world position; errors are reported, not raised."""
         where = np.array(position, np.float64)
-        self.when_loaded(lambda: self._click(where, positive))
+        self._ask(lambda: self._click(where, positive), "prompt")
 
     def _click(self, position: np.ndarray, positive: bool) -> None:
         with self.reporting():
@@ -148,7 +217,7 @@ class ViewerSession(ViewerObjects):
 
     def drawn(self, kind: str, path: np.ndarray, positive: bool) -> None:
         """Take what was drawn along world positions (k, ndim) as a prompt."""
-        self.when_loaded(lambda: self._take_drawn(kind, path, positive))
+        self._ask(lambda: self._take_drawn(kind, path, positive), "prompt")
 
     def _take_drawn(self, kind: str, path: np.ndarray, positive: bool) -> None:
         with self.reporting():
@@ -168,7 +237,7 @@ class ViewerSession(ViewerObjects):
     def hover(self, position: npt.ArrayLike) -> None:
         """Show the mask under a world position before any click, where `hover_preview` is on."""
         wanted = self.hover_preview and self.is_loaded and self._image is not None
-        if not wanted or self.draft is not None:
+        if not wanted or self.draft is not None or self.waiting:
             return
         try:
             plane, at = self.locate(position)
@@ -264,9 +333,11 @@ class ViewerSession(ViewerObjects):
             return
         if self._brushed is not None:
             self._brushed.events.paint.disconnect(self._on_brush)
+            self._history_keys.release()
         self._brushed = self._target
         if self._brushed is not None:
             self._brushed.events.paint.connect(self._on_brush)
+            self._history_keys.take(self._brushed)
 
     def _on_brush(self, event: Any) -> None:
         view, target = self._current, self._target
@@ -318,17 +389,32 @@ class ViewerSession(ViewerObjects):
             view = self.view  # planes along other axes have their own session
         except SegmentAnythingError:
             return  # said when a prompt is placed there
+        self._tell_of_hidden(view)
         if view is self._current:
             self.plane_changed.emit()
             if self._follower is not None:
                 with self.reporting():
                     self._follower.take()
 
+    def _tell_of_hidden(self, view: View) -> None:
+        """Say that an object in progress lies on planes along other axes than those shown."""
+        for other in self._views.values():
+            draft = other.session.draft
+            if other is not view and draft is not None and not draft.empty:
+                text = "The object in progress is on planes along other axes, which are not shown."
+                show = partial(self._go_to, other, draft.plane)
+                self.notice(Notice("axes", text, ("Show them", show)))
+                return
+        if len(self._views) > 1:
+            self.notice(Notice("axes"))
+
     def _on_removed(self, event: Any) -> None:
         """A layer was removed from the viewer."""
         gone = event.value
         if self._image is not None and gone in self._image:
             self.set_image(None)
+        elif gone is self._target:
+            self.set_target(None)
         elif self._working is not None and not self._is_closed:
             self._working.removed(gone)
         if self._follower is not None and self._follower.layer is gone:
@@ -344,7 +430,9 @@ class ViewerSession(ViewerObjects):
         if self._is_closed:
             return
         self._is_closed = True
+        self._asked.drop("prompt", "edit", "other")
         self._runner.close()
+        self.measures.close()
         if self._follower is not None:
             self._follower.close()
             self._follower = None
@@ -354,8 +442,9 @@ class ViewerSession(ViewerObjects):
         for emitter in (self.viewer.dims.events.current_step, self.viewer.dims.events.order):
             emitter.disconnect(self._on_dims)
         self.viewer.layers.events.removed.disconnect(self._on_removed)
-        for view in self._views.values():
-            view.session.close()
+        for session in (*self._left, *(view.session for view in self._views.values())):
+            session.close()
+        self._left.clear()
         self._views.clear()
         self._current = None
         self._bind_image(None)

@@ -14,6 +14,7 @@ from ..engine import Window
 from .coordinates import placement
 from .images import ImageAxes
 from .preview_colours import colormap, with_edges
+from .selection import keeping_selection
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -162,7 +163,7 @@ class WorkingLayers:
         """Return the Points layer, made again if it was deleted."""
         if self.prompts is None or not self._alive(self.prompts):
             self._forget(self.prompts)
-            with self._keeping_selection():
+            with self._adding():
                 layer = self.viewer.add_points(
                     np.zeros((0, self.image.ndim)),
                     ndim=self.image.ndim,
@@ -185,7 +186,7 @@ class WorkingLayers:
         """Return the Shapes layer, made again if it was deleted."""
         if self.boxes is None or not self._alive(self.boxes):
             self._forget(self.boxes)
-            with self._keeping_selection():
+            with self._adding():
                 layer = self.viewer.add_shapes(
                     ndim=self.image.ndim,
                     edge_color=[POSITIVE],
@@ -267,7 +268,7 @@ class WorkingLayers:
         if layer is None or not self._alive(layer):
             self._forget(layer)
             self.window, self._plane = window, tuple(plane)
-            with self._keeping_selection():
+            with self._adding():
                 layer = self.viewer.add_labels(
                     data.copy(),
                     name="preview",
@@ -361,18 +362,10 @@ class WorkingLayers:
                 setattr(layer, name, full[name])
 
     @contextmanager
-    def _keeping_selection(self) -> Iterator[None]:
-        """Add a layer without taking the selection away from what the user is at."""
-        selection = self.viewer.layers.selection
-        before, active = set(selection), selection.active
-        with self.quiet():
+    def _adding(self) -> Iterator[None]:
+        """Add a layer quietly, and without taking the selection away."""
+        with self.quiet(), keeping_selection(self.viewer):
             yield
-        kept = {layer for layer in before if layer in self.viewer.layers}
-        if kept:
-            selection.clear()
-            selection.update(kept)
-            if active is not None and active in kept:
-                selection.active = active
 
     def _forget(self, layer: Layer | None) -> None:
         if layer is None:

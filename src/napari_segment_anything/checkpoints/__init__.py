@@ -1,8 +1,8 @@
 """Names, paths and URLs to verified weights, and weights to files."""
 
 from .architecture import architecture_name, infer_config
-from .catalogue import CatalogueEntry, RemoteFile, catalogue
-from .download import cache_directory, cached_path, checkpoint_directory, download
+from .catalogue import CatalogueEntry, RemoteFile, about_size, catalogue
+from .download import cache_directory, cached_path, checkpoint_directory, download, is_here
 from .fingerprint import fingerprint
 from .loading import Checkpoint, load_checkpoint
 from .saving import save_checkpoint
@@ -11,6 +11,7 @@ __all__ = [
     "CatalogueEntry",
     "Checkpoint",
     "RemoteFile",
+    "about_size",
     "architecture_name",
     "cache_directory",
     "cached_path",
@@ -19,6 +20,7 @@ __all__ = [
     "download",
     "fingerprint",
     "infer_config",
+    "is_here",
     "load_checkpoint",
     "save_checkpoint",
 ]

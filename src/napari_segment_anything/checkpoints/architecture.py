@@ -203,5 +203,6 @@ def _shape(state: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    numbers = {int(m[1]) for name in state if (m := re.match(pattern, name))}
+    found = (re.match(pattern, name) for name in state)
+    numbers = {int(m[1][:9]) for m in found if m}
     return max(numbers) + 1 if numbers else 0

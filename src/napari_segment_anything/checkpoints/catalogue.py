@@ -7,6 +7,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -35,6 +36,15 @@ class RemoteFile:
     hash_kind: str = ""
     hash: str = ""
     size: int | None = None
+
+    @property
+    def checked(self) -> str:
+        """What the file is checked against, in words."""
+        if self.hash_kind == "sha256":
+            return "SHA-256"
+        if self.hash_kind:
+            return f"{self.hash_kind}, which finds damage and no forgery; no SHA-256 is published"
+        return "its form only; no hash is known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +112,20 @@ def catalogue() -> MappingProxyType[str, CatalogueEntry]:
     text = files(__package__).joinpath("catalogue.toml").read_text(encoding="utf-8")
     rows = tomllib.loads(text)
     return MappingProxyType({name: _entry(name, row) for name, row in rows.items()})
+
+
+def about_size(entry: CatalogueEntry) -> tuple[bool, int | None]:
+    """Give the bytes of a model's weights, and before that whether they are exact.
+
+    Where the published size is not known, it is that of the same architecture in the list.
+    """
+    if entry.embedded:
+        path = files(__package__).joinpath("data", entry.file)
+        return True, path.stat().st_size if isinstance(path, Path) and path.is_file() else None
+    if entry.size is not None:
+        return True, entry.size
+    same = (e for e in catalogue().values() if e.architecture == entry.architecture)
+    return False, next((e.size for e in same if e.size is not None), None)
 
 
 def find_entry(name: str) -> CatalogueEntry | None:

@@ -7,12 +7,18 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from ..errors import CheckpointError
+from ..limits import NETWORK_SIDE
 from ..network.instance_decoder import InstanceDecoderConfig
 from ..network.micro import MicroConfig
 from ..network.sam import SamConfig
 from ..network.tiny_vit import TinyViTConfig
 from ..network.vit import ViTConfig
+from ..reading import convert, decode_json
 
+_HEADER = "the checkpoint's header is damaged"
+_MAY_BE_NONE = ("classes", "global_blocks", "positions", "refiner_width", "transposed")
+_LAYERS = 512
+_LONGEST = 64
 _ENCODERS: dict[str, type] = {"vit": ViTConfig, "tiny_vit": TinyViTConfig, "micro": MicroConfig}
 
 
@@ -44,7 +50,7 @@ def config_from_json(text: str) -> SamConfig:
     CheckpointError
         If it is damaged, or names something this version does not know.
     """
-    values = _object(text)
+    values: dict[str, Any] = decode_json(text, dict[str, Any], _HEADER, CheckpointError)
     encoder = values.get("encoder")
     if not isinstance(encoder, dict):
         raise CheckpointError("the checkpoint's header describes no image encoder")
@@ -55,8 +61,15 @@ def config_from_json(text: str) -> SamConfig:
             f"the checkpoint has an image encoder of kind {kind!r}, which this version does not "
             f"know (it knows {', '.join(_ENCODERS)}); a newer version may"
         )
-    values["encoder"] = _make(made, encoder, ignore=("kind",))
-    return _make(SamConfig, values)  # type: ignore[no-any-return]
+    stored = {key: value for key, value in encoder.items() if key != "kind"}
+    values["encoder"] = {}
+    _check_keys(SamConfig, values)
+    rest = {key: value for key, value in values.items() if key != "encoder"}
+    # validated as a class without the encoder, whose type is a protocol
+    numbers = convert(rest, dict[str, int], _HEADER, CheckpointError)
+    config = SamConfig(_make(made, stored), **numbers)
+    check_config(config)
+    return config
 
 
 def decoder_config_from_json(text: str) -> InstanceDecoderConfig:
@@ -67,33 +80,90 @@ def decoder_config_from_json(text: str) -> InstanceDecoderConfig:
     CheckpointError
         If it is damaged.
     """
-    return _make(InstanceDecoderConfig, _object(text))  # type: ignore[no-any-return]
+    values = decode_json(text, dict[str, Any], _HEADER, CheckpointError)
+    return _make(InstanceDecoderConfig, values)  # type: ignore[no-any-return]
 
 
-def _object(text: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise CheckpointError(f"the checkpoint's header is damaged: {error}") from error
-    if not isinstance(values, dict):
-        raise CheckpointError("the checkpoint's header is damaged: its configuration is no object")
-    return values
+def _make(made: type, values: dict[str, Any]) -> Any:
+    _check_keys(made, values)
+    config = convert(values, made, _HEADER, CheckpointError)
+    check_config(config)
+    return config
 
 
-def _make(made: type, values: dict[str, Any], ignore: tuple[str, ...] = ()) -> Any:
-    known = {field.name for field in fields(made)}
-    given = {k: _tuples(v) for k, v in values.items() if k in known or k not in ignore}
-    unknown = sorted(set(given) - known)
+def check_config(config: Any) -> None:
+    """Check that a network of these sizes can be, before anything of that size is made.
+
+    Parameters
+    ----------
+    config : SamConfig, InstanceDecoderConfig, or an image encoder's
+
+    Raises
+    ------
+    CheckpointError
+        If a size is none, is too large, or does not go with another.
+    """
+    if isinstance(config, SamConfig):
+        check_config(config.encoder)
+        _bounded({f.name: getattr(config, f.name) for f in fields(config) if f.name != "encoder"})
+        return
+    _bounded(asdict(config))
+    fault = _impossible(config)
+    if fault:
+        raise CheckpointError(f"it describes a network that cannot be: {fault}")
+
+
+def _check_keys(made: type, values: dict[str, Any]) -> None:
+    unknown = sorted(set(values) - {field.name for field in fields(made)})
     if unknown:
         raise CheckpointError(
             f"the checkpoint's configuration has {', '.join(unknown)}, which this version does "
             "not know; a newer version may"
         )
-    try:
-        return made(**given)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"the checkpoint's configuration is damaged: {error}") from error
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+def _bounded(values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        least = 0 if name in _MAY_BE_NONE else 1
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, str):
+                continue
+            NETWORK_SIDE.check(number, f"it has {name} {number}", CheckpointError)
+            if number < least and not isinstance(number, bool):
+                raise CheckpointError(f"it has {name} {value}; that is at least {least}")
+        if isinstance(value, tuple) and len(value) > _LONGEST:
+            raise CheckpointError(f"it has {len(value)} values of {name}")
+    layers = sum(
+        sum(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+        if name in ("depth", "depths", "attention_blocks")
+    )
+    if layers > _LAYERS:
+        raise CheckpointError(f"it has {layers} layers; {_LAYERS} at most are read")
+
+
+def _impossible(config: Any) -> str:
+    """Why sizes do not go together; "" if they do."""
+    pairs: list[tuple[int, int]] = []
+    if isinstance(config, ViTConfig):
+        if config.image_size % config.patch_size:
+            return f"image_size {config.image_size} is no multiple of {config.patch_size}"
+        pairs = [(config.width, config.heads)]
+    elif isinstance(config, MicroConfig):
+        if config.image_size % 16:
+            return f"image_size {config.image_size} is no multiple of 16"
+        if config.norm not in ("batch", "folded"):
+            return f"norm {config.norm!r}"
+        pairs = [(config.widths[-1], config.heads)]
+    elif isinstance(config, TinyViTConfig):
+        counts = {len(each) for each in (config.widths, config.depths, config.heads)}
+        if counts != {len(config.windows)} or len(config.widths) < 2:
+            return "widths, depths, heads and windows differ in number"
+        if max(config.windows) > _LONGEST:
+            return f"windows {config.windows}"
+        if config.image_size % config.stride:
+            return f"image_size {config.image_size} is no multiple of {config.stride}"
+        pairs = list(zip(config.widths[1:], config.heads[1:], strict=True))
+    elif isinstance(config, InstanceDecoderConfig) and len(config.widths) != 4:
+        return f"{len(config.widths)} widths in place of 4"
+    return next((f"width {w} for {h} heads" for w, h in pairs if w % h), "")

@@ -11,20 +11,25 @@ import shutil
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from urllib.parse import urldefrag, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 import filelock
 import platformdirs
-import pooch
+import xxhash
 
 from ..errors import CheckpointError, DownloadError, ResourceError
 from ..progress import Progress
+from ..reading import require
 from .catalogue import CatalogueEntry, RemoteFile, catalogue, find_entry, unknown_name
+from .reading import fault_of
 from .records import recall, record
 from .transfer import Interrupted, Transfer
 
 CACHE_VARIABLE = "NAPARI_SEGMENT_ANYTHING_CACHE"
+HASHES: dict[str, Any] = {"sha256": hashlib.sha256, "xxh128": xxhash.xxh128}
+_DIGITS = {"sha256": 64, "xxh128": 32}
 ProgressCallback = Callable[[Progress], object]
 
 
@@ -86,6 +91,7 @@ def download(
     ResourceError
         If the disk is full or the folder cannot be written to.
     """
+    require(name, str, "the name of a model", "catalogue() lists them")
     entry = find_entry(name)
     if entry is None:
         raise unknown_name(name)
@@ -118,6 +124,18 @@ def cached_path(remote: RemoteFile, directory: str | Path | None = None) -> Path
     return target if _difference(target, remote, records_file(directory)) == "" else None
 
 
+def is_here(entry: CatalogueEntry, directory: str | Path | None = None) -> bool:
+    """Whether all files of a model seem to be there; only their sizes are looked at."""
+    if entry.embedded:
+        return True
+    folder = checkpoint_directory(directory)
+    for remote in entry.files:
+        path = folder / remote.file
+        if not path.is_file() or remote.size not in (None, path.stat().st_size):
+            return False
+    return True
+
+
 def is_url(source: str) -> bool:
     """Whether a source is a URL; a path with a drive letter is not."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
@@ -135,36 +153,59 @@ def fetch_url(
     url : str
         An http or https URL, kept in the cache under its name and a hash of the whole URL;
         or a file URL, which is used where it lies. A fragment ``#sha256=...`` or
-        ``#xxh128=...`` is checked against what comes.
+        ``#xxh128=...`` is checked against what comes; any other is refused, since nothing would
+        check it.
     directory, progress
         As for `download`.
 
     Raises
     ------
     CheckpointError
-        If the scheme is another one, or a file URL names no file.
+        If the scheme is another one, a file URL names no file, or the fragment is no hash.
     DownloadError, ResourceError
         As `download`.
     """
     bare, fragment = urldefrag(url)
     parts = urlsplit(bare)
+    kind, digest = _hash_of(fragment, bare)
     if parts.scheme == "file":
         path = Path(url2pathname(parts.path))
         if not path.is_file():
             raise CheckpointError(f"there is no file {path}")
+        wrong = _difference(path, RemoteFile(path.name, bare, kind, digest), None) if kind else ""
+        if wrong:
+            raise CheckpointError(f"{path} is not the file of the URL: {wrong}")
         return path
     if parts.scheme not in ("http", "https"):
         raise CheckpointError(f"cannot fetch {parts.scheme}:// URLs; http, https and file do")
     for entry in catalogue().values():
         for remote in entry.files:
             if remote.source == bare and not entry.embedded:
-                return fetch(remote, directory, progress)
-    kind, _, digest = fragment.partition("=")
-    if kind not in ("sha256", "xxh128"):
-        kind, digest = "", ""
+                path = fetch(remote, directory, progress)
+                asked = RemoteFile(remote.file, bare, kind, digest)
+                wrong = _difference(path, asked, records_file(directory)) if kind else ""
+                if wrong:
+                    raise DownloadError(
+                        f"{path.name} is the published file, but not the one of the URL: {wrong}"
+                    )
+                return path
     base = re.sub(r"[^\w.-]+", "_", Path(parts.path).name) or "checkpoint"
     mark = hashlib.sha256(bare.encode()).hexdigest()[:12]
     return fetch(RemoteFile(f"{mark}-{base}", bare, kind, digest), directory, progress)
+
+
+def _hash_of(fragment: str, url: str) -> tuple[str, str]:
+    """Kind and digest that a URL's fragment gives; empty without one."""
+    if not fragment:
+        return "", ""
+    kind, _, digest = fragment.partition("=")
+    kind, digest = kind.strip().lower(), digest.strip().lower()
+    if kind not in HASHES or not re.fullmatch(f"[0-9a-f]{{{_DIGITS[kind]}}}", digest):
+        raise CheckpointError(
+            f"nothing can check '#{fragment}' of {_shown(url)}: write #sha256= and 64, or #xxh128= "
+            "and 32 hexadecimal digits, or leave it out"
+        )
+    return kind, digest
 
 
 def fetch(
@@ -184,7 +225,8 @@ def fetch(
     Returns
     -------
     Path
-        The file, verified where a hash is known.
+        The file, verified where a hash is known; otherwise it is at least a whole file of a
+        checkpoint's form.
 
     Raises
     ------
@@ -252,10 +294,11 @@ def _difference(path: Path, remote: RemoteFile, store: Path | None) -> str | Non
     if remote.size is not None and size != remote.size:
         return f"it has {size} bytes instead of {remote.size}"
     if not remote.hash:
-        return ""
+        return fault_of(path)
     digest = recall(path, remote.hash_kind, store) if store is not None else None
     if digest is None:
-        digest = pooch.file_hash(str(path), alg=remote.hash_kind)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, HASHES[remote.hash_kind]).hexdigest()
         if store is not None:
             record(path, remote.hash_kind, digest, store)
     if digest == remote.hash.lower():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,10 +12,11 @@ from ..errors import CheckpointError
 from ..network.instance_decoder import InstanceDecoder
 from ..network.sam import Sam, SamConfig
 from ..progress import Progress
+from ..reading import decode_json
 from .architecture import architecture_name, infer_config, infer_decoder_config
 from .building import build_decoder, build_network
 from .catalogue import CatalogueEntry, catalogue, find_entry, unknown_name
-from .configuration import config_from_json, decoder_config_from_json
+from .configuration import check_config, config_from_json, decoder_config_from_json
 from .download import embedded_path, fetch, fetch_url, is_url, records_file
 from .fingerprint import combine, fingerprint
 from .reading import StoredTensors, read_decoder, read_tensors
@@ -161,6 +161,10 @@ def _locate(
         return fetch(entry.checkpoint, directory, progress)
     if isinstance(source, str) and is_url(source):
         return fetch_url(source, directory, progress)
+    if not isinstance(source, str | Path):
+        raise CheckpointError(
+            f"a checkpoint is a name, a path or a URL, not {type(source).__name__} {source!r:.50}"
+        )
     path = Path(source).expanduser()
     if path.is_file():
         return path
@@ -177,9 +181,13 @@ def _config(stored: StoredTensors, path: Path) -> SamConfig:
     try:
         if described is not None:
             return config_from_json(described)
-        return infer_config(stored.network)
+        config = infer_config(stored.network)
+        check_config(config)
+        return config
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    except (ArithmeticError, ValueError) as error:
+        raise CheckpointError(f"{path}: its tensors are no network's: {error}") from error
 
 
 def _metadata(header: dict[str, str], entry: CatalogueEntry | None, path: Path) -> dict[str, Any]:
@@ -189,13 +197,8 @@ def _metadata(header: dict[str, str], entry: CatalogueEntry | None, path: Path) 
             if value := getattr(entry, key):
                 metadata[key] = value
     if (text := header.get("metadata")) is not None:
-        try:
-            own = json.loads(text)
-        except ValueError as error:
-            raise CheckpointError(f"the metadata in {path} is damaged: {error}") from error
-        if not isinstance(own, dict):
-            raise CheckpointError(f"the metadata in {path} is damaged: not an object")
-        metadata.update(own)
+        where = f"the metadata in {path} is damaged"
+        metadata.update(decode_json(text, dict[str, Any], where, CheckpointError))
     return metadata
 
 

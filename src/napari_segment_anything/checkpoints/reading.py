@@ -6,6 +6,7 @@ import pickle
 import re
 import sys
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +17,14 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, ResourceError
+from ..limits import PICKLE_BYTES, TENSORS
 from .stand_ins import read_training_state
 
 # Names under which training frameworks file the weights in a larger dictionary.
 _WRAPPERS = ("model_state", "state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "sam.", "model.")
+_HEADER_BYTES = 2**32
+_SHARED = 4  # weights may be tied
 DECODER_PREFIX = "instance_decoder."
 
 
@@ -96,6 +100,25 @@ def read_decoder(path: Path) -> dict[str, Tensor]:
     return {k: v for k, v in tensors.items() if not k.startswith("encoder.")}
 
 
+def fault_of(path: Path) -> str:
+    """What is wrong with the form of a checkpoint file; "" where nothing is.
+
+    A cut file of the two newer forms is noticed, without reading it. What torch wrote before 1.6
+    says nothing of its length.
+    """
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < _HEADER_BYTES:
+        try:
+            with safetensors.safe_open(path, framework="pt"):
+                return ""
+        except (safetensors.SafetensorError, OSError, ValueError) as error:
+            return f"it is truncated or corrupt ({error})"
+    if start.startswith(b"PK\x03\x04"):
+        return "" if zipfile.is_zipfile(path) else "it is cut off: its end is missing"
+    return "" if start.startswith(b"\x80") else f"it is not a checkpoint: {_guess(start)}"
+
+
 def _read_file(path: Path) -> tuple[Any, dict[str, str] | None]:
     """Content of a file, and its metadata where it is a safetensors file."""
     try:
@@ -105,7 +128,7 @@ def _read_file(path: Path) -> tuple[Any, dict[str, str] | None]:
         raise CheckpointError(f"there is no file {path}") from None
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 2**32:
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < _HEADER_BYTES:
         return _read_safetensors(path)
     if not start.startswith((b"PK\x03\x04", b"\x80")):
         raise CheckpointError(f"{path} is not a checkpoint: {_guess(start)}")
@@ -123,7 +146,27 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
+def _check_archive(path: Path) -> None:
+    """Refuse what would unpack to more than the file: torch stores weights as they are."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(
+            f"{path} is truncated or corrupt ({error}); fetch or save it again"
+        ) from error
+    TENSORS.check(len(members), f"{path} has too many parts", CheckpointError)
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise CheckpointError(f"{path} is compressed, as torch never writes it; unpack it")
+        if member.filename.endswith(".pkl"):
+            what = f"{path} has too large a description of its weights"
+            PICKLE_BYTES.check(member.file_size, what, CheckpointError)
+
+
 def _read_torch(path: Path, *, mapped: bool) -> Any:
+    if mapped:
+        _check_archive(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -212,6 +255,18 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     if not tensors:
         some = ", ".join(repr(str(k)) for k in list(content)[:5]) or "nothing"
         raise CheckpointError(f"{path} holds no weights (it holds {some}): not a SAM checkpoint")
+    TENSORS.check(len(tensors), f"{path} has too many tensors", CheckpointError)
+    strange = [k for k, v in tensors.items() if v.layout != torch.strided or v.is_quantized]
+    strange += [k for k, v in tensors.items() if v.is_meta]
+    if strange:
+        raise CheckpointError(
+            f"{path}: {strange[0]} is sparse, quantised or empty, no plain tensor"
+        )
+    claimed, held = sum(v.nbytes for v in tensors.values()), path.stat().st_size
+    if claimed > _SHARED * held:
+        raise CheckpointError(
+            f"{path} claims {claimed} bytes of weights and holds {held}: it is damaged or forged"
+        )
     return tensors
 
 

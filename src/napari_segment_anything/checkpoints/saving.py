@@ -18,6 +18,7 @@ from torch import Tensor
 from ..errors import CheckpointError, ParameterError, ResourceError
 from ..network.instance_decoder import InstanceDecoder
 from ..network.sam import Sam
+from ..reading import require
 from .configuration import config_to_json
 from .reading import DECODER_PREFIX
 
@@ -68,6 +69,8 @@ def save_checkpoint(
     ResourceError
         If the file cannot be written.
     """
+    require(network, Sam, "the network", "give the network of a Checkpoint or a Model")
+    require(path, (str, Path), "the path", "give a text or a Path")
     path = Path(path).expanduser()
     if path.suffix != ".safetensors":
         raise ParameterError(f"name it .safetensors, which it will be: {path.name}")

@@ -10,14 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-import pooch
-
 from ..errors import DownloadError
+from ..limits import CONNECT_SECONDS, DOWNLOAD_BYTES, DOWNLOAD_SECONDS, READ_SECONDS
 from ..progress import Progress
 
 ATTEMPTS = 4
 PAUSE = 1.0  # seconds before the second attempt; twice as long before each further one
-TIMEOUT = (15.0, 60.0)  # seconds to connect, and between two packets
 _CHUNK = 1 << 18
 
 
@@ -39,6 +37,8 @@ class Interrupted(Exception):
 
 class Transfer:
     """Fetch a URL into a file, continuing what is there.
+
+    Size and time are bounded (see `limits`), and what begins with https ends with https.
 
     Parameters
     ----------
@@ -71,6 +71,7 @@ class Transfer:
         self._announced: int | None = None
         self._validator: str | None = None
         self._file: IO[bytes] | None = None
+        self._ends = time.monotonic() + DOWNLOAD_SECONDS.value
 
     def run(self, *, verified: bool) -> None:
         """Fetch, in several attempts where the connection breaks.
@@ -90,6 +91,8 @@ class Transfer:
         """
         reason = ""
         for attempt in range(ATTEMPTS):
+            if attempt and time.monotonic() > self._ends:
+                break
             if attempt:
                 time.sleep(PAUSE * 2 ** (attempt - 1))
             try:
@@ -113,7 +116,8 @@ class Transfer:
 
     def _attempt(self, file: IO[bytes]) -> tuple[str, bool] | None:
         """Fetch what is missing; None, or why it failed and whether to try again."""
-        from requests import exceptions
+        import requests
+        from urllib3.exceptions import HTTPError as BrokenError
 
         offset = file.tell()
         headers = {"Accept-Encoding": "identity"}
@@ -121,16 +125,19 @@ class Transfer:
             headers["Range"] = f"bytes={offset}-"
             if self._validator is not None:
                 headers["If-Range"] = self._validator
-        fetch = pooch.HTTPDownloader(
-            progressbar=_Bar(self),
-            chunk_size=_CHUNK,
-            timeout=TIMEOUT,
-            headers=headers,
-            hooks={"response": self._answered},
-        )
         try:
-            fetch(self.url, file, None)
-        except exceptions.HTTPError as error:
+            with requests.get(
+                self.url,
+                headers=headers,
+                stream=True,
+                timeout=(CONNECT_SECONDS.value, READ_SECONDS.value),
+                hooks={"response": self._answered},
+            ) as response:
+                response.raise_for_status()
+                while chunk := response.raw.read1(_CHUNK, decode_content=True):
+                    file.write(chunk)
+                    self._note(file)
+        except requests.HTTPError as error:
             if error.response is None:
                 return str(error), True
             status = error.response.status_code
@@ -139,10 +146,12 @@ class Transfer:
                 _cut(file, 0)
                 return "the server has less than is here already", True
             return f"the server answered {status} {error.response.reason}", status >= 500
-        except (exceptions.ConnectionError, exceptions.Timeout) as error:
+        except (requests.ConnectionError, requests.Timeout, BrokenError) as error:
             return f"no connection ({_innermost(error)})", True
-        except (exceptions.RequestException, _Misplaced) as error:
+        except (requests.RequestException, _Misplaced) as error:
             return str(error), True
+        except _TooLong as error:
+            return str(error), False
         here = file.tell()
         if self._announced is not None and here < self._announced:
             return f"the connection broke after {here} of {self._announced} bytes", True
@@ -151,6 +160,12 @@ class Transfer:
     def _answered(self, response: Any, *args: Any, **kwargs: Any) -> None:
         """Look at the headers before the body comes."""
         file = self._file
+        to = response.headers.get("location", "") if response.is_redirect else ""
+        if self.url.lower().startswith("https:") and to.lower().startswith("http:"):
+            raise DownloadError(
+                f"the server of {self.label} sends from https to {to.split('?')[0]}, which nobody "
+                "vouches for; nothing was fetched"
+            )
         if file is None or response.is_redirect or response.status_code not in (200, 206):
             return
         length = response.headers.get("content-length")
@@ -173,6 +188,8 @@ class Transfer:
                 f"the server's {self.label} has {announced} bytes instead of {self.size}: it is "
                 "not the published file (a proxy or login page, or replaced at its source?)"
             )
+        if announced is not None:
+            self._check_size(announced)
         self._announced = announced
         self.total = announced if announced is not None else self.size
         validator = response.headers.get("etag") or response.headers.get("last-modified")
@@ -185,33 +202,34 @@ class Transfer:
         if needed > shutil.disk_usage(self.part.parent).free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def report(self) -> None:
-        """Tell how far it is."""
-        if self.progress is not None and self._file is not None:
-            done = self._file.tell()
+    def _check_size(self, size: int) -> None:
+        what = f"the server's {self.label} is too large for a checkpoint"
+        DOWNLOAD_BYTES.check(size, what, DownloadError)
+
+    def _note(self, file: IO[bytes]) -> None:
+        """See that it is not too much, nor too slow, and tell how far it is."""
+        done = file.tell()
+        try:
+            self._check_size(done)
+        except DownloadError:
+            _cut(file, 0)
+            raise
+        if time.monotonic() > self._ends:
+            seconds = DOWNLOAD_SECONDS
+            raise _TooLong(
+                f"only {done} bytes came in {seconds.value} s, the most that a download may take "
+                f"(it can be raised with {seconds.variable})"
+            )
+        if self.progress is not None:
             self.progress(Progress(done, self.total or done, message=f"fetching {self.label}"))
+
+
+class _TooLong(Exception):
+    """The time for a download is over."""
 
 
 class _Misplaced(Exception):
     """The server answered with another part of the file."""
-
-
-class _Bar:
-    """What pooch takes for a progress bar."""
-
-    def __init__(self, transfer: Transfer) -> None:
-        self.total = 0
-        self._transfer = transfer
-
-    def update(self, count: int) -> None:
-        """Take note of a chunk; how far it is, the file itself tells."""
-        self._transfer.report()
-
-    def reset(self) -> None:
-        """Nothing to set back."""
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 def _cut(file: IO[bytes], size: int) -> None:

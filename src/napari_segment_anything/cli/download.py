@@ -35,13 +35,17 @@ def download(
     napari-sam download vit_b_lm vit_t --directory /data/models
     """
     from ..checkpoints import download as fetch
+    from ..checkpoints.catalogue import find_entry
     from . import report
 
-    files = {}
+    files, checked = {}, []
     with report.progress_bar(quiet) as show:
         for name in names:
             files[name] = str(fetch(name, directory, progress=show))
+            entry = find_entry(name)
+            if entry is not None and not entry.embedded:
+                checked += [f"{remote.file} ({remote.checked})" for remote in entry.files]
     if as_json:
         report.print_json(files)
     elif not quiet:
-        report.print_facts("", files)
+        report.print_facts("", files | ({"checked": ", ".join(checked)} if checked else {}))

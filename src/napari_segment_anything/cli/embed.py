@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ImageError, ParameterError
+from ..limits import TILES
 from . import options, values
 
 if TYPE_CHECKING:
@@ -223,6 +225,7 @@ def _planes(
         if index is not None and not -length <= index < length:
             raise ImageError(f"{name} has planes 0 to {length - 1} along {axis}; got {index}")
         choices.append(range(length) if index is None else [index % length])
+    TILES.check(math.prod(map(len, choices)), f"{name} has too many planes", ImageError)
     return list(itertools.product(*choices))
 
 

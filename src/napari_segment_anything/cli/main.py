@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, TextIO
 
 import typer
@@ -29,6 +33,7 @@ PROGRAM = "napari-sam"
 BAD_INPUT = 2
 UNEXPECTED = 1
 INTERRUPTED = 130
+TERMINATED = 143
 RESUMABLE = ("embed", "evaluate", "large", "train")
 
 app = typer.Typer(
@@ -80,7 +85,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code.
 
     0: done. 2: the input was bad, one line on stderr says what and what to do.
-    130: interrupted with Ctrl-C. 1: a bug of ours, still one line unless `--debug`.
+    130: interrupted with Ctrl-C; 143: by SIGTERM, which ends it in the same way.
+    1: a bug of ours, still one line unless `--debug`.
 
     Parameters
     ----------
@@ -92,8 +98,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     if not debug:
         # it logs what it stumbles over in a damaged file; our own line says it better
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    signals: list[int] = []
     try:
-        with warnings.catch_warnings():
+        with _terminable(signals), warnings.catch_warnings():
             # what the engine had to do differently (less memory, no cache) is news for the user
             warnings.showwarning = _note
             code = typer.main.get_command(app).main(
@@ -120,18 +127,50 @@ def run(arguments: Sequence[str] | None = None) -> int:
         )
         return UNEXPECTED
     if code == INTERRUPTED:
-        kept = arguments[:1] and arguments[0] in RESUMABLE
-        rest = "the same command goes on where it stopped" if kept else "nothing was written"
-        _complain(f"interrupted; {rest}")
+        verb = arguments[0] if arguments else ""
+        rest = (
+            "the same command goes on where it stopped"
+            if verb in RESUMABLE
+            else (
+                "labels that were begun in a store are marked as unfinished; no file was written"
+                if verb == "stack"
+                else "nothing was written"
+            )
+        )
+        _complain(f"{'terminated' if signals else 'interrupted'}; {rest}")
+        code = TERMINATED if signals else INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def _terminable(signals: list[int]) -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that it clears up behind itself."""
+
+    def stop(number: int, frame: object) -> None:
+        signals.append(number)
+        signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+        raise KeyboardInterrupt
+
+    ours = threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if ours:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _describe(error: Exception) -> str:
     if isinstance(error, SegmentAnythingError):
         return str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror}: {error.filename}"
-    return str(error)
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error) or type(error).__name__
+    where = "" if error.filename is None else f": {error.filename}"
+    hint = "; make room and run again" if error.errno == errno.ENOSPC else ""
+    return f"{error.strerror}{where}{hint}"
 
 
 def _note(

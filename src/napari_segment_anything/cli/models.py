@@ -102,6 +102,7 @@ def _facts(entry: CatalogueEntry) -> dict[str, Any]:
         "licence": entry.licence,
         "citation": entry.citation,
         "source": entry.source,
+        "checked": "with the package" if entry.embedded else entry.checkpoint.checked,
         "where": where,
         "path": None if path is None else str(path),
     }

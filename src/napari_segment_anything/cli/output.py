@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,18 +128,16 @@ class Target:
 
 
 def _write(result: Result, files: dict[str, Path]) -> None:
+    from ..formats.atomic import staging
     from .files import write_files
 
     folder = next(iter(files.values())).parent
     folder.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
-    try:
-        staged = {kind: staging / path.name for kind, path in files.items()}
+    with staging(folder) as place:
+        staged = {kind: place / path.name for kind, path in files.items()}
         write_files(result, staged)
         for kind, path in staged.items():
             path.replace(files[kind])
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _objects(result: Result) -> int:

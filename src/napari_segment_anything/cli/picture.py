@@ -39,7 +39,8 @@ def draw(
     pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     step = -(-max(rows, cols) // LARGEST_SIDE)
     if step > 1:
-        labels = labels[step // 2 :: step, step // 2 :: step]
+        first, left = (min(step // 2, side - 1) for side in (rows, cols))
+        labels = labels[first::step, left::step]
         small = Image.fromarray(pixels).resize(labels.shape[::-1], Image.Resampling.BOX)
         pixels = np.asarray(small)
     picture = overlay(pixels, labels)

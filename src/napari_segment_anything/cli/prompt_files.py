@@ -12,19 +12,28 @@ CSV files have a header and a row per point or box::
 
 `label` is 1 for foreground (the default) and 0 for background; without an `object`
 column every row is an object of its own, and without `kind` a row is what its
-filled columns say. Points and Shapes saved from napari as CSV are understood too:
-each point, or each shape's bounding box, is an object.
+filled columns say: a point, a box, or both. Points and Shapes saved from napari as CSV
+are understood too: each point, or each shape's bounding box, is an object.
+
+Cells are separated by commas, semicolons or tabs, as the header is; numbers have a
+decimal point. The text is UTF-8, or UTF-16 as Excel's "Unicode text".
 
 JSON files hold a list of objects: `[{"points": [[120, 80]], "labels": [1]},
 {"id": 7, "box": [10, 10, 60, 70]}]`.
+
+Nothing is guessed: an unknown column or key, a row with more or fewer cells than the
+header, text where a number belongs, are errors that name the line or the object.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +41,12 @@ from ..errors import PromptError
 from . import values
 
 PromptObject = dict[str, Any]
+Row = dict[str, str]
+_PLACE = ("row", "col")
 _CORNERS = ("row_min", "col_min", "row_max", "col_max")
+_COLUMNS = ("object", "kind", *_PLACE, "label", *_CORNERS)
+_KEYS = ("id", "points", "labels", "box")
+_LARGEST = 2**32 - 1
 
 
 def from_options(
@@ -103,118 +117,242 @@ def _numbered(objects: Iterable[PromptObject]) -> list[PromptObject]:
     return [{"id": number, **each} for number, each in enumerate(objects, start=1)]
 
 
+# -- JSON ----------------------------------------------------------------------------------------
+
+
 def _from_json(path: Path) -> list[PromptObject]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(
+            path.read_bytes(), object_pairs_hook=_once, parse_constant=_not_a_number
+        )
+    except (ValueError, RecursionError) as error:
         raise PromptError(f"{path.name} is not JSON: {error}") from None
     if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
         raise PromptError(
             f"{path.name} must hold a list of objects like "
             '[{"points": [[row, col]], "labels": [1]}]'
         )
-    objects = []
+    objects: list[PromptObject] = []
     for number, each in enumerate(content, start=1):
         where = f"{path.name}, object {number}"
-        unknown = set(each) - {"id", "points", "labels", "box"}
-        if unknown:
-            raise PromptError(f"{where}: unknown key {sorted(unknown)[0]!r}")
-        result: PromptObject = {"id": each.get("id", number)}
-        if each.get("points"):
-            points = [_coordinates(at, 2, where) for at in each["points"]]
-            labels = each.get("labels") or [1] * len(points)
-            if len(labels) != len(points) or not set(labels) <= {0, 1}:
-                raise PromptError(f"{where}: labels must be 1 or 0, one for each point")
-            result.update(points=points, labels=labels)
-        if each.get("box") is not None:
-            result["box"] = _corners(_coordinates(each["box"], 4, where), where)
+        for key in each:
+            if key not in _KEYS:
+                raise PromptError(f"{where}: unknown key {key!r}{_meant(key, _KEYS)}")
+        # null is the same as a key that is left out
+        given = {key: value for key, value in each.items() if value is not None}
+        result: PromptObject = {"id": given.get("id", number)}
+        points, labels = given.get("points", []), given.get("labels")
+        if not isinstance(points, list):
+            raise PromptError(f"{where}: points is a list of [row, col], not {_short(points)}")
+        if labels is None:
+            labels = [1] * len(points)
+        if not isinstance(labels, list) or len(labels) != len(points):
+            raise PromptError(f"{where}: labels must be 1 or 0, one for each point")
+        if not all(type(label) is int and label in (0, 1) for label in labels):
+            raise PromptError(f"{where}: labels must be 1 or 0, not {_short(labels)}")
+        if points:
+            result |= {"points": [_list(at, _PLACE, where) for at in points], "labels": labels}
+        if "box" in given:
+            result["box"] = _corners(_list(given["box"], _CORNERS, where), where)
         if len(result) == 1:
             raise PromptError(f"{where} has neither points nor a box")
         objects.append(result)
     numbers = [each["id"] for each in objects]
-    if not all(isinstance(number, int) and number > 0 for number in numbers):
-        raise PromptError(f"{path.name}: id is a label, a whole number from 1 on")
+    for number, label in enumerate(numbers, start=1):
+        if type(label) is not int or not 1 <= label <= _LARGEST:
+            raise PromptError(
+                f"{path.name}, object {number}: id is a label, a whole number from 1 to "
+                f"{_LARGEST}, not {_short(label)}"
+            )
     if len(set(numbers)) != len(numbers):
         raise PromptError(f"{path.name}: two objects have the same id")
     return objects
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has a key twice")
+    return found
+
+
+def _not_a_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
+
+
+def _list(value: Any, names: Sequence[str], where: str) -> list[float]:
+    """The numbers of a list of that length."""
+    fits = isinstance(value, list) and len(value) == len(names)
+    if not fits or not all(type(each) in (int, float) for each in value):
+        raise PromptError(f"{where}: {_short(value)} is not [{', '.join(names)}]")
+    try:
+        numbers = [float(each) for each in value]
+    except OverflowError:
+        numbers = [math.inf]
+    if not all(map(math.isfinite, numbers)):
+        raise PromptError(f"{where}: a number of {_short(value)} is too large")
+    return numbers
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# -- CSV -----------------------------------------------------------------------------------------
+
+
 def _from_csv(path: Path) -> list[PromptObject]:
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = [
-            {(key or "").strip(): (value or "").strip() for key, value in row.items() if key}
-            for row in csv.DictReader(stream)
-        ]
+    columns, rows = _table(path)
     if not rows:
         return []
-    if "axis-0" in rows[0]:
-        return _from_napari(rows, path)
-    if not {"row", "col"} <= set(rows[0]) and not set(_CORNERS) <= set(rows[0]):
+    if "axis-0" in columns:
+        return _from_napari(columns, rows, path)
+    for column in columns:
+        if column not in _COLUMNS:
+            raise PromptError(
+                f"{path.name}: unknown column {column!r}{_meant(column, _COLUMNS)}; the columns "
+                f"are {','.join(_COLUMNS)}"
+            )
+    if not set(_PLACE) <= set(columns) and not set(_CORNERS) <= set(columns):
         raise PromptError(
             f"{path.name} needs columns row,col for points or {','.join(_CORNERS)} for boxes"
         )
     objects: dict[int, PromptObject] = {}
-    for line, row in enumerate(rows, start=2):
+    for count, (line, row) in enumerate(rows, start=1):
         where = f"{path.name}, line {line}"
-        kind = row.get("kind") or ("point" if row.get("row") else "box")
-        number = _number(row, "object", where) if "object" in row else line - 1
-        if number != int(number) or number < 1:
-            raise PromptError(f"{where}: object is a label, a whole number from 1 on")
+        number = float(count) if "object" not in columns else _number(row, "object", where)
+        if number != int(number) or not 1 <= number <= _LARGEST:
+            raise PromptError(
+                f"{where}: object is a label, a whole number from 1 to {_LARGEST}, "
+                f"not {row['object']!r}"
+            )
         each = objects.setdefault(int(number), {"id": int(number)})
-        if kind == "point":
+        kind = row.get("kind", "")
+        filled = [name for name in _COLUMNS[2:] if row.get(name)]
+        if kind not in ("", "point", "box"):
+            raise PromptError(f"{where}: kind is point or box, not {kind!r}")
+        wrong = {"point": _CORNERS, "box": _PLACE}.get(kind, ())
+        for name in filled:
+            if name in wrong:
+                raise PromptError(f"{where}: a {kind} has no {name}, but the cell is filled")
+        if not filled:
+            raise PromptError(f"{where} has neither a point nor a box")
+        if kind == "point" or (not kind and set(filled) & set(_PLACE)):
             label = _number(row, "label", where) if row.get("label") else 1
             if label not in (0, 1):
-                raise PromptError(f"{where}: label is 1 (foreground) or 0 (background)")
-            each.setdefault("points", []).append(
-                [_number(row, "row", where), _number(row, "col", where)]
-            )
+                raise PromptError(
+                    f"{where}: label is 1 (foreground) or 0 (background), not {row['label']!r}"
+                )
+            each.setdefault("points", []).append([_number(row, name, where) for name in _PLACE])
             each.setdefault("labels", []).append(int(label))
-        elif kind == "box":
+        elif row.get("label") and _number(row, "label", where) != 1:
+            raise PromptError(f"{where}: a box is foreground; its label is 1 or left empty")
+        if kind == "box" or (not kind and set(filled) & set(_CORNERS)):
             if "box" in each:
-                raise PromptError(f"{where}: object {number} has a box already")
+                raise PromptError(f"{where}: object {int(number)} has a box already")
             each["box"] = _corners([_number(row, name, where) for name in _CORNERS], where)
-        else:
-            raise PromptError(f"{where}: kind is point or box, not {kind!r}")
+        if len(each) == 1:
+            raise PromptError(f"{where} has neither a point nor a box")
     return list(objects.values())
 
 
-def _from_napari(rows: list[dict[str, str]], path: Path) -> list[PromptObject]:
-    if "axis-2" in rows[0]:
+def _from_napari(columns: list[str], rows: list[tuple[int, Row]], path: Path) -> list[PromptObject]:
+    """Points, or the boxes around shapes; further columns are the layer's own properties."""
+    taken = [name for name in columns if name in _COLUMNS]
+    if taken:
+        raise PromptError(
+            f"{path.name} has columns of a napari layer and {taken[0]!r}, which would say nothing: "
+            f"give points with the columns {','.join(_COLUMNS[:5])}"
+        )
+    if "axis-2" in columns:
         raise PromptError(f"{path.name} has more than two axes: prompts are 2-D (row, col)")
-    where = path.name
+    if not {"index", "axis-1"} <= set(columns):
+        raise PromptError(f"{path.name} lacks the column index or axis-1 of a napari layer")
     vertices: dict[str, list[list[float]]] = {}
-    for row in rows:
+    shapes = "vertex-index" in columns
+    for line, row in rows:
+        where = f"{path.name}, line {line}"
         at = [_number(row, "axis-0", where), _number(row, "axis-1", where)]
-        vertices.setdefault(row.get("index", str(len(vertices))), []).append(at)
-    if "vertex-index" not in rows[0]:
+        if not shapes and row["index"] in vertices:
+            raise PromptError(f"{where}: index {row['index']} is there twice")
+        vertices.setdefault(row["index"], []).append(at)
+    if not shapes:
         return _numbered({"points": at, "labels": [1]} for at in vertices.values())
     boxes = []
-    for shape in vertices.values():
+    for index, shape in vertices.items():
         down, across = zip(*shape, strict=True)
+        where = f"{path.name}, shape {index}"
         boxes.append({"box": _corners([min(down), min(across), max(down), max(across)], where)})
     return _numbered(boxes)
 
 
-def _number(row: dict[str, str], name: str, where: str) -> float:
-    text = row.get(name, "")
+def _table(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
+    """Column names, and the rows that are not empty with their lines' numbers."""
+    text = _text(path)
+    header = text.lstrip("\r\n").partition("\n")[0]
+    delimiter = next((mark for mark in ",;\t" if mark in header), ",")
+    lines = list(_lines(csv.reader(io.StringIO(text, ""), delimiter=delimiter, strict=True), path))
+    if not lines:
+        return [], []
+    first, names = lines[0]
+    # a spreadsheet may save empty columns at its right
+    used = max((i for _, cells in lines for i, cell in enumerate(cells, 1) if cell), default=0)
+    names = names[: max(used, len([name for name in names if name]))]
+    for number, name in enumerate(names, start=1):
+        if not name:
+            raise PromptError(f"{path.name}, line {first}: column {number} has no name")
+        if names.index(name) != number - 1:
+            raise PromptError(f"{path.name}, line {first}: the column {name!r} is there twice")
+    rows = []
+    for line, cells in lines[1:]:
+        if len(cells) != len(lines[0][1]):
+            raise PromptError(
+                f"{path.name}, line {line}: {len(cells)} cells under {len(lines[0][1])} columns; "
+                "numbers are written with a decimal point, and empty cells keep their separators"
+            )
+        rows.append((line, dict(zip(names, cells, strict=False))))
+    return names, rows
+
+
+def _lines(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise PromptError(f"{where}: {name} must be a number, not {text!r}")
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            if any(cells):
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise PromptError(f"{path.name}, line {reader.line_num}: {error}") from None
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].count(b"\n") + 1
+        raise PromptError(
+            f"{path.name}, {'text' if wide else f'line {before}'} is not "
+            f"{'UTF-16' if wide else 'UTF-8'}: save it as CSV UTF-8"
+        ) from None
+    if "\0" in text:
+        raise PromptError(f"{path.name} is no text: save it as CSV UTF-8")
+    return text
+
+
+def _number(row: Row, name: str, where: str) -> float:
+    text = row.get(name, "")
+    value = values.number(text)
+    if value is None:
+        hint = "; write it with a decimal point" if values.number(text.replace(",", ".")) else ""
+        raise PromptError(f"{where}: {name} must be a number, not {text!r}{hint}")
     return value
 
 
-def _coordinates(value: Any, count: int, where: str) -> list[float]:
-    try:
-        result = [float(each) for each in value]
-    except (TypeError, ValueError):
-        result = []
-    if len(result) != count or not all(map(math.isfinite, result)):
-        shape = "[row, col]" if count == 2 else "[row_min, col_min, row_max, col_max]"
-        raise PromptError(f"{where}: {value!r} is not {shape}")
-    return result
+def _meant(name: str, known: Sequence[str]) -> str:
+    close = get_close_matches(name.lower(), known, 1, 0.5)
+    return f" (meant {close[0]!r}?)" if close else ""
 
 
 def _corners(corners: list[float], where: str) -> list[float]:

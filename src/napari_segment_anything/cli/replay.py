@@ -24,7 +24,8 @@ def replay(
         str | None,
         typer.Argument(
             metavar="[IMAGE]",
-            help="The image: a file, a Zarr folder, or sample:NAME. By default the recorded file.",
+            help="The image: a file, a Zarr folder, or sample:NAME. By default the recorded file, "
+            "where it lies beside the journal or in this folder.",
         ),
     ] = None,
     output: Annotated[
@@ -55,6 +56,14 @@ def replay(
         ),
     ] = None,
     device: options.DeviceOption = "auto",
+    recorded_image: Annotated[
+        bool,
+        typer.Option(
+            "--recorded-image",
+            help="Read the image where the journal says, wherever that is, URLs included.",
+            rich_help_panel=options.INPUT,
+        ),
+    ] = False,
     other_image: Annotated[
         bool,
         typer.Option(
@@ -83,7 +92,7 @@ def replay(
 
     napari-sam replay session.jsonl cells.tif -o labels.tif --json
     """
-    from ..errors import ImageError, ParameterError
+    from ..errors import ParameterError
 
     if output is None and not as_json:
         raise ParameterError("say where the labels go with -o FILE, or use --json")
@@ -92,7 +101,7 @@ def replay(
 
     from ..engine import load_model
     from ..formats.labels import LABEL_SUFFIXES, read_labels, write_labels
-    from ..session import Journal, replay_steps
+    from ..session import Journal, recorded_model, replay_steps
     from .report import print_facts, print_json, progress_bar
 
     if output is not None and output.suffix.lower() not in LABEL_SUFFIXES:
@@ -100,12 +109,7 @@ def replay(
             f"{output}: labels are written as {', '.join(LABEL_SUFFIXES)}; name the file so"
         )
     header, _ = Journal.read(journal)
-    where = image or header["image"]["path"]
-    if where is None:
-        raise ImageError(
-            "the journal does not say which file the image came from; give the image as the second "
-            "argument"
-        )
+    where = image or _recorded_image(header["image"].get("path"), journal, recorded_image)
 
     from .inputs import read_source
 
@@ -113,7 +117,7 @@ def replay(
     before = None if labels is None else read_labels(labels)
 
     def load(recorded: Mapping[str, Any]) -> Model:
-        name = model if model is not None else recorded["name"]
+        name = model if model is not None else recorded_model(recorded)
         return load_model(name, device, recorded["precision"])
 
     with progress_bar(quiet) as show:
@@ -162,3 +166,34 @@ def replay(
                 "labels": output,
             },
         )
+
+
+def _recorded_image(path: str | None, journal: Path, anywhere: bool) -> str:
+    """Return the recorded image's path, where it may be read because a journal says so.
+
+    A journal can come from anybody. Its image is read where it lies near the journal or in the
+    working directory, or where the journal is one of this user's own; from elsewhere on request.
+    """
+    from ..errors import ImageError
+    from ..formats import is_url
+    from ..session import journal_directory
+
+    if path is None:
+        raise ImageError(
+            "the journal does not say which file the image came from; give the image as the second "
+            "argument"
+        )
+    if anywhere:
+        return path
+    here = journal.expanduser().resolve().parent
+    own = here.is_relative_to(journal_directory().resolve())
+    elsewhere = is_url(path) or path.startswith(("\\\\", "//"))
+    if not elsewhere and not own:
+        place = Path(path).expanduser().resolve()
+        elsewhere = not any(place.is_relative_to(each) for each in (here, Path.cwd()))
+    if elsewhere:
+        raise ImageError(
+            f"the journal says that its image is {path}, which lies elsewhere and was not opened: "
+            "give the image as the second argument, or add --recorded-image"
+        )
+    return path

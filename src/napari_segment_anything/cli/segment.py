@@ -112,6 +112,7 @@ def segment(
     napari-sam segment cells.tif -o out/ --prompts clicks.csv
     """
     from ..errors import PromptError
+    from ..reading import require_file
     from . import output as results
     from . import prompt_files
     from .cache import make_predictor
@@ -122,7 +123,7 @@ def segment(
     if prompts is not None:
         if objects:
             raise PromptError("give prompts as options or in a file, not both")
-        objects = prompt_files.read_prompts(prompts)
+        objects = prompt_files.read_prompts(require_file(prompts, "file of prompts", PromptError))
     if not objects:
         raise PromptError("nothing to segment: give --point, --box or --prompts")
     target = results.Target(output, overwrite=overwrite, as_json=as_json, quiet=quiet)

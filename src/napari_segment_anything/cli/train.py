@@ -74,6 +74,7 @@ def train(
     napari-sam train cells.toml -o runs/second --device cuda
     """
     from ..errors import ParameterError
+    from ..limits import THREADS
     from ..training import train as run
     from . import report
 
@@ -82,6 +83,7 @@ def train(
 
         if threads < 1:
             raise ParameterError(f"--threads is at least 1, not {threads}")
+        THREADS.check(threads, "--threads is too large", ParameterError)
         torch.set_num_threads(threads)
     predicted: list[Estimate] = []
     with _display(quiet, predicted) as show:

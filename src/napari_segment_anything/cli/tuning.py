@@ -86,6 +86,12 @@ ReducedLayers = Annotated[
     int | None,
     _tune("Also run on the image reduced: layer n 2^n times, for objects that fill it.", "0", FIND),
 ]
+Symmetries = Annotated[
+    int | None,
+    _tune(
+        "Average dense maps over so many mirrored and turned views; time grows with it.", "1", FIND
+    ),
+]
 CropChoiceOption = Annotated[
     CropChoice | None,
     _tune(
@@ -203,6 +209,7 @@ TUNING: dict[str, Any] = {
     "box_nms_thresh": BoxNms,
     "crop_nms_thresh": CropNms,
     "reduced_n_layers": ReducedLayers,
+    "symmetries": Symmetries,
     "crop_choice": CropChoiceOption,
     "nms": Nms,
     "min_mask_region_area": RegionArea,
@@ -250,15 +257,14 @@ def tuned(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def _read_grids(path: Path) -> list[NDArray[Any]]:
-    import json
-
     import numpy as np
 
     from ..errors import ParameterError
+    from ..reading import read_json
 
+    kind = list[list[tuple[float, float]]]
     try:
-        return [np.asarray(grid, dtype=float) for grid in json.loads(path.read_text("utf-8"))]
-    except (ValueError, TypeError) as error:
-        raise ParameterError(
-            f"{path.name} must hold a list of grids, each a list of [x, y]: {error}"
-        ) from None
+        grids = read_json(path, kind, what="list of point grids", error=ParameterError)
+    except ParameterError as error:
+        raise ParameterError(f"{error}. It holds a list of grids, each a list of [x, y]") from None
+    return [np.asarray(grid, dtype=float).reshape(-1, 2) for grid in grids]

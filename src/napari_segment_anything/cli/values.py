@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from ..errors import ParameterError, PromptError
@@ -11,13 +12,21 @@ if TYPE_CHECKING:
     from ..engine import Window
 
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def number(text: str) -> float | None:
+    """A finite number as it is usually written; None for anything else."""
+    text = text.strip()
+    value = float(text) if _NUMBER.fullmatch(text) else math.inf
+    return value if math.isfinite(value) else None
+
+
 def numbers(text: str, count: int, option: str, shape: str) -> list[float]:
     """Exactly `count` finite numbers separated by commas; `shape` is what the message asks for."""
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != count or not all(math.isfinite(value) for value in values):
+    found = [number(part) for part in text.split(",")]
+    values = [value for value in found if value is not None]
+    if not len(values) == len(found) == count:
         raise PromptError(f"{option} takes {shape}, not {text!r}")
     return values
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..network import EncoderOutput, Sam
 from ..network.instance_decoder import InstanceDecoder
+from ..network.micro import MicroEncoder
 from .device import choose_device, choose_precision, encoder_work, precision_name
 from .rates import Work
 from .view import Focus
@@ -123,6 +124,11 @@ class Model:
     def refines(self) -> bool:
         """Whether masks are refined by what the dense head tells."""
         return self.network.config.refiner_width > 0
+
+    @property
+    def has_dense_maps(self) -> bool:
+        """Whether its image encoder has a dense head of its own (see `network.micro`)."""
+        return isinstance(self.network.image_encoder, MicroEncoder)
 
     @property
     def prompted_parts_only(self) -> bool:

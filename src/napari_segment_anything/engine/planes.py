@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import ImageError, PromptError
 from .contrast import resolve_contrast_limits
 from .image import open_image
+from .windows import Window
 
 _SAMPLE_SIDE = 64
 
@@ -156,6 +157,17 @@ class PlaneSource:
         indices = self.check_plane(plane)
         views = [self._view(level, indices) for level in self.levels]
         return views if len(views) > 1 else views[0]
+
+    def read(self, plane: Sequence[int], window: Window) -> np.ndarray:
+        """Return the pixels of a window at full resolution, as they are stored.
+
+        Returns
+        -------
+        array (height, width, channels)
+            All channels; of RGB with an alpha channel the three colours.
+        """
+        view = self._view(self.levels[0], self.check_plane(plane))
+        return open_image(view, channel_axis=self._view_channel_axis).read(0, *window.slices)
 
     def embed_arguments(self, plane: Sequence[int] = ()) -> dict[str, Any]:
         """Return what else `Predictor.embed` needs: channel_axis, channels, contrast_limits.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import FormatError, ParameterError, PromptError
 from ..network import EncoderOutput
+from ..reading import require
 from .backoff import run_in_batches
 from .cache import CacheWarning, EmbeddingCache, signature
 from .contrast import Limits, resolve_contrast_limits, stretch
@@ -23,6 +24,7 @@ from .masks import binarise
 from .model import Model
 from .prompt_input import PADDING
 from .prompts import Prompts
+from .symmetries import encode_symmetric
 from .windows import Window, WindowPlan, frame_side, plan_window
 
 DEFAULT_BATCH = 64
@@ -99,6 +101,7 @@ class Predictor:
         contrast_limits: Any = "auto",
         level: int | None = None,
         span: int | None = None,
+        symmetries: int = 1,
     ) -> Embedding:
         """Encode an image or a window of it.
 
@@ -121,6 +124,10 @@ class Predictor:
         span : int, optional
             How many pixels of the image the frame's side stands for, if more than the window has:
             objects are seen smaller, and the rest of the frame holds the window mirrored.
+        symmetries : int
+            Average the dense maps of a model that has them over so many mirrored and turned views
+            of the frame, 1 to 8; each is another pass of the encoder. Prompted masks see the
+            averaged maps too, if the model refines them.
 
         Raises
         ------
@@ -131,6 +138,8 @@ class Predictor:
         ResourceError
             If memory does not suffice, even on the CPU.
         """
+        if window is not None:
+            require(window, Window, "the window", "make one with Window(row, col, height, width)")
         source = open_image(image, channel_axis=channel_axis, channels=channels)
         plan, limits, pixels = self._read(source, window, contrast_limits, level, span)
         if span is not None and span <= max(plan.canvas):
@@ -138,12 +147,12 @@ class Predictor:
         reduced = None if span is None else span * max(pixels.shape[:2]) / max(plan.canvas)
         notes: tuple[str, ...] = ()
         if self.cache is None:
-            output, notes = self._encode(pixels, limits, reduced)
+            output, notes = self._encode(pixels, limits, reduced, symmetries)
         else:
-            key = self._key(source, plan, limits, pixels, span)
+            key = self._key(source, plan, limits, pixels, span, symmetries)
             found = self.cache.get(key, self.model.device)
             if found is None:
-                output, notes = self._encode(pixels, limits, reduced)
+                output, notes = self._encode(pixels, limits, reduced, symmetries)
                 found = self.cache.put(key, output)
             output = found
         return Embedding(
@@ -222,9 +231,11 @@ class Predictor:
         limits: Limits,
         pixels: np.ndarray,
         span: int | None = None,
+        symmetries: int = 1,
     ) -> str:
         # which channels they are does not matter: a viewer has each as an image of its own
         more = {} if span is None else {"span": span}
+        more |= {} if symmetries == 1 else {"symmetries": symmetries}
         return signature(
             pixels,
             shape=source.shape,
@@ -237,11 +248,22 @@ class Predictor:
         )
 
     def _encode(
-        self, pixels: np.ndarray, limits: Limits, reduced: float | None = None
+        self,
+        pixels: np.ndarray,
+        limits: Limits,
+        reduced: float | None = None,
+        symmetries: int = 1,
     ) -> tuple[EncoderOutput, tuple[str, ...]]:
+        if symmetries != 1 and not (1 <= symmetries <= 8 and self.model.has_dense_maps):
+            raise ParameterError(
+                f"symmetries is a number from 1 to 8, and above 1 for models with dense maps of "
+                f"their own, such as the default; not {symmetries} for '{self.model.name}'"
+            )
         frame = to_frame(stretch(pixels, limits), self.model.image_size, reduced)
         outputs, notes = run_in_batches(
-            lambda _, device: self.model.encode(frame, device),
+            lambda _, device: encode_symmetric(
+                lambda view: self.model.encode(view, device), frame, symmetries
+            ),
             1,
             1,
             self.model.devices,
@@ -278,6 +300,7 @@ class Predictor:
         ResourceError
             If memory does not suffice, even on the CPU.
         """
+        _check_arguments(embedding, prompts)
         candidates = self._candidates(multimask, False)
         count = len(prompts)
         masks = np.zeros((count, candidates, *embedding.window.shape), bool)
@@ -430,3 +453,9 @@ def _arguments(
     if prompts.masks is not None and prompts.has_masks[first]:
         arguments["masks"] = torch.from_numpy(prompts.masks[which][:, None])
     return arguments
+
+
+def _check_arguments(embedding: Embedding, prompts: Prompts) -> None:
+    require(embedding, Embedding, "the embedding", "make one with Predictor.embed(image)")
+    hint = "make them with Prompts.from_points, from_boxes, each_point or from_objects"
+    require(prompts, Prompts, "prompts", hint)

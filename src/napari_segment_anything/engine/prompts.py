@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import PromptError
+from ..limits import MASK_PIXELS
+from ..reading import inflate
 from .prompt_input import PADDING, floats, mask_arrays, object_arrays, whole_labels
 from .windows import Window
 
@@ -55,9 +57,9 @@ class Prompts:
         points = floats(self.points, "points")
         labels = whole_labels(self.labels)
         boxes = floats(self.boxes, "boxes")
-        count = len(points)
         if points.ndim != 3 or points.shape[2] != 2:
             raise PromptError(f"points have the shape (objects, points, 2), not {points.shape}")
+        count = len(points)
         if labels.shape != points.shape[:2]:
             raise PromptError(
                 f"labels of shape {labels.shape} do not fit points of shape {points.shape}"
@@ -286,13 +288,16 @@ class Prompts:
             for plain in data["objects"]:
                 item = dict(plain)
                 if "mask" in item:
-                    raw = zlib.decompress(base64.b64decode(item["mask"]["float32"], validate=True))
-                    mask = np.frombuffer(raw, "<f4").reshape(item["mask"]["shape"])
+                    rows, cols = (int(side) for side in item["mask"]["shape"])
+                    MASK_PIXELS.check(rows * cols, "a mask prompt", PromptError)
+                    packed = base64.b64decode(item["mask"]["float32"], validate=True)
+                    raw = inflate(packed, 4 * rows * cols, "a mask prompt")
+                    mask = np.frombuffer(raw, "<f4").reshape(rows, cols)
                     item["mask"] = mask.astype(np.float32)
                 objects.append(item)
         except PromptError:
             raise
-        except (KeyError, TypeError, ValueError, zlib.error) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise PromptError(f"prompts cannot be read: {error!r}") from error
         return cls.from_objects(objects)
 

@@ -35,7 +35,13 @@ class Window:
 
     def __post_init__(self) -> None:
         for name in ("row", "col", "height", "width"):
-            object.__setattr__(self, name, int(getattr(self, name)))
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, int(value))
+            except (TypeError, ValueError, OverflowError) as error:
+                raise ParameterError(
+                    f"the {name} of a window is a whole number, not {value!r:.50}"
+                ) from error
         if self.height < 1 or self.width < 1 or self.row < 0 or self.col < 0:
             raise ParameterError(
                 f"a window needs a non-negative origin and at least one pixel, not {self}"

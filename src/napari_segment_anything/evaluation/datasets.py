@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from ..errors import FormatError, ImageError, ParameterError
-from ..formats import read_image
+from ..formats import open_npz, read_image
 from ..formats.images import PICTURE_SUFFIXES, TIFF_SUFFIXES
 from ..formats.labels import read_labels
+from ..reading import below, read_json, require_file
 from ..samples import sample
 
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *PICTURE_SUFFIXES, ".npy", ".npz")
@@ -162,7 +163,7 @@ def _images(path: Path) -> Iterator[tuple[str, Path, dict[str, str]]]:
     if index.exists():
         for name, items in _read_index(index).items():
             for item in sorted(items, key=lambda item: str(item["file"])):
-                image = path / name / str(item["file"])
+                image = below(path, f"{name}/{item['file']}", "the image")
                 if image.exists():
                     columns = {k: str(v) for k, v in item.items() if k not in _NOT_METADATA}
                     yield name, image, columns
@@ -197,13 +198,12 @@ def _stem(path: Path) -> str:
 
 
 def _read_index(path: Path) -> dict[str, list[dict[str, Any]]]:
-    try:
-        index = json.loads(path.read_text("utf-8"))
-        if all("file" in item for items in index.values() for item in items):
-            return dict(index)
-    except (ValueError, AttributeError, TypeError) as error:
-        raise FormatError(f"{path} is not an index of images: {error}") from error
-    raise FormatError(f'{path}: every image needs a "file"')
+    index: dict[str, list[dict[str, Any]]] = read_json(
+        path, dict[str, list[dict[str, Any]]], what="index of images"
+    )
+    if not all(isinstance(item.get("file"), str) for items in index.values() for item in items):
+        raise FormatError(f'{path}: every image needs a "file"')
+    return index
 
 
 def _labels_of(image: Path, where: Path | None) -> Path | None:
@@ -211,11 +211,8 @@ def _labels_of(image: Path, where: Path | None) -> Path | None:
     if where is not None and where.is_file():
         return where
     if where is None and image.suffix.lower() == ".npz":
-        try:
-            with np.load(image, allow_pickle=False) as archive:
-                return image if "labels" in archive.files else None
-        except (OSError, ValueError) as error:
-            raise ImageError(f"{image} cannot be read as NPZ: {error}") from error
+        with open_npz(image) as archive:
+            return image if "labels" in archive.files else None
     stem = _stem(image)
     if where is not None:
         return _first(where, [stem + ending for ending in ("", *LABEL_ENDINGS)], image)
@@ -242,8 +239,10 @@ def _first(folder: Path, stems: Iterable[str], image: Path) -> Path | None:
 
 def _with_metadata(entries: list[Entry], path: Path) -> list[Entry]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
+        with require_file(path, "metadata").open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(stream))
+    except FormatError:
+        raise
     except (OSError, csv.Error, UnicodeDecodeError) as error:
         raise FormatError(f"{path} cannot be read as CSV: {error}") from error
     if not rows or "file" not in rows[0]:
@@ -259,6 +258,10 @@ def _with_metadata(entries: list[Entry], path: Path) -> list[Entry]:
             found |= known.get(key, {})
         result.append(replace(entry, columns={**entry.columns, **found}))
     return result
+
+
+class _Part(TypedDict):
+    part: str
 
 
 def select_split(entries: Sequence[Entry], split: str, file: Path) -> list[Entry]:
@@ -280,15 +283,12 @@ def select_split(entries: Sequence[Entry], split: str, file: Path) -> list[Entry
     ParameterError
         If no image belongs to the part; the message names the parts there are.
     """
-    try:
-        held = json.loads(file.read_text("utf-8"))
-        parts = {
-            f"{group}/{name}": value["part"] if isinstance(value, dict) else str(value)
-            for group, files in held.items()
-            for name, value in files.items()
-        }
-    except (OSError, ValueError, AttributeError, KeyError) as error:
-        raise FormatError(f"{file} is not a split of images: {error!r}") from error
+    held = read_json(file, dict[str, dict[str, _Part | str]], what="split of images")
+    parts = {
+        f"{group}/{name}": value if isinstance(value, str) else value["part"]
+        for group, files in held.items()
+        for name, value in files.items()
+    }
     chosen = [entry for entry in entries if parts.get(entry.name) == split]
     if not chosen:
         raise ParameterError(

@@ -12,6 +12,8 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from ..errors import FormatError, ParameterError, ResourceError
+from ..limits import JOURNAL_BYTES
+from ..reading import read_bytes
 
 RESULTS = "results.jsonl"
 VERSION = 1
@@ -48,13 +50,14 @@ class ResultStore:
 
     def _read(self) -> None:
         good = 0
-        lines = self.path.read_bytes().splitlines(keepends=True)
+        data = read_bytes(self.path, JOURNAL_BYTES, what="record of an evaluation")
+        lines = data.splitlines(keepends=True)
         for number, line in enumerate(lines):
             if not line.endswith(b"\n"):
                 break  # the process was killed while it wrote this
             try:
                 self._take(json.loads(line), number)
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 if isinstance(error, ParameterError):
                     raise
                 raise FormatError(

@@ -5,6 +5,7 @@ Stands alone: NumPy, scikit-image and the file libraries only.
 
 from __future__ import annotations
 
+from ._archives import open_npz
 from .images import ImageData, read_image
 from .labels import read_labels, write_labels
 from .ome_zarr import (
@@ -44,6 +45,7 @@ __all__ = [
     "measure",
     "open_labels",
     "overlay",
+    "open_npz",
     "plate_images",
     "read_coco",
     "read_image",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +15,8 @@ from . import _ngff, _stores
 from ._stores import writing
 
 _BLOCK = 1024
+_OWN = "napari-segment-anything"
+"""Attributes of labels that are no business of OME-Zarr."""
 
 
 class LabelsGroup:
@@ -36,6 +38,8 @@ class LabelsGroup:
         group = self.group
         try:
             self._first: dict[str, Any] = dict(_ngff.ome_attributes(group)["multiscales"][0])
+            for each in self._first["datasets"]:
+                _stores.inside(path, each["path"], "the level")
             self.array: Any = group[self._first["datasets"][0]["path"]]
             ndim = len(self.array.shape)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
@@ -62,6 +66,11 @@ class LabelsGroup:
         return _stores.split(self.path)[1]
 
     @property
+    def store(self) -> str:
+        """Path or URL of the store that the labels lie in."""
+        return _stores.split(_stores.split(self.path)[0])[0]
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the full resolution."""
         return tuple(int(n) for n in self.array.shape)
@@ -82,6 +91,16 @@ class LabelsGroup:
         return self._placement.units
 
     @property
+    def complete(self) -> bool:
+        """Whether whoever wrote the labels came to the end; another program's always are."""
+        return is_complete(self.group)
+
+    def mark(self, complete: bool) -> None:
+        """Note whether the labels are complete; `create_labels` and `build_pyramid` do it."""
+        with writing(self.path):
+            self.group.attrs.update({_OWN: {"complete": complete}})
+
+    @property
     def levels(self) -> tuple[Any, ...]:
         """The pyramid as its metadata has it at this moment, full resolution first."""
         group = self.group
@@ -94,11 +113,13 @@ class LabelsGroup:
         """Make the reduced levels, each with every second row and column of the one before.
 
         Block by block, so memory is bounded. A level enters the metadata when it is complete.
+        Labels are marked as complete after the last.
 
         Parameters
         ----------
         min_side : int
-            The last level is the first with no more rows and columns than this.
+            The last level is the first with no more rows and columns than this. Labels of an
+            image with several levels have as many as the image, as OME-Zarr wants it.
         resume : bool
             Keep the levels that are complete, for labels that have not changed since. Otherwise
             all are made anew, and until then are not in the metadata.
@@ -116,7 +137,8 @@ class LabelsGroup:
         if min_side < 1:
             raise FormatError(f"min_side is at least 1 pixel, not {min_side}")
         shapes = [self.shape]
-        while max(shapes[-1][-2:]) > min_side:
+        count = self._levels_of_image()
+        while len(shapes) < count if count > 1 else max(shapes[-1][-2:]) > min_side:
             *others, rows, cols = shapes[-1]
             shapes.append((*others, -(-rows // 2), -(-cols // 2)))
         kept = min(len(self.levels), len(shapes)) if resume else 1
@@ -139,6 +161,7 @@ class LabelsGroup:
                 yield Progress(done, total, message="making the pyramid of the labels")
             with writing(self.path):
                 self._publish(level + 1)
+        self.mark(complete=True)
 
     def update_pyramid(self, region: Sequence[slice]) -> None:
         """Bring the reduced levels up to date where level 0 was changed.
@@ -161,6 +184,17 @@ class LabelsGroup:
             with writing(self.path):
                 reduce_block(source, target, block)
 
+    def _levels_of_image(self) -> int:
+        """Levels of the image that the labels lie beside; 0 if there is none."""
+        image, inside = _stores.split(_stores.split(self.path)[0])
+        root = _stores.open_node(image) if inside == "labels" else None
+        if root is None or not hasattr(root, "array_keys"):
+            return 0
+        scales = _ngff.ome_attributes(root).get("multiscales")
+        if not scales or _ngff.only_labels(scales[0]):
+            return 0
+        return len(scales[0].get("datasets", ()))
+
     def _publish(self, levels: int) -> None:
         group = self.group
         zarr_format = group.metadata.zarr_format
@@ -170,6 +204,7 @@ class LabelsGroup:
         labels, _ = _stores.split(self.path)
         image, inside = _stores.split(labels)
         if inside == "labels":
+            show_labels(image)
             reconsolidate(image)
 
 
@@ -235,6 +270,50 @@ def create_array(
         overwrite=True,
         **options,
     )
+
+
+def is_complete(node: Any) -> bool:
+    """Whether labels are not marked as incomplete."""
+    own = dict(node.attrs).get(_OWN)
+    return not isinstance(own, Mapping) or own.get("complete") is not False
+
+
+def listed(location: str) -> list[str]:
+    """Return what a `labels` group has on its list."""
+    group = _stores.open_node(location)
+    if group is None or not hasattr(group, "array_keys"):
+        return []
+    names = _ngff.ome_attributes(group).get("labels") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FormatError(f"{location} has damaged OME-Zarr metadata: its labels are {names!r:.60}")
+    return names
+
+
+def show_labels(location: str) -> None:
+    """Let a store without an image open as one, that of its first labels.
+
+    Other programs look for an image at the root of a store. Its metadata names the levels of the
+    labels; nothing is stored twice.
+    """
+    root = _stores.open_node(location, mode="r+")
+    if root is None or not hasattr(root, "array_keys"):
+        return
+    scales = _ngff.ome_attributes(root).get("multiscales")
+    if scales and not _ngff.only_labels(scales[0]):
+        return
+    with warnings.catch_warnings():  # files of other kinds
+        warnings.simplefilter("ignore")
+        if not scales and set(root.keys()) != {"labels"}:
+            return
+    for name in listed(_stores.join(location, "labels")):
+        found = root.get(f"labels/{name}")
+        own = None if found is None else _ngff.ome_attributes(found).get("multiscales")
+        if own:
+            levels = [
+                {**each, "path": f"labels/{name}/{each['path']}"} for each in own[0]["datasets"]
+            ]
+            _ngff.update_ome(root, {"multiscales": [{**own[0], "datasets": levels}]})
+            return
 
 
 def reconsolidate(location: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from ..errors import FormatError
 
 ORDER = "TQZYX"
 """Axes that labels may have, in the order that OME-Zarr asks for; Q is a stack of no known kind."""
-_TYPES = {"T": "time", "Z": "space", "Y": "space", "X": "space"}
+_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,22 @@ class Placement:
             tuple(0.0 if i < 0 else self.translation[i] for i in at),
             tuple(None if i < 0 else self.units[i] for i in at),
         )
+
+
+def common_axes(axes: str) -> str:
+    """Axes of labels with Z in place of Q, or T or C where Z is taken.
+
+    OME-Zarr has axes without a type, but readers skip or refuse them.
+    """
+    return axes.replace("Q", next(axis for axis in "ZTC" if axis not in axes))
+
+
+def only_labels(first: Any) -> bool:
+    """Whether the `multiscales` entry of a store is that of its labels: it has no image."""
+    try:
+        return str(first["datasets"][0]["path"]).startswith("labels/")
+    except (KeyError, IndexError, TypeError):
+        return False
 
 
 def ome_attributes(group: Any) -> dict[str, Any]:
@@ -117,6 +134,10 @@ def read_placement(first: Mapping[str, Any], ndim: int, where: str) -> Placement
                 translation = [a * float(b) for a, b in zip(translation, values, strict=True)]
             elif part["type"] == "translation":
                 translation = [a + float(b) for a, b in zip(translation, values, strict=True)]
+        if not all(0 < size < math.inf for size in scale):
+            raise ValueError(f"a scale is larger than 0 and finite, not {scale}")
+        if not all(map(math.isfinite, translation)):
+            raise ValueError(f"a translation is finite, not {translation}")
         letters = letters_of(entries)
         units = tuple(e.get("unit") for e in entries)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:

@@ -49,7 +49,7 @@ def plate_images(source: str | Path) -> list[PlateImage]:
     Raises
     ------
     FormatError
-        If the metadata is damaged, or a well that it names is missing.
+        If the metadata is damaged, names a place outside the plate, or a well that is missing.
     """
     location = _stores.locate(source)
     node = _stores.open_node(location)
@@ -65,8 +65,8 @@ def plate_images(source: str | Path) -> list[PlateImage]:
             return []
         images = []
         for entry in attributes["plate"]["wells"]:
+            place = _stores.inside(location, entry["path"], "the well")
             well = str(entry["path"]).strip("/")
-            place = _stores.join(location, well)
             found = _stores.open_node(place)
             if found is None:
                 raise FormatError(f"{location}: well {well} is named but missing.")
@@ -78,5 +78,8 @@ def plate_images(source: str | Path) -> list[PlateImage]:
 
 def _fields(well: Any, location: str, name: str) -> list[PlateImage]:
     row, _, column = name.rpartition("/")
-    fields = [str(image["path"]).strip("/") for image in well["images"]]
-    return [PlateImage(_stores.join(location, f), row, column, f, name) for f in fields]
+    images = []
+    for entry in well["images"]:
+        place = _stores.inside(location, entry["path"], "the image")
+        images.append(PlateImage(place, row, column, str(entry["path"]).strip("/"), name))
+    return images

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 import weakref
-import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError
+from ._archives import check_header, open_npz
 from ._stores import line
 from .images import LAZY_ABOVE
 
@@ -23,17 +23,26 @@ _NEEDS_CODEC = (
 
 @dataclass(slots=True)
 class Found:
-    """What a reader found: pyramid levels, and axes, scale and units where the file has them."""
+    """What a reader found: pyramid levels, and axes, scale and units where the file has them.
+
+    `files` are named where an image lies in several.
+    """
 
     levels: tuple[Any, ...]
     axes: str | None = None
     scale: list[float] | None = None
     units: list[str | None] | None = None
+    files: tuple[Path, ...] = ()
 
 
-def read_tiff(path: Path, series: int, lazy: bool | None) -> Found:
-    """Read one series of a TIFF file; its axes from OME, ImageJ, or the pages themselves."""
+def read_tiff(path: Path, series: int, lazy: bool | None, stored: bool = False) -> Found:
+    """Read one series of a TIFF file; its axes from OME, ImageJ, or the pages themselves.
+
+    With `stored`, values are those in the file, whatever it says that they mean.
+    """
     import tifffile
+
+    from ._tiff import Mapped, check_whole, meaning
 
     try:
         with tifffile.TiffFile(path) as file:
@@ -41,12 +50,19 @@ def read_tiff(path: Path, series: int, lazy: bool | None) -> Found:
                 raise ImageError(f"{path.name} is a TIFF file without an image.")
             chosen = choose(file.series, series, path.name)
             axes, scale, units = _tiff_axes(file, chosen, tifffile)
-            if any(page is None for page in chosen.pages):
-                raise ImageError(f"{path.name} is damaged: it lacks some of its planes.")
+            check_whole(file, chosen, path)
+            shown = None if stored else meaning(chosen.keyframe, path)
+            files = tuple(sorted({Path(page.parent.filehandle.path) for page in chosen.pages}))
             if lazy or (lazy is None and chosen.nbytes > LAZY_ABOVE):
-                return Found(_tiff_levels(path, series, len(chosen.levels)), axes, scale, units)
-            _complete(file, chosen, path)
+                levels = _tiff_levels(path, series, len(chosen.levels))
+                if shown is not None:
+                    levels = tuple(Mapped(level, shown) for level in levels)
+                    axes = _with_colours(axes, levels[0], chosen)
+                return Found(levels, axes, scale, units, files)
             array = _tiff_pixels(chosen, path)
+            if shown is not None:
+                array = shown(array)
+                axes = _with_colours(axes, array, chosen)
     except ImageError:
         raise
     except MemoryError as error:
@@ -57,7 +73,12 @@ def read_tiff(path: Path, series: int, lazy: bool | None) -> Found:
         at = axes.index("S")
         array = np.ascontiguousarray(np.moveaxis(array, at, -1))
         axes = axes[:at] + axes[at + 1 :] + "S"
-    return Found((array,), axes, scale, units)
+    return Found((array,), axes, scale, units, files)
+
+
+def _with_colours(axes: str | None, array: Any, chosen: Any) -> str | None:
+    """Add the axis of colours that a palette gives."""
+    return f"{axes}S" if axes is not None and len(array.shape) > len(chosen.shape) else axes
 
 
 def _tiff_pixels(chosen: Any, path: Path) -> Any:
@@ -75,7 +96,10 @@ def _tiff_pixels(chosen: Any, path: Path) -> Any:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 picture.seek(page.index)
-                array = np.asarray(picture.convert("RGB" if page.samplesperpixel == 3 else "L"))
+                colour = page.samplesperpixel == 3
+                array = np.asarray(picture.convert("RGB") if colour else picture)
+                if int(page.photometric) == 0:  # Pillow has turned it over already
+                    array = 255 - array
         if array.shape == tuple(chosen.shape):
             return array
     raise ImageError(_NEEDS_CODEC.format(path.name, _name(page.compression)))
@@ -159,17 +183,6 @@ def _imagej_sizes(file: Any) -> dict[str, tuple[float, str | None]]:
     return sizes
 
 
-def _complete(file: Any, chosen: Any, path: Path) -> None:
-    """Refuse a TIFF whose pixel data ends before its own directory says."""
-    length = file.filehandle.size
-    for page in chosen.pages:
-        pairs = zip(page.dataoffsets, page.databytecounts, strict=False)
-        if page.parent.filehandle.path == file.filehandle.path and any(
-            offset + count > length for offset, count in pairs
-        ):
-            raise ImageError(f"{path.name} is cut off: pixel data is missing at its end.")
-
-
 def read_picture(path: Path) -> Found:
     """Read a PNG, JPEG or BMP picture as it is stored."""
     from PIL import Image, UnidentifiedImageError
@@ -213,29 +226,28 @@ def _plain(picture: Any) -> Any:
 
 def read_npy(path: Path, lazy: bool | None) -> Found:
     """Read or map a NumPy file."""
+    size = path.stat().st_size
     if lazy is None:
-        lazy = path.stat().st_size > LAZY_ABOVE
+        lazy = size > LAZY_ABOVE
+    with path.open("rb") as file:
+        if file.read(4) == b"PK\x03\x04":
+            raise ImageError(f"{path.name} is an archive of arrays; name it .npz.")
+        file.seek(0)
+        check_header(file, size, path.name)
     try:
         array = np.load(path, mmap_mode="r" if lazy else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, OverflowError) as error:
         raise ImageError(f"{path.name} cannot be read as NPY: {line(error)}") from error
-    if not isinstance(array, np.ndarray):
-        raise ImageError(f"{path.name} is an archive of arrays; name it .npz.")
     return Found((array,))
 
 
 def read_npz(path: Path, key: str | None) -> Found:
     """Read one array of a NumPy archive."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            chosen = pick(list(archive.files), key, path.name)
-            return Found((archive[chosen],))
-    except ImageError:
-        raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ImageError(f"{path.name} cannot be read as NPZ: {line(error)}") from error
-    except (AttributeError, TypeError) as error:
-        raise ImageError(f"{path.name} is not an archive of arrays; name it .npy.") from error
+    with path.open("rb") as file:
+        if file.read(6) == b"\x93NUMPY":
+            raise ImageError(f"{path.name} is not an archive of arrays; name it .npy.")
+    with open_npz(path) as archive:
+        return Found((archive[pick(list(archive.files), key, path.name)],))
 
 
 def choose(items: Any, number: int, name: str) -> Any:

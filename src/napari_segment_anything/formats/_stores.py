@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import FormatError
+from ..limits import CONNECT_SECONDS, READ_SECONDS
+from ..reading import one_line
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+(::|://)")
 _REMOTE_MODULES = ("aiohttp", "aiobotocore", "botocore", "s3fs", "gcsfs", "adlfs", "requests")
@@ -40,6 +43,59 @@ def join(location: str, *parts: str) -> str:
         return str(Path(location, inside))
     before, path, after = _chained(location)
     return f"{before}{path.rstrip('/')}/{inside}{after}"
+
+
+def inside(location: str, path: object, what: str) -> str:
+    """The location of what metadata names by a path inside a store, checked to lie there.
+
+    Parameters
+    ----------
+    location : str
+        The store or group whose metadata it is.
+    path : object
+        As the metadata has it.
+    what : str
+        What it is, for the message: "the well".
+
+    Raises
+    ------
+    FormatError
+        If it is no path, or leads out of the group: by its parts, or by a link in a folder.
+    """
+    text = str(path).strip("/") if isinstance(path, str | int) else ""
+    parts = text.split("/")
+    remote = is_url(location)
+    strange = r"[\\\x00-\x1f]|::|^[A-Za-z]:" + (r"|[?#]|%(?i:2e|2f|5c)" if remote else "")
+    if any(part in ("", ".", "..") for part in parts) or re.search(strange, text):
+        raise FormatError(f"{location} names {what} {path!r}, which is no path inside it.")
+    place = join(location, text)
+    if not remote:
+        here, there = Path(location).resolve(), Path(place).resolve()
+        if not there.is_relative_to(here) or there == here:
+            raise FormatError(
+                f"{location} names {what} {path!r}, a link to {there}, which lies outside of it; "
+                "open that place by its own name."
+            )
+    return place
+
+
+def without_links(location: str) -> None:
+    """Check that no folder of a local group is a link: what is written there would go elsewhere.
+
+    Raises
+    ------
+    FormatError
+        If one is.
+    """
+    if is_url(location):
+        return
+    for folder, names, _ in os.walk(location):
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.islink(path):
+                raise FormatError(
+                    f"{path} is a link to another folder; labels are not written through links."
+                )
 
 
 def split(location: str) -> tuple[str, str]:
@@ -85,7 +141,8 @@ def open_store(location: str, *, read_only: bool = True) -> Any:
         return LocalStore(location, read_only=read_only)
     scheme = location.split(":", 1)[0]
     try:
-        return FsspecStore.from_url(location, read_only=read_only)
+        options = _timeouts(location)
+        return FsspecStore.from_url(location, storage_options=options, read_only=read_only)
     except ImportError as error:
         needed = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
         extra = needed.get(scheme, "fsspec aiohttp" if scheme.startswith("http") else "fsspec")
@@ -94,6 +151,22 @@ def open_store(location: str, *, read_only: bool = True) -> Any:
         ) from error
     except (ValueError, TypeError) as error:
         raise FormatError(f"{location} cannot be opened: {line(error)}") from error
+
+
+def _timeouts(location: str) -> dict[str, Any]:
+    """What fsspec is told, for a server that does not answer to be given up."""
+    connect, read = CONNECT_SECONDS.value, READ_SECONDS.value
+    options: dict[str, dict[str, Any]] = {}
+    schemes = [part.partition(":")[0].lower() for part in location.split("::")]
+    for scheme in schemes:
+        if scheme in ("http", "https"):
+            import aiohttp
+
+            limits = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read)
+            options[scheme] = {"client_kwargs": {"timeout": limits}}
+        elif scheme in ("s3", "s3a"):
+            options[scheme] = {"config_kwargs": {"connect_timeout": connect, "read_timeout": read}}
+    return options if len(schemes) > 1 else options.get(schemes[0], {})
 
 
 def open_node(location: str, *, mode: str = "r") -> Any:
@@ -169,5 +242,6 @@ def describe_write_error(location: object, error: BaseException) -> str | None:
 
 def line(error: BaseException) -> str:
     """An exception's message on one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:199] + "…"
+    if isinstance(error, TimeoutError):
+        return f"the server does not answer within {READ_SECONDS.value} s"
+    return one_line(error)

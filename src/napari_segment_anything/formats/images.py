@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError
+from ..reading import require, require_file
 
 AXES = "TZCYXSQ"
 LAZY_ABOVE = 256 * 2**20
@@ -54,6 +55,8 @@ class ImageData:
         The image pyramid, full resolution first; only ``array`` itself if there is none.
     path : Path, str or None
         Where the image came from; a URL is a str.
+    files : tuple of Path
+        The files that hold the pixels; () for Zarr, and for arrays that came from no file.
     """
 
     array: Any
@@ -65,6 +68,7 @@ class ImageData:
     name: str
     levels: tuple[Any, ...] = ()
     path: str | Path | None = None
+    files: tuple[Path, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -182,8 +186,24 @@ def read_image(
     Notes
     -----
     The orientation tag of JPEG photographs is ignored: pixels come as they are stored, so that
-    coordinates fit every other tool. Palette pictures become RGB, bilevel ones 0 and 255.
+    coordinates fit every other tool. Palette pictures become RGB, bilevel ones 0 and 255. A TIFF
+    with a palette that only gets brighter keeps its values, which were measured; where a TIFF
+    says that zero is white, values are inverted.
     """
+    return open_file(path, axes, series, key, lazy)
+
+
+def open_file(
+    path: str | Path,
+    axes: str | None = None,
+    series: int = 0,
+    key: str | None = None,
+    lazy: bool | None = None,
+    *,
+    stored: bool = False,
+) -> ImageData:
+    """Read a file as `read_image` does; with `stored`, the values of a TIFF as they are in it."""
+    require(path, (str, Path), "an image's path", "give a text or a Path; arrays need no reading")
     from . import _readers, _zarr_reader
     from ._stores import is_url, locate, short_name
 
@@ -201,10 +221,10 @@ def read_image(
     suffix = path.suffix.lower()
     if path.is_dir():
         found = _zarr_reader.read_zarr(str(path), series, key, lazy)
-    elif not path.stat().st_size:
+    elif not require_file(path, "image", ImageError).stat().st_size:
         raise ImageError(f"{path} is empty (0 bytes).")
     elif suffix in TIFF_SUFFIXES:
-        found = _readers.read_tiff(path, series, lazy)
+        found = _readers.read_tiff(path, series, lazy, stored)
     elif suffix in PICTURE_SUFFIXES:
         found = _readers.read_picture(path)
     elif suffix == ".npy":
@@ -267,6 +287,7 @@ def _finish(path: str | Path, name: str, found: Any, axes: str | None) -> ImageD
         name=name,
         levels=tuple(levels),
         path=path,
+        files=found.files or ((path,) if isinstance(path, Path) and path.is_file() else ()),
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import uuid
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import FormatError, ImageError
-from ._stores import is_url
+from ..limits import ARRAY_BYTES
+from ..reading import require_file
+from ._stores import is_url, locate, open_node
 from .atomic import replacing
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr")
@@ -88,7 +92,7 @@ def write_labels(
 
 
 def read_labels(path: str | Path) -> NDArray[Any]:
-    """Read a label image: TIFF, PNG (also with a palette), NPY, NPZ or Zarr.
+    """Read a label image: TIFF and PNG (also with a palette), NPY, NPZ or Zarr.
 
     Of an OME-Zarr image or store that has labels these are read, if they are the only ones; name
     others by their own path, ``image.ome.zarr/labels/cells``.
@@ -103,13 +107,23 @@ def read_labels(path: str | Path) -> NDArray[Any]:
     FormatError
         If the file is missing or damaged, or does not hold labels.
     """
-    from .images import read_image
+    from .images import open_file
 
     if is_url(path) or Path(path).is_dir():
+        from ._ngff import ome_attributes
         from .ome_zarr import label_names, open_labels
 
-        if label_names(path):
-            return _checked(open_labels(path).array[...])
+        node = open_node(locate(path))
+        if label_names(path) or (node is not None and "image-label" in ome_attributes(node)):
+            group = open_labels(path)
+            if not group.complete:
+                warnings.warn(
+                    f"the labels {group.path} are unfinished: what wrote them was stopped, or is "
+                    "still running",
+                    stacklevel=2,
+                )
+            ARRAY_BYTES.check(group.array.nbytes, f"the labels {path} do not fit into memory")
+            return _checked(group.array[...])
     path = path if is_url(path) else Path(path)
     if isinstance(path, Path) and path.suffix.lower() == ".png":
         return _checked(_read_png(path))
@@ -117,9 +131,11 @@ def read_labels(path: str | Path) -> NDArray[Any]:
     if isinstance(path, Path) and path.suffix.lower() == ".npz" and path.exists():
         key = "labels"
     try:
-        found = read_image(path, key=key, lazy=None)
+        found = open_file(path, key=key, stored=True)
     except ImageError as error:
         raise FormatError(str(error)) from error
+    size = math.prod(found.shape) * np.dtype(found.array.dtype).itemsize
+    ARRAY_BYTES.check(size, f"the labels {path} do not fit into memory")
     return _checked(found.array[...])
 
 
@@ -128,12 +144,19 @@ def _checked(labels: ArrayLike) -> NDArray[Any]:
     if array.dtype.kind == "f" and array.size and np.array_equal(array, np.round(array)):
         array = array.astype(np.int64)
     if array.dtype.kind not in "uib":
-        raise FormatError(f"Labels are integers; got {array.dtype}.")
+        raise FormatError(
+            f"Labels are integers, 0 the background; these are {_words(array.dtype)}."
+        )
     if not 2 <= array.ndim <= 4 or not array.size:
         raise FormatError(f"Labels have 2 to 4 dimensions and pixels; got shape {array.shape}.")
     if array.dtype.kind == "i" and array.min() < 0:
         raise FormatError(f"Labels are not negative; got {array.min()}.")
     return array.astype(smallest_dtype(int(array.max())), copy=False)
+
+
+def _words(dtype: np.dtype[Any]) -> str:
+    names = {"f": "fractions", "c": "complex numbers", "O": "Python objects"}
+    return names.get(dtype.kind, f"of type {dtype}")
 
 
 def _write_tiff(
@@ -187,13 +210,13 @@ def _write_png(path: Path, array: NDArray[Any]) -> None:
 def _read_png(path: Path) -> NDArray[Any]:
     from PIL import Image
 
-    if not path.exists():
-        raise FormatError(f"{path} does not exist.")
+    require_file(path, "PNG file")
     try:
-        with Image.open(path) as picture:
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             picture.load()
             array = np.array(picture)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise FormatError(f"{path.name} cannot be read as PNG: {error}.") from error
     if array.ndim != 2:
         raise FormatError(f"{path.name} is a colour picture, not a label image.")

@@ -11,6 +11,8 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..errors import FormatError
+from ..reading import plain_name, require
 from . import _ngff, _stores
-from ._label_group import LabelsGroup, create_array, reconsolidate
+from ._label_group import LabelsGroup, create_array, is_complete, listed, reconsolidate, show_labels
 from ._plates import PlateImage, plate_images
 from ._stores import is_url, writing
+from .locking import holds_only_locks
 
 __all__ = [
     "LabelsGroup",
@@ -63,7 +67,8 @@ def create_labels(
         Of the labels.
     shape : sequence of int
     axes : str
-        A letter for each dimension, out of T, Q (a stack of no known kind), Z, Y, X.
+        A letter for each dimension, out of T, Q (a stack of no known kind), Z, Y, X. Q is stored
+        as Z, or T or C where Z is taken: other programs skip or refuse axes of no known kind.
     dtype : dtype
         Of the ids, any integer one.
     chunks : sequence of int, optional
@@ -71,7 +76,8 @@ def create_labels(
     scale, units : sequence, optional
         Pixel size along each dimension, and its unit. Those of the image if it has them.
     source : str, optional
-        The image that was segmented, if it lies elsewhere.
+        Path or URL of the image that was segmented, if it lies elsewhere; a local one is noted
+        relative to the labels.
     zarr_format : int, optional
         2 (OME-Zarr 0.4) or 3 (OME-Zarr 0.5, the default) for a new store.
     overwrite : bool
@@ -80,7 +86,9 @@ def create_labels(
     Returns
     -------
     LabelsGroup
-        To be written to; level 0 only, filled with 0 and without any chunk.
+        To be written to; level 0 only, filled with 0 and without any chunk. It is marked as
+        incomplete until `LabelsGroup.build_pyramid` has come to its end, so that what a killed
+        process leaves can be told from labels.
 
     Raises
     ------
@@ -88,23 +96,27 @@ def create_labels(
         If there are labels of that name, the place holds something else or cannot be written,
         or axes do not fit.
     """
+    require(destination, (str, Path), "a store", "give its path or URL")
     size = tuple(int(n) for n in shape)
     letters = _ngff.check_label_axes(axes, size)
     kind = np.dtype(dtype)
     if kind.kind not in "ui" or 0 in size:
         raise FormatError(f"Labels are integers and have pixels; got {kind}, shape {size}.")
-    if not name or "/" in name or "\\" in name or name.startswith("."):
-        raise FormatError(f"'{name}' is no name for labels: leave out slashes and a first dot.")
+    plain_name(name, "labels", FormatError)
     pieces = _chunks(size, chunks)
     location = _stores.locate(destination)
     found, inside = _existing(location)
     form = _format(found, zarr_format, location)
     place = _placement(found, inside, letters, scale, units, location)
-    path = _stores.join(location, "labels", name)
+    letters = _ngff.common_axes(letters) if "Q" in letters else letters
+    place = replace(place, axes=letters)
+    path = _stores.inside(location, f"labels/{name}", "the labels")
     taken = _stores.open_node(path)
     if taken is not None and not overwrite and not _unfinished(taken, path):
+        partly = "" if is_complete(taken) else ", unfinished, of a run that was stopped"
         raise FormatError(
-            f"{location} has labels '{name}' already; choose another name, or overwrite them."
+            f"{location} has labels '{name}' already{partly}; choose another name, or overwrite "
+            "them."
         )
     with writing(location):
         if found is None:
@@ -115,15 +127,15 @@ def create_labels(
         root = _stores.open_node(location, mode="r+")
         # the array first: a group that has its metadata always has its pixels
         create_array(root, f"labels/{name}/0", size, kind, pieces, letters)
-        image_label: dict[str, Any] = {}
-        if source is not None or inside is not None:
-            image_label["source"] = {"image": "../../" if source is None else str(source)}
+        image_label = {"source": {"image": "../../", **_origin(source, location, path)}}
         fields = {
             "multiscales": _ngff.multiscales(form, name, place, 1),
             "image-label": _ngff.with_version(form, image_label),
         }
         _ngff.update_ome(root.require_group(f"labels/{name}"), fields)
+        LabelsGroup(path, "r+").mark(complete=False)
         _register(path)
+        show_labels(location)
         reconsolidate(location)
     return LabelsGroup(path, "r+")
 
@@ -147,6 +159,7 @@ def open_labels(destination: str | Path, name: str | None = None, mode: str = "r
     """
     if mode not in ("r", "r+", "a"):
         raise FormatError(f"mode is 'r', 'r+' or 'a', not {mode!r}")
+    require(destination, (str, Path), "a store", "give its path or URL")
     mode = "r" if mode == "r" else "r+"
     location = _stores.locate(destination)
     node = _stores.open_node(location)
@@ -163,11 +176,13 @@ def open_labels(destination: str | Path, name: str | None = None, mode: str = "r
                 what = f"has the labels {', '.join(names)}: name one" if names else "has no labels"
                 raise FormatError(f"{location} {what}.")
             name = names[0]
-        path = _stores.join(location, *_prefix(node), name)
+        path = _stores.inside(location, "/".join((*_prefix(node), name)), "the labels")
         found = _stores.open_node(path)
         if found is None or "multiscales" not in _ngff.ome_attributes(found):
             has = f"it has {', '.join(names)}" if names else "it has none"
             raise FormatError(f"{location} has no labels '{name}'; {has}.")
+    if mode != "r":
+        _stores.without_links(path)
     labels = LabelsGroup(path, mode)
     if mode != "r" and path != location:
         with writing(location):  # a process killed while it made them may have left them out
@@ -190,7 +205,11 @@ def _existing(location: str) -> tuple[Any, Any]:
     node = _stores.open_node(location)
     if node is None:
         local = None if is_url(location) else Path(location)
-        if local is not None and local.exists() and (local.is_file() or any(local.iterdir())):
+        if (
+            local is not None
+            and local.exists()
+            and not (local.is_dir() and holds_only_locks(local))
+        ):
             raise FormatError(f"{location} exists and is no Zarr store; choose another name.")
         return None, None
     if not hasattr(node, "array_keys"):
@@ -204,7 +223,20 @@ def _existing(location: str) -> tuple[Any, Any]:
     if "image-label" in attributes or "labels" in attributes:
         raise FormatError(f"{location} holds labels itself; name the image they belong to.")
     scales = attributes.get("multiscales")
-    return node, scales[0] if scales else None
+    return node, scales[0] if scales and not _ngff.only_labels(scales[0]) else None
+
+
+def _origin(source: str | None, location: str, path: str) -> dict[str, str]:
+    """Where the image lies, if not where its labels do."""
+    if source is None:
+        return {}
+    place = _stores.locate(source)
+    if place == location:
+        return {}
+    if not is_url(place) and not is_url(path):
+        with suppress(ValueError):  # another drive
+            place = Path(os.path.relpath(place, path)).as_posix()
+    return {"file": place}
 
 
 def _format(found: Any, wanted: int | None, location: str) -> int:
@@ -252,7 +284,7 @@ def _unfinished(node: Any, path: str) -> bool:
         return False
     parent, name = _stores.split(path)
     # replaced labels stay on the list, so that alone does not make them whole
-    return name not in _listed(parent) or "multiscales" not in _ngff.ome_attributes(node)
+    return name not in listed(parent) or "multiscales" not in _ngff.ome_attributes(node)
 
 
 def _chunks(shape: tuple[int, ...], chunks: Sequence[int] | None) -> tuple[int, ...]:
@@ -270,7 +302,7 @@ def _register(path: str) -> None:
         group = _stores.open_node(parent, mode="r+")
         if group is None:
             return
-        names = list(_ngff.ome_attributes(group).get("labels") or [])
+        names = listed(parent)
         if name in names:
             return
         _ngff.update_ome(group, {"labels": [*names, name]})
@@ -303,12 +335,4 @@ def _prefix(node: Any) -> tuple[str, ...]:
 
 
 def _names(location: str, node: Any) -> list[str]:
-    return _listed(_stores.join(location, *_prefix(node)))
-
-
-def _listed(location: str) -> list[str]:
-    """What a `labels` group has on its list."""
-    group = _stores.open_node(location)
-    if group is None or not hasattr(group, "array_keys"):
-        return []
-    return [str(name) for name in _ngff.ome_attributes(group).get("labels") or []]
+    return listed(_stores.join(location, *_prefix(node)))

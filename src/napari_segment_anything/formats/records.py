@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError
+from ..limits import RECORDS_BYTES
+from ..reading import read_bytes
 from .atomic import replacing
 from .rle import RLE, encode, from_coco
 
@@ -331,11 +333,7 @@ def _plain(value: Any) -> Any:
 def _load(path: str | Path) -> Any:
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FormatError(f"{path} does not exist.") from error
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror or error}.") from error
+        return json.loads(read_bytes(path, RECORDS_BYTES, what="file of masks"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"{path.name} is not valid JSON, or is cut off: {error}.") from error
 

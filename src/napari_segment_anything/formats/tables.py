@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import FormatError
+from ..reading import require_file
 from .atomic import replacing
 
 _SHAPE_2D = (
@@ -131,10 +132,10 @@ def read_table(path: str | Path) -> Table:
     """
     path = Path(path)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with require_file(path, "table").open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
-    except FileNotFoundError as error:
-        raise FormatError(f"{path} does not exist.") from error
+    except FormatError:
+        raise
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{path.name} cannot be read as CSV: {error}.") from error
     if not rows:

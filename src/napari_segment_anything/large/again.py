@@ -24,12 +24,16 @@ from ..engine import (
 from ..engine.cutout import union
 from ..engine.image import ImageSource
 from ..errors import ParameterError
-from ..formats.ome_zarr import open_labels
-from ..progress import Progress
+from ..formats.locking import only_writer
+from ..formats.ome_zarr import LabelsGroup, is_url, open_labels
+from ..progress import Progress, finish
+from .grid import shared
 from .image import LargeImage
-from .ledger import Ledger, check_same, grid_of
+from .ledger import Ledger, Status, check_same, grid_of
+from .runners import ThreadRunner
 from .seams import KINDS
-from .tiles import Job, model_of, writing
+from .tiles import Job, ModelSpec, model_of, writing
+from .unchanged import check_unchanged
 
 ROOM = 4.0
 """Side of the window that is drawn in, in sides of the box."""
@@ -71,9 +75,17 @@ def redecode(
     Raises
     ------
     ParameterError
-        If the run is not finished, there is no such seam, or the model finds nothing there.
+        If the run is not finished, there is no such seam, the image has changed there, or the
+        model finds nothing.
+    ResourceError
+        If another process is writing these labels.
     """
     group = open_labels(output, label, mode="r+")
+    with only_writer(group.store, group.name):
+        return _redecode(group, model, seam, image)
+
+
+def _redecode(group: LabelsGroup, model: Model, seam: int, image: Any) -> dict[str, Any]:
     run = Ledger.present(group)
     if run is None or run.get("state") != "complete":
         raise ParameterError(f"{group.path} is not of a finished large run")
@@ -84,6 +96,7 @@ def redecode(
     if not len(rows):
         raise ParameterError(f"the run has no seam {seam}: they run from 1 to {len(seams['seam'])}")
     row = int(rows[0])
+    _check_place(run, large, ledger, int(seams["plane"][row]), seams["box"][row])
     labels = [int(i) for i in seams["labels"][row] if i]
     found = _again(large, ledger, model, int(seams["plane"][row]), seams["box"][row], labels, table)
     if found is None:
@@ -123,12 +136,35 @@ def _image(run: dict[str, Any], image: Any, path: str) -> LargeImage:
     opened = dict(run["opened"])
     if image is not None:
         opened["image"] = image
+    elif is_url(opened["image"]) and not path.startswith(opened["image"]):
+        raise ParameterError(
+            f"{path} says that its image is at {opened['image']}, which is not fetched unasked: "
+            "give the image, as image="
+        )
     if opened["image"] is None:
         raise ParameterError("the run was given an array: give it again, as image=")
     large = LargeImage.of(**opened)
     check_same({"image": run["image"]}, {"image": signature(large)}, path)
     limits = tuple((float(a), float(b)) for a, b in run["limits"])
     return LargeImage(large.source, large.axes, large.channel_axis, large.channels, limits)
+
+
+def _check_place(
+    run: dict[str, Any], image: LargeImage, ledger: Ledger, number: int, box: NDArray[np.int64]
+) -> None:
+    """Check the image where tiles meet a box."""
+    grid = ledger.grid
+    where = Window(int(box[0]), int(box[1]), int(box[2] - box[0]) + 1, int(box[3] - box[1]) + 1)
+    status = ledger.status()
+    tiles = [
+        index
+        for index in range(grid.index(number, 0, 0), grid.index(number + 1, 0, 0))
+        if status[grid.place(index)] in (Status.DONE, Status.EMPTY)
+        and shared(grid.window(index), where) is not None
+    ]
+    spec = ModelSpec("", run["model"])  # nothing is segmented here
+    job = Job(image, ledger.labels, grid, spec, run["mode"], run["policy"])
+    finish(check_unchanged(job, ledger, ThreadRunner(1), tiles))
 
 
 def _again(

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..engine import Window
-from ..errors import ParameterError
+from ..errors import ImageError, ParameterError
+from ..limits import TILES
 
 REACH = 2
 
@@ -63,7 +64,14 @@ class TileGrid:
                 f"overlap lies between 0 and half the tile ({tile // 2}), not {overlap}"
             )
         whole = Window.full(shape)
-        return cls(shape, planes, tile, overlap, whole if region is None else region.clip(shape))
+        grid = cls(shape, planes, tile, overlap, whole if region is None else region.clip(shape))
+        rows, cols = grid.counts
+        TILES.check(
+            grid.plane_count * rows * cols,
+            "the image is too large for tiles of this size",
+            ImageError,
+        )
+        return grid
 
     @property
     def stride(self) -> int:

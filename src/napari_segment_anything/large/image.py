@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import PlaneSource
+from ..engine import PlaneSource, Window
 from ..errors import ImageError
 from ..formats import ImageData, read_image
+from ..formats.marks import region_marks
+from ..reading import require
 
 _PLANES_SAMPLED = 5
 
@@ -80,7 +82,10 @@ class LargeImage:
         elif hasattr(image, "shape"):
             source = (image,)
         else:
+            require(image, (list, tuple), "an image", "give a path, an array, or pyramid levels")
             source = tuple(image)
+            if not source or not all(hasattr(level, "shape") for level in source):
+                raise ImageError("an image is a path, an array, or a list of pyramid levels")
         wanted = None if channels is None else tuple(int(c) for c in channels)
         return cls(source, axes, channel_axis, wanted, contrast_limits, "", scale, units)
 
@@ -137,6 +142,21 @@ class LargeImage:
         rows, cols = planes.displayed
         gone = {rows, cols, len(self.data.axes) - 1 if self.data.rgb else planes.channel_axis}
         return (*(i for i in range(len(self.data.axes)) if i not in gone), rows, cols)
+
+    def marks(self, places: Iterable[tuple[tuple[int, ...], Window]]) -> list[int]:
+        """Return a number for each window of a plane: another one once it was written again.
+
+        Nothing of the pixels is read; 0 where storage does not tell (see `region_marks`).
+        """
+        shape = self.planes.data_shape
+        regions = []
+        for plane, window in places:
+            region = [slice(0, n) for n in shape]
+            parts = (*(slice(i, i + 1) for i in plane), *window.slices)
+            for axis, part in zip(self.label_axes, parts, strict=True):
+                region[axis] = part
+            regions.append(region)
+        return region_marks(self.planes.levels[0], self.data.files, regions)
 
     def opened(self) -> dict[str, Any]:
         """Return how to open it again, as plain values; `image` is None for an array."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,17 @@ from numpy.typing import NDArray
 
 from ..engine import Window
 from ..errors import FormatError, ParameterError, ResourceError
+from ..formats import open_npz
 from ..formats.ome_zarr import LabelsGroup
+from ..reading import convert
 from .grid import TileGrid
+from .schema import Run
 
 GROUP = "run"
+LEDGER = 2
+"""The ledger's own version: 2 has what every tile was read from."""
 _STATUS_CHUNK = 128
+_READ_CHUNK = 32
 
 
 class Status(IntEnum):
@@ -69,7 +76,7 @@ class TileResult:
     @classmethod
     def unpack(cls, packed: bytes) -> TileResult:
         """Return what `pack` packed."""
-        with np.load(io.BytesIO(packed), allow_pickle=False) as stored:
+        with open_npz(io.BytesIO(packed)) as stored:
             return cls(**{name: stored[name] for name in cls.__slots__})
 
 
@@ -77,9 +84,10 @@ class Ledger:
     """The record of a run, in the label group's own store.
 
     Group ``run`` beside the labels' levels: ``attrs["run"]`` says what is run, ``status`` holds a
-    `Status` for each tile (planes, tile rows, tile columns), ``composed`` which chunks of the
-    labels are final, ``tiles`` one chunk of bytes for each tile: its `TileResult`. A tile's bytes
-    are written whole, by the process that made them, before its status is, by the one that runs.
+    `Status` for each tile (planes, tile rows, tile columns), ``read`` a hash and a mark of the
+    pixels it was read from, ``composed`` which chunks of the labels are final, ``tiles`` one chunk
+    of bytes for each tile: its `TileResult`. A tile's bytes are written whole, by the process that
+    made them, before its status is, by the one that runs.
 
     Parameters
     ----------
@@ -106,6 +114,13 @@ class Ledger:
             group.create_array(
                 name, shape=(planes, rows, cols), chunks=chunks, dtype="u1", fill_value=0
             )
+        group.create_array(
+            "read",
+            shape=(planes, rows, cols, 2),
+            chunks=(1, min(rows, _READ_CHUNK), min(cols, _READ_CHUNK), 2),
+            dtype="u8",
+            fill_value=0,
+        )
         room = max(1 << 20, 4 * grid.tile * grid.tile)
         group.create_array(
             "tiles", shape=(len(grid), room), chunks=(1, room), dtype="u1", fill_value=0
@@ -120,7 +135,9 @@ class Ledger:
         if GROUP not in labels.group:
             return None
         run = labels.group[GROUP].attrs.asdict().get("run")
-        return dict(run) if run else None  # type: ignore[arg-type, call-overload]
+        if not run:
+            return None
+        return dict(convert(run, Run, f"the ledger of {labels.path} is damaged"))
 
     @property
     def run(self) -> dict[str, Any]:
@@ -142,6 +159,22 @@ class Ledger:
     def set_status(self, index: int, status: Status) -> None:
         """Record a tile's state."""
         self._status[self.grid.place(index)] = int(status)
+
+    def read(self) -> NDArray[np.uint64]:
+        """Return hash and mark of what every tile was read from: (planes, rows, columns, 2)."""
+        return np.asarray(self._read[...])
+
+    @cached_property
+    def _read(self) -> Any:
+        return self.group["read"]
+
+    def set_read(self, index: int, read: tuple[int, int]) -> None:
+        """Record what a tile was read from."""
+        self._read[self.grid.place(index)] = np.array(read, np.uint64)
+
+    def replace_read(self, read: NDArray[np.uint64]) -> None:
+        """Record what all tiles were read from."""
+        self._read[...] = read
 
     def set_composed(self, index: int, value: bool = True) -> None:
         """Record that the labels of a tile's chunk are final."""

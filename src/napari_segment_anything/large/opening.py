@@ -1,10 +1,8 @@
-"""What a large run begins with: model, image, grid, labels and ledger, and nobody else at them."""
+"""What a large run begins with: model, image, grid, labels and ledger."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..engine import Model, Window, load_model
-from ..errors import FormatError, ImageError, ParameterError, ResourceError
+from ..errors import FormatError, ImageError, ParameterError
 from ..formats.ome_zarr import LabelsGroup, create_labels, is_url, label_names, open_labels
 from ..progress import Progress
+from ..reading import require
 from .grid import TileGrid
 from .image import LargeImage
 from .ledger import Ledger, check_same
@@ -103,42 +102,13 @@ def plain(value: Any) -> Any:
 def destination_of(image: Any, output: str | Path | None) -> str:
     """Return path or URL of the store that labels go into."""
     if output is not None:
+        require(output, (str, Path), "the output", "give the path or URL of an OME-Zarr store")
         text = str(output)
         return text if is_url(text) else str(Path(text).expanduser().absolute())
     if isinstance(image, (str, Path)):
         text = str(image)
         return text if is_url(text) else str(Path(text).expanduser().absolute())
     raise ParameterError("give output: where the labels go (an OME-Zarr store, new or existing)")
-
-
-def alone(destination: str, label: str) -> AbstractContextManager[Any]:
-    """Refuse a second run on the same labels, where the file system lets us see it."""
-    if is_url(destination):
-        return nullcontext()
-    from filelock import FileLock, Timeout
-
-    from ..checkpoints import cache_directory
-
-    folder = cache_directory() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(f"{destination}|{label}".encode()).hexdigest()[:24]
-    lock = FileLock(folder / f"{name}.lock", timeout=0, thread_local=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ResourceError(
-            f"another process is writing the labels '{label}' of {destination}; wait for it, or "
-            "give another label name"
-        ) from None
-    return _Released(lock)
-
-
-class _Released(AbstractContextManager[None]):
-    def __init__(self, lock: Any) -> None:
-        self._lock = lock
-
-    def __exit__(self, *_: Any) -> None:
-        self._lock.release()
 
 
 def open_run(

@@ -16,7 +16,16 @@ from .image import LargeImage
 from .opening import model_and_spec, tiles_over
 from .plan import LargePlan, peak_memory
 from .runners import ThreadRunner
-from .tiles import EMPTY_THRESH, PROBES, Job, keep_model, measure, model_of, read_window
+from .tiles import (
+    EMPTY_THRESH,
+    PROBES,
+    Job,
+    keep_model,
+    measure,
+    model_of,
+    read_window,
+    shows_nothing,
+)
 
 
 def plan_large(
@@ -57,7 +66,7 @@ def plan_large(
         began = time.perf_counter()
         with peak_memory() as peak:
             pixels = read_window(job, index)
-            if pixels is None:
+            if shows_nothing(job, pixels):
                 continue
             table = segment_everything(
                 pixels, model_of(spec), mode, channel_axis=2,

@@ -18,13 +18,13 @@ from ..automatic.heads import dense_head
 from ..automatic.parameters import resolve
 from ..engine import Model, Window
 from ..errors import CheckpointError, FormatError, ImageError, ParameterError
+from ..formats.locking import only_writer
 from ..formats.ome_zarr import open_labels
 from ..progress import Progress, finish
 from .compose import compose_chunk, plan_chunk
 from .image import LargeImage
-from .ledger import Ledger, Status, grid_of
+from .ledger import LEDGER, Ledger, Status, grid_of
 from .opening import (
-    alone,
     destination_of,
     model_and_spec,
     open_run,
@@ -38,6 +38,7 @@ from .result import LargeResult, LargeView, failures
 from .runners import DaskRunner, ThreadRunner, make_runner
 from .seams import Stitched, stitch
 from .tiles import EMPTY_THRESH, PROBES, Job, StoreError, TileReport, keep_model, run_tile, writing
+from .unchanged import check_unchanged
 
 HOPELESS = 20
 _FATAL = (StoreError, CheckpointError, ParameterError)
@@ -91,7 +92,8 @@ def segment_large(
     FormatError
         If labels cannot be created at `output`.
     ResourceError
-        If the store cannot be written to any more: nothing finished is lost.
+        If another process is writing these labels, or the store cannot be written to any more:
+        nothing finished is lost.
     """
     return finish(segment_large_steps(image, output, model, **options), on_progress)
 
@@ -203,6 +205,7 @@ def segment_large_steps(
         large = LargeImage.of(image, axes, channel_axis, channels, contrast_limits)
         grid = tiles_over(large, loaded, tile, overlap, region)
         wanted = {
+            "ledger": LEDGER,
             "version": __version__.rsplit(".", 1)[0],
             "image": signature(large),
             "contrast": plain(contrast_limits),
@@ -221,7 +224,7 @@ def segment_large_steps(
         if runner is None:
             keep_model(spec, loaded)
             runner = make_runner(scheduler, workers, loaded.device.type, worker_resources)
-        opened.enter_context(alone(destination, label))
+        opened.enter_context(only_writer(destination, label))
         group, ledger = open_run(large, destination, label, grid, wanted, overwrite)
         limits = tuple((float(a), float(b)) for a, b in ledger.run["limits"])
         job = Job(
@@ -282,6 +285,10 @@ class _Run:
 
     def steps(self) -> Steps:
         run = self.ledger.run
+        kept = np.flatnonzero((self.status == Status.DONE) | (self.status == Status.EMPTY))
+        with writing(self.job.labels.path):
+            for step in check_unchanged(self.job, self.ledger, self.runner, kept.tolist()):
+                yield Progress(step.done, step.total, self._view(), step.message)
         if run["state"] == "complete" and not (self.status == Status.FAILED).any():
             yield self._progress("finished before")
             return self._result()
@@ -374,6 +381,7 @@ class _Run:
         self.hopeless = 0
         if self.reasons.pop(str(index), None) is not None:
             self.ledger.note(failed=self.reasons)
+        self.ledger.set_read(index, found.read)
         self._set(index, Status.EMPTY if found.empty else Status.DONE)
         report: TileReport = found
         return report

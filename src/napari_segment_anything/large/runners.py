@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -11,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from ..errors import ParameterError, ResourceError
+from ..limits import CONNECT_SECONDS, THREADS
 from .tiles import Job
 
 Item = TypeVar("Item")
@@ -24,8 +26,15 @@ _HELD_ARRAY = 16 << 20
 class Runner(Protocol):
     """Runs a function of a job on many items; in what order is its own affair."""
 
-    workers: int
-    dashboard: str | None
+    @property
+    def workers(self) -> int:
+        """How many items are worked on at once."""
+        ...
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of the cluster's dashboard."""
+        ...
 
     def run(
         self, function: Callable[[Job, Any], Any], job: Job, items: Iterable[Any]
@@ -64,7 +73,7 @@ class ThreadRunner:
         Where the model runs.
     """
 
-    dashboard = None
+    dashboard: str | None = None
 
     def __init__(self, workers: int | None = None, device: str = "cpu") -> None:
         if workers is not None and workers < 1:
@@ -141,9 +150,12 @@ class DaskRunner:
             self._client = scheduler
         elif isinstance(scheduler, str) or hasattr(scheduler, "scheduler_address"):
             try:
+                if isinstance(scheduler, str):
+                    _greet(scheduler)
                 self._client = Client(scheduler, set_as_default=False)
             except (OSError, ValueError, TimeoutError) as error:
-                raise ResourceError(f"no Dask scheduler answers at {scheduler}: {error}") from error
+                reason = f": {error}" if str(error) else f" within {CONNECT_SECONDS.value} s"
+                raise ResourceError(f"no Dask scheduler answers at {scheduler}{reason}") from error
         else:
             raise ParameterError(
                 "scheduler is 'threads', the address of a Dask scheduler, a Client, or a cluster, "
@@ -217,6 +229,20 @@ class DaskRunner:
             self._client.close()
 
 
+def _greet(address: str) -> None:
+    """See that a scheduler answers; a client would wait for a silent one for ever."""
+    from distributed import Security
+    from distributed.comm.core import connect
+
+    async def greet() -> None:
+        options = Security().get_connection_args("client")
+        comm = await asyncio.wait_for(connect(address, **options), CONNECT_SECONDS.value)
+        await comm.close()
+
+    with ThreadPoolExecutor(1) as pool:  # this thread may have an event loop of its own
+        pool.submit(asyncio.run, greet()).result()
+
+
 def make_runner(
     scheduler: Any,
     workers: int | None,
@@ -233,6 +259,7 @@ def make_runner(
     if isinstance(scheduler, str) and scheduler == "threads":
         if resources:
             raise ParameterError("worker_resources are those of Dask workers; threads have none")
+        THREADS.check(workers or 1, "too many workers", ParameterError)
         return ThreadRunner(workers, device)
     if isinstance(scheduler, str) and "://" not in scheduler and ":" not in scheduler:
         raise ParameterError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..engine import Model, load_model, open_image
 from ..engine.contrast import stretch
 from ..engine.device import choose_device, choose_precision, encoder_work, precision_name
 from ..errors import CheckpointError, ResourceError
+from ..formats.marks import pixel_hash
 from ..formats.ome_zarr import LabelsGroup
 from .grid import TileGrid, within
 from .image import LargeImage
@@ -145,6 +146,8 @@ class TileReport:
         Whether nothing was there to look at.
     seconds : float
         Time it took.
+    read : (int, int)
+        Hash and mark of the pixels it was read from.
     stored : int
         Bytes kept of it.
     """
@@ -153,6 +156,7 @@ class TileReport:
     objects: int
     empty: bool
     seconds: float
+    read: tuple[int, int]
     stored: int = 0
 
 
@@ -172,9 +176,12 @@ def run_tile(job: Job, index: int) -> TileReport:
 
         if torch.get_num_threads() != job.torch_threads:
             torch.set_num_threads(job.torch_threads)
+    # before the pixels: what is written meanwhile is noticed by the next call
+    mark = tile_marks(job, [index])[0]
     pixels = read_window(job, index)
-    if pixels is None:
-        return TileReport(index, 0, True, time.perf_counter() - began)
+    read = pixel_hash(pixels), mark
+    if shows_nothing(job, pixels):
+        return TileReport(index, 0, True, time.perf_counter() - began, read)
     table = segment_everything(
         pixels,
         model_of(job.model),
@@ -184,13 +191,12 @@ def run_tile(job: Job, index: int) -> TileReport:
         **job.parameters,
     )
     result = measure(table, job.grid, index, job.policy)
-    return TileReport(
-        index, len(result), False, time.perf_counter() - began, _write(job, index, result)
-    )
+    stored = _write(job, index, result)
+    return TileReport(index, len(result), False, time.perf_counter() - began, read, stored)
 
 
-def read_window(job: Job, index: int) -> NDArray[Any] | None:
-    """Read a tile's window, (rows, columns, channels in use); None where it shows nothing."""
+def read_window(job: Job, index: int) -> NDArray[Any]:
+    """Read a tile's window: (rows, columns, channels in use)."""
     grid, planes = job.grid, job.image.planes
     plane = grid.plane(index)
     arguments = planes.embed_arguments(plane)
@@ -199,11 +205,25 @@ def read_window(job: Job, index: int) -> NDArray[Any] | None:
         channel_axis=arguments["channel_axis"],
         channels=arguments["channels"],
     )
-    pixels = source.read(0, *grid.window(index).slices)
-    limits = job.image.contrast_limits
-    if job.empty_thresh > 0 and _spread(stretch(pixels, limits)) < job.empty_thresh:
-        return None
-    return pixels
+    return source.read(0, *grid.window(index).slices)
+
+
+def tile_marks(job: Job, tiles: Sequence[int]) -> list[int]:
+    """Return the mark of each tile's window; see `LargeImage.marks`."""
+    return job.image.marks((job.grid.plane(i), job.grid.window(i)) for i in tiles)
+
+
+def what_is_read(job: Job, index: int) -> tuple[int, int]:
+    """Return hash and mark of the pixels that a tile is read from."""
+    mark = tile_marks(job, [index])[0]
+    return pixel_hash(read_window(job, index)), mark
+
+
+def shows_nothing(job: Job, pixels: NDArray[Any]) -> bool:
+    """Whether a tile is taken as empty."""
+    if job.empty_thresh <= 0:
+        return False
+    return _spread(stretch(pixels, job.image.contrast_limits)) < job.empty_thresh
 
 
 def _spread(shown: NDArray[Any]) -> float:

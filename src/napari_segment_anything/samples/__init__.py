@@ -6,6 +6,7 @@ Everything works offline. Stands alone: NumPy, SciPy and scikit-image only.
 from __future__ import annotations
 
 from ..errors import ParameterError
+from ..reading import require
 from .generate import GENERATORS, generate, generator_names
 from .real import bundled, bundled_names
 from .sample import Sample
@@ -38,6 +39,7 @@ def sample(name: str) -> Sample:
     ImageError
         If the installed scikit-image lacks the image.
     """
+    require(name, str, "the name of a sample", "sample_names() lists them")
     name = name.removeprefix("sample:")
     if name in bundled_names():
         return bundled(name)

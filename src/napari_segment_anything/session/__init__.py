@@ -6,11 +6,12 @@ from .draft import Draft, DraftPoint
 from .journal import Journal, journal_directory, new_journal_path, unfinished_journals
 from .objects import ObjectPrompts, Scribble, SessionObject
 from .preview import DecodedObject, Preview, PreviewObject
-from .recover import Replay, recover, replay, replay_steps
+from .recover import Replay, recorded_model, recover, replay, replay_steps
 from .regions import Region
 from .scheduler import Delivery, LatestWins
 from .session import Session
 from .target import ArrayTarget, LabelTarget, PyramidTarget
+from .unsaved import UnsavedWork, discard, unsaved_work
 
 __all__ = [
     "Session",
@@ -21,9 +22,13 @@ __all__ = [
     "journal_directory",
     "new_journal_path",
     "unfinished_journals",
+    "unsaved_work",
+    "UnsavedWork",
+    "discard",
     "recover",
     "replay",
     "replay_steps",
+    "recorded_model",
     "Replay",
     "SessionObject",
     "ObjectPrompts",

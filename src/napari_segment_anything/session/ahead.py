@@ -22,7 +22,8 @@ import numpy as np
 from ..engine import EmbeddingCache, Model, PlaneSource, Predictor, Window
 from ..engine.cache import WINDOWS
 from ..engine.planning import MARGIN
-from ..errors import FormatError, ParameterError
+from ..errors import FormatError, ImageError, ParameterError
+from ..limits import TILES
 from ..progress import Progress
 
 
@@ -74,6 +75,8 @@ def ahead_windows(
     step = math.floor(size - 1 - 2 * size / MARGIN - reach)
     if step < 1:
         raise ParameterError(f"windows of {size} pixels are too small to embed ahead")
+    count = math.prod(max(1, side // step) for side in shape)
+    TILES.check(count, "the image is too large for windows of this size", ImageError)
     windows = []
     for row, height in _spread(shape[0], size, step):
         for col, width in _spread(shape[1], size, step):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,8 @@ import torch
 from psygnal import Signal, SignalGroup
 
 from ..engine import PlaneSource, Predictor, Window
-from ..errors import ParameterError, PromptError
+from ..errors import ParameterError, PromptError, ResourceError
+from ..wording import counted
 from .ahead import WindowList
 from .decoding import EmbeddingStore
 from .draft import Draft
@@ -57,6 +58,7 @@ class SessionCore:
         overwrite: bool = False,
         multimask: Any = "auto",
         min_mask_region_area: float | None = None,
+        on_journal_lost: Callable[[ResourceError], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.events = SessionEvents()
@@ -66,6 +68,7 @@ class SessionCore:
         self._journal = (
             journal if journal is None or isinstance(journal, Journal) else Journal(journal)
         )
+        self._on_journal_lost = on_journal_lost
         if window_size is not None and int(window_size) < 1:
             raise ParameterError(f"window_size is at least 1 pixel, not {window_size}")
         self.window_size = window_size
@@ -75,6 +78,7 @@ class SessionCore:
         self._watch = Stopwatch(clock)
         self._draft: Draft | None = None
         self._objects: dict[int, SessionObject] = {}
+        self._locked: set[int] = set()
         self._history = History()
         self._extents: Extents | None = None
         self._next_id = 0
@@ -85,6 +89,13 @@ class SessionCore:
         self._store = EmbeddingStore()
         self._ahead: dict[tuple[int, ...], WindowList] = {}
         self._recorded: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        objects = counted(len(self._objects), "object")
+        going = "" if self._draft is None else ", one in progress"
+        name = self.source.name or "an image"
+        shape = " x ".join(str(n) for n in self.source.data_shape)
+        return f"<Session: {name} ({shape}), {objects}{going}, model {self._predictor.model.name}>"
 
     # -- settings --------------------------------------------------------------------------------
 
@@ -173,6 +184,34 @@ class SessionCore:
     def objects(self) -> dict[int, SessionObject]:
         """Committed objects by label, a copy. Labels from before the session are not among them."""
         return dict(self._objects)
+
+    @property
+    def next_id(self) -> int:
+        """The label that the next object gets; all labels are below it."""
+        self._known_extents()
+        return max(self._next_id, self._reserved)
+
+    @property
+    def locked(self) -> frozenset[int]:
+        """Labels that are finished; see `lock`."""
+        return frozenset(self._locked)
+
+    def lock(self, ids: Iterable[int], on: bool = True) -> None:
+        """Lock objects, or unlock them. Is no step of the history, but recorded.
+
+        A locked object is neither edited nor deleted, merged, split or relabelled, and new
+        objects leave its pixels alone. What was done before can be undone, and what others paint
+        is taken over.
+        """
+        changed = sorted({int(label) for label in ids if (int(label) in self._locked) != on})
+        if changed:
+            self._locked.symmetric_difference_update(changed)
+            self._record({"do": "lock", "ids": changed, "on": on})
+            self.events.objects_changed.emit(tuple(changed))
+
+    def _require_unlocked(self, label: int) -> None:
+        if label in self._locked:
+            raise PromptError(f"object {label} is locked; unlock it first")
 
     @property
     def journal(self) -> Journal | None:
@@ -356,9 +395,22 @@ class SessionCore:
     def _record(self, event: Mapping[str, Any], durable: bool = False) -> None:
         if self._journal is None:
             return
-        if not self._journal.is_open:
-            self._journal.begin(self.header())
-        self._journal.write({**event, "t": self._watch.now()}, durable)
+        try:
+            if not self._journal.is_open:
+                self._journal.begin(self.header())
+            self._journal.write({**event, "t": self._watch.now()}, durable)
+        except ResourceError as error:
+            if self._on_journal_lost is None:
+                raise
+            self._lose_journal(error)
+
+    def _lose_journal(self, error: ResourceError) -> None:
+        """Go on without a journal: an event left out of it would make the rest worthless."""
+        if self._journal is not None:
+            self._journal.close()
+        self._journal = None
+        if self._on_journal_lost is not None:
+            self._on_journal_lost(error)
 
     def header(self) -> dict[str, Any]:
         """Return what a journal begins with, as plain values."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Any
@@ -24,6 +24,7 @@ def commit(
     masks: Sequence[tuple[Cutout, SessionObject]],
     editing: int | None,
     overwrite: bool,
+    locked: Collection[int] = (),
 ) -> tuple[int, ...]:
     """Plan new objects; return their labels.
 
@@ -37,6 +38,8 @@ def commit(
         The object that the only mask replaces.
     overwrite : bool
         Whether other labels give way.
+    locked : collection of int
+        Those that do not, whatever `overwrite` says.
 
     Raises
     ------
@@ -53,7 +56,7 @@ def commit(
     for members in clusters(windows):
         around = reduce(union, (windows[i] for i in members))
         labels = work.read(plane, around)
-        free = np.ones(labels.shape, bool) if overwrite else labels == 0
+        free = ~np.isin(labels, [*locked]) if overwrite else labels == 0
         for i in sorted(members, key=lambda i: (-_rank(masks[i][1]), i)):
             row, col = windows[i].row - around.row, windows[i].col - around.col
             where = (slice(row, row + windows[i].height), slice(col, col + windows[i].width))
@@ -76,7 +79,7 @@ def commit(
             raise PromptError("the mask is empty: there is nothing to commit; move or add a point")
         raise PromptError(
             "every pixel of the mask belongs to other labels already; choose overwrite to replace "
-            "them, or edit that object"
+            "them (unless they are locked), or edit that object"
         )
     work.drop_vanished()
     return tuple(ids)

@@ -12,13 +12,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import filelock
 import platformdirs
 
 from ..errors import FormatError, ResourceError
+from ..limits import JOURNAL_BYTES
+from ..reading import decode_json, read_bytes
+from .schema import AnyEvent, Header
 
 FORMAT = "napari-segment-anything journal"
 VERSION = 1
 _LAST = 256
+_HEADER = 2**20
 _CLOSED = b'{"do":"closed"'
 
 
@@ -44,6 +49,7 @@ class Journal:
         self.path = Path(path).expanduser()
         self._file: Any = None
         self._end = 0
+        self._lock = _lock(self.path)
 
     def begin(self, header: Mapping[str, Any]) -> None:
         """Write the header.
@@ -55,6 +61,9 @@ class Journal:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(f"the journal {self.path} cannot be written: {error}") from error
+        try:
             self._hold(self.path.open("xb"))
         except FileExistsError as error:
             raise ResourceError(
@@ -116,6 +125,9 @@ class Journal:
         self._end += len(line)
 
     def _hold(self, file: Any) -> None:
+        with contextlib.suppress(filelock.Timeout, OSError, NotImplementedError):
+            if not self._lock.is_locked:  # tells others that it is in use; nothing depends on it
+                self._lock.acquire(timeout=0)
         self._file = file
         weakref.finalize(self, file.close)  # every event is in the file already
 
@@ -134,6 +146,24 @@ class Journal:
         if self._file is not None:
             self._file.close()
             self._file = None
+        if self._lock.is_locked:
+            self._lock.release()
+            with contextlib.suppress(OSError):
+                Path(self._lock.lock_file).unlink()
+
+    @staticmethod
+    def is_in_use(path: str | os.PathLike[str]) -> bool:
+        """Whether a running session writes to a journal, in this process or another one."""
+        lock = _lock(Path(path))
+        if not Path(lock.lock_file).exists():
+            return False
+        try:
+            with lock.acquire(timeout=0):
+                return False
+        except filelock.Timeout:
+            return True
+        except (OSError, NotImplementedError):  # a file system without locks
+            return False
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -148,42 +178,46 @@ class Journal:
         Raises
         ------
         FormatError
-            If it is not a journal, is of a later version, or is damaged.
+            If it is not a journal, is of a later version, is damaged, or a line is not what
+            `schema` says; the message names the line.
         """
         path = Path(path).expanduser()
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise FormatError(f"the journal {path} cannot be read: {error.strerror}") from error
+        data = read_bytes(path, JOURNAL_BYTES, what="journal")
         lines = data.split(b"\n")[:-1]  # what follows the last line end was being written
-        parsed = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                value = json.loads(line)
-            except (UnicodeDecodeError, json.JSONDecodeError) as error:
-                raise FormatError(
-                    f"line {number} of the journal {path} is damaged: {error}"
-                ) from error
-            if not isinstance(value, dict):
-                raise FormatError(f"line {number} of the journal {path} is not an event")
-            parsed.append(value)
-        if not parsed or parsed[0].get("format") != FORMAT:
-            raise FormatError(f"{path} is not a journal of a session")
-        header: dict[str, Any] = parsed[0]
+        header: dict[str, Any] = {}
         events: list[dict[str, Any]] = []
-        if header.get("version") != VERSION:
-            raise FormatError(
-                f"{path} is a journal of version {header.get('version')}, this program reads "
-                f"version {VERSION}; use a newer one"
-            )
-        for event in parsed[1:]:
-            if event.get("do") == "void":
-                if not events:
-                    raise FormatError(f"the journal {path} takes back an event that is not there")
-                events.pop()
-            else:
+        for number, line in enumerate(lines, start=1):
+            where = f"line {number} of the journal {path}"
+            if number == 1:
+                header = _read_header(line, path, where)
+                continue
+            event = decode_json(line, AnyEvent, where)
+            if event["do"] != "void":
                 events.append(event)
+            elif not events:
+                raise FormatError(f"{where} takes back an event that is not there")
+            else:
+                events.pop()
+        if not header:
+            raise FormatError(f"{path} is not a journal of a session")
         return header, events
+
+
+def _read_header(line: bytes, path: Path, where: str) -> dict[str, Any]:
+    plain = decode_json(line, dict[str, Any], where)
+    if plain.get("format") != FORMAT:
+        raise FormatError(f"{path} is not a journal of a session")
+    if plain.get("version") != VERSION:
+        raise FormatError(
+            f"{path} is a journal of version {plain.get('version')}, this program reads "
+            f"version {VERSION}; use a newer one"
+        )
+    header: dict[str, Any] = decode_json(line, Header, where)
+    return {**plain, **header}
+
+
+def _lock(path: Path) -> filelock.BaseFileLock:
+    return filelock.FileLock(path.with_name(f".{path.name}.lock"), thread_local=False)
 
 
 def journal_directory() -> Path:
@@ -212,7 +246,7 @@ def new_journal_path(name: str = "", directory: str | os.PathLike[str] | None = 
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     stem = f"{stamp}_{words}" if words else stamp
     path, number = folder / f"{stem}.jsonl", 2
-    while path.exists():
+    while os.path.exists(path):  # False for a folder that may not be looked into
         path, number = folder / f"{stem}_{number}.jsonl", number + 1
     return path
 
@@ -232,12 +266,14 @@ def unfinished_journals(directory: str | os.PathLike[str] | None = None) -> list
         return []
     found = []
     for path in folder.glob("*.jsonl"):
+        if not path.is_file():
+            continue
         try:
             with path.open("rb") as file:
-                head = json.loads(file.readline())
+                head = json.loads(file.readline(_HEADER))
                 file.seek(max(0, path.stat().st_size - _LAST))
                 last = file.read().split(b"\n")[-2:]
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         closed = last[-1] == b"" and last[0].startswith(_CLOSED)
         if isinstance(head, dict) and head.get("format") == FORMAT and not closed:

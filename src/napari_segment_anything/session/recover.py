@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
@@ -13,8 +14,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
+from ..checkpoints.catalogue import find_entry
 from ..engine import EmbeddingCache, Model, PlaneSource, Predictor, load_model
-from ..errors import ImageError, ParameterError
+from ..errors import FormatError, ImageError, ParameterError, ResourceError
+from ..limits import ARRAY_BYTES, THREADS
 from ..progress import Progress, finish
 from .core import model_json
 from .history import Edit
@@ -115,11 +118,35 @@ def recover(
     session._reserved = max(largest, target.largest(), session._reserved - 1) + 1
     session._watch.go_on()
     journal = Journal(path)
-    journal.resume()
-    session._journal = journal
+    try:
+        journal.resume()
+        session._journal = journal
+    except ResourceError as error:
+        if session._on_journal_lost is None:
+            raise
+        session._lose_journal(error)
     event = {"do": "recovered", "model": model_json(predictor), "label": session._reserved - 1}
     session._record(event, durable=True)
     return session
+
+
+def recorded_model(recorded: Mapping[str, Any]) -> str:
+    """Return the recorded name of a model, which may be one of the catalogue only.
+
+    A journal can come from anybody: no file is opened and no URL fetched because it says so.
+
+    Raises
+    ------
+    ParameterError
+        If it is another name.
+    """
+    name = str(recorded["name"])
+    if find_entry(name) is None:
+        raise ParameterError(
+            f"the journal was made with the model {name!r}, which has no name in the catalogue: "
+            "give the model's file or URL yourself (model=, or --model)"
+        )
+    return name
 
 
 def replay(
@@ -206,8 +233,11 @@ def replay_steps(
                     repeat_event(session, event)
         used = model_json(session.predictor)
     recorded = ArrayTarget(start, displayed=_displayed(source))
-    for patch in recorded_patches(events):
-        apply(recorded, [patch])
+    try:
+        for patch in recorded_patches(events):
+            apply(recorded, [patch])
+    except (IndexError, ValueError, TypeError) as error:
+        raise FormatError(f"the recorded labels of {path} do not fit together: {error}") from error
     return Replay(
         done.array,
         session.objects,
@@ -291,6 +321,9 @@ def _initial(
     shape = tuple(n for axis, n in enumerate(source.data_shape) if axis != colour)
     recorded = header["target"]
     dtype = np.dtype(recorded["dtype"])
+    ARRAY_BYTES.check(
+        math.prod(shape) * dtype.itemsize, "the journal's labels are too large to be replayed"
+    )
     if labels is None:
         if int(recorded["largest"]) > 0:
             raise ParameterError(
@@ -312,6 +345,7 @@ def _initial(
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
     """Compute with so many threads: sums are rounded by how they are split among them."""
+    THREADS.check(count, "the journal asks for too many threads", ParameterError)
     before = torch.get_num_threads()
     if count > 0 and count != before:
         torch.set_num_threads(count)
@@ -355,4 +389,4 @@ class _Predictors:
             return self._model
         if self._model is not None:
             return self._model(recorded)
-        return load_model(recorded["name"], precision=recorded["precision"])
+        return load_model(recorded_model(recorded), precision=recorded["precision"])

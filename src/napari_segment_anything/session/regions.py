@@ -16,6 +16,8 @@ from scipy.sparse.csgraph import connected_components
 from ..engine import Window
 from ..engine.cutout import Cutout, bounds
 from ..errors import FormatError, PromptError
+from ..limits import MASK_PIXELS
+from ..reading import inflate
 
 
 def clusters(windows: Mapping[int, Window]) -> list[list[int]]:
@@ -80,7 +82,7 @@ class Region:
     def mask(self) -> np.ndarray:
         """The pixels: bool (height, width) of `window`."""
         count = self.window.height * self.window.width
-        raw = np.frombuffer(zlib.decompress(self.data), np.uint8)
+        raw = np.frombuffer(inflate(self.data, -(-count // 8), "a mask"), np.uint8)
         return np.unpackbits(raw, count=count).reshape(self.window.shape).astype(bool)
 
     @property
@@ -98,9 +100,9 @@ class Region:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Region:
         """Read what `to_json` gave."""
-        region = cls(window_from(data["window"]), _bytes(data["bits"]))
-        if len(zlib.decompress(region.data)) != -(-region.window.height * region.window.width // 8):
-            raise FormatError("a mask in the journal has another size than its window")
+        region = cls(_bounded(data["window"]), _bytes(data["bits"]))
+        count = region.window.height * region.window.width
+        inflate(region.data, -(-count // 8), "a mask in the journal")
         return region
 
 
@@ -143,8 +145,11 @@ class Patch:
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """Return labels before and after: each int (height, width)."""
+        size = self.window.height * self.window.width * np.dtype(self.dtype).itemsize
         before, after = (
-            np.frombuffer(zlib.decompress(data), self.dtype).reshape(self.window.shape)
+            np.frombuffer(inflate(data, size, "a change of labels"), self.dtype).reshape(
+                self.window.shape
+            )
             for data in (self.before, self.after)
         )
         return before, after
@@ -168,13 +173,20 @@ class Patch:
         """Read what `to_json` gave."""
         patch = cls(
             tuple(data["plane"]),
-            window_from(data["window"]),
+            _bounded(data["window"]),
             str(data["dtype"]),
             _bytes(data["before"]),
             _bytes(data["after"]),
         )
         patch.arrays()
         return patch
+
+
+def _bounded(data: Any) -> Window:
+    """Read a window of packed pixels, which may not be too many to unpack."""
+    window = window_from(data)
+    MASK_PIXELS.check(window.height * window.width, "a mask or a change of labels in the journal")
+    return window
 
 
 def _bytes(text: str) -> bytes:

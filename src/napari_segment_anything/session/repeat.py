@@ -18,15 +18,27 @@ Event: TypeAlias = Mapping[str, Any]
 _MUST_AGREE = ("shape", "dtype", "displayed", "channel_axis", "rgb", "channels", "checksum")
 
 
-def check_image(header: Mapping[str, Any], source: PlaneSource) -> None:
+def check_image(
+    header: Mapping[str, Any], source: PlaneSource, signature: Mapping[str, Any] | None = None
+) -> None:
     """Check that an image is the one that a journal was made with.
+
+    Parameters
+    ----------
+    header : mapping
+        The journal's.
+    source : PlaneSource
+        The image.
+    signature : mapping, optional
+        Its signature, where that is known.
 
     Raises
     ------
     ImageError
         If it is not; the message says in what.
     """
-    recorded, found = header["image"], source.signature()
+    recorded = header["image"]
+    found = source.signature() if signature is None else signature
     for name in _MUST_AGREE:
         if recorded.get(name) != found.get(name):
             if name == "checksum":
@@ -94,6 +106,8 @@ def repeat_event(session: Session, event: Event) -> None:
                 setattr(session, name, event[name])
     elif kind == "closed":
         pass
+    elif kind == "lock":
+        session.lock(event["ids"], event["on"])
     elif kind == "reserve":
         session.reserve(event["label"])
     elif kind == "commit":
@@ -130,6 +144,8 @@ def recorded_patches(events: Sequence[Event]) -> Generator[Patch, None, None]:
         kind = event["do"]
         if kind in ("decode", "model", "recovered", "settings", "reserve", "closed"):
             continue
+        if kind in ("undo", "redo") and not (done if kind == "undo" else undone):
+            raise ValueError(f"there is nothing to {kind}")
         if kind == "undo":
             edit = done.pop()
             undone.append(edit)

@@ -48,6 +48,9 @@ class Session(Predicting):
         Which candidates there are; see `multimask`.
     min_mask_region_area : float, optional
         Holes and islands smaller than this are cleaned away; the model's own value by default.
+    on_journal_lost : callable, optional
+        Called with the `ResourceError` when the journal cannot be written; the session then goes on
+        without one. By default the error is raised, and nothing is done.
     clock : callable
         Seconds, to measure what an object takes.
 
@@ -95,7 +98,7 @@ class Session(Predicting):
             (item.cutout, self._finished(draft, prompts[item.key], preview, item))
             for item in preview.objects
         ]
-        ids = editing.commit(work, draft.plane, masks, draft.editing, self._overwrite)
+        ids = editing.commit(work, draft.plane, masks, draft.editing, self._overwrite, self._locked)
         what = f"commit object {ids[0]}" if len(ids) == 1 else f"commit {len(ids)} objects"
         edit = work.edit(self._next_id)
         self._perform("commit", {"ids": list(ids)}, what, None, edit)
@@ -261,6 +264,7 @@ class Session(Predicting):
         """
         label = int(label)
         self._require_no_draft()
+        self._require_unlocked(label)
         item = self._objects.get(label)
         if item is None and plane is None and self.source.ndim_planes:
             raise PromptError(f"say on which plane object {label} is to be edited")
@@ -313,6 +317,7 @@ class Session(Predicting):
     def _not_edited(self, label: int) -> int:
         if self._draft is not None and self._draft.editing == label:
             raise PromptError(f"object {label} is being edited; commit or cancel it first")
+        self._require_unlocked(int(label))
         return int(label)
 
     def _on(self, plane: Sequence[int] | None) -> tuple[tuple[int, ...] | None, dict[str, Any]]:

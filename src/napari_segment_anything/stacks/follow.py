@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from ..engine import Embedding, Predictor, Prompts, mask_logits, upsample
 from ..errors import ParameterError
 from .likeness import Look, Reference
-from .masks import PlaneMask, cut_masks, interior_point, overlapping_parts
+from .masks import PlaneMask, cut_masks, interior_point, overlapping_parts, signed_distance
 from .volume import Volume
 
 PRED_IOU_THRESH = 0.15
@@ -240,16 +239,7 @@ def _blend(
             right = min(right, window.col + window.width - margin)
             row, col = top + margin - window.row, left + margin - window.col
             seen = image[row : row + bottom - top, col : col + right - left] - threshold
-            outline = _signed_distance(mask.within(top, left, bottom - top, right - left))
+            outline = signed_distance(mask.within(top, left, bottom - top, right - left))
             inside = trust * np.clip(seen, -_SURE, _SURE) + stiffness / radius * outline > 0
             out.append(PlaneMask.of(inside, top, left))
     return out
-
-
-def _signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Distance from the outline, positive inside; pixels next to it have half a pixel."""
-    padded = np.pad(mask, 1)
-    inside = ndimage.distance_transform_edt(padded)[1:-1, 1:-1]
-    outside = ndimage.distance_transform_edt(~padded)[1:-1, 1:-1]
-    distance: NDArray[np.float64] = inside - outside - np.where(mask, 0.5, -0.5)
-    return distance

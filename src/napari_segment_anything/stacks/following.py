@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import View, Window
+from ..engine import Embedding, View, Window
 from ..engine.view import STEADY
 from ..errors import PromptError
 from ..progress import Progress
 from .chains import EDGE, MET, Chain, ChainKey, Link, join
 from .embeddings import Place, PlaneEmbeddings
-from .follow import Rules, follow, remember
+from .follow import Followed, Rules, follow, remember
 from .likeness import Reference
 from .masks import PlaneMask, compose
 from .propagation import PropagationResult, PropagationView, State
+from .sections import Known, Sections
 from .seeds import Seed, Seeds, segment_seeds
 from .sink import Sink
 from .volume import Volume
@@ -39,12 +40,14 @@ class Following:
         before: State | None,
         signature: dict[str, Any],
         focused: bool = True,
+        sections: Sections | None = None,
     ) -> None:
         self.volume, self.stack, self.seeds, self.rules = volume, stack, seeds, rules
         self.steps, self.side, self.embeddings, self.sink = steps, side, embeddings, sink
         self.before, self.signature, self.focused = before, signature, focused
+        self.sections = sections
         self.masks: dict[tuple[int, int], tuple[PlaneMask, float]] = {}
-        self.references: dict[tuple[int, int], Reference] = {}
+        self.references: dict[tuple[int, int], Reference | Known] = {}
         self.chains: dict[ChainKey, Chain] = {}
         self.decoded: set[int] = set()
         self.done = 0
@@ -150,7 +153,11 @@ class Following:
             yield self._progress(where.plane, len(places), "encoding")
             embedding = self.embeddings.get(where)
             masks = [self.masks[place][0] for place in places]
-            found = remember(self.volume, self.embeddings.predictor, embedding, masks)
+            found: Sequence[Reference | Known]
+            if self.sections is None:
+                found = remember(self.volume, self.embeddings.predictor, embedding, masks)
+            else:
+                found = self.sections.know(embedding, where, masks)
             self.references.update(zip(places, found, strict=True))
 
     # -- from plane to plane ---------------------------------------------------------------------
@@ -197,11 +204,7 @@ class Following:
             self.embeddings.expect([*groups, *(coming if inside else [])])
             for place, keys in groups.items():
                 embedding = self.embeddings.get(place)
-                last = [waiting[key].last for key in keys]
-                known = [self.references[key.seed, key.number] for key in keys]
-                found = follow(
-                    self.volume, self.embeddings.predictor, embedding, last, self.rules, known
-                )
+                found = self._find(embedding, place, keys, [waiting[key].last for key in keys])
                 for key, new in zip(keys, found, strict=True):
                     chain = waiting[key]
                     if new.mask is None:
@@ -218,6 +221,21 @@ class Following:
             self.done += 1
             self._show(plane, [(key.number, waiting[key].last) for key in now if key in todo])
             yield self._progress(plane, len(todo), "forward" if step > 0 else "backward")
+
+    def _find(
+        self,
+        embedding: Embedding,
+        place: Place,
+        keys: Sequence[ChainKey],
+        last: Sequence[PlaneMask],
+    ) -> list[Followed]:
+        """Find objects on a plane: by its dense instances, or by the decoder."""
+        known = [self.references[key.seed, key.number] for key in keys]
+        if self.sections is not None:
+            of = [one for one in known if isinstance(one, Known)]
+            return self.sections.follow(embedding, place, last, of, self.rules)
+        looks = [one for one in known if isinstance(one, Reference)]
+        return follow(self.volume, self.embeddings.predictor, embedding, last, self.rules, looks)
 
     def _next(self, key: ChainKey, chain: Chain) -> int:
         return (chain.links[-1].plane if chain.links else key.seed) + key.step

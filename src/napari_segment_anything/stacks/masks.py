@@ -170,6 +170,15 @@ def interior_point(mask: PlaneMask) -> tuple[int, int]:
     return mask.row + int(row), mask.col + int(col)
 
 
+def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Distance from the outline, positive inside; pixels next to it have half a pixel."""
+    padded = np.pad(mask, 1)
+    inside = ndimage.distance_transform_edt(padded)[1:-1, 1:-1]
+    outside = ndimage.distance_transform_edt(~padded)[1:-1, 1:-1]
+    distance: NDArray[np.float64] = inside - outside - np.where(mask, 0.5, -0.5)
+    return distance
+
+
 def depth(mask: PlaneMask) -> NDArray[np.float32]:
     """How deep inside the mask each pixel of its box lies: 1 at the deepest, 0 outside."""
     distance = ndimage.distance_transform_edt(np.pad(mask.pixels, 1))[1:-1, 1:-1]

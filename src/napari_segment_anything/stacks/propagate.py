@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..automatic.heads import dense_head
 from ..engine import Model, Predictor
 from ..errors import ParameterError, PromptError
 from ..progress import Progress, finish
@@ -22,12 +23,15 @@ from .follow import (
 )
 from .following import Following
 from .propagation import PropagationResult, PropagationView, State
+from .sections import Sections
 from .seeds import Seeds, read_seeds
 from .sink import Sink
+from .spacing import Spacing
 from .volume import Volume
 
 __all__ = ["DIRECTIONS", "PropagationResult", "PropagationView", "propagate", "propagate_steps"]
 
+METHODS = ("auto", "dense", "decoder")
 DIRECTIONS = {"both": (1, -1), "forward": (1,), "backward": (-1,)}
 
 
@@ -92,6 +96,8 @@ def propagate_steps(
     max_area_change: float = MAX_AREA_CHANGE,
     stiffness: float = STIFFNESS,
     likeness_thresh: float = LIKENESS_THRESH,
+    method: str = "auto",
+    anisotropy: float | None = None,
     window_size: int | None = None,
     output: str | Path | None = None,
     label: str = "segment_anything",
@@ -134,6 +140,14 @@ def propagate_steps(
         It ends where it looks less like it does where it was prompted for: 1 is the same, 0 is
         background. It is the product of the predicted IoU, relative to that on the plane with
         prompts, and of the likeness of the image embedding inside and around the object.
+    method : {"auto", "dense", "decoder"}
+        "dense": by the instances that the model's dense head finds on every plane, by brightness,
+        and by the shape of the section that was prompted for; "decoder": prompted with the
+        section on the plane before; "auto": "dense" where the model has a dense head.
+    anisotropy : float, optional
+        "dense": distance of two planes in pixels of a plane; by default what the file says, else
+        that at which objects are as long as they usually are. The larger, the sooner objects
+        end. Of no effect along T.
     window_size : int, optional
         Side in pixels of what is encoded around an object on planes larger than that; by default
         the model's frame, or what shows the object at a size that the model says it needs.
@@ -177,6 +191,10 @@ def propagate_steps(
     side = model.image_size if window_size is None else int(window_size)
     before = None if previous is None else previous._state
     steps = DIRECTIONS[direction]
+    spacing = None
+    if _choose(method, model, anisotropy) == "dense":
+        spacing = Spacing.of(opened, stack, anisotropy)
+    signature["spacing"] = spacing
     if before is not None:
         same = (before.signature, before.rules, before.steps, before.side)
         if same != (signature, rules, steps, side):
@@ -202,7 +220,23 @@ def propagate_steps(
         before,
         signature,
         focused=window_size is None,
+        sections=None if spacing is None else Sections(opened, model, stack, spacing),
     ).steps_through()
+
+
+def _choose(method: str, model: Model, anisotropy: float | None) -> str:
+    """Settle "auto", and refuse what a model cannot do."""
+    if method not in METHODS:
+        raise ParameterError(f"method is one of {', '.join(METHODS)}, not {method!r}")
+    able = bool(dense_head(model))
+    if method == "dense" and not able:
+        raise ParameterError(
+            f"model '{model.name}' has no dense head; follow objects with method='decoder'"
+        )
+    chosen = "dense" if method == "auto" and able else "decoder" if method == "auto" else method
+    if chosen == "decoder" and anisotropy is not None:
+        raise ParameterError("anisotropy is for method='dense' only")
+    return chosen
 
 
 def _only(seeds: Seeds, objects: Iterable[int]) -> Seeds:

@@ -14,6 +14,7 @@ from .embeddings import PlaneEmbeddings
 from .follow import Rules
 from .likeness import Reference
 from .masks import PlaneMask
+from .sections import Known
 from .seeds import Seeds
 from .sink import Sink
 from .volume import Volume
@@ -128,7 +129,7 @@ class State:
     side: int
     seeds: Seeds
     masks: dict[tuple[int, int], tuple[PlaneMask, float]]
-    references: dict[tuple[int, int], Reference]
+    references: dict[tuple[int, int], Reference | Known]
     chains: dict[ChainKey, Chain]
     objects: dict[int, dict[int, tuple[PlaneMask, float]]]
     embeddings: PlaneEmbeddings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import ResourceError
 from ..formats import LabelsGroup, create_labels
+from ..limits import LABELS_BYTES
 from .volume import Volume
 
 _CHUNK = 512
@@ -53,6 +55,8 @@ class Sink:
         self.group: LabelsGroup | None = None
         if output is None:
             try:
+                what = "the labels are too large for memory: give output=, a store for them"
+                LABELS_BYTES.check(4 * math.prod(shape), what, ResourceError)
                 self.array: Any = np.zeros(shape, np.uint32)
             except MemoryError as error:
                 raise ResourceError(

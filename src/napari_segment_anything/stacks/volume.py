@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..engine import Embedding, PlaneSource, Predictor, Window
 from ..errors import ImageError, ParameterError
@@ -323,6 +324,23 @@ class Volume:
                 width[0 if first else 2] = (0, 0)
             view = np.pad(view, width, mode="symmetric")
         return view, options
+
+    def brightness(self, plane: int, stack: tuple[int, ...], window: Window) -> NDArray[np.float32]:
+        """Read a window of a plane with its margin: the mean of its channels, as float32."""
+        view, options = self.image(plane, stack)
+        full = view[0] if isinstance(view, list) else view
+        index = list(window.slices)
+        channel = options["channel_axis"]
+        if len(full.shape) == 3:
+            channel = len(full.shape) - 1 if channel is None else channel
+            index.insert(channel, slice(None))
+        values = np.asarray(full[tuple(index)], np.float32)
+        if values.ndim == 3:
+            chosen = self.source.channels
+            if chosen is not None:
+                values = np.take(values, chosen, axis=channel)
+            values = values.mean(axis=channel)
+        return np.nan_to_num(values)
 
     @property
     def _view_channels(self) -> int | None:

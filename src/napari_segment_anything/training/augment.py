@@ -6,11 +6,14 @@ changes pixel values alone: inversion, gamma, contrast, illumination, colour and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..errors import ParameterError
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,12 @@ class AugmentConfig:
     gray: float = 0.12
     blur: float = 0.2
     noise: float = 0.35
+    stain: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 <= value <= 1:
+                raise ParameterError(f"augment.{name} lies between 0 and 1, not {value}")
 
 
 def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
@@ -59,6 +68,7 @@ def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -
     x = torch.where(chance(config.invert), 1 - x, x)
     gamma = torch.where(chance(config.gamma), uniform(-0.6, 0.6).exp(), x.new_ones(()))
     x = x.clamp(0, 1).pow(gamma)
+    x = _restain(x, config.stain, generator)
     x = _recolour(x, config, generator)
     if torch.rand((), generator=generator, device=device) < 0.8:
         field = torch.randn(batch, 1, 4, 4, generator=generator, device=device)
@@ -75,6 +85,36 @@ def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -
     is_gray = (images[:, :1] == images).flatten(1).all(1)[:, None, None, None]
     x = x + sigma * torch.where(is_gray, gray_noise, noise)
     return x.clamp(0, 1) * 255
+
+
+# optical densities (red, green, blue) of haematoxylin, eosin and what both leave (Ruifrok and
+# Johnston 2001), each of length 1
+_STAINS = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
+
+
+def _restain(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Change the amounts of the stains in some colour images, in optical density."""
+    if not probability:
+        return x
+    device = x.device
+    chosen = torch.rand(len(x), generator=generator, device=device) < probability
+    chosen &= (x[:, :1] != x).flatten(1).any(1) & (x.flatten(1).mean(1) > 0.4)  # light, in colour
+    if not bool(chosen.any()):
+        return x
+    part = x[chosen]
+    stains = torch.tensor(_STAINS, device=device)
+    stains = stains + 0.06 * torch.randn(len(part), 3, 3, generator=generator, device=device)
+    apart = torch.linalg.inv(torch.tensor(_STAINS, device=device))
+    density = -torch.log(part.clamp_min(1 / 255)) / math.log(255)
+    amounts = torch.einsum("bchw,cs->bshw", density, apart)
+    draws = torch.rand(len(part), 3, 2, generator=generator, device=device)
+    gain = (draws[..., :1] * 1.4 - 0.7).exp()[..., None]
+    shift = (draws[..., 1:] * 0.12 - 0.06)[..., None]
+    amounts = amounts * gain + shift
+    density = torch.einsum("bshw,bsc->bchw", amounts, stains)
+    out = x.clone()
+    out[chosen] = torch.exp(-density.clamp(0, 1) * math.log(255))
+    return out
 
 
 def _recolour(x: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:

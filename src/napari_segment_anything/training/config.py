@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import ParameterError
+from ..limits import NETWORK_SIDE
+from ..reading import plain_name, read_toml, require
 from .augment import AugmentConfig
-from .data import CropConfig
+from .cropping import CropConfig
 from .tables import checked
 
 SCRATCH = "scratch"
@@ -24,9 +25,13 @@ class StageConfig:
     Parameters
     ----------
     name : str
-        Names the stage's checkpoint and log.
+        Names the stage's checkpoint and log, in the run's folder.
     steps : int
         Optimiser steps.
+    start : int
+        The first of them: for a stage that goes on from weights alone, where the rest of an earlier
+        run is lost. Rates and crops are those of a run that got there; the optimiser's moments
+        begin anew.
     batch_size : int
         Crops a step.
     crop : CropConfig
@@ -42,6 +47,8 @@ class StageConfig:
         AdamW, on weights of more than one dimension.
     dense_weight : float
         Weight of the dense head's losses beside the masks'.
+    touching_weight, box_iou_weight, separation_weight : float
+        Parts of the dense head's losses, see `losses.dense_loss`.
     objects : int
         Objects prompted per crop; 0 trains the encoder and its dense head alone.
     cells : int
@@ -78,6 +85,9 @@ class StageConfig:
     warmup: int = 100
     weight_decay: float = 0.02
     dense_weight: float = 1.0
+    touching_weight: float = 0.0
+    box_iou_weight: float = 0.0
+    separation_weight: float = 0.0
     objects: int = 0
     cells: int = 0
     rounds: int = 3
@@ -88,29 +98,35 @@ class StageConfig:
     clip: float = 1.0
     ema: float = 0.998
     views: int = 0
+    start: int = 0
 
     def __post_init__(self) -> None:
         for name, least in _LEAST_OF_STAGE.items():
-            if getattr(self, name) < least:
-                raise ParameterError(f"{name} is at least {least}, not {getattr(self, name)}")
+            value = getattr(self, name)
+            if not least <= value < _MOST:  # not a number is neither
+                raise ParameterError(f"{name} is at least {least} and below 1e9, not {value}")
         for name in ("box_share", "box_point_share", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ParameterError(f"{name} lies between 0 and 1, not {getattr(self, name)}")
+        if self.start >= self.steps:
+            raise ParameterError(f"start {self.start} lies beyond the stage's {self.steps} steps")
         if self.silent_rounds > max(self.rounds - 1, 0):
             raise ParameterError(
                 f"silent_rounds {self.silent_rounds}: the first of {self.rounds} rounds needs a "
                 "prompt of its own"
             )
-        if not self.windows or min(self.windows) < 1:
+        if not self.windows or not 1 <= min(self.windows) <= max(self.windows) <= 4096:
             raise ParameterError(
                 f"windows are sides in cells, such as [20, 32]; not {self.windows}"
             )
-        if self.crop.size < 16 or self.crop.size % 16:
+        if not 16 <= self.crop.size <= NETWORK_SIDE.value or self.crop.size % 16:
             raise ParameterError(f"crop.size is a multiple of 16 pixels, not {self.crop.size}")
 
 
+_MOST = 10**9
 _LEAST_OF_STAGE = {
     "steps": 1,
+    "start": 0,
     "batch_size": 1,
     "learning_rate": 0,
     "encoder_learning_rate": 0,
@@ -119,6 +135,9 @@ _LEAST_OF_STAGE = {
     "warmup": 0,
     "weight_decay": 0,
     "dense_weight": 0,
+    "touching_weight": 0,
+    "box_iou_weight": 0,
+    "separation_weight": 0,
     "objects": 0,
     "cells": 0,
     "rounds": 1,
@@ -143,8 +162,11 @@ class LoraConfig:
     alpha: float = 16.0
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.alpha <= 0:
-            raise ParameterError("lora: rank is at least 1 and alpha above 0")
+        if not 1 <= self.rank <= NETWORK_SIDE.value or not 0 < self.alpha < _MOST:
+            raise ParameterError(
+                f"lora: rank is 1 to {NETWORK_SIDE.value} and alpha above 0, not {self.rank} and "
+                f"{self.alpha}"
+            )
 
 
 @dataclass(frozen=True)
@@ -222,8 +244,10 @@ class DataConfig:
             raise ParameterError(f"a collection needs split = 'default', not {self.split!r}")
         if isinstance(self.validation, float | int) and not 0 <= self.validation < 1:
             raise ParameterError(f"validation is a share from 0 to below 1, not {self.validation}")
-        if self.weight <= 0 or self.planes < 1 or self.generated < 0:
-            raise ParameterError("weight is above 0, planes at least 1, generated at least 0")
+        if not 0 < self.weight < _MOST or self.planes < 1 or not 0 <= self.generated < 10**6:
+            raise ParameterError(
+                "weight is above 0, planes at least 1, generated at least 0 and below a million"
+            )
         if self.unlabelled not in ("error", "skip"):
             raise ParameterError(f"unlabelled is 'error' or 'skip', not {self.unlabelled!r}")
 
@@ -302,12 +326,17 @@ class TrainingConfig:
             raise ParameterError(f"train is one of {', '.join(TRAINED)}, not {self.train!r}")
         if self.model == SCRATCH and self.train != "whole":
             raise ParameterError(f"train = {self.train!r} needs a model to start from")
+        if not abs(self.seed) < _MOST or not 0 <= self.generated < 10**6:
+            raise ParameterError(
+                f"seed lies within a billion of 0, generated between 0 and a million; not "
+                f"{self.seed} and {self.generated}"
+            )
         for name in ("validate_every", "save_every", "log_every", "validation_images"):
             if getattr(self, name) < 1:
                 raise ParameterError(f"{name} is at least 1, not {getattr(self, name)}")
         if self.patience < 0 or (self.patience and not self.watch):
             raise ParameterError("patience is a number of validations of the measure 'watch' names")
-        names = [stage.name for stage in self.stages]
+        names = [plain_name(stage.name, "a stage").casefold() for stage in self.stages]
         if len(set(names)) < len(names):
             raise ParameterError("two stages have the same name")
         if self.stages and self.options:
@@ -340,13 +369,10 @@ def read_config(source: str | Path | Mapping[str, Any]) -> TrainingConfig:
     if isinstance(source, Mapping):
         raw, where = dict(source), "the configuration"
     else:
+        hint = "give the path of a TOML file, or a mapping"
+        require(source, (str, Path), "a configuration", hint)
         where = str(source)
-        try:
-            raw = tomllib.loads(Path(source).expanduser().read_text("utf-8"))
-        except OSError as error:
-            raise ParameterError(f"{where} cannot be read: {error.strerror or error}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ParameterError(f"{where} is not TOML: {error}") from None
+        raw = read_toml(source)
     try:
         return _config(raw)
     except ParameterError as error:

@@ -21,6 +21,7 @@ from .data import LabelledImage, labelled_image, validation_rank
 from .generated import generate, nested
 from .pairing import Pair, find_pairs, find_records
 from .sets import WEIGHTS, load_sets
+from .shapes import shapes
 
 GIVEN = "given"
 ImagePairs = Iterable[tuple[Any, Any]]
@@ -115,7 +116,7 @@ def load_datasets(
             _share_out(found, own, data, title)
     for part, pairs in ((found.train, given), (found.validation, held_out)):
         kind = "" if part is found.train else "held-out-"
-        for number, (image, labels) in enumerate(pairs or ()):
+        for number, (image, labels) in enumerate(_pairs(pairs)):
             part.append(labelled_image(f"{GIVEN}/{kind}{number}", GIVEN, image, labels))
             found.weights[GIVEN] = 1.0
     if not found.train:
@@ -125,6 +126,15 @@ def load_datasets(
             "no image to train on has a labelled object: every label image is 0 throughout"
         )
     return found
+
+
+def _pairs(given: ImagePairs | None) -> Iterator[tuple[Any, Any]]:
+    try:
+        for pair in () if given is None else given:
+            image, labels = pair
+            yield image, labels
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"images are pairs of (image, labels): {error}") from error
 
 
 def _collection(
@@ -140,6 +150,7 @@ def _collection(
     found.train.extend(load_sets(root, "train"))
     found.train.extend(generate(config.generated, config.seed))
     found.train.extend(nested(config.generated // 2, config.seed))
+    found.train.extend(shapes(config.generated, config.seed))
     yield Progress(1, 2, message="reading images")
     found.validation.extend(load_sets(root, "validation"))
     found.weights.update({name: weight * data.weight for name, weight in WEIGHTS.items()})

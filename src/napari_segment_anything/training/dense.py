@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
@@ -33,12 +34,19 @@ class DenseTargets:
     weight : Tensor
         (batch, h, w) float32, weight of a cell in losses over objects: falls with the square
         root of the object's area, so that large objects do not drown small ones.
+    edges : Tensor
+        (batch, 4, h, w) float32, top, left, bottom and right edge of the object's visible box, in
+        frame pixels from the first pixel; of no meaning in the background.
+    labels : Tensor
+        (batch, h, w) int64, as given.
     """
 
     foreground: Tensor
     interior: Tensor
     box: Tensor
     weight: Tensor
+    edges: Tensor
+    labels: Tensor
 
 
 def encode_dense(labels: Tensor, interior: Tensor, stride: int = STRIDE) -> DenseTargets:
@@ -67,24 +75,41 @@ def encode_dense(labels: Tensor, interior: Tensor, stride: int = STRIDE) -> Dens
         out = start.scatter_reduce(0, flat, values.reshape(-1), reduce, include_self=False)
         return out[index]
 
-    sides = torch.stack(
-        [
-            rows - extreme(rows, "amin"),
-            cols - extreme(cols, "amin"),
-            extreme(rows, "amax") - rows,
-            extreme(cols, "amax") - cols,
-        ],
-        dim=1,
-    )
+    top, left = extreme(rows, "amin"), extreme(cols, "amin")
+    bottom, right = extreme(rows, "amax"), extreme(cols, "amax")
+    sides = torch.stack([rows - top, cols - left, bottom - rows, right - cols], dim=1)
     inside = labels > 0
     box = (sides * stride + 0.5 * stride).float() * inside[:, None]
+    edges = torch.stack([top, left, bottom + 1, right + 1], dim=1).float() * stride - 0.5
     area = torch.bincount(flat, minlength=count).float()[index]
     return DenseTargets(
         foreground=inside.float(),
         interior=interior.float() / 255 * inside,
         box=box,
         weight=area.rsqrt() * inside,
+        edges=edges,
+        labels=labels,
     )
+
+
+def touching(labels: Tensor, reach: int = 2) -> Tensor:
+    """Cells of an object that are within `reach` cells of another one.
+
+    Parameters
+    ----------
+    labels : Tensor
+        (batch, h, w) int64, 0 background.
+
+    Returns
+    -------
+    Tensor
+        (batch, h, w) bool.
+    """
+    none = int(labels.max()) + 1
+    pair = torch.stack([labels, torch.where(labels > 0, -labels, -none)])
+    # pooling takes no integers; float32 holds the ids of a crop exactly
+    highest, lowest = F.max_pool2d(pair.float(), 2 * reach + 1, 1, reach)
+    return (labels > 0) & ((highest != labels) | (-lowest != labels))
 
 
 def interior_map(labels: NDArray[np.integer]) -> NDArray[np.uint8]:

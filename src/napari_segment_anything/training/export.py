@@ -1,4 +1,4 @@
-"""A stage's averaged weights to a checkpoint file that the program loads."""
+"""The weights of a run, or of one of its stages, to the file of the default model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..checkpoints import load_checkpoint
 from ..checkpoints.saving import save_checkpoint
 from ..network.sam import Sam
 from .initial import folded, new_network
@@ -29,6 +30,16 @@ DATA_LICENCES = {
     "stardist_demo": "BSD-3-Clause (StarDist)",
     "chula_rbc_weak": "MIT (Chula RBC-12)",
     "neubias_small": "CC-BY-4.0 (NEUBIAS training-resources)",
+    "bbbc010_worms": "CC0 (BBBC010)",
+    "cellbin_tissue": "CC0 and CC-BY-4.0 (CellBinDB, 10x Genomics)",
+    "colicoords_weak": "MIT (ColiCoords)",
+    "ecoli_fluo": "MIT (tractatus/bacteria_segmentation)",
+    "fib25_medulla_em": "CC-BY (Janelia FlyEM, neuroproof_examples)",
+    "fluo_neurons_incomplete": "CC-BY-4.0 (Clissa et al.)",
+    "histolytics_he_weak": "BSD-3-Clause (histolytics)",
+    "pebbles_photo": "BSD-3-Clause (imagegrains)",
+    "pfc_neurons": "CC0 (pfc-pn-microscopy-dataset)",
+    "qpi_cells": "CC-BY-4.0 (Vicar et al.)",
 }
 
 
@@ -110,14 +121,21 @@ def describe(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line entry."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="a stage's .pt file")
+    parser.add_argument(
+        "checkpoint", type=Path, help="a run's model.safetensors, or the .pt file of a stage"
+    )
     parser.add_argument("output", type=Path, help="where the .safetensors file goes")
     parser.add_argument(
         "--everything", type=json.loads, default=EVERYTHING, help="JSON: mode -> values"
     )
     parser.add_argument("--auto-mode", default="instances")
     options = parser.parse_args(arguments)
-    network, step = averaged_network(options.checkpoint)
+    if options.checkpoint.suffix == ".safetensors":
+        checkpoint = load_checkpoint(options.checkpoint)
+        network = checkpoint.network
+        step = list(checkpoint.metadata["training"]["steps"].values())[-1]
+    else:
+        network, step = averaged_network(options.checkpoint)
     metadata = describe(options.checkpoint.parent, step, options.everything, options.auto_mode)
     save_checkpoint(folded(network), options.output, metadata, half=True)
     return 0

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+import os
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from ..checkpoints import Checkpoint
-from ..errors import ParameterError, ResourceError
+from ..errors import FormatError, ParameterError, ResourceError
+from ..reading import read_json
 from .config import TrainingConfig
 from .datasets import Datasets
 
@@ -65,7 +68,16 @@ def record_run(
     checkpoint: Checkpoint | None,
     overwrite: bool,
 ) -> None:
-    """Write down what the run is, or see that it is the one the folder holds."""
+    """Write down what the run is, or see that it is the one the folder holds.
+
+    Where things lie may differ, so that a folder can be moved to another machine: the model is
+    compared by its fingerprint, images by their hashes. Stages may have been added at the end.
+
+    Raises
+    ------
+    ParameterError
+        If the folder holds another run.
+    """
     values = config.to_dict() | {"output": ""}
     wanted = {
         "config": json.loads(json.dumps(values)),
@@ -75,21 +87,51 @@ def record_run(
     path = folder / RECORD
     if path.exists() and not overwrite:
         try:
-            held = json.loads(path.read_text("utf-8"))
-        except ValueError:
+            held = read_json(path, dict[str, Any], what="record of a run")
+        except FormatError:
             held = {}
-        changed = [key for key in wanted if held.get(key) != wanted[key]]
+        known, asked = _placeless(held.get("config", {})), _placeless(wanted["config"])
+        stages = known.get("stages") or []
+        keys = [k for k in asked if k != "stages" and known.get(k) != asked[k]]
+        keys += ["stages"] if asked["stages"][: len(stages)] != stages or not stages else []
+        changed = ["config"] if keys else []
+        changed += [k for k in ("model", "data") if held.get(k) != wanted[k]]
         if changed:
-            inner = held.get("config", {}) if changed == ["config"] else {}
-            keys = [k for k, v in wanted["config"].items() if inner and inner.get(k) != v]
+            keys = keys if changed == ["config"] and known else []
             raise ParameterError(
                 f"{folder} holds a run of another {' and '.join(changed)}"
                 f"{' (' + ', '.join(keys) + ')' if keys else ''}: choose another folder, or "
                 "overwrite it"
             )
+        if held != wanted:
+            _write_record(path, wanted)
         return
-    for stage in config.stages:
-        for ending in (".pt", "-train.csv", "-validation.csv"):
-            (folder / f"{stage.name}{ending}").unlink(missing_ok=True)
-    (folder / MODEL).unlink(missing_ok=True)
-    path.write_text(json.dumps(wanted, indent=1) + "\n", "utf-8")
+    endings = (".pt", "-train.csv", "-validation.csv")
+    old = [folder / f"{stage.name}{ending}" for stage in config.stages for ending in endings]
+    old = [file for file in (*old, folder / MODEL) if file.exists()]
+    if old and not overwrite:
+        raise ParameterError(
+            f"{folder} has a {old[0].name} that no run recorded there made: choose another folder, "
+            "or overwrite it"
+        )
+    for file in old:
+        file.unlink()
+    _write_record(path, wanted)
+
+
+_PLACES = ("folder", "images", "labels", "records", "collection")
+
+
+def _placeless(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what only says where model, images and results lie."""
+    rest = {k: v for k, v in config.items() if k not in ("model", "output")}
+    rest["data"] = [
+        {k: v for k, v in table.items() if k not in _PLACES} for table in config.get("data", [])
+    ]
+    return rest
+
+
+def _write_record(path: Path, record: Mapping[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    os.replace(part, path)

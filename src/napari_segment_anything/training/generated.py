@@ -48,13 +48,13 @@ def _nested(rng: np.random.Generator, number: int) -> LabelledImage:
     if sheathed:
         contrast[1] = -contrast[0] * rng.uniform(0.5, 1.0)
     tone = 1 + rng.normal(0, 0.12, outer.max() + 1)
-    image = rng.uniform(0.3, 0.7) + rng.uniform(0, 0.06) * _noise_field(
+    image = rng.uniform(0.3, 0.7) + rng.uniform(0, 0.06) * noise_field(
         rng, side, rng.uniform(0.8, 6)
     )
     image = image + contrast[0] * (outer > 0) * tone[outer]
     image = image + contrast[1] * (inner > 0) * tone[inner]
     if rng.random() < 0.5:
-        image = image + (outer > 0) * rng.uniform(0, 0.1) * _noise_field(rng, side, 2.0)
+        image = image + (outer > 0) * rng.uniform(0, 0.1) * noise_field(rng, side, 2.0)
     image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.4))
     image = image + rng.normal(size=image.shape) * rng.uniform(0.005, 0.07)
     gray = np.clip((image - image.min()) / max(float(np.ptp(image)), 1e-6), 0, 1)
@@ -171,7 +171,8 @@ def _stamp(
     view[free] = number
 
 
-def _noise_field(rng: np.random.Generator, side: int, sigma: float) -> NDArray[np.float32]:
+def noise_field(rng: np.random.Generator, side: int, sigma: float) -> NDArray[np.float32]:
+    """Smooth noise of mean 0 and deviation 1, (side, side)."""
     field = ndimage.gaussian_filter(rng.normal(size=(side, side)).astype(np.float32), sigma)
     return field / max(float(field.std()), 1e-6)
 
@@ -183,11 +184,11 @@ def _render(rng: np.random.Generator, labels: NDArray[np.int32], kind: str) -> N
     tone = rng.normal(0, rng.uniform(0, 0.18), labels.max() + 1)
     contrast = rng.uniform(0.15, 0.7) * (1 if rng.random() < 0.6 else -1)
     base = rng.uniform(0.15, 0.6)
-    texture = rng.uniform(0, 0.08) * _noise_field(rng, side, rng.uniform(0.8, 6))
+    texture = rng.uniform(0, 0.08) * noise_field(rng, side, rng.uniform(0.8, 6))
     image = base + texture
     body = contrast * (1 + tone[labels])
     if rng.random() < 0.5:
-        body = body * (1 + rng.uniform(0, 0.35) * _noise_field(rng, side, rng.uniform(1, 5)))
+        body = body * (1 + rng.uniform(0, 0.35) * noise_field(rng, side, rng.uniform(1, 5)))
     look = rng.random()
     if look < 0.6 or kind == "filaments":
         image = image + np.where(inside, body, 0)
@@ -205,7 +206,7 @@ def _render(rng: np.random.Generator, labels: NDArray[np.int32], kind: str) -> N
         image[rng.integers(side), :] += rng.normal(0, 0.05)
     if rng.random() < 0.5:
         image = (
-            image + rng.uniform(0, 0.25) * _noise_field(rng, side, side / rng.uniform(2, 5)) * 0.5
+            image + rng.uniform(0, 0.25) * noise_field(rng, side, side / rng.uniform(2, 5)) * 0.5
         )
     image = ndimage.gaussian_filter(image, rng.uniform(0, 1.4))
     image = image + rng.normal(size=image.shape) * rng.uniform(0.005, 0.09)

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .dense import DenseTargets
+from ..network.micro import box_edges
+from .dense import DenseTargets, touching
 
 
 def focal_loss(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -48,7 +49,15 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     return 1 - (common + 1) / (probability.sum(-1) + target.sum(-1) + 1)
 
 
-def dense_loss(maps: Tensor, targets: DenseTargets, valid: Tensor) -> dict[str, Tensor]:
+def dense_loss(
+    maps: Tensor,
+    targets: DenseTargets,
+    valid: Tensor,
+    known: Tensor | None = None,
+    touching_weight: float = 0.0,
+    box_iou_weight: float = 0.0,
+    separation_weight: float = 0.0,
+) -> dict[str, Tensor]:
     """Losses of the dense head by name; their sum is what training minimises.
 
     Parameters
@@ -59,22 +68,90 @@ def dense_loss(maps: Tensor, targets: DenseTargets, valid: Tensor) -> dict[str, 
         On the same grid.
     valid : Tensor
         (batch, h, w) float32; the padding beyond the image counts little.
+    known : Tensor, optional
+        (batch, h, w) bool, False where nobody has said what is there: such cells do not count.
+    touching_weight : float
+        Cells at the border of two touching objects count 1 + this in the interior and box losses.
+    box_iou_weight : float
+        Weight of one minus the IoU of each cell's box with its object's.
+    separation_weight : float
+        Weight of the loss that has each cell's box be more like its own object's than like that of
+        a touching one (see `separation_loss`).
     """
     inside = targets.foreground
     weight = 0.1 + 0.9 * valid
-    total = weight.sum()
+    if known is not None:
+        weight = weight * known
+    total = weight.sum().clamp_min(1)
+    near = 1 + touching_weight * touching(targets.labels) if touching_weight else 1.0
     foreground = F.binary_cross_entropy_with_logits(maps[:, 0], inside, reduction="none")
     interior = F.binary_cross_entropy_with_logits(maps[:, 1], targets.interior, reduction="none")
     floor = F.binary_cross_entropy(targets.interior, targets.interior, reduction="none")
-    dice = dice_loss(maps[:, 0], inside).mean()
+    seen = maps[:, 0] if known is None else maps[:, 0].masked_fill(~known, -30.0)
+    dice = dice_loss(seen, inside).mean()
     sides = targets.box
     extent = torch.stack([sides[:, 0] + sides[:, 2], sides[:, 1] + sides[:, 3]], 1)
     extent = extent.repeat(1, 2, 1, 1) + 4.0
     error = F.smooth_l1_loss(maps[:, 2:] / extent, sides / extent, reduction="none", beta=0.05)
-    weighted = error.sum(1) * targets.weight
-    return {
+    share = targets.weight * near
+    share = share / share.sum().clamp_min(1e-3)
+    losses = {
         "foreground": (foreground * weight).sum() / total,
         "dice": 0.5 * dice,
-        "interior": ((interior - floor) * weight).sum() / total * 2.0,
-        "box": weighted.sum() / targets.weight.sum().clamp_min(1e-3),
+        "interior": ((interior - floor) * weight * near).sum() / total * 2.0,
+        "box": (error.sum(1) * share).sum(),
     }
+    if box_iou_weight or separation_weight:
+        found = torch.stack(box_edges(maps[:, 2:]), 1)
+        likeness = _box_iou(found, targets.edges)
+        if box_iou_weight:
+            losses["box_iou"] = box_iou_weight * ((1 - likeness) * share).sum()
+        if separation_weight:
+            loss = separation_loss(found, likeness, targets)
+            losses["separation"] = separation_weight * loss
+    return losses
+
+
+def separation_loss(found: Tensor, likeness: Tensor, targets: DenseTargets) -> Tensor:
+    """How often cells next to another object's would go to that one: the rule of `decode_dense`.
+
+    A logistic loss on the difference of two IoUs: of the cell's box with the box of the object two
+    cells away, and with that of its own.
+
+    Parameters
+    ----------
+    found : Tensor
+        (batch, 4, h, w), edges of the predicted boxes.
+    likeness : Tensor
+        (batch, h, w), their IoU with the box of the cell's object.
+    targets : DenseTargets
+        Of the same cells.
+
+    Returns
+    -------
+    Tensor
+        Scalar, the mean over cells with such a neighbour; 0 where there is none.
+    """
+    labels, total, count = targets.labels, likeness.new_zeros(()), 0
+    for shift, axis in ((2, -2), (-2, -2), (2, -1), (-2, -1)):
+        other = labels.roll(shift, axis)
+        rival = (labels > 0) & (other > 0) & (labels != other)
+        rolled_in = 0 if shift > 0 else rival.shape[axis] - 2  # from the opposite side
+        rival.narrow(axis, rolled_in, 2).fill_(False)
+        where = torch.nonzero(rival, as_tuple=True)
+        if len(where[0]) == 0:
+            continue
+        theirs = targets.edges.roll(shift, axis).permute(0, 2, 3, 1)[where].T
+        mine = found.permute(0, 2, 3, 1)[where].T
+        difference = _box_iou(mine[None], theirs[None])[0] - likeness[where]
+        total = total + F.softplus(8 * difference).sum() / 8
+        count += len(where[0])
+    return total / max(count, 1)
+
+
+def _box_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of boxes given as (batch, 4, ...): top, left, bottom, right."""
+    low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
+    shared = (high - low).clamp_min(0).prod(1)
+    areas = [(x[:, 2:] - x[:, :2]).clamp_min(0).prod(1) for x in (a, b)]
+    return shared / (areas[0] + areas[1] - shared).clamp_min(1e-3)

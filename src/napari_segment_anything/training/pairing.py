@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import FormatError
+from ..formats import open_npz
 from ..formats.images import PICTURE_SUFFIXES, TIFF_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "image", "img", "raw")
@@ -222,11 +221,8 @@ def _first(folder: Path, stems: list[str], image: Path) -> Path | None:
 
 
 def _holds_labels(path: Path) -> bool:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return "labels" in archive.files
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path} cannot be read as NPZ: {error}") from error
+    with open_npz(path) as archive:
+        return "labels" in archive.files
 
 
 def _some(paths: list[Path]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from .data import CropConfig, Crops, CropSampler
+from .cropping import CropConfig, CropSampler
+from .crops import Crops
 
 
 class Prefetch:

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ParameterError
 from .augment import AugmentConfig
 from .config import SCRATCH, StageConfig, TrainingConfig
-from .data import CropConfig
+from .cropping import CropConfig
 from .geometry import Geometry, has_dense_head
 
 # gentler than from scratch: images of one set look alike, and the model knows the others already

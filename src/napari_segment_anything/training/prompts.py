@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .config import StageConfig
-from .data import Crops
+from .crops import Crops
 from .decoding import decode_windows, window_cells, window_positions
 from .geometry import mixed_precision
 from .losses import dice_loss, focal_loss

@@ -22,8 +22,9 @@ from ..network.sam import Sam
 from ..progress import Progress, finish
 from .card import write_card
 from .config import SCRATCH, StageConfig, TrainingConfig, read_config
+from .cropping import CropSampler, Held
 from .curves import draw_curves, read_rows
-from .data import CropSampler, LabelledImage
+from .data import LabelledImage
 from .datasets import Datasets, ImagePairs, load_datasets
 from .estimate import Estimate, available_memory, predict_memory, refuse_if_too_large
 from .folder import MODEL, record_run, run_folder, working_in
@@ -219,10 +220,16 @@ def _run(
     weights = {name: sets.weights.get(name, 0.0) for name in {i.group for i in sets.train}}
     total = sum(stage.steps for stage in config.stages)
 
+    # on a GPU with room to spare the images are kept there, and crops cut there
+    room = available_memory(device) or 0
+    cutting = device if device.type == "cuda" and 4 * sets.nbytes < room else torch.device("cpu")
+    held: dict[str, Held] = {}
+
     def trainer(number: int, resume: bool) -> StageTrainer:
         stage = config.stages[number]
         seed = config.seed + 1000 * number
-        sampler = CropSampler(sets.train, weights, seed, Geometry.of(network.image_encoder))
+        geometry = Geometry.of(network.image_encoder)
+        sampler = CropSampler(sets.train, weights, seed, geometry, cutting, held)
         # from scratch the sets are many: half of them tell as much
         check = Validation(subset, stage, 2 if config.model == SCRATCH else 1) if subset else None
         placed = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from ..errors import ParameterError
+from ..reading import convert
 
 
 def checked(
@@ -38,31 +39,11 @@ def checked(
         raise ParameterError(f"unknown keys {', '.join(unknown)}; known: {known}")
     values = {}
     for key, value in table.items():
-        value = tuple(value) if isinstance(value, list) else value
-        if key not in skip and not _fits(value, hints[key]):
-            raise ParameterError(f"{key} = {value!r} is of the wrong kind: {_kind(hints[key])}")
-        values[key] = value
+        if key in skip:
+            values[key] = value
+            continue
+        try:
+            values[key] = convert(value, hints[key], "", ParameterError)
+        except ParameterError as error:
+            raise ParameterError(f"{key} = {value!r} is of the wrong kind: {error}") from None
     return values
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    parts = get_args(hint)
-    if get_origin(hint) is tuple:
-        if not isinstance(value, tuple):
-            return False
-        if parts[-1] is Ellipsis:
-            return all(_fits(v, parts[0]) for v in value)
-        pairs = zip(value, parts, strict=False)
-        return len(value) == len(parts) and all(_fits(v, p) for v, p in pairs)
-    if parts:
-        return any(_fits(value, part) for part in parts)
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, int | float if hint is float else hint)
-
-
-def _kind(hint: Any) -> str:
-    names = {int: "a whole number", float: "a number", str: "a text", type(None): "nothing"}
-    if get_origin(hint) is tuple:
-        return f"a list, each {_kind(get_args(hint)[0])}"
-    return names.get(hint) or " or ".join(_kind(part) for part in get_args(hint))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,13 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..errors import ParameterError
+from ..errors import FormatError, ParameterError, ResourceError
 from ..progress import Progress
+from ..reading import one_line
 from .augment import AugmentConfig, augment
 from .average import Average, live_state, load_live_state
 from .config import SCRATCH, StageConfig, TrainingConfig
+from .cropping import CropSampler
+from .crops import Crops
 from .curves import append_row, drop_rows_after
-from .data import Crops, CropSampler
 from .dense import encode_dense
 from .geometry import Geometry, has_dense_head, mixed_precision
 from .losses import dense_loss
@@ -30,6 +33,7 @@ from .validation import normalise
 
 Losses = dict[str, Tensor]
 _VIEW_BYTES = 2 << 30
+_FROM_WEIGHTS = "from weights alone: the optimiser's moments begin anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +145,11 @@ class StageTrainer:
         self.stage, self.config, self.sampler = stage, config, sampler
         self.folder, self.validate, self.prompt_losses = folder, validate, prompt_losses
         self.device = torch.device(device)
-        self.step = 0
+        self.step = stage.start
         self.stopped = False
+        self._notice = ""
+        if stage.start:
+            self._notice = f"{stage.name} starts at step {stage.start} {_FROM_WEIGHTS}"
         fused = self.device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.AdamW(
             parameter_groups(network, stage), betas=(0.9, 0.98), fused=fused
@@ -177,7 +184,14 @@ class StageTrainer:
         sums: dict[str, float] = {}
         number = 0
         started, busy = time.perf_counter(), time.process_time()
-        if self.step == 0 and self.validate and config.model != SCRATCH and not self.complete:
+        if self._notice:
+            warnings.warn(self._notice, stacklevel=2)
+        if (
+            self.step == stage.start
+            and self.validate
+            and config.model != SCRATCH
+            and not self.complete
+        ):
             yield self._validation()  # what it starts from is the first to beat
             started, busy = time.perf_counter(), time.process_time()
         while not self.complete:
@@ -323,8 +337,8 @@ class StageTrainer:
         )
 
     def _maps(self, output: Any) -> Tensor | None:
-        """What a mask refiner sees of the image."""
-        refines = getattr(self.network, "mask_refiner", None) is not None
+        """What a mask refiner sees of the image; nothing where it is not trained."""
+        refines = self.stage.refiner_learning_rate > 0
         return output.heads["dense"].detach() if refines else None
 
     def _encode(self, pixels: Tensor, origin: Tensor) -> Any:
@@ -370,9 +384,19 @@ class StageTrainer:
     def _dense_losses(self, heads: dict[str, Tensor], crops: Crops) -> Losses:
         valid = crops.valid[:, 0, ::2, ::2].float()
         targets = encode_dense(crops.labels, crops.interior)
-        losses = dense_loss(heads["dense"], targets, valid)
-        coarse = encode_dense(crops.labels[:, 2::4, 2::4], crops.interior[:, 2::4, 2::4], 8)
-        extra = dense_loss(heads["coarse"], coarse, valid[:, 2::4, 2::4])
+        stage = self.stage
+        losses = dense_loss(
+            heads["dense"],
+            targets,
+            valid,
+            crops.known,
+            stage.touching_weight,
+            stage.box_iou_weight,
+            stage.separation_weight,
+        )
+        some = (slice(None), slice(2, None, 4), slice(2, None, 4))
+        coarse = encode_dense(crops.labels[some], crops.interior[some], 8)
+        extra = dense_loss(heads["coarse"], coarse, valid[some], crops.known[some])
         losses["coarse"] = 0.3 * torch.stack(list(extra.values())).sum()
         return losses
 
@@ -392,8 +416,9 @@ class StageTrainer:
             "step": self.step,
             "network": live_state(self.network, self.average.trained_only),
             "average": self.average.state,
-            "optimizer": self.optimizer.state_dict(),
         }
+        if not self.complete:
+            held["optimizer"] = self.optimizer.state_dict()
         if self.config.watch:
             held |= {"best": self.best, "stopped": self.stopped}
         part = self.checkpoint.with_suffix(".part")
@@ -401,13 +426,23 @@ class StageTrainer:
         os.replace(part, self.checkpoint)
 
     def _resume(self) -> None:
-        held = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        self.step = held["step"]
-        self.best, self.stopped = held.get("best"), held.get("stopped", False)
-        load_live_state(self.network, held["network"])
-        self.average.state = held["average"]
-        if not self.complete:
-            self.optimizer.load_state_dict(held["optimizer"])
+        try:
+            held = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            self.step = int(held["step"])
+            self.best, self.stopped = held.get("best"), held.get("stopped", False)
+            load_live_state(self.network, held["network"])
+            self.average.state = held["average"]
+            if not self.complete and "optimizer" in held:
+                self.optimizer.load_state_dict(held["optimizer"])
+            elif not self.complete:
+                self._notice = f"{self.stage.name} goes on at step {self.step} {_FROM_WEIGHTS}"
+        except (MemoryError, ResourceError):
+            raise
+        except Exception as error:  # damage shows as almost anything
+            raise FormatError(
+                f"{self.checkpoint} cannot be gone on from ({one_line(error)}): it is truncated or "
+                "of another run. Remove it to train this stage anew, or choose another folder"
+            ) from error
         for kind in ("train", "validation"):
             drop_rows_after(self._log(kind), self.step)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer
 
+    from .chosen import ChosenImage
+
 _MARK = "napari-segment-anything"
 _LAYER = Qt.ItemDataRole.UserRole
 
@@ -139,20 +141,28 @@ def labels_box(viewer: ViewerModel, none: str) -> LayerBox:
 
 
 class ImageChooser(QWidget):
-    """Chooses an image, and which layers or which axis are its channels."""
+    """Chooses an image, and which layers or which axis are its channels.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    chosen : ChosenImage
+        The choice, which other widgets show and change too.
+    """
 
     changed = Signal()
+    """Another image, or other channels of it, are chosen: here or in another widget."""
 
-    def __init__(self, viewer: ViewerModel) -> None:
+    def __init__(self, viewer: ViewerModel, chosen: ChosenImage) -> None:
         super().__init__()
-        self._viewer = viewer
-        self._extra: list[Image] = []
-        self.channel_axis: int | None = None
+        self._viewer, self._chosen = viewer, chosen
         self.box = LayerBox(viewer, lambda: readable_images(viewer))
+        self.box.show_layer(viewer.layers.selection.active)  # if it is an image
         self.box.setToolTip("image: the layer that is segmented")
         self._more = QToolButton()
         self._more.setText("Channels")
         self._more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._more.setStyleSheet("QToolButton { padding: 2px 16px 2px 4px; }")
         self._more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self._more.setToolTip(
             "Layers of the same shape that are further channels of this image, "
@@ -164,14 +174,20 @@ class ImageChooser(QWidget):
         layout = tight(QHBoxLayout(self))
         layout.addWidget(self.box, 1)
         layout.addWidget(self._more)
-        self.box.chosen.connect(self._on_chosen)
         for emitter in (viewer.layers.events.inserted, viewer.layers.events.removed):
             emitter.connect(self._update_button)
+        chosen.changed.connect(self._on_changed)
+        if chosen.layers and chosen.layers[0] in viewer.layers:
+            self.box.show_layer(chosen.layers[0])
+        else:
+            self._on_box(self.box.layer)
+        self.box.chosen.connect(self._on_box)
         self._update_button()
 
     def close_down(self) -> None:
         """Listen to the viewer no more."""
         self.box.close_down()
+        self._chosen.changed.disconnect(self._on_changed)
         events = self._viewer.layers.events
         for emitter in (events.inserted, events.removed):
             emitter.disconnect(self._update_button)
@@ -179,20 +195,22 @@ class ImageChooser(QWidget):
     @property
     def layers(self) -> tuple[Image, ...]:
         """The image layer, followed by its further channels; empty if there is none."""
-        if self.box.layer is None:
-            return ()
-        here = [layer for layer in self._extra if layer in self._viewer.layers]
-        return (self.box.layer, *here)
+        return tuple(layer for layer in self._chosen.layers if layer in self._viewer.layers)
 
-    def show_layers(self, layers: Sequence[Image] | None) -> None:
-        """Show a choice that was made elsewhere."""
-        if layers:
-            self.box.show_layer(layers[0])
-            self._extra = list(layers[1:])
-            self._update_button()
+    @property
+    def channel_axis(self) -> int | None:
+        """The axis of the image that holds channels, if one does."""
+        return self._chosen.channel_axis
 
-    def _on_chosen(self, layer: Any) -> None:
-        self._extra, self.channel_axis = [], None
+    def _on_box(self, layer: Any) -> None:
+        if layer is None:
+            self._chosen.choose(())
+        elif not self._chosen.layers or layer is not self._chosen.layers[0]:
+            self._chosen.choose((layer,))
+
+    def _on_changed(self) -> None:
+        if self._chosen.layers:
+            self.box.show_layer(self._chosen.layers[0])
         self._update_button()
         self.changed.emit()
 
@@ -216,6 +234,9 @@ class ImageChooser(QWidget):
         return [axis for axis in range(first.ndim) if axis + shift not in shown]
 
     def _update_button(self, event: Any = None) -> None:
+        here = self.layers
+        if here and here[0] is self._chosen.layers[0]:  # a further channel may have been removed
+            self._chosen.choose(here, self.channel_axis)
         self._more.setVisible(bool(self._partners() or self._axes()))
         count = len(self.layers)
         text = "Channels" if count < 2 else f"{count} channels"
@@ -231,7 +252,7 @@ class ImageChooser(QWidget):
         for layer in reversed(partners):
             action = self._menu.addAction(layer.name)
             action.setCheckable(True)
-            action.setChecked(layer in self._extra)
+            action.setChecked(layer in self.layers[1:])
             action.toggled.connect(lambda on, layer=layer: self._toggle(layer, on))
         first = self.box.layer
         if self._axes() and first is not None:
@@ -244,67 +265,14 @@ class ImageChooser(QWidget):
                 action.triggered.connect(lambda *_, axis=axis: self._take_axis(axis))
 
     def _toggle(self, layer: Image, on: bool) -> None:
-        self._extra = [item for item in self._extra if item is not layer]
-        if on:
-            self._extra.append(layer)
-            self.channel_axis = None
+        first, *more = self.layers
+        more = [item for item in more if item is not layer] + ([layer] if on else [])
         order = {id(item): number for number, item in enumerate(self._viewer.layers)}
-        self._extra.sort(key=lambda item: order[id(item)])
-        self._update_button()
-        self.changed.emit()
+        more.sort(key=lambda item: order[id(item)])
+        self._chosen.choose((first, *more))
 
     def _take_axis(self, axis: int | None) -> None:
-        self.channel_axis = axis
-        if axis is not None:
-            self._extra = []
-        self._update_button()
-        self.changed.emit()
-
-
-class ModelBox(QComboBox):
-    """Chooses a model by name, or a file."""
-
-    chosen = Signal(str)
-    """Emits the name or the path."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__()
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(8)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setToolTip("model: a name, or the file of any SAM checkpoint")
-        for name in names:
-            self.addItem(name, name)
-        self.addItem("From a file …", None)
-        self._current = names[0]
-        self.activated.connect(self._activated)
-
-    @property
-    def model(self) -> str:
-        """The name or path that is chosen."""
-        return self._current
-
-    @model.setter
-    def model(self, source: str) -> None:
-        index = self.findData(source)
-        if index < 0:
-            index = self.count() - 1
-            self.insertItem(index, source.rsplit("/", 1)[-1], source)
-            self.setItemData(index, source, Qt.ItemDataRole.ToolTipRole)
-        self._current = source
-        self.setCurrentIndex(index)
-
-    def _activated(self, index: int) -> None:
-        source = self.itemData(index)
-        if source is None:
-            kinds = "SAM checkpoints (*.pth *.pt *.safetensors);;All files (*)"
-            source, _ = QFileDialog.getOpenFileName(self, "Open a SAM checkpoint", "", kinds)
-            if not source:
-                self.model = self._current
-                return
-        if source != self._current:
-            self.model = source
-            self.chosen.emit(source)
+        self._chosen.choose(self.layers[:1], axis)
 
 
 class StoreBox(QWidget):

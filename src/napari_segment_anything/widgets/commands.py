@@ -11,8 +11,11 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QFileDialog
 
 from ..errors import SegmentAnythingError
+from ..formats import write_table
 from ..session import journal_directory, unfinished_journals
-from .files import write_records
+from ..wording import counted
+from .files import write_label_store, write_records
+from .recovery import recover
 from .settings import Settings
 from .shared import shared_session
 
@@ -31,13 +34,14 @@ def recover_session(napari_viewer: napari.viewer.Viewer) -> None:
 
 def recover_from(napari_viewer: Any, path: str) -> None:
     """Recover a journal on the image that is open, which must be the one it was made on."""
+    name = Path(path).name
     shared = shared_session(napari_viewer)
     try:
-        shared.session.recover(path)
+        count = recover(shared.session, path)
     except SegmentAnythingError as error:
-        show_warning(f"{Path(path).name}: {error}")
+        show_warning(f"{name}: {error}")
     else:
-        show_info(f"{len(shared.session.objects)} objects recovered from {Path(path).name}")
+        show_info(f"{counted(count, 'object')} recovered from {name}")
     finally:
         shared.leave_later(shared.session.viewer)
 
@@ -55,6 +59,47 @@ def export_records(napari_viewer: napari.viewer.Viewer) -> None:
         return
     try:
         write_records(path, layer.data, {"name": layer.name, "multiscale": layer.multiscale})
+    except (OSError, SegmentAnythingError) as error:
+        show_warning(str(error))
+    else:
+        show_info(f"Saved {Path(path).name}")
+
+
+def export_labels(napari_viewer: napari.viewer.Viewer) -> None:
+    """Save the selected Labels layer as OME-Zarr, with its pixel size."""
+    layer = napari_viewer.layers.selection.active
+    if not isinstance(layer, Labels):
+        show_warning("Select a Labels layer first.")
+        return
+    path, _ = QFileDialog.getSaveFileName(
+        None, "Save labels", f"{layer.name}.ome.zarr", "OME-Zarr stores (*.zarr)",
+        options=QFileDialog.Option.DontConfirmOverwrite,
+    )  # fmt: skip
+    if not path:
+        return
+    if not path.endswith(".zarr"):
+        path += ".ome.zarr"
+    try:
+        write_label_store(path, layer)
+    except (OSError, SegmentAnythingError) as error:
+        show_warning(str(error))
+    else:
+        show_info(f"Saved {Path(path).name}")
+
+
+def export_table(napari_viewer: napari.viewer.Viewer) -> None:
+    """Save the measures of the selected Labels layer, its features, as CSV."""
+    layer = napari_viewer.layers.selection.active
+    if not isinstance(layer, Labels) or layer.features.empty:
+        show_warning("Select a Labels layer that has measures: objects of this plugin.")
+        return
+    path, _ = QFileDialog.getSaveFileName(
+        None, "Save measures", f"{layer.name}.csv", "Table (*.csv)"
+    )
+    if not path:
+        return
+    try:
+        write_table(path, {str(name): layer.features[name].tolist() for name in layer.features})
     except (OSError, SegmentAnythingError) as error:
         show_warning(str(error))
     else:

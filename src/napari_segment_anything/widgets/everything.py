@@ -8,20 +8,23 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from ..automatic import MODES, PARAMETERS, available_modes, choose_mode
 from ..automatic.heads import dense_head
 from ..automatic.parameters import FILTERS, applicable, resolve
 from ..errors import SegmentAnythingError
 from ..progress import Progress
+from ..wording import counted
 from .areas import draw_region, find_area
-from .choosers import ImageChooser, ModelBox, labels_box
+from .choosers import ImageChooser, labels_box
 from .exports import Exports
 from .forms import Form, acting
 from .jobs import Jobs
 from .large import LargePanel
-from .loading import model_names
+from .model_box import ModelBox
+from .notices import Notices
+from .panel import fill_panel
 from .parts import (
     Fold,
     Segmented,
@@ -31,7 +34,6 @@ from .parts import (
     column,
     form,
     heading,
-    tight,
     wide,
 )
 from .results import Drawn, Found, ResultLayer, refilter, run
@@ -81,8 +83,8 @@ class EverythingWidget(QWidget):
     # -- layout ----------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.images = ImageChooser(self.viewer)
-        self.models = ModelBox(model_names())
+        self.images = ImageChooser(self.viewer, self._shared.images)
+        self.models = ModelBox()
         self.targets = labels_box(self.viewer, "new layer")
         self.targets.setToolTip("Where the result goes; labels that are there stay")
         self.mode = wide(QComboBox())
@@ -105,6 +107,7 @@ class EverythingWidget(QWidget):
         fields.addRow("Mode", self.mode)
         self.region = Segmented(REGIONS)
         self.run_button = button("Segment everything", self.start, "Find every object")
+        self.notices = Notices()
         self.status = Status()
         self.large = LargePanel(self.viewer, self.images, self.status)
         self.large.bind(lambda: self._shared.session.predictor)
@@ -115,29 +118,30 @@ class EverythingWidget(QWidget):
             [n for n in PARAMETERS if n not in FILTERS and n != "point_grids"], counts=False
         )
         self.exports = Exports(self.status, lambda: self._drawn, self.discard)
-        layout = tight(QVBoxLayout(self), 6)
-        layout.setContentsMargins(8, 8, 8, 8)
         overlap, overlap_row = form()
         overlap_row.addRow("Overlaps", self.policy)
-        for item in (
-            chosen,
-            self.region,
-            self.large,
-            self.run_button,
-            self.status,
-            heading("Filter"),
-            self.first,
-            overlap,
-            self.exports,
-            column(
-                Fold("More filters", self.more),
-                Fold("How objects are found (for the next run)", self.finding),
-                space=0,
+        fill_panel(
+            self,
+            (
+                chosen,
+                self.region,
+                self.large,
+                self.run_button,
+                heading("Filter"),
+                self.first,
+                overlap,
+                self.exports,
+                column(
+                    Fold("More filters", self.more),
+                    Fold("How objects are found (for the next run)", self.finding),
+                    None,
+                    space=0,
+                ),
             ),
-        ):
-            layout.addWidget(item)
-        layout.addStretch(1)
-        self.setMinimumWidth(280)
+            (self.notices, self.status),
+            "Segment everything",
+            "Everything",
+        )
         titles = [item.title for item in self.first.fields.values()]
         align([fields, overlap_row, self.large.fields], titles)
         self._forms = (self.first, self.more, self.finding)
@@ -149,7 +153,6 @@ class EverythingWidget(QWidget):
         self._show_region()
         words = {value: word for word, value in POLICIES.items()}
         self.policy.setCurrentText(words[kept["policy"]])
-        self.models.model = self._settings.get("engine")["model"]
         for item in self._forms:
             for name, field in item.fields.items():
                 field.set(kept[name])
@@ -158,14 +161,13 @@ class EverythingWidget(QWidget):
         self.mode.currentTextChanged.connect(self._choose_mode)
         self.region.changed.connect(self._choose_region)
         self.policy.currentTextChanged.connect(self._choose_policy)
-        self.models.chosen.connect(self._choose_model)
+        self._unbind_model = self._shared.bind_model(self.models, self.notices, self.status)
         for item in self._forms:
             item.changed.connect(self._changed)
         self._jobs.progressed.connect(self._on_progress)
         self._jobs.finished.connect(self._on_finished)
         self._jobs.failed.connect(self._on_failed)
         self._jobs.ended.connect(self._on_ended)
-        self.status.cancelled.connect(self.stop)
         self.large.ended.connect(self._show_region)
         self._shared.session.model_changed.connect(self._show_mode)
 
@@ -176,6 +178,7 @@ class EverythingWidget(QWidget):
         self._open = False
         with contextlib.suppress(RuntimeError):  # deleted with the window
             self._again.stop()
+        self._unbind_model()
         self._jobs.close()
         self.large.close_down()
         self._shared.session.model_changed.disconnect(self._show_mode)
@@ -190,13 +193,8 @@ class EverythingWidget(QWidget):
         if self._jobs.running or self.large.running:
             self.stop()
             return
-        session = self._shared.session
-        if not session.is_loaded:
-            self.status.busy("Loading the model …", stoppable=False)
-            session.when_loaded(self._start_loaded)
-            return
         if self.region.value == "all":
-            self._start_large()
+            self._shared.start(self.status, self._start_large)
             return
         try:
             area = find_area(
@@ -213,27 +211,34 @@ class EverythingWidget(QWidget):
             return
         mode = self.mode.currentText()
         given = self._given()
-        policy = POLICIES[self.policy.currentText()]
-        self._found = self._drawn = None
-        self._filtering = False
-        self._show_counts()
-        self._result.begin(area, self.targets.layer)
-        self.run_button.setText("Stop")
-        self.status.busy("Preparing …")
+        policy, target = POLICIES[self.policy.currentText()], self.targets.layer
 
-        predictor = session.predictor
+        def begin() -> None:
+            if not self._open or any(layer not in self.viewer.layers for layer in area.layers):
+                return
+            self._found = self._drawn = None
+            self._filtering = False
+            self._show_counts()
+            self._result.begin(area, target)
+            self.run_button.setText("Stop")
+            self.status.busy("Preparing …")
+            predictor = self._shared.session.predictor
 
-        def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Drawn]:
-            wanted = acting(predictor.model, mode, given)
-            return (yield from run(area, predictor, mode, wanted, policy))
+            def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Drawn]:
+                wanted = acting(predictor.model, mode, given)
+                return (yield from run(area, predictor, mode, wanted, policy))
 
-        self._jobs.start(job)
+            self._jobs.start(job)
+
+        self._shared.start(self.status, begin)
 
     def _given(self) -> dict[str, Any]:
         return {**self.first.values(), **self.more.values(), **self.finding.values()}
 
     def _start_large(self) -> None:
         """Segment all of the image, tile by tile, or go on with that."""
+        if not self._open:
+            return
         mode, given = self.mode.currentText(), self._given()
         policy = POLICIES[self.policy.currentText()]
         predictor = self._shared.session.predictor
@@ -255,18 +260,15 @@ class EverythingWidget(QWidget):
         self.run_button.setText("Run, or go on" if everywhere else "Segment everything")
         self.exports.setVisible(not everywhere)
 
-    def _start_loaded(self) -> None:
-        if self._open:
-            self.status.rest()
-            self.start()
-
     def stop(self) -> None:
         """Cancel what runs."""
         if self.large.running:
             self.large.stop()
             return
         self._jobs.cancel()
-        found = "" if self._drawn is None else f" {self._drawn.objects} objects until then."
+        found = (
+            "" if self._drawn is None else f" {counted(self._drawn.objects, 'object')} until then."
+        )
         self.status.rest(f"Stopped.{found}")
 
     def discard(self) -> None:
@@ -290,13 +292,6 @@ class EverythingWidget(QWidget):
     def _choose_policy(self, word: str) -> None:
         self._settings.set("everything", policy=POLICIES[word])
         self._again.start()
-
-    def _choose_model(self, source: str) -> None:
-        self._settings.set("engine", model=source)
-        try:
-            self._shared.session.set_model(source)
-        except SegmentAnythingError as error:
-            self.status.warn(error)
 
     def _changed(self, name: str) -> None:
         field = next(item.fields[name] for item in self._forms if name in item.fields)
@@ -348,7 +343,7 @@ class EverythingWidget(QWidget):
         elif self._show(drawn):
             self._show_own(drawn.table.mode)
             where = "" if drawn.found.seconds < 0.05 else f" in {drawn.found.seconds:.1f} s"
-            self.status.rest(f"{drawn.objects} objects{where}.")
+            self.status.rest(f"{counted(drawn.objects, 'object')}{where}.")
 
     def _on_failed(self, error: BaseException) -> None:
         self.status.rest()

@@ -8,6 +8,7 @@ from pathlib import Path
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from ..errors import SegmentAnythingError
+from ..wording import counted
 from .files import write_csv, write_found
 from .parts import Status, button, note, row, tight
 from .results import Drawn
@@ -50,7 +51,7 @@ class Exports(QWidget):
             self.summary.setText("")
             return
         every = len(drawn.table.candidates)
-        self.summary.setText(f"{drawn.objects} of {every} candidates stay.")
+        self.summary.setText(f"{drawn.objects} of {counted(every, 'candidate')} kept.")
 
     def save_table(self) -> None:
         """Save a row for each object."""

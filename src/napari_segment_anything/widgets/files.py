@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari.layers import Labels
 
 from ..errors import FormatError
-from ..formats import ImageRecords, MaskRecord, read_sa1b, write_sa1b
+from ..formats import ImageRecords, MaskRecord, read_sa1b, write_labels, write_sa1b
 from .results import Drawn
 
 LayerTuple = tuple[Any, dict[str, Any], str]
@@ -103,6 +104,27 @@ def write_records(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     name = str(meta.get("name", ""))
     write_sa1b(path, ImageRecords(labels.shape[1], labels.shape[0], tuple(records), name))
     return [path]
+
+
+def write_label_store(path: str, layer: Labels) -> None:
+    """Write a Labels layer as OME-Zarr, with its pixel size.
+
+    Axes that napari shows are the last of T, Z, Y and X; axes of length 1 before these are left
+    out where there are more than four.
+
+    Raises
+    ------
+    FormatError
+        If the labels have too many axes, or cannot be written.
+    """
+    data = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    first = 0
+    while data.ndim > 4 and data.shape[0] == 1:
+        data, first = data[0], first + 1
+    scale = [float(abs(step)) for step in layer.scale[first:]]
+    units = {str(unit) for unit in layer.units[-2:]}
+    unit = units.pop() if len(units) == 1 else "pixel"
+    write_labels(path, data, scale=scale, unit=None if unit == "pixel" else unit)
 
 
 def journal_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] | None:

@@ -38,6 +38,7 @@ TITLES = {
     "stability_score_offset": "Stability offset",
     "crop_n_layers": "Layers of crops",
     "reduced_n_layers": "Reduced layers",
+    "symmetries": "Symmetric views",
     "crop_overlap_ratio": "Crops share",
     "crop_n_points_downscale_factor": "Fewer points",
     "pred_iou_floor": "Score floor",
@@ -136,6 +137,7 @@ class Field(QWidget):
         self.name = name
         self._parameter = parameter
         self._explicit = False
+        self._known = False
         self._silent = False
         self._own_value: Any = parameter.default
         self.editor = _editor(name, parameter)
@@ -151,9 +153,10 @@ class Field(QWidget):
         self._back.setToolTip("Back to the model's own value")
         self._back.setFixedWidth(18)
         self._back.setStyleSheet("QToolButton { border: none; background: none; padding: 0; }")
-        keep = self._back.sizePolicy()
-        keep.setRetainSizeWhenHidden(True)
-        self._back.setSizePolicy(keep)
+        for item in (self._back, self.editor):
+            keep = item.sizePolicy()
+            keep.setRetainSizeWhenHidden(True)
+            item.setSizePolicy(keep)
         for item in (self.title, self.editor):
             item.setToolTip(tip)
         layout = tight(QGridLayout(self), 2)
@@ -189,8 +192,9 @@ class Field(QWidget):
         self._mark()
 
     def set_own(self, value: Any) -> None:
-        """Say what the model's own value is."""
-        self._own_value = value
+        """Say what the model's own value is; before that, none is shown."""
+        self._own_value, self._known = value, True
+        self._mark()
         if not self._explicit:
             self._write(value)
 
@@ -206,6 +210,7 @@ class Field(QWidget):
 
     def _mark(self) -> None:
         self._back.setVisible(self._explicit)
+        self.editor.setVisible(self._explicit or self._known)
 
     def _read(self) -> Any:
         if isinstance(self.editor, QComboBox):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 
 from ..bridge.images import axes_of
 from ..bridge.large import (
@@ -31,6 +31,7 @@ from ..large.opening import OVERLAP
 from ..large.plan import readable_time
 from ..large.runners import cores
 from ..progress import Progress
+from ..wording import counted
 from .choosers import StoreBox
 from .forms import Number
 from .jobs import Jobs
@@ -78,7 +79,6 @@ class LargePanel(QWidget):
         self._outlined.timeout.connect(self._outline)
         self._build()
         images.changed.connect(self._new_image)
-        images.box.chosen.connect(self._new_image)
         self._jobs.progressed.connect(self._on_progress)
         self._jobs.finished.connect(self._on_finished)
         self._jobs.failed.connect(self._on_failed)
@@ -107,8 +107,10 @@ class LargePanel(QWidget):
         self.overwrite = check("Begin anew", "<b>overwrite</b><br>Replace labels of that name")
         holder, fields = form()
         fields.addRow("Store", self.store)
-        fields.addRow("Name", row(self.label, self.overwrite))
-        fields.addRow("Tile", row(self.tile, QLabel("overlap"), self.overlap))
+        fields.addRow("Name", self.label)
+        fields.addRow("Tile", self.tile)
+        fields.addRow("Overlap", self.overlap)
+        fields.addRow("", self.overwrite)
         self.fields = fields
         self.plan = note()
         self.legend = note()
@@ -291,7 +293,9 @@ class LargePanel(QWidget):
             lines = [f"⚠ {error}"]
         found = unfinished(self.store.path, self.label.text().strip())
         if found is not None:
-            lines.append(f"An unfinished run is there, {found[0]} of {found[1]} tiles: goes on.")
+            lines.append(
+                f"An unfinished run is there, {found[0]} of {counted(found[1], 'tile')}: goes on."
+            )
         self._show_plan(lines)
 
     def showEvent(self, event: Any) -> None:
@@ -342,11 +346,11 @@ class LargePanel(QWidget):
             return
         result = done.result
         failed = len(result.failed)
-        text = f"{result.count} objects in {Path(result.path).parents[1].name}."
+        text = f"{counted(result.count, 'object')} in {Path(result.path).parents[1].name}."
         if failed:
             text = (
-                f"⚠ {text[:-1]}; {failed} tiles failed ({result.failed[0].reason[:120]}). "
-                "Run again to try those."
+                f"⚠ {text[:-1]}; {counted(failed, 'tile')} failed "
+                f"({result.failed[0].reason[:120]}). Run again to try those."
             )
         self.status.rest(text)
 
@@ -374,7 +378,7 @@ class LargePanel(QWidget):
 
 def _counts(status: np.ndarray) -> str:
     finished = int(np.isin(status, (TileStatus.DONE, TileStatus.EMPTY)).sum())
-    return f"{finished} of {status.size} tiles"
+    return f"{finished} of {counted(status.size, 'tile')}"
 
 
 def _hex(colour: tuple[float, ...]) -> str:

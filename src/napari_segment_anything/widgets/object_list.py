@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -10,14 +10,24 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 
 from ..session.objects import SessionObject
 
-COLUMNS = ("id", "score", "slice", "prompts", "s")
+COLUMNS = ("id", "score", "slice", "prompts", "s", "state")
 _TIPS = (
     "Label",
     "Predicted IoU; – for a mask drawn by hand",
     "Position along the axes that are not shown",
     "Points, boxes, scribbles and masks",
     "Seconds from the first prompt to the commit",
+    "Locked objects stay as they are; hidden ones are not drawn",
 )
+
+
+_STATES = {
+    (False, False): "",
+    (True, False): "locked",
+    (False, True): "hidden",
+    (True, True): "both",
+}
+"""By whether an object is locked, and hidden."""
 
 
 class _Cell(QTableWidgetItem):
@@ -59,7 +69,7 @@ class ObjectList(QTableWidget):
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.cellClicked.connect(lambda index, _: self.picked.emit(self._label(index)))
         self.itemSelectionChanged.connect(self.selection_changed)
-        self._shown: dict[int, SessionObject] = {}
+        self._shown: tuple[dict[int, SessionObject], dict[int, str]] = ({}, {})
 
     def _label(self, index: int) -> int:
         return int(self.item(index, 0).text())
@@ -69,11 +79,17 @@ class ObjectList(QTableWidget):
         """Labels of the selected rows."""
         return sorted(self._label(index.row()) for index in self.selectionModel().selectedRows())
 
-    def show_objects(self, objects: Mapping[int, SessionObject]) -> None:
-        """Show these objects; rows that did not change stay as they are."""
-        if self._shown == dict(objects):
+    def show_objects(
+        self,
+        objects: Mapping[int, SessionObject],
+        locked: Collection[int] = (),
+        hidden: Collection[int] = (),
+    ) -> None:
+        """Show these objects; if nothing changed, the rows stay as they are."""
+        states = {n: _STATES[n in locked, n in hidden] for n in objects}
+        if self._shown == (dict(objects), states):
             return
-        self._shown = dict(objects)
+        self._shown = (dict(objects), states)
         chosen = set(self.selected)
         self.setSortingEnabled(False)
         self.blockSignals(True)
@@ -88,6 +104,7 @@ class ObjectList(QTableWidget):
                 (", ".join(map(str, item.plane)) or "–", tuple(item.plane)),
                 (str(count), count),
                 (f"{item.seconds:.1f}", item.seconds),
+                (states[label], states[label]),
             )
             for number, (text, value) in enumerate(cells):
                 self.setItem(index, number, _Cell(text, value))

@@ -45,7 +45,6 @@ class PaintTools(QWidget):
         )
         layout = tight(QHBoxLayout(self), 2)
         for item in (self.paint, self.erase, self.refine):
-            item.setMinimumWidth(10)
             layout.addWidget(item, 1)
 
     def _tool(self, text: str, mode: str, tip: str) -> QPushButton:

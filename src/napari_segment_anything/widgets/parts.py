@@ -76,7 +76,9 @@ def align(forms: Sequence[QFormLayout], titles: Sequence[QLabel] = ()) -> None:
     labels = list(titles)
     for layout in forms:
         for index in range(layout.rowCount()):
-            labels.append(layout.itemAt(index, QFormLayout.ItemRole.LabelRole).widget())
+            item = layout.itemAt(index, QFormLayout.ItemRole.LabelRole)
+            if item is not None:  # a row without a title
+                labels.append(item.widget())
     width = max(label.sizeHint().width() for label in labels)
     for label in labels:
         label.setMinimumWidth(width)
@@ -140,7 +142,6 @@ class Segmented(QWidget):
             item.setCheckable(True)
             item.setToolTip(tip)
             item.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            item.setMinimumWidth(10)
             item.setStyleSheet("QPushButton { padding: 3px 1px; }")
             self._group.addButton(item)
             self._buttons[value] = item
@@ -210,6 +211,11 @@ class Fold(QWidget):
         self._head.toggled.connect(self._show)
         self._show(opened)
 
+    def minimumSizeHint(self) -> QSize:
+        """Return the width of what it shows, opened or not: opening it widens nothing."""
+        size = super().minimumSizeHint()
+        return size.expandedTo(QSize(self.content.minimumSizeHint().width(), 0))
+
     def _show(self, opened: bool) -> None:
         arrow = Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow
         self._head.setArrowType(arrow)
@@ -227,12 +233,13 @@ class Fold(QWidget):
 
 
 class Status(QWidget):
-    """One line that says what is going on, with a thin bar and a way to stop it."""
+    """Says what is going on, in two lines or more, with a thin bar and a way to stop it."""
 
     cancelled = Signal()
 
     def __init__(self) -> None:
         super().__init__()
+        self.doing = ""
         self._text = note()
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
@@ -250,8 +257,6 @@ class Status(QWidget):
         layout.addWidget(self._bar, 1, 0, 1, 2)
         layout.addWidget(self._space, 1, 0, 1, 2)
         layout.setColumnStretch(0, 1)
-        self.setMinimumHeight(34)
-        self._resting = ""
         self.rest()
 
     @property
@@ -269,21 +274,39 @@ class Status(QWidget):
 
     def rest(self, text: str = "") -> None:
         """Nothing is going on."""
+        self.doing = ""
         self._text.setText(text)
         for item in (self._bar, self._stop):
             item.setVisible(False)
         self._space.setVisible(True)
 
-    def busy(self, text: str, stoppable: bool = True) -> None:
-        """Something has begun, and nobody knows how long it takes."""
+    def busy(self, text: str, stoppable: bool = False, doing: str = "work") -> None:
+        """Something has begun, and nobody knows how long it takes.
+
+        Parameters
+        ----------
+        text : str
+        stoppable : bool
+            Whether to show the button Stop; not where the button that began it stops it.
+        doing : str
+            What it is, for who has to tell one thing from another.
+        """
+        self.doing = doing
         self._text.setText(text)
         self._bar.setRange(0, 0)
         self._bar.setVisible(True)
         self._space.setVisible(False)
         self._stop.setVisible(stoppable)
 
-    def show_progress(self, step: Progress) -> None:
-        """Something goes on."""
+    def resizeEvent(self, event: Any) -> None:
+        """Keep room for two lines, so that most of what it says changes no height."""
+        super().resizeEvent(event)
+        self._text.setMinimumHeight(2 * self._text.fontMetrics().lineSpacing())
+
+    def show_progress(self, step: Progress, stoppable: bool | None = None) -> None:
+        """Something goes on; whether to show the button Stop may have changed."""
+        if stoppable is not None:
+            self._stop.setVisible(stoppable)
         message = step.message or "working"
         if step.done and step.total > 1:
             self._bar.setRange(0, 1000)
@@ -309,9 +332,11 @@ class KeyList(QWidget):
         grid.setHorizontalSpacing(10)
         grid.setContentsMargins(4, 0, 0, 4)
         for index, (key, meaning) in enumerate(keys):
-            name = QLabel(f"<b>{key}</b>")
-            grid.addWidget(name, index, 0)
-            grid.addWidget(QLabel(meaning), index, 1)
+            name, words = QLabel(f"<b>{key}</b>"), QLabel(meaning)
+            words.setWordWrap(True)
+            top = Qt.AlignmentFlag.AlignTop
+            grid.addWidget(name, index, 0, top)
+            grid.addWidget(words, index, 1, top)
         grid.setColumnStretch(1, 1)
 
 

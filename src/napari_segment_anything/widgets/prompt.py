@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import napari
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
 
+from ..bridge.viewer_model import Notice
 from ..engine import Window
 from ..errors import SegmentAnythingError
 from ..progress import Progress
+from ..wording import counted
 from . import keys
-from .choosers import ImageChooser, ModelBox, labels_box
+from .choosers import ImageChooser, labels_box
 from .forms import Number
-from .loading import model_names
+from .model_box import ModelBox
+from .notices import Notices
 from .object_list import ObjectList
 from .painting import PaintTools
+from .panel import fill_panel
 from .parts import (
     Candidates,
     Fold,
@@ -30,9 +35,9 @@ from .parts import (
     form,
     heading,
     row,
-    tight,
     wide,
 )
+from .recovery import RecoveryOffer
 from .shared import WindowWatch, shared_session
 
 TOOLS = (
@@ -43,7 +48,14 @@ TOOLS = (
     ("off", "Off", "Leave the mouse to napari"),
 )
 MULTIMASK = {"auto": "auto", "always three": True, "one": False}
-HINT = "Click on an object. Right click says: not this."
+HINTS = {
+    "points": "Click on an object. Right click says: not this.",
+    "box": "Drag a box around an object; click, or right click, to correct its mask.",
+    "scribble": "Draw along an object; with Shift, along what is not the object.",
+    "lasso": "Draw around an object.",
+    "off": "The mouse is napari's own; choose a tool to go on.",
+}
+_SHORT = 20
 
 
 class PromptWidget(QWidget):
@@ -66,25 +78,31 @@ class PromptWidget(QWidget):
         self._connect()
         self._bind_keys()
         self._watch = WindowWatch(self, self.shut)
+        self.recovery = RecoveryOffer(self._shared, self.notices, self.status, self)
         self._on_layers()
         self._on_draft()
+        self._take_mouse()
         self.session.when_loaded(self._prepare)  # so that the first click need not wait for it
 
     def _prepare(self) -> None:
         """Make the layers that prompts and masks are shown on; napari takes a moment for each."""
         if self._open and self.images.layers:
             with suppress(SegmentAnythingError):
-                self.session.set_image(self.images.layers)
                 rows, cols = self.session.view.axes.rows_cols
                 size = self.session.model.image_size
                 window = Window(0, 0, min(rows, size), min(cols, size))
                 self.session.working.prepare(self.session.plane, window)
 
+    def _take_mouse(self) -> None:
+        """Make the image that is chosen the active layer, so that clicks on it are prompts."""
+        if self.images.layers:
+            self._try(self.session.take_mouse)
+
     # -- layout ----------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.images = ImageChooser(self.viewer)
-        self.models = ModelBox(model_names())
+        self.images = ImageChooser(self.viewer, self._shared.images)
+        self.models = ModelBox()
         self.targets = labels_box(self.viewer, "new layer")
         self.targets.setToolTip("target: the Labels layer that objects go to")
         chosen, fields = form()
@@ -105,6 +123,7 @@ class PromptWidget(QWidget):
         self.undo_button = button("Undo", self.undo, "Take the last step back (Alt-Z)")
         self.redo_button = button("Redo", self.redo, "Take it again (Shift-Alt-Z)")
         self.painting = PaintTools(self.session, self._try, self.commit)
+        self.notices = Notices()
         self.status = Status()
 
         self.objects = ObjectList()
@@ -115,6 +134,13 @@ class PromptWidget(QWidget):
             "Delete", self.delete_selected, "Remove the objects (Shift-D: the one under the mouse)"
         )
         self.merge_button = button("Merge", self.merge_selected, "Make the objects one")
+        self.hide_button = button("Hide", self.hide_selected, "Draw the objects, or not")
+        self.lock_button = button(
+            "Lock", self.lock_selected, "Protect the objects: nothing changes them or takes pixels"
+        )
+        self.table_button = button(
+            "Save table …", self.save_table, "Area, shape, intensities, score and seconds as CSV"
+        )
 
         self.multimask = wide(QComboBox())
         self.multimask.addItems(list(MULTIMASK))
@@ -129,48 +155,48 @@ class PromptWidget(QWidget):
         self.options = Fold("Options", more)
         self.key_list = Fold("Mouse and keys", KeyList(keys.SHOWN))
 
-        layout = tight(QVBoxLayout(self), 6)
-        layout.setContentsMargins(8, 8, 8, 8)
-        for item in (
-            chosen,
-            self.tools,
-            row(self.batch, self.hover, self.overwrite, None),
-            heading("This object"),
-            self.candidates,
-            self.painting,
-            row(self.commit_button, self.cancel_button, self.undo_button, self.redo_button),
-            self.status,
-            heading("Objects"),
-        ):
-            layout.addWidget(item)
-        layout.addWidget(self.objects, 1)
-        layout.addWidget(row(self.edit_button, self.delete_button, self.merge_button, None))
-        layout.addWidget(column(self.options, self.key_list, space=0))
-        self.setMinimumWidth(280)
+        fill_panel(
+            self,
+            (
+                chosen,
+                self.tools,
+                row(self.batch, self.hover, self.overwrite, None),
+                heading("This object"),
+                self.candidates,
+                self.painting,
+                row(self.commit_button, self.cancel_button, self.undo_button, self.redo_button),
+                column(self.options, self.key_list, space=0),
+                row(heading("Objects"), self.table_button),
+                row(
+                    self.edit_button,
+                    self.delete_button,
+                    self.merge_button,
+                    self.hide_button,
+                    self.lock_button,
+                    None,
+                ),
+                self.objects,
+            ),
+            (self.notices, self.status),
+            "Segment Anything",
+            "Prompts",
+        )
 
     def _restore(self) -> None:
-        kept = self._settings.get("prompt")
-        self.session.mode = kept["mode"]
-        self.session.batch = kept["batch"]
-        self.session.hover_preview = kept["hover"]
-        self.session.set_options(
-            overwrite=kept["overwrite"],
-            multimask=kept["multimask"],
-            min_mask_region_area=kept["min_mask_region_area"],
-        )
-        self.tools.value = kept["mode"]
-        self.batch.setChecked(kept["batch"])
-        self.hover.setChecked(kept["hover"])
-        self.overwrite.setChecked(kept["overwrite"])
+        """Show what the session is set to."""
+        session, options = self.session, self.session.options
+        self.tools.value = session.mode
+        self.batch.setChecked(session.batch)
+        self.hover.setChecked(session.hover_preview)
+        self.overwrite.setChecked(options["overwrite"])
         words = {value: word for word, value in MULTIMASK.items()}
-        self.multimask.setCurrentText(words[kept["multimask"]])
-        area = kept["min_mask_region_area"]
+        self.multimask.setCurrentText(words[options["multimask"]])
+        area = options["min_mask_region_area"]
         self.region_area.setValue(-1 if area is None else area)
-        self.models.model = self._settings.get("engine")["model"]
 
     def _connect(self) -> None:
         self.images.changed.connect(self._choose_image)
-        self.models.chosen.connect(self._choose_model)
+        self._unbind_model = self._shared.bind_model(self.models, self.notices, self.status)
         self.targets.chosen.connect(self._choose_target)
         self.tools.changed.connect(self._choose_tool)
         self.batch.toggled.connect(self._choose_batch)
@@ -186,7 +212,7 @@ class PromptWidget(QWidget):
         self.objects.picked.connect(self._centre)
         self.objects.cellDoubleClicked.connect(lambda *_: self.edit_selected())
         self.objects.selection_changed.connect(self._on_selection)
-        self.status.cancelled.connect(self.cancel)
+        self.status.cancelled.connect(self._stop)
         session = self.session
         self._links: list[tuple[Any, Callable[..., Any]]] = [
             (session.draft_changed, self._on_draft),
@@ -197,6 +223,10 @@ class PromptWidget(QWidget):
             (session.busy_changed, self._on_busy),
             (session.progressed, self._on_progress),
             (session.failed, self._on_error),
+            (session.committed, self._on_committed),
+            (session.noticed, self._on_notice),
+            (session.click_ignored, self._on_ignored),
+            (self.viewer.layers.selection.events.active, self._on_active),
         ]
         for signal, slot in self._links:
             signal.connect(slot)
@@ -228,9 +258,11 @@ class PromptWidget(QWidget):
         self._open = False
         for signal, slot in self._links:
             signal.disconnect(slot)
+        self._unbind_model()
         self._keys.close()
         if self._take_up in self.viewer.mouse_drag_callbacks:
             self.viewer.mouse_drag_callbacks.remove(self._take_up)
+        self.recovery.close_down()
         self.images.close_down()
         self.targets.close_down()
         self._shared.leave(self.viewer)
@@ -245,20 +277,34 @@ class PromptWidget(QWidget):
             self.status.warn(error)
             return None
 
+    def _later(self, action: Callable[..., Any], *arguments: Any) -> None:
+        """Do something after all that waits for a mask."""
+        self.session.in_order(lambda: self._try(action, *arguments))
+
     def commit(self) -> None:
         """Write the object in progress to the labels."""
-        if self.session.draft is None:
-            self.status.say(HINT)
+        if self.session.draft is None and not self.session.waiting:
+            self.status.say(self._hint)
             return
-        ids = self._try(self.session.commit)
-        if ids:
-            what = f"Object {ids[0]}" if len(ids) == 1 else f"{len(ids)} objects"
-            self.status.rest(f"{what} committed.")
+        self.session.commit_when_decoded()
+
+    def _on_committed(self, ids: tuple[int, ...]) -> None:
+        what = f"Object {ids[0]}" if len(ids) == 1 else counted(len(ids), "object")
+        self.status.rest(f"{what} committed.")
+
+    @property
+    def _hint(self) -> str:
+        """How an object is begun with the tool in use."""
+        return HINTS[self.session.mode] if self.images.layers else ""
 
     def cancel(self) -> None:
         """Drop the object in progress."""
-        self._try(self.session.cancel)
+        self._try(self.session.cancel_last)
         self.status.rest()
+
+    def _stop(self) -> None:
+        if not self.session.is_loading:  # the shared session stops that
+            self.cancel()
 
     def next_candidate(self) -> None:
         """Take the next mask for the same prompts."""
@@ -267,18 +313,23 @@ class PromptWidget(QWidget):
 
     def undo(self) -> None:
         """Take the last step back."""
-        what = self._try(self.session.undo)
-        self.status.say(f"Undone: {what}." if what else "Nothing to undo.")
+        self._step(self.session.undo, "Undone", "Nothing to undo.")
 
     def redo(self) -> None:
         """Take a step again that was taken back."""
-        what = self._try(self.session.redo)
-        self.status.say(f"Done again: {what}." if what else "Nothing to redo.")
+        self._step(self.session.redo, "Done again", "Nothing to redo.")
+
+    def _step(self, action: Callable[[], str | None], done: str, nothing: str) -> None:
+        def step() -> None:
+            what = self._try(action)
+            self.status.say(f"{done}: {what}." if what else nothing)
+
+        self.session.in_order(step)
 
     def edit_selected(self) -> None:
         """Take up the prompts of the object that is selected in the list."""
         if self.objects.selected:
-            self._try(self.session.edit, self.objects.selected[0])
+            self._later(self.session.edit, self.objects.selected[0])
 
     def edit_under_mouse(self) -> None:
         """Take up the prompts of the object under the mouse."""
@@ -286,48 +337,68 @@ class PromptWidget(QWidget):
         if label is None:
             self.status.say("No object under the mouse.")
         else:
-            self._try(self.session.edit, label)
+            self._later(self.session.edit, label)
 
     def delete_selected(self) -> None:
         """Remove the objects that are selected in the list."""
         if self.objects.selected:
-            self._try(self.session.delete, self.objects.selected)
+            self._later(self.session.delete, self.objects.selected)
 
     def delete_under_mouse(self) -> None:
         """Remove the object under the mouse."""
         label = self._try(lambda: self.session.object_at_cursor)
         if label is not None:
-            self._try(self.session.delete, label)
+            self._later(self.session.delete, label)
 
     def merge_selected(self) -> None:
         """Make one object of those that are selected in the list."""
         if len(self.objects.selected) > 1:
-            self._try(self.session.merge, self.objects.selected)
+            self._later(self.session.merge, self.objects.selected)
+
+    def hide_selected(self) -> None:
+        """Hide the objects that are selected in the list, or show them if all are hidden."""
+        chosen = self.objects.selected
+        on = not self.session.hidden.issuperset(chosen)
+        self._later(lambda: self.session.hide(chosen, on))
+
+    def lock_selected(self) -> None:
+        """Lock the objects that are selected in the list, or unlock them if all are locked."""
+        chosen = self.objects.selected
+        on = not self.session.locked.issuperset(chosen)
+        self._later(lambda: self.session.lock(chosen, on))
+
+    def save_table(self) -> None:
+        """Save the measures of all objects."""
+        path, _ = QFileDialog.getSaveFileName(self, "Save", "objects.csv", "Table (*.csv)")
+        if path and self._try(self._save_table, path):
+            self.status.say(
+                f"Saved {counted(self.objects.rowCount(), 'row')} to {Path(path).name}."
+            )
+
+    def _save_table(self, path: str) -> bool:
+        self.session.measures.save(path)
+        return True
 
     def _choose_image(self) -> None:
         layers = self.images.layers
-        self._try(self.session.set_image, layers or None)
-        self._try(lambda: self.session.set_options(channel_axis=self.images.channel_axis))
         if layers:
+            self._take_mouse()
             self.session.when_loaded(self._prepare)
 
     def _choose_target(self, layer: Any) -> None:
         if layer is not self.session.target:
             self._try(self.session.set_target, layer)
-
-    def _choose_model(self, source: str) -> None:
-        self._settings.set("engine", model=source)
-        self._try(self.session.set_model, source)
-        self.session.when_loaded(self._prepare)
+            self.targets.show_layer(self.session.target)  # the old one, if it was refused
 
     def _choose_tool(self, mode: str) -> None:
         self.session.mode = mode  # type: ignore[assignment]
         if mode != "off":
-            self._settings.set("prompt", mode=mode)
+            self._take_mouse()
+        if self.session.draft is None and not self.session.busy:
+            self.status.rest(self._hint)
 
     def _choose_batch(self, on: bool) -> None:
         self.session.batch = on
-        self._settings.set("prompt", batch=on)
 
     def _choose_hover(self, on: bool) -> None:
         self.session.hover_preview = on
@@ -362,7 +433,8 @@ class PromptWidget(QWidget):
         if preview is None or len(preview.objects) != 1:
             self.candidates.show_scores()
             if preview is not None:
-                self.status.rest(f"{len(preview.objects)} objects; Enter commits them all.")
+                them = counted(len(preview.objects), "object")
+                self.status.rest(f"{them}; Enter commits what is there.")
             return
         self.candidates.show_scores(preview.scores, preview.chosen)
         if not self.session.busy:
@@ -372,11 +444,20 @@ class PromptWidget(QWidget):
             self.status.rest(f"Enter {what}; right click where it should not be.")
 
     def _on_objects(self, ids: Any = None) -> None:
-        self.objects.show_objects(self.session.objects)
+        session = self.session
+        self.objects.show_objects(session.objects, session.locked, session.hidden)
         self._on_selection()
 
     def _on_selection(self) -> None:
-        count = len(self.objects.selected)
+        chosen, session = self.objects.selected, self.session
+        count = len(chosen)
+        for item in (self.hide_button, self.lock_button):
+            item.setEnabled(count > 0)
+        self.hide_button.setText("Show" if session.hidden.issuperset(chosen) and count else "Hide")
+        self.lock_button.setText(
+            "Unlock" if session.locked.issuperset(chosen) and count else "Lock"
+        )
+        self.table_button.setEnabled(self.objects.rowCount() > 0)
         self.edit_button.setEnabled(count == 1)
         self.delete_button.setEnabled(count > 0)
         self.merge_button.setEnabled(count > 1)
@@ -386,9 +467,7 @@ class PromptWidget(QWidget):
         self.redo_button.setEnabled(self.session.can_redo)
 
     def _on_layers(self) -> None:
-        image, target = self.session.image, self.session.target
-        if image is not None:
-            self.images.box.show_layer(image)
+        target = self.session.target
         self.targets.refresh()
         self.targets.show_layer(target)
         self._on_objects()
@@ -397,15 +476,35 @@ class PromptWidget(QWidget):
             self.status.say("Open an image: File > Open, or File > Open Sample.")
 
     def _on_busy(self, busy: bool) -> None:
+        if self.session.is_loading:
+            return  # the shared session shows that
         if busy:
-            self.status.busy("Working …")
+            self.status.busy("Working …", stoppable=True, doing="")
         else:
             self._on_preview(self.session.preview)
             if self.session.draft is None:
-                self.status.rest(HINT if self.images.layers else "")
+                self.status.rest(self._hint)
+
+    def _on_ignored(self, why: str) -> None:
+        if self.status.text == self._hint:
+            self.status.rest()
+        name = self.images.layers[0].name if self.images.layers else ""
+        image = name if 0 < len(name) <= _SHORT else "the image"
+        self.notices.tell("click", why, (f"Click on {image}", self._take_mouse))
+
+    def _on_notice(self, notice: Notice) -> None:
+        if notice.text:
+            actions = () if notice.action is None else (notice.action,)
+            self.notices.tell(notice.topic, notice.text, *actions, ("OK", lambda: None))
+        else:
+            self.notices.drop(notice.topic)
+
+    def _on_active(self, event: Any = None) -> None:
+        if self.session.mouse.listens():
+            self.notices.drop("click")
 
     def _on_progress(self, step: Progress) -> None:
-        if self.session.busy:
+        if self.session.busy and not self.session.is_loading:
             self.status.show_progress(step)
 
     def _on_error(self, error: BaseException) -> None:

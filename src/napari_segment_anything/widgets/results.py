@@ -11,6 +11,7 @@ import numpy as np
 
 from ..automatic import CandidateTable, generate_candidates
 from ..bridge.coordinates import placement
+from ..bridge.selection import keeping_selection
 from ..engine import Predictor, Window
 from ..errors import ParameterError
 from ..progress import Progress
@@ -302,11 +303,12 @@ class ResultLayer:
         origin[area.axes.displayed[1]] = float(area.window.col)
         channel = area.axes.channel
         thick = {} if channel is None else {channel: area.axes.shape[channel]}
-        return self.viewer.add_labels(
-            np.zeros(shape, np.uint32),
-            name=_name(area),
-            **placement(image, origin=origin, thick=thick),
-        )
+        with keeping_selection(self.viewer):
+            return self.viewer.add_labels(
+                np.zeros(shape, np.uint32),
+                name=_name(area),
+                **placement(image, origin=origin, thick=thick),
+            )
 
     def _table(self, drawn: Drawn) -> Any:
         import pandas as pd

@@ -10,17 +10,27 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
 from ..bridge import Background, ViewerSession, attach
-from ..session import new_journal_path
+from ..progress import Progress
+from ..session import LatestWins, new_journal_path
+from .chosen import ChosenImage
 from .jobs import MainThread
 from .loading import embedding_cache
+from .model_box import ModelBox
+from .notices import Notices
+from .parts import Status
 from .settings import Settings
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+_LOADING = "loading"
+
 
 class SharedSession:
-    """A viewer's session with its jobs on another thread; counted by the widgets that use it."""
+    """A viewer's session with its jobs on another thread; counted by the widgets that use it.
+
+    It also holds the image that is chosen for all of them.
+    """
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.settings = Settings()
@@ -34,13 +44,145 @@ class SharedSession:
             cache=embedding_cache(engine),
             journal=self._new_journal if engine["journal"] else None,
         )
+        self._set_up(self.settings.get("prompt"))
         self.session.set_runner(Background(self.dispatch))
+        measuring = LatestWins(name="segment-anything-measures")
+        self.session.measures.set_runner(Background(self.dispatch, measuring))
         if not self.session.is_loaded:
             self.session.set_model(engine["model"])
+        self._bound: list[tuple[ModelBox, Notices, Status]] = []
+        self._starting: list[Status] = []
+        self.session.model_changed.connect(self._on_model)
+        self.session.model_failed.connect(self._on_model_failed)
+        self.session.progressed.connect(self._on_progress)
+        self.session.busy_changed.connect(self._on_busy)
+        self.images = ChosenImage()
+        self._follow_session()
+        self.images.changed.connect(self._take_image)
+        self.session.layers_changed.connect(self._follow_session)
         self._users = 0
+
+    def _take_image(self) -> None:
+        """Have the session work on the image that was chosen."""
+        with self.session.reporting():
+            self.session.set_image(self.images.layers or None)
+            self.session.set_options(channel_axis=self.images.channel_axis)
+
+    def _follow_session(self) -> None:
+        """Show the image that the session took by itself, at a click or from a script."""
+        image = self.session.image
+        if image is not None and image not in self.images.layers:
+            self.images.choose((image,), self.session.options["channel_axis"])
+
+    def _set_up(self, kept: dict[str, Any]) -> None:
+        """Begin with the tool and the options that the preferences say."""
+        self.session.mode = kept["mode"]
+        self.session.batch = kept["batch"]
+        self.session.hover_preview = kept["hover"]
+        names = ("overwrite", "multimask", "min_mask_region_area")
+        self.session.set_options(**{name: kept[name] for name in names})
 
     def _new_journal(self, name: str) -> Path:
         return new_journal_path(name, self.settings.get("engine")["journal_directory"])
+
+    def bind_model(self, box: ModelBox, notices: Notices, status: Status) -> Callable[[], None]:
+        """Let a widget choose the model; it shows the one there is, and what went wrong.
+
+        While a model is loaded or downloaded, a status that has nothing else to say shows that,
+        with a button that stops a download.
+
+        Returns
+        -------
+        callable
+            Ends that.
+        """
+        bound = (box, notices, status)
+        self._bound.append(bound)
+        status.cancelled.connect(self._stop_loading)
+        box.chosen.connect(self.choose_model)
+        if self.session.model_source is not None:
+            box.model = self.session.model_source
+        return lambda: self._bound.remove(bound)
+
+    def choose_model(self, source: str) -> None:
+        """Load another model, off the Qt thread; until it is there the old one stays."""
+        for box, notices, _ in self._bound:
+            notices.drop("model")
+            box.model = source
+        self.session.set_model(source)
+        self.session.when_loaded(lambda: None)  # load it now
+
+    def start(self, status: Status, begin: Callable[[], object]) -> None:
+        """Begin a long run: now, or when the model is loaded, and not if that fails.
+
+        Asked for again while the model is loaded, it is not begun.
+        """
+        if self.session.is_loaded:
+            begin()
+            return
+        if status in self._starting:
+            self._starting.remove(status)
+            status.rest("Stopped.")
+            return
+
+        def loaded() -> None:
+            if status in self._starting:
+                self._starting.remove(status)
+                status.rest()
+                begin()
+
+        self._starting.append(status)
+        status.busy("Loading the model …", doing=_LOADING)
+        self.session.when_loaded(loaded)
+
+    def _on_model(self) -> None:
+        """A model was loaded: remember it for the next time."""
+        source = self.session.model_source
+        if source is None:
+            return
+        if self.session.is_loaded:
+            self.settings.set("engine", model=source)
+        for box, *_ in self._bound:
+            box.model = source
+
+    def _on_model_failed(self, source: str, error: BaseException) -> None:
+        """A model was not loaded: say so until the user has seen it."""
+        for status in self._starting:
+            status.rest("Not begun: the model could not be loaded.")
+        self._starting.clear()
+        used = self.session.model_source
+        if used is not None:
+            for box, *_ in self._bound:
+                box.model = used
+        rest = "" if used in (None, source) else f" The model in use is {used}."
+        for _, notices, _ in self._bound:
+            notices.tell(
+                "model",
+                f"{Path(source).name} could not be loaded: {str(error).rstrip('.')}.{rest}",
+                ("Try again", lambda: self.choose_model(source)),
+                ("OK", self._drop_model_notice),
+            )
+
+    def _on_progress(self, step: Progress) -> None:
+        if not self.session.is_loading:
+            return
+        for _, _, status in self._bound:
+            if status.doing == "":
+                status.busy("Loading the model …", doing=_LOADING)
+            if status.doing == _LOADING:
+                status.show_progress(step, stoppable=step.total > 1)
+
+    def _on_busy(self, busy: bool) -> None:
+        for _, _, status in self._bound:
+            if status.doing == _LOADING and not self.session.is_loading:
+                status.rest()
+
+    def _stop_loading(self) -> None:
+        self.session.stop_loading()
+
+    def _drop_model_notice(self) -> None:
+        for _, notices, _ in self._bound:
+            notices.drop("model")
 
     def enter(self) -> None:
         """Count one more widget."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import napari
 import numpy as np
+from napari.layers import Layer
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from ..automatic import PARAMETERS
 from ..bridge.coordinates import data_to_world
@@ -20,11 +21,14 @@ from ..bridge.stack_prompts import gather_from
 from ..bridge.stacks import StackDone, StackSource, StackStep, propagate_run, segment_run
 from ..errors import ImageError, SegmentAnythingError
 from ..progress import Progress
-from .choosers import ImageChooser, ModelBox, StoreBox
+from ..wording import counted
+from .choosers import ImageChooser, StoreBox
 from .forms import acting
 from .jobs import Jobs
-from .loading import model_names
-from .parts import Segmented, Status, align, button, form, tight, wide
+from .model_box import ModelBox
+from .notices import Notices
+from .panel import fill_panel
+from .parts import Segmented, Status, align, button, column, form, wide
 from .review import Review
 from .shared import WindowWatch, shared_session
 from .stack_forms import FollowForm, LinkForm
@@ -84,9 +88,8 @@ class StackWidget(QWidget):
     # -- layout ----------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.images = ImageChooser(self.viewer)
-        self.models = ModelBox(model_names())
-        self.models.model = self._settings.get("engine")["model"]
+        self.images = ImageChooser(self.viewer, self._shared.images)
+        self.models = ModelBox()
         self.axis = wide(QComboBox())
         self.axis.setToolTip("<b>axis</b><br>Along which planes, or frames, follow each other")
         chosen, rows = form()
@@ -104,33 +107,32 @@ class StackWidget(QWidget):
         stored, store_rows = form()
         store_rows.addRow("Labels", self.store)
         self.run_button = button("Follow objects", self.start)
+        self.notices = Notices()
         self.status = Status()
         self.review = Review()
         self.review.setVisible(False)
-        layout = tight(QVBoxLayout(self), 6)
-        layout.setContentsMargins(8, 8, 8, 8)
-        for item in (
-            chosen,
-            self.task,
-            self.follow,
-            self.link,
-            stored,
-            self.run_button,
-            self.status,
-            self.review,
-        ):
-            layout.addWidget(item)
-        layout.addStretch(1)
+        fill_panel(
+            self,
+            (
+                chosen,
+                self.task,
+                self.follow,
+                self.link,
+                stored,
+                self.run_button,
+                column(self.review, None),
+            ),
+            (self.notices, self.status),
+            "Segment a stack",
+            "Stack",
+        )
         align([rows, *self.follow.rows, *self.link.rows, store_rows])
-        self.setMinimumWidth(290)
 
     def _connect(self) -> None:
         self.task.changed.connect(self._show_task)
-        self.models.chosen.connect(self._choose_model)
+        self._unbind_model = self._shared.bind_model(self.models, self.notices, self.status)
         self.images.changed.connect(self._fill_axes)
-        self.images.box.chosen.connect(self._fill_axes)
         self.axis.activated.connect(self._choose_axis)
-        self.status.cancelled.connect(self.stop)
         self.review.asked.connect(self._go)
         self._jobs.progressed.connect(self._on_progress)
         self._jobs.finished.connect(self._on_finished)
@@ -145,6 +147,7 @@ class StackWidget(QWidget):
         self._open = False
         with contextlib.suppress(RuntimeError):  # deleted with the window
             self._look.stop()
+        self._unbind_model()
         self._jobs.close()
         self._listen(None)
         self.viewer.dims.events.disconnect(self._on_dims)
@@ -161,13 +164,6 @@ class StackWidget(QWidget):
         if task != "propagate":
             self.link.show_link(task)
         self.run_button.setText("Stop" if self._jobs.running else _BUTTON[task])
-
-    def _choose_model(self, source: str) -> None:
-        self._settings.set("engine", model=source)
-        try:
-            self._shared.session.set_model(source)
-        except SegmentAnythingError as error:
-            self.status.warn(error)
 
     def _on_dims(self, event: Any = None) -> None:
         if event is None or event.type in ("order", "ndisplay", "ndim"):
@@ -191,7 +187,7 @@ class StackWidget(QWidget):
                 continue
             name = str(image.axis_labels[axis])
             name = f"axis {axis}" if name.lstrip("-").isdigit() else f"{name} (axis {axis})"
-            self.axis.addItem(f"{name}: {shape[axis]} planes", axis)
+            self.axis.addItem(f"{name}: {counted(shape[axis], 'plane')}", axis)
         data = [self.axis.itemData(i) for i in range(self.axis.count())]
         hidden = [axis for axis in data if axis not in shown]
         wanted = before if before in hidden else (hidden[0] if hidden else None)
@@ -219,15 +215,28 @@ class StackWidget(QWidget):
         if self._jobs.running:
             self.stop()
             return
-        session = self._shared.session
-        if not session.is_loaded:
-            self.status.busy("Loading the model …", stoppable=False)
-            session.when_loaded(self._start_loaded)
+        try:
+            stack, task, output = self._stack_now(), self.task.value, self._output()
+            options = self.follow.options() if task == "propagate" else self.link.options(task)
+        except SegmentAnythingError as error:
+            self.status.warn(error)
+            return
+        prompts = self.follow.prompts.layer
+        self._shared.start(
+            self.status, lambda: self._begin(stack, task, {**options, **output}, prompts)
+        )
+
+    def _begin(
+        self, stack: StackSource, task: str, options: dict[str, Any], prompts: Layer | None
+    ) -> None:
+        """Run what was chosen when the button was pressed."""
+        if not self._open:
             return
         try:
-            stack = self._stack_now()
-            task = self.task.value
-            job = self._follow(stack) if task == "propagate" else self._link(stack, task)
+            if task == "propagate":
+                job = self._follow(stack, options, prompts)
+            else:
+                job = self._link(stack, options)
         except SegmentAnythingError as error:
             self.status.warn(error)
             return
@@ -237,11 +246,6 @@ class StackWidget(QWidget):
         self.status.busy("Preparing …")
         self._jobs.start(job)
         self.run_button.setText("Stop")
-
-    def _start_loaded(self) -> None:
-        if self._open:
-            self.status.rest()
-            self.start()
 
     def _stack_now(self) -> StackSource:
         layers = self.images.layers
@@ -264,16 +268,13 @@ class StackWidget(QWidget):
             {"output": store, "label": _NAMES[self.task.value], "overwrite": True} if store else {}
         )
 
-    def _follow(self, stack: StackSource) -> Callable[..., Generator[Progress, None, StackDone]]:
+    def _follow(
+        self, stack: StackSource, options: dict[str, Any], prompts: Layer | None
+    ) -> Callable[..., Generator[Progress, None, StackDone]]:
         session = self._shared.session
-        gather = gather_from(self.viewer, stack, session, self.follow.prompts.layer)
-        options = {**self.follow.options(), **self._output()}
+        gather = gather_from(self.viewer, stack, session, prompts)
         predictor = session.predictor
-        known = {
-            **options,
-            "model": predictor.model.fingerprint,
-            "prompts": self.follow.prompts.layer,
-        }
+        known = {**options, "model": predictor.model.fingerprint, "prompts": prompts}
         previous = None
         if self._previous is not None:
             same, before, result = self._previous
@@ -287,14 +288,12 @@ class StackWidget(QWidget):
         return job
 
     def _link(
-        self, stack: StackSource, link: str
+        self, stack: StackSource, options: dict[str, Any]
     ) -> Callable[..., Generator[Progress, None, StackDone]]:
         predictor = self._shared.session.predictor
-        options = self.link.options(link)
         kept = self._settings.get("everything")
         options["policy"] = kept["policy"]
         given = {name: kept[name] for name in PARAMETERS if kept.get(name) is not None}
-        options |= self._output()
 
         def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, StackDone]:
             more = acting(predictor.model, options["mode"], given)
@@ -335,15 +334,17 @@ class StackWidget(QWidget):
         self.review.fill(done.curves, stack.count, done.measure, done.prompted, parents, low, notes)
         self._mark_plane()
         count = len(done.table["label"])
-        text = f"{count} objects."
+        text = f"{counted(count, 'object')}."
         if done.propagated is not None:
             self._previous = (stack, self._known, done.propagated)
-            text = f"{count} objects; {len(done.propagated.decoded)} planes decoded."
+            decoded = counted(len(done.propagated.decoded), "plane")
+            text = f"{counted(count, 'object')}; {decoded} decoded."
         elif done.tracks is not None:
-            text = f"{count} tracks, {len(done.tracks.divisions)} divisions."
+            divisions = counted(len(done.tracks.divisions), "division")
+            text = f"{counted(count, 'track')}, {divisions}."
         if done.failed:
             where, reason = next(iter(done.failed.items()))
-            text = f"⚠ {text} {len(done.failed)} planes failed: {where}: {reason[:120]}"
+            text = f"⚠ {text} {counted(len(done.failed), 'plane')} failed: {where}: {reason[:120]}"
         self.status.rest(text)
 
     def _on_failed(self, error: BaseException) -> None:

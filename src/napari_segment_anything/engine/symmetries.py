@@ -1,0 +1,89 @@
+"""Dense maps averaged over the symmetries of the square: slower, a little more exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..network.encoder import EncoderOutput
+from ..network.micro import DENSE_CHANNELS, DENSE_STRIDE
+
+# columns mirrored, rows mirrored, transposed; opposites come early, so that few tell much
+SYMMETRIES = (
+    (False, False, False),
+    (True, True, False),
+    (True, False, True),
+    (False, True, True),
+    (True, False, False),
+    (False, True, False),
+    (False, False, True),
+    (True, True, True),
+)
+
+
+def turned(x: Tensor, mirror_cols: bool, mirror_rows: bool, transpose: bool) -> Tensor:
+    """Mirror and transpose the last two dimensions, in this order."""
+    x = x.flip(-1) if mirror_cols else x
+    x = x.flip(-2) if mirror_rows else x
+    return x.transpose(-1, -2) if transpose else x
+
+
+def turned_back(maps: Tensor, mirror_cols: bool, mirror_rows: bool, transpose: bool) -> Tensor:
+    """Undo `turned` for the dense head's maps (batch, 6, h, w), whose channels have directions."""
+    channels = list(DENSE_CHANNELS)
+    if transpose:
+        maps = maps.transpose(-1, -2)
+        channels = _exchanged(channels, ("top", "left"), ("bottom", "right"))
+    if mirror_rows:
+        maps = maps.flip(-2)
+        channels = _exchanged(channels, ("top", "bottom"))
+    if mirror_cols:
+        maps = maps.flip(-1)
+        channels = _exchanged(channels, ("left", "right"))
+    return maps[:, [channels.index(name) for name in DENSE_CHANNELS]]
+
+
+def encode_symmetric(
+    encode: Callable[[Tensor], EncoderOutput], frame: Tensor, count: int
+) -> EncoderOutput:
+    """Encode a frame, its ``"dense"`` maps the mean over several symmetric views of it.
+
+    Parameters
+    ----------
+    encode : callable
+        Takes a frame (1, 3, h, w), its valid part in the upper left, to an `EncoderOutput`.
+    frame : Tensor
+        (1, 3, h, w).
+    count : int
+        Views, 1 to 8: the frame as it is, turned by half, then the others.
+
+    Returns
+    -------
+    EncoderOutput
+        Of the frame as it is, but for ``heads["dense"]`` within the valid part.
+    """
+    output = encode(frame)
+    if count == 1:
+        return output
+    height, width = frame.shape[-2:]
+    # whole cells, so that mirrored cells lie on each other
+    even = F.pad(frame, (0, width % DENSE_STRIDE, 0, height % DENSE_STRIDE), "replicate")
+    rows, cols = (n // DENSE_STRIDE for n in even.shape[-2:])
+    total = output.heads["dense"][..., :rows, :cols].clone()
+    for symmetry in SYMMETRIES[1:count]:
+        maps = encode(turned(even, *symmetry).contiguous()).heads["dense"]
+        valid = maps[..., :cols, :rows] if symmetry[2] else maps[..., :rows, :cols]
+        total += turned_back(valid, *symmetry)
+    with torch.inference_mode():
+        dense = output.heads["dense"].clone()
+        dense[..., :rows, :cols] = total / count
+    return EncoderOutput(output.embedding, {**output.heads, "dense": dense})
+
+
+def _exchanged(channels: Sequence[str], *pairs: tuple[str, str]) -> list[str]:
+    """Names of the channels after some have taken each other's meaning."""
+    other = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
+    return [other.get(name, name) for name in channels]

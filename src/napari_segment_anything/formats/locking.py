@@ -1,0 +1,98 @@
+"""One writer at a time for the labels of a store."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import ResourceError
+from ._stores import is_url, locate, writing
+
+SUFFIX = ".lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@contextmanager
+def only_writer(destination: str | Path, name: str) -> Iterator[None]:
+    """Keep other processes from writing the same labels while the block runs.
+
+    The lock is a file in the store's own ``labels`` folder, so all processes that reach the store
+    meet it, on other machines too where the file system passes locks on. It goes with the
+    process that holds it. Stores on servers, and file systems without locks, cannot be locked: a
+    warning says so.
+
+    Parameters
+    ----------
+    destination : str or Path
+        Path or URL of the store; made for the lock where it is missing.
+    name : str
+        Of the labels.
+
+    Raises
+    ------
+    ResourceError
+        If another process is writing them.
+    FormatError
+        If the store cannot be written to.
+    """
+    from filelock import FileLock, Timeout
+
+    location = locate(destination)
+    store = Path(location)
+    if is_url(location):
+        _warn(location, name, "a store on a server")
+        yield
+        return
+    if store.exists() and not store.is_dir():
+        yield  # whoever opens it says what is wrong
+        return
+    folder = store / "labels"
+    file = folder / f".{hashlib.sha256(name.encode()).hexdigest()[:16]}{SUFFIX}"
+    lock = FileLock(file, timeout=0, thread_local=False)
+    try:
+        with writing(location):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except Timeout:
+                raise ResourceError(
+                    f"another process is writing the labels '{name}' of {location}; wait for it, "
+                    "or give another label name"
+                ) from None
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                _warn(location, name, "a store on this file system")
+        yield
+    finally:
+        if lock.is_locked:
+            with suppress(
+                OSError
+            ):  # while it is held: a file that others wait at is not taken away
+                file.unlink()
+            lock.release()
+            for made in (folder, store):
+                with suppress(OSError):  # only where nothing came to be
+                    made.rmdir()
+
+
+def holds_only_locks(store: Path) -> bool:
+    """Whether a folder is empty but for locks."""
+    return all(
+        entry.name == "labels"
+        and entry.is_dir()
+        and all(inside.suffix == SUFFIX for inside in entry.iterdir())
+        for entry in store.iterdir()
+    )
+
+
+def _warn(location: str, name: str, what: str) -> None:
+    warnings.warn(
+        f"{what} cannot be locked: make sure that no other process writes the labels '{name}' of "
+        f"{location} at the same time",
+        stacklevel=4,
+    )

@@ -1,0 +1,77 @@
+"""Whether an image is still the one that the finished tiles of a run were read from."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+import numpy as np
+
+from ..errors import ParameterError
+from ..progress import Progress
+from .ledger import Ledger
+from .runners import Runner
+from .tiles import Job, tile_marks, what_is_read
+
+_BATCH = 256
+_MESSAGE = "checking that the image is the same"
+
+
+def check_unchanged(
+    job: Job, ledger: Ledger, runner: Runner, tiles: Sequence[int]
+) -> Generator[Progress, None, None]:
+    """Check that tiles would be read from the pixels that they were read from.
+
+    What storage says of their chunks decides (time, size, ETag); where it says something else
+    than then, or nothing, the pixels are read again and their hashes compared. A copied image
+    is read once in this way, and known from then on.
+
+    Parameters
+    ----------
+    job : Job
+    ledger : Ledger
+    runner : Runner
+        Where pixels are read.
+    tiles : sequence of int
+        The finished tiles in question.
+
+    Yields
+    ------
+    Progress
+
+    Raises
+    ------
+    ParameterError
+        If the pixels differ; the message says where.
+    ImageError
+        If they cannot be read any more.
+    """
+    grid, stored = ledger.grid, ledger.read()
+    doubtful: list[int] = []
+    for start in range(0, len(tiles), _BATCH):
+        batch = tiles[start : start + _BATCH]
+        for index, mark in zip(batch, tile_marks(job, batch), strict=True):
+            if not mark or mark != int(stored[grid.place(index)][1]):
+                doubtful.append(index)
+        yield Progress(len(batch) + start - len(doubtful), len(tiles), message=_MESSAGE)
+    if not doubtful:
+        return
+    done = len(tiles) - len(doubtful)
+    for outcome in runner.run(what_is_read, job, doubtful):
+        if outcome is not None:
+            index, found = outcome
+            if isinstance(found, Exception):
+                raise found
+            if found[0] != int(stored[grid.place(index)][0]):
+                window = grid.window(index)
+                rows, cols = window.slices
+                plane = f"plane {grid.plane(index)}, " if grid.planes else ""
+                raise ParameterError(
+                    f"the image has changed since the run was begun, in {plane}rows {rows.start} "
+                    f"to {rows.stop - 1}, columns {cols.start} to {cols.stop - 1}, which are "
+                    "segmented already: give the image as it was to go on, another label name, "
+                    "or overwrite=True to begin anew"
+                )
+            stored[grid.place(index)] = np.array(found, np.uint64)
+            done += 1
+        yield Progress(done, len(tiles), message=_MESSAGE)
+    ledger.replace_read(stored)

@@ -1,0 +1,249 @@
+"""The reading layer: what comes from outside is checked here against what it has to be.
+
+Bytes come from regular files of a bounded size, JSON and TOML are validated against types (by
+pydantic), names that become files are plain names, and packed data does not unpack to more than
+it should. What does not fit raises one error of this package that says where and why.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+import tomllib
+import zlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import FormatError, ParameterError, SegmentAnythingError
+from .limits import CONFIGURATION_BYTES, Limit
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+ErrorType = type[SegmentAnythingError]
+
+_NAME_LENGTH = 100
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(10))}
+
+
+def require_file(path: str | Path, what: str = "file", error: ErrorType = FormatError) -> Path:
+    """Return the path of a regular file; a pipe or a device would be waited for forever.
+
+    Parameters
+    ----------
+    path : path
+    what : str
+        What it should be, for the message.
+    error : type
+        Raised if there is none, or it is something else.
+    """
+    path = Path(path).expanduser()
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as reason:
+        raise error(f"{path} cannot be read: it does not exist.") from reason
+    except (OSError, ValueError) as reason:
+        raise error(f"{path} cannot be read: {_reason(reason)}.") from reason
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise error(f"{path} is {kind}; the {what} has to be a file")
+    return path
+
+
+def read_bytes(
+    path: str | Path,
+    limit: Limit = CONFIGURATION_BYTES,
+    *,
+    what: str = "file",
+    error: ErrorType = FormatError,
+) -> bytes:
+    """Return the content of a regular file that is no larger than a limit.
+
+    Raises
+    ------
+    SegmentAnythingError
+        An `error`, if it is missing, no regular file, or too large.
+    """
+    path = require_file(path, what, error)
+    limit.check(path.stat().st_size, f"{path} is too large for a {what}", error)
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit.value + 1)
+    except OSError as reason:
+        raise error(f"{path} cannot be read: {_reason(reason)}.") from reason
+    limit.check(len(data), f"{path} is too large for a {what}", error)
+    return data
+
+
+def decode_json(data: bytes | str, kind: Any, where: str, error: ErrorType = FormatError) -> Any:
+    """Return JSON as a type: plain, a `TypedDict`, or a dataclass.
+
+    Parameters
+    ----------
+    data : bytes or str
+    kind : type
+        Numbers are no texts and texts no numbers.
+    where : str
+        Begins the message; may be empty.
+    error : type
+        Raised if it is no JSON, or does not fit the type.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return _adapter(kind).validate_json(data, strict=True)
+    except ValidationError as reason:
+        own = reason.errors(include_url=False)[0].get("ctx", {}).get("error")
+        if isinstance(own, SegmentAnythingError):
+            raise own from None
+        text = _explain(reason)
+        raise error(f"{where}: {text}" if where else text) from None
+
+
+def read_json(
+    path: str | Path,
+    kind: Any,
+    *,
+    what: str = "JSON file",
+    limit: Limit = CONFIGURATION_BYTES,
+    error: ErrorType = FormatError,
+) -> Any:
+    """Read a JSON file as a type; see `read_bytes` and `decode_json`."""
+    data = read_bytes(path, limit, what=what, error=error)
+    return decode_json(data, kind, str(path), error)
+
+
+def read_toml(path: str | Path, what: str = "configuration") -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be read, or is not TOML.
+    """
+    data = read_bytes(path, what=what, error=ParameterError)
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as reason:
+        raise ParameterError(f"{path} is not TOML: {one_line(reason)}") from None
+
+
+def convert(value: Any, kind: Any, where: str, error: ErrorType = FormatError) -> Any:
+    """Return plain values, such as TOML's, as a type; see `decode_json`."""
+    from pydantic_core import PydanticSerializationError, to_json
+
+    try:
+        data = to_json(value, inf_nan_mode="constants")
+    except (PydanticSerializationError, ValueError, RecursionError) as reason:
+        raise error(f"{where}: {one_line(reason)}") from reason
+    return decode_json(data, kind, where, error)
+
+
+def plain_name(text: Any, what: str, error: ErrorType = ParameterError) -> str:
+    """Return a name that a file or folder may be called by, on any system, inside its folder.
+
+    Raises
+    ------
+    SegmentAnythingError
+        An `error`, if it is empty, too long, begins or ends with a dot or a space, is reserved,
+        or has a slash, a colon, a quote, a wildcard or a control character in it.
+    """
+    if (
+        not isinstance(text, str)
+        or not 1 <= len(text) <= _NAME_LENGTH
+        or re.search(r'[/\\:*?"<>|\x00-\x1f\x7f]', text)
+        or text.strip(" ").strip(".") != text
+        or text.split(".")[0].lower() in _RESERVED
+    ):
+        raise error(
+            f"{text!r} is no name for {what}: leave out slashes, colons, quotes, wildcards, a "
+            f"first or last dot or space; at most {_NAME_LENGTH} characters"
+        )
+    return text
+
+
+def below(folder: Path, name: str, what: str, error: ErrorType = FormatError) -> Path:
+    """Return the path of what a file names in a folder, checked to lie there, links included.
+
+    Raises
+    ------
+    SegmentAnythingError
+        An `error`, if it leads out of the folder.
+    """
+    path = folder / name
+    if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+        raise error(f"{what} {name!r} lies outside of {folder}")
+    return path
+
+
+def inflate(data: bytes, size: int, what: str) -> bytes:
+    """Return deflated data, which has to be `size` bytes; no more is ever unpacked.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged, or has another size.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        unpacked = unpacker.decompress(data, size + 1)
+    except zlib.error as error:
+        raise FormatError(f"{what} cannot be unpacked: {error}") from error
+    if len(unpacked) != size or not unpacker.eof:
+        raise FormatError(f"{what} has another size than its window")
+    return unpacked
+
+
+def require(value: Any, kind: type | tuple[type, ...], what: str, hint: str) -> None:
+    """Raise `ParameterError` unless an argument is of a type; `hint` says how to get one."""
+    if not isinstance(value, kind):
+        raise ParameterError(f"{what} is {_a(type(value).__name__)}; {hint}")
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's message on one line of at most 200 characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def keys_of(value: Any) -> set[str]:
+    """Keys of a table, none of anything else."""
+    return {str(key) for key in value} if isinstance(value, Mapping) else set()
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or one_line(error)
+
+
+def _a(name: str) -> str:
+    return "None" if name == "NoneType" else f"a {name}"
+
+
+@lru_cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter
+
+    try:
+        return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
+    except PydanticUserError:  # a class has a configuration of its own
+        return TypeAdapter(kind)
+
+
+def _explain(error: ValidationError) -> str:
+    """What is wrong first, after the place where it is."""
+    first: Any = error.errors(include_url=False, include_input=False)[0]
+    place = ""
+    for part in first["loc"]:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
+    context = first.get("ctx", {})
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    if first["type"] == "union_tag_not_found":
+        return f"{context['discriminator']} is missing".replace("'", "")
+    if first["type"] == "union_tag_invalid":
+        return "{discriminator} {tag} is unknown".format(**context).replace("'", "")
+    text = first["msg"].replace("Input should", "this should").removeprefix("Value error, ")
+    text = one_line(Exception(text[:1].lower() + text[1:]))
+    return f"{place}: {text}" if place else text

@@ -1,0 +1,127 @@
+"""Work that only a journal has: of sessions that ended without being closed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..engine import PlaneSource
+from ..errors import FormatError, ImageError
+from .history import Edit
+from .journal import Journal, unfinished_journals
+from .repeat import check_image
+
+_NO_ACTION = frozenset({"decode", "model", "settings", "reserve", "recovered", "lock", "closed"})
+
+
+@dataclass(frozen=True, slots=True)
+class UnsavedWork:
+    """What a session left that was not closed.
+
+    Parameters
+    ----------
+    path : Path
+        Its journal.
+    objects : int
+        How many there were at its end.
+    ended : datetime
+        When the last event was written, in local time.
+    onto_labels : bool
+        Whether there were labels before that session, which its journal does not have.
+    """
+
+    path: Path
+    objects: int
+    ended: datetime
+    onto_labels: bool
+
+
+def unsaved_work(
+    source: PlaneSource, directory: str | os.PathLike[str] | None = None
+) -> list[UnsavedWork]:
+    """Look for journals of an image with objects of sessions that were not closed.
+
+    Journals that a running session writes to, damaged ones and those of other images or planes
+    are passed over. Pixels are read as `PlaneSource.signature` does; safe on any thread.
+
+    Parameters
+    ----------
+    source : PlaneSource
+        The image.
+    directory : path, optional
+        By default `journal_directory()`.
+
+    Returns
+    -------
+    list of UnsavedWork
+        The latest first.
+    """
+    found = []
+    signature: Mapping[str, Any] | None = None
+    for path in unfinished_journals(directory):
+        if Journal.is_in_use(path):
+            continue
+        try:
+            if signature is None:
+                signature = source.signature()
+            check_image(_header(path), source, signature)
+            header, events = Journal.read(path)
+            ended = datetime.fromtimestamp(path.stat().st_mtime)
+        except (FormatError, ImageError, OSError, ValueError, KeyError):
+            continue
+        objects = count_objects(events)
+        if objects:
+            onto_labels = int(header["target"]["largest"]) > 0
+            found.append(UnsavedWork(path, objects, ended, onto_labels))
+    return found
+
+
+def discard(path: str | os.PathLike[str]) -> None:
+    """Have a journal offered no more. It stays where it is, and can still be recovered.
+
+    Raises
+    ------
+    ResourceError
+        If it cannot be written to.
+    """
+    journal = Journal(path)
+    journal.resume()
+    journal.write({"do": "closed"}, durable=True)
+    journal.close()
+
+
+def count_objects(events: Sequence[Mapping[str, Any]]) -> int:
+    """Count the committed objects there are after recorded events."""
+    there: set[int] = set()
+    done: list[Edit | None] = []
+    undone: list[Edit | None] = []
+
+    def take(edit: Edit | None) -> None:
+        for label, _, after in () if edit is None else edit.objects:
+            (there.discard if after is None else there.add)(label)
+
+    for event in events:
+        kind = event["do"]
+        if kind == "undo":
+            undone.append(done.pop())
+            take(None if undone[-1] is None else undone[-1].inverse())
+        elif kind == "redo":
+            done.append(undone.pop())
+            take(done[-1])
+        elif kind not in _NO_ACTION:
+            done.append(Edit.from_json(event["edit"]) if "edit" in event else None)
+            undone.clear()
+            take(done[-1])
+    return len(there)
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """Read the first line only: most journals are of other images."""
+    with path.open("rb") as file:
+        header: dict[str, Any] = json.loads(file.readline())
+    return header

@@ -1,0 +1,321 @@
+"""From an object's section on one plane to the next by dense instances, pixels and shape.
+
+Nothing is decoded: a dense head has read all objects off a plane at once. What counts, in pixels
+of distance from an outline, is added up: the plane's own instance, how bright it is there compared
+with the object's first section, the section on the plane before, and the first section itself,
+shrunken as that of a rounded body would be this far away from it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..automatic.generate import read_instances
+from ..automatic.heads import dense_head
+from ..automatic.parameters import resolve
+from ..engine import Embedding, Model
+from .embeddings import Place
+from .follow import STIFFNESS, Followed, Rules
+from .masks import PlaneMask, overlapping_parts, signed_distance
+from .spacing import Spacing
+from .volume import Volume
+
+_CLIP = 0.6
+"""Distances count up to this part of the object's radius."""
+_LAST, _INSTANCE, _BRIGHTNESS = 0.3, 1.0, 0.5
+"""Weights beside that of the first section, which is `Spacing.rigidity`."""
+_SURE = 0.3
+_LEAST_MATCH = 0.25
+_GOOD_MATCH = 0.5
+_LEAST_AREA = 0.1
+_RING = 0.6
+_RIM = 0.35
+_BLUR = 1.5
+_ROUND = 1.15
+_BEYOND = 2.0
+_KEPT = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What the section that an object was prompted for on tells of it.
+
+    Parameters
+    ----------
+    plane : int
+    mask : PlaneMask
+    offset : float
+        Pixels by which its outline lies outside that of the dense head's instance.
+    agreement : float
+        IoU of the two, so moved.
+    level, slope : float
+        Brightness between inside and around, and how fast being inside becomes likelier above.
+    contrast : float
+        0 to 1: how well brightness alone tells its rim from what is around.
+    """
+
+    plane: int
+    mask: PlaneMask
+    offset: float
+    agreement: float
+    level: float
+    slope: float
+    contrast: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Crop:
+    """A rectangle of the plane, and what was found in it."""
+
+    row: int
+    col: int
+    labels: NDArray[np.int32]
+    bright: NDArray[np.float32]
+
+    def mask(self, mask: PlaneMask, down: int = 0, right: int = 0) -> NDArray[np.bool_]:
+        return mask.within(self.row - down, self.col - right, *self.labels.shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """A view of a plane: instances on their grid, areas of these in pixels, brightness."""
+
+    embedding: Embedding
+    labels: NDArray[np.int32]
+    areas: NDArray[np.float64]
+    bright: NDArray[np.float32]
+    margin: int
+    shape: tuple[int, int]
+
+    def crop(self, mask: PlaneMask, reach: int) -> _Crop:
+        """Cut out what lies within `reach` of a mask's box."""
+        window, bounds, cells = self.embedding.window, [], []
+        starts = (mask.row, mask.col)
+        for axis, origin in enumerate((window.row, window.col)):
+            low = max(0, starts[axis] - reach, origin - self.margin)
+            high = starts[axis] + mask.shape[axis] + reach
+            high = min(high, self.shape[axis], origin - self.margin + window.shape[axis])
+            places = np.arange(low, high) + self.margin - origin
+            scale = self.embedding.frame_shape[axis] / self.embedding.canvas[axis]
+            count = self.labels.shape[axis]
+            cell = (places + 0.5) * scale * count / self.embedding.frame_shape[axis]
+            cells.append(np.minimum(cell.astype(np.intp), count - 1))
+            bounds.append((low, places))
+        (row, rows), (col, cols) = bounds
+        return _Crop(row, col, self.labels[np.ix_(*cells)], self.bright[np.ix_(rows, cols)])
+
+
+class Sections:
+    """Finds objects' sections on the planes of one stack.
+
+    Parameters
+    ----------
+    volume : Volume
+    model : Model
+        With a dense head.
+    stack : tuple of int
+        Which stack of the volume.
+    spacing : Spacing
+        How far apart its planes are.
+    """
+
+    def __init__(
+        self, volume: Volume, model: Model, stack: tuple[int, ...], spacing: Spacing
+    ) -> None:
+        self.volume, self.model, self.stack, self.spacing = volume, model, stack, spacing
+        defaults = model.everything_defaults("instances")
+        self._values = resolve("instances", {}, defaults, dense_head(model))
+        self._read: OrderedDict[Place, _Read] = OrderedDict()
+
+    def know(self, embedding: Embedding, place: Place, masks: Sequence[PlaneMask]) -> list[Known]:
+        """Look at sections that were prompted for, on their plane."""
+        read = self._view(embedding, place)
+        return [self._know(read, place.plane, mask) for mask in masks]
+
+    def follow(
+        self,
+        embedding: Embedding,
+        place: Place,
+        last: Sequence[PlaneMask],
+        known: Sequence[Known],
+        rules: Rules,
+    ) -> list[Followed]:
+        """Find objects on a plane, given their sections on the plane before; see `follow`.
+
+        The score of a section is how far brightness and dense head speak for it: 1 fully, 0
+        fully against it.
+        """
+        read = self._view(embedding, place)
+        pairs = zip(last, known, strict=True)
+        return [self._follow(read, place.plane, mask, of, rules) for mask, of in pairs]
+
+    # -- a plane ---------------------------------------------------------------------------------
+
+    def _view(self, embedding: Embedding, place: Place) -> _Read:
+        found = self._read.get(place)
+        if found is not None:
+            self._read.move_to_end(place)
+            return found
+        labels = read_instances(self.model, embedding, self._values)[0].labels
+        window = embedding.window
+        cell = window.height * window.width / labels.size
+        found = _Read(
+            embedding, labels, np.bincount(labels.ravel()) * cell, self._bright(embedding, place),
+            self.volume.margin, self.volume.plane_shape,
+        )  # fmt: skip
+        self._read[place] = found
+        if len(self._read) > _KEPT:
+            self._read.popitem(last=False)
+        return found
+
+    def _bright(self, embedding: Embedding, place: Place) -> NDArray[np.float32]:
+        """Brightness, smoothed; in a volume over the neighbouring planes, too."""
+        weights = {0: 1.0} if self.spacing.timed else {-1: 0.25, 0: 0.5, 1: 0.25}
+        total, sums = 0.0, np.zeros(embedding.window.shape, np.float32)
+        for step, weight in weights.items():
+            plane = place.plane + step
+            if 0 <= plane < self.volume.count:
+                sums += weight * self.volume.brightness(plane, self.stack, embedding.window)
+                total += weight
+        smooth: NDArray[np.float32] = ndimage.gaussian_filter(sums / total, _BLUR)
+        return smooth
+
+    # -- an object -------------------------------------------------------------------------------
+
+    def _know(self, read: _Read, plane: int, mask: PlaneMask) -> Known:
+        radius = _radius(mask)
+        crop = read.crop(mask, max(3, int(np.ceil(_RING * radius))) + 2)
+        inside = crop.mask(mask)
+        depth = signed_distance(inside)
+        instance, agreement = _match(read, crop, inside)
+        offset = 0.0
+        if instance is not None:
+            away = signed_distance(instance)
+            rivals = _rivals(crop, instance)
+            for moved in np.arange(-0.3 * radius, 0.5 * radius, 0.5):
+                agreed = _iou((away + moved > 0) & (away > rivals), inside)
+                if agreed > agreement + 0.01:
+                    agreement, offset = agreed, float(moved)
+        core = inside & (depth > min(1.0, depth.max() - 0.5))
+        ring = (depth < -0.5) & (depth > -max(3.0, _RING * radius))
+        free = ring & (crop.labels == 0)
+        ring = free if free.sum() >= 0.3 * ring.sum() else ring
+        if not ring.any():
+            return Known(plane, mask, offset, agreement, 0.0, 0.0, 0.0)
+        within, around = crop.bright[core], crop.bright[ring]
+        level = float(within.mean() + around.mean()) / 2
+        difference = float(within.mean() - around.mean())
+        spread = float(within.var() + around.var()) / 2 + 1e-12
+        slope = difference / spread
+        rim = crop.bright[inside & (depth <= max(1.0, _RIM * radius))]
+        told = (slope * (rim - level) > 0).mean() + (slope * (around - level) <= 0).mean() - 1
+        return Known(plane, mask, offset, agreement, level, slope, max(float(told), 0.0))
+
+    def _follow(
+        self, read: _Read, plane: int, last: PlaneMask, known: Known, rules: Rules
+    ) -> Followed:
+        radius = _radius(last)
+        most = _CLIP * radius
+        reach = max(2.0, most)
+        crop = read.crop(last, int(np.ceil(reach)) + 2)
+        before = crop.mask(last)
+        outline = signed_distance(before)
+        instance, match = _match(read, crop, before)
+        stiff = rules.stiffness / STIFFNESS
+        shape = stiff * _LAST * np.clip(outline, -most, most)
+        shape += stiff * self.spacing.rigidity * self._template(crop, plane, last, known, most)
+        evidence = np.full(before.shape, 0.0)
+        weight = _BRIGHTNESS * known.contrast
+        evidence += weight * np.clip(known.slope * (crop.bright - known.level) / 2, -1, 1)
+        if instance is not None and match >= _LEAST_MATCH:
+            away = signed_distance(instance)
+            away = np.minimum(away + known.offset, away - _rivals(crop, instance))
+            share = _INSTANCE * (_SURE + known.agreement)
+            evidence += share * np.clip(away / most, -1, 1)
+            weight += share
+        inside = (shape + most * evidence > 0) & (outline > -reach)
+        new = PlaneMask.of(ndimage.binary_fill_holes(inside), crop.row, crop.col)
+        new = None if new is None else overlapping_parts(new, last)
+        if new is None:
+            return Followed(None, 0.0, "empty")
+        said = evidence[crop.mask(new)].mean() / max(weight, 0.05)
+        score = float(np.clip((1 + said) / 2, 0, 1))
+        change = new.area / last.area
+        if new.area < max(2, _LEAST_AREA * known.mask.area):
+            return Followed(None, score, "area")
+        if max(change, 1 / change) > rules.max_area_change:
+            return Followed(None, score, "area")
+        if new.iou(last) < rules.overlap_thresh:
+            return Followed(None, score, "overlap")
+        if score < rules.pred_iou_thresh:
+            return Followed(None, score, "score")
+        if match < _GOOD_MATCH and score < rules.likeness_thresh:
+            return Followed(None, score, "likeness")
+        return Followed(new, score)
+
+    def _template(
+        self, crop: _Crop, plane: int, last: PlaneMask, known: Known, most: float
+    ) -> NDArray[np.float64]:
+        """Signed distance from the first section's outline, moved to the last and shrunken."""
+        seed = known.mask
+        here, there = _centre(last), _centre(seed)
+        depth = signed_distance(
+            crop.mask(seed, round(here[0] - there[0]), round(here[1] - there[1]))
+        )
+        radius = _radius(seed)
+        whole, far = _ROUND * radius, abs(plane - known.plane) * self.spacing.distance
+        if far < whole:
+            rest = radius * float(np.sqrt(1 - (far / whole) ** 2))
+        else:
+            rest = -_BEYOND * (far - whole)
+        deepest = float(signed_distance(np.pad(seed.pixels, 1)).max())
+        lost = (radius - rest) * deepest / radius
+        return np.clip(depth - lost, -2 * radius, most)
+
+
+def _match(
+    read: _Read, crop: _Crop, mask: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_] | None, float]:
+    """The instance most like a mask, or all that lie in it together; and its IoU."""
+    numbers, shared = np.unique(crop.labels[mask], return_counts=True)
+    numbers, shared = numbers[numbers > 0], shared[numbers > 0]
+    if not len(numbers):
+        return None, 0.0
+    area = np.count_nonzero(mask)
+    areas = np.maximum(read.areas[numbers], shared)
+    ious = shared / (areas + area - shared)
+    best = int(ious.argmax())
+    parts = shared > 0.6 * areas
+    if parts.sum() > 1:
+        together = shared[parts].sum() / (areas[parts].sum() + area - shared[parts].sum())
+        if together > ious[best]:
+            return np.isin(crop.labels, numbers[parts]), float(together)
+    return crop.labels == numbers[best], float(ious[best])
+
+
+def _rivals(crop: _Crop, instance: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Signed distance from other instances' outlines."""
+    others = (crop.labels > 0) & ~instance
+    if not others.any():
+        return np.full(others.shape, -np.inf)
+    return signed_distance(others)
+
+
+def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    return float(np.count_nonzero(a & b) / max(np.count_nonzero(a | b), 1))
+
+
+def _radius(mask: PlaneMask) -> float:
+    return max(float(np.sqrt(mask.area / np.pi)), 1.0)
+
+
+def _centre(mask: PlaneMask) -> NDArray[np.float64]:
+    origin = np.array([mask.row, mask.col], np.float64)
+    centre: NDArray[np.float64] = np.argwhere(mask.pixels).mean(axis=0) + origin
+    return centre

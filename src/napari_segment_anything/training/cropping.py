@@ -1,0 +1,280 @@
+"""Random crops of labelled images, for training.
+
+Every crop is a pure function of (seed, step, position in the batch), so a run that is killed and
+resumed sees the same data as one that is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ParameterError
+from .crops import Crop, Crops
+from .data import LabelledImage
+from .geometry import Geometry
+from .paste import paste_objects
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """How crops are cut.
+
+    Parameters
+    ----------
+    size : int
+        Side of the crop in frame pixels, a multiple of 16.
+    near : float
+        Share of crops at the scale at which the whole image would fill the frame, up to
+        a factor 1.25; the others go `wide`.
+    wide : tuple of float
+        Least and largest factor on that scale for the others.
+    object_sizes : tuple of float
+        The scale is bounded so that the image's typical object stays within these pixels, for
+        a frame of 512; in proportion for others.
+    stretch_sides : float
+        Standard deviation of the logarithm of the aspect ratio.
+    by_object : float
+        Share of the crops around an object in which every object is as likely as any other, and
+        one that touches another three times so; in the others each pixel of an object is.
+    paste : float
+        Share of the crops that get objects of the same image pasted beside theirs.
+    """
+
+    size: int = 256
+    near: float = 0.5
+    wide: tuple[float, float] = (0.45, 2.2)
+    object_sizes: tuple[float, float] = (6.0, 170.0)
+    stretch_sides: float = 0.08
+    by_object: float = 0.0
+    paste: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("near", "by_object", "paste"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ParameterError(f"crop.{name} lies between 0 and 1, not {getattr(self, name)}")
+        if not 0 <= self.stretch_sides <= 2:
+            raise ParameterError(
+                f"crop.stretch_sides lies between 0 and 2, not {self.stretch_sides}"
+            )
+        for name in ("wide", "object_sizes"):
+            least, largest = getattr(self, name)
+            if not 0 < least <= largest < 1e6:
+                raise ParameterError(
+                    f"crop.{name} is [least, largest], both above 0; not [{least}, {largest}]"
+                )
+
+
+class Held(NamedTuple):
+    """An image's arrays as tensors, on the device where crops are cut."""
+
+    image: Tensor
+    labels: Tensor
+    interior: Tensor
+    wholes: Tensor | None
+
+
+def held_on(source: LabelledImage, device: torch.device) -> Held:
+    """The arrays of an image on a device; on the CPU they are shared, not copied."""
+    image, labels, interior = (
+        torch.from_numpy(array).to(device)
+        for array in (source.image, source.labels, source.interior)
+    )
+    wholes = None if source.wholes is None else torch.from_numpy(source.wholes).to(device)
+    return Held(image.permute(2, 0, 1), labels, interior, wholes)
+
+
+class CropSampler:
+    """Random crops of labelled images, balanced between groups.
+
+    Parameters
+    ----------
+    images : sequence of LabelledImage
+        What to draw from.
+    weights : mapping of str to float
+        Relative weight of each group; groups without one are left out.
+    seed : int
+        Seed of everything drawn.
+    geometry : Geometry, optional
+        Frame and stride of the network.
+    device : torch.device, optional
+        Where crops are cut. What is drawn does not depend on it.
+    held : dict, optional
+        Images on that device, filled as they are drawn; to share among samplers.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[LabelledImage],
+        weights: dict[str, float],
+        seed: int,
+        geometry: Geometry | None = None,
+        device: str | torch.device = "cpu",
+        held: dict[str, Held] | None = None,
+    ) -> None:
+        self.seed = seed
+        self.device = torch.device(device)
+        self._held = {} if held is None else held
+        self.geometry = geometry or Geometry()
+        self.groups: dict[str, list[LabelledImage]] = {}
+        for image in images:
+            if weights.get(image.group, 0) > 0:
+                self.groups.setdefault(image.group, []).append(image)
+        if not self.groups:
+            raise ParameterError("no images to train on: every set is empty or has weight 0")
+        self.names = sorted(self.groups)
+        share = np.array([weights[name] for name in self.names], float)
+        self.share = share / share.sum()
+
+    def batch(self, step: int, count: int, config: CropConfig) -> Crops:
+        """The batch of one step: `count` crops."""
+        rngs = [np.random.default_rng((self.seed, step, i)) for i in range(count)]
+        return self._crops([self._crop(rng, config) for rng in rngs])
+
+    def _crop(self, rng: np.random.Generator, config: CropConfig) -> Crop:
+        source = self._draw(rng)
+        held = self._on_device(source)
+        crop = cut(source, rng, config, self.geometry, held)
+        if config.paste and source.complete and rng.random() < config.paste:
+            crop = paste_objects(crop, cut(source, rng, config, self.geometry, held), rng)
+        return crop
+
+    def _on_device(self, source: LabelledImage) -> Held | None:
+        if self.device.type == "cpu":
+            return None
+        if source.name not in self._held:
+            self._held[source.name] = held_on(source, self.device)
+        return self._held[source.name]
+
+    def drawn_views(self, step: int, count: int, views: int) -> list[tuple[str, int, int]]:
+        """Group, image and view of each crop of a step that takes its crops from fixed views."""
+        drawn = []
+        for i in range(count):
+            rng = np.random.default_rng((self.seed, step, i))
+            name = self._group(rng)
+            drawn.append(
+                (name, int(rng.integers(len(self.groups[name]))), int(rng.integers(views)))
+            )
+        return drawn
+
+    def view(self, key: tuple[str, int, int], config: CropConfig) -> Crops:
+        """One of the fixed views of an image, a batch of one: always the same for a key."""
+        name, image, view = key
+        rng = np.random.default_rng((self.seed, 5, self.names.index(name), image, view))
+        source = self.groups[name][image]
+        return self._crops([cut(source, rng, config, self.geometry, self._on_device(source))])
+
+    def _crops(self, crops: list[Crop]) -> Crops:
+        joined = (torch.stack(part) for part in zip(*crops, strict=True))
+        image, valid, labels, interior, wholes, known = joined
+        stride = self.geometry.stride
+        return Crops(image.float(), valid, labels, interior, wholes, known, stride)
+
+    def _group(self, rng: np.random.Generator) -> str:
+        return self.names[rng.choice(len(self.names), p=self.share)]
+
+    def _draw(self, rng: np.random.Generator) -> LabelledImage:
+        group = self.groups[self._group(rng)]
+        return group[rng.integers(len(group))]
+
+
+def cut(
+    source: LabelledImage,
+    rng: np.random.Generator,
+    config: CropConfig,
+    geometry: Geometry | None = None,
+    held: Held | None = None,
+) -> Crop:
+    """One random crop of an image, on the device that its arrays are `held` on."""
+    geometry = geometry or Geometry()
+    held = held or held_on(source, torch.device("cpu"))
+    device = held.labels.device
+    stride = geometry.stride
+    height, width = source.labels.shape
+    scale = geometry.frame / max(height, width)
+    if rng.random() < config.near:
+        scale *= np.exp(rng.uniform(-0.22, 0.22))
+    else:
+        scale *= np.exp(rng.uniform(*np.log(config.wide)))
+    if source.typical_size:
+        unit = geometry.frame / 512 / source.typical_size
+        low, high = (limit * unit for limit in config.object_sizes)
+        scale = float(np.clip(scale, low, high))
+    aspect = np.exp(rng.normal(0, config.stretch_sides))
+    side_r, side_c = config.size / (scale * aspect), config.size * aspect / scale
+    rows = max(min(round(side_r), height), 8)
+    cols = max(min(round(side_c), width), 8)
+    rows, cols = min(rows, height), min(cols, width)
+    first_r, first_c = _place(source, rng, rows, cols, config.by_object)
+    window = (slice(first_r, first_r + rows), slice(first_c, first_c + cols))
+    new_r = _whole(min(config.size, rows * config.size / side_r), stride)
+    new_c = _whole(min(config.size, cols * config.size / side_c), stride)
+    turn, mirror = int(rng.integers(4)), bool(rng.integers(2))
+
+    def turned(x: Tensor) -> Tensor:
+        x = torch.rot90(x, turn, (-2, -1))
+        return x.flip(-1) if mirror else x
+
+    image = held.image[(slice(None), *window)][None]
+    if device.type == "cpu":
+        image = F.interpolate(image, (new_r, new_c), mode="bilinear", antialias=True)[0]
+    else:  # which resize no whole numbers
+        image = F.interpolate(image.float(), (new_r, new_c), mode="bilinear", antialias=True)[0]
+        image = image.round().clamp(0, 255).to(torch.uint8)
+    image = turned(image).expand(3, -1, -1)
+    pad = (0, config.size - image.shape[2], 0, config.size - image.shape[1])
+    valid = F.pad(torch.ones(1, *image.shape[1:], dtype=torch.bool, device=device), pad)
+    wholes = held.wholes
+    if wholes is not None and wholes.ndim == 3:
+        wholes = wholes[rng.integers(len(wholes))]
+    grids = [held.labels, held.interior, wholes]
+    half = (new_r // stride, new_c // stride)
+    index_r, index_c = (
+        ((torch.arange(count) + 0.5) * (length / count)).long().to(device) + first
+        for count, length, first in zip(half, (rows, cols), (first_r, first_c), strict=True)
+    )
+    pad_half = tuple(p // stride for p in pad)
+    small = []
+    for grid, kind in zip(grids, (torch.int64, torch.uint8, torch.int64), strict=True):
+        if grid is None:
+            side = config.size // stride
+            small.append(torch.zeros(side, side, dtype=kind, device=device))
+            continue
+        sampled = grid[index_r][:, index_c].to(kind)
+        small.append(F.pad(turned(sampled), pad_half))
+    labels, interior, around = small
+    known = labels > 0 if not source.complete else torch.ones_like(labels, dtype=torch.bool)
+    return Crop(F.pad(image, pad).contiguous(), valid, labels, interior, around, known)
+
+
+def _place(
+    source: LabelledImage, rng: np.random.Generator, rows: int, cols: int, by_object: float
+) -> tuple[int, int]:
+    """Top left corner of a window: three in four contain a random object or foreground pixel."""
+    height, width = source.labels.shape
+    first_r = int(rng.integers(height - rows + 1))
+    first_c = int(rng.integers(width - cols + 1))
+    if rng.random() < 0.75 and source.typical_size:
+        if by_object and rng.random() < by_object:
+            share = 1.0 + 2.0 * source.anchors[:, 2]
+            r, c, _ = source.anchors[rng.choice(len(share), p=share / share.sum())]
+            first_r = int(np.clip(r - rng.integers(rows), 0, height - rows))
+            first_c = int(np.clip(c - rng.integers(cols), 0, width - cols))
+            return first_r, first_c
+        for _ in range(12):
+            r, c = int(rng.integers(height)), int(rng.integers(width))
+            if source.labels[r, c]:
+                first_r = int(np.clip(r - rng.integers(rows), 0, height - rows))
+                first_c = int(np.clip(c - rng.integers(cols), 0, width - cols))
+                break
+    return first_r, first_c
+
+
+def _whole(length: float, stride: int) -> int:
+    return max(round(length / stride) * stride, stride * 4)

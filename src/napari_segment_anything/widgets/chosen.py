@@ -1,0 +1,39 @@
+"""What is chosen for all widgets of a viewer: the image with its channels, and the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+
+class ChosenImage:
+    """The image that all widgets of a viewer work on."""
+
+    changed = Signal()
+    """The layers or the channel axis are others now."""
+
+    def __init__(self) -> None:
+        self._layers: tuple[Image, ...] = ()
+        self._channel_axis: int | None = None
+
+    @property
+    def layers(self) -> tuple[Image, ...]:
+        """The image layer, followed by its further channels; empty if there is none."""
+        return self._layers
+
+    @property
+    def channel_axis(self) -> int | None:
+        """The axis of the image that holds channels, if one does."""
+        return self._channel_axis
+
+    def choose(self, layers: Sequence[Image], channel_axis: int | None = None) -> None:
+        """Choose layers, or an axis of one layer, as the channels of the image."""
+        now = (tuple(layers), channel_axis)
+        if now != (self._layers, self._channel_axis):
+            self._layers, self._channel_axis = now
+            self.changed.emit()

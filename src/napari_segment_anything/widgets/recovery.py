@@ -1,0 +1,142 @@
+"""Unsaved work finds its user: a line that offers it when its image is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from datetime import date
+from typing import TYPE_CHECKING
+
+from ..bridge.images import axes_of, source_of
+from ..errors import ParameterError, SegmentAnythingError
+from ..progress import Progress
+from ..session import Journal, UnsavedWork, discard, unsaved_work
+from ..wording import counted
+from .jobs import Jobs
+
+if TYPE_CHECKING:
+    from qtpy.QtCore import QObject
+
+    from ..bridge import ViewerSession
+    from .notices import Notices
+    from .parts import Status
+    from .shared import SharedSession
+
+TOPIC = "unsaved"
+
+
+def recover(session: ViewerSession, path: str | os.PathLike[str]) -> int:
+    """Bring a session back from its journal; return how many objects it has.
+
+    They go to a new Labels layer, unless that session went on with labels that were there before.
+
+    Raises
+    ------
+    ParameterError
+        If it did, and no labels are chosen.
+    SegmentAnythingError
+        As `ViewerSession.recover`.
+    """
+    header, _ = Journal.read(path)
+    if not int(header["target"]["largest"]):
+        session.set_target(None)
+    elif session.target is None:
+        raise ParameterError(
+            "that session went on with labels that were there before; open them, choose them "
+            "under Labels, then recover"
+        )
+    session.recover(path)
+    return len(session.objects)
+
+
+class RecoveryOffer:
+    """Looks for unsaved work of the image that is chosen, and offers it.
+
+    Parameters
+    ----------
+    shared : SharedSession
+    notices : Notices
+        Where the offer is made.
+    status : Status
+        Says what became of it.
+    parent : QObject
+    """
+
+    def __init__(
+        self, shared: SharedSession, notices: Notices, status: Status, parent: QObject
+    ) -> None:
+        self._shared, self._notices, self._status = shared, notices, status
+        self._jobs = Jobs(parent, name="segment-anything-recovery")
+        self._jobs.finished.connect(self._offer)
+        shared.images.changed.connect(self.look)
+        self.look()
+
+    def close_down(self) -> None:
+        """Look no more."""
+        self._shared.images.changed.disconnect(self.look)
+        self._jobs.close()
+
+    def look(self) -> None:
+        """Look for unsaved work of the image, off the Qt thread."""
+        self._notices.drop(TOPIC)
+        self._jobs.cancel()
+        session, images = self._shared.session, self._shared.images
+        if not images.layers or session.objects:
+            return
+        try:
+            axes = axes_of(session.viewer, images.layers, images.channel_axis)
+            options = session.options
+            source = source_of(
+                images.layers,
+                axes,
+                channels=options["channels"],
+                contrast_limits=options["contrast_limits"],
+            )
+        except SegmentAnythingError:
+            return  # said when a prompt is placed there
+        folder = self._shared.settings.get("engine")["journal_directory"]
+
+        def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, list[UnsavedWork]]:
+            yield Progress(0, 1)
+            return unsaved_work(source, folder)
+
+        self._jobs.start(job)
+
+    def _offer(self, found: list[UnsavedWork]) -> None:
+        if not found:
+            return
+        work = found[0]
+        more = f" ({len(found) - 1} older)" if len(found) > 1 else ""
+        self._notices.tell(
+            TOPIC,
+            f"{counted(work.objects, 'object')} from {_when(work)}{more}",
+            ("Recover", lambda: self._recover(work)),
+            ("Discard", lambda: self._discard(work)),
+            sign="",
+        )
+
+    def _recover(self, work: UnsavedWork) -> None:
+        def now() -> None:
+            try:
+                count = recover(self._shared.session, work.path)
+            except SegmentAnythingError as error:
+                self._status.warn(error)
+                self._offer([work])
+            else:
+                self._status.rest(f"{counted(count, 'object')} recovered.")
+
+        self._shared.session.when_loaded(now)
+
+    def _discard(self, work: UnsavedWork) -> None:
+        try:
+            discard(work.path)
+        except SegmentAnythingError as error:
+            self._status.warn(error)
+            return
+        self._status.rest(f"Not offered again; it is still in {work.path.name}.")
+        self.look()
+
+
+def _when(work: UnsavedWork) -> str:
+    today = work.ended.date() == date.today()
+    return work.ended.strftime("%H:%M" if today else "%d %b %Y, %H:%M")

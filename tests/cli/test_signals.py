@@ -1,0 +1,99 @@
+"""SIGTERM ends a command as Ctrl-C does: one line, and nothing half-written."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from napari_segment_anything.errors import FormatError
+from napari_segment_anything.formats import create_labels, open_labels, read_labels
+from napari_segment_anything.progress import finish
+
+SLOW = """
+import sys, time
+from napari_segment_anything.cli import files, main
+real = files.write_files
+
+def slow(result, staged):
+    real(result, staged)
+    print("written", flush=True)
+    time.sleep(300)
+
+files.write_files = slow
+sys.exit(main.run(sys.argv[1:]))
+"""
+
+STACK = """
+import sys, time
+from napari_segment_anything.cli import main
+from napari_segment_anything.stacks.sink import Sink
+real = Sink.write
+
+def slow(self, *given):
+    real(self, *given)
+    print("written", flush=True)
+    time.sleep(300)
+
+Sink.write = slow
+sys.exit(main.run(sys.argv[1:]))
+"""
+
+
+def stopped(program: str, line: list[str], how: signal.Signals) -> tuple[int, str]:
+    """Stop a command while it writes; its exit code and what it said."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *line],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == "written\n"
+    process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_nothing_is_left_of_a_command_that_was_stopped(tmp_path, how, code, word) -> None:
+    line = ["segment", "sample:coins", "--point", "54,44", "-o", str(tmp_path), "-q"]
+    assert stopped(SLOW, line, how) == (code, f"napari-sam: {word}; nothing was written\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_labels_of_a_killed_stack_are_marked(tmp_path, how) -> None:
+    line = [
+        "stack",
+        "sample:nuclei_3d",
+        "--point",
+        "12,51,59",
+        "-q",
+        "-o",
+        str(tmp_path / "x.zarr"),
+    ]
+    _, said = stopped(STACK, line, how)
+    if how is signal.SIGTERM:
+        assert "terminated; labels that were begun in a store are marked as unfinished" in said
+    labels = open_labels(tmp_path / "x.zarr")
+    assert not labels.complete and np.asarray(labels.array[...]).any()
+    with pytest.warns(UserWarning, match="unfinished: what wrote them was stopped"):
+        read_labels(tmp_path / "x.zarr")
+    with pytest.warns(UserWarning, match="unfinished"):
+        read_labels(labels.path)
+    with pytest.raises(FormatError, match="already, unfinished, of a run that was stopped"):
+        create_labels(tmp_path / "x.zarr", shape=labels.shape, axes="ZYX")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_labels_are_complete_when_their_pyramid_is(tmp_path, zarr_format) -> None:
+    labels = create_labels(tmp_path / "x", shape=(64, 64), axes="YX", zarr_format=zarr_format)
+    labels.array[...] = 3
+    assert not labels.complete
+    finish(labels.build_pyramid(20))
+    assert labels.complete and open_labels(tmp_path / "x").complete
+    assert read_labels(tmp_path / "x").min() == 3

@@ -1,0 +1,119 @@
+"""The list of models, and downloads: what is shown, and that they can be stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from qtpy.QtTest import QTest
+
+from napari_segment_anything.checkpoints import catalogue, checkpoint_directory
+from napari_segment_anything.progress import Progress, finish, following
+from napari_segment_anything.widgets.model_box import ModelBox
+
+from .conftest import picture, wait
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+class Slow(BaseHTTPRequestHandler):
+    """Gives 40 MB, half a MB every twentieth of a second."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(40_000_000))
+        self.end_headers()
+        try:
+            for _ in range(80):
+                self.wfile.write(b"0" * 500_000)
+                time.sleep(0.05)
+        except OSError:
+            self.server.broken.set()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def slow():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    server.broken = threading.Event()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_the_list_says_size_purpose_licence_and_whether_it_is_here(viewer) -> None:
+    box = ModelBox()
+    viewer.window.add_dock_widget(box)
+    texts = {
+        box.itemText(row): [box.view().model().index(row, column).data() for column in range(1, 5)]
+        for row in range(box.count())
+    }
+    assert list(texts)[:-1] == list(catalogue())
+    assert texts["default"][1:3] == ["in the package", "BSD-3-Clause"]
+    assert texts["vit_b"][:3] == ["375 MB", "to be downloaded", "Apache-2.0"]
+    assert "natural images" in texts["vit_b"][3]
+    assert texts["vit_b_lm"][0] == "about 375 MB" and "light microscopy" in texts["vit_b_lm"][3]
+    file = checkpoint_directory() / catalogue()["vit_t"].file
+    file.parent.mkdir(parents=True)
+    with file.open("wb") as holes:
+        holes.truncate(catalogue()["vit_t"].size)
+    box.showPopup()
+    QTest.qWait(200)
+    row = list(texts).index("vit_t")
+    assert box.view().model().index(row, 2).data() == "downloaded"
+    popup, screen = box.view().window(), box.screen().availableGeometry()
+    assert screen.contains(popup.geometry())
+    head = box.view().horizontalHeader()
+    assert head.length() <= box.view().viewport().width()  # every column is seen whole
+    box.hidePopup()
+
+
+def test_a_download_shows_its_progress_and_can_be_stopped(viewer, window, slow) -> None:
+    viewer.add_image(picture())
+    prompt = window.add("Segment Anything")
+    everything = window.add("Segment everything")
+    assert wait(lambda: prompt.session.is_loaded)
+    url = f"http://127.0.0.1:{slow.server_port}/large.pth"
+    everything.models.chosen.emit(url)
+    assert wait(lambda: " of 40 MB" in everything.status.text)
+    assert " of 40 MB" in prompt.status.text
+    assert everything.status._stop.isVisible() and everything.run_button.text() != "Stop"
+    before = time.monotonic()
+    everything.status._stop.click()
+    assert not prompt.session.is_loading
+    assert wait(slow.broken.is_set, 5) and time.monotonic() - before < 5
+    assert "stopped" in everything.notices.topics["model"]
+    assert prompt.models.model == everything.models.model == "default"
+    assert not everything.status._stop.isVisible() and not everything.status._bar.isVisible()
+    prompt.session.add_point((72, 72))  # the model in use works on
+    assert wait(lambda: prompt.session.preview is not None and not prompt.session.busy)
+    assert wait(lambda: not any("followed" in t.name for t in threading.enumerate()), 5)
+
+
+def test_a_function_is_followed_and_stopped() -> None:
+    ended = threading.Event()
+
+    def work(report):
+        try:
+            for number in range(1000):
+                report(Progress(number, 1000))
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    steps = following(work, Progress(0, 1), pause=0.02)
+    seen = [next(steps).done for _ in range(5)]
+    assert seen == sorted(seen) and seen[-1] > 0
+    steps.close()
+    assert ended.wait(2)
+    steps = following(lambda report: report(Progress(1, 1)) or 7, Progress(0, 1))
+    assert finish(steps) == 7
+    with pytest.raises(ValueError, match="bad"):
+        finish(following(lambda report: int("bad"), Progress(0, 1)))

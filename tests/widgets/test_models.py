@@ -1,0 +1,123 @@
+"""Models that cannot be had: said until dealt with, and the viewer goes on with the one it has."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("napari", reason="napari is not installed")
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QPushButton
+
+from napari_segment_anything.widgets.everything import EverythingWidget
+from napari_segment_anything.widgets.prompt import PromptWidget
+from napari_segment_anything.widgets.settings import Settings
+from napari_segment_anything.widgets.stack import StackWidget
+
+from .conftest import Window, picture, wait
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def opened(viewer):
+    layer = viewer.add_image(picture(), name="disks")
+    widget = PromptWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Segment Anything")
+    viewer.reset_view()
+    return Window(viewer), layer, widget
+
+
+def choose(widget, name: str) -> None:
+    """Choose a model in the box, as a mouse does."""
+    index = widget.models.findData(name)
+    widget.models.setCurrentIndex(index)
+    widget.models.activated.emit(index)
+
+
+def commits(window, layer, widget) -> bool:
+    window.native.setFocus()
+    QTest.qWait(500)  # not a double click
+    window.click(layer, (72, 72))
+    window.press("Return")
+    return wait(lambda: len(widget.session.objects) == 1, 60)
+
+
+def test_a_model_that_cannot_be_downloaded(opened, offline) -> None:
+    window, layer, widget = opened
+    assert wait(lambda: widget.session.is_loaded, 60)
+    choose(widget, "vit_b")
+    assert widget.models.model == "vit_b"
+    assert wait(lambda: "model" in widget.notices.topics and not widget.session.busy, 120)
+    assert "vit_b could not be loaded" in widget.notices.topics["model"]
+    assert widget.models.model == "default" and widget.models.currentText() == "default"
+    assert Settings().get("engine")["model"] == "default"
+    assert commits(window, layer, widget)
+    assert widget.session.objects[1].fingerprint == widget.session.model.fingerprint
+    assert "model" in widget.notices.topics  # nobody has dealt with it
+    button = widget.notices.findChildren(QPushButton)[-1]
+    assert button.text() == "OK"
+    button.click()
+    assert not widget.notices.topics
+
+
+def test_a_file_that_is_gone_is_left_for_the_embedded_model(viewer, tmp_path) -> None:
+    Settings().set("engine", model=str(tmp_path / "gone.pth"))
+    layer = viewer.add_image(picture(), name="disks")
+    widget = PromptWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Segment Anything")
+    viewer.reset_view()
+    QTest.qWait(100)
+    window = Window(viewer)
+    window.click(layer, (72, 72))  # before it is known
+    assert wait(lambda: widget.session.preview is not None and not widget.session.busy, 60)
+    assert "gone.pth could not be loaded" in widget.notices.topics["model"]
+    assert widget.models.model == "default"
+    assert Settings().get("engine")["model"] == "default"
+
+
+def test_a_device_that_is_not_there_is_no_dead_end(viewer) -> None:
+    Settings().set("engine", device="cuda")
+    viewer.add_image(picture(), name="disks")
+    widget = PromptWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Segment Anything")
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is such a device")
+    assert wait(lambda: widget.session.is_loaded, 60)
+    assert "cuda" in widget.notices.topics["model"].lower()
+
+
+def test_long_runs_are_not_begun_with_another_model(viewer, offline, tmp_path) -> None:
+    Settings().set("engine", model=str(tmp_path / "gone.pth"))
+    viewer.add_image(picture(), name="disks")
+    widget = EverythingWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Segment everything")
+    widget.run_button.click()
+    assert wait(lambda: "Not begun" in widget.status.text, 60)
+    assert wait(lambda: widget._shared.session.is_loaded, 60)
+    assert not widget._jobs.running
+    assert "gone.pth" in widget.notices.topics["model"]
+
+
+def test_what_was_pressed_while_the_model_loads_is_what_runs(viewer) -> None:
+    import numpy as np
+
+    viewer.add_image(np.stack([picture()] * 3), name="stack")
+    widget = StackWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Segment a stack")
+    assert not widget._shared.session.is_loaded
+    widget.task.button("overlap").click()
+    widget.run_button.click()
+    widget.task.button("track").click()
+    assert wait(lambda: widget.done is not None, 120), widget.status.text
+    assert widget.done.tracks is None
+    assert widget.layers.labels.name == "stack linked"

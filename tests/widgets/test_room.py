@@ -1,0 +1,229 @@
+"""Panels in a window of 1280 x 720: nothing is pushed off the screen, and nothing is cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QDockWidget,
+    QHeaderView,
+    QLabel,
+    QTabBar,
+)
+
+from napari_segment_anything.widgets.panel import Scroll
+from napari_segment_anything.widgets.parts import Fold
+
+from .conftest import PLUGIN, picture, wait
+
+pytestmark = pytest.mark.filterwarnings("default")
+WIDGETS = ("Segment Anything", "Segment everything", "Segment a stack")
+
+
+@pytest.fixture
+def docks(viewer):
+    """Return the three widgets of a window of 1280 x 720, all opened."""
+    viewer.window.resize(1280, 720)
+    stack = np.stack([picture(96)] * 3)
+    for name in ("red", "green"):
+        viewer.add_image(stack, name=name)
+    made = [viewer.window.add_plugin_dock_widget(PLUGIN, name) for name in WIDGETS]
+    assert wait(lambda: made[0][1].session.is_loaded)
+    QTest.qWait(300)
+    return viewer, made
+
+
+def size(viewer) -> tuple[int, int]:
+    window = viewer.window._qt_window
+    return window.width(), window.height()
+
+
+def words(item) -> tuple[str, int] | None:
+    """Return the text that a widget shows and the pixels there are for it."""
+    if isinstance(item, QLabel):
+        if item.wordWrap() or (item.pixmap() is not None and not item.pixmap().isNull()):
+            return None
+        plain = item.text().replace("<b>", "").replace("</b>", "")
+        return plain, item.contentsRect().width()
+    if isinstance(item, QAbstractButton):
+        return item.text().replace("&", ""), item.width() - 4
+    if isinstance(item, QComboBox):
+        return item.currentText(), item.width() - 24
+    if isinstance(item, QAbstractSpinBox):
+        return item.lineEdit().text(), item.lineEdit().width() - 2
+    return None
+
+
+def cut(widget) -> list[str]:
+    """Return the texts that are not seen whole, and widgets that reach beyond their parent."""
+    found = []
+    for kind in (QLabel, QAbstractButton, QComboBox, QAbstractSpinBox):
+        for item in widget.findChildren(kind):
+            shown = words(item) if item.isVisible() else None
+            if shown is None or not shown[0]:
+                continue
+            text, width = shown
+            if item.fontMetrics().horizontalAdvance(text) > width:
+                found.append(
+                    f"{text!r} needs {item.fontMetrics().horizontalAdvance(text)}: {width}"
+                )
+            right = item.mapTo(widget, QPoint(item.width(), 0)).x()
+            if right > widget.width():
+                found.append(f"{text!r} ends at {right} of {widget.width()}")
+            if item.height() < item.fontMetrics().height():
+                found.append(f"{text!r} is {item.height()} high")
+    for head in widget.findChildren(QHeaderView):
+        model = head.model()
+        for index in range(head.count() if head.isVisible() and head.orientation() == 1 else 0):
+            text = str(model.headerData(index, Qt.Orientation.Horizontal))
+            if head.fontMetrics().horizontalAdvance(text) > head.sectionSize(index) - 4:
+                found.append(f"head {text!r}")
+    return found
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_three_docks_leave_the_window_as_large_as_it_was(docks, theme) -> None:
+    viewer, made = docks
+    assert size(viewer) == (1280, 720)
+    viewer.theme = theme
+    for _dock, widget in made:
+        for fold in widget.findChildren(Fold):
+            fold.opened = True
+    made[1][1].region.button("all").click()
+    QTest.qWait(300)
+    assert size(viewer) == (1280, 720)
+    window = viewer.window._qt_window
+    assert window.minimumSizeHint().height() <= 720
+    first = made[0][0]
+    assert set(window.tabifiedDockWidgets(first)) == {dock for dock, _ in made[1:]}
+    for dock, widget in made:
+        dock.raise_()
+        QTest.qWait(50)
+        bottom = widget.mapTo(window, QPoint(0, widget.height())).y()
+        assert widget.isVisible() and bottom <= 720
+
+
+def test_no_text_is_cut(docks) -> None:
+    viewer, made = docks
+    found: dict[tuple[str, ...], list[str]] = {}
+    for dock, widget in made:
+        dock.raise_()
+        for fold in widget.findChildren(Fold):
+            fold.opened = True
+        ways = {"region": ("plane", "all"), "task": ("propagate", "overlap", "track")}
+        choices = [(getattr(widget, name), ways[name]) for name in ways if hasattr(widget, name)]
+        for theme in ("dark", "light"):
+            viewer.theme = theme
+            for choice, values in choices or [(None, ("",))]:
+                for value in values:
+                    if choice is not None:
+                        choice.button(value).click()
+                    QTest.qWait(100)
+                    found[(theme, dock.windowTitle(), value)] = cut(widget)
+        found[(dock.windowTitle(), "title")] = cut(dock.titleBarWidget())
+    assert not {where: what for where, what in found.items() if what}
+
+
+def test_tabs_and_docks_have_titles_that_fit(docks) -> None:
+    viewer, made = docks
+    titles = [dock.titleBarWidget().findChild(QLabel).text() for dock, _ in made]
+    assert titles == list(WIDGETS)
+    bars = [bar for bar in viewer.window._qt_window.findChildren(QTabBar) if bar.count() == 3]
+    assert len(bars) == 1
+    (bar,) = bars
+    assert {bar.tabText(i) for i in range(3)} == {"Prompts", "Everything", "Stack"}
+    assert bar.tabRect(2).right() <= bar.width()
+    dock = made[0][0]
+    dock.setFloating(True)
+    QTest.qWait(100)
+    assert dock.titleBarWidget().findChild(QLabel).text() == WIDGETS[0]
+    dock.setFloating(False)
+
+
+def test_what_is_said_moves_no_button(docks) -> None:
+    _viewer, made = docks
+    long = "This is what an error may say: it names a file, why it cannot be had, what to do. " * 2
+    for dock, widget in made:
+        dock.raise_()
+        QTest.qWait(100)
+        buttons = [b for b in widget.findChildren(QAbstractButton) if b.isVisible()]
+        buttons = [b for b in buttons if b is not widget.status._stop]
+        places = [b.mapToGlobal(QPoint(0, 0)) for b in buttons]
+        for text in ("Short.", "Two lines of text are needed for what is said here, often.", long):
+            widget.status.say(text)
+            QTest.qWait(50)
+            assert [b.mapToGlobal(QPoint(0, 0)) for b in buttons] == places, text
+        label = widget.status._text
+        assert label.height() >= label.heightForWidth(label.width())
+        widget.status.say("")
+
+
+def test_the_wheel_scrolls_and_chooses_nothing(docks) -> None:
+    viewer, made = docks
+    dock, widget = made[1]
+    dock.raise_()
+    for fold in widget.findChildren(Fold):
+        fold.opened = True
+    QTest.qWait(200)
+    scroll = widget.findChild(Scroll)
+    before = (widget.mode.currentText(), widget.models.model, scroll.verticalScrollBar().value())
+    slider = widget.first.fields["pred_iou_thresh"].editor._slider
+    value = slider.value()
+    for item in (widget.mode, widget.models, slider):
+        at = QPointF(item.rect().center())
+        event = QWheelEvent(
+            at, QPointF(item.mapToGlobal(item.rect().center())), QPoint(0, -120), QPoint(0, -120),
+            Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase,
+            False,
+        )  # fmt: skip
+        QApplication.sendEvent(item, event)
+    after = (widget.mode.currentText(), widget.models.model, scroll.verticalScrollBar().value())
+    assert after[:2] == before[:2] and slider.value() == value
+    assert after[2] > before[2]
+    assert size(viewer) == (1280, 720)
+
+
+def test_a_dock_that_was_closed_and_opened_again_lies_behind_its_siblings(docks) -> None:
+    viewer, made = docks
+    dock, _widget = made[1]
+    viewer.window.remove_dock_widget(dock)
+    QTest.qWait(100)
+    again, _ = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGETS[1])
+    main = viewer.window._qt_window
+    assert isinstance(again, QDockWidget) and again is not dock
+    assert wait(lambda: made[0][0] in main.tabifiedDockWidgets(again), 5)
+    assert size(viewer) == (1280, 720)
+
+
+def test_the_image_and_the_model_are_chosen_once_for_all_widgets(docks) -> None:
+    viewer, made = docks
+    prompt, everything, stack = (widget for _, widget in made)
+    red, green = viewer.layers["red"], viewer.layers["green"]
+    everything.images.box.layer = red
+    assert [w.images.layers for w in (prompt, everything, stack)] == [(red,)] * 3
+    assert [w.images.box.layer for w in (prompt, everything, stack)] == [red] * 3
+    assert prompt.session.image is red
+    stack.images._toggle(green, True)
+    assert prompt.images.layers == (red, green) and "2 channels" in prompt.images._more.text()
+    viewer.layers.remove(green)
+    assert everything.images.layers == (red,)
+    stack.images._take_axis(0)
+    assert everything.images.channel_axis == 0
+    assert prompt.session.options["channel_axis"] == 0
+    viewer.layers.remove(red)
+    assert prompt.images.layers == () and prompt.session.image is None
+    blue = viewer.add_image(picture(), name="blue")
+    assert [w.images.layers for w in (prompt, everything, stack)] == [(blue,)] * 3
+    assert everything.images.channel_axis is None
+    widget = made[2][1]
+    widget.models.chosen.emit("vit_t")
+    assert [w.models.model for w in (prompt, everything, stack)] == ["vit_t"] * 3
+    widget.models.chosen.emit("default")
+    assert wait(lambda: prompt.session.is_loaded)

@@ -1,0 +1,79 @@
+"""What is said and shown beside the work: hints, numbers of things, buttons, what is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QAbstractButton
+
+from napari_segment_anything.widgets.prompt import HINTS
+from napari_segment_anything.widgets.settings import Settings
+from napari_segment_anything.wording import counted
+
+from .conftest import picture, wait
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def stops(widget) -> list[QAbstractButton]:
+    return [
+        item
+        for item in widget.findChildren(QAbstractButton)
+        if item.isVisible() and item.text() == "Stop"
+    ]
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(n, "object") for n in range(3)] == ["0 objects", "1 object", "2 objects"]
+
+
+def test_thresholds_appear_with_the_model_and_do_not_change(viewer, window) -> None:
+    viewer.add_image(picture(), name="disks")
+    Settings().set("everything", min_area=17)
+    widget = window.add("Segment everything")
+    fields = widget.first.fields
+    assert not widget._shared.session.is_loaded
+    seen = {name: f.shown for name, f in fields.items() if f.editor.isVisibleTo(f)}
+    assert seen == {"min_area": 17}  # set by hand, so it is known
+    heights = {name: field.sizeHint() for name, field in fields.items()}
+    assert wait(lambda: widget._shared.session.is_loaded)
+    assert all(fields[name].shown == value for name, value in seen.items())
+    assert all(f.editor.isVisibleTo(f) for f in fields.values() if f.isVisible())
+    assert {name: field.sizeHint() for name, field in fields.items()} == heights
+
+
+def test_there_is_one_button_that_stops(viewer, window) -> None:
+    viewer.add_image(picture(256), name="disks")
+    widget = window.add("Segment everything")
+    assert wait(lambda: widget._shared.session.is_loaded)
+    widget.mode.setCurrentText("grid")
+    widget.start()
+    QTest.qWait(50)
+    assert [item.text() for item in stops(widget)] == ["Stop"]
+    stops(widget)[0].click()
+    assert not widget._jobs.running and not stops(widget)
+
+
+def test_hints_follow_the_tool_and_tools_are_not_kept(viewer, window) -> None:
+    viewer.add_image(picture(), name="disks")
+    widget = window.add("Segment Anything")
+    assert wait(lambda: widget.session.is_loaded and not widget.session.busy)
+    for mode, hint in HINTS.items():
+        widget.tools.button(mode).click()
+        assert widget.status.text == hint
+    widget.tools.button("lasso").click()
+    widget.commit()
+    assert "Click" not in widget.status.text and "Draw" in widget.status.text
+    widget.batch.setChecked(True)
+    kept = Settings().get("prompt")
+    assert (kept["mode"], kept["batch"]) == ("points", False)
+    text = repr(widget.session)
+    assert "disks" in text and "0 objects" in text and "0x" not in text
+    widget.session.set_box((57, 57, 87, 87))
+    assert wait(lambda: widget.session.preview is not None and not widget.session.busy)
+    assert widget.status.text.startswith("1 object;")
+    widget.commit()
+    assert wait(lambda: len(widget.session.objects) == 1)
+    assert "1 object," in repr(widget.session.view.session)
+    assert np.asarray(widget.session.target.data).any()
