@@ -13,7 +13,7 @@ from napari_segment_anything.checkpoints import load_checkpoint
 from napari_segment_anything.checkpoints.catalogue import find_entry
 from napari_segment_anything.checkpoints.download import embedded_path
 from napari_segment_anything.cli.main import run
-from napari_segment_anything.engine import Predictor, Prompts, Views, predict_in_focus
+from napari_segment_anything.engine import Predictor, Prompts, Segmenter
 from napari_segment_anything.errors import (
     CheckpointError,
     ImageError,
@@ -62,7 +62,7 @@ def test_the_engine_refuses_the_same(tmp_path) -> None:
     predictor = Predictor(model)
     outside = Prompts.from_objects([{"points": [[54, 44], [900, 3]], "labels": [1, 0]}])
     with pytest.raises(PromptError, match="lies outside the image"):
-        list(predict_in_focus(predictor, Views(predictor, image), outside))
+        Segmenter(predictor).segment(image, outside)
     with pytest.raises(ImageError, match="chosen twice"):
         predictor.embed(np.zeros((64, 64, 3), np.uint8), channel_axis=2, channels=(0, 0))
     table = segment_everything(
