@@ -161,3 +161,12 @@ def test_a_single_pixel_is_not_lost():
 def test_masks_that_cannot_be_prompts(mask, message):
     with pytest.raises(PromptError, match=message):
         mask_logits(mask, embedding(10, 12))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_logits_beyond_the_last_pixel_alone_draw_nothing(axis):
+    where = embedding(*((30, 64) if axis == 0 else (64, 30)))
+    low = np.full((1, 16, 16), -5.0, np.float32)
+    low.swapaxes(1, 1 + axis)[:, -2:] = 5.0  # the frame's padding, below or right of the image
+    assert list(patches(low, where)) == []
+    assert not binarise(low, where).any()

@@ -112,6 +112,8 @@ def patches(
         col_start, col_stop = cols.reach(*_ends(by_col[index]))
         row_start, row_stop = rows.reach(*_ends(by_row[index]))
         width = col_stop - col_start
+        if width <= 0:  # only beyond the image's last pixels
+            continue
         step = max(1, _CHUNK_VALUES // max(width, 1))
         needed = min(step, row_stop - row_start) * width
         if buffer.size < needed:
