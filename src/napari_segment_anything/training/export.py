@@ -96,10 +96,17 @@ FOCUS = {"least": 22.0, "most": 100.0, "best": 35.0, "unsure": 0.5}
 
 
 def describe(
-    run: Path, step: int, everything: dict[str, dict[str, Any]], auto_mode: str
+    run: Path,
+    step: int,
+    everything: dict[str, dict[str, Any]],
+    auto_mode: str,
+    earlier: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Metadata of the default model: licences, training, parameters of everything mode."""
-    record = json.loads((run / "config.json").read_text())
+    """Metadata of the default model: licences, training, parameters of everything mode.
+
+    `earlier` are the folders of the runs whose weights this one went on from, the first one first.
+    """
+    record, *before = (json.loads((r / "config.json").read_text()) for r in (run, *earlier))
     return {
         "name": "default",
         "architecture": "micro",
@@ -108,6 +115,7 @@ def describe(
         "training": {
             # the data's hashes are those of the split, which the package has
             "config": record.get("config", record),
+            "earlier": [{k: r.get(k) for k in ("config", "model")} for r in before],
             "last_stage_step": step,
             "split_sha256": hashlib.sha256(SPLIT_FILE.read_bytes()).hexdigest()[:16],
         },
@@ -129,6 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--everything", type=json.loads, default=EVERYTHING, help="JSON: mode -> values"
     )
     parser.add_argument("--auto-mode", default="instances")
+    parser.add_argument(
+        "--earlier", type=Path, nargs="*", default=[], help="runs that this one went on from"
+    )
     options = parser.parse_args(arguments)
     if options.checkpoint.suffix == ".safetensors":
         checkpoint = load_checkpoint(options.checkpoint)
@@ -136,7 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         step = list(checkpoint.metadata["training"]["steps"].values())[-1]
     else:
         network, step = averaged_network(options.checkpoint)
-    metadata = describe(options.checkpoint.parent, step, options.everything, options.auto_mode)
+    run, earlier = options.checkpoint.parent, options.earlier
+    metadata = describe(run, step, options.everything, options.auto_mode, earlier)
     save_checkpoint(folded(network), options.output, metadata, half=True)
     return 0
 

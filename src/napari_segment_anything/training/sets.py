@@ -17,15 +17,15 @@ SPLIT_FILE = Path(__file__).parent / "splits" / "default.json"
 FRACTION = 0.15
 
 WEIGHTS = {
-    "dsb2018_fluo": 0.22,
-    "dsb2018_stain": 0.13,
+    "dsb2018_fluo": 0.30,
+    "dsb2018_stain": 0.17,
     "dsb2018_bright": 0.04,
     "bbbc039": 0.03,
     "stardist_demo": 0.02,
-    "usiigaci_t98g": 0.07,
+    "usiigaci_t98g": 0.10,
     "ampis_powder": 0.03,
     "axon_sem": 0.04,
-    "axon_tem": 0.05,
+    "axon_tem": 0.06,
     "nasa_superalloy": 0.03,
     "plant_chloroplast_em": 0.02,
     "plantseg_3d": 0.04,
