@@ -61,14 +61,15 @@ def averaged_network(path: Path, seed: int = 1) -> tuple[Sam, int]:
     return network.eval(), int(held["step"])
 
 
-# chosen on validation images
+# those of "instances" were chosen on training images (benchmarks/thresholds.py), the others on
+# validation images, for earlier weights
 EVERYTHING: dict[str, dict[str, Any]] = {
     "instances": {
-        "foreground_thresh": 0.5,
+        "foreground_thresh": 0.6,
         "peak_thresh": 0.3,
-        "peak_nms_thresh": 0.5,
+        "peak_nms_thresh": 0.45,
         "agreement_thresh": 0.2,
-        "merge_thresh": 0.8,
+        "merge_thresh": 0.7,
         "pred_iou_thresh": 0.4,
         "min_area": 16,
         "crop_n_layers": 2,

@@ -1,0 +1,105 @@
+"""Thresholds of everything mode's "instances", compared on images that the model was trained on.
+
+    python benchmarks/thresholds.py DATA                      # the default's, and some around them
+    python benchmarks/thresholds.py DATA --try foreground_thresh=0.65,merge_thresh=0.7
+
+Held-out images are for figures, so thresholds are chosen on training images. Prints AP at .50 and mean
+AP of some images of each set, for each choice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import napari_segment_anything as nsa
+from napari_segment_anything.engine import EmbeddingCache
+from napari_segment_anything.training.sets import SPLIT_FILE, read_set
+from napari_segment_anything.training.validation import counts_at, matches
+
+SETS = {
+    "dsb2018 fluo": 28,
+    "dsb2018 stain": 10,
+    "bbbc039": 3,
+    "usiigaci_t98g": 4,
+    "axon_tem": 3,
+    "bbbc010_worms": 4,
+    "histolytics_he_weak": 1,
+    "pebbles_photo": 2,
+    "nasa_superalloy": 2,
+}
+CHOICES: list[dict[str, Any]] = [
+    {},
+    {"foreground_thresh": 0.5},
+    {"foreground_thresh": 0.65},
+    {"merge_thresh": 0.6},
+    {"merge_thresh": 0.8},
+    {"peak_nms_thresh": 0.5},
+    {"peak_thresh": 0.35},
+]
+SIDE = 640  # of larger images the upper left
+
+
+def training_images(data: Path) -> list[tuple[str, Any, Any]]:
+    """Set, image and labels of some images of each set."""
+    split = json.loads(SPLIT_FILE.read_text())
+    index = json.loads((data / "index.json").read_text())["dsb2018"]
+    modality = {item["file"]: item["modality"] for item in index}
+    rng = np.random.default_rng(5)
+    found = []
+    for title, count in SETS.items():
+        name, _, kind = title.partition(" ")
+        files = [f for f, entry in sorted(split[name].items()) if entry["part"] == "train"]
+        files = [f for f in files if not kind or modality[f] == kind]
+        chosen = set(rng.choice(files, min(count, len(files)), replace=False))
+        for file, _, image, labels, _ in read_set(data / name):
+            if file in chosen:
+                found.append((title, image[:SIDE, :SIDE], labels[:SIDE, :SIDE]))
+    return found
+
+
+def precision(labels: Any, found: Any) -> tuple[float, float]:
+    """AP at IoU .50, and its mean over .50, .55 ... .95."""
+    iou = matches(labels, found)
+    values = []
+    for threshold in np.arange(0.5, 1, 0.05):
+        hit, extra, missed = counts_at(iou, threshold)
+        values.append(hit / (hit + extra + missed) if hit + extra + missed else 1.0)
+    return values[0], float(np.mean(values))
+
+
+def main() -> None:
+    """Command line entry."""
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--try", dest="tries", nargs="+", metavar="NAME=VALUE,...")
+    options = parser.parse_args()
+    choices = CHOICES
+    if options.tries:
+        pairs = [[item.split("=") for item in text.split(",")] for text in options.tries]
+        choices = [{name: float(value) for name, value in each} for each in pairs]
+    predictor = nsa.Predictor(nsa.load_model(options.model), EmbeddingCache())
+    scores: dict[int, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    for title, image, labels in training_images(options.data):
+        for number, values in enumerate(choices):
+            table = nsa.segment_everything(
+                image, predictor.model, "instances", predictor=predictor, **values
+            )
+            scores[number][title].append(precision(labels, table.to_labels()))
+    print("| | " + " | ".join(SETS) + " | mean |\n" + "|---" * (len(SETS) + 2) + "|")
+    for number, values in enumerate(choices):
+        means = [np.mean(scores[number][title], 0) for title in SETS]
+        cells = [f"{a:.3f} / {b:.3f}" for a, b in (*means, np.mean(means, 0))]
+        name = ", ".join(f"{k} {v:g}" for k, v in values.items()) or "as the model carries"
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
