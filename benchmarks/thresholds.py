@@ -3,8 +3,8 @@
     python benchmarks/thresholds.py DATA                      # the default's, and some around them
     python benchmarks/thresholds.py DATA --try foreground_thresh=0.65,merge_thresh=0.7
 
-Held-out images are for figures, so thresholds are chosen on training images. Prints AP at .50 and mean
-AP of some images of each set, for each choice.
+Held-out images are for figures, so thresholds are chosen on training images. Prints AP at .50 and
+mean AP of some images of each set, for each choice.
 """
 
 from __future__ import annotations
