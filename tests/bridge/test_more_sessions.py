@@ -273,7 +273,8 @@ def test_a_huge_image_without_a_pyramid_is_read_around_the_click_only(
     session.undo()
     session.redo()
     assert time.process_time() - began < 2  # nothing looks at all of the labels
-    assert pixels.read == read and session.object_at(at) == 1
+    assert session.object_at(at) == 1
+    assert pixels.read < read + 2 * 128 * 128  # the object's own pixels, to measure it
     assert session.target.multiscale and len(session.target.data) > 4
     session.add_point((at[0] + 1280, at[1]))
     assert pixels.read < read + 4 * window

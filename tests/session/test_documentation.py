@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import napari_segment_anything as nsa
@@ -19,7 +20,7 @@ def test_recover_and_replay(tmp_path, monkeypatch, capsys):
 
     import napari_segment_anything.engine as engine
 
-    model = tiny_model()
+    model = replace(tiny_model(), name="default")
     monkeypatch.chdir(tmp_path)
     for place in (nsa, engine, sys.modules[recovering.__module__]):
         monkeypatch.setattr(place, "load_model", lambda *_, **__: model)

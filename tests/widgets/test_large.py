@@ -118,7 +118,7 @@ def test_a_tile_that_fails_is_seen(opened) -> None:
     broken.broken = True
     widget.start()
     assert wait(lambda: not widget.large.running)
-    assert "1 tiles failed" in widget.status.text and "damaged" in widget.status.text
+    assert "1 tile failed" in widget.status.text and "damaged" in widget.status.text
     tiles = widget.large.layers.map
     assert tiles.visible and tiles.data[-1, -1] == Status.FAILED + 1
     assert tiles.data[0, 0] != Status.FAILED + 1

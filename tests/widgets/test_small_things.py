@@ -72,7 +72,7 @@ def test_hints_follow_the_tool_and_tools_are_not_kept(viewer, window) -> None:
     assert "disks" in text and "0 objects" in text and "0x" not in text
     widget.session.set_box((57, 57, 87, 87))
     assert wait(lambda: widget.session.preview is not None and not widget.session.busy)
-    assert widget.status.text.startswith("1 object;")
+    assert widget.status.text.startswith("Enter commits")
     widget.commit()
     assert wait(lambda: len(widget.session.objects) == 1)
     assert "1 object," in repr(widget.session.view.session)

@@ -100,7 +100,7 @@ def test_objects_of_the_session_are_followed(opened) -> None:
     session.commit()
     run(widget)
     assert widget.done.prompted == {number: (2, 4)}
-    assert "planes decoded" in widget.status.text
+    assert "plane decoded" in widget.status.text
 
 
 def test_link_and_track(opened) -> None:

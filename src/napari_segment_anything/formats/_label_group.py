@@ -42,7 +42,7 @@ class LabelsGroup:
                 _stores.inside(path, each["path"], "the level")
             self.array: Any = group[self._first["datasets"][0]["path"]]
             ndim = len(self.array.shape)
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise FormatError(f"{path} has damaged OME-Zarr metadata: {error}") from error
         self._placement = _ngff.read_placement(self._first, ndim, path)
 

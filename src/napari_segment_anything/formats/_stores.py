@@ -26,6 +26,8 @@ def is_url(source: object) -> bool:
 
 def locate(source: str | Path) -> str:
     """A store as a string that means the same in every process: an absolute path or a URL."""
+    if "\0" in str(source):
+        raise FormatError(f"{str(source)!r:.60} is no place for a store: it holds a null character")
     if not is_url(source):
         return str(Path(source).expanduser().absolute())
     text = str(source)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import ResourceError
+from ..errors import FormatError, ResourceError
 from ._stores import is_url, locate, writing
 
 SUFFIX = ".lock"
@@ -51,6 +51,8 @@ def only_writer(destination: str | Path, name: str) -> Iterator[None]:
         yield  # whoever opens it says what is wrong
         return
     folder = store / "labels"
+    if folder.is_symlink():
+        raise FormatError(f"{folder} is a link to another folder; labels are not written there.")
     file = folder / f".{hashlib.sha256(name.encode()).hexdigest()[:16]}{SUFFIX}"
     lock = FileLock(file, timeout=0, thread_local=False)
     try:

@@ -82,6 +82,8 @@ def read_scene(path: str | Path) -> Scene | None:
     own = _pyramid(node, location)
     if own is not None and "image-label" in _ngff.ome_attributes(node):
         return Scene(None, (own,))
+    if own is not None and _ngff.only_labels(_ngff.ome_attributes(node)["multiscales"][0]):
+        own = None  # a root without an image shows its first labels to other programs
     around = location if "labels" in _ngff.ome_attributes(node) else None
     labels = []
     for name in label_names(location):
@@ -102,7 +104,7 @@ def _pyramid(node: Any, location: str) -> Pyramid | None:
         first = multiscales[0]
         levels = tuple(node[each["path"]] for each in first["datasets"])
         ndim = len(levels[0].shape)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise FormatError(
             f"{location} has damaged OME-Zarr metadata: {_stores.line(error)}"
         ) from error

@@ -246,6 +246,12 @@ class Reserve(Event):
     label: Label
 
 
+class Lock(Event):
+    do: Literal["lock"]
+    ids: list[Label]
+    on: bool
+
+
 class ChangeModel(Event):
     do: Literal["model"]
     model: Model
@@ -294,7 +300,7 @@ class Paint(Event):
 AnyEvent: TypeAlias = Any
 AnyEvent = Annotated[  # type: ignore[misc]
     Simple | Begin | BeginBatch | AddPoint | MovePoint | RemovePoint | SetBox | AddScribble
-    | SetMask | PaintPreview | Choose | TakeUp | Changed | Reserve | ChangeModel | Recovered
+    | SetMask | PaintPreview | Choose | TakeUp | Changed | Reserve | Lock | ChangeModel | Recovered
     | Commit | OfObjects | SplitOff | Relabel | Paint,
     Field(discriminator="do"),
 ]  # fmt: skip
