@@ -192,6 +192,32 @@ def test_large_planes_are_seen_from_reduced_copies(viewer, tmp_path, monkeypatch
     assert list(layers.labels.features["index"]) == [7, 9]
 
 
+def test_what_tiles_write_is_seen_in_the_window(viewer, tmp_path) -> None:
+    side = 1500
+    image = viewer.add_image(np.zeros((side, side), np.uint8), name="wide")
+    viewer.fit_to_view()
+    source = LargeSource.of((image,), axes_of(viewer, image))
+    group = create_labels(
+        tmp_path / "wide.ome.zarr", shape=(side, side), axes="YX", chunks=(448, 448)
+    )
+    grid = TileGrid.over((side, side), (), 512, 64)
+    live, status = LiveLabels(group.array, grid), np.zeros((1, *grid.counts), np.uint8)
+    layers, plan = LargeLayers(viewer), LargePlan.of(grid, 0, 1)
+    seen = []
+    for done in (0, 1, 2):
+        if done:
+            core = grid.core(done - 1)
+            group.array[core.row : core.row + core.height, core.col : core.col + core.width] = done
+            status.flat[done - 1] = Status.DONE
+            live.update(status)
+        layers.show(source, LargeStep(live, grid, status.copy(), plan, True, group.path))
+        layers.map.visible = False
+        QTest.qWait(150)
+        picture = viewer.screenshot(canvas_only=True, flash=False)[..., :3]
+        seen.append(int((np.ptp(picture.astype(int), axis=-1) > 40).sum()))  # pixels in colour
+    assert seen[0] < seen[1] < seen[2]
+
+
 def test_drawing_a_run_again_takes_the_event_loop_little(viewer, tmp_path) -> None:
     """What is drawn every second is what the canvas shows, from memory: not all of the labels."""
     side = 2048

@@ -15,7 +15,8 @@ from ..large import Status, TileGrid
 WHOLE_BYTES = 64 << 20
 """Of a plane of labels up to this size all pixels are kept in memory, of a larger one fewer."""
 HELD_BYTES = 192 << 20
-_SMALLEST = 512
+_SMALLEST = 64
+"""napari keeps the smallest level of a pyramid as it first was, so nobody may look at that one."""
 
 
 class Aligned:
