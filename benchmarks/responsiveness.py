@@ -103,6 +103,25 @@ def main() -> None:
         f"| click to mask, embedding cached, median of 25 | {1000 * np.median(times):.0f} ms "
         f"| {1000 * max(holds):.0f} ms |"
     )
+    labels = np.zeros(image.data.shape[:2], np.int32)
+    plain = viewer.add_labels(labels, name="plain napari")
+
+    def paint(row: int, col: int) -> None:
+        labels[row : row + 40, col : col + 40] += 1
+        plain.refresh()
+
+    holds = []
+    for row, col in rng.integers(0, 470, (25, 2)):
+        QTest.qWait(100)
+        _, held = measure(lambda row=row, col=col: paint(row, col), lambda: True)
+        holds.append(held)
+    print(f"| napari alone: a Labels region written and drawn | | {1000 * max(holds):.0f} ms |")
+    viewer.layers.remove(plain)
+    found = np.arange(labels.size, dtype=np.int32).reshape(labels.shape) // 3000
+    _, held = measure(lambda: viewer.add_labels(found, name="plain napari"), lambda: True)
+    print(f"| napari alone: a Labels layer with 90 objects added | | {1000 * held:.0f} ms |")
+    viewer.layers.remove("plain napari")
+    viewer.layers.selection.active = image
     for mode in ("instances", "grid"):
         every.mode.setCurrentText(mode)
         took, held = measure(every.start, lambda: not every._jobs.running)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +106,18 @@ def test_a_damaged_journal_is_passed_over(tmp_path) -> None:
     left.write_bytes(b"\n".join([lines[0], b"{damaged", *lines[1:]]))
     (tmp_path / "empty.jsonl").touch()
     assert unsaved_work(session.source, tmp_path) == []
+
+
+def test_a_session_may_be_closed_while_the_program_ends(tmp_path):
+    """A window that Qt destroys last closes its session after the exit functions have run."""
+    script = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: journal.write({'do': 'closed', 't': 1}, True))\n"
+        "from napari_segment_anything.session.journal import Journal\n"
+        "journal = Journal(sys.argv[1])\n"
+        "journal.begin({})\n"
+    )
+    path = tmp_path / "j.jsonl"
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert path.read_text().splitlines()[-1] == '{"do":"closed","t":1}'

@@ -129,7 +129,8 @@ class Journal:
             if not self._lock.is_locked:  # tells others that it is in use; nothing depends on it
                 self._lock.acquire(timeout=0)
         self._file = file
-        weakref.finalize(self, file.close)  # every event is in the file already
+        # every event is in the file already; windows are closed after the exit functions have run
+        weakref.finalize(self, file.close).atexit = False
 
     def _rewind(self) -> None:
         with contextlib.suppress(OSError):
