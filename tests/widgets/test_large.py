@@ -27,7 +27,8 @@ pytestmark = pytest.mark.filterwarnings("default")
 def opened(viewer, tmp_path):
     pixels = picture()
     pixels[4:156, 130:] = 30
-    pixels[6:154, 138:152] = 200  # longer than a tile
+    noise = np.random.default_rng(1).normal(0, 12, (148, 18))
+    pixels[6:154, 136:154] = 180 + noise.clip(-60, 60)  # longer than a tile
     layer = viewer.add_image(pixels, name="disks", scale=(2.0, 0.5))
     widget = EverythingWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment everything")
