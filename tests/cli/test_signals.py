@@ -48,6 +48,8 @@ def stopped(program: str, line: list[str], how: signal.Signals) -> tuple[int, st
     process = subprocess.Popen(
         [sys.executable, "-c", program, *line],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # tests in the background of a shell ignore SIGINT, which children would inherit
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert process.stdout is not None and process.stdout.readline() == "written\n"
     process.send_signal(how)
