@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,43 +49,29 @@ def recover_from(napari_viewer: Any, path: str) -> None:
 
 def export_records(napari_viewer: napari.viewer.Viewer) -> None:
     """Save the selected Labels layer as SA-1B JSON."""
-    layer = napari_viewer.layers.selection.active
-    if not isinstance(layer, Labels):
-        show_warning("Select a Labels layer first.")
-        return
-    path, _ = QFileDialog.getSaveFileName(
-        None, "Save masks", f"{layer.name}.json", "SA-1B JSON (*.json)"
-    )
-    if not path:
-        return
-    try:
-        write_records(path, layer.data, {"name": layer.name, "multiscale": layer.multiscale})
-    except (OSError, SegmentAnythingError) as error:
-        show_warning(str(error))
-    else:
-        show_info(f"Saved {Path(path).name}")
+    layer = _selected_labels(napari_viewer)
+    if layer is not None:
+        meta = {"name": layer.name, "multiscale": layer.multiscale}
+        _save(
+            "masks",
+            f"{layer.name}.json",
+            "SA-1B JSON (*.json)",
+            lambda path: write_records(path, layer.data, meta),
+        )
 
 
 def export_labels(napari_viewer: napari.viewer.Viewer) -> None:
     """Save the selected Labels layer as OME-Zarr, with its pixel size."""
-    layer = napari_viewer.layers.selection.active
-    if not isinstance(layer, Labels):
-        show_warning("Select a Labels layer first.")
-        return
-    path, _ = QFileDialog.getSaveFileName(
-        None, "Save labels", f"{layer.name}.ome.zarr", "OME-Zarr stores (*.zarr)",
-        options=QFileDialog.Option.DontConfirmOverwrite,
-    )  # fmt: skip
-    if not path:
-        return
-    if not path.endswith(".zarr"):
-        path += ".ome.zarr"
-    try:
-        write_label_store(path, layer)
-    except (OSError, SegmentAnythingError) as error:
-        show_warning(str(error))
-    else:
-        show_info(f"Saved {Path(path).name}")
+    layer = _selected_labels(napari_viewer)
+    if layer is not None:
+        _save(
+            "labels",
+            f"{layer.name}.ome.zarr",
+            "OME-Zarr stores (*.zarr)",
+            lambda path: write_label_store(path, layer),
+            lambda path: path if path.endswith(".zarr") else f"{path}.ome.zarr",
+            options=QFileDialog.Option.DontConfirmOverwrite,
+        )
 
 
 def export_table(napari_viewer: napari.viewer.Viewer) -> None:
@@ -93,13 +80,34 @@ def export_table(napari_viewer: napari.viewer.Viewer) -> None:
     if not isinstance(layer, Labels) or layer.features.empty:
         show_warning("Select a Labels layer that has measures: objects of this plugin.")
         return
-    path, _ = QFileDialog.getSaveFileName(
-        None, "Save measures", f"{layer.name}.csv", "Table (*.csv)"
-    )
+    table = {str(name): layer.features[name].tolist() for name in layer.features}
+    _save("measures", f"{layer.name}.csv", "Table (*.csv)", lambda path: write_table(path, table))
+
+
+def _selected_labels(viewer: Any) -> Labels | None:
+    """Return the Labels layer that is selected; say so if none is."""
+    layer = viewer.layers.selection.active
+    if isinstance(layer, Labels):
+        return layer
+    show_warning("Select a Labels layer first.")
+    return None
+
+
+def _save(
+    what: str,
+    proposed: str,
+    kinds: str,
+    write: Callable[[str], object],
+    complete: Callable[[str], str] = str,
+    **dialog: Any,
+) -> None:
+    """Ask where to, write there, and say what came of it; `complete` adds a missing ending."""
+    path, _ = QFileDialog.getSaveFileName(None, f"Save {what}", proposed, kinds, **dialog)
     if not path:
         return
+    path = complete(path)
     try:
-        write_table(path, {str(name): layer.features[name].tolist() for name in layer.features})
+        write(path)
     except (OSError, SegmentAnythingError) as error:
         show_warning(str(error))
     else:
