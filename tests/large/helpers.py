@@ -9,8 +9,8 @@ from napari_segment_anything.engine import Window
 from napari_segment_anything.formats.ome_zarr import create_labels
 from napari_segment_anything.large.compose import draw, plan_chunk
 from napari_segment_anything.large.grid import TileGrid, within
-from napari_segment_anything.large.ledger import Ledger, Status, TileResult
-from napari_segment_anything.large.seams import Stitched, stitch
+from napari_segment_anything.large.ledger import Ledger, TileResult, TileStatus
+from napari_segment_anything.large.stitching import Stitched, stitch
 from napari_segment_anything.large.tiles import EDGE
 
 
@@ -58,7 +58,7 @@ def begun(path, shape, tile, overlap, region=None, planes=()):
 
 def put(ledger, index, result) -> None:
     ledger.put(index, result)
-    ledger.set_status(index, Status.DONE)
+    ledger.set_status(index, TileStatus.DONE)
 
 
 def stitched_labels(ledger) -> tuple[np.ndarray, Stitched]:

@@ -30,7 +30,7 @@ from napari_segment_anything.errors import (
 )
 from napari_segment_anything.formats.ome_zarr import create_labels, open_labels
 from napari_segment_anything.large import (
-    Status,
+    TileStatus,
     open_large,
     plan_large,
     planning,
@@ -59,7 +59,7 @@ def test_labels_tables_and_pyramid(calm, image) -> None:
     ids, areas = np.unique(labels[labels > 0], return_counts=True)
     table = result.table
     assert table["label"].tolist() == ids.tolist() and table["area"].tolist() == areas.tolist()
-    assert (result.status == Status.DONE).all() and not result.failed
+    assert (result.status == TileStatus.DONE).all() and not result.failed
     for row in range(len(ids)):
         r, c = np.nonzero(labels == ids[row])
         assert table["row_min"][row] <= r.min() and r.max() <= table["row_max"][row]
@@ -108,7 +108,7 @@ def test_stack_with_channels_keeps_axes_and_scale(image, model, tmp_path) -> Non
     assert labels.shape == (3, 120, 120) and result.group.axes == "ZYX"
     assert result.status.shape == (3, 1, 1)
     # a plane of nothing is not looked at; ids are one's own in each plane
-    assert result.status.ravel().tolist() == [Status.DONE, Status.EMPTY, Status.DONE]
+    assert result.status.ravel().tolist() == [TileStatus.DONE, TileStatus.EMPTY, TileStatus.DONE]
     first, last = set(np.unique(labels[0])) - {0}, set(np.unique(labels[2])) - {0}
     assert first and last and not first & last and not labels[1].any()
     assert set(result.table["plane"].tolist()) == {0, 2}
@@ -259,7 +259,7 @@ def test_a_corrupt_chunk_fails_its_tiles_until_it_is_mended(calm, stored, model,
     for failure in result.failed:
         assert "cannot be read" in failure.reason
         # reported, and nothing was made up there
-        assert result.status[result.grid.place(failure.index)] == Status.FAILED
+        assert result.status[result.grid.place(failure.index)] == TileStatus.FAILED
     chunk.write_bytes(good)
     mended = segment_large(source, out, model, **given)
     assert not mended.failed and (labels_of(mended) == calm.labels).all()

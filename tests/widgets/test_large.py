@@ -14,7 +14,7 @@ from napari_segment_anything.bridge.large import LargeDone, LargeSource, LargeSt
 from napari_segment_anything.bridge.large_layers import LargeLayers
 from napari_segment_anything.bridge.live_labels import LiveLabels
 from napari_segment_anything.formats.ome_zarr import create_labels, open_labels
-from napari_segment_anything.large import LargePlan, LargeResult, Status, TileGrid
+from napari_segment_anything.large import LargePlan, LargeResult, TileGrid, TileStatus
 from napari_segment_anything.large.runners import cores
 from napari_segment_anything.widgets.everything import EverythingWidget
 
@@ -48,7 +48,7 @@ def test_stop_go_on_and_review(opened, tmp_path) -> None:
     panel = widget.large
     assert "4 tiles of 128 px, overlapping by 32" in panel.plan.text()
     widget.start()
-    assert wait(lambda: panel._last is not None and (panel._last.status == Status.DONE).any())
+    assert wait(lambda: panel._last is not None and (panel._last.status == TileStatus.DONE).any())
     widget.start()  # the button says Stop
     assert not panel.running and "Run again to go on" in widget.status.text
     assert panel.layers.labels in viewer.layers
@@ -74,7 +74,7 @@ def test_stop_go_on_and_review(opened, tmp_path) -> None:
     assert np.allclose(tiles.extent.world, image.extent.world, atol=6)
     tile = [tiles.get_value(image.data_to_world(p), world=True) for p in ((2, 2), (150, 150))]
     assert tile == [s + 1 for s in done.result.status[0].diagonal()]
-    assert f"{(done.result.status == Status.DONE).sum()} done" in panel.legend.text()
+    assert f"{(done.result.status == TileStatus.DONE).sum()} done" in panel.legend.text()
     # seams
     rows = panel.seams.rowCount()
     assert rows == len(done.seams["seam"]) >= 1
@@ -121,8 +121,8 @@ def test_a_tile_that_fails_is_seen(opened) -> None:
     assert wait(lambda: not widget.large.running)
     assert "1 tile failed" in widget.status.text and "damaged" in widget.status.text
     tiles = widget.large.layers.map
-    assert tiles.visible and tiles.data[-1, -1] == Status.FAILED + 1
-    assert tiles.data[0, 0] != Status.FAILED + 1
+    assert tiles.visible and tiles.data[-1, -1] == TileStatus.FAILED + 1
+    assert tiles.data[0, 0] != TileStatus.FAILED + 1
     assert "1 failed" in widget.large.legend.text()
 
 
@@ -141,7 +141,7 @@ def test_a_stack_with_channels_and_closing_while_it_runs(opened) -> None:
     assert wait(lambda: panel.layers.map is not None)
     assert panel.layers.map.data.shape[:2] == (2, 1)
     assert panel.layers.labels.data.shape == (2, 1, 160, 160)
-    assert wait(lambda: (panel._last.status == Status.DONE).any())
+    assert wait(lambda: (panel._last.status == TileStatus.DONE).any())
     viewer.close()
     assert wait(lambda: not ours(), 10)
 
@@ -172,14 +172,14 @@ def test_large_planes_are_seen_from_reduced_copies(viewer, tmp_path, monkeypatch
     show()
     core = grid.core(0)
     group.array[0, core.row : core.row + core.height, core.col : core.col + core.width] = 7
-    status[0, 0, 0] = Status.DONE
+    status[0, 0, 0] = TileStatus.DONE
     live.update(status)
     show()
     assert live.levels[3][0, :12, :12].min() == 7 and not live.levels[3][0, 12:].any()
     assert np.array_equal(live.levels[1][0], group.array[0, ::2, ::2])
     assert not live.levels[3][1].any()
     group.array[1] = 9
-    status[1] = Status.DONE
+    status[1] = TileStatus.DONE
     live.update(status)  # the plane was looked at
     assert (live.levels[3][1] == 9).all()
     assert layers.labels.multiscale and layers.labels.data[3].shape == (2, 64, 80)
@@ -209,7 +209,7 @@ def test_what_tiles_write_is_seen_in_the_window(viewer, tmp_path) -> None:
         if done:
             core = grid.core(done - 1)
             group.array[core.row : core.row + core.height, core.col : core.col + core.width] = done
-            status.flat[done - 1] = Status.DONE
+            status.flat[done - 1] = TileStatus.DONE
             live.update(status)
         layers.show(source, LargeStep(live, grid, status.copy(), plan, True, group.path))
         layers.map.visible = False
@@ -230,7 +230,7 @@ def test_drawing_a_run_again_takes_the_event_loop_little(viewer, tmp_path) -> No
     group.array[...] = np.arange(side * side, dtype=np.uint32).reshape(side, side) // 5000
     grid = TileGrid.over((side, side), (), 512, 64)
     live = LiveLabels(group.array, grid)
-    status = np.full((1, *grid.counts), Status.DONE, np.uint8)
+    status = np.full((1, *grid.counts), TileStatus.DONE, np.uint8)
     live.levels[0][:8, :8]  # somebody looks at it
     live.update(status)
     assert np.array_equal(live.levels[0][:, :], group.array[...])

@@ -15,7 +15,7 @@ from ..engine import Model, PlaneSource
 from ..errors import ImageError, SegmentAnythingError
 from ..formats import ImageData
 from ..formats.ome_zarr import is_url, label_names, open_labels
-from ..large import LargePlan, LargeResult, LargeView, Status, TileGrid, segment_large_steps
+from ..large import LargePlan, LargeResult, LargeView, TileGrid, TileStatus, segment_large_steps
 from ..large.image import LargeImage
 from ..large.ledger import Ledger
 from ..large.runners import cores
@@ -171,7 +171,7 @@ def unfinished(store: str, label: str) -> tuple[int, int] | None:
         status = np.asarray(group.group["run/status"][...])
     except (SegmentAnythingError, OSError, KeyError, TypeError):
         return None
-    return int(np.isin(status, (Status.DONE, Status.EMPTY)).sum()), int(status.size)
+    return int(np.isin(status, (TileStatus.DONE, TileStatus.EMPTY)).sum()), int(status.size)
 
 
 def spare_workers(device: str) -> int | None:

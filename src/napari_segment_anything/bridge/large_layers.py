@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..large import LargePlan, Status, TileGrid
+from ..large import LargePlan, TileGrid, TileStatus
 from .coordinates import placement
 from .large import LargeDone, LargeSource, LargeStep
 from .live_labels import LiveLabels, aligned
@@ -23,10 +23,10 @@ MAP_PIXELS = 1 << 21
 MOST_SEAMS = 2000
 """So many boxes are drawn; of more seams those that need a look."""
 TILE_COLOURS = {
-    Status.TODO: (0.0, 0.0, 0.0, 0.5),
-    Status.DONE: (0.0, 0.0, 0.0, 0.0),
-    Status.EMPTY: (0.45, 0.62, 0.85, 0.28),
-    Status.FAILED: (1.0, 0.12, 0.12, 0.62),
+    TileStatus.TODO: (0.0, 0.0, 0.0, 0.5),
+    TileStatus.DONE: (0.0, 0.0, 0.0, 0.0),
+    TileStatus.EMPTY: (0.45, 0.62, 0.85, 0.28),
+    TileStatus.FAILED: (1.0, 0.12, 0.12, 0.62),
 }
 SEAM_COLOURS = {
     "merged": "#3ddc97",

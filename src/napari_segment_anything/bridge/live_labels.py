@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..large import Status, TileGrid
+from ..large import TileGrid, TileStatus
 
 WHOLE_BYTES = 64 << 20
 """Of a plane of labels up to this size all pixels are kept in memory, of a larger one fewer."""
@@ -151,7 +151,7 @@ class LiveLabels:
             shape = [-(-n // self.step) for n in self._grid.shape]
             copy, self._seen[plane] = np.zeros(shape, self._array.dtype), np.zeros_like(status)
         seen = self._seen[plane]
-        for row, col in np.argwhere((status == Status.DONE) & (seen != Status.DONE)):
+        for row, col in np.argwhere((status == TileStatus.DONE) & (seen != TileStatus.DONE)):
             core = self._grid.core(self._grid.index(plane, int(row), int(col)))
             first = -(-core.row // self.step), -(-core.col // self.step)
             pixels = np.asarray(self._array[(

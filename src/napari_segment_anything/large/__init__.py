@@ -1,10 +1,10 @@
 """Images of any size: tiles, stitching, runs that go on where they stopped, Dask clusters."""
 
-from .again import redecode
 from .grid import TileGrid
-from .ledger import Status
+from .ledger import TileStatus
 from .plan import LargePlan
 from .planning import plan_large
+from .redecode import redecode
 from .result import LargeResult, LargeView, TileFailure
 from .run import open_large, segment_large, segment_large_steps
 
@@ -12,7 +12,7 @@ __all__ = [
     "LargePlan",
     "LargeResult",
     "LargeView",
-    "Status",
+    "TileStatus",
     "TileFailure",
     "TileGrid",
     "open_large",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .grid import TileGrid, shared, within
 from .ledger import Ledger, TileResult
-from .seams import Stitched
+from .stitching import Stitched
 from .tiles import Job, writing
 
 

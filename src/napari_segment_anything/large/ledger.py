@@ -22,7 +22,7 @@ from ..reading import convert
 from .grid import TileGrid
 from .schema import Run
 
-__all__ = ["GROUP", "Ledger", "Status", "TileResult", "check_same", "grid_of"]
+__all__ = ["GROUP", "Ledger", "TileStatus", "TileResult", "check_same", "grid_of"]
 
 GROUP = "run"
 LEDGER = 2
@@ -31,7 +31,7 @@ _STATUS_CHUNK = 128
 _READ_CHUNK = 32
 
 
-class Status(IntEnum):
+class TileStatus(IntEnum):
     """State of a tile."""
 
     TODO = 0
@@ -86,7 +86,7 @@ class Ledger:
     """The record of a run, in the label group's own store.
 
     Group ``run`` beside the labels' levels: ``attrs["run"]`` says what is run, ``status`` holds a
-    `Status` for each tile (planes, tile rows, tile columns), ``read`` a hash and a mark of the
+    `TileStatus` for each tile (planes, tile rows, tile columns), ``read`` a hash and a mark of the
     pixels it was read from, ``composed`` which chunks of the labels are final, ``tiles`` one chunk
     of bytes for each tile: its `TileResult`. A tile's bytes are written whole, by the process that
     made them, before its status is, by the one that runs.
@@ -158,7 +158,7 @@ class Ledger:
         """Return which chunks of the labels are final, 1 where one is."""
         return np.asarray(self._composed[...])
 
-    def set_status(self, index: int, status: Status) -> None:
+    def set_status(self, index: int, status: TileStatus) -> None:
         """Record a tile's state."""
         self._status[self.grid.place(index)] = int(status)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..engine import Window
 from ..formats.ome_zarr import LabelsGroup
 from .grid import TileGrid
-from .ledger import Ledger, Status
+from .ledger import Ledger, TileStatus
 from .plan import LargePlan
 
 
@@ -48,7 +48,7 @@ class LargeView:
     grid : TileGrid
         The tiles.
     status : uint8 array (planes, tile rows, tile columns)
-        `Status` of each tile; changes as the run goes on.
+        `TileStatus` of each tile; changes as the run goes on.
     plan : LargePlan
         What the run will take.
     """
@@ -70,7 +70,7 @@ class LargeResult:
     grid : TileGrid
         The tiles it was made of.
     status : uint8 array (planes, tile rows, tile columns)
-        `Status` of each tile.
+        `TileStatus` of each tile.
     failed : tuple of TileFailure
         Tiles whose part of the labels is missing.
     seconds : float
@@ -133,5 +133,5 @@ def failures(
         TileFailure(
             int(i), grid.plane(int(i)), grid.core(int(i)), reasons.get(str(int(i)), "unknown")
         )
-        for i in np.flatnonzero(status.ravel() == Status.FAILED)
+        for i in np.flatnonzero(status.ravel() == TileStatus.FAILED)
     )

@@ -23,7 +23,7 @@ from ..formats.ome_zarr import open_labels
 from ..progress import Progress, finish
 from .compose import compose_chunk, plan_chunk
 from .image import LargeImage
-from .ledger import LEDGER, Ledger, Status, grid_of
+from .ledger import LEDGER, Ledger, TileStatus, grid_of
 from .opening import (
     destination_of,
     model_and_spec,
@@ -36,7 +36,7 @@ from .opening import (
 from .plan import LargePlan, peak_memory
 from .result import LargeResult, LargeView, failures
 from .runners import DaskRunner, ThreadRunner, make_runner
-from .seams import Stitched, stitch
+from .stitching import Stitched, stitch
 from .tiles import EMPTY_THRESH, PROBES, Job, StoreError, TileReport, keep_model, run_tile, writing
 from .unchanged import check_unchanged
 
@@ -285,11 +285,11 @@ class _Run:
 
     def steps(self) -> Steps:
         run = self.ledger.run
-        kept = np.flatnonzero((self.status == Status.DONE) | (self.status == Status.EMPTY))
+        kept = np.flatnonzero((self.status == TileStatus.DONE) | (self.status == TileStatus.EMPTY))
         with writing(self.job.labels.path):
             for step in check_unchanged(self.job, self.ledger, self.runner, kept.tolist()):
                 yield Progress(step.done, step.total, self._view(), step.message)
-        if run["state"] == "complete" and not (self.status == Status.FAILED).any():
+        if run["state"] == "complete" and not (self.status == TileStatus.FAILED).any():
             yield self._progress("finished before")
             return self._result()
         with writing(self.job.labels.path):
@@ -305,7 +305,7 @@ class _Run:
             yield from self.job.labels.build_pyramid()
             self.ledger.note(state="complete")
             if self.oversize == "redecode":
-                from .again import redecode_oversize
+                from .redecode import redecode_oversize
 
                 yield from redecode_oversize(self.job, self.ledger)
         return self._result()
@@ -314,12 +314,8 @@ class _Run:
 
     def _tiles(self) -> Generator[Progress, None, bool]:
         """Segment what is left; says whether anything was."""
-        left = [
-            int(i)
-            for i in np.flatnonzero(
-                (self.status.ravel() == Status.TODO) | (self.status.ravel() == Status.FAILED)
-            )
-        ]
+        unfinished = np.isin(self.status.ravel(), (TileStatus.TODO, TileStatus.FAILED))
+        left = np.flatnonzero(unfinished).tolist()
         if not left:
             return False
         yield self._progress("timing a tile")
@@ -330,12 +326,12 @@ class _Run:
         )
         yield self._progress("segmenting")
         for attempt in range(self.retries + 1):
-            todo = [i for i in left if self._at(i) in (Status.TODO, Status.FAILED)]
+            todo = [i for i in left if self._at(i) in (TileStatus.TODO, TileStatus.FAILED)]
             if not todo:
                 break
             message = "segmenting" if not attempt else f"trying {len(todo)} failed tiles again"
             yield from self._round(todo, message)
-        failed = int((self.status == Status.FAILED).sum())
+        failed = int((self.status == TileStatus.FAILED).sum())
         if failed and failed == len(self.grid):
             raise ImageError(f"every tile failed: {next(iter(self.reasons.values()))}")
         return True
@@ -376,13 +372,13 @@ class _Run:
             self.hopeless += 1
             self.reasons[str(index)] = " ".join(str(found).split())[:500] or type(found).__name__
             self.ledger.note(failed=self.reasons)
-            self._set(index, Status.FAILED)
+            self._set(index, TileStatus.FAILED)
             return None
         self.hopeless = 0
         if self.reasons.pop(str(index), None) is not None:
             self.ledger.note(failed=self.reasons)
         self.ledger.set_read(index, found.read)
-        self._set(index, Status.EMPTY if found.empty else Status.DONE)
+        self._set(index, TileStatus.EMPTY if found.empty else TileStatus.DONE)
         report: TileReport = found
         return report
 
@@ -430,18 +426,18 @@ class _Run:
     def _at(self, index: int) -> int:
         return int(self.status[self.grid.place(index)])
 
-    def _set(self, index: int, status: Status) -> None:
+    def _set(self, index: int, status: TileStatus) -> None:
         self.status[self.grid.place(index)] = int(status)
         self.ledger.set_status(index, status)
 
     def _finished(self) -> int:
-        return int(((self.status == Status.DONE) | (self.status == Status.EMPTY)).sum())
+        return int(((self.status == TileStatus.DONE) | (self.status == TileStatus.EMPTY)).sum())
 
     def _view(self) -> LargeView:
         return LargeView(self.job.labels, self.grid, self.status, self.plan)
 
     def _progress(self, message: str) -> Progress:
-        failed = int((self.status == Status.FAILED).sum())
+        failed = int((self.status == TileStatus.FAILED).sum())
         if failed:
             message += f", {failed} failed"
         return Progress(self._finished(), len(self.grid), self._view(), message)

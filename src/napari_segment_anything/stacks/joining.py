@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, ParameterError
-from .link import LINK_THRESH, check_linking, link_planes
-from .measure import Measured
+from .linking import LINK_THRESH, check_linking, link_planes
+from .plane_objects import StackObjects
 from .relabel import relabel
 from .result import StackResult, Tracks
-from .track import LINK_THRESH as TRACK_THRESH
-from .track import check_tracking, track_planes
+from .tracking import LINK_THRESH as TRACK_THRESH
+from .tracking import check_tracking, track_planes
 
 LINKS = ("overlap", "track")
 
@@ -107,12 +107,12 @@ class Joined:
         """The largest number."""
         return max((int(n.max()) for n in self.numbers if len(n)), default=0)
 
-    def table(self, measured: Measured) -> dict[str, NDArray[Any]]:
+    def table(self, measured: StackObjects) -> dict[str, NDArray[Any]]:
         """Columns as in `StackResult.table`, without stack."""
         planes = np.repeat(np.arange(len(self.numbers)), [len(n) for n in self.numbers])
         number = np.concatenate([*self.numbers, np.zeros(0, np.int64)])
-        area = np.concatenate([*(s.areas for s in measured.seen), np.zeros(0, np.int64)])
-        score = np.concatenate([*(s.scores for s in measured.seen), np.zeros(0)])
+        area = np.concatenate([*(s.areas for s in measured.planes), np.zeros(0, np.int64)])
+        score = np.concatenate([*(s.scores for s in measured.planes), np.zeros(0)])
         keep = number > 0
         planes, number, area, score = planes[keep], number[keep], area[keep], score[keep]
         count = self.count
@@ -140,12 +140,12 @@ class Joined:
         }
 
 
-def join_stack(measured: Measured, joining: Joining, anisotropy: float | None) -> Joined:
+def join_stack(measured: StackObjects, joining: Joining, anisotropy: float | None) -> Joined:
     """Give the objects of a stack their numbers.
 
     Parameters
     ----------
-    measured : Measured
+    measured : StackObjects
         With a reach of `joining.max_gap` + 1.
     joining : Joining
     anisotropy : float, optional
@@ -188,7 +188,7 @@ def _long_enough(joined: Joined, least: int) -> Joined:
 
 
 def tracks_of(
-    measured: Sequence[tuple[Measured, Joined, int]],
+    measured: Sequence[tuple[StackObjects, Joined, int]],
     position: Callable[[int, int, NDArray[np.float64]], NDArray[np.float64]],
     labels: Any,
     rows: Mapping[str, NDArray[Any]],
@@ -197,7 +197,7 @@ def tracks_of(
 
     Parameters
     ----------
-    measured : sequence of (Measured, Joined, int)
+    measured : sequence of (StackObjects, Joined, int)
         Each stack, its numbers, and what is added to them.
     position : callable
         From stack, plane and centroids (n, 2) to positions in the labels.
@@ -209,7 +209,7 @@ def tracks_of(
     graph: dict[int, list[int]] = {}
     for stack, (seen, joined, offset) in enumerate(measured):
         for plane, numbers in enumerate(joined.numbers):
-            objects = seen.seen[plane]
+            objects = seen.planes[plane]
             kept = numbers > 0
             places = position(stack, plane, objects.centroids[kept])
             data.append(np.column_stack([numbers[kept] + offset, places]))
@@ -339,8 +339,8 @@ def _join(
     label_planes: Iterable[Any],
     joining: Joining,
     scores: Sequence[Mapping[int, float]] | None,
-) -> tuple[NDArray[np.uint32], dict[str, NDArray[Any]], Measured, Joined]:
-    measured = Measured(joining.max_gap + 1)
+) -> tuple[NDArray[np.uint32], dict[str, NDArray[Any]], StackObjects, Joined]:
+    measured = StackObjects(joining.max_gap + 1)
     planes = []
     for number, plane in enumerate(label_planes):
         array = np.asarray(plane)

@@ -12,8 +12,7 @@ from ..automatic.heads import dense_head
 from ..engine import Model, Predictor
 from ..errors import ParameterError, PromptError
 from ..progress import Progress, finish
-from .embeddings import PlaneEmbeddings
-from .follow import (
+from .decoder_following import (
     LIKENESS_THRESH,
     MAX_AREA_CHANGE,
     OVERLAP_THRESH,
@@ -21,9 +20,10 @@ from .follow import (
     STIFFNESS,
     Rules,
 )
-from .following import Following
-from .propagation import PropagationResult, PropagationView, State
-from .sections import Sections
+from .dense_following import Sections
+from .embeddings import PlaneEmbeddings
+from .propagation_result import PropagationResult, PropagationView, State
+from .propagation_run import Following
 from .seeds import Seeds, read_seeds
 from .sink import Sink
 from .spacing import Spacing

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from .fill import between
 from .masks import PlaneMask
-from .measure import Measured
+from .plane_objects import StackObjects
 
 if TYPE_CHECKING:
     from .joining import Joined
 
 
 def relabel(
-    measured: Measured,
+    measured: StackObjects,
     joined: Joined,
     read: Callable[[int], NDArray[np.uint32]],
     write: Callable[[int, NDArray[np.uint32]], None],
@@ -28,7 +28,7 @@ def relabel(
 
     Parameters
     ----------
-    measured : Measured
+    measured : StackObjects
     joined : Joined
     read, write : callable
         A plane of labels with its own ids; and the final one.
@@ -47,7 +47,7 @@ def relabel(
     held: dict[int, NDArray[np.uint32]] = {}
     for plane, numbers in enumerate(joined.numbers):
         labels = np.asarray(read(plane))
-        final = renumber(labels, measured.seen[plane].ids, numbers, offset)
+        final = renumber(labels, measured.planes[plane].ids, numbers, offset)
         held[plane] = final
         for number in set(numbers.tolist()) & gaps.keys():
             here = PlaneMask.of(final == number + offset)

@@ -18,7 +18,7 @@ from ..errors import ImageError, ParameterError, SegmentAnythingError
 from ..progress import Progress, finish
 from .embeddings import Place, PlaneEmbeddings
 from .joining import Joined, Joining, join_stack, tracks_of
-from .measure import Measured
+from .plane_objects import StackObjects
 from .relabel import relabel
 from .result import StackResult, StackView
 from .sink import Sink
@@ -229,7 +229,7 @@ class _Run:
         volume = self.volume
         places = [Place(p, stack) for stack in volume.stacks for p in range(volume.count)]
         embeddings = PlaneEmbeddings(volume, self.predictor, _MEMORY)
-        measured = {stack: Measured(self.joining.max_gap + 1) for stack in volume.stacks}
+        measured = {stack: StackObjects(self.joining.max_gap + 1) for stack in volume.stacks}
         failed: dict[tuple[int, ...], str] = {}
         yield self._progress(0, len(places), places[0], "segmenting", False)
         try:
@@ -288,11 +288,11 @@ class _Run:
 
     def _join(
         self,
-        measured: dict[tuple[int, ...], Measured],
+        measured: dict[tuple[int, ...], StackObjects],
         total: int,
         failed: dict[tuple[int, ...], str],
     ) -> Steps:
-        joined: list[tuple[Measured, Joined, int]] = []
+        joined: list[tuple[StackObjects, Joined, int]] = []
         tables: list[dict[str, NDArray[Any]]] = []
         done = offset = 0
         for number, (stack, seen) in enumerate(measured.items()):
@@ -318,7 +318,7 @@ class _Run:
         return StackResult(self.sink.array, whole, tracks, path, failed)
 
     def _relabel(
-        self, seen: Measured, found: Joined, stack: tuple[int, ...], offset: int
+        self, seen: StackObjects, found: Joined, stack: tuple[int, ...], offset: int
     ) -> Generator[int, None, None]:
         def read(plane: int) -> NDArray[np.uint32]:
             return self.sink.section(plane, stack)

@@ -26,8 +26,7 @@ from ..bridge.large import (
 from ..bridge.large_layers import TILE_COLOURS, LargeLayers, seam_corners
 from ..engine import Model, Predictor
 from ..errors import SegmentAnythingError
-from ..large import Status as TileStatus
-from ..large import redecode
+from ..large import TileStatus, redecode
 from ..large.opening import OVERLAP
 from ..large.plan import readable_time
 from ..progress import Progress

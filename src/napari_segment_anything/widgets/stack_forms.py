@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from ..automatic import MODES
-from ..stacks.follow import Rules
+from ..stacks.decoder_following import Rules
 from ..stacks.propagate import DIRECTIONS
 from .choosers import LayerBox
 from .forms import Number

@@ -29,9 +29,9 @@ from ..formats.ome_zarr import LabelsGroup, is_url, open_labels
 from ..progress import Progress, finish
 from .grid import shared
 from .image import LargeImage
-from .ledger import Ledger, Status, check_same, grid_of
+from .ledger import Ledger, TileStatus, check_same, grid_of
 from .runners import ThreadRunner
-from .seams import KINDS
+from .stitching import KINDS
 from .tiles import Job, ModelSpec, model_of, writing
 from .unchanged import check_unchanged
 
@@ -159,7 +159,7 @@ def _check_place(
     tiles = [
         index
         for index in range(grid.index(number, 0, 0), grid.index(number + 1, 0, 0))
-        if status[grid.place(index)] in (Status.DONE, Status.EMPTY)
+        if status[grid.place(index)] in (TileStatus.DONE, TileStatus.EMPTY)
         and shared(grid.window(index), where) is not None
     ]
     spec = ModelSpec("", run["model"])  # nothing is segmented here

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ParameterError
-from .measure import Measured
+from .plane_objects import StackObjects
 
 LINK_THRESH = 0.3
 _FLOOR = 0.25
@@ -35,7 +35,7 @@ def check_linking(
 
 
 def link_planes(
-    measured: Measured,
+    measured: StackObjects,
     *,
     link_thresh: float = LINK_THRESH,
     max_gap: int = 1,
@@ -51,7 +51,7 @@ def link_planes(
 
     Parameters
     ----------
-    measured : Measured
+    measured : StackObjects
         Of the stack, with a reach of `max_gap` + 1.
     link_thresh : float
         Least IoU, relative to that of a ball.
@@ -67,12 +67,12 @@ def link_planes(
     """
     step = 1.0 if anisotropy is None else float(anisotropy)
     weights, firsts, seconds = [], [], []
-    starts = np.concatenate([[0], np.cumsum([len(seen) for seen in measured.seen])])
-    for (p, q), shared in measured.shared.items():
+    starts = np.concatenate([[0], np.cumsum([len(seen) for seen in measured.planes])])
+    for (p, q), shared in measured.overlaps.items():
         if q - p > max_gap + 1 or not len(shared.pixels):
             continue
-        a = measured.seen[p].areas[shared.first]
-        b = measured.seen[q].areas[shared.second]
+        a = measured.planes[p].areas[shared.first]
+        b = measured.planes[q].areas[shared.second]
         iou = shared.pixels / (a + b - shared.pixels)
         quality = iou / expected_iou(np.maximum(a, b), step * (q - p))
         tip = tips(np.minimum(a, b), np.maximum(a, b), shared.pixels, step * (q - p))
@@ -82,13 +82,13 @@ def link_planes(
         firsts.append((starts[p] + shared.first)[keep])
         seconds.append((starts[q] + shared.second)[keep])
     total = int(starts[-1])
-    planes = np.repeat(np.arange(len(measured.seen)), [len(seen) for seen in measured.seen])
+    planes = np.repeat(np.arange(len(measured.planes)), [len(seen) for seen in measured.planes])
     groups = _Groups(planes)
     if weights:
         weight = np.concatenate(weights)
         first, second = np.concatenate(firsts), np.concatenate(seconds)
         # ties are settled by place, so that the planes' own ids are of no consequence
-        pixel = np.concatenate([seen.places for seen in measured.seen])
+        pixel = np.concatenate([seen.places for seen in measured.planes])
         places = (pixel[second], planes[second], pixel[first], planes[first])
         for index in np.lexsort((*places, -weight)):
             groups.join(int(first[index]), int(second[index]))
@@ -97,7 +97,7 @@ def link_planes(
     rank = np.empty(len(begin), np.int64)
     rank[np.argsort(begin, kind="stable")] = np.arange(1, len(begin) + 1)
     numbers = rank[inverse] if total else np.zeros(0, np.int64)
-    return [numbers[starts[p] : starts[p + 1]] for p in range(len(measured.seen))]
+    return [numbers[starts[p] : starts[p + 1]] for p in range(len(measured.planes))]
 
 
 def expected_iou(areas: NDArray[np.integer], distance: float) -> NDArray[np.float64]:

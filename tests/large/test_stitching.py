@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from skimage.draw import disk, line
 from skimage.morphology import dilation, footprint_rectangle
 
-from napari_segment_anything.large.seams import KINDS
+from napari_segment_anything.large.stitching import KINDS
 
 from .helpers import begun, pieces, put, same_partition, stitched_labels, tile_result
 

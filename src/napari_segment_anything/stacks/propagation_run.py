@@ -12,12 +12,12 @@ from ..engine.view import STEADY
 from ..errors import PromptError
 from ..progress import Progress
 from .chains import EDGE, MET, Chain, ChainKey, Link, join
+from .decoder_following import Followed, Rules, follow, remember
+from .dense_following import Known, Sections
 from .embeddings import Place, PlaneEmbeddings
-from .follow import Followed, Rules, follow, remember
 from .likeness import Reference
 from .masks import PlaneMask, compose
-from .propagation import PropagationResult, PropagationView, State
-from .sections import Known, Sections
+from .propagation_result import PropagationResult, PropagationView, State
 from .seeds import Seed, Seeds, segment_seeds
 from .sink import Sink
 from .volume import Volume

@@ -31,9 +31,12 @@ def dense(model, monkeypatch):
         return DenseInstances(labels.astype(np.int32), scores, nothing, nothing[:, :2]), None, 4
 
     package = "napari_segment_anything.stacks"
-    for name in ("sections", "propagate"):  # the package has a function of the second name, too
+    for name in (
+        "dense_following",
+        "propagate",
+    ):  # the package has a function of the second name, too
         monkeypatch.setattr(import_module(f"{package}.{name}"), "dense_head", lambda _: "dense")
-    monkeypatch.setattr(f"{package}.sections.read_instances", read)
+    monkeypatch.setattr(f"{package}.dense_following.read_instances", read)
     return model
 
 

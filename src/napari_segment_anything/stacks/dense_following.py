@@ -20,8 +20,8 @@ from ..automatic.generate import read_instances
 from ..automatic.heads import dense_head
 from ..automatic.parameters import resolve
 from ..engine import Embedding, Model
+from .decoder_following import STIFFNESS, Followed, Rules
 from .embeddings import Place
-from .follow import STIFFNESS, Followed, Rules
 from .masks import PlaneMask, overlapping_parts, signed_distance
 from .spacing import Spacing
 from .volume import Volume

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from ..errors import ParameterError
-from .measure import Measured, Seen, Shared
+from .plane_objects import Overlaps, PlaneObjects, StackObjects
 
 LINK_THRESH = 0.1
 _MEMORY = 6
@@ -49,7 +49,7 @@ def check_tracking(max_distance: float | None) -> None:
 
 
 def track_planes(
-    measured: Measured,
+    measured: StackObjects,
     *,
     link_thresh: float = LINK_THRESH,
     max_distance: float | None = None,
@@ -66,7 +66,7 @@ def track_planes(
 
     Parameters
     ----------
-    measured : Measured
+    measured : StackObjects
         Of the time-lapse, with a reach of `max_gap` + 1.
     link_thresh : float
         Objects that overlap by at least this IoU may be linked whatever their distance.
@@ -78,7 +78,7 @@ def track_planes(
     divisions : bool
         Look for them.
     """
-    frames = measured.seen
+    frames = measured.planes
     drift = [_drift(a, b) for a, b in pairwise(frames)]
     if max_distance is None:
         max_distance = _typical_distance(frames, drift)
@@ -87,7 +87,7 @@ def track_planes(
     for t in range(len(frames) - 1):
         rows, cols = _assign(
             *_costs(
-                frames[t], frames[t + 1], measured.shared[t, t + 1],
+                frames[t], frames[t + 1], measured.overlaps[t, t + 1],
                 drift[t], max_distance, link_thresh,
             ),
             len(frames[t]), len(frames[t + 1]),
@@ -110,11 +110,11 @@ def track_planes(
     return Lineage(numbers, dict(sorted(graph.items())), float(max_distance))
 
 
-Path = list[tuple[int, int]]
+Track = list[tuple[int, int]]
 """(frame, place in the frame) of the objects of a track."""
 
 
-def _drift(a: Seen, b: Seen) -> NDArray[np.float64]:
+def _drift(a: PlaneObjects, b: PlaneObjects) -> NDArray[np.float64]:
     """What all objects move in common: median over pairs that are each other's nearest."""
     rows, cols = _mutual(a, b)
     if len(rows) < 3:
@@ -124,7 +124,7 @@ def _drift(a: Seen, b: Seen) -> NDArray[np.float64]:
 
 
 def _mutual(
-    a: Seen, b: Seen, drift: NDArray[np.float64] | None = None
+    a: PlaneObjects, b: PlaneObjects, drift: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     if not len(a) or not len(b):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -135,7 +135,7 @@ def _mutual(
     return rows, np.asarray(forth[rows], np.int64)
 
 
-def _typical_distance(frames: list[Seen], drift: list[NDArray[np.float64]]) -> float:
+def _typical_distance(frames: list[PlaneObjects], drift: list[NDArray[np.float64]]) -> float:
     areas = [seen.areas for seen in frames if len(seen)]
     if not areas:
         return 1.0
@@ -150,9 +150,9 @@ def _typical_distance(frames: list[Seen], drift: list[NDArray[np.float64]]) -> f
 
 
 def _costs(
-    a: Seen,
-    b: Seen,
-    shared: Shared,
+    a: PlaneObjects,
+    b: PlaneObjects,
+    shared: Overlaps,
     drift: NDArray[np.float64],
     reach: float,
     link_thresh: float,
@@ -207,7 +207,7 @@ def _assign(
     return np.concatenate(first), np.concatenate(second)
 
 
-def _paths(frames: list[Seen], after: list[NDArray[np.int64]]) -> list[Path]:
+def _paths(frames: list[PlaneObjects], after: list[NDArray[np.int64]]) -> list[Track]:
     begun = [np.zeros(len(seen), bool) for seen in frames]
     paths = []
     for t, seen in enumerate(frames):
@@ -227,11 +227,11 @@ def _paths(frames: list[Seen], after: list[NDArray[np.int64]]) -> list[Path]:
 
 
 def _divide(
-    frames: list[Seen],
-    paths: list[Path],
+    frames: list[PlaneObjects],
+    paths: list[Track],
     drift: list[NDArray[np.float64]],
     reach: float,
-) -> tuple[list[Path], dict[int, int]]:
+) -> tuple[list[Track], dict[int, int]]:
     """Cut tracks where they divide; give each daughter its parent."""
     owner = {step: index for index, path in enumerate(paths) for step in path}
     starts: dict[int, list[int]] = {}
@@ -273,7 +273,7 @@ def _divide(
             continue
         taken |= marks
         cuts.setdefault(owner[t - 1, mother], []).append((t, mother, first, second))
-    pieces: list[Path] = []
+    pieces: list[Track] = []
     for index, path in enumerate(paths):
         begin = 0
         for t, *_ in sorted(cuts.get(index, [])):
@@ -293,8 +293,8 @@ def _divide(
 
 
 def _division_cost(
-    frames: list[Seen],
-    track: Path,
+    frames: list[PlaneObjects],
+    track: Track,
     daughters: tuple[int, int],
     t: int,
     drift: NDArray[np.float64],
@@ -327,16 +327,16 @@ def _division_cost(
 
 
 def _close_gaps(
-    measured: Measured,
-    paths: list[Path],
+    measured: StackObjects,
+    paths: list[Track],
     parents: dict[int, int],
     drift: list[NDArray[np.float64]],
     reach: float,
     link_thresh: float,
     max_gap: int,
-) -> tuple[list[Path], dict[int, int]]:
+) -> tuple[list[Track], dict[int, int]]:
     """Join tracks that end and begin again within `max_gap` frames."""
-    frames = measured.seen
+    frames = measured.planes
     divided = set(parents.values())
     ends = [i for i, path in enumerate(paths) if i not in divided and path[-1][0] < len(frames) - 1]
     starts = [i for i, path in enumerate(paths) if i not in parents and path[0][0] > 0]
@@ -352,7 +352,7 @@ def _close_gaps(
             if not columns:
                 continue
             moved = np.sum(drift[u:t], axis=0)
-            shared = measured.shared[u, t]
+            shared = measured.overlaps[u, t]
             far = reach * float(np.sqrt(missing + 1))
             _, y, gain = _costs(
                 _only(frames[u], place), frames[t], _of(shared, place), moved, far, link_thresh
@@ -369,7 +369,7 @@ def _close_gaps(
     first, second = _assign(np.array(rows), np.array(cols), np.array(gains), len(ends), len(starts))
     follower = {ends[i]: starts[j] for i, j in zip(first, second, strict=True)}
     heads = [i for i in range(len(paths)) if i not in set(follower.values())]
-    joined: list[Path] = []
+    joined: list[Track] = []
     renamed: dict[int, int] = {}
     for head in heads:
         whole, index = list(paths[head]), head
@@ -382,9 +382,9 @@ def _close_gaps(
     return joined, {renamed[c]: renamed[p] for c, p in parents.items()}
 
 
-def _only(seen: Seen, place: int) -> Seen:
+def _only(seen: PlaneObjects, place: int) -> PlaneObjects:
     part = slice(place, place + 1)
-    return Seen(
+    return PlaneObjects(
         seen.ids[part],
         seen.areas[part],
         seen.centroids[part],
@@ -393,6 +393,6 @@ def _only(seen: Seen, place: int) -> Seen:
     )
 
 
-def _of(shared: Shared, place: int) -> Shared:
+def _of(shared: Overlaps, place: int) -> Overlaps:
     mine = shared.first == place
-    return Shared(np.zeros(int(mine.sum()), np.int64), shared.second[mine], shared.pixels[mine])
+    return Overlaps(np.zeros(int(mine.sum()), np.int64), shared.second[mine], shared.pixels[mine])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from napari_segment_anything.errors import ImageError, ParameterError
 from napari_segment_anything.stacks import link
-from napari_segment_anything.stacks.link import expected_iou
+from napari_segment_anything.stacks.linking import expected_iou
 
 from .helpers import balls
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from ..errors import PromptError
 from .chains import Chain, ChainKey
+from .decoder_following import Rules
+from .dense_following import Known
 from .embeddings import PlaneEmbeddings
-from .follow import Rules
 from .likeness import Reference
 from .masks import PlaneMask
-from .sections import Known
 from .seeds import Seeds
 from .sink import Sink
 from .volume import Volume

@@ -13,7 +13,7 @@ from ..errors import ImageError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class PlaneObjects:
     """Objects of one plane.
 
     Parameters
@@ -41,13 +41,13 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shared:
+class Overlaps:
     """Pairs of objects of two planes that share pixels.
 
     Parameters
     ----------
     first, second : int64 array (k,)
-        Positions in the two planes' `Seen`.
+        Positions in the two planes' `PlaneObjects`.
     pixels : int64 array (k,)
         How many they share, at least 1.
     """
@@ -57,7 +57,7 @@ class Shared:
     pixels: NDArray[np.int64]
 
 
-class Measured:
+class StackObjects:
     """Planes of one stack, measured one after another; only the last few are held.
 
     Parameters
@@ -67,8 +67,8 @@ class Measured:
     """
 
     def __init__(self, reach: int = 1) -> None:
-        self.seen: list[Seen] = []
-        self.shared: dict[tuple[int, int], Shared] = {}
+        self.planes: list[PlaneObjects] = []
+        self.overlaps: dict[tuple[int, int], Overlaps] = {}
         self._last: deque[NDArray[np.int64]] = deque(maxlen=max(1, reach))
 
     def add(self, labels: NDArray[np.integer], scores: Mapping[int, float] | None = None) -> None:
@@ -96,7 +96,7 @@ class Measured:
                 f"planes of labels need one shape, not {self._last[-1].shape} and {labels.shape}"
             )
         ids, ranks, places = _ranks(labels)
-        plane = len(self.seen)
+        plane = len(self.planes)
         counts = np.bincount(ranks.ravel(), minlength=len(ids) + 1)[1:]
         rows, cols = np.nonzero(ranks)
         which = ranks[rows, cols]
@@ -104,11 +104,11 @@ class Measured:
         centroids = np.stack(sums, axis=1) / np.maximum(counts, 1)[:, None]
         known = scores or {}
         quality = np.array([known.get(int(i), np.nan) for i in ids], np.float64)
-        self.seen.append(
-            Seen(ids, counts.astype(np.int64), centroids.reshape(-1, 2), quality, places)
+        self.planes.append(
+            PlaneObjects(ids, counts.astype(np.int64), centroids.reshape(-1, 2), quality, places)
         )
         for back, before in enumerate(reversed(self._last), start=1):
-            self.shared[plane - back, plane] = _shared(before, ranks, len(ids) + 1)
+            self.overlaps[plane - back, plane] = _shared(before, ranks, len(ids) + 1)
         self._last.append(ranks)
 
 
@@ -125,7 +125,7 @@ def _ranks(
     return ids[1:].astype(np.int64), ranks, first[1:].astype(np.int64)
 
 
-def _shared(a: NDArray[np.int64], b: NDArray[np.int64], width: int) -> Shared:
+def _shared(a: NDArray[np.int64], b: NDArray[np.int64], width: int) -> Overlaps:
     both = (a > 0) & (b > 0)
     keys, pixels = np.unique(a[both] * width + b[both], return_counts=True)
-    return Shared(keys // width - 1, keys % width - 1, pixels.astype(np.int64))
+    return Overlaps(keys // width - 1, keys % width - 1, pixels.astype(np.int64))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..engine import Window
 from ..progress import Progress
 from .grid import TileGrid, shared, within
-from .ledger import Ledger, Status, TileResult
+from .ledger import Ledger, TileResult, TileStatus
 from .tiles import EDGE
 
 SAME_IOU = 0.5
@@ -62,8 +62,8 @@ class Stitched:
         return slice(int(self.offset[index]), int(self.offset[index + 1]))
 
 
-class Results:
-    """Results of tiles, read back when needed, the last ones held."""
+class _TileCache:
+    """_TileCache of tiles, read back when needed, the last ones held."""
 
     def __init__(self, ledger: Ledger, held: int = _HELD) -> None:
         self._ledger, self._held = ledger, held
@@ -72,7 +72,7 @@ class Results:
 
     def has(self, index: int) -> bool:
         """Whether the tile was segmented and had something in it."""
-        return bool(self._done[self._ledger.grid.place(index)] == Status.DONE)
+        return bool(self._done[self._ledger.grid.place(index)] == TileStatus.DONE)
 
     def get(self, index: int) -> TileResult:
         """Return a tile's result."""
@@ -88,7 +88,7 @@ class Results:
 def stitch(ledger: Ledger) -> Iterator[Progress | Stitched]:
     """Decide what the objects of the image are: yields `Progress`, and last the outcome."""
     grid = ledger.grid
-    results = Results(ledger)
+    results = _TileCache(ledger)
     columns = _Objects(len(grid))
     pairs = _Pairs()
     for index in range(len(grid)):
