@@ -29,7 +29,7 @@ from napari_segment_anything.evaluation.datasets import LabelledPlane
 from napari_segment_anything.evaluation.protocols import Settings, Subject
 from napari_segment_anything.formats.records import read_sa1b
 from napari_segment_anything.large.image import LargeImage
-from napari_segment_anything.large.redecode import _segment
+from napari_segment_anything.large.redecoding import _segment
 from napari_segment_anything.session import ArrayTarget, Session
 
 from ..session.tiny import tiny_model

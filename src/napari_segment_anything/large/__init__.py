@@ -4,7 +4,7 @@ from .grid import TileGrid
 from .ledger import TileStatus
 from .plan import LargePlan
 from .planning import plan_large
-from .redecode import redecode
+from .redecoding import redecode
 from .result import LargeResult, LargeView, TileFailure
 from .run import open_large, segment_large, segment_large_steps
 

@@ -305,7 +305,7 @@ class _Run:
             yield from self.job.labels.build_pyramid()
             self.ledger.note(state="complete")
             if self.oversize == "redecode":
-                from .redecode import redecode_oversize
+                from .redecoding import redecode_oversize
 
                 yield from redecode_oversize(self.job, self.ledger)
         return self._result()
