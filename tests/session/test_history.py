@@ -12,9 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from napari_segment_anything.engine import Window
 from napari_segment_anything.errors import PromptError
 from napari_segment_anything.session import ArrayTarget, Journal
+from napari_segment_anything.session.label_edits import apply
 from napari_segment_anything.session.recover import repeat_event
 from napari_segment_anything.session.repeat import recorded_patches
-from napari_segment_anything.session.work import apply
 
 from .helpers import DiscSession, disc_predictor, disc_session
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..engine import Window
 from ..formats import write_table
 from ..progress import Progress
-from ..session.measuring import Place, Row, columns, measure_object, places
+from ..session.measuring import ObjectPlace, Row, columns, measure_object, places
 from .runners import Ears, Inline, Runner
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def write_features(layer: Labels, table: dict[str, list[Any]], written: set[int]
 
 
 def _measure(
-    asked: list[tuple[View, list[Place], list[_Change], _PixelSize]],
+    asked: list[tuple[View, list[ObjectPlace], list[_Change], _PixelSize]],
 ) -> Generator[Progress, None, dict[_Key, Row]]:
     rows: dict[_Key, Row] = {}
     for view, there, changes, size in asked:

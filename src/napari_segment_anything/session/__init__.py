@@ -1,10 +1,10 @@
 """Objects that own their prompts; undo, journal, recovery. No Qt, no napari."""
 
-from .ahead import Ahead, ahead_windows, embed_ahead
 from .decoding import DecodeRequest, DecodeResult
 from .draft import Draft, DraftPoint
 from .journal import Journal, journal_directory, new_journal_path, unfinished_journals
 from .objects import ObjectPrompts, Scribble, SessionObject
+from .precompute import Ahead, ahead_windows, embed_ahead
 from .preview import DecodedObject, Preview, PreviewObject
 from .recover import Replay, recorded_model, recover, replay, replay_steps
 from .regions import Region

@@ -16,17 +16,17 @@ from psygnal import Signal, SignalGroup
 from ..engine import PlaneSource, Predictor, Window
 from ..errors import ParameterError, PromptError, ResourceError
 from ..wording import counted
-from .ahead import WindowList
 from .decoding import EmbeddingStore
 from .draft import Draft
 from .history import Action, Edit, History
 from .journal import Journal
+from .label_edits import Extents, Work, apply, touched
 from .objects import ObjectPrompts, SessionObject
+from .precompute import WindowList
 from .regions import window_from, window_json
-from .results import Results
+from .results import DecodedResults
 from .target import LabelTarget
 from .timing import Stopwatch, at_one_time
-from .work import Extents, Work, apply, touched
 
 
 class SessionEvents(SignalGroup):
@@ -85,7 +85,7 @@ class SessionCore:
         self._reserved = 0
         self._revisions = 0
         self._epoch = 0
-        self._results = Results()
+        self._results = DecodedResults()
         self._store = EmbeddingStore()
         self._ahead: dict[tuple[int, ...], WindowList] = {}
         self._recorded: Mapping[str, Any] | None = None

@@ -12,10 +12,10 @@ import numpy as np
 from ..engine import Window
 from ..engine.cutout import Cutout, union
 from ..errors import PromptError
+from .label_edits import Plane, Work
 from .objects import SessionObject
 from .regions import Patch, Region, clusters
 from .target import check_id
-from .work import Plane, Work
 
 
 def commit(

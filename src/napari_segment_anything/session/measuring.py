@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ObjectPlace:
     """Where an object lies on the plane that it was made on.
 
     Parameters
@@ -32,7 +32,7 @@ class Place:
     window: Window
 
 
-def places(session: Session, ids: Collection[int] | None = None) -> list[Place]:
+def places(session: Session, ids: Collection[int] | None = None) -> list[ObjectPlace]:
     """Return where objects lie, by default all; on the session's own thread."""
     found = []
     extents = session._known_extents()
@@ -40,12 +40,12 @@ def places(session: Session, ids: Collection[int] | None = None) -> list[Place]:
         if ids is not None and label not in ids:
             continue
         for _, window in extents.find(label, session.target, session.source, item.plane):
-            found.append(Place(label, item, window))
+            found.append(ObjectPlace(label, item, window))
     return found
 
 
 def measure_object(
-    place: Place,
+    place: ObjectPlace,
     source: PlaneSource,
     target: LabelTarget,
     scale: Sequence[float] | None = None,
@@ -55,7 +55,7 @@ def measure_object(
 
     Parameters
     ----------
-    place : Place
+    place : ObjectPlace
     source, target : PlaneSource, LabelTarget
         The session's.
     scale : (float, float), optional

@@ -22,11 +22,11 @@ from ..progress import Progress, finish
 from .core import model_json
 from .history import Edit
 from .journal import Journal
+from .label_edits import apply
 from .objects import SessionObject
 from .repeat import Event, Going, check_image, recorded_patches, repeat_event
 from .session import Session
 from .target import ArrayTarget, LabelTarget
-from .work import apply
 
 ModelSource: TypeAlias = Model | Callable[[Mapping[str, Any]], Model] | None
 

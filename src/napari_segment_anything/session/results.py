@@ -12,7 +12,7 @@ from .preview import DecodedObject
 CAPACITY = 1 << 27
 
 
-class Results:
+class DecodedResults:
     """Results by the draft's revision; those used longest ago are dropped.
 
     What is kept depends on nothing but the results themselves, so that going through recorded

@@ -48,7 +48,7 @@ class Image(TypedDict):
     checksum: NotRequired[Text]
 
 
-class Model(TypedDict):
+class RecordedModel(TypedDict):
     """What numbers depend on besides the image."""
 
     name: Text
@@ -58,7 +58,7 @@ class Model(TypedDict):
     threads: NotRequired[Annotated[int, Field(ge=0)]]
 
 
-class Target(TypedDict):
+class RecordedTarget(TypedDict):
     """Labels as they were when the session began."""
 
     shape: Shape
@@ -68,7 +68,7 @@ class Target(TypedDict):
 
 
 @with_config(ConfigDict(extra="forbid"))
-class Settings(TypedDict):
+class JournalSettings(TypedDict):
     """How masks are decoded. Nothing here says where anything is read or written."""
 
     window_size: NotRequired[Size | None]
@@ -81,9 +81,9 @@ class Header(TypedDict):
     """The first line."""
 
     image: Image
-    model: Model
-    target: Target
-    settings: Settings
+    model: RecordedModel
+    target: RecordedTarget
+    settings: JournalSettings
 
 
 class Mask(TypedDict):
@@ -254,12 +254,12 @@ class Lock(Event):
 
 class ChangeModel(Event):
     do: Literal["model"]
-    model: Model
+    model: RecordedModel
 
 
 class Recovered(Event):
     do: Literal["recovered"]
-    model: Model
+    model: RecordedModel
     label: Annotated[int, Field(ge=-1, le=2**63 - 1)]
 
 

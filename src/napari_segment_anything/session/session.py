@@ -14,12 +14,12 @@ from ..errors import ParameterError, PromptError
 from . import draft as drafts
 from . import editing
 from .draft import Draft, lookup
+from .label_edits import Work
 from .objects import ObjectPrompts, SessionObject
 from .predicting import Predicting
 from .preview import Preview, PreviewObject
 from .regions import Region
 from .timing import at_one_time
-from .work import Work
 
 
 class Session(Predicting):

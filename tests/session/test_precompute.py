@@ -23,7 +23,7 @@ from napari_segment_anything.session import (
     embed_ahead,
     replay,
 )
-from napari_segment_anything.session.ahead import WindowList
+from napari_segment_anything.session.precompute import WindowList
 
 from .tiny import SIDE, tiny_model
 
