@@ -30,7 +30,7 @@ from napari_segment_anything import samples
 from napari_segment_anything.bridge.coordinates import placement
 
 IMAGES = Path(__file__).parent / "images"
-PLUGIN = "napari-segment-anything"
+PLUGIN = "segment-anything-napari"
 
 
 class Studio:

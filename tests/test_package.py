@@ -14,6 +14,7 @@ import pytest
 import napari_segment_anything as nsa
 
 ROOT = Path(__file__).parents[1]
+DISTRIBUTION = "segment-anything-napari"
 HEAVY = ("torch", "napari", "qtpy", "PyQt5", "PyQt6", "PySide6", "magicgui", "numpy", "skimage")
 
 
@@ -84,7 +85,23 @@ def test_version_is_said_once():
     assert f"version: {nsa.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
     from importlib.metadata import version
 
-    assert version("napari-segment-anything") == nsa.__version__
+    assert version(DISTRIBUTION) == nsa.__version__
+
+
+def test_the_distribution_has_one_name():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["name"] == DISTRIBUTION
+    assert list(project["entry-points"]["napari.manifest"]) == [DISTRIBUTION]
+    assert {"Homepage", "Documentation", "Bug Tracker", "User Support", "Source Code"} <= set(
+        project["urls"]
+    )
+
+
+def test_nobody_is_told_to_install_another_plugin():
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    for page in [*pages, *(ROOT / "src").rglob("*.py")]:
+        told = re.findall(r"pip install [^\n]*napari-segment-anything", page.read_text("utf-8"))
+        assert told == [], page
 
 
 def test_data_files_are_in_the_package():

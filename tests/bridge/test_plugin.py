@@ -22,7 +22,7 @@ yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (it comes wit
 # napari's own imports warn of this and that; what is tested here is that it takes our layers.
 pytestmark = pytest.mark.filterwarnings("default")
 
-NAME = "napari-segment-anything"
+NAME = "segment-anything-napari"
 IN_A_WINDOW = """
 import sys
 import napari
@@ -30,7 +30,7 @@ from napari.settings import get_settings
 
 viewer = napari.Viewer(show=True)
 for key in sys.argv[2:]:
-    viewer.open_sample("napari-segment-anything", key)
+    viewer.open_sample("segment-anything-napari", key)
 names = [layer.name for layer in viewer.layers]
 viewer.screenshot(sys.argv[1], canvas_only=False, flash=False)
 viewer.close()

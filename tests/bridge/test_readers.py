@@ -17,7 +17,7 @@ from napari_segment_anything.large import segment_large
 
 pytestmark = pytest.mark.filterwarnings("default")
 
-PLUGIN = "napari-segment-anything"
+PLUGIN = "segment-anything-napari"
 SIZE = {"z": 0.5, "y": 0.25, "x": 0.25}
 
 

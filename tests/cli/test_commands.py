@@ -327,6 +327,23 @@ def test_info(capsys, tmp_path):
     assert "sample:coins" in capsys.readouterr().out
 
 
+def test_info_names_another_plugin_with_the_same_import_name(capsys, tmp_path, monkeypatch):
+    assert run(["info", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == {}
+    metadata = tmp_path / "site" / "napari_segment_anything-0.1.5.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Metadata-Version: 2.1\nName: napari-segment-anything\nVersion: 0.1.5\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert run(["info", "--json"]) == 0
+    warnings = json.loads(capsys.readouterr().out)["warnings"]
+    assert "version 0.1.5" in warnings["napari-segment-anything"]
+    assert run(["info"]) == 0
+    shown = capsys.readouterr().out
+    assert "Warnings" in shown
+    told = " ".join(shown.split())
+    assert "pip uninstall napari-segment-anything segment-anything-napari" in told
+
+
 @pytest.mark.parametrize("verb", ["segment", "everything", "models", "download", "info"])
 def test_help_has_examples(verb, capsys):
     assert run([verb, "--help"]) == 0

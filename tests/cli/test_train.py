@@ -44,7 +44,7 @@ def test_it_trains_and_tells(config, tmp_path, capsys):
     assert (tmp_path / "run/model.safetensors").exists()
     capsys.readouterr()
     assert run(["models", str(tmp_path / "run/model.safetensors")]) == 0
-    assert "Fine-tuned with napari-segment-anything" in capsys.readouterr().out
+    assert "Fine-tuned with segment-anything-napari" in capsys.readouterr().out
 
 
 def test_json_and_the_same_command_again(config, tmp_path, capsys):

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 os.environ.setdefault("NAPARI_CONFIG", os.devnull)
 
-PLUGIN = "napari-segment-anything"
+PLUGIN = "segment-anything-napari"
 NO_DISPLAY = os.environ.get("QT_QPA_PLATFORM") == "offscreen" or not os.environ.get("DISPLAY")
 
 

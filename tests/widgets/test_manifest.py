@@ -12,7 +12,7 @@ from napari_segment_anything.automatic import PARAMETERS
 npe2 = pytest.importorskip("npe2", reason="npe2 is not installed (it comes with napari)")
 pytestmark = pytest.mark.filterwarnings("default")
 
-NAME = "napari-segment-anything"
+NAME = "segment-anything-napari"
 
 
 @pytest.fixture(scope="module")

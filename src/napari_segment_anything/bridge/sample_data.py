@@ -10,7 +10,7 @@ from skimage.measure import regionprops
 
 from ..samples import Sample, sample
 
-PLUGIN = "napari-segment-anything"
+PLUGIN = "segment-anything-napari"
 LayerTuple = tuple[Any, dict[str, Any], str]
 
 

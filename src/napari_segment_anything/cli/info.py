@@ -8,6 +8,9 @@ import typer
 
 from . import options
 
+DISTRIBUTION = "segment-anything-napari"
+OTHER_DISTRIBUTION = "napari-segment-anything"
+"""Another plugin on the package index, with the same import name."""
 PACKAGES = (
     "torch",
     "numpy",
@@ -21,6 +24,7 @@ PACKAGES = (
     "imagecodecs",
     "pycocotools",
 )
+_MISSING = "not installed"
 
 
 def info(
@@ -67,6 +71,8 @@ def info(
             "embeddings": _amount(cache["embeddings"]),
         },
     )
+    if facts["warnings"]:
+        report.print_facts("\nWarnings", facts["warnings"])
 
 
 def _facts() -> dict[str, Any]:
@@ -97,7 +103,7 @@ def _facts() -> dict[str, Any]:
     devices += ["mps"] if torch.backends.mps.is_available() else []
     return {
         "versions": {
-            "napari-segment-anything": __version__,
+            DISTRIBUTION: __version__,
             "python": platform.python_version(),
             **{name: _version(name) for name in PACKAGES},
         },
@@ -116,6 +122,21 @@ def _facts() -> dict[str, Any]:
             "models": usage(checkpoint_directory()),
             "embeddings": usage(embedding_directory()),
         },
+        "warnings": _warnings(),
+    }
+
+
+def _warnings() -> dict[str, str]:
+    """Say what in this environment may break the package, by the name of the cause."""
+    found = _version(OTHER_DISTRIBUTION)
+    if found == _MISSING:
+        return {}
+    return {
+        OTHER_DISTRIBUTION: (
+            f"version {found} is installed here too. It is another plugin with the same import "
+            "name, so each overwrites files of the other. Uninstall both, then install one: "
+            f"pip uninstall {OTHER_DISTRIBUTION} {DISTRIBUTION}"
+        )
     }
 
 
@@ -125,7 +146,7 @@ def _version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "not installed"
+        return _MISSING
 
 
 def _amount(usage: dict[str, int]) -> str:

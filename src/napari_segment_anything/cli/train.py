@@ -195,7 +195,7 @@ def _tell(result: TrainingResult) -> None:
             was = f"{result.before[name]:.3f} -> " if name in result.before else ""
             facts[f"held out, {name}"] = f"{was}{result.after[name]:.3f}"
     curves = result.folder / "curves.png"
-    missing = "not drawn, which needs matplotlib: pip install 'napari-segment-anything[train]'"
+    missing = "not drawn, which needs matplotlib: pip install 'segment-anything-napari[train]'"
     facts["curves"] = curves if curves.exists() else missing
     facts |= {"folder": result.folder, "model": result.model}
     report.print_facts("", facts)

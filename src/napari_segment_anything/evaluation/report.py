@@ -30,7 +30,7 @@ def require_plots() -> None:
     """Raise `ParameterError` unless matplotlib is installed."""
     if importlib.util.find_spec("matplotlib") is None:
         raise ParameterError(
-            "plots need matplotlib: pip install 'napari-segment-anything[evaluate]', "
+            "plots need matplotlib: pip install 'segment-anything-napari[evaluate]', "
             "or leave the plots out"
         )
 
@@ -126,7 +126,7 @@ def markdown(
         "",
         f"{len(images)} images. Model `{header['model']}` ({header['architecture']}), "
         f"fingerprint `{header['fingerprint'][:16]}`, {header['precision']}, "
-        f"napari-segment-anything {header['package']}.",
+        f"segment-anything-napari {header['package']}.",
         "",
     ]
     if command:

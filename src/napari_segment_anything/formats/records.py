@@ -154,7 +154,7 @@ def to_coco(images: Iterable[ImageRecords], *, categories: Sequence[str] = ("obj
         and predicted_iou also as COCO's "score".
     """
     out: dict[str, Any] = {
-        "info": {"description": "Masks from napari-segment-anything"},
+        "info": {"description": "Masks from segment-anything-napari"},
         "images": [],
         "annotations": [],
         "categories": [{"id": i, "name": n} for i, n in enumerate(categories, start=1)],

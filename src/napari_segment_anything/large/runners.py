@@ -143,7 +143,7 @@ class DaskRunner:
             from distributed import Client
         except ImportError as error:
             raise ParameterError(
-                'a Dask scheduler needs more packages: pip install "napari-segment-anything[dask]"'
+                'a Dask scheduler needs more packages: pip install "segment-anything-napari[dask]"'
             ) from error
         self._own = not isinstance(scheduler, Client)
         if not self._own:

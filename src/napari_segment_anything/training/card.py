@@ -49,7 +49,7 @@ def write_card(
     """
     lines = [f"# {name}", ""]
     if config.model == SCRATCH:
-        lines.append("Trained from scratch with napari-segment-anything.")
+        lines.append("Trained from scratch with segment-anything-napari.")
     else:
         what = {
             "whole": "all weights",
@@ -58,7 +58,7 @@ def write_card(
             f"(rank {config.lora.rank}, alpha {config.lora.alpha:g}), which are merged",
         }[config.train]
         lines.append(
-            f"Fine-tuned with napari-segment-anything from `{base.get('name')}` "
+            f"Fine-tuned with segment-anything-napari from `{base.get('name')}` "
             f"(weights {str(base.get('fingerprint', ''))[:16]}). Trained were {what}."
         )
     lines += ["", f"- licence: {config.licence or base.get('licence') or 'not stated'}"]

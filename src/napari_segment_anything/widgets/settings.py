@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ..automatic import PARAMETERS
 from ..errors import ParameterError
 
-PLUGIN = "napari-segment-anything"
+PLUGIN = "segment-anything-napari"
 Section = Literal["engine", "prompt", "everything"]
 _MULTIMASK = {"auto": "auto", "three": True, "one": False}
 
