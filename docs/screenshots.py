@@ -27,7 +27,7 @@ from qtpy.QtTest import QTest
 
 import napari_segment_anything as nsa
 from napari_segment_anything import samples
-from napari_segment_anything.bridge.coordinates import placement
+from napari_segment_anything.bridge.viewer.coordinates import placement
 
 IMAGES = Path(__file__).parent / "images"
 PLUGIN = "segment-anything-napari"

@@ -12,7 +12,7 @@ pytest.importorskip("napari", reason="napari is not installed")
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_segment_anything.bridge.coordinates import (
+from napari_segment_anything.bridge.viewer.coordinates import (
     between,
     current_index,
     data_to_world,

@@ -9,12 +9,12 @@ pytest.importorskip("napari", reason="napari is not installed")
 
 import zarr
 
-from napari_segment_anything.bridge.binding import TargetSlot, default_image
-from napari_segment_anything.bridge.coordinates import current_index
-from napari_segment_anything.bridge.images import Channels, axes_of, plane_of, source_of
-from napari_segment_anything.bridge.sources import fill, prompts_of, region_of
-from napari_segment_anything.bridge.targets import check_alignment, new_target, target_of
-from napari_segment_anything.bridge.working_layers import Shown, WorkingLayers
+from napari_segment_anything.bridge.viewer.binding import TargetSlot, default_image
+from napari_segment_anything.bridge.viewer.coordinates import current_index
+from napari_segment_anything.bridge.viewer.images import Channels, axes_of, plane_of, source_of
+from napari_segment_anything.bridge.viewer.sources import fill, prompts_of, region_of
+from napari_segment_anything.bridge.viewer.targets import check_alignment, new_target, target_of
+from napari_segment_anything.bridge.viewer.working_layers import Shown, WorkingLayers
 from napari_segment_anything.engine import Window
 from napari_segment_anything.errors import ImageError, ParameterError, PromptError
 

@@ -141,7 +141,7 @@ def test_everything_in_a_region_of_a_plane(viewer, predictor) -> None:
 
 
 def test_what_is_in_sight(viewer, image, session) -> None:
-    from napari_segment_anything.bridge.everything import region_of_view
+    from napari_segment_anything.bridge.runs.everything import region_of_view
 
     viewer.scene.camera.center = (0, 40, 60)
     viewer.scene.camera.zoom = 20

@@ -125,7 +125,7 @@ def test_napari_ome_zarr_reads_it_too(segmented, viewer) -> None:
 
 def test_what_is_open_can_be_segmented_again(segmented, viewer) -> None:
     from napari_segment_anything.bridge import attach
-    from napari_segment_anything.bridge.large import default_store
+    from napari_segment_anything.bridge.runs.large import default_store
 
     image, _ = viewer.open(segmented, plugin=PLUGIN)
     assert default_store(image) == segmented

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from qtpy.QtTest import QTest
 
-from napari_segment_anything.bridge import live_labels
-from napari_segment_anything.bridge.images import axes_of
-from napari_segment_anything.bridge.large import LargeDone, LargeSource, LargeStep
-from napari_segment_anything.bridge.large_layers import LargeLayers
-from napari_segment_anything.bridge.live_labels import LiveLabels
+from napari_segment_anything.bridge.runs import live_labels
+from napari_segment_anything.bridge.runs.large import LargeDone, LargeSource, LargeStep
+from napari_segment_anything.bridge.runs.large_layers import LargeLayers
+from napari_segment_anything.bridge.runs.live_labels import LiveLabels
+from napari_segment_anything.bridge.viewer.images import axes_of
 from napari_segment_anything.formats.ome_zarr import create_labels, open_labels
 from napari_segment_anything.large import LargePlan, LargeResult, TileGrid, TileStatus
 from napari_segment_anything.large.runners import cores

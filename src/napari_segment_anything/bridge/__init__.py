@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .console import attach
-    from .runners import Background, Runner
+    from .viewer.runners import Background, Runner
     from .viewer_session import ViewerSession
 
 _HOME = {
     "attach": "console",
-    "Background": "runners",
-    "Runner": "runners",
+    "Background": "viewer.runners",
+    "Runner": "viewer.runners",
     "ViewerSession": "viewer_session",
 }
 

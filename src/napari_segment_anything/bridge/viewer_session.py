@@ -14,20 +14,20 @@ from ..errors import ParameterError, SegmentAnythingError
 from ..progress import finish
 from ..session.objects import inside
 from ..wording import counted
-from .binding import check_images, default_image, readable_images
-from .brush import HistoryKeys, strokes
-from .coordinates import mixes_units
-from .drafts import corners, ordered, shown_prompts
-from .everything import add_table, everything_job, region_of_view
-from .following import Follower
-from .hiding import HiddenLabels
-from .measures import ObjectMeasures
-from .mouse import MODES, MouseInput, MouseMode
-from .runners import Ears, Runner
-from .viewer_base import View
-from .viewer_model import Notice
-from .viewer_objects import ViewerObjects
-from .working_layers import Shown
+from .runs.everything import add_table, everything_job, region_of_view
+from .viewer.binding import check_images, default_image, readable_images
+from .viewer.brush import HistoryKeys, strokes
+from .viewer.coordinates import mixes_units
+from .viewer.drafts import corners, ordered, shown_prompts
+from .viewer.following import Follower
+from .viewer.hiding import HiddenLabels
+from .viewer.measures import ObjectMeasures
+from .viewer.mouse import MODES, MouseInput, MouseMode
+from .viewer.runners import Ears, Runner
+from .viewer.viewer_base import View
+from .viewer.viewer_model import Notice
+from .viewer.viewer_objects import ViewerObjects
+from .viewer.working_layers import Shown
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..bridge.binding import readable_images
-from ..bridge.images import layer_shape, level_shapes
+from ..bridge.viewer.binding import readable_images
+from ..bridge.viewer.images import layer_shape, level_shapes
 from .parts import tight
 
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 from ..automatic import MODES, PARAMETERS, available_modes, choose_mode
 from ..automatic.heads import dense_head
 from ..automatic.parameters import FILTERS, applicable, resolve
+from ..bridge.runs.areas import draw_region, find_area
+from ..bridge.runs.results import Drawn, Found, ResultLayer, refilter, run
 from ..errors import SegmentAnythingError
 from ..progress import Progress
 from ..wording import counted
-from .areas import draw_region, find_area
 from .choosers import ImageChooser, labels_box
 from .exports import Exports
 from .forms import Form, acting
@@ -36,7 +37,6 @@ from .parts import (
     heading,
     wide,
 )
-from .results import Drawn, Found, ResultLayer, refilter, run
 from .shared import WindowWatch, shared_session
 
 REGIONS = (

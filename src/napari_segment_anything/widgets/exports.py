@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
+from ..bridge.runs.results import Drawn
 from ..errors import SegmentAnythingError
 from ..wording import counted
 from .files import write_csv, write_found
 from .parts import Status, button, note, row, tight
-from .results import Drawn
 
 if TYPE_CHECKING:
     from ..bridge import ViewerSession

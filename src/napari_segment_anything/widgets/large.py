@@ -12,8 +12,7 @@ import numpy as np
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 
-from ..bridge.images import axes_of
-from ..bridge.large import (
+from ..bridge.runs.large import (
     LargeDone,
     LargeSource,
     LargeStep,
@@ -23,7 +22,8 @@ from ..bridge.large import (
     spare_workers,
     unfinished,
 )
-from ..bridge.large_layers import TILE_COLOURS, LargeLayers, seam_corners
+from ..bridge.runs.large_layers import TILE_COLOURS, LargeLayers, seam_corners
+from ..bridge.viewer.images import axes_of
 from ..engine import Model, Predictor
 from ..errors import SegmentAnythingError
 from ..large import TileStatus, redecode

@@ -9,7 +9,7 @@ from typing import Any
 import napari
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
-from ..bridge.viewer_model import Notice
+from ..bridge.viewer.viewer_model import Notice
 from ..engine import Window
 from ..errors import SegmentAnythingError
 from ..progress import Progress

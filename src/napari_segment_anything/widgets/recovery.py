@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from datetime import date
 from typing import TYPE_CHECKING
 
-from ..bridge.images import axes_of, source_of
+from ..bridge.viewer.images import axes_of, source_of
 from ..errors import ParameterError, SegmentAnythingError
 from ..progress import Progress
 from ..session import Journal, UnsavedWork, discard, unsaved_work

@@ -10,8 +10,8 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QHeaderView, QTableWidgetItem
 
-from ..bridge.coordinates import data_to_world, point_from_data
-from ..bridge.large_layers import SEAM_COLOURS
+from ..bridge.runs.large_layers import SEAM_COLOURS
+from ..bridge.viewer.coordinates import data_to_world, point_from_data
 from .parts import Table
 
 if TYPE_CHECKING:

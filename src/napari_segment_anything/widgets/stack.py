@@ -13,12 +13,12 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from ..automatic import PARAMETERS
-from ..bridge.coordinates import data_to_world
-from ..bridge.images import axes_of, plane_of
-from ..bridge.large import LargeSource
-from ..bridge.stack_layers import StackLayers, middle_of, show_object
-from ..bridge.stack_prompts import gather_from
-from ..bridge.stacks import StackDone, StackSource, StackStep, propagate_run, segment_run
+from ..bridge.runs.large import LargeSource
+from ..bridge.runs.stack_layers import StackLayers, middle_of, show_object
+from ..bridge.runs.stack_prompts import gather_from
+from ..bridge.runs.stacks import StackDone, StackSource, StackStep, propagate_run, segment_run
+from ..bridge.viewer.coordinates import data_to_world
+from ..bridge.viewer.images import axes_of, plane_of
 from ..errors import ImageError, SegmentAnythingError
 from ..progress import Progress
 from ..wording import counted

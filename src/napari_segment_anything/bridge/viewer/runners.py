@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..progress import Progress
-from ..session.scheduler import Delivery, LatestWins
+from ...progress import Progress
+from ...session.scheduler import Delivery, LatestWins
 
 Job = Callable[[Callable[[], bool]], Generator[Progress, None, Any]]
 Dispatch = Callable[[Callable[[], None]], object]

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..engine import Window
-from ..formats import write_table
-from ..progress import Progress
-from ..session.measuring import ObjectPlace, Row, columns, measure_object, places
+from ...engine import Window
+from ...formats import write_table
+from ...progress import Progress
+from ...session.measuring import ObjectPlace, Row, columns, measure_object, places
 from .runners import Ears, Inline, Runner
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
+    from ..viewer_session import ViewerSession
     from .viewer_base import View
-    from .viewer_session import ViewerSession
 
 _Change: TypeAlias = "tuple[View, tuple[int, ...], Window]"
 _Key: TypeAlias = "tuple[View, int]"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ...errors import ImageError
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

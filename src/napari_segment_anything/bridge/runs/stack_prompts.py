@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import Window
-from ..errors import PromptError
-from ..progress import Progress
-from ..stacks import PropagationResult
-from .coordinates import between
-from .sources import fill, positives_of_shapes
+from ...engine import Window
+from ...errors import PromptError
+from ...progress import Progress
+from ...stacks import PropagationResult
+from ..viewer.coordinates import between
+from ..viewer.sources import fill, positives_of_shapes
+from ..viewer.targets import LayerTarget
+from ..viewer.working_layers import positives
 from .stacks import Gather, Seeds, StackSource
-from .targets import LayerTarget
-from .working_layers import positives
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Points, Shapes
 
-    from .viewer_session import ViewerSession
+    from ..viewer_session import ViewerSession
 
 SAME_OBJECT = 0.2
 """A region that has at least this IoU with an object followed before is that object, corrected."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..automatic import CandidateTable, generate_candidates
-from ..bridge.coordinates import placement
-from ..bridge.selection import keeping_selection
-from ..engine import Predictor, Window
-from ..errors import ParameterError
-from ..progress import Progress
+from ...automatic import CandidateTable, generate_candidates
+from ...engine import Predictor, Window
+from ...errors import ParameterError
+from ...progress import Progress
+from ..viewer.coordinates import placement
+from ..viewer.selection import keeping_selection
 from .areas import Area
 
 if TYPE_CHECKING:

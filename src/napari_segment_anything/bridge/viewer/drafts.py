@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import PromptError
-from ..session.objects import inside
+from ...errors import PromptError
+from ...session.objects import inside
 from .images import ImageAxes
 from .sources import PlanePrompts, fill, on_plane, row_col
 from .working_layers import Shown, positives
@@ -16,8 +16,8 @@ from .working_layers import Shown, positives
 if TYPE_CHECKING:
     from napari.layers import Points
 
-    from ..session.draft import Draft
-    from ..session.session import Session
+    from ...session.draft import Draft
+    from ...session.session import Session
 
 
 def shown_prompts(draft: Draft | None, axes: ImageAxes) -> Shown:

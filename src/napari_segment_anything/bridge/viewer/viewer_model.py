@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from psygnal import Signal
 
-from ..engine import EmbeddingCache, Model, Predictor, Prompts, load_model
-from ..errors import DownloadError, ParameterError, SegmentAnythingError
-from ..progress import Progress, following
+from ...engine import EmbeddingCache, Model, Predictor, Prompts, load_model
+from ...errors import DownloadError, ParameterError, SegmentAnythingError
+from ...progress import Progress, following
 from .asked import Asked, Kind
 from .runners import Ears, Inline, Runner
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..bridge.binding import check_images
-from ..bridge.coordinates import placement
-from ..bridge.images import ImageAxes, axes_of, plane_of, source_of
-from ..bridge.sources import prompts_of
-from ..bridge.targets import LayerTarget, check_alignment
-from ..engine import PlaneSource, Window
-from ..errors import ImageError, ParameterError
+from ...engine import PlaneSource, Window
+from ...errors import ImageError, ParameterError
+from ..viewer.binding import check_images
+from ..viewer.coordinates import placement
+from ..viewer.images import ImageAxes, axes_of, plane_of, source_of
+from ..viewer.sources import prompts_of
+from ..viewer.targets import LayerTarget, check_alignment
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

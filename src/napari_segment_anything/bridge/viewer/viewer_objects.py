@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Window
-from ..errors import ParameterError, PromptError, SegmentAnythingError
-from ..session import Session
+from ...engine import Window
+from ...errors import ParameterError, PromptError, SegmentAnythingError
+from ...session import Session
 from .hiding import HiddenLabels
 from .measures import ObjectMeasures
 from .viewer_base import View
 from .viewer_prompts import Plane, ViewerPrompts
 
 if TYPE_CHECKING:
-    from ..session import SessionObject
+    from ...session import SessionObject
 
 T = TypeVar("T")
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import Predictor
-from ..errors import ImageError
-from ..progress import Progress
-from ..stacks import PropagationResult, Tracks, propagate_steps, segment_stack_steps
-from ..stacks.sink import stopped
+from ...engine import Predictor
+from ...errors import ImageError
+from ...progress import Progress
+from ...stacks import PropagationResult, Tracks, propagate_steps, segment_stack_steps
+from ...stacks.sink import stopped
 from .large import LargeSource
 
 Seeds = dict[int, dict[int, Any]]

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import Model, PlaneSource
-from ..errors import ImageError, SegmentAnythingError
-from ..formats import ImageData
-from ..formats.ome_zarr import is_url, label_names, open_labels
-from ..large import LargePlan, LargeResult, LargeView, TileGrid, TileStatus, segment_large_steps
-from ..large.image import LargeImage
-from ..large.ledger import Ledger
-from ..large.runners import cores
-from ..progress import Progress
-from .images import ImageAxes, source_of
+from ...engine import Model, PlaneSource
+from ...errors import ImageError, SegmentAnythingError
+from ...formats import ImageData
+from ...formats.ome_zarr import is_url, label_names, open_labels
+from ...large import LargePlan, LargeResult, LargeView, TileGrid, TileStatus, segment_large_steps
+from ...large.image import LargeImage
+from ...large.ledger import Ledger
+from ...large.runners import cores
+from ...progress import Progress
+from ..viewer.images import ImageAxes, source_of
 from .live_labels import LiveLabels
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import PromptError
-from ..session.objects import inside
+from ...errors import PromptError
+from ...session.objects import inside
 from .drafts import sync_points, take_shapes
 from .sources import PlanePrompts, prompts_of
 

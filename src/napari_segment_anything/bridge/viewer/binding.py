@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Window
-from ..errors import ImageError, ParameterError
+from ...engine import Window
+from ...errors import ImageError, ParameterError
 from .images import ImageAxes, layers_of_image
 from .targets import LayerTarget, check_alignment, new_target
 

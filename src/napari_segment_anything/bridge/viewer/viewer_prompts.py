@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Window
-from ..errors import ImageError, PromptError, SegmentAnythingError
-from ..session.session import Session
+from ...engine import Window
+from ...errors import ImageError, PromptError, SegmentAnythingError
+from ...session.session import Session
 from .coordinates import data_to_world, point_from_data, world_to_data
 from .drafts import ordered, repeat_prompts, shown_prompts, take_points, take_shapes
 from .images import plane_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image, Labels
 
-    from ..session import DecodeResult, Draft, Preview
+    from ...session import DecodeResult, Draft, Preview
 
 Plane = tuple[int, ...]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..large import TileGrid, TileStatus
+from ...large import TileGrid, TileStatus
 
 WHOLE_BYTES = 64 << 20
 """Of a plane of labels up to this size all pixels are kept in memory, of a larger one fewer."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Window
-from ..errors import ParameterError
-from ..session.target import ArrayTarget, LabelTarget, PyramidTarget
+from ...engine import Window
+from ...errors import ParameterError
+from ...session.target import ArrayTarget, LabelTarget, PyramidTarget
 from .coordinates import between, placement
 from .images import ImageAxes, layer_shape, level_shapes
 from .selection import keeping_selection

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..automatic import CandidateTable, generate_candidates
-from ..engine import PlaneSource, Predictor, Window
-from ..errors import ImageError, ParameterError
-from ..progress import Progress
-from .coordinates import placement, world_to_data
-from .selection import keeping_selection
+from ...automatic import CandidateTable, generate_candidates
+from ...engine import PlaneSource, Predictor, Window
+from ...errors import ImageError, ParameterError
+from ...progress import Progress
+from ..viewer.coordinates import placement, world_to_data
+from ..viewer.selection import keeping_selection
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
-    from .viewer_objects import ViewerObjects
+    from ..viewer.viewer_objects import ViewerObjects
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import Window
-from ..errors import PromptError
+from ...engine import Window
+from ...errors import PromptError
 from .coordinates import between
 from .images import ImageAxes
 from .working_layers import positives

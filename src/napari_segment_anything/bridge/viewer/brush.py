@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import Window
+from ...engine import Window
 from .images import ImageAxes
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
-    from .viewer_session import ViewerSession
+    from ..viewer_session import ViewerSession
 
 
 class HistoryKeys:

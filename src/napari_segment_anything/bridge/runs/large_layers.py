@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..large import LargePlan, TileGrid, TileStatus
-from .coordinates import placement
+from ...large import LargePlan, TileGrid, TileStatus
+from ..viewer.coordinates import placement
+from ..viewer.selection import keeping_selection
 from .large import LargeDone, LargeSource, LargeStep
 from .live_labels import LiveLabels, aligned
-from .selection import keeping_selection
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engine import Model, Predictor
-from ..errors import ImageError, ParameterError, ResourceError
-from ..session import recover
-from ..session.session import Session
+from ...engine import Model, Predictor
+from ...errors import ImageError, ParameterError, ResourceError
+from ...session import recover
+from ...session.session import Session
 from .binding import TargetSlot, check_images, default_image
 from .images import ImageAxes, axes_of, layers_of_image, source_of
 from .runners import Inline, Runner
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
-    from ..session import Draft
+    from ...session import Draft
 
 
 @dataclass(slots=True, eq=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    from .viewer_session import ViewerSession
+    from ..viewer_session import ViewerSession
 
 MouseMode = Literal["points", "box", "scribble", "lasso", "off"]
 MODES: tuple[MouseMode, ...] = ("points", "box", "scribble", "lasso", "off")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import PlaneSource
-from ..errors import ImageError
+from ...engine import PlaneSource
+from ...errors import ImageError
 from .coordinates import current_index, displayed_axes
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from ..engine import Window
+from ...engine import Window
 from .coordinates import placement
 from .images import ImageAxes
 from .preview_colours import colormap, with_edges

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .coordinates import placement, point_from_data
+from ..viewer.coordinates import placement, point_from_data
+from ..viewer.selection import keeping_selection
 from .live_labels import aligned
-from .selection import keeping_selection
 from .stacks import StackDone, StackSource, StackStep
 
 if TYPE_CHECKING:

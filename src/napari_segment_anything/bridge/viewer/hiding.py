@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ParameterError
+from ...errors import ParameterError
 
 if TYPE_CHECKING:
     from napari.layers import Labels

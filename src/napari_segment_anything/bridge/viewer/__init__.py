@@ -1,0 +1,1 @@
+"""What the user does with the mouse and the layers, as plain arrays and back; no Qt."""
