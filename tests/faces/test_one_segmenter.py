@@ -16,7 +16,7 @@ import napari_segment_anything as nsa
 from napari_segment_anything.cli.main import run
 from napari_segment_anything.engine import (
     Ask,
-    Cutout,
+    PlacedMask,
     PlaneSource,
     Predictor,
     Prompts,
@@ -132,7 +132,7 @@ def test_in_a_session(kind, predictor, image, expected):
         for point, label in zip(points, each.get("labels", [1] * len(points)), strict=True):
             mine.add_point((), point, positive=bool(label))
         preview = mine.update()
-        found.append(preview.objects[0].cutout.within(Window.full(SHAPE)))
+        found.append(preview.objects[0].mask.within(Window.full(SHAPE)))
         mine.cancel()
     same(found, expected[kind])
 
@@ -146,7 +146,7 @@ def test_in_a_batch_of_a_session(kind, predictor, image, expected):
     }
     mine.begin_batch((), **given[kind])
     preview = mine.update()
-    found = [item.cutout.within(Window.full(SHAPE)) for item in preview.objects]
+    found = [item.mask.within(Window.full(SHAPE)) for item in preview.objects]
     same(found, expected[kind])
 
 
@@ -155,11 +155,11 @@ def test_a_mask_to_refine(predictor, image):
     for row, col, radius in DISCS:
         drawn = np.hypot(rows - row, cols - col) <= 0.8 * radius
         whole = Window.full(SHAPE)
-        ask = Ask(np.zeros((0, 2)), np.zeros(0, bool), mask=Cutout.of(drawn, whole))
+        ask = Ask(np.zeros((0, 2)), np.zeros(0, bool), mask=PlacedMask.of(drawn))
         (wanted,) = Segmenter(predictor).segment(image, [ask], contrast_limits=LIMITS)
         mine = session(predictor, image)
         mine.set_mask((), drawn)
-        found = mine.update().objects[0].cutout
+        found = mine.update().objects[0].mask
         same([found.within(whole)], [wanted.mask.within(whole)])
 
 
@@ -197,7 +197,7 @@ def test_clicks_of_evaluation_are_those_of_a_session(predictor, image):
     views = Views(predictor, image, contrast_limits=LIMITS)
     for _ in range(3):
         (found,) = Segmenter(predictor).segment(views, [ask])
-        shown = mine.update().objects[0].cutout
+        shown = mine.update().objects[0].mask
         whole = Window.full(SHAPE)
         same([shown.within(whole)], [found.mask.within(whole)])
         following = protocols._next(ask, found, truth == 1)
@@ -238,7 +238,7 @@ def test_in_an_image_of_many_frames():
     assert len({segmenter.first_view(ask, shape) for ask in asks}) <= 12
     mine = Session(predictor, source(image), ArrayTarget(np.zeros(shape, np.uint16)))
     mine.begin_batch((), points=places)
-    shown = [item.cutout for item in mine.update().objects]
+    shown = [item.mask for item in mine.update().objects]
     whole = Window.full(shape)
     same([cut.within(whole) for cut in shown], [each.mask.within(whole) for each in together])
     for place, wanted in list(zip(places, together, strict=True))[::5]:

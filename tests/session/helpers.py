@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from napari_segment_anything.engine import PlaneSource, Window
+from napari_segment_anything.engine import PlacedMask, PlaneSource, Window
 from napari_segment_anything.session import (
     ArrayTarget,
     DecodedObject,
@@ -15,7 +15,6 @@ from napari_segment_anything.session import (
     DecodeResult,
     Session,
 )
-from napari_segment_anything.session.regions import Cutout
 
 RADII = (4, 7, 10)
 
@@ -62,7 +61,7 @@ def discs(request: DecodeRequest) -> DecodeResult:
         for point, label in zip(points, labels, strict=True):
             if not label:
                 distance[np.hypot(rows - point[0], cols - point[1]) < 3] = 99
-        masks = tuple(Cutout.of(distance <= radius, window) for radius in RADII)
+        masks = tuple(PlacedMask.of(distance <= radius, window.row, window.col) for radius in RADII)
         logits = np.zeros((3, 4, 4), np.float32) if len(request.items) == 1 else None
         scores = (0.7, 0.9, 0.8)
         objects.append(

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from napari_segment_anything.automatic.regions import remove_small_regions
-from napari_segment_anything.engine import Window
+from napari_segment_anything.engine import PlacedMask, Window
 from napari_segment_anything.engine.cleaning import clean
 from napari_segment_anything.engine.planning import choose_window, default_size, grown
 from napari_segment_anything.errors import FormatError, ParameterError, PromptError
 from napari_segment_anything.formats import rle
-from napari_segment_anything.session import ObjectPrompts, Region, Scribble, SessionObject
-from napari_segment_anything.session.regions import Cutout, Patch
+from napari_segment_anything.session import ObjectPrompts, Scribble, SessionObject
+from napari_segment_anything.session.regions import Patch, drawn_mask, mask_from, mask_json
 
 masks = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=14))
 places = st.tuples(st.floats(0, 400), st.floats(0, 300))
@@ -51,26 +51,21 @@ def test_points_of_a_scribble_are_evenly_spread():
 @given(masks, st.integers(0, 9), st.integers(0, 9))
 def test_a_packed_mask_is_the_mask(mask, row, col):
     window = Window(row, col, *mask.shape)
-    cut = Cutout.of(mask, window)
-    assert (cut.within(window) == mask).all()
-    assert cut.area == mask.sum()
     if not mask.any():
         with pytest.raises(PromptError, match="empty"):
-            Region.from_mask(mask, window)
+            drawn_mask(mask, window)
         return
-    region = Region.from_mask(mask, window)
-    assert (region.cutout.within(window) == mask).all()
-    assert Region.from_json(json.loads(json.dumps(region.to_json()))) == region
-    shifted = Window(row + 3, col, *mask.shape)
-    assert (cut.within(shifted)[:-3] == mask[3:]).all()
+    drawn = drawn_mask(mask, window)
+    assert (drawn.within(window) == mask).all()
+    assert mask_from(json.loads(json.dumps(mask_json(drawn)))) == drawn
 
 
 def test_a_damaged_mask_is_refused():
-    region = Region.from_mask(np.ones((9, 9), bool), Window(0, 0, 9, 9)).to_json()
+    data = mask_json(PlacedMask.of(np.ones((9, 9), bool)))
     with pytest.raises(FormatError, match="size"):
-        Region.from_json({**region, "window": [0, 0, 90, 90]})
+        mask_from({**data, "window": [0, 0, 90, 90]})
     with pytest.raises(FormatError, match="cannot be read"):
-        Region.from_json({**region, "bits": "?"})
+        mask_from({**data, "bits": "?"})
 
 
 @given(arrays.arrays(np.int16, (7, 5)), arrays.arrays(np.int16, (7, 5)))
@@ -92,7 +87,7 @@ def test_a_patch_goes_there_and_back(before, after):
 @settings(max_examples=300)
 @given(masks, st.sampled_from([0, 1, 2, 4, 9, 40]))
 def test_cleaning_means_what_everything_mode_means(mask, area):
-    cut = Cutout.of(mask, Window.full(mask.shape))
+    cut = PlacedMask.of(mask)
     if not mask.any():
         assert clean(cut, mask.shape, area) is cut
         return
@@ -100,7 +95,7 @@ def test_cleaning_means_what_everything_mode_means(mask, area):
     found = clean(cut, mask.shape, area)
     assert (found.within(Window.full(mask.shape)) == wanted.decode()).all()
     # wherever in an image it lies
-    inner = Cutout.of(mask, Window(7, 9, *mask.shape))
+    inner = PlacedMask.of(mask, 7, 9)
     larger = np.zeros((mask.shape[0] + 20, mask.shape[1] + 20), bool)
     larger[7 : 7 + mask.shape[0], 9 : 9 + mask.shape[1]] = mask
     wanted, _ = remove_small_regions(rle.encode(larger), area)
@@ -114,7 +109,7 @@ def test_prompts_and_objects_survive_json():
         (True, False),
         (0.0, 0.0, 9.0, 8.0),
         (Scribble(((1.0, 1.0), (2.0, 2.0)), False),),
-        Region.from_mask(np.eye(4, dtype=bool), Window(2, 2, 4, 4)),
+        PlacedMask.of(np.eye(4, dtype=bool), 2, 2),
     )
     assert len(prompts) == 5
     assert prompts.decodable and not prompts.ambiguous

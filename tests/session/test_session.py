@@ -325,7 +325,7 @@ def test_painted_preview_is_committed_as_it_is_or_refined():
     session.commit()
     assert ((labels == 1) == drawn).all()
     assert session.objects[1].score is None
-    assert (session.objects[1].prompts.mask.cutout.within(Window(0, 0, 60, 80)) == drawn).all()
+    assert (session.objects[1].prompts.mask.within(Window(0, 0, 60, 80)) == drawn).all()
     session.undo()
     session.add_point((), (12, 12))
     assert session.draft.painted == ()

@@ -3,14 +3,14 @@
 from .backoff import MemoryWarning
 from .cache import CacheWarning, EmbeddingCache
 from .contrast import resolve_contrast_limits
-from .cutout import Cutout
 from .device import choose_device, choose_precision
 from .embedding import Embedding
 from .focus import Views
 from .image import ImageSource, open_image
-from .masks import binarise, mask_logits, patches, upsample
+from .masks import binarise, draw_masks, mask_logits, patches, upsample
 from .model import Model, load_model
 from .parts import prompted_parts
+from .placed_mask import PlacedMask
 from .planes import PlaneSource
 from .predictor import Prediction, Predictor
 from .prompts import Prompts
@@ -32,7 +32,7 @@ __all__ = [
     "Segmenter",
     "Segmented",
     "Ask",
-    "Cutout",
+    "PlacedMask",
     "PlaneSource",
     "EmbeddingCache",
     "CacheWarning",
@@ -45,6 +45,7 @@ __all__ = [
     "upsample",
     "patches",
     "binarise",
+    "draw_masks",
     "mask_logits",
     "prompted_parts",
 ]

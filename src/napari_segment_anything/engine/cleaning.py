@@ -5,27 +5,25 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from .cutout import Cutout
-from .windows import Window
+from .placed_mask import PlacedMask
 
 _EIGHT = np.ones((3, 3), bool)
 
 
-def clean(cut: Cutout, shape: tuple[int, int], min_area: float) -> Cutout:
+def clean(cut: PlacedMask, shape: tuple[int, int], min_area: float) -> PlacedMask:
     """Fill holes smaller than an area, then drop islands smaller than it.
 
     Parameters
     ----------
-    cut : Cutout
-        The mask.
+    cut : PlacedMask
     shape : (int, int)
         Rows and columns of the image. All background outside of the mask's rectangle counts, too.
     min_area : float
         Pixels; 0 changes nothing. If every island is too small, the largest stays.
     """
-    window = cut.window
-    if window is None or min_area <= 0:
+    if cut.empty or min_area <= 0:
         return cut
+    window = cut.window
     # Around the mask there is background only: one line on each side, with the weight of all
     # lines there, stands for it.
     repeats = [
@@ -53,7 +51,7 @@ def clean(cut: Cutout, shape: tuple[int, int], min_area: float) -> Cutout:
     top, left = int(window.row > 0), int(window.col > 0)
     inner = part[top : top + window.height, left : left + window.width]
     if np.count_nonzero(inner) == np.count_nonzero(part):
-        return Cutout.of(inner, window)
+        return PlacedMask.of(inner, window.row, window.col)
     # the background around it was small enough to be a hole
     whole = np.repeat(np.repeat(part, rows, axis=0), cols, axis=1)
-    return Cutout.of(whole, Window.full(shape))
+    return PlacedMask.of(whole)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import PromptError
 from .embedding import Embedding
+from .placed_mask import PlacedMask
 
 # Products this small stay on one thread of any BLAS; waking a second one costs more than it gives.
 _PRODUCT = 200_000
@@ -21,7 +22,7 @@ _CHUNK_VALUES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
-class Patch:
+class UpsampledPatch:
     """Part of one upsampled mask.
 
     Parameters
@@ -82,7 +83,7 @@ def _bilinear(images: Tensor, shape: tuple[int, int]) -> Tensor:
 
 def patches(
     logits: Tensor | np.ndarray, embedding: Embedding, threshold: float = 0.0
-) -> Iterator[Patch]:
+) -> Iterator[UpsampledPatch]:
     """Upsample only where logits can exceed a threshold.
 
     Gives the values of `upsample`, up to float32 rounding, everywhere a value can be larger than
@@ -122,7 +123,7 @@ def patches(
             bottom = min(top + step, row_stop)
             values = buffer[: (bottom - top) * width].reshape(bottom - top, width)
             _resample(array[index], rows, cols, (top, bottom), (col_start, col_stop), values)
-            yield Patch(int(index), slice(top, bottom), slice(col_start, col_stop), values)
+            yield UpsampledPatch(int(index), slice(top, bottom), slice(col_start, col_stop), values)
 
 
 def binarise(
@@ -153,6 +154,39 @@ def binarise(
     for patch in patches(logits, embedding, threshold):
         np.greater(patch.values, threshold, out=out[patch.index, patch.rows, patch.cols])
     return out
+
+
+def draw_masks(
+    logits: Tensor | np.ndarray, embedding: Embedding, threshold: float, margin: int = 0
+) -> list[PlacedMask]:
+    """Upsample logits where there is a mask, and return the masks.
+
+    Parameters
+    ----------
+    logits : tensor or array (n, 4h, 4w)
+        As decoded.
+    embedding : Embedding
+        What they were decoded from.
+    threshold : float
+        The model's mask threshold.
+    margin : int
+        Pixels on each side of the image that are not part of the plane, such as mirrored ones:
+        masks end there, and positions are counted from the plane's first pixel.
+    """
+    bands: dict[int, list[np.ndarray]] = {}
+    origins: dict[int, tuple[int, int]] = {}
+    for patch in patches(logits, embedding, threshold):  # bands of the same columns
+        bands.setdefault(patch.index, []).append(patch.values > threshold)
+        origins.setdefault(patch.index, (patch.rows.start, patch.cols.start))
+    rows, cols = (side - 2 * margin for side in embedding.image_shape)
+    drawn = [PlacedMask.of(np.zeros((1, 1), bool))] * len(logits)
+    for index, parts in bands.items():
+        row = embedding.window.row + origins[index][0] - margin
+        col = embedding.window.col + origins[index][1] - margin
+        top, left = max(0, -row), max(0, -col)
+        inside = np.concatenate(parts)[top : max(0, rows - row), left : max(0, cols - col)]
+        drawn[index] = PlacedMask.of(inside, row + top, col + left)
+    return drawn
 
 
 def mask_logits(mask: npt.ArrayLike, embedding: Embedding) -> np.ndarray:

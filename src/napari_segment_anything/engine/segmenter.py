@@ -17,11 +17,11 @@ import numpy as np
 from ..errors import ParameterError, PromptError
 from ..progress import Progress, finish
 from .cleaning import clean
-from .cutout import Cutout
 from .embedding import Embedding
 from .focus import Seen, Views, around
-from .masks import mask_logits, patches
+from .masks import draw_masks, mask_logits
 from .parts import prompted_parts
+from .placed_mask import PlacedMask
 from .planning import choose_window, default_size, grown
 from .predictor import Predictor
 from .prompt_input import PADDING
@@ -45,7 +45,7 @@ class Ask:
         Whether a point lies in the object.
     box : four floats, optional
         row_min, col_min, row_max, col_max.
-    mask : Cutout, optional
+    mask : PlacedMask, optional
         A mask drawn by hand, to refine.
     window : Window, optional
         Where to look first; chosen by the prompts otherwise.
@@ -58,7 +58,7 @@ class Ask:
     points: np.ndarray
     inside: np.ndarray
     box: Sequence[float] | None = None
-    mask: Cutout | None = None
+    mask: PlacedMask | None = None
     window: Window | None = None
     feed: np.ndarray | None = None
     feed_view: View | None = None
@@ -100,8 +100,8 @@ class Ask:
         corners = [self.points]
         if self.box is not None:
             corners.append(np.reshape(self.box, (2, 2)))
-        if self.mask is not None and self.mask.window is not None:
-            corners.append(np.reshape(_outermost(self.mask.window), (2, 2)))
+        if self.mask is not None and not self.mask.empty:
+            corners.append(np.reshape(self.mask.window.box, (2, 2)))
         if not sum(map(len, corners)):
             raise PromptError("logits alone do not say where an object is; give a point or a box")
         return around(*corners)
@@ -113,7 +113,7 @@ class Segmented:
 
     Parameters
     ----------
-    masks : tuple of Cutout
+    masks : tuple of PlacedMask
         A mask for each candidate, final; all but the best may be left out as empty.
     scores : tuple of float
         Predicted IoU of each.
@@ -129,7 +129,7 @@ class Segmented:
         Where it was looked for first, or the larger window that a cut off mask needed.
     """
 
-    masks: tuple[Cutout, ...]
+    masks: tuple[PlacedMask, ...]
     scores: tuple[float, ...]
     best: int
     logits: np.ndarray
@@ -138,7 +138,7 @@ class Segmented:
     asked: Window
 
     @property
-    def mask(self) -> Cutout:
+    def mask(self) -> PlacedMask:
         """The mask to take."""
         return self.masks[self.best]
 
@@ -312,17 +312,17 @@ class Segmenter:
         """Whether the candidates for ambiguous prompts come first (or alone)."""
         return ask.ambiguous if self.multimask == "auto" else bool(self.multimask)
 
-    def _final(self, cut: Cutout, ask: Ask, shape: tuple[int, int]) -> Cutout:
+    def _final(self, cut: PlacedMask, ask: Ask, shape: tuple[int, int]) -> PlacedMask:
         """Clean a mask and cut it to what is meant."""
         cut = clean(cut, shape, self.min_mask_region_area)
-        window = cut.window
-        if window is None or not self.predictor.model.prompted_parts_only:
+        if cut.empty or not self.predictor.model.prompted_parts_only:
             return cut
-        origin = np.array([window.row, window.col], np.float64)
+        row, col = cut.window.row, cut.window.col
+        origin = np.array([row, col], np.float64)
         last = np.array(shape) - 1
         points = np.clip(np.floor(ask.points + 0.5), 0, last) - origin
         box = None if ask.box is None else tuple(np.asarray(ask.box) - np.tile(origin, 2))
-        return Cutout.of(prompted_parts(cut.mask, points, ask.inside, box), window)
+        return PlacedMask.of(prompted_parts(cut.mask, points, ask.inside, box), row, col)
 
 
 @dataclass(slots=True, eq=False)
@@ -337,13 +337,13 @@ class _Look:
     logits: np.ndarray
     scores: np.ndarray
     preferred: tuple[int, ...]
-    drawn: dict[int, Cutout]
+    drawn: dict[int, PlacedMask]
 
-    def mask(self, index: int) -> Cutout:
+    def mask(self, index: int) -> PlacedMask:
         """A candidate's final mask."""
         if index not in self.drawn:
             threshold = self.segmenter.predictor.model.mask_threshold
-            cut = _cutout(self.logits[index], self.embedding, threshold)
+            [cut] = draw_masks(self.logits[index][None], self.embedding, threshold)
             self.drawn[index] = self.segmenter._final(cut, self.ask, self.shape)
         return self.drawn[index]
 
@@ -355,8 +355,8 @@ class _Look:
     @property
     def box(self) -> tuple[float, float, float, float] | None:
         """Outermost pixels of the best mask."""
-        window = self.mask(self.best).window
-        return None if window is None else _outermost(window)
+        mask = self.mask(self.best)
+        return None if mask.empty else mask.window.box
 
 
 class _Work:
@@ -403,7 +403,7 @@ class _Work:
         """Return what was found for an object."""
         look = self.looks[index]
         best = look.best
-        nothing = Cutout(None, np.zeros((0, 0), bool))
+        nothing = PlacedMask.of(np.zeros((1, 1), bool))
         masks = tuple(
             look.mask(i) if candidates or i == best else nothing for i in range(len(look.scores))
         )
@@ -521,20 +521,20 @@ class _Work:
         """Return a larger window for a mask that its window cuts off."""
         look = self.looks[index]
         cut, window = look.mask(look.best), look.embedding.window
-        if cut.window is None:
+        if cut.empty:
             return None
-        inner = cut.window
+        inner, pixels = cut.window, cut.mask
         touching = 0
         for edge, line in (
-            (inner.row <= window.row > 0, cut.mask[0]),
-            (inner.col <= window.col > 0, cut.mask[:, 0]),
+            (inner.row <= window.row > 0, pixels[0]),
+            (inner.col <= window.col > 0, pixels[:, 0]),
             (
                 inner.row + inner.height >= window.row + window.height < self.shape[0],
-                cut.mask[-1],
+                pixels[-1],
             ),
             (
                 inner.col + inner.width >= window.col + window.width < self.shape[1],
-                cut.mask[:, -1],
+                pixels[:, -1],
             ),
         ):
             touching += int(np.count_nonzero(line)) if edge else 0
@@ -550,40 +550,16 @@ def _entry(ask: Ask, embedding: Embedding) -> dict[str, Any]:
         entry["box"] = ask.box
     if ask.feed is not None:
         entry["mask"] = ask.feed
-    elif ask.mask is not None and ask.mask.window is not None:
+    elif ask.mask is not None and not ask.mask.empty:
         entry["mask"] = mask_logits(ask.mask.within(embedding.window), embedding)
         if ask.box is None and not len(ask.positive):
             # a mask alone says too little to the network: it never met one in training
-            row0, col0, row1, col1 = _outermost(ask.mask.window)
+            row0, col0, row1, col1 = ask.mask.window.box
             entry["box"] = (row0 - 0.5, col0 - 0.5, row1 + 0.5, col1 + 0.5)
     return entry
-
-
-def _cutout(logits: np.ndarray, embedding: Embedding, threshold: float) -> Cutout:
-    """Draw the mask of one candidate, where it can be."""
-    bands = [
-        (patch.rows.start, patch.cols.start, patch.values > threshold)
-        for patch in patches(logits[None], embedding, threshold)
-    ]
-    if not bands:
-        return Cutout(None, np.zeros((0, 0), bool))
-    mask = np.concatenate([band for *_, band in bands])  # bands of the same columns
-    window = embedding.window
-    row, col = window.row + bands[0][0], window.col + bands[0][1]
-    return Cutout.of(mask, Window(row, col, *mask.shape))
 
 
 def _without_features(embedding: Embedding) -> Embedding:
     """Return what maps logits to pixels, so that features need not be kept."""
     nothing = embedding.features.new_empty((1, 0, *embedding.features.shape[-2:]))
     return replace(embedding, features=nothing, heads={})
-
-
-def _outermost(window: Window) -> tuple[float, float, float, float]:
-    """First and last row and column."""
-    return (
-        float(window.row),
-        float(window.col),
-        float(window.row + window.height - 1),
-        float(window.col + window.width - 1),
-    )

@@ -91,6 +91,30 @@ class Window:
             slice(self.col, self.col + self.width),
         )
 
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """row_min, col_min, row_max, col_max of the outermost pixels."""
+        return (self.row, self.col, self.row + self.height - 1, self.col + self.width - 1)
+
+    def slices_in(self, outer: Window) -> tuple[slice, slice]:
+        """Row and column slices of an array that shows a window around this one."""
+        row, col = self.row - outer.row, self.col - outer.col
+        return slice(row, row + self.height), slice(col, col + self.width)
+
+    def intersection(self, other: Window) -> Window | None:
+        """Return the pixels that two windows share; None if there are none."""
+        row, col = max(self.row, other.row), max(self.col, other.col)
+        height = min(self.row + self.height, other.row + other.height) - row
+        width = min(self.col + self.width, other.col + other.width) - col
+        return Window(row, col, height, width) if height > 0 and width > 0 else None
+
+    def union(self, other: Window) -> Window:
+        """Return the smallest window that holds two."""
+        row, col = min(self.row, other.row), min(self.col, other.col)
+        bottom = max(self.row + self.height, other.row + other.height)
+        right = max(self.col + self.width, other.col + other.width)
+        return Window(row, col, bottom - row, right - col)
+
     def clip(self, shape: Sequence[int]) -> Window:
         """Return the part inside an image of shape (rows, columns).
 

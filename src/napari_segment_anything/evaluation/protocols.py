@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..automatic import CandidateTable, available_modes, segment_everything
 from ..automatic.parameters import FILTERS, applicable
-from ..engine import Ask, Cutout, Predictor, Prompts, Segmented, Segmenter, View, Views, Window
+from ..engine import Ask, PlacedMask, Predictor, Prompts, Segmented, Segmenter, View, Views, Window
 from ..engine.focus import around
 from ..engine.image import open_image
 from ..errors import ParameterError
@@ -147,7 +147,8 @@ def points(subject: Subject) -> dict[str, Any]:
     iou, predicted = np.zeros((2, len(where), _candidates(subject)))
     asks = Ask.each(Prompts.each_point(where))
     for i, found in subject.segment(asks, candidates=True):
-        iou[i] = [_iou_of(mask, subject.mask(i)) for mask in found.masks]
+        truth = PlacedMask.of(subject.mask(i))
+        iou[i] = [mask.iou(truth) for mask in found.masks]
         predicted[i] = found.scores
     return subject.record(iou=_rounded(iou), predicted=_rounded(predicted))
 
@@ -162,7 +163,7 @@ def boxes(subject: Subject) -> dict[str, Any]:
     true = [tight_box(subject.mask(i)) for i in range(len(subject.ids))]
     iou, predicted = np.zeros((2, len(true)))
     for i, found in subject.segment(Ask.each(Prompts.from_boxes(true))):
-        iou[i], predicted[i] = _iou_of(found.mask, subject.mask(i)), found.score
+        iou[i], predicted[i] = found.mask.iou(PlacedMask.of(subject.mask(i))), found.score
     ellipses = [
         _iou(inscribed_ellipse(box, subject.labels.shape), subject.mask(i))
         for i, box in enumerate(true)
@@ -190,7 +191,7 @@ def clicks(subject: Subject) -> dict[str, Any]:
         for row, found in subject.segment(list(asks.values())):
             i = active[row]
             truth = subject.mask(i)
-            iou[i, click:] = _iou_of(found.mask, truth)
+            iou[i, click:] = found.mask.iou(PlacedMask.of(truth))
             predicted[i, click:] = found.score
             following = _next(asks[i], found, truth)
             if following is not None:
@@ -305,13 +306,6 @@ def _table(subject: Subject, mode: str, **parameters: Any) -> CandidateTable:
 
 def _candidates(subject: Subject) -> int:
     return subject.predictor.model.network.config.multimask_outputs
-
-
-def _iou_of(found: Cutout, truth: NDArray[np.bool_]) -> float:
-    """IoU of a mask with the true mask."""
-    window = found.window
-    shared = 0 if window is None else np.count_nonzero(found.mask & truth[window.slices])
-    return float(shared / (found.area + np.count_nonzero(truth) - shared))
 
 
 def _iou(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:

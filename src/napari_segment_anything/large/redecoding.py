@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from skimage.measure import block_reduce
 
 from ..engine import (
-    Cutout,
     Model,
+    PlacedMask,
     Predictor,
     Prompts,
     Segmented,
@@ -21,7 +21,6 @@ from ..engine import (
     Window,
     open_image,
 )
-from ..engine.cutout import union
 from ..engine.image import ImageSource
 from ..errors import ParameterError
 from ..formats.locking import only_writer
@@ -226,7 +225,7 @@ def _segment(
         prompts = Prompts.from_boxes([[*box[:2], *np.maximum(box[2:], box[:2] + 0.5)]])
         found = Segmenter(Predictor(model)).segment(source, prompts, **arguments)[0]
         window = Window.around(centre, shape, math.ceil(ROOM * side))
-        return found, 1, window if found.mask.window is None else union(window, found.mask.window)
+        return found, 1, window if found.mask.empty else window.union(found.mask.window)
     window = Window.around(centre, shape, math.ceil(ROOM * side))
     limits = arguments.pop("contrast_limits")
     pixels = _reduced(open_image(source, **arguments), window, factor)
@@ -261,7 +260,7 @@ def _put(
     ledger: Ledger,
     plane: tuple[int, ...],
     window: Window,
-    mask: Cutout,
+    mask: PlacedMask,
     factor: int,
     labels: list[int],
     keep: int,

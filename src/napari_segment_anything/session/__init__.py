@@ -7,7 +7,6 @@ from .objects import ObjectPrompts, Scribble, SessionObject
 from .precompute import Ahead, ahead_windows, embed_ahead
 from .preview import DecodedObject, Preview, PreviewObject
 from .recover import Replay, recorded_model, recover, replay, replay_steps
-from .regions import Region
 from .scheduler import Delivery, LatestWins
 from .session import Session
 from .target import ArrayTarget, LabelTarget, PyramidTarget
@@ -33,7 +32,6 @@ __all__ = [
     "SessionObject",
     "ObjectPrompts",
     "Scribble",
-    "Region",
     "Draft",
     "DraftPoint",
     "DecodeRequest",

@@ -41,7 +41,7 @@ class DecodeItem:
             np.asarray(points, np.float64).reshape(-1, 2),
             np.asarray(labels, bool),
             self.prompts.box,
-            None if mask is None else mask.cutout,
+            mask,
             self.window,
             self.feed,
             self.feed_view,

@@ -8,10 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..engine import Window
+from ..engine import PlacedMask, Window
 from ..errors import PromptError
 from .objects import Box, ObjectPrompts, Point, Scribble, SessionObject
-from .regions import Region
 
 T = TypeVar("T")
 Keyed = tuple[tuple[int, T], ...]
@@ -51,7 +50,7 @@ class Draft:
         In the order they were made.
     boxes, masks : tuple of (key, value)
     scribbles : tuple of (key or None, Scribble)
-    painted : tuple of (key, Region)
+    painted : tuple of (key, PlacedMask)
         Masks as drawn by hand over the decoded ones.
     candidates : tuple of (key, int)
         Candidates chosen by hand.
@@ -72,9 +71,9 @@ class Draft:
     batch: bool = False
     points: tuple[DraftPoint, ...] = ()
     boxes: Keyed[Box] = ()
-    masks: Keyed[Region] = ()
+    masks: Keyed[PlacedMask] = ()
     scribbles: tuple[tuple[int | None, Scribble], ...] = ()
-    painted: Keyed[Region] = ()
+    painted: Keyed[PlacedMask] = ()
     candidates: Keyed[int] = ()
     editing: int | None = None
     window: Window | None = None
@@ -224,7 +223,7 @@ def add_scribble(draft: Draft, scribble: Scribble, key: int | None) -> Draft:
     return unpainted(replace(draft, scribbles=(*draft.scribbles, (key, scribble))), key)
 
 
-def set_mask(draft: Draft, mask: Region | None, key: int | None) -> Draft:
+def set_mask(draft: Draft, mask: PlacedMask | None, key: int | None) -> Draft:
     """Give an object a region to refine, or take it away."""
     draft, key = key_for(draft, key)
     number = 0 if key is None else key
@@ -232,7 +231,7 @@ def set_mask(draft: Draft, mask: Region | None, key: int | None) -> Draft:
     return replace(draft, painted=assign(draft.painted, number, None))
 
 
-def paint(draft: Draft, mask: Region, key: int) -> Draft:
+def paint(draft: Draft, mask: PlacedMask, key: int) -> Draft:
     """Replace the decoded mask of an object by one drawn by hand."""
     return replace(draft, painted=assign(draft.painted, key, mask), ancestors=())
 

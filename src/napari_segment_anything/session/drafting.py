@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Window
-from ..engine.cutout import intersection, moved
+from ..engine import PlacedMask, Window
 from ..engine.planning import choose_window, default_size
 from ..errors import PromptError
 from . import draft as drafts
 from .core import SessionCore
 from .draft import Draft
 from .objects import Box, Scribble, as_box, as_point, inside
-from .regions import Region
+from .regions import drawn_mask, mask_json
 from .timing import at_one_time
 
 _ANCESTORS = 8
@@ -247,10 +246,10 @@ class Drafting(SessionCore):
         PromptError
             If the mask is empty, not boolean, or does not fit the window.
         """
-        region = None if mask is None else self._region(mask, window)
+        region = None if mask is None else self._drawn(mask, window)
         self._change(
             "set_mask",
-            {"mask": None if region is None else region.to_json(), "draft": draft},
+            {"mask": None if region is None else mask_json(region), "draft": draft},
             "refine region" if region is not None else "remove region",
             lambda item: drafts.set_mask(item, region, draft),
             plane,
@@ -281,10 +280,10 @@ class Drafting(SessionCore):
         if draft is None and self._draft.batch and len(self._draft.keys) > 1:
             raise PromptError("say which object of the batch was painted")
         key = self._draft.keys[0] if draft is None else self._draft.check_key(draft)
-        region = self._region(mask, window)
+        region = self._drawn(mask, window)
         self._change(
             "paint_preview",
-            {"mask": region.to_json(), "draft": key},
+            {"mask": mask_json(region), "draft": key},
             "paint on the preview",
             lambda item: drafts.paint(item, region, key),
             decode=False,
@@ -400,17 +399,13 @@ class Drafting(SessionCore):
             )
         return as_box(clipped)
 
-    def _region(self, mask: np.ndarray, window: Window | None) -> Region:
-        where = Window.full(self.source.shape) if window is None else window
-        region = Region.from_mask(mask, where)
-        shared = intersection(region.window, Window.full(self.source.shape))
-        if shared is None:
+    def _drawn(self, mask: np.ndarray, window: Window | None) -> PlacedMask:
+        whole = Window.full(self.source.shape)
+        placed = drawn_mask(mask, whole if window is None else window)
+        inner = placed.window.intersection(whole)
+        if inner is None:
             raise PromptError("the mask lies outside the image; draw on the image")
-        rows, cols = shared
-        inner = Window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
-        if inner == region.window:
-            return region
-        return Region.from_mask(region.mask[moved(shared, region.window)], inner)
+        return placed if inner == placed.window else drawn_mask(placed.within(inner), inner)
 
 
 def _rows(values: npt.ArrayLike, width: int, what: str) -> list[Any]:

@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Window
-from ..engine.cutout import Cutout, union
+from ..engine import PlacedMask, Window
 from ..errors import PromptError
 from .label_edits import Plane, Work
 from .objects import SessionObject
-from .regions import Patch, Region, clusters
+from .regions import Patch, clusters
 from .target import check_id
 
 
 def commit(
     work: Work,
     plane: Plane,
-    masks: Sequence[tuple[Cutout, SessionObject]],
+    masks: Sequence[tuple[PlacedMask, SessionObject]],
     editing: int | None,
     overwrite: bool,
     locked: Collection[int] = (),
@@ -32,7 +31,7 @@ def commit(
     ----------
     work : Work
     plane : tuple of int
-    masks : sequence of (Cutout, SessionObject)
+    masks : sequence of (PlacedMask, SessionObject)
         Labels are given in this order; among them, the higher score wins contested pixels.
     editing : int or None
         The object that the only mask replaces.
@@ -50,16 +49,15 @@ def commit(
     """
     if editing is not None:
         work.replace(editing, 0)
-    windows = {i: cut.window for i, (cut, _) in enumerate(masks) if cut.window is not None}
+    windows = {i: mask.window for i, (mask, _) in enumerate(masks) if not mask.empty}
     own: dict[int, np.ndarray] = {}
     places: dict[int, tuple[np.ndarray, tuple[slice, slice]]] = {}
     for members in clusters(windows):
-        around = reduce(union, (windows[i] for i in members))
+        around = reduce(Window.union, (windows[i] for i in members))
         labels = work.read(plane, around)
         free = ~np.isin(labels, [*locked]) if overwrite else labels == 0
         for i in sorted(members, key=lambda i: (-_rank(masks[i][1]), i)):
-            row, col = windows[i].row - around.row, windows[i].col - around.col
-            where = (slice(row, row + windows[i].height), slice(col, col + windows[i].width))
+            where = windows[i].slices_in(around)
             own[i] = masks[i][0].mask & free[where]
             free[where] &= ~own[i]
             places[i] = (labels, where)
@@ -75,7 +73,7 @@ def commit(
         work.set(label, replace(item, id=label, state="committed"))
         ids.append(label)
     if not ids:
-        if all(cut.empty for cut, _ in masks):
+        if all(mask.empty for mask, _ in masks):
             raise PromptError("the mask is empty: there is nothing to commit; move or add a point")
         raise PromptError(
             "every pixel of the mask belongs to other labels already; choose overwrite to replace "
@@ -129,7 +127,7 @@ def merge(work: Work, ids: Sequence[int], plane: Plane | None) -> int:
     return first
 
 
-def split_off(work: Work, label: int, region: Cutout, plane: Plane) -> int:
+def split_off(work: Work, label: int, region: PlacedMask, plane: Plane) -> int:
     """Plan that the part of a label inside a region becomes a new one; return it.
 
     Raises
@@ -139,12 +137,10 @@ def split_off(work: Work, label: int, region: Cutout, plane: Plane) -> int:
     """
     require(work, label, plane)
     new = work.new_id()
-    part = np.zeros((0, 0), bool)
-    if region.window is not None:
-        labels = work.read(plane, region.window)
-        part = region.mask & (labels == label)
-        labels[part] = new
-    if region.window is None or not part.any():
+    labels = work.read(plane, region.window)
+    part = region.mask & (labels == label)
+    labels[part] = new
+    if not part.any():
         raise PromptError(f"the region holds no pixel of object {label}")
     work.put(plane, region.window, labels)
     if not work.occurs(label):
@@ -235,12 +231,12 @@ def require(work: Work, label: int, plane: Plane | None = None) -> None:
     raise PromptError(f"there is no object {label}")
 
 
-def region_of(work: Work, label: int, plane: Plane) -> Region | None:
+def region_of(work: Work, label: int, plane: Plane) -> PlacedMask | None:
     """Return the pixels of a label on a plane; None if there is none."""
     for where, window in work.extents.find(label, work.target, work.source, plane):
         mask = work.read(where, window) == label
         if mask.any():
-            return Region.from_mask(mask, window)
+            return PlacedMask.of(mask, window.row, window.col)
     return None
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..engine import PlaneSource, Window
-from ..engine.cutout import Cutout, intersection, moved, union
+from ..engine import PlacedMask, PlaneSource, Window
 from .history import Edit, ObjectChange
 from .objects import SessionObject
 from .regions import Patch
@@ -38,13 +37,13 @@ class Extents:
         """Note where a change puts labels."""
         before, after = patch.arrays()
         for label in np.unique(after[before != after]):
-            cut = Cutout.of(after == label, patch.window)
-            if cut.window is not None:
-                self._add(int(label), patch.plane, cut.window)
+            self._add(int(label), patch.plane, after == label, patch.window)
 
-    def _add(self, label: int, plane: Plane, window: Window) -> None:
-        places = self._places.setdefault(label, {})
-        places[plane] = union(places[plane], window) if plane in places else window
+    def _add(self, label: int, plane: Plane, mask: np.ndarray, window: Window) -> None:
+        placed = PlacedMask.of(mask, window.row, window.col)
+        if not placed.empty:
+            places, where = self._places.setdefault(label, {}), placed.window
+            places[plane] = where.union(places[plane]) if plane in places else where
 
     def find(
         self, label: int, target: LabelTarget, source: PlaneSource, plane: Plane | None = None
@@ -54,10 +53,7 @@ class Extents:
             planes: Iterable[Plane] = np.ndindex(*source.plane_shape) if plane is None else [plane]
             for where in planes:
                 for window in _blocks(source.shape):
-                    found = target.read(where, window) == label
-                    cut = Cutout.of(found, window)
-                    if cut.window is not None:
-                        self._add(label, where, cut.window)
+                    self._add(label, where, target.read(where, window) == label, window)
             if plane is None:
                 self._searched.add(label)
         places = self._places.get(label, {})
@@ -90,11 +86,11 @@ class Work:
         """Return labels as they will be."""
         labels = np.array(self.target.read(plane, window))
         for patch in self.patches:
-            shared = intersection(patch.window, window) if patch.plane == plane else None
+            shared = patch.window.intersection(window) if patch.plane == plane else None
             if shared is not None:
-                before, after = (part[moved(shared, patch.window)] for part in patch.arrays())
+                before, after = (part[shared.slices_in(patch.window)] for part in patch.arrays())
                 changed = before != after
-                labels[moved(shared, window)][changed] = after[changed]
+                labels[shared.slices_in(window)][changed] = after[changed]
         return labels
 
     def put(self, plane: Plane, window: Window, after: np.ndarray) -> bool:
@@ -162,7 +158,7 @@ def touched(patches: Iterable[Patch]) -> list[tuple[Plane, Window]]:
     places: dict[Plane, Window] = {}
     for patch in patches:
         known = places.get(patch.plane)
-        places[patch.plane] = patch.window if known is None else union(known, patch.window)
+        places[patch.plane] = patch.window if known is None else known.union(patch.window)
     return list(places.items())
 
 
@@ -185,8 +181,7 @@ def _apply(target: LabelTarget, plane: Plane, around: Window, patches: Sequence[
     differs = False
     for patch in patches:
         before, after = patch.arrays()
-        row, col = patch.window.row - around.row, patch.window.col - around.col
-        part = labels[row : row + patch.window.height, col : col + patch.window.width]
+        part = labels[patch.window.slices_in(around)]
         changed = before != after
         differs |= bool((part[changed] != after[changed]).any())
         part[changed] = after[changed]

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..engine import Window
+from ..engine import PlacedMask, Window
 from ..errors import PromptError
-from .regions import Region
+from .regions import mask_from, mask_json
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -63,15 +63,15 @@ class ObjectPrompts:
         One for each point: inside the object, or not.
     box : (row_min, col_min, row_max, col_max), optional
     scribbles : tuple of Scribble
-    mask : Region, optional
-        A region to refine.
+    mask : PlacedMask, optional
+        A mask to refine.
     """
 
     points: tuple[Point, ...] = ()
     labels: tuple[bool, ...] = ()
     box: Box | None = None
     scribbles: tuple[Scribble, ...] = ()
-    mask: Region | None = None
+    mask: PlacedMask | None = None
 
     def __len__(self) -> int:
         """Return the number of prompts; a scribble is one."""
@@ -140,7 +140,7 @@ class ObjectPrompts:
                 for item in self.scribbles
             ]
         if self.mask is not None:
-            plain["mask"] = self.mask.to_json()
+            plain["mask"] = mask_json(self.mask)
         return plain
 
     @classmethod
@@ -154,7 +154,7 @@ class ObjectPrompts:
                 Scribble(tuple(_point(p) for p in item["line"]), bool(item["positive"]))
                 for item in data.get("scribbles", ())
             ),
-            None if data.get("mask") is None else Region.from_json(data["mask"]),
+            None if data.get("mask") is None else mask_from(data["mask"]),
         )
 
 

@@ -140,9 +140,9 @@ class Predicting(Drafting):
         for key, prompts in draft.objects().items():
             painted, found = lookup(draft.painted, key), decoded.get(key)
             if painted is not None:
-                drawn = painted.cutout
-                stub = DecodedObject(key, prompts, painted.window, painted.window, (drawn,), (), 0)
-                shown.append(PreviewObject(found or stub, (found or stub).best, drawn))
+                where = painted.window
+                stub = DecodedObject(key, prompts, where, where, (painted,), (), 0)
+                shown.append(PreviewObject(found or stub, (found or stub).best, painted))
             elif found is not None:
                 chosen = draft.candidate(key)
                 fits = chosen is not None and chosen < len(found.masks)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
-from ..engine import Cutout, View, Window
-from ..engine.cutout import union
+from ..engine import PlacedMask, View, Window
 from .objects import ObjectPrompts
 
 
@@ -23,7 +23,7 @@ class DecodedObject:
         What was decoded.
     asked, window : Window
         The window that was asked for, and the pixels that the masks were decoded in.
-    masks : tuple of Cutout
+    masks : tuple of PlacedMask
         A mask for each candidate.
     scores : tuple of float
         Predicted IoU of each.
@@ -39,7 +39,7 @@ class DecodedObject:
     prompts: ObjectPrompts
     asked: Window
     window: Window
-    masks: tuple[Cutout, ...]
+    masks: tuple[PlacedMask, ...]
     scores: tuple[float, ...]
     best: int
     logits: np.ndarray | None = None
@@ -49,7 +49,7 @@ class DecodedObject:
     def nbytes(self) -> int:
         """Bytes of masks and logits."""
         logits = 0 if self.logits is None else self.logits.nbytes
-        return logits + sum(item.mask.nbytes for item in self.masks)
+        return logits + sum(len(item.bits) for item in self.masks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,13 +61,13 @@ class PreviewObject:
     decoded : DecodedObject
     chosen : int
         Which candidate.
-    painted : Cutout or None
+    painted : PlacedMask or None
         A mask drawn by hand instead.
     """
 
     decoded: DecodedObject
     chosen: int
-    painted: Cutout | None
+    painted: PlacedMask | None
 
     @property
     def key(self) -> int:
@@ -75,7 +75,7 @@ class PreviewObject:
         return self.decoded.key
 
     @property
-    def cutout(self) -> Cutout:
+    def mask(self) -> PlacedMask:
         """The mask that counts."""
         return self.decoded.masks[self.chosen] if self.painted is None else self.painted
 
@@ -106,16 +106,11 @@ class Preview:
     @property
     def window(self) -> Window:
         """Where the masks lie: a single object's window, or what holds every mask of a batch."""
+        first = self.objects[0].decoded.window
+        windows = [item.mask.window for item in self.objects if not item.mask.empty]
         if len(self.objects) == 1:
-            window = self.objects[0].decoded.window
-            cut = self.objects[0].cutout.window
-            return window if cut is None else union(window, cut)
-        found = [item.cutout.window for item in self.objects]
-        windows = [window for window in found if window is not None]
-        result = windows[0] if windows else self.objects[0].decoded.window
-        for window in windows[1:]:
-            result = union(result, window)
-        return result
+            windows.append(first)
+        return reduce(Window.union, windows) if windows else first
 
     @property
     def mask(self) -> np.ndarray:
@@ -132,22 +127,14 @@ class Preview:
         result = np.zeros(window.shape, np.int32)
         order = sorted(range(len(self.objects)), key=lambda i: self.objects[i].score or 0.0)
         for index in order:
-            cut = self.objects[index].cutout
-            if cut.window is not None:
-                rows = slice(
-                    cut.window.row - window.row, cut.window.row - window.row + cut.window.height
-                )
-                cols = slice(
-                    cut.window.col - window.col, cut.window.col - window.col + cut.window.width
-                )
-                result[rows, cols][cut.mask] = index + 1
+            self.objects[index].mask.paste(result, index + 1, window.row, window.col)
         return result
 
     @property
     def candidates(self) -> np.ndarray:
         """Every candidate of the first object: bool (c, height, width) of `window`."""
         window = self.window
-        return np.stack([cut.within(window) for cut in self.objects[0].decoded.masks])
+        return np.stack([mask.within(window) for mask in self.objects[0].decoded.masks])
 
     @property
     def scores(self) -> tuple[float, ...]:

@@ -13,8 +13,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from ..engine import Window
-from ..engine.cutout import Cutout, bounds
+from ..engine import PlacedMask, Window
 from ..errors import FormatError, PromptError
 from ..limits import MASK_PIXELS
 from ..reading import inflate
@@ -42,68 +41,42 @@ def window_from(data: Any) -> Window:
     return Window(row, col, height, width)
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A mask, packed; not empty.
-
-    Made by `Region.from_mask`.
+def drawn_mask(mask: Any, window: Window) -> PlacedMask:
+    """Take a mask that a user drew.
 
     Parameters
     ----------
+    mask : bool array (height, width)
     window : Window
-        Where, in full-resolution pixels.
-    data : bytes
-        The pixels, a bit each, row by row, deflated.
+        Where it lies, in full-resolution pixels.
+
+    Raises
+    ------
+    PromptError
+        If it is not boolean, is empty, or has another shape than the window.
     """
+    array = np.asarray(mask)
+    if array.dtype != np.bool_:
+        raise PromptError(f"a mask is boolean, not {array.dtype}; compare labels with an id")
+    if array.shape != window.shape:
+        raise PromptError(f"the mask has shape {array.shape}, its window {window.shape}")
+    placed = PlacedMask.of(array, window.row, window.col)
+    if placed.empty:
+        raise PromptError("the mask is empty; draw or choose something")
+    return placed
 
-    window: Window
-    data: bytes
 
-    @classmethod
-    def from_mask(cls, mask: Any, window: Window) -> Region:
-        """Pack a mask bool (height, width) that lies at a window.
+def mask_json(mask: PlacedMask) -> dict[str, Any]:
+    """Return a mask as plain values: its window, and its bits deflated, as base64."""
+    packed = base64.b64encode(zlib.compress(mask.bits, 6)).decode("ascii")
+    return {"window": window_json(mask.window), "bits": packed}
 
-        Raises
-        ------
-        PromptError
-            If it is not boolean, is empty, or has another shape than the window.
-        """
-        array = np.asarray(mask)
-        if array.dtype != np.bool_:
-            raise PromptError(f"a mask is boolean, not {array.dtype}; compare labels with an id")
-        if array.shape != window.shape:
-            raise PromptError(f"the mask has shape {array.shape}, its window {window.shape}")
-        cut = Cutout.of(array, window)
-        if cut.window is None:
-            raise PromptError("the mask is empty; draw or choose something")
-        return cls(cut.window, zlib.compress(np.packbits(cut.mask).tobytes(), 6))
 
-    @property
-    def mask(self) -> np.ndarray:
-        """The pixels: bool (height, width) of `window`."""
-        count = self.window.height * self.window.width
-        raw = np.frombuffer(inflate(self.data, -(-count // 8), "a mask"), np.uint8)
-        return np.unpackbits(raw, count=count).reshape(self.window.shape).astype(bool)
-
-    @property
-    def cutout(self) -> Cutout:
-        """The same mask, unpacked."""
-        return Cutout(self.window, self.mask)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "window": window_json(self.window),
-            "bits": base64.b64encode(self.data).decode("ascii"),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Region:
-        """Read what `to_json` gave."""
-        region = cls(_bounded(data["window"]), _bytes(data["bits"]))
-        count = region.window.height * region.window.width
-        inflate(region.data, -(-count // 8), "a mask in the journal")
-        return region
+def mask_from(data: Mapping[str, Any]) -> PlacedMask:
+    """Read what `mask_json` gave."""
+    window = _bounded(data["window"])
+    size = -(-window.height * window.width // 8)
+    return PlacedMask(window, inflate(_bytes(data["bits"]), size, "a mask in the journal"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +106,12 @@ class Patch:
         cls, plane: tuple[int, ...], window: Window, before: np.ndarray, after: np.ndarray
     ) -> Patch | None:
         """Make the patch that turns `before` into `after`; None where they are equal."""
-        where = bounds(before != after)
-        if where is None:
+        changed = PlacedMask.of(before != after, window.row, window.col)
+        if changed.empty:
             return None
-        rows, cols = where
-        dtype = before.dtype.newbyteorder("<")
+        dtype, inner = before.dtype.newbyteorder("<"), changed.window
+        where = inner.slices_in(window)
         parts = [np.ascontiguousarray(part[where], dtype) for part in (before, after)]
-        inner = Window(window.row + rows.start, window.col + cols.start, *parts[0].shape)
         packed = [zlib.compress(part.tobytes(), 6) for part in parts]
         return cls(tuple(plane), inner, dtype.str, packed[0], packed[1])
 

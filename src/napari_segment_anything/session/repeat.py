@@ -10,7 +10,7 @@ import numpy as np
 from ..engine import PlaneSource
 from ..errors import FormatError, ImageError, ParameterError, SegmentAnythingError
 from .history import Edit
-from .regions import Patch, Region
+from .regions import Patch, mask_from
 from .session import Session
 
 Event: TypeAlias = Mapping[str, Any]
@@ -132,8 +132,8 @@ def repeat_event(session: Session, event: Event) -> None:
 def _mask(data: Any) -> tuple[Any, Any]:
     if data is None:
         return None, None
-    region = Region.from_json(data)
-    return region.mask, region.window
+    mask = mask_from(data)
+    return mask.mask, mask.window
 
 
 def recorded_patches(events: Sequence[Event]) -> Generator[Patch, None, None]:

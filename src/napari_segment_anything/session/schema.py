@@ -87,7 +87,7 @@ class Header(TypedDict):
 
 
 class Mask(TypedDict):
-    """`Region.to_json`."""
+    """`regions.mask_json`."""
 
     window: Rectangle
     bits: str

@@ -18,7 +18,7 @@ from .label_edits import Work
 from .objects import ObjectPrompts, SessionObject
 from .predicting import Predicting
 from .preview import Preview, PreviewObject
-from .regions import Region
+from .regions import mask_from, mask_json
 from .timing import at_one_time
 
 
@@ -95,7 +95,7 @@ class Session(Predicting):
         work = self._work()
         prompts = draft.objects()
         masks = [
-            (item.cutout, self._finished(draft, prompts[item.key], preview, item))
+            (item.mask, self._finished(draft, prompts[item.key], preview, item))
             for item in preview.objects
         ]
         ids = editing.commit(work, draft.plane, masks, draft.editing, self._overwrite, self._locked)
@@ -183,10 +183,10 @@ class Session(Predicting):
             raise PromptError(f"say on which plane object {label} is to be split")
         own = self._objects[label].plane if label in self._objects else ()
         where = own if plane is None else self.source.check_plane(plane)
-        region = self._region(mask, window)
+        region = self._drawn(mask, window)
         work = self._work()
-        new = editing.split_off(work, label, region.cutout, where)
-        arguments = {"label": label, "mask": region.to_json(), "plane": list(where)}
+        new = editing.split_off(work, label, region, where)
+        arguments = {"label": label, "mask": mask_json(region), "plane": list(where)}
         self._edited("split_off", arguments, f"split object {label}", work)
         return new
 
@@ -277,7 +277,7 @@ class Session(Predicting):
         if not item.prompts.decodable:
             mask = editing.region_of(work, label, where)
             item = replace(item, prompts=replace(item.prompts, mask=mask))
-        return self._take_up(item, None if mask is None else mask.to_json())
+        return self._take_up(item, None if mask is None else mask_json(mask))
 
     def _take_up_recorded(self, label: int, plane: Sequence[int], mask: Any) -> None:
         """Do again what `edit` did, without looking at the labels."""
@@ -285,8 +285,7 @@ class Session(Predicting):
         item = self._objects.get(label)
         item = item if item is not None and item.plane == where else SessionObject(label, where)
         if mask is not None:
-            region = Region.from_json(mask)
-            item = replace(item, prompts=replace(item.prompts, mask=region))
+            item = replace(item, prompts=replace(item.prompts, mask=mask_from(mask)))
         self._take_up(item, mask)
 
     @at_one_time

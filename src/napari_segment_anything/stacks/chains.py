@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .masks import PlaneMask
+from ..engine import PlacedMask
 
 EDGE, MET = "edge", "prompts"
 """Why a chain ended, where the object itself did not: the stack ends, or prompts follow."""
@@ -16,7 +16,7 @@ class Link(NamedTuple):
     """A plane of a chain."""
 
     plane: int
-    mask: PlaneMask
+    mask: PlacedMask
     score: float
 
 
@@ -34,7 +34,7 @@ class Chain:
 
     Parameters
     ----------
-    start : PlaneMask
+    start : PlacedMask
         On the plane with prompts.
     limit : int
         First plane it does not go to.
@@ -46,14 +46,14 @@ class Chain:
         Predicted IoU on the plane where it was lost.
     """
 
-    start: PlaneMask
+    start: PlacedMask
     limit: int
     links: list[Link] = field(default_factory=list)
     end: str = ""
     at_end: float = float("nan")
 
     @property
-    def last(self) -> PlaneMask:
+    def last(self) -> PlacedMask:
         """Mask to go on from."""
         return self.links[-1].mask if self.links else self.start
 
@@ -74,10 +74,10 @@ class Chain:
 
 
 def join(
-    seeds: Mapping[int, tuple[PlaneMask, float]],
+    seeds: Mapping[int, tuple[PlacedMask, float]],
     forward: Mapping[int, Chain],
     backward: Mapping[int, Chain],
-) -> dict[int, tuple[PlaneMask, float]]:
+) -> dict[int, tuple[PlacedMask, float]]:
     """Put the chains of one object together.
 
     Between two planes with prompts the chains from both are followed to each other's end. They
@@ -86,16 +86,16 @@ def join(
 
     Parameters
     ----------
-    seeds : mapping of plane to (PlaneMask, score)
+    seeds : mapping of plane to (PlacedMask, score)
     forward, backward : mapping of plane to Chain
         From the seed on that plane.
 
     Returns
     -------
-    dict of plane to (PlaneMask, score)
+    dict of plane to (PlacedMask, score)
         In order of planes.
     """
-    found: dict[int, tuple[PlaneMask, float]] = dict(seeds)
+    found: dict[int, tuple[PlacedMask, float]] = dict(seeds)
     places = sorted(seeds)
     for plane, after in zip([None, *places], [*places, None], strict=True):
         up = [] if plane is None else _links(forward.get(plane))

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..engine import Embedding, Predictor, Prompts, mask_logits, upsample
+from ..engine import Embedding, PlacedMask, Predictor, Prompts, draw_masks, mask_logits, upsample
 from ..errors import ParameterError
 from .likeness import Look, Reference
-from .masks import PlaneMask, cut_masks, interior_point, overlapping_parts, signed_distance
+from .masks import interior_point, overlapping_parts, signed_distance, surroundings
 from .volume import Volume
 
 PRED_IOU_THRESH = 0.15
@@ -74,7 +74,7 @@ class Followed:
 
     Parameters
     ----------
-    mask : PlaneMask or None
+    mask : PlacedMask or None
         None if it ends here.
     score : float
         Predicted IoU.
@@ -82,7 +82,7 @@ class Followed:
         Why it ends: "score", "overlap", "area", "likeness" or "empty"; "" if not.
     """
 
-    mask: PlaneMask | None
+    mask: PlacedMask | None
     score: float
     end: str = ""
 
@@ -91,7 +91,7 @@ def follow(
     volume: Volume,
     predictor: Predictor,
     embedding: Embedding,
-    last: Sequence[PlaneMask],
+    last: Sequence[PlacedMask],
     rules: Rules,
     references: Sequence[Reference] | None = None,
 ) -> list[Followed]:
@@ -108,7 +108,7 @@ def follow(
     predictor : Predictor
     embedding : Embedding
         Of the plane, or a window that holds all of `last`.
-    last : sequence of PlaneMask
+    last : sequence of PlacedMask
     rules : Rules
     references : sequence of Reference, optional
         The objects where they were prompted for; without, likeness is not asked for.
@@ -124,12 +124,10 @@ def follow(
     logits = low.float().cpu()
     count = scores.shape[1]
     threshold = predictor.model.mask_threshold
-    cuts = cut_masks(
-        logits.flatten(0, 1).numpy(), embedding, threshold, volume.margin, volume.plane_shape
-    )
+    cuts = draw_masks(logits.flatten(0, 1).numpy(), embedding, threshold, volume.margin)
     overlaps = np.array(
         [
-            [0.0 if cut is None else cut.iou(mask) for cut in cuts[i * count : (i + 1) * count]]
+            [cut.iou(mask) for cut in cuts[i * count : (i + 1) * count]]
             for i, mask in enumerate(last)
         ]
     )
@@ -150,9 +148,7 @@ def follow(
     out = []
     for index, (mask, raw, new) in enumerate(zip(last, chosen, blended, strict=True)):
         score = float(scores[index, best[index]])
-        if new is not None:
-            new = overlapping_parts(new, mask)
-        followed = _judge(mask, raw, new, score, rules)
+        followed = _judge(mask, raw, overlapping_parts(new, mask), score, rules)
         if references is not None and followed.mask is not None and rules.likeness_thresh:
             look = Look.of(volume, embedding, followed.mask)
             if references[index].likeness(look, score) < rules.likeness_thresh:
@@ -162,7 +158,7 @@ def follow(
 
 
 def remember(
-    volume: Volume, predictor: Predictor, embedding: Embedding, masks: Sequence[PlaneMask]
+    volume: Volume, predictor: Predictor, embedding: Embedding, masks: Sequence[PlacedMask]
 ) -> list[Reference]:
     """Look at objects on the plane they were prompted for on, to know them again."""
     anything = Rules(0.0, 0.0, np.inf, 0.0, 0.0)
@@ -174,14 +170,14 @@ def remember(
 
 
 def _judge(
-    last: PlaneMask,
-    raw: PlaneMask | None,
-    new: PlaneMask | None,
+    last: PlacedMask,
+    raw: PlacedMask,
+    new: PlacedMask,
     score: float,
     rules: Rules,
 ) -> Followed:
     """Whether the object goes on; the network's own mask has to agree, not only the blend."""
-    if new is None or raw is None:
+    if new.empty or raw.empty:
         return Followed(None, score, "empty")
     if score < rules.pred_iou_thresh:
         return Followed(None, score, "score")
@@ -193,10 +189,10 @@ def _judge(
     return Followed(new, score)
 
 
-def _prompt(volume: Volume, embedding: Embedding, mask: PlaneMask) -> dict[str, object]:
+def _prompt(volume: Volume, embedding: Embedding, mask: PlacedMask) -> dict[str, object]:
     """Box, point and mask, in pixels of the canvas."""
     margin, window = volume.margin, embedding.window
-    row0, col0, row1, col1 = (side + margin for side in mask.box)
+    row0, col0, row1, col1 = (side + margin for side in mask.window.box)
     row, col = interior_point(mask)
     place = (window.row - margin, window.col - margin)
     return {
@@ -208,7 +204,7 @@ def _prompt(volume: Volume, embedding: Embedding, mask: PlaneMask) -> dict[str, 
         ),
         "points": [[row + margin, col + margin]],
         "labels": [1],
-        "mask": mask_logits(mask.within(*place, *window.shape), embedding),
+        "mask": mask_logits(mask.crop(*place, *window.shape), embedding),
     }
 
 
@@ -217,29 +213,23 @@ def _blend(
     embedding: Embedding,
     logits: Tensor,
     scores: NDArray[np.float32],
-    last: Sequence[PlaneMask],
+    last: Sequence[PlacedMask],
     threshold: float,
     stiffness: float,
-) -> list[PlaneMask | None]:
+) -> list[PlacedMask]:
     margin, window = volume.margin, embedding.window
-    rows, cols = volume.plane_shape
     low, high = _TRUST
     trusts = np.clip((scores - low) / (high - low), _LEAST_TRUST, 1.0)
-    out: list[PlaneMask | None] = []
+    out: list[PlacedMask] = []
     for part, values in upsample(logits, embedding):
         pieces = zip(last[part], trusts[part], values.numpy(), strict=True)
         for mask, trust, image in pieces:
             radius = float(np.sqrt(mask.area / np.pi))
             reach = int(np.ceil(_SURE * trust * radius / stiffness)) + 2
-            top, left = max(0, mask.row - reach), max(0, mask.col - reach)
-            top, left = max(top, window.row - margin), max(left, window.col - margin)
-            bottom = min(rows, mask.row + mask.shape[0] + reach)
-            right = min(cols, mask.col + mask.shape[1] + reach)
-            bottom = min(bottom, window.row + window.height - margin)
-            right = min(right, window.col + window.width - margin)
-            row, col = top + margin - window.row, left + margin - window.col
-            seen = image[row : row + bottom - top, col : col + right - left] - threshold
-            outline = signed_distance(mask.within(top, left, bottom - top, right - left))
+            near = surroundings(mask, reach, embedding, margin)
+            row, col = near.row + margin - window.row, near.col + margin - window.col
+            seen = image[row : row + near.height, col : col + near.width] - threshold
+            outline = signed_distance(mask.within(near))
             inside = trust * np.clip(seen, -_SURE, _SURE) + stiffness / radius * outline > 0
-            out.append(PlaneMask.of(inside, top, left))
+            out.append(PlacedMask.of(inside, near.row, near.col))
     return out

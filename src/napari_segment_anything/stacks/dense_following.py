@@ -19,10 +19,10 @@ from scipy import ndimage
 from ..automatic.generate import read_instances
 from ..automatic.heads import dense_head
 from ..automatic.parameters import resolve
-from ..engine import Embedding, Model
+from ..engine import Embedding, Model, PlacedMask
 from .decoder_following import STIFFNESS, Followed, Rules
 from .embeddings import Place
-from .masks import PlaneMask, overlapping_parts, signed_distance
+from .masks import overlapping_parts, signed_distance, surroundings
 from .spacing import Spacing
 from .volume import Volume
 
@@ -49,7 +49,7 @@ class Known:
     Parameters
     ----------
     plane : int
-    mask : PlaneMask
+    mask : PlacedMask
     offset : float
         Pixels by which its outline lies outside that of the dense head's instance.
     agreement : float
@@ -61,7 +61,7 @@ class Known:
     """
 
     plane: int
-    mask: PlaneMask
+    mask: PlacedMask
     offset: float
     agreement: float
     level: float
@@ -78,8 +78,8 @@ class _Crop:
     labels: NDArray[np.int32]
     bright: NDArray[np.float32]
 
-    def mask(self, mask: PlaneMask, down: int = 0, right: int = 0) -> NDArray[np.bool_]:
-        return mask.within(self.row - down, self.col - right, *self.labels.shape)
+    def mask(self, mask: PlacedMask, down: int = 0, right: int = 0) -> NDArray[np.bool_]:
+        return mask.crop(self.row - down, self.col - right, *self.labels.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,24 +91,21 @@ class _Read:
     areas: NDArray[np.floating]
     bright: NDArray[np.float32]
     margin: int
-    shape: tuple[int, int]
 
-    def crop(self, mask: PlaneMask, reach: int) -> _Crop:
+    def crop(self, mask: PlacedMask, reach: int) -> _Crop:
         """Cut out what lies within `reach` of a mask's box."""
-        window, bounds, cells = self.embedding.window, [], []
-        starts = (mask.row, mask.col)
-        for axis, origin in enumerate((window.row, window.col)):
-            low = max(0, starts[axis] - reach, origin - self.margin)
-            high = starts[axis] + mask.shape[axis] + reach
-            high = min(high, self.shape[axis], origin - self.margin + window.shape[axis])
-            places = np.arange(low, high) + self.margin - origin
-            scale = self.embedding.frame_shape[axis] / self.embedding.canvas[axis]
+        embedding, window = self.embedding, self.embedding.window
+        near = surroundings(mask, reach, embedding, self.margin)
+        pixels, cells = [], []
+        for axis, part in enumerate(near.slices):
+            places = np.arange(part.start, part.stop) + self.margin
+            places -= (window.row, window.col)[axis]
             count = self.labels.shape[axis]
-            cell = (places + 0.5) * scale * count / self.embedding.frame_shape[axis]
+            cell = (places + 0.5) * embedding.scale[axis] * count / embedding.frame_shape[axis]
             cells.append(np.minimum(cell.astype(np.intp), count - 1))
-            bounds.append((low, places))
-        (row, rows), (col, cols) = bounds
-        return _Crop(row, col, self.labels[np.ix_(*cells)], self.bright[np.ix_(rows, cols)])
+            pixels.append(places)
+        labels, bright = self.labels[np.ix_(*cells)], self.bright[np.ix_(*pixels)]
+        return _Crop(near.row, near.col, labels, bright)
 
 
 class Sections:
@@ -133,7 +130,7 @@ class Sections:
         self._values = resolve("instances", {}, defaults, dense_head(model))
         self._read: OrderedDict[Place, _Read] = OrderedDict()
 
-    def know(self, embedding: Embedding, place: Place, masks: Sequence[PlaneMask]) -> list[Known]:
+    def know(self, embedding: Embedding, place: Place, masks: Sequence[PlacedMask]) -> list[Known]:
         """Look at sections that were prompted for, on their plane."""
         read = self._view(embedding, place)
         return [self._know(read, place.plane, mask) for mask in masks]
@@ -142,7 +139,7 @@ class Sections:
         self,
         embedding: Embedding,
         place: Place,
-        last: Sequence[PlaneMask],
+        last: Sequence[PlacedMask],
         known: Sequence[Known],
         rules: Rules,
     ) -> list[Followed]:
@@ -167,7 +164,7 @@ class Sections:
         cell = window.height * window.width / labels.size
         found = _Read(
             embedding, labels, np.bincount(labels.ravel()) * cell, self._bright(embedding, place),
-            self.volume.margin, self.volume.plane_shape,
+            self.volume.margin,
         )  # fmt: skip
         self._read[place] = found
         if len(self._read) > _KEPT:
@@ -188,7 +185,7 @@ class Sections:
 
     # -- an object -------------------------------------------------------------------------------
 
-    def _know(self, read: _Read, plane: int, mask: PlaneMask) -> Known:
+    def _know(self, read: _Read, plane: int, mask: PlacedMask) -> Known:
         radius = _radius(mask)
         crop = read.crop(mask, max(3, int(np.ceil(_RING * radius))) + 2)
         inside = crop.mask(mask)
@@ -218,7 +215,7 @@ class Sections:
         return Known(plane, mask, offset, agreement, level, slope, max(float(told), 0.0))
 
     def _follow(
-        self, read: _Read, plane: int, last: PlaneMask, known: Known, rules: Rules
+        self, read: _Read, plane: int, last: PlacedMask, known: Known, rules: Rules
     ) -> Followed:
         radius = _radius(last)
         most = _CLIP * radius
@@ -240,9 +237,9 @@ class Sections:
             evidence += share * np.clip(away / most, -1, 1)
             weight += share
         inside = (shape + most * evidence > 0) & (outline > -reach)
-        new = PlaneMask.of(ndimage.binary_fill_holes(inside), crop.row, crop.col)
-        new = None if new is None else overlapping_parts(new, last)
-        if new is None:
+        new = PlacedMask.of(ndimage.binary_fill_holes(inside), crop.row, crop.col)
+        new = overlapping_parts(new, last)
+        if new.empty:
             return Followed(None, 0.0, "empty")
         said = evidence[crop.mask(new)].mean() / max(weight, 0.05)
         score = float(np.clip((1 + said) / 2, 0, 1))
@@ -260,7 +257,7 @@ class Sections:
         return Followed(new, score)
 
     def _template(
-        self, crop: _Crop, plane: int, last: PlaneMask, known: Known, most: float
+        self, crop: _Crop, plane: int, last: PlacedMask, known: Known, most: float
     ) -> NDArray[np.float64]:
         """Signed distance from the first section's outline, moved to the last and shrunken."""
         seed = known.mask
@@ -274,7 +271,7 @@ class Sections:
             rest = radius * float(np.sqrt(1 - (far / whole) ** 2))
         else:
             rest = -_BEYOND * (far - whole)
-        deepest = float(signed_distance(np.pad(seed.pixels, 1)).max())
+        deepest = float(signed_distance(np.pad(seed.mask, 1)).max())
         lost = (radius - rest) * deepest / radius
         return np.clip(depth - lost, -2 * radius, most)
 
@@ -311,11 +308,11 @@ def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return int(np.count_nonzero(a & b)) / max(int(np.count_nonzero(a | b)), 1)
 
 
-def _radius(mask: PlaneMask) -> float:
+def _radius(mask: PlacedMask) -> float:
     return max(float(np.sqrt(mask.area / np.pi)), 1.0)
 
 
-def _centre(mask: PlaneMask) -> NDArray[np.float64]:
-    origin = np.array([mask.row, mask.col], np.float64)
-    centre: NDArray[np.float64] = np.argwhere(mask.pixels).mean(axis=0) + origin
+def _centre(mask: PlacedMask) -> NDArray[np.float64]:
+    origin = np.array([mask.window.row, mask.window.col], np.float64)
+    centre: NDArray[np.float64] = np.argwhere(mask.mask).mean(axis=0) + origin
     return centre

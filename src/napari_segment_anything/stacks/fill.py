@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .masks import PlaneMask
+from ..engine import PlacedMask
 
 
-def between(first: PlaneMask, second: PlaneMask, share: float) -> PlaneMask | None:
+def between(first: PlacedMask, second: PlacedMask, share: float) -> PlacedMask:
     """Return the shape between two sections.
 
     Signed distances of both are averaged (Raya and Udupa 1990), each moved so that the centres
@@ -17,34 +17,28 @@ def between(first: PlaneMask, second: PlaneMask, share: float) -> PlaneMask | No
 
     Parameters
     ----------
-    first, second : PlaneMask
+    first, second : PlacedMask
         Sections on two planes.
     share : float
         0 at the first plane, 1 at the second.
     """
     centres = [_centre(mask) for mask in (first, second)]
     middle = (1 - share) * centres[0] + share * centres[1]
-    moves = [np.round(middle - centre).astype(int) for centre in centres]
-    row = min(m.row + int(move[0]) for m, move in zip((first, second), moves, strict=True)) - 1
-    col = min(m.col + int(move[1]) for m, move in zip((first, second), moves, strict=True)) - 1
-    ends = [
-        (m.row + int(move[0]) + m.shape[0], m.col + int(move[1]) + m.shape[1])
-        for m, move in zip((first, second), moves, strict=True)
-    ]
-    height = max(end[0] for end in ends) + 1 - row
-    width = max(end[1] for end in ends) + 1 - col
+    moves = [np.round(middle - centre).astype(int).tolist() for centre in centres]
+    boxes = np.array([m.window.box for m in (first, second)]) + np.tile(moves, 2)
+    (row, col), (bottom, right) = boxes[:, :2].min(0) - 1, boxes[:, 2:].max(0) + 1
     distances = [
-        _signed(mask.within(row - int(move[0]), col - int(move[1]), height, width))
-        for mask, move in zip((first, second), moves, strict=True)
+        _signed(mask.crop(row - down, col - across, bottom + 1 - row, right + 1 - col))
+        for mask, (down, across) in zip((first, second), moves, strict=True)
     ]
     shape = (1 - share) * distances[0] + share * distances[1] > 0
     top, left = max(0, -row), max(0, -col)  # moved over the plane's edge by rounding
-    return PlaneMask.of(shape[top:, left:], row + top, col + left)
+    return PlacedMask.of(shape[top:, left:], row + top, col + left)
 
 
-def _centre(mask: PlaneMask) -> NDArray[np.float64]:
-    places = np.argwhere(mask.pixels)
-    centre: NDArray[np.float64] = places.mean(axis=0) + np.array([mask.row, mask.col])
+def _centre(mask: PlacedMask) -> NDArray[np.float64]:
+    origin = np.array([mask.window.row, mask.window.col])
+    centre: NDArray[np.float64] = np.argwhere(mask.mask).mean(axis=0) + origin
     return centre
 
 

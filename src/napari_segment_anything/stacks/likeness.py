@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..engine import Embedding
-from .masks import PlaneMask
+from ..engine import Embedding, PlacedMask
+from .masks import surroundings
 from .volume import Volume
 
 _RING = 0.7
@@ -30,22 +30,20 @@ class Look:
     around: NDArray[np.float32]
 
     @classmethod
-    def of(cls, volume: Volume, embedding: Embedding, mask: PlaneMask) -> Look:
+    def of(cls, volume: Volume, embedding: Embedding, mask: PlacedMask) -> Look:
         """Look at a mask of a plane."""
         reach = max(_LEAST_RING, round(_RING * float(np.sqrt(mask.area / np.pi))))
-        rows, cols = volume.plane_shape
         margin, window = volume.margin, embedding.window
-        top = max(0, mask.row - reach, window.row - margin)
-        left = max(0, mask.col - reach, window.col - margin)
-        bottom = min(rows, mask.row + mask.shape[0] + reach, window.row + window.height - margin)
-        right = min(cols, mask.col + mask.shape[1] + reach, window.col + window.width - margin)
-        inside = mask.within(top, left, bottom - top, right - left)
+        near = surroundings(mask, reach, embedding, margin)
         height, width = embedding.features.shape[-2:]
         stride = embedding.image_size / height
+        inside = mask.within(near)
         cells = []
-        for first, last, axis in ((top, bottom, 0), (left, right, 1)):
+        for axis, part in enumerate(near.slices):
             origin = (window.row, window.col)[axis] - margin
-            place = (np.arange(first, last) + 0.5 - origin) * embedding.scale[axis] / stride
+            place = (
+                (np.arange(part.start, part.stop) + 0.5 - origin) * embedding.scale[axis] / stride
+            )
             cells.append(np.clip(place.astype(np.int64), 0, (height, width)[axis] - 1))
         index = cells[0][:, None] * width + cells[1]
         features = embedding.features[0].flatten(1)

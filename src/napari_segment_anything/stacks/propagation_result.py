@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import PlacedMask
 from ..errors import PromptError
 from .chains import Chain, ChainKey
 from .decoder_following import Rules
 from .dense_following import Known
 from .embeddings import PlaneEmbeddings
 from .likeness import Reference
-from .masks import PlaneMask
 from .seeds import Seeds
 from .sink import Sink
 from .volume import Volume
@@ -90,7 +90,7 @@ class PropagationResult:
         found = self._state.objects[number].get(plane)
         if found is None:
             return np.zeros(shape, bool)
-        return found[0].within(0, 0, *shape)
+        return found[0].crop(0, 0, *shape)
 
     @property
     def middles(self) -> dict[int, dict[int, tuple[float, float]]]:
@@ -104,7 +104,7 @@ class PropagationResult:
         found: dict[int, dict[int, tuple[float, float]]] = {}
         for number, planes in self._state.objects.items():
             for plane, (mask, _) in planes.items():
-                row0, col0, row1, col1 = mask.box
+                row0, col0, row1, col1 = mask.window.box
                 place = ((row0 + row1) / 2, (col0 + col1) / 2)
                 found.setdefault(number, {})[plane] = place if first < second else place[::-1]
         return found
@@ -145,9 +145,9 @@ class State:
     steps: tuple[int, ...]
     side: int
     seeds: Seeds
-    masks: dict[tuple[int, int], tuple[PlaneMask, float]]
+    masks: dict[tuple[int, int], tuple[PlacedMask, float]]
     references: dict[tuple[int, int], Reference | Known]
     chains: dict[ChainKey, Chain]
-    objects: dict[int, dict[int, tuple[PlaneMask, float]]]
+    objects: dict[int, dict[int, tuple[PlacedMask, float]]]
     embeddings: PlaneEmbeddings
     sink: Sink

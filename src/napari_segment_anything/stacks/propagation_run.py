@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Embedding, View, Window
+from ..engine import Embedding, PlacedMask, View, Window
 from ..engine.view import STEADY
 from ..errors import PromptError
 from ..progress import Progress
@@ -16,7 +16,7 @@ from .decoder_following import Followed, Rules, follow, remember
 from .dense_following import Known, Sections
 from .embeddings import Place, PlaneEmbeddings
 from .likeness import Reference
-from .masks import PlaneMask, compose
+from .masks import compose
 from .propagation_result import PropagationResult, PropagationView, State
 from .seeds import Seed, Seeds, segment_seeds
 from .sink import Sink
@@ -46,7 +46,7 @@ class Following:
         self.steps, self.side, self.embeddings, self.sink = steps, side, embeddings, sink
         self.before, self.signature, self.focused = before, signature, focused
         self.sections = sections
-        self.masks: dict[tuple[int, int], tuple[PlaneMask, float]] = {}
+        self.masks: dict[tuple[int, int], tuple[PlacedMask, float]] = {}
         self.references: dict[tuple[int, int], Reference | Known] = {}
         self.chains: dict[ChainKey, Chain] = {}
         self.decoded: set[int] = set()
@@ -85,14 +85,14 @@ class Following:
             )
             self.decoded.add(plane)
             for number, (mask, score) in zip(fresh, found, strict=True):
-                if mask is None:
+                if mask.empty:
                     raise PromptError(
                         f"the prompts of object {number} on plane {plane} gave no mask; add a "
                         "point or draw a box"
                     )
                 self.masks[plane, number] = (mask, score)
 
-    def _kept_seed(self, plane: int, number: int, seed: Seed) -> tuple[PlaneMask, float] | None:
+    def _kept_seed(self, plane: int, number: int, seed: Seed) -> tuple[PlacedMask, float] | None:
         if seed.mask is not None:
             return seed.mask, 1.0
         if self.before is not None:
@@ -102,7 +102,7 @@ class Following:
         return None
 
     def _box(self, plane: int, number: int) -> tuple[int, int, int, int]:
-        return self.masks[plane, number][0].box
+        return self.masks[plane, number][0].window.box
 
     def _place(
         self,
@@ -125,7 +125,7 @@ class Following:
             base = View(Window.full((rows, cols)) if window is None else window)
             current, slack = base, 1.0
             if seed is not None:
-                first = self._place(seed[0], self.masks[seed][0].box)
+                first = self._place(seed[0], self.masks[seed][0].window.box)
                 if first.side not in (0, base.side):
                     current = model.focus.near(moved, (rows, cols), first.side)
                 slack = STEADY
@@ -146,7 +146,7 @@ class Following:
             if old is not None and place in old.references and old.masks[place][0] == mask:
                 self.references[place] = old.references[place]
                 continue
-            members = groups.setdefault(self._place(key.seed, mask.box), [])
+            members = groups.setdefault(self._place(key.seed, mask.window.box), [])
             if place not in members:
                 members.append(place)
         for where, places in groups.items():
@@ -196,7 +196,7 @@ class Following:
             groups: dict[Place, list[ChainKey]] = {}
             for key in now:
                 seed = (key.seed, key.number)
-                place = self._place(plane, waiting[key].last.box, seed=seed)
+                place = self._place(plane, waiting[key].last.window.box, seed=seed)
                 groups.setdefault(place, []).append(key)
             after = plane + step
             coming = [place._replace(plane=after) for place in groups]
@@ -227,7 +227,7 @@ class Following:
         embedding: Embedding,
         place: Place,
         keys: Sequence[ChainKey],
-        last: Sequence[PlaneMask],
+        last: Sequence[PlacedMask],
     ) -> list[Followed]:
         """Find objects on a plane: by its dense instances, or by the decoder."""
         known = [self.references[key.seed, key.number] for key in keys]
@@ -257,14 +257,13 @@ class Following:
         chain.links += rest.links[places[0] + 1 :]
         chain.end, chain.at_end = rest.end, rest.at_end
 
-    def _show(self, plane: int, found: list[tuple[int, PlaneMask]]) -> None:
+    def _show(self, plane: int, found: list[tuple[int, PlacedMask]]) -> None:
         """Let a viewer see what there is, before it is settled who has which pixel."""
         if not found:
             return
         labels = np.array(self.sink.read(plane, self.stack))
         for number, mask in found:
-            free = labels[mask.slices]
-            free[mask.pixels & (free == 0)] = number
+            mask.paste(labels, number, free_only=True)
         self.sink.write(plane, self.stack, labels)
 
     def _progress(self, plane: int, objects: int, message: str) -> Progress:
@@ -300,7 +299,7 @@ class Following:
             )
             objects[number] = join(seeds, forward, backward)
         changed = self._changed(objects)
-        on_plane: dict[int, list[tuple[int, PlaneMask, bool]]] = {plane: [] for plane in changed}
+        on_plane: dict[int, list[tuple[int, PlacedMask, bool]]] = {plane: [] for plane in changed}
         for number, found in objects.items():
             for plane, (mask, _) in found.items():
                 if plane in on_plane:
@@ -333,7 +332,7 @@ class Following:
             _state=state,
         )
 
-    def _changed(self, objects: dict[int, dict[int, tuple[PlaneMask, float]]]) -> tuple[int, ...]:
+    def _changed(self, objects: dict[int, dict[int, tuple[PlacedMask, float]]]) -> tuple[int, ...]:
         """Planes whose labels have to be painted: all with an object, or those that differ."""
         before = {} if self.before is None else self.before.objects
         planes = set(self.decoded)
@@ -351,7 +350,7 @@ class Following:
         return self.before is not None and (plane, number) in self.before.masks
 
     def _ends(
-        self, objects: dict[int, dict[int, tuple[PlaneMask, float]]]
+        self, objects: dict[int, dict[int, tuple[PlacedMask, float]]]
     ) -> dict[int, dict[int, str]]:
         ends: dict[int, dict[int, str]] = {number: {} for number in objects}
         for key, chain in self.chains.items():

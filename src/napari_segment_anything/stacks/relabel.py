@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import PlacedMask
 from .fill import between
-from .masks import PlaneMask
 from .plane_objects import StackObjects
 
 if TYPE_CHECKING:
@@ -43,22 +43,21 @@ def relabel(
         Each plane, once it is written.
     """
     gaps = _gaps(joined) if fills else {}
-    waiting: dict[int, tuple[int, PlaneMask]] = {}
+    waiting: dict[int, tuple[int, PlacedMask]] = {}
     held: dict[int, NDArray[np.uint32]] = {}
     for plane, numbers in enumerate(joined.numbers):
         labels = np.asarray(read(plane))
         final = renumber(labels, measured.planes[plane].ids, numbers, offset)
         held[plane] = final
         for number in set(numbers.tolist()) & gaps.keys():
-            here = PlaneMask.of(final == number + offset)
-            if here is None:
+            here = PlacedMask.of(final == number + offset)
+            if here.empty:
                 continue
             if number in waiting:
                 start, before = waiting.pop(number)
                 for missing in range(start + 1, plane):
                     mask = between(before, here, (missing - start) / (plane - start))
-                    if mask is not None:
-                        _draw(held[missing], mask, number + offset)
+                    mask.paste(held[missing], number + offset, free_only=True)
             if plane < gaps[number]:
                 waiting[number] = (plane, here)
         first = min((start for start, _ in waiting.values()), default=plane + 1)
@@ -80,13 +79,6 @@ def _gaps(joined: Joined) -> dict[int, int]:
                 found[number] = plane
             last[number] = plane
     return found
-
-
-def _draw(labels: NDArray[np.uint32], mask: PlaneMask, number: int) -> None:
-    rows, cols = mask.slices
-    part = labels[rows, cols]
-    pixels = mask.pixels[: part.shape[0], : part.shape[1]]
-    part[pixels & (part == 0)] = number
 
 
 def renumber(

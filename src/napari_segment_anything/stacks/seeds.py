@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import Ask, Cutout, Predictor, Prompts, Segmenter, Views
+from ..engine import Ask, PlacedMask, Predictor, Prompts, Segmenter, Views
 from ..errors import PromptError
 from ..progress import finish
-from .masks import PlaneMask
 from .volume import Volume
 
 
@@ -25,21 +24,21 @@ class Seed:
     ----------
     prompts : Prompts or None
         Of one object, in pixels of the plane.
-    mask : PlaneMask or None
+    mask : PlacedMask or None
         Taken as it is.
     key : str
         Equal for equal seeds.
     """
 
     prompts: Prompts | None
-    mask: PlaneMask | None
+    mask: PlacedMask | None
     key: str
 
     @property
     def box(self) -> tuple[float, float, float, float]:
         """Extent of everything that was given: row_min, col_min, row_max, col_max."""
         if self.mask is not None:
-            return self.mask.box
+            return self.mask.window.box
         prompts = self.prompts
         if prompts is None:
             raise PromptError("a seed needs prompts or a mask")
@@ -150,10 +149,10 @@ def _one_seed(value: Any, shape: tuple[int, int], what: str) -> Seed:
 
 
 def _mask_seed(mask: NDArray[np.bool_]) -> Seed | None:
-    cut = PlaneMask.of(mask)
-    if cut is None:
+    cut = PlacedMask.of(mask)
+    if cut.empty:
         return None
-    return Seed(None, cut, f"mask {cut.row} {cut.col} {cut.shape} {cut.bits.hex()}")
+    return Seed(None, cut, f"mask {cut.window} {cut.bits.hex()}")
 
 
 def _prompt_seed(prompts: Prompts, shape: tuple[int, int], what: str) -> Seed:
@@ -177,7 +176,7 @@ def segment_seeds(
     predictor: Predictor,
     seeds: list[Seed],
     window_size: int | None = None,
-) -> list[tuple[PlaneMask | None, float]]:
+) -> list[tuple[PlacedMask, float]]:
     """Segment what seeds with prompts name on a plane, as every face does.
 
     Parameters
@@ -194,8 +193,8 @@ def segment_seeds(
 
     Returns
     -------
-    list of (PlaneMask or None, float)
-        Mask and predicted IoU of each; None where nothing was found.
+    list of (PlacedMask, float)
+        Mask and predicted IoU of each; an empty mask where nothing was found.
     """
     image, options = volume.bare(plane, stack)
     asks = Ask.each(Prompts.concatenate(s.prompts for s in seeds if s.prompts is not None))
@@ -203,8 +202,4 @@ def segment_seeds(
     found = finish(
         Segmenter(predictor, window_size=window_size).steps(views, asks, candidates=False)
     )
-    return [(_plane_mask(each.mask), each.score) for each in found or []]
-
-
-def _plane_mask(cut: Cutout) -> PlaneMask | None:
-    return None if cut.window is None else PlaneMask.of(cut.mask, cut.window.row, cut.window.col)
+    return [(each.mask, each.score) for each in found or []]
