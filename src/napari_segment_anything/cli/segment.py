@@ -211,10 +211,8 @@ def _segment(
     views = Views(segmenter.predictor, image, **image_options)
     prompts.check(Window.full(views.shape), views.shape)  # views leave out what they do not see
     found = yield from segmenter.steps(views, Ask.each(prompts), candidates=False)
-    masks = []
-    for each in found or []:
-        window = each.mask.window
-        part = encode(each.mask.mask if window is not None else np.zeros((1, 1), bool))
-        origin = (0, 0) if window is None else (window.row, window.col)
-        masks.append(part.place(origin, views.shape))
+    masks = [
+        encode(each.mask.mask).place((each.mask.window.row, each.mask.window.col), views.shape)
+        for each in found or []
+    ]
     return masks, np.array([each.score for each in found or []], np.float32), views.shape

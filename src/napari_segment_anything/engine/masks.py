@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import PromptError
 from .embedding import Embedding
-from .placed_mask import PlacedMask
+from .placed_mask import NO_MASK, PlacedMask
 
 # Products this small stay on one thread of any BLAS; waking a second one costs more than it gives.
 _PRODUCT = 200_000
@@ -179,7 +179,7 @@ def draw_masks(
         bands.setdefault(patch.index, []).append(patch.values > threshold)
         origins.setdefault(patch.index, (patch.rows.start, patch.cols.start))
     rows, cols = (side - 2 * margin for side in embedding.image_shape)
-    drawn = [PlacedMask.of(np.zeros((1, 1), bool))] * len(logits)
+    drawn = [NO_MASK] * len(logits)
     for index, parts in bands.items():
         row = embedding.window.row + origins[index][0] - margin
         col = embedding.window.col + origins[index][1] - margin

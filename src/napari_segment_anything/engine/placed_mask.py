@@ -20,7 +20,7 @@ class PlacedMask:
     Parameters
     ----------
     window : Window
-        In full-resolution pixels; of an empty mask, a window of one pixel.
+        In full-resolution pixels; of the empty mask, the plane's first pixel.
     bits : bytes
         The window's pixels row by row, packed as by `numpy.packbits`.
     """
@@ -41,7 +41,7 @@ class PlacedMask:
         """
         rows = np.flatnonzero(mask.any(axis=1))
         if not rows.size:
-            return cls(Window(max(row, 0), max(col, 0), 1, 1), b"\0")
+            return NO_MASK
         top, bottom = int(rows[0]), int(rows[-1]) + 1
         cols = np.flatnonzero(mask[top:bottom].any(axis=0))
         part = mask[top:bottom, cols[0] : cols[-1] + 1]
@@ -114,3 +114,7 @@ class PlacedMask:
         """Return intersection over union; of two empty masks 0."""
         shared = self.shared(other)
         return shared / max(self.area + other.area - shared, 1)
+
+
+NO_MASK = PlacedMask(Window(0, 0, 1, 1), b"\0")
+"""The empty mask."""

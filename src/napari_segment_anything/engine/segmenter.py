@@ -21,7 +21,7 @@ from .embedding import Embedding
 from .focus import Seen, Views, around
 from .masks import draw_masks, mask_logits
 from .parts import prompted_parts
-from .placed_mask import PlacedMask
+from .placed_mask import NO_MASK, PlacedMask
 from .planning import choose_window, default_size, grown
 from .predictor import Predictor
 from .prompt_input import PADDING
@@ -403,9 +403,8 @@ class _Work:
         """Return what was found for an object."""
         look = self.looks[index]
         best = look.best
-        nothing = PlacedMask.of(np.zeros((1, 1), bool))
         masks = tuple(
-            look.mask(i) if candidates or i == best else nothing for i in range(len(look.scores))
+            look.mask(i) if candidates or i == best else NO_MASK for i in range(len(look.scores))
         )
         asked = self.wider.get(index)
         if asked is None:
