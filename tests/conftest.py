@@ -1,4 +1,4 @@
-"""What all tests share: a screen, where there is none but Xvfb is installed."""
+"""What all tests share: which of them run, a screen of their own, and folders of their own."""
 
 from __future__ import annotations
 
@@ -10,19 +10,43 @@ from pathlib import Path
 
 import pytest
 
+_ROOT = Path(__file__).parent
+_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+_OWN = Path(tempfile.mkdtemp(prefix="napari-tests-"))
 _screens: list[subprocess.Popen[bytes]] = []
 
-# napari must neither read nor write the settings of whoever runs the tests, nor sessions theirs
-_OWN = Path(tempfile.mkdtemp(prefix="napari-tests-"))
-os.environ.setdefault("NAPARI_CONFIG", str(_OWN / "settings.yaml"))
-os.environ.setdefault("NAPARI_SEGMENT_ANYTHING_JOURNALS", str(_OWN / "journals"))
-# what "auto" is depends on the machine, and masks on it
-os.environ.setdefault("NAPARI_SEGMENT_ANYTHING_AUTO_PRECISION", "fp32")
+_NOT_FAST = {"slow", "cluster", "qt", "weights"}
+_MARK_OF_FIXTURE = {
+    "cluster": "cluster",
+    "default_model": "weights",
+    "make_napari_viewer": "qt",
+    "qapp": "qt",
+}
+
+
+def _own_environment() -> None:
+    """Keep away from the settings, sessions and threads of the user and of other workers."""
+    own = {
+        "NAPARI_CONFIG": str(_OWN / "settings.yaml"),
+        "NAPARI_SEGMENT_ANYTHING_JOURNALS": str(_OWN / "journals"),
+        # what "auto" is depends on the machine, and masks on it
+        "NAPARI_SEGMENT_ANYTHING_AUTO_PRECISION": "fp32",
+    }
+    for name, value in own.items():
+        if _WORKER or name not in os.environ:
+            os.environ[name] = value
+    if _WORKER and "OMP_NUM_THREADS" not in os.environ:
+        workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
 
 
 def _start_screen() -> None:
-    """Start a virtual screen for the tests of windows; before any other conftest looks for one."""
-    if os.environ.get("DISPLAY") or os.environ.get("QT_QPA_PLATFORM") or not shutil.which("Xvfb"):
+    """Start a virtual screen where there is none, before any other conftest looks for one.
+
+    Workers of pytest-xdist get one each, so that their windows do not take each other's focus.
+    """
+    taken = os.environ.get("DISPLAY") and "NAPARI_TESTS_SCREEN" not in os.environ
+    if taken or os.environ.get("QT_QPA_PLATFORM") or not shutil.which("Xvfb"):
         return
     read, write = os.pipe()
     command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x1024x24", "-nolisten", "tcp"]
@@ -38,14 +62,59 @@ def _start_screen() -> None:
         screen.kill()
         return
     _screens.append(screen)
-    os.environ["DISPLAY"] = f":{number}"
+    os.environ["DISPLAY"] = os.environ["NAPARI_TESTS_SCREEN"] = f":{number}"
 
 
+_own_environment()
 _start_screen()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--all`."""
+    parser.addoption(
+        "--all",
+        action="store_true",
+        help="run every test, also those marked slow, cluster, qt or weights, which plain pytest "
+        "leaves out (a path, -m or -k on the command line runs all that it names)",
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Tell a worker of pytest-xdist what it cannot see: whether paths were given."""
+    node.workerinput["fast_only"] = _fast_only(node.config)  # type: ignore[attr-defined]
+
+
+def _fast_only(config: pytest.Config) -> bool:
+    if _WORKER:
+        return config.workerinput["fast_only"]  # type: ignore[attr-defined]
+    option = config.option
+    named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    return not (named or option.all or option.markexpr or option.keyword)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by the fixtures they use, leave out what is not fast, group by file."""
+    chosen, left_out = [], []
+    fast_only = _fast_only(config)
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in _MARK_OF_FIXTURE:
+                item.add_marker(_MARK_OF_FIXTURE[fixture])
+        if item.get_closest_marker("xdist_group") is None:
+            # a file's tests share its fixtures, which may be slow to make
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(_ROOT).as_posix()))
+        slow = fast_only and any(mark.name in _NOT_FAST for mark in item.iter_markers())
+        (left_out if slow else chosen).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = chosen
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop it."""
+    """Stop the screen."""
     for screen in _screens:
         screen.terminate()
         screen.wait()
+    shutil.rmtree(_OWN, ignore_errors=True)

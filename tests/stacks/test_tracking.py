@@ -9,7 +9,7 @@ from napari_segment_anything.errors import ParameterError
 from napari_segment_anything.samples.generate_divisions import dividing_nuclei
 from napari_segment_anything.stacks import track
 
-from .test_link import same_objects, shuffled
+from .test_linking import same_objects, shuffled
 
 
 def steps(labels, truth):
