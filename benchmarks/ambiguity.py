@@ -19,23 +19,11 @@ from scipy import ndimage
 
 import napari_segment_anything as nsa
 from napari_segment_anything.formats import to_rgb
+from napari_segment_anything.measures import interior_point, mask_iou
 from napari_segment_anything.training.sets import SPLIT_FILE
 
 CLICKS = (("coffee", (180, 300)), ("cell", (330, 260)), ("tissue", (60, 64)), ("coins", (70, 45)))
 SIDE = 320
-
-
-def middle(mask: np.ndarray) -> tuple[int, int]:
-    """Pixel farthest from the mask's edge."""
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    row, col = np.unravel_index(int(distance.argmax()), mask.shape)
-    return int(row), int(col)
-
-
-def iou(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Intersection over union of each mask (c, H, W) with one truth (H, W)."""
-    union = (masks | truth).sum((1, 2))
-    return (masks & truth).sum((1, 2)) / np.maximum(union, 1)
 
 
 def measure(data: Path, predictor: nsa.Predictor, per_image: int = 30) -> None:
@@ -51,14 +39,17 @@ def measure(data: Path, predictor: nsa.Predictor, per_image: int = 30) -> None:
         ids = np.unique(axons)[1:]
         for number in ids[np.linspace(0, len(ids) - 1, min(per_image, len(ids))).astype(int)]:
             part = axons == number
-            point = middle(part)
+            point = interior_point(part)
             if part.sum() < 200 or not fibres[point]:
                 continue
             whole = fibres == fibres[point]
             if part.sum() > 0.8 * whole.sum():
                 continue
             result = predictor.predict(embedding, nsa.Prompts.from_points([point]))
-            one, other = iou(result.masks[0], part), iou(result.masks[0], whole)
+            one, other = (
+                np.array([mask_iou(mask, truth) for mask in result.masks[0]])
+                for truth in (part, whole)
+            )
             rows.append(
                 (one.max(), other.max(), one.argmax() != other.argmax(), one[result.best_index[0]])
             )

@@ -14,15 +14,16 @@ from mosaic import CELL, Cells, layout, window
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_segment_anything.evaluation.metrics import (
-    average_precision,
-    best_iou,
-    bootstrap,
-)
-from napari_segment_anything.evaluation.overlap import OverlapTable, overlap_table
 from napari_segment_anything.formats import overlay
 from napari_segment_anything.formats.ome_zarr import open_labels
 from napari_segment_anything.large import TileGrid
+from napari_segment_anything.measures import (
+    OverlapTable,
+    average_precision,
+    best_iou,
+    bootstrap,
+    overlap_table,
+)
 
 IMAGES = Path(__file__).parents[1] / "docs/images"
 EDGE = 2

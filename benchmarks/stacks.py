@@ -36,7 +36,7 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
 import napari_segment_anything as nsa
-from napari_segment_anything.evaluation import overlap_table
+from napari_segment_anything.measures import counts, mask_iou, overlap_table
 from napari_segment_anything.samples.generate_divisions import dividing_nuclei
 from napari_segment_anything.stacks import link, track
 
@@ -75,11 +75,6 @@ def axes_of(timed: bool) -> str:
     return "TYX" if timed else "ZYX"
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union."""
-    return float((a & b).sum() / max((a | b).sum(), 1))
-
-
 def propagation(
     image: np.ndarray, labels: np.ndarray, model: Any, count: int, timed: bool
 ) -> tuple[dict[str, float], Any, dict[int, Any]]:
@@ -101,8 +96,8 @@ def propagation(
         same[planes[0] : planes[-1] + 1] = truth[middle]
         for volume in (truth, mine, same):
             volume[middle] = False
-        found.append(iou(mine, truth))
-        copied.append(iou(same, truth))
+        found.append(mask_iou(mine, truth))
+        copied.append(mask_iou(same, truth))
         ends += [
             abs(result.planes[number][0] - planes[0]),
             abs(result.planes[number][-1] - planes[-1]),
@@ -205,7 +200,7 @@ def segmenting(image: np.ndarray, labels: np.ndarray, model: Any, timed: bool) -
     ):
         whole = overlap_table(labels, volume)
         for least in (0.5, 0.75):
-            figures[f"{title}AP@{least:.2f}".replace("0.", ".")] = precision(whole, least)
+            figures[f"{title}AP@{least:.2f}".replace("0.", ".")] = counts(whole, least).ap
     return {
         **figures,
         "F1 of sections": 2 * sections / max(found + true, 1),
@@ -213,12 +208,6 @@ def segmenting(image: np.ndarray, labels: np.ndarray, model: Any, timed: bool) -
         "true": len(np.unique(labels)) - 1,
         "seconds": seconds,
     }
-
-
-def precision(table: Any, least: float) -> float:
-    """AP at one IoU: found / (found + missed + made up)."""
-    hits = int((table.iou >= least).sum())
-    return hits / max(table.true_count + table.found_count - hits, 1)
 
 
 def watershed_3d(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -237,7 +226,7 @@ def watershed_3d(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
             seeds = np.zeros(image.shape, np.int32)
             seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
             found = watershed(-distance, seeds, mask=inside)
-            score = precision(overlap_table(labels, found), 0.5)
+            score = counts(overlap_table(labels, found)).ap
             if score > best:
                 best, kept = score, found
     return kept

@@ -19,8 +19,8 @@ import numpy as np
 
 import napari_segment_anything as nsa
 from napari_segment_anything.engine import EmbeddingCache
+from napari_segment_anything.measures import average_precision, overlap_table
 from napari_segment_anything.training.sets import SPLIT_FILE, read_set
-from napari_segment_anything.training.validation import counts_at, matches
 
 SETS = {
     "dsb2018 fluo": 28,
@@ -65,12 +65,8 @@ def training_images(data: Path) -> list[tuple[str, Any, Any]]:
 
 def precision(labels: Any, found: Any) -> tuple[float, float]:
     """AP at IoU .50, and its mean over .50, .55 ... .95."""
-    iou = matches(labels, found)
-    values = []
-    for threshold in np.arange(0.5, 1, 0.05):
-        hit, extra, missed = counts_at(iou, threshold)
-        values.append(hit / (hit + extra + missed) if hit + extra + missed else 1.0)
-    return values[0], float(np.mean(values))
+    values = average_precision(overlap_table(labels, found))
+    return float(values[0]), float(values.mean())
 
 
 def main() -> None:

@@ -19,7 +19,6 @@ from napari_segment_anything.evaluation import (
     Settings,
     evaluate,
     find_entries,
-    mask_iou,
     summarise,
     write_report,
 )
@@ -28,6 +27,7 @@ from napari_segment_anything.evaluation.published import beside, published
 from napari_segment_anything.evaluation.run import protocol_names
 from napari_segment_anything.evaluation.store import ResultStore
 from napari_segment_anything.evaluation.summary import clicks_to, groups_of
+from napari_segment_anything.measures import mask_iou
 from napari_segment_anything.network import Sam, SamConfig, ViTConfig
 from napari_segment_anything.progress import finish
 

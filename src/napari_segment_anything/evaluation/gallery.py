@@ -12,9 +12,8 @@ from scipy import ndimage
 
 from ..formats.labels import read_labels
 from ..formats.overlay import save_overlay, to_rgb
+from ..measures import match, overlap_table
 from .datasets import Entry, LabelledPlane, read_planes
-from .metrics import match
-from .overlap import overlap_table
 from .run import Evaluation, label_path
 from .summary import Record, counts_of
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..formats.atomic import replacing
-from .calibration import Calibration
-from .metrics import THRESHOLDS
+from ..measures import THRESHOLDS, Calibration
 from .published import beside
 from .summary import Figure, Group
 

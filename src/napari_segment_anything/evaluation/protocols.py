@@ -20,12 +20,23 @@ from ..engine import Ask, PlacedMask, Predictor, Prompts, Segmented, Segmenter, 
 from ..engine.focus import around
 from ..engine.image import open_image
 from ..errors import ParameterError
+from ..measures import (
+    THRESHOLDS,
+    best_iou,
+    counts,
+    inscribed_ellipse,
+    interior_point,
+    mask_iou,
+    match,
+    next_click,
+    otsu_watershed,
+    overlap_of_masks,
+    overlap_table,
+    tight_box,
+    top,
+)
 from ..progress import finish
 from .datasets import LabelledPlane
-from .floors import otsu_watershed
-from .metrics import THRESHOLDS, best_iou, counts, match, top
-from .overlap import OverlapTable, overlap_of_masks, overlap_table
-from .prompting import inscribed_ellipse, interior_point, next_click, tight_box
 
 PROTOCOLS = ("points", "boxes", "clicks", "everything", "proposals", "floors")
 PROPOSAL_COUNTS = (100, 1000)
@@ -165,7 +176,7 @@ def boxes(subject: Subject) -> dict[str, Any]:
     for i, found in subject.segment(Ask.each(Prompts.from_boxes(true))):
         iou[i], predicted[i] = found.mask.iou(PlacedMask.of(subject.mask(i))), found.score
     ellipses = [
-        _iou(inscribed_ellipse(box, subject.labels.shape), subject.mask(i))
+        mask_iou(inscribed_ellipse(box, subject.labels.shape), subject.mask(i))
         for i, box in enumerate(true)
     ]
     return subject.record(
@@ -276,7 +287,9 @@ def proposals(subject: Subject, parameters: Mapping[str, Any] | None = None) -> 
     table = _table(subject, mode, box_nms_thresh=PROPOSAL_NMS, **given)
     stability = np.nan_to_num(table.candidates.stability_score[table.kept])
     ranking = top(table.scores + stability, max(PROPOSAL_COUNTS))
-    overlap: OverlapTable = overlap_of_masks(subject.labels, [table.masks[i] for i in ranking])
+    masks = (table.masks[i] for i in ranking)
+    placed = ((*mask.bounds[:2], mask.decode_bounds()) for mask in masks)
+    overlap = overlap_of_masks(subject.labels, placed)
     best = {
         str(k): _rounded(best_iou(overlap, np.arange(min(k, len(ranking)))))
         for k in PROPOSAL_COUNTS
@@ -306,11 +319,6 @@ def _table(subject: Subject, mode: str, **parameters: Any) -> CandidateTable:
 
 def _candidates(subject: Subject) -> int:
     return subject.predictor.model.network.config.multimask_outputs
-
-
-def _iou(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    shared = np.count_nonzero(found & truth)
-    return shared / (np.count_nonzero(found) + np.count_nonzero(truth) - shared)
 
 
 def _rounded(values: ArrayLike) -> Any:

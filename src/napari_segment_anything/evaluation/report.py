@@ -11,8 +11,8 @@ import numpy as np
 
 from ..errors import ParameterError
 from ..formats.atomic import replacing
+from ..measures import Interval
 from .csv_files import write_figures, write_images, write_objects
-from .metrics import Interval
 from .published import beside
 from .run import Evaluation
 from .summary import (

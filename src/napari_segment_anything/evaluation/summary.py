@@ -9,8 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import Calibration, calibrate
-from .metrics import THRESHOLDS, Counts, Interval, bootstrap, recall_at
+from ..measures import (
+    THRESHOLDS,
+    Calibration,
+    Counts,
+    Interval,
+    bootstrap,
+    calibrate,
+    recall_at,
+)
 
 CLICKS_SHOWN = (1, 3, 5, 9)
 CLICK_TARGETS = (0.85, 0.90)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..engine import Embedding, PlacedMask, Window
+from ..measures import clicks
 
 _EIGHT = np.ones((3, 3), bool)
 _ON_TOP = 2.0
@@ -50,9 +51,8 @@ def surroundings(mask: PlacedMask, reach: int, embedding: Embedding, margin: int
 
 def interior_point(mask: PlacedMask) -> tuple[int, int]:
     """(row, col) of the pixel of a mask that is farthest from its outline."""
-    distance = ndimage.distance_transform_edt(np.pad(mask.mask, 1))[1:-1, 1:-1]
-    row, col = np.unravel_index(int(distance.argmax()), mask.window.shape)
-    return mask.window.row + int(row), mask.window.col + int(col)
+    row, col = clicks.interior_point(mask.mask)
+    return mask.window.row + row, mask.window.col + col
 
 
 def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -9,10 +9,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor, nn
 
 from ..automatic.dense import decode_dense
+from ..measures import (
+    counts,
+    interior_point,
+    mask_iou,
+    next_click,
+    overlap_table,
+    tight_box,
+)
 from .data import LabelledImage
 from .geometry import Geometry, mixed_precision
 
@@ -44,23 +51,6 @@ def frame_of(
     return image.expand(3, -1, -1).float(), labels
 
 
-def matches(truth: NDArray[np.integer], found: NDArray[np.integer]) -> NDArray[np.float64]:
-    """IoU of every true object (rows) with every found one (columns)."""
-    truth_ids, truth_flat = np.unique(truth, return_inverse=True)
-    found_ids, found_flat = np.unique(found, return_inverse=True)
-    table = np.zeros((len(truth_ids), len(found_ids)))
-    np.add.at(table, (truth_flat.ravel(), found_flat.ravel()), 1)
-    union = table.sum(1, keepdims=True) + table.sum(0, keepdims=True) - table
-    iou = table / np.maximum(union, 1)
-    return iou[int(truth_ids[0] == 0) :, int(found_ids[0] == 0) :]
-
-
-def counts_at(iou: NDArray[np.float64], threshold: float) -> tuple[int, int, int]:
-    """True positives, false positives, false negatives at an IoU above `threshold` (.5 or more)."""
-    hits = int((iou > threshold).any(1).sum()) if iou.size else 0
-    return hits, iou.shape[1] - hits, iou.shape[0] - hits
-
-
 def normalise(pixels: Tensor, valid: Tensor | None = None) -> Tensor:
     """Subtract the published mean and divide by the published deviation; padding becomes 0."""
     mean = pixels.new_tensor([123.675, 116.28, 103.53])[:, None, None]
@@ -86,10 +76,9 @@ def dense_scores(encoder: nn.Module, images: Sequence[LabelledImage]) -> dict[st
     rows: dict[str, list[float]] = {}
     for source in images:
         maps, labels = dense_maps(encoder, source)
-        iou = matches(labels, decode_dense(maps, min_cells=MIN_CELLS).labels)
+        table = overlap_table(labels, decode_dense(maps, min_cells=MIN_CELLS).labels)
         for threshold in (0.5, 0.7, 0.8):
-            hit, extra, missed = counts_at(iou, threshold)
-            score = hit / (hit + extra + missed) if hit + extra + missed else 1.0
+            score = counts(table, threshold).ap
             rows.setdefault(f"ap{int(threshold * 100)}", []).append(score)
             if threshold == 0.5:
                 rows.setdefault(f"ap50/{source.group}", []).append(score)
@@ -138,7 +127,7 @@ def prompt_scores(
             continue
         ids = ids[np.linspace(0, len(ids) - 1, min(objects, len(ids))).astype(int)]
         masks = labels[None] == ids[:, None, None]
-        points = np.array([_middle(mask) for mask in masks])
+        points = np.array([interior_point(mask) for mask in masks])
         with torch.no_grad(), mixed_precision(device, network.image_encoder):
             output = network.encode(pixels[None].to(device))
             embedding = output.embedding
@@ -148,7 +137,7 @@ def prompt_scores(
                 found = decode_dense(maps.float().cpu().numpy(), min_cells=MIN_CELLS).labels
                 for mask, (r, c) in zip(masks, points, strict=True):
                     own = found == found[r, c] if found[r, c] else np.zeros_like(mask)
-                    rows.setdefault("dense_at_point", []).append(_iou(own, mask))
+                    rows.setdefault("dense_at_point", []).append(mask_iou(own, mask))
             coords = torch.tensor(points[:, None, ::-1] * stride + half).float().to(device)
             kinds = torch.ones(len(ids), 1, dtype=torch.int64, device=device)
             logits, iou = network.decode(embedding, coords, kinds, return_all=True, **known)
@@ -161,9 +150,8 @@ def prompt_scores(
             rows.setdefault(f"point_best/{source.group}", []).extend(quality[:, 1:].max(1))
             rows.setdefault("click1", []).extend(chosen)
             pairs += list(zip(iou[:, 1:].flatten().tolist(), quality[:, 1:].ravel(), strict=True))
-            boxes = (
-                torch.tensor(np.array([_box(mask, stride) for mask in masks])).float().to(device)
-            )
+            sides = np.array([tight_box(mask) for mask in masks])[:, [1, 0, 3, 2]]
+            boxes = torch.tensor(sides * stride + half).float().to(device)
             boxed, _ = network.decode(embedding, boxes=boxes, multimask=False, **known)
             quality = _ious(boxed, masks)[:, 0]
             rows.setdefault("box", []).extend(quality)
@@ -200,39 +188,7 @@ def _ious(logits: Tensor, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     return (found & true).sum((2, 3)) / np.maximum((found | true).sum((2, 3)), 1)
 
 
-def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    return float((a & b).sum() / max((a | b).sum(), 1))
-
-
-def _middle(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    """The cell farthest from the mask's edge; the image's border counts as one."""
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    row, col = np.unravel_index(int(distance.argmax()), mask.shape)
-    return int(row), int(col)
-
-
-def _box(mask: NDArray[np.bool_], stride: int) -> tuple[float, float, float, float]:
-    """x_min, y_min, x_max, y_max in frame pixels, at the outer edges of the cells."""
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return (
-        cols[0] * stride - 0.5,
-        rows[0] * stride - 0.5,
-        (cols[-1] + 1) * stride - 0.5,
-        (rows[-1] + 1) * stride - 0.5,
-    )
-
-
-def _correction(found: NDArray[np.bool_], mask: NDArray[np.bool_]) -> tuple[int, int, int]:
-    """Row, column and label of a click in the middle of the largest error."""
-    missed, spilled = mask & ~found, found & ~mask
-    best = (0.0, 0, 0, 1)
-    for wrong, label in ((missed, 1), (spilled, 0)):
-        if wrong.any():
-            distance = ndimage.distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1]
-            at = int(distance.argmax())
-            if distance.flat[at] > best[0]:
-                best = (float(distance.flat[at]), at // mask.shape[1], at % mask.shape[1], label)
-    if best[0] == 0:
-        row, col = _middle(mask)
-        return row, col, 1
-    return best[1], best[2], best[3]
+def _correction(found: NDArray[np.bool_], mask: NDArray[np.bool_]) -> tuple[float, float, int]:
+    """Row, column and label of the next click; one inside where nothing is wrong."""
+    click = next_click(found, mask)
+    return (*interior_point(mask), 1) if click is None else (click.row, click.col, click.label)

@@ -1,4 +1,4 @@
-"""How the objects of two segmentations overlap, counted once, and all measures taken from it."""
+"""How the objects of two segmentations overlap: counted once, the basis of all measures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ParameterError
-from ..formats.rle import RLE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,31 +103,37 @@ def overlap_table(truth: ArrayLike, found: ArrayLike) -> OverlapTable:
     )
 
 
-def overlap_of_masks(truth: ArrayLike, masks: Iterable[RLE]) -> OverlapTable:
+def overlap_of_masks(
+    truth: ArrayLike, masks: Iterable[tuple[int, int, NDArray[np.bool_]]]
+) -> OverlapTable:
     """Count the overlaps of a label image with masks that may overlap each other.
 
     Parameters
     ----------
     truth : integer array (rows, columns)
         0 is background.
-    masks : iterable of RLE
-        Of the same size. Found ids are their numbers, from 0.
+    masks : iterable of (int, int, bool array)
+        Each mask cut to a rectangle: its first row, its first column, its pixels. Found ids are
+        their positions, from 0.
 
     Raises
     ------
     ParameterError
-        If a mask has another size.
+        If a mask reaches beyond the label image.
     """
     labels = np.asarray(truth)
     ids, dense = np.unique(labels, return_inverse=True)
     dense = dense.reshape(labels.shape)
     areas = np.bincount(dense.ravel(), minlength=len(ids)).astype(np.int64)
     rows, cols, counts, found_areas = [], [], [], []
-    for number, mask in enumerate(masks):
-        if mask.size != labels.shape:
-            raise ParameterError(f"a mask of size {mask.size} on labels of shape {labels.shape}")
-        row0, col0, row1, col1 = mask.bounds
-        inside = dense[row0:row1, col0:col1][mask.decode_bounds()]
+    for number, (row, col, pixels) in enumerate(masks):
+        under = dense[row : row + pixels.shape[0], col : col + pixels.shape[1]]
+        if min(row, col) < 0 or under.shape != pixels.shape:
+            raise ParameterError(
+                f"a mask of {pixels.shape} at ({row}, {col}) reaches beyond labels of shape "
+                f"{labels.shape}"
+            )
+        inside = under[pixels]
         touched = np.bincount(inside, minlength=len(ids))
         which = np.flatnonzero(touched)
         rows.append(which)
@@ -136,17 +141,17 @@ def overlap_of_masks(truth: ArrayLike, masks: Iterable[RLE]) -> OverlapTable:
         counts.append(touched[which])
         found_areas.append(len(inside))
     empty = [np.zeros(0, np.int64)]
-    row, col, shared = (
+    row_index, col_index, shared = (
         np.concatenate(empty + part).astype(np.int64) for part in (rows, cols, counts)
     )
     real = ids != 0
-    keep = real[row]
+    keep = real[row_index]
     return OverlapTable(
         ids[real].astype(np.int64),
         np.arange(len(found_areas), dtype=np.int64),
         areas[real],
         np.array(found_areas, np.int64),
-        (np.cumsum(real) - 1)[row[keep]],
-        col[keep],
+        (np.cumsum(real) - 1)[row_index[keep]],
+        col_index[keep],
         shared[keep],
     )

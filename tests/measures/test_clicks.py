@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
 from napari_segment_anything.errors import ParameterError
-from napari_segment_anything.evaluation import (
+from napari_segment_anything.measures import (
     average_precision,
     calibrate,
     inscribed_ellipse,

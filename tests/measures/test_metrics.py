@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_segment_anything.errors import ParameterError
-from napari_segment_anything.evaluation import (
+from napari_segment_anything.measures import (
     THRESHOLDS,
     Counts,
     average_precision,
@@ -23,9 +23,8 @@ from napari_segment_anything.evaluation import (
     overlap_table,
     panoptic_quality,
     recall_at,
+    top,
 )
-from napari_segment_anything.evaluation.metrics import top
-from napari_segment_anything.formats import encode
 
 labels = arrays(np.int32, (7, 8), elements=st.integers(0, 4))
 pair = st.tuples(labels, labels)
@@ -111,8 +110,8 @@ def test_wrong_input_is_refused():
         match(overlap_table(TRUTH, FOUND), 0)
     with pytest.raises(ParameterError):
         mask_iou(np.zeros((2, 2)), np.zeros((2, 3)))
-    with pytest.raises(ParameterError, match="size"):
-        overlap_of_masks(np.zeros((2, 2), int), [encode(np.zeros((2, 3), bool))])
+    with pytest.raises(ParameterError, match="reaches beyond"):
+        overlap_of_masks(np.zeros((2, 2), int), [(0, 0, np.zeros((2, 3), bool))])
 
 
 @quick
@@ -177,7 +176,7 @@ def test_a_segmentation_matches_itself(truth):
 def test_masks_give_the_table_of_their_label_image(two):
     truth, found = two
     ids = [i for i in range(1, 5) if (found == i).any()]
-    table = overlap_of_masks(truth, [encode(found == i) for i in ids])
+    table = overlap_of_masks(truth, [(0, 0, found == i) for i in ids])
     other = overlap_table(truth, found)
     np.testing.assert_array_equal(table.found_areas, other.found_areas)
     a = sorted(zip(table.true_index, table.found_index, table.shared, strict=True))
@@ -185,7 +184,7 @@ def test_masks_give_the_table_of_their_label_image(two):
 
 
 def test_average_recall_by_hand():
-    masks = [encode(i == FOUND) for i in (5, 7, 9)] + [encode(TRUTH == 3)]
+    masks = [(0, 0, i == FOUND) for i in (5, 7, 9)] + [(0, 20, np.ones((1, 10), bool))]
     table = overlap_of_masks(TRUTH, masks)
     scores = [0.9, 0.8, 0.7, 0.1]
     # of the best two: IoU .8 and .6 of three objects
