@@ -1,7 +1,7 @@
 """Volumes and time-lapses: objects followed through planes, linked and tracked."""
 
 from .joining import link, track
-from .propagate import PropagationResult, PropagationView, propagate, propagate_steps
+from .propagation import PropagationResult, PropagationView, propagate, propagate_steps
 from .result import StackResult, StackView, Tracks
 from .segment import segment_stack, segment_stack_steps
 from .volume import Volume

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from ..automatic import MODES
 from ..stacks.decoder_following import Rules
-from ..stacks.propagate import DIRECTIONS
+from ..stacks.propagation import DIRECTIONS
 from .choosers import LayerBox
 from .forms import Number
 from .parts import Fold, check, form, row, tight, wide
