@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_segment_anything.automatic.parameters import PARAMETERS, filters, resolve
+from napari_segment_anything.automatic.parameters import filters, resolve
 from napari_segment_anything.errors import ParameterError
 
 PUBLISHED = {
@@ -84,7 +84,3 @@ def test_parameters_of_the_other_kind_of_head_are_refused() -> None:
 def test_own_grids_replace_the_models_number_of_points() -> None:
     values = resolve("grid", {"point_grids": [[[0.5, 0.5]]]}, {"points_per_side": 16})
     assert values["points_per_side"] is None
-
-
-def test_every_parameter_has_a_help_line() -> None:
-    assert all(p.help.endswith(".") and p.modes for p in PARAMETERS.values())

@@ -1,12 +1,14 @@
 """Everything mode: segment all objects of an image without being prompted."""
 
+from ..parameters import EVERYTHING as PARAMETERS
+from ..parameters import MODES, POLICIES, Parameter
 from .candidates import Candidates
 from .dense import DenseInstances, Proposals, decode_dense, decode_distances, find_proposals
 from .filtering import Reason
 from .generate import generate_candidates, segment_everything
 from .heads import available_modes, choose_mode
-from .overlaps import POLICIES, LabelImage
-from .parameters import MODES, PARAMETERS, Filters, Parameter
+from .overlaps import LabelImage
+from .parameters import Filters
 from .table import CandidateTable
 
 __all__ = [

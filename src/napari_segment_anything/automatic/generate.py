@@ -51,8 +51,8 @@ def segment_everything(
         Of the same model, to use its cache of embeddings.
     **params
         Image options (channel_axis, channels, contrast_limits, window) and the parameters of
-        the mode, `PARAMETERS`, under the published names. None is the model's own default for
-        the mode, else the published one.
+        the mode (`parameters.EVERYTHING`) under the published names. None is the model's own
+        default for the mode, else the published one.
 
     Returns
     -------

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ..engine import Embedding, Model
 from ..errors import ParameterError
 from ..network.micro import DENSE_STRIDE, MicroConfig
+from ..parameters import MODES
 from ..reading import require
-from .parameters import MODES
 
 
 def dense_head(model: Model) -> str:

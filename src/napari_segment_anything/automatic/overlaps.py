@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from ..errors import ParameterError
 from ..formats.rle import RLE, intersection
+from ..parameters import POLICIES
 
-POLICIES = ("small", "score", "large")
 _EIGHT = np.ones((3, 3), bool)
 
 

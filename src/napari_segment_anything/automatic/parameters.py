@@ -1,176 +1,16 @@
-"""The parameters of everything mode: names, meaning, ranges, and where each applies."""
+"""The parameters of everything mode, settled: the caller's, else the model's, else the table's."""
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ParameterError
-
-MODES = ("grid", "proposals", "instances")
-_DECODER = ("grid", "proposals")
-_DENSE = ("proposals", "instances")
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter of everything mode.
-
-    Parameters
-    ----------
-    default : object
-        Value where neither the caller nor the model gives one.
-    kind : type
-        int, float, str, or object for arrays.
-    help : str
-        One line for help texts and tooltips.
-    low, high : float
-        Closed range of numbers.
-    modes : tuple of str
-        Modes it acts in.
-    choices : tuple of str
-        The values a str may have.
-    filter : bool
-        Whether `CandidateTable.refilter` can change it without computing candidates anew.
-    head : str
-        The dense head of the model that it belongs to; "" for any or none.
-    mode_defaults : mapping of str to object
-        Other defaults in some modes.
-    """
-
-    default: Any
-    kind: type
-    help: str
-    low: float = -math.inf
-    high: float = math.inf
-    modes: tuple[str, ...] = MODES
-    choices: tuple[str, ...] = ()
-    filter: bool = False
-    head: str = ""
-    mode_defaults: Mapping[str, Any] = field(default_factory=dict)
-
-
-PARAMETERS: dict[str, Parameter] = {
-    "points_per_side": Parameter(
-        32, int, "Points along one side of the grid.", 1, 1024, modes=("grid",)
-    ),
-    "points_per_batch": Parameter(
-        64, int, "Prompts decoded at once; more needs more memory.", 1, 65536, modes=_DECODER
-    ),
-    "pred_iou_thresh": Parameter(
-        0.88, float, "Masks must have a predicted IoU above this.", 0, 1,
-        filter=True, mode_defaults={"instances": 0.0},
-    ),
-    "stability_score_thresh": Parameter(
-        0.95, float, "Masks must have at least this stability score.", 0, 1,
-        filter=True, mode_defaults={"instances": 0.0},
-    ),
-    "stability_score_offset": Parameter(
-        1.0, float, "Shift of the logit threshold that stability is measured with.", 0, 100
-    ),
-    "box_nms_thresh": Parameter(
-        0.7, float, "Largest overlap (IoU) of two masks found in the same crop.", 0, 1,
-        filter=True, mode_defaults={"instances": 1.0},
-    ),
-    "crop_n_layers": Parameter(
-        0, int, "Also run on crops: layer n has 2^n x 2^n of them.", 0, 6
-    ),
-    "reduced_n_layers": Parameter(
-        0, int, "Also run on the image reduced: layer n 2^n times, for objects that fill it.", 0, 4,
-        modes=("instances",),
-    ),
-    "symmetries": Parameter(
-        1, int, "Average dense maps over so many mirrored and turned views; time grows with it.",
-        1, 8, modes=_DENSE, head="dense",
-    ),
-    "crop_nms_thresh": Parameter(
-        0.7, float, "Largest overlap (IoU) of two masks from different crops.", 0, 1,
-        filter=True, mode_defaults={"instances": 0.5},
-    ),
-    "crop_choice": Parameter(
-        "all", str,
-        "Masks of all crop layers together, or of the one layer that explains most of the image.",
-        modes=("instances",), choices=("all", "best"), filter=True,
-    ),
-    "crop_overlap_ratio": Parameter(
-        512 / 1500, float, "Overlap of crops in the first layer, of the shorter side.", 0, 0.99
-    ),
-    "crop_n_points_downscale_factor": Parameter(
-        1, int, "Divide points_per_side by this for each crop layer.", 1, 1024, modes=("grid",)
-    ),
-    "point_grids": Parameter(
-        None, object,
-        "One array (n, 2) of (x, y) in 0..1 per crop layer, in place of points_per_side.",
-        modes=("grid",),
-    ),
-    "min_mask_region_area": Parameter(
-        0, int, "Fill holes and drop islands with fewer pixels.", 0, 2**31, filter=True
-    ),
-    "min_area": Parameter(0, int, "Drop masks with fewer pixels.", 0, 2**40, filter=True),
-    "max_area": Parameter(
-        None, int, "Drop masks with more pixels; none by default.", 1, 2**40, filter=True
-    ),
-    "nms": Parameter(
-        "box", str, "Whether overlap is that of the boxes (as published) or of the masks.",
-        choices=("box", "mask"), filter=True,
-    ),
-    "pred_iou_floor": Parameter(
-        None, float, "Keep masks down to this predicted IoU for later filtering.", 0, 1,
-        modes=_DECODER,
-    ),
-    "stability_score_floor": Parameter(
-        None, float, "Keep masks down to this stability for later filtering.", 0, 1,
-        modes=_DECODER,
-    ),
-    "proposal_prompt": Parameter(
-        "point", str, "How the decoder is prompted at a proposal.", modes=("proposals",),
-        choices=("point", "box", "both"),
-    ),
-    "foreground_thresh": Parameter(
-        0.5, float, "Least foreground probability of a pixel of an object.", 0.001, 0.999,
-        modes=("instances",),
-    ),
-    "peak_thresh": Parameter(
-        0.4, float, "Least height of a peak of the interior map that proposes an object.", 0, 1,
-        modes=_DENSE, head="dense",
-    ),
-    "peak_nms_thresh": Parameter(
-        0.35, float, "Largest overlap (IoU) of two proposals' predicted boxes.", 0, 1,
-        modes=_DENSE, head="dense",
-    ),
-    "agreement_thresh": Parameter(
-        0.2, float, "Least IoU of a pixel's own predicted box with that of its object.", 0, 1,
-        modes=("instances",), head="dense",
-    ),
-    "merge_thresh": Parameter(
-        0.85, float,
-        "Join neighbours where the interior map between them reaches this part of their peaks; "
-        "1 joins none.", 0, 1,
-        modes=("instances",), head="dense",
-    ),
-    "center_distance_thresh": Parameter(
-        0.5, float, "Seeds lie nearer to a predicted centre than this.", 0, 1,
-        modes=("instances",), head="distances",
-    ),
-    "boundary_distance_thresh": Parameter(
-        0.5, float, "Seeds lie farther inside a predicted boundary than this.", 0, 1,
-        modes=("instances",), head="distances",
-    ),
-    "foreground_smoothing": Parameter(
-        1.0, float, "Gaussian smoothing of the foreground, in frame pixels.", 0, 100,
-        modes=("instances",), head="distances",
-    ),
-    "distance_smoothing": Parameter(
-        1.6, float, "Gaussian smoothing of the distances, in frame pixels.", 0, 100,
-        modes=("instances",), head="distances",
-    ),
-}  # fmt: skip
+from ..parameters import EVERYTHING, check_names
 
 # How far below the thresholds the floors lie where they are not given.
 FLOOR_MARGIN = {"pred_iou": 0.2, "stability_score": 0.2}
@@ -178,28 +18,28 @@ FLOOR_MARGIN = {"pred_iou": 0.2, "stability_score": 0.2}
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Thresholds that decide which candidates stay; see `PARAMETERS` for their meaning."""
+    """Thresholds that decide which candidates stay; as `EVERYTHING` describes them."""
 
-    pred_iou_thresh: float = 0.88
-    stability_score_thresh: float = 0.95
-    box_nms_thresh: float = 0.7
-    crop_nms_thresh: float = 0.7
-    min_mask_region_area: int = 0
-    min_area: int = 0
-    max_area: int | None = None
-    nms: str = "box"
-    crop_choice: str = "all"
+    pred_iou_thresh: float = EVERYTHING["pred_iou_thresh"].default
+    stability_score_thresh: float = EVERYTHING["stability_score_thresh"].default
+    box_nms_thresh: float = EVERYTHING["box_nms_thresh"].default
+    crop_nms_thresh: float = EVERYTHING["crop_nms_thresh"].default
+    min_mask_region_area: int = EVERYTHING["min_mask_region_area"].default
+    min_area: int = EVERYTHING["min_area"].default
+    max_area: int | None = EVERYTHING["max_area"].default
+    nms: str = EVERYTHING["nms"].default
+    crop_choice: str = EVERYTHING["crop_choice"].default
 
 
-FILTERS = tuple(name for name, parameter in PARAMETERS.items() if parameter.filter)
+FILTERS = tuple(name for name, parameter in EVERYTHING.items() if parameter.filter)
 
 
 def applicable(mode: str, head: str = "") -> list[str]:
     """Names of the parameters that act in a mode, with a model that has this dense head."""
     return [
         name
-        for name, parameter in PARAMETERS.items()
-        if mode in parameter.modes and (not head or parameter.head in ("", head))
+        for name, parameter in EVERYTHING.items()
+        if parameter.acts_in(mode) and (not head or parameter.head in ("", head))
     ]
 
 
@@ -232,9 +72,8 @@ def check(
         allowed = [n for n in allowed if n in names]
     for name, value in values.items():
         if name not in allowed:
-            raise ParameterError(_unknown(name, mode, allowed))
-        if value is not None:
-            _check_value(name, PARAMETERS[name], value)
+            _refuse(name, mode, allowed)
+        EVERYTHING[name].check(name, value)
 
 
 def resolve(
@@ -274,10 +113,10 @@ def resolve(
         raise ParameterError("Give points_per_side or point_grids, not both.")
     out: dict[str, Any] = {}
     for name in applicable(mode, head):
-        parameter = PARAMETERS[name]
+        parameter = EVERYTHING[name]
         value = explicit.get(name, (carried or {}).get(name))
         if value is None:
-            value = parameter.mode_defaults.get(mode, parameter.default)
+            value = parameter.default_in(mode)
         out[name] = value
     if "points_per_side" in explicit:
         out["point_grids"] = None
@@ -285,7 +124,7 @@ def resolve(
         out["points_per_side"] = None
     if mode == "grid":
         _check_grids(out)
-    if mode in _DECODER:
+    if mode in ("grid", "proposals"):
         _set_floors(out)
     check_areas(out.get("min_area"), out.get("max_area"))
     return out
@@ -309,35 +148,18 @@ def unit_grids(values: Mapping[str, Any]) -> list[NDArray[np.float64]] | None:
     return [np.asarray(g, np.float64)[:, ::-1] for g in values["point_grids"]]
 
 
-def _unknown(name: str, mode: str, allowed: Sequence[str]) -> str:
-    if name in PARAMETERS:
-        if mode not in PARAMETERS[name].modes:
-            modes = " and ".join(PARAMETERS[name].modes)
-            return f"'{name}' has no effect in mode '{mode}'; it belongs to {modes}."
-        if PARAMETERS[name].head and not PARAMETERS[name].filter:
-            return f"'{name}' has no effect with this model's dense head."
-        return f"'{name}' needs new candidates; without them only {', '.join(allowed)} can change."
-    near = difflib.get_close_matches(name, allowed, 1, 0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(allowed)}."
-    return f"Unknown parameter '{name}': {hint}"
-
-
-def _check_value(name: str, parameter: Parameter, value: Any) -> None:
-    if parameter.kind is object:
-        return
-    if parameter.kind is str:
-        if value not in parameter.choices:
-            raise ParameterError(f"{name} is one of {', '.join(parameter.choices)}; got {value!r}.")
-        return
-    number = isinstance(value, int | float | np.integer | np.floating)
-    number = number and not isinstance(value, bool) and math.isfinite(value)
-    if not number or (parameter.kind is int and value != int(value)):
-        what = "a whole number" if parameter.kind is int else "a number"
-        raise ParameterError(f"{name} is {what}; got {value!r}.")
-    if not parameter.low <= value <= parameter.high:
-        raise ParameterError(
-            f"{name} lies between {parameter.low:g} and {parameter.high:g}; got {value!r}."
-        )
+def _refuse(name: str, mode: str, allowed: Sequence[str]) -> None:
+    if name not in EVERYTHING:
+        check_names([name], allowed)
+    parameter = EVERYTHING[name]
+    if not parameter.acts_in(mode):
+        modes = " and ".join(parameter.modes)
+        raise ParameterError(f"'{name}' has no effect in mode '{mode}'; it belongs to {modes}.")
+    if parameter.head and not parameter.filter:
+        raise ParameterError(f"'{name}' has no effect with this model's dense head.")
+    raise ParameterError(
+        f"'{name}' needs new candidates; without them only {', '.join(allowed)} can change."
+    )
 
 
 def _check_grids(values: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ import typer
 from ..errors import ImageError, ParameterError
 from ..limits import TILES
 from . import options, values
+from .generated import generated
 
 if TYPE_CHECKING:
     from ..engine import Model, PlaneSource, Window
@@ -27,9 +28,11 @@ WHOLE_PLANE = 1 << 31
 """Planes of files are read whole up to this many bytes, as viewers read them."""
 
 
+@generated()
 def embed(
     image: options.ImageArgument,
-    axes: options.AxesOption = None,
+    *,
+    view: options.ImageOptions,
     plane: Annotated[
         str | None,
         typer.Option(
@@ -62,12 +65,7 @@ def embed(
             rich_help_panel=WHAT,
         ),
     ] = None,
-    channel_axis: options.ChannelAxisOption = None,
-    channels: options.ChannelsOption = None,
-    contrast_limits: options.ContrastOption = "auto",
-    model: options.ModelOption = "default",
-    device: options.DeviceOption = "auto",
-    precision: options.PrecisionOption = options.Precision.auto,
+    network: options.ModelOptions,
     directory: Annotated[
         Path | None,
         typer.Option(
@@ -84,9 +82,7 @@ def embed(
             rich_help_panel=KEPT,
         ),
     ] = VIEWER_GIGABYTES,
-    as_json: options.JsonOption = False,
-    quiet: options.QuietOption = False,
-    debug: options.DebugOption = False,
+    report: options.Reporting,
 ) -> None:
     """Encode an image ahead: later clicks on it, in napari or with --cache, start at once.
 
@@ -108,18 +104,17 @@ def embed(
     if not cache_gigabytes > 0:
         raise ParameterError("--cache-gigabytes must be above 0")
     sources = _images(image)
-    opened = [_open(each, axes, plane, channel_axis, channels, contrast_limits) for each in sources]
+    opened = [_open(each, view, plane) for each in sources]
 
-    from ..engine import EmbeddingCache, Predictor, load_model
-    from ..progress import Progress, finish
+    from ..engine import EmbeddingCache, Predictor
+    from ..progress import finish
     from ..session import embed_ahead
 
     folder = embedding_directory() if directory is None else directory.expanduser().absolute()
     encoded = found = written = 0
     began = time.perf_counter()
-    with progress_bar(quiet) as show:
-        show(Progress(0, 1, message="loading the model"))
-        loaded = load_model(model, device, str(precision), progress=show)
+    with progress_bar(report.quiet) as show:
+        loaded = network.load(show)
         cache = EmbeddingCache(folder, 0, int(cache_gigabytes * 2**30))
         predictor = Predictor(loaded, cache)
         works = [_windows(loaded, each[0], region, boxes, window) for each in opened]
@@ -127,16 +122,16 @@ def embed(
             len(planes) * len(parts) for (_, planes, _), parts in zip(opened, works, strict=True)
         )
         for (source, planes, in_memory), parts in zip(opened, works, strict=True):
-            report = _remaining(show, encoded + found, total, began)
+            shown = _remaining(show, encoded + found, total, began)
             done = finish(
                 embed_ahead(predictor, source, planes, parts, in_memory=in_memory, together=total),
-                report,
+                shown,
             )
             encoded, found, written = (
                 encoded + done.encoded, found + done.found, written + done.bytes,
             )  # fmt: skip
     seconds = time.perf_counter() - began
-    if as_json:
+    if report.as_json:
         print_json(
             {
                 "image": image,
@@ -151,7 +146,7 @@ def embed(
                 "seconds": round(seconds, 3),
             }
         )
-    elif not quiet:
+    elif not report.quiet:
         shape = works[0][0].shape
         print_facts(
             "",
@@ -177,21 +172,16 @@ def _images(image: str) -> list[str]:
 
 
 def _open(
-    name: str,
-    axes: str | None,
-    plane: str | None,
-    channel_axis: int | None,
-    channels: str | None,
-    contrast_limits: str,
+    name: str, view: options.ImageOptions, plane: str | None
 ) -> tuple[PlaneSource, list[tuple[int, ...]], bool]:
     """The image as planes, which of them, and whether a viewer has it in memory."""
     from ..engine import PlaneSource
     from .inputs import read_source
 
-    chosen = values.indices(channels, "--channels")
-    limits = values.contrast_limits(contrast_limits)
-    data = read_source(name, axes)
-    axis = data.channel_axis if channel_axis is None else channel_axis
+    read = view.read()
+    data = read_source(name, view.axes)
+    given = read.pop("channel_axis")
+    axis = data.channel_axis if given is None else given
     if axis is not None and not -len(data.axes) <= axis < len(data.axes):
         raise ParameterError(
             f"--channel-axis {axis}: {name} has {len(data.axes)} axes, {data.axes}"
@@ -201,8 +191,7 @@ def _open(
         displayed=(data.axes.index("Y"), data.axes.index("X")),
         channel_axis=axis,
         rgb=data.rgb,
-        channels=chosen,
-        contrast_limits=limits,
+        **read,
         name=data.name,
         path=None if data.path is None else str(data.path),
     )

@@ -5,35 +5,28 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import options, tuning
+from ..parameters import RUN
+from . import options
+from .generated import generated
 
 if TYPE_CHECKING:
     from ..automatic import CandidateTable
     from ..formats.records import ImageRecords
 
 
-@tuning.tuned
+@generated(*options.FINDING)
 def everything(
     image: options.ImageArgument,
     output: options.OutputOption = None,
     overwrite: options.OverwriteOption = False,
-    mode: tuning.ModeOption = tuning.Mode.auto,
-    policy: tuning.PolicyOption = tuning.Policy.small,
-    model: options.ModelOption = "default",
-    instance_decoder: options.DecoderOption = None,
-    device: options.DeviceOption = "auto",
-    precision: options.PrecisionOption = options.Precision.auto,
-    cache: options.CacheOption = False,
-    axes: options.AxesOption = None,
-    plane: options.PlaneOption = None,
-    channel_axis: options.ChannelAxisOption = None,
-    channels: options.ChannelsOption = None,
-    contrast_limits: options.ContrastOption = "auto",
-    as_json: options.JsonOption = False,
-    quiet: options.QuietOption = False,
-    debug: options.DebugOption = False,
     *,
     parameters: dict[str, Any],
+    network: options.ModelOptions,
+    instance_decoder: options.DecoderOption = None,
+    cache: options.CacheOption = False,
+    plane: options.PlaneOption = None,
+    view: options.ImageOptions,
+    report: options.Reporting,
 ) -> None:
     """Find and outline every object in an image.
 
@@ -55,50 +48,37 @@ def everything(
     from .inputs import open_input
     from .report import progress_bar
 
-    target = results.Target(output, overwrite=overwrite, as_json=as_json, quiet=quiet)
-    opened = open_input(
-        image,
-        axes=axes,
-        plane=plane,
-        channel_axis=channel_axis,
-        channels=channels,
-        contrast_limits=contrast_limits,
-    )
+    target = results.Target(output, overwrite, report)
+    opened = open_input(image, view, plane)
     files = target.files(opened.name)
 
     from ..automatic import generate_candidates
-    from ..engine import load_model
-    from ..progress import Progress, finish
+    from ..progress import finish
 
-    with progress_bar(quiet) as show:
-        show(Progress(0, 1, message="loading the model"))
-        loaded = load_model(
-            model, device, str(precision), instance_decoder=instance_decoder, progress=show
-        )
+    policy = parameters.pop("policy", RUN["policy"].default)
+    with progress_bar(report.quiet) as show:
+        loaded = network.load(show, instance_decoder)
         began = time.perf_counter()
+        predictor = make_predictor(loaded, cache)
         table = finish(
             generate_candidates(
-                opened.image,
-                loaded,
-                mode=str(mode),
-                predictor=make_predictor(loaded, cache),
-                **opened.engine_options,
-                **parameters,
+                opened.image, loaded, predictor=predictor, **opened.engine_options, **parameters
             ),
             show,
         )
-    labels = table.to_labels(str(policy))
-    seconds = time.perf_counter() - began
-    result = results.Result(
-        image=opened,
-        model=loaded,
-        labels=labels,
-        records=_records(table, opened.source),
-        seconds=seconds,
-        facts={"mode": table.mode, "candidates": len(table.candidates)},
-        parameters=dict(table.parameters),
+    labels = table.to_labels(policy)
+    target.finish(
+        results.Result(
+            image=opened,
+            model=loaded,
+            labels=labels,
+            records=_records(table, opened.source),
+            seconds=time.perf_counter() - began,
+            facts={"mode": table.mode, "candidates": len(table.candidates)},
+            parameters=dict(table.parameters),
+        ),
+        files,
     )
-    target.finish(result, files)
 
 
 def _records(table: CandidateTable, source: str) -> ImageRecords:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..formats import ImageData
+    from .options import ImageOptions
 
 SAMPLE = "sample:"
 
@@ -91,16 +92,17 @@ class Input:
         return np.repeat(shown[..., None], 3, axis=-1) if shown.ndim == 2 else shown
 
 
-def open_input(
-    source: str,
-    *,
-    axes: str | None = None,
-    plane: str | None = None,
-    channel_axis: int | None = None,
-    channels: str | None = None,
-    contrast_limits: str = "auto",
-) -> Input:
-    """Open the image argument with the image options.
+def open_input(source: str, view: ImageOptions, plane: str | None = None) -> Input:
+    """Open the image argument as one plane.
+
+    Parameters
+    ----------
+    source : str
+        As the user wrote it.
+    view : ImageOptions
+        How it is to be understood.
+    plane : str, optional
+        Which plane of a stack: `12`, or `T=3,Z=12`.
 
     Raises
     ------
@@ -109,9 +111,9 @@ def open_input(
     ParameterError
         An option has another form.
     """
-    chosen = values.indices(channels, "--channels")
-    limits = values.contrast_limits(contrast_limits)
-    data = read_source(source, axes)
+    options = view.read()
+    chosen, channel_axis = options["channels"], options["channel_axis"]
+    data = read_source(source, view.axes)
     name = data.name
     if data.stack_axes:
         lengths = {axis: data.shape[data.axes.index(axis)] for axis in data.stack_axes}
@@ -133,7 +135,10 @@ def open_input(
     from ..engine.contrast import resolve_contrast_limits
 
     resolved = resolve_contrast_limits(
-        levels if len(levels) > 1 else levels[0], limits, channel_axis=axis, channels=chosen
+        levels if len(levels) > 1 else levels[0],
+        options["contrast_limits"],
+        channel_axis=axis,
+        channels=chosen,
     )
     return Input(
         name=name,

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import options, tuning
+from ..parameters import TILING
+from . import options
+from .generated import generated
 
 if TYPE_CHECKING:
     from ..large import LargeResult
     from .report import Show
 
-RUN = "Running it"
+TILED = "Tiles and workers"
 
 
-class Oversize(StrEnum):
-    """What becomes of objects that no tile sees whole."""
-
-    merge = "merge"
-    redecode = "redecode"
-
-
-def _option(text: str, metavar: str | None = None) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=RUN, show_default=False)
-
-
-@tuning.tuned
+@generated((TILING, TILED), *options.FINDING)
 def large(
     image: Annotated[
         str,
@@ -73,50 +63,17 @@ def large(
     plan: Annotated[
         bool,
         typer.Option(
-            "--plan", help="Only say what it would take, from one timed tile.", rich_help_panel=RUN
+            "--plan",
+            help="Only say what it would take, from one timed tile.",
+            rich_help_panel=TILED,
         ),
     ] = False,
-    tile: Annotated[
-        int | None, _option("Side of a tile in pixels (the model's frame).", "PIXELS")
-    ] = None,
-    overlap: Annotated[
-        int | None,
-        _option("What neighbouring tiles share (an eighth of the tile).", "PIXELS"),
-    ] = None,
-    region: Annotated[
-        str | None,
-        _option("The part of every plane to segment.", "R0,C0,R1,C1"),
-    ] = None,
-    workers: Annotated[int | None, _option("Threads, on this machine (one per core).", "N")] = None,
-    scheduler: Annotated[
-        str, _option("threads (on this machine), or a Dask scheduler's address.", "ADDRESS")
-    ] = "threads",
-    worker_resources: Annotated[
-        str | None, _option("What a tile needs of a Dask worker.", "GPU=1")
-    ] = None,
-    retries: Annotated[int, _option("How often a failed tile is tried again (2).", "N")] = 2,
-    oversize: Annotated[
-        Oversize,
-        _option("Objects no tile sees whole: merge their pieces, or redecode them (merge)."),
-    ] = Oversize.merge,
-    empty_thresh: Annotated[
-        float, _option("Tiles that vary by fewer grey levels of 255 are empty (4).", "LEVELS")
-    ] = 4.0,
-    mode: tuning.ModeOption = tuning.Mode.auto,
-    policy: tuning.PolicyOption = tuning.Policy.small,
-    model: options.ModelOption = "default",
-    instance_decoder: options.DecoderOption = None,
-    device: options.DeviceOption = "auto",
-    precision: options.PrecisionOption = options.Precision.auto,
-    axes: options.AxesOption = None,
-    channel_axis: options.ChannelAxisOption = None,
-    channels: options.ChannelsOption = None,
-    contrast_limits: options.ContrastOption = "auto",
-    as_json: options.JsonOption = False,
-    quiet: options.QuietOption = False,
-    debug: options.DebugOption = False,
     *,
     parameters: dict[str, Any],
+    network: options.ModelOptions,
+    instance_decoder: options.DecoderOption = None,
+    view: options.ImageOptions,
+    report: options.Reporting,
 ) -> None:
     """Segment everything in an image of any size, tile by tile.
 
@@ -133,59 +90,38 @@ def large(
 
     napari-sam large plate.ome.zarr --scheduler tcp://head:8786 --worker-resources GPU=1
     """
-    from . import values
     from .inputs import SAMPLE
     from .report import print_json, progress_bar
 
-    chosen = {
-        "tile": tile,
-        "overlap": overlap,
-        "region": values.region(region),
-        "axes": axes,
-        "channel_axis": channel_axis,
-        "channels": values.indices(channels, "--channels"),
-        "contrast_limits": values.contrast_limits(contrast_limits),
-        "mode": str(mode),
-        **parameters,
-    }
     source: Any = image
-    name = image
+    chosen = {"axes": view.axes, **view.read(), **parameters}
     if image.startswith(SAMPLE):
         from ..samples import sample
 
-        found = sample(image.removeprefix(SAMPLE))
-        source = found.image
-        chosen |= {"axes": found.axes if axes is None else axes}
-    loading = {
-        "device": device,
-        "precision": str(precision),
-        "instance_decoder": instance_decoder,
-    }
+        built_in = sample(image.removeprefix(SAMPLE))
+        source = built_in.image
+        chosen["axes"] = view.axes or built_in.axes
     if plan:
-        _plan(source, model, loading, workers, chosen, as_json=as_json)
+        _plan(source, network, instance_decoder, chosen, as_json=report.as_json)
         return
     chosen |= {
         "label": label,
-        "scheduler": scheduler,
-        "workers": workers,
-        "worker_resources": values.resources(worker_resources),
-        "retries": retries,
         "overwrite": overwrite,
-        "policy": str(policy),
-        "oversize": str(oversize),
-        "empty_thresh": empty_thresh,
-        **loading,
+        "device": network.device,
+        "precision": str(network.precision),
+        "instance_decoder": instance_decoder,
     }
     results = []
-    with progress_bar(quiet) as show:
-        for title, place, target in _images(source, output, name):
-            results.append((title, _segment(place, target, model, title, chosen, show, quiet)))
+    with progress_bar(report.quiet) as show:
+        for title, place, target in _images(source, output, image):
+            found = _segment(place, target, network.model, title, chosen, show, report.quiet)
+            results.append((title, found))
     if tables is not None:
         _write_tables(results, tables)
     facts = [_facts(title, result) for title, result in results]
-    if as_json:
+    if report.as_json:
         print_json(facts if len(facts) > 1 else facts[0])
-    elif not quiet:
+    elif not report.quiet:
         _tell(results)
     if any(result.failed for _, result in results):
         raise typer.Exit(3)
@@ -239,23 +175,22 @@ def _segment(
 
 def _plan(
     image: Any,
-    model: str,
-    loading: dict[str, Any],
-    workers: int | None,
+    network: options.ModelOptions,
+    instance_decoder: str | None,
     chosen: dict[str, Any],
     *,
     as_json: bool,
 ) -> None:
     from dataclasses import asdict
 
-    from ..engine import load_model
     from ..large import plan_large
     from .report import print_json
 
-    decoder = loading.pop("instance_decoder")
-    extra = {} if decoder is None else {"instance_decoder": decoder}
-    loaded = load_model(model, **loading, **extra)
-    found = plan_large(image, loaded, workers=workers, **chosen)
+    loaded = network.load(lambda step: None, instance_decoder)
+    idle = TILING.keys() - {"tile", "overlap", "region", "workers"} | {"policy"}
+    found = plan_large(
+        image, loaded, **{name: value for name, value in chosen.items() if name not in idle}
+    )
     if as_json:
         print_json(asdict(found))
         return

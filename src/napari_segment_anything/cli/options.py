@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..parameters import EVERYTHING, RUN, Parameter
+from . import values
+
+if TYPE_CHECKING:
+    from ..engine import Model
+    from .report import Show
+
 INPUT, MODEL, RESULT, TALK = "Image", "Model", "Results", "Reporting"
+FIND, KEEP = "Finding candidates", "Keeping or dropping them"
+DENSE = "Modes proposals and instances"
+CANDIDATES = {
+    # floors keep rejected masks for a later refilter, which a finished program has none of
+    name: parameter
+    for name, parameter in EVERYTHING.items()
+    if not name.endswith("_floor")
+}
+
+
+def panel_of(parameter: Parameter) -> str:
+    """Panel of a parameter of everything mode."""
+    if parameter.filter:
+        return KEEP
+    return DENSE if parameter.modes and "grid" not in parameter.modes else FIND
+
+
+FINDING = ((RUN, FIND), (CANDIDATES, panel_of))
+"""What verbs that run everything mode are `generated` with."""
 
 
 class Precision(StrEnum):
@@ -129,3 +156,91 @@ DebugOption = Annotated[
     bool,
     typer.Option("--debug", help="Show the traceback when something fails.", rich_help_panel=TALK),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOptions:
+    """How the image is to be understood."""
+
+    axes: AxesOption = None
+    channel_axis: ChannelAxisOption = None
+    channels: ChannelsOption = None
+    contrast_limits: ContrastOption = "auto"
+
+    def read(self) -> dict[str, Any]:
+        """Their values as the engine takes them.
+
+        Raises
+        ------
+        ParameterError
+            One of them has another form.
+        """
+        return {
+            "channel_axis": self.channel_axis,
+            "channels": values.indices(self.channels, "--channels"),
+            "contrast_limits": values.contrast_limits(self.contrast_limits),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions(ImageOptions):
+    """How a stack is to be understood: every plane may have limits of its own."""
+
+    contrast_limits: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|percentile|plane|LO,HI",
+            help="Intensities shown as black and white, the same on all planes; plane: each its "
+            "own.",
+            rich_help_panel=INPUT,
+        ),
+    ] = "auto"
+
+    def read(self) -> dict[str, Any]:
+        """Their values as the engine takes them."""
+        if self.contrast_limits != "plane":
+            return ImageOptions.read(self)
+        return {
+            **ImageOptions(self.axes, self.channel_axis, self.channels).read(),
+            "contrast_limits": "plane",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which model, and where it runs."""
+
+    model: ModelOption = "default"
+    device: DeviceOption = "auto"
+    precision: PrecisionOption = Precision.auto
+
+    def load(self, show: Show, instance_decoder: str | None = None) -> Model:
+        """Load the model.
+
+        Parameters
+        ----------
+        show : callable
+            Takes the progress of a download.
+        instance_decoder : str, optional
+            A separate decoder that belongs to the checkpoint.
+        """
+        from ..engine import load_model
+        from ..progress import Progress
+
+        show(Progress(0, 1, message="loading the model"))
+        return load_model(
+            self.model,
+            self.device,
+            str(self.precision),
+            instance_decoder=instance_decoder,
+            progress=show,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """What is printed."""
+
+    as_json: JsonOption = False
+    quiet: QuietOption = False
+    debug: DebugOption = False

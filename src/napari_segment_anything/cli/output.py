@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..engine import Model
     from ..formats.records import ImageRecords
+    from .options import Reporting
 
 KINDS = {
     "labels": "labels.tif",
@@ -70,10 +71,8 @@ class Target:
         The output folder.
     overwrite : bool
         Whether files of an earlier run are replaced.
-    as_json : bool
-        Whether the result is printed as JSON.
-    quiet : bool
-        Whether the summary is left out.
+    report : Reporting
+        Whether the result is printed as JSON, and whether the summary is left out.
 
     Raises
     ------
@@ -83,12 +82,11 @@ class Target:
 
     folder: Path | None
     overwrite: bool
-    as_json: bool
-    quiet: bool
+    report: Reporting
 
     def __post_init__(self) -> None:
         if self.folder is None:
-            if not self.as_json:
+            if not self.report.as_json:
                 raise ParameterError("say where results go with -o FOLDER, or use --json")
             return
         existing = self.folder
@@ -121,9 +119,9 @@ class Target:
         """Write the files, all of them or none, and report."""
         if files:
             _write(result, files)
-        if self.as_json:
+        if self.report.as_json:
             _print_json(result, files)
-        elif not self.quiet:
+        elif not self.report.quiet:
             _print_summary(result, files)
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..parameters import PROMPTING
 from . import options
+from .generated import generated
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
     from ..progress import Progress
 
 PROMPTS = "Prompts (row, column) in pixels"
+_MASKS = {name: PROMPTING[name] for name in ("min_mask_region_area", "window_size")}
 
 
+@generated((_MASKS, options.MODEL))
 def segment(
     image: options.ImageArgument,
     point: Annotated[
@@ -61,14 +65,10 @@ def segment(
             rich_help_panel=PROMPTS,
         ),
     ] = None,
-    axes: options.AxesOption = None,
+    *,
     plane: options.PlaneOption = None,
-    channel_axis: options.ChannelAxisOption = None,
-    channels: options.ChannelsOption = None,
-    contrast_limits: options.ContrastOption = "auto",
-    model: options.ModelOption = "default",
-    device: options.DeviceOption = "auto",
-    precision: options.PrecisionOption = options.Precision.auto,
+    view: options.ImageOptions,
+    network: options.ModelOptions,
     cache: options.CacheOption = False,
     multimask: Annotated[
         bool | None,
@@ -79,20 +79,10 @@ def segment(
             rich_help_panel=options.MODEL,
         ),
     ] = None,
-    min_mask_region_area: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="Fill holes and drop islands of a mask smaller than this, in pixels. "
-            "By default what the model carries; published masks stay as they are.",
-            rich_help_panel=options.MODEL,
-        ),
-    ] = None,
+    parameters: dict[str, Any],
     output: options.OutputOption = None,
     overwrite: options.OverwriteOption = False,
-    as_json: options.JsonOption = False,
-    quiet: options.QuietOption = False,
-    debug: options.DebugOption = False,
+    report: options.Reporting,
 ) -> None:
     """Outline the objects under points and boxes.
 
@@ -126,36 +116,28 @@ def segment(
         objects = prompt_files.read_prompts(require_file(prompts, "file of prompts", PromptError))
     if not objects:
         raise PromptError("nothing to segment: give --point, --box or --prompts")
-    target = results.Target(output, overwrite=overwrite, as_json=as_json, quiet=quiet)
-    opened = open_input(
-        image,
-        axes=axes,
-        plane=plane,
-        channel_axis=channel_axis,
-        channels=channels,
-        contrast_limits=contrast_limits,
-    )
+    target = results.Target(output, overwrite, report)
+    opened = open_input(image, view, plane)
     files = target.files(opened.name)
 
     import numpy as np
 
     from ..automatic.overlaps import priority, resolve_overlaps
-    from ..engine import Prompts, Segmenter, load_model
+    from ..engine import Prompts, Segmenter
     from ..formats.records import ImageRecords, MaskRecord
-    from ..progress import Progress, finish
+    from ..progress import finish
 
     asked = Prompts.from_objects(
         {key: value for key, value in each.items() if key != "id"} for each in objects
     )
-    with progress_bar(quiet) as show:
-        show(Progress(0, 1, message="loading the model"))
-        loaded = load_model(model, device, str(precision), progress=show)
+    with progress_bar(report.quiet) as show:
+        loaded = network.load(show)
         predictor = make_predictor(loaded, cache)
         began = time.perf_counter()
         segmenter = Segmenter(
             predictor,
             multimask="auto" if multimask is None else multimask,
-            min_mask_region_area=min_mask_region_area,
+            **parameters,
         )
         masks, scores, shape = finish(
             _segment(segmenter, opened.image, opened.engine_options, asked), show
@@ -191,6 +173,7 @@ def segment(
         parameters={
             "multimask": segmenter.multimask,
             "min_mask_region_area": segmenter.min_mask_region_area,
+            "window_size": segmenter.window_size,
         },
         prompts=objects,
     )

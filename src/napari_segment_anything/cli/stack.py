@@ -3,46 +3,34 @@
 from __future__ import annotations
 
 import time
-from enum import StrEnum
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import options, tuning
+from ..parameters import FOLLOWING, LINKING, RUN
+from . import options
+from .generated import generated, option_name
 
 if TYPE_CHECKING:
     from ..engine import Model
     from ..formats import ImageData
     from .report import Show
 
-LINKING, FOLLOWING = "From plane to plane: everything", "From plane to plane: prompted objects"
+LINKED = "From plane to plane: everything"
+FOLLOWED = "From plane to plane: prompted objects"
 
 
-class Link(StrEnum):
-    """How planes are joined."""
-
-    overlap = "overlap"
-    track = "track"
+def _prompt(text: str, metavar: str) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=FOLLOWED, show_default=False)
 
 
-class Direction(StrEnum):
-    """Where prompted objects are followed to."""
-
-    both = "both"
-    forward = "forward"
-    backward = "backward"
-
-
-def _link(text: str, metavar: str | None = None) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=LINKING, show_default=False)
-
-
-def _follow(text: str, metavar: str | None = None) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=FOLLOWING, show_default=False)
-
-
-@tuning.tuned
+@generated(
+    (LINKING, LINKED),
+    (FOLLOWING, FOLLOWED),
+    *options.FINDING,
+)
 def stack(
     image: Annotated[
         str,
@@ -96,97 +84,43 @@ def stack(
             rich_help_panel=options.INPUT,
         ),
     ] = None,
-    link: Annotated[
-        Link | None, _link("overlap (volumes), or track (time-lapses, with divisions).")
-    ] = None,
-    link_thresh: Annotated[
-        float | None,
-        _link("Least overlap of an object on two planes, relative to a ball's (0.3)."),
-    ] = None,
-    max_gap: Annotated[
-        int | None, _link("Planes in between that an object may be missing from (1).", "N")
-    ] = None,
-    min_extent: Annotated[
-        int | None, _link("Drop objects on fewer planes (2; 1 with --link track).", "N")
-    ] = None,
-    anisotropy: Annotated[
-        float | None,
-        _link(
-            "Distance of two planes in pixels; by default what the file says. With --point, --box "
-            "or --labels: the larger, the sooner objects end."
-        ),
-    ] = None,
-    max_distance: Annotated[
-        float | None,
-        _link("track: pixels an object may move in a frame; found from the data.", "PIXELS"),
-    ] = None,
-    divisions: Annotated[
-        bool | None, typer.Option("--divisions/--no-divisions", rich_help_panel=LINKING)
-    ] = None,
     point: Annotated[
         list[str] | None,
-        _follow("A point in the object to follow; repeat for more.", "PLANE,ROW,COL"),
+        _prompt("A point in the object to follow; repeat for more.", "PLANE,ROW,COL"),
     ] = None,
     negative: Annotated[
-        list[str] | None, _follow("A point outside of it.", "PLANE,ROW,COL")
+        list[str] | None, _prompt("A point outside of it.", "PLANE,ROW,COL")
     ] = None,
     box: Annotated[
         list[str] | None,
-        _follow("A box around an object; each an object of its own.", "PLANE,R0,C0,R1,C1"),
+        _prompt("A box around an object; each an object of its own.", "PLANE,R0,C0,R1,C1"),
     ] = None,
     each_point: Annotated[
         bool,
         typer.Option(
             "--each-point",
             help="Every --point is an object of its own.",
-            rich_help_panel=FOLLOWING,
+            rich_help_panel=FOLLOWED,
         ),
     ] = False,
     labels: Annotated[
         Path | None,
-        _follow(
+        _prompt(
             "Label image with the stack's shape: follow its objects from the planes it has "
             "them on.",
             "FILE",
         ),
     ] = None,
-    direction: Annotated[
-        Direction, _follow("both, forward or backward from the planes with prompts (both).")
-    ] = Direction.both,
-    overlap_thresh: Annotated[
-        float | None, _follow("It ends where it overlaps less with the plane before.")
+    objects: Annotated[
+        str | None, _prompt("Follow only these objects, by number.", "N[,N...]")
     ] = None,
-    max_area_change: Annotated[
-        float | None, _follow("It ends where its area changes by more than this factor.")
-    ] = None,
-    stiffness: Annotated[
-        float | None,
-        _follow("How much the outline on other planes counts against what is seen on this one."),
-    ] = None,
-    mode: tuning.ModeOption = tuning.Mode.auto,
-    policy: tuning.PolicyOption = tuning.Policy.small,
-    model: options.ModelOption = "default",
-    instance_decoder: options.DecoderOption = None,
-    device: options.DeviceOption = "auto",
-    precision: options.PrecisionOption = options.Precision.auto,
-    cache: options.CacheOption = False,
-    axes: options.AxesOption = None,
-    channel_axis: options.ChannelAxisOption = None,
-    channels: options.ChannelsOption = None,
-    contrast_limits: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|percentile|plane|LO,HI",
-            help="Intensities shown as black and white, the same on all planes; plane: each its "
-            "own.",
-            rich_help_panel=options.INPUT,
-        ),
-    ] = "auto",
-    as_json: options.JsonOption = False,
-    quiet: options.QuietOption = False,
-    debug: options.DebugOption = False,
     *,
     parameters: dict[str, Any],
+    network: options.ModelOptions,
+    instance_decoder: options.DecoderOption = None,
+    cache: options.CacheOption = False,
+    view: options.StackOptions,
+    report: options.Reporting,
 ) -> None:
     """Segment a volume or follow a time-lapse.
 
@@ -210,56 +144,27 @@ def stack(
     from .cache import make_predictor
     from .inputs import read_source
     from .report import progress_bar
-    from .stack_output import Place
+    from .stack_output import StackTarget
 
     prompted = bool(point or negative or box or labels)
-    joining = {
-        "link": None if link is None else str(link),
-        "link_thresh": link_thresh,
-        "max_gap": max_gap,
-        "min_extent": min_extent,
-        "anisotropy": None if prompted else anisotropy,
-        "max_distance": max_distance,
-        "divisions": divisions,
-    }
-    following = {
-        "at": at,
-        # the same name, and the same meaning, for masks of either kind
-        "pred_iou_thresh": parameters.pop("pred_iou_thresh", None) if prompted else None,
-        "overlap_thresh": overlap_thresh,
-        "max_area_change": max_area_change,
-        "stiffness": stiffness,
-        "anisotropy": anisotropy if prompted else None,
-        "direction": None if direction is Direction.both else str(direction),
-    }
-    _refuse(prompted, {**joining, **parameters}, following)
-    place = Place(output, tables, overwrite, as_json)
-    data = read_source(image, axes)
-    place.check(data.name)
+    if at is not None:
+        parameters["at"] = values.indices(at, "--at")
+    if objects is not None:
+        parameters["objects"] = values.indices(objects, "--objects")
+    _refuse_idle(parameters, prompted)
+    target = StackTarget(output, tables, overwrite, report)
+    data = read_source(image, view.axes)
+    target.check(data.name)
     chosen: dict[str, Any] = {
         "axis": _axis(axis),
-        "channel_axis": channel_axis,
-        "channels": values.indices(channels, "--channels"),
-        "contrast_limits": (
-            "plane" if contrast_limits == "plane" else values.contrast_limits(contrast_limits)
-        ),
-        "output": place.store,
+        **view.read(),
+        "output": target.store,
         "label": label,
         "overwrite": overwrite,
+        **parameters,
     }
-    given = {**joining, "mode": str(mode), "policy": str(policy), **parameters}
-    if prompted:
-        given = {**following, "at": values.indices(at, "--at")}
-    chosen |= {name: value for name, value in given.items() if value is not None}
-
-    from ..engine import load_model
-    from ..progress import Progress
-
-    with progress_bar(quiet) as show:
-        show(Progress(0, 1, message="loading the model"))
-        loaded = load_model(
-            model, device, str(precision), instance_decoder=instance_decoder, progress=show
-        )
+    with progress_bar(report.quiet) as show:
+        loaded = network.load(show, instance_decoder)
         chosen["predictor"] = make_predictor(loaded, cache)
         began = time.perf_counter()
         if prompted:
@@ -270,19 +175,18 @@ def stack(
     if len(result["table"]["label"]) == 0 and not prompted and result.get("failed"):
         raise ParameterError("no object was found, and some planes could not be read")
     result["seconds"] = time.perf_counter() - began
-    place.finish(result, data, loaded, quiet=quiet, source=image)
+    target.finish(result, data, loaded, image)
 
 
-def _refuse(prompted: bool, everything: dict[str, Any], following: dict[str, Any]) -> None:
+def _refuse_idle(given: Iterable[str], prompted: bool) -> None:
     """An option that would do nothing is an error."""
     from ..errors import ParameterError
 
-    idle = everything if prompted else following
-    names = [name for name, value in idle.items() if value is not None]
-    if names:
-        option = "--" + names[0].replace("_", "-")
-        what = "prompted objects" if prompted else "everything; give --point, --box or --labels"
-        raise ParameterError(f"{option} has no effect on {what}")
+    acting = {*FOLLOWING, "at", "objects"} if prompted else {*LINKING, *RUN, *options.CANDIDATES}
+    for name in given:
+        if name not in acting:
+            what = "prompted objects" if prompted else "everything; give --point, --box or --labels"
+            raise ParameterError(f"{option_name(name)} has no effect on {what}")
 
 
 def _axis(text: str | None) -> int | str | None:

@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..engine import Model
     from ..formats import ImageData
+    from .options import Reporting
 
 
-class Place:
+class StackTarget:
     """Where results go; checked before the work starts."""
 
     def __init__(
-        self,
-        output: Path | None,
-        tables: Path | None,
-        overwrite: bool,
-        as_json: bool,
+        self, output: Path | None, tables: Path | None, overwrite: bool, report: Reporting
     ) -> None:
         from ..errors import ParameterError
 
-        if output is None and not as_json:
+        if output is None and not report.as_json:
             raise ParameterError("say where results go with -o FOLDER or -o STORE.zarr, or --json")
         stored = output is not None and output.suffix.lower() == ".zarr"
         self.store = output if stored else None
@@ -31,7 +28,7 @@ class Place:
             raise ParameterError(
                 "--tables is for labels that go to a store; tables are in the folder anyway"
             )
-        self.overwrite, self.as_json = overwrite, as_json
+        self.overwrite, self.report = overwrite, report
         if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
             raise ParameterError(f"{self.folder} is a file, not a folder")
 
@@ -58,9 +55,7 @@ class Place:
             found["labels"] = self.folder / f"{name}_labels.tif"
         return found
 
-    def finish(
-        self, result: dict[str, Any], data: ImageData, model: Model, *, quiet: bool, source: str
-    ) -> None:
+    def finish(self, result: dict[str, Any], data: ImageData, model: Model, source: str) -> None:
         """Write the files and report."""
         files = self._write(result, data)
         table, tracks = result["table"], result["tracks"]
@@ -69,8 +64,8 @@ class Place:
             facts["divisions"] = len(tracks.divisions)
         if result.get("failed"):
             facts["planes that failed"] = len(result["failed"])
-        if not self.as_json:
-            if not quiet:
+        if not self.report.as_json:
+            if not self.report.quiet:
                 from .report import print_facts
 
                 shape = " x ".join(str(n) for n in result["labels"].shape)
