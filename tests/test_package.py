@@ -104,6 +104,41 @@ def test_nobody_is_told_to_install_another_plugin():
         assert told == [], page
 
 
+def requirements(texts: list[str]) -> dict[str, str]:
+    """Return the least version of each package."""
+    found = {}
+    for text in texts:
+        name, least = re.fullmatch(r"([\w.-]+) ?>=([\d.]+)", text).groups()
+        found[name.replace("_", "-")] = least
+    return found
+
+
+def test_the_conda_recipe_asks_for_the_same_packages():
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (it comes with napari)")
+    recipe = yaml.safe_load((ROOT / "recipe/recipe.yaml").read_text("utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert recipe["context"]["version"] == nsa.__version__
+    assert project["requires-python"] == f">={recipe['context']['python_min']}"
+    run = requirements([text for text in recipe["requirements"]["run"] if "python_min" not in text])
+    names = {"python-xxhash": "xxhash", "pytorch": "torch"}
+    assert {names.get(name, name): least for name, least in run.items()} == requirements(
+        project["dependencies"]
+    )
+
+
+def test_pre_commit_uses_the_pinned_ruff():
+    pinned = re.search(r"^ruff==(.*)$", (ROOT / "constraints.txt").read_text("utf-8"), re.M)
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+    assert f"rev: v{pinned[1]}\n" in hooks
+
+
+def test_every_public_name_is_in_the_reference():
+    pages = sorted((ROOT / "docs" / "api").glob("*.md"))
+    text = "".join(page.read_text("utf-8") for page in pages)
+    described = re.findall(r"^::: napari_segment_anything\.(\w+)$", text, re.M)
+    assert sorted(described) == sorted(nsa._HOME)
+
+
 def test_data_files_are_in_the_package():
     package = files("napari_segment_anything")
     assert package.joinpath("py.typed").is_file()
