@@ -90,23 +90,23 @@ def test_every_field_of_a_plate(tmp_path, coins, capsys) -> None:
 
 
 def test_failed_tiles_are_told_by_the_exit_code(tmp_path, coins, capsys, monkeypatch) -> None:
-    from napari_segment_anything.large import tiles
+    from napari_segment_anything.large.tiles import ImageTiles
 
-    real = tiles.read_window
+    real = ImageTiles.read
 
-    def broken(job, index):
+    def broken(tiles, index):
         if index == 0:
             raise ImageError("a hole in the disk")
-        return real(job, index)
+        return real(tiles, index)
 
-    monkeypatch.setattr(tiles, "read_window", broken)
+    monkeypatch.setattr(ImageTiles, "read", broken)
     np.save(tmp_path / "coins.npy", coins)
     line = ["large", str(tmp_path / "coins.npy"), "-o", str(tmp_path / "x.zarr"), *FAST]
     assert run([*line, "--tables", str(tmp_path / "t")]) == 3
     assert "a hole in the disk" in capsys.readouterr().out
     with (tmp_path / "t" / "failed.csv").open() as file:
         assert next(csv.DictReader(file))["reason"] == "a hole in the disk"
-    monkeypatch.setattr(tiles, "read_window", real)
+    monkeypatch.setattr(ImageTiles, "read", real)
     assert run(line) == 0
 
 

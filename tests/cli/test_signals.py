@@ -30,15 +30,15 @@ sys.exit(main.run(sys.argv[1:]))
 STACK = """
 import sys, time
 from napari_segment_anything.cli import main
-from napari_segment_anything.stacks.sink import Sink
-real = Sink.write
+from napari_segment_anything.stacks.stack_labels import StackLabels
+real = StackLabels.write
 
 def slow(self, *given):
     real(self, *given)
     print("written", flush=True)
     time.sleep(300)
 
-Sink.write = slow
+StackLabels.write = slow
 sys.exit(main.run(sys.argv[1:]))
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,12 +14,22 @@ from skimage.data import coins
 from napari_segment_anything import load_model
 from napari_segment_anything.large import segment_large
 
-SETTINGS = {"tile": 128, "overlap": 32, "mode": "instances", "crop_n_layers": 0}
+from .helpers import bright_objects
+
+SETTINGS = {"tile": 128, "overlap": 32}
+INSTANCES = {**SETTINGS, "mode": "instances", "crop_n_layers": 0}
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
 def model():
     return load_model()
+
+
+@pytest.fixture(scope="session")
+def segment():
+    """What segments windows in most tests: no network, but a function."""
+    return bright_objects
 
 
 @pytest.fixture(scope="session")
@@ -33,19 +45,22 @@ def stored(image, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def calm(stored, model, tmp_path_factory):
+def calm(stored, segment, tmp_path_factory):
     """The same image segmented without anything in the way."""
-    result = segment_large(stored, tmp_path_factory.mktemp("calm") / "x.zarr", model, **SETTINGS)
+    result = segment_large(stored, tmp_path_factory.mktemp("calm") / "x.zarr", segment, **SETTINGS)
     return SimpleNamespace(result=result, labels=np.asarray(result.labels[...]))
 
 
 @pytest.fixture(scope="session")
 def cluster():
     distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as here,
-        distributed.Client(here) as client,
-    ):
-        yield client
+    with pytest.MonkeyPatch.context() as patch:
+        # workers import functions of the tests
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
+        with (
+            distributed.LocalCluster(
+                n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            ) as here,
+            distributed.Client(here) as client,
+        ):
+            yield client

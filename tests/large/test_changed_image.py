@@ -19,13 +19,13 @@ from zarr.storage import LocalStore
 
 from napari_segment_anything.errors import ParameterError
 from napari_segment_anything.large import redecode, segment_large, segment_large_steps
-from napari_segment_anything.large import tiles as tiles_module
+from napari_segment_anything.large.tiles import ImageTiles
 
 from .conftest import SETTINGS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*consolidated.*")
 
-QUICK = {"tile": 192, "overlap": 16, "mode": "instances", "crop_n_layers": 0, "reduced_n_layers": 0}
+QUICK = {"tile": 192, "overlap": 16}
 HIDDEN = np.s_[66:86, :]
 """Rows that no window of the image's own checksum lies on."""
 
@@ -70,23 +70,23 @@ def changed(image):
 @pytest.mark.parametrize(
     ("kind", "finished"), [*((kind, False) for kind in SOURCES), ("zarr", True), ("numpy", True)]
 )
-def test_an_image_that_was_changed_is_refused(image, model, tmp_path, kind, finished) -> None:
+def test_an_image_that_was_changed_is_refused(image, segment, tmp_path, kind, finished) -> None:
     limits = (0.0, 255.0)  # numbers: nothing is estimated from the pixels
     given = {"contrast_limits": limits, **QUICK}
     source, out = SOURCES[kind](image, tmp_path / "i.zarr"), tmp_path / "x.zarr"
-    steps = segment_large_steps(source, out, model, workers=1, **given)
+    steps = segment_large_steps(source, out, segment, workers=1, **given)
     for step in steps if finished else itertools.takewhile(lambda s: s.done < 2, steps):
         assert step.total
     steps.close()
     source = SOURCES[kind](changed(image), tmp_path / "i.zarr")
     with pytest.raises(ParameterError, match=r"the image has changed.*rows .*overwrite=True"):
-        segment_large(source, out, model, **given)
+        segment_large(source, out, segment, **given)
     # the image as it was is accepted again
     source = SOURCES[kind](image, tmp_path / "i.zarr")
-    segment_large(source, out, model, **given)
+    segment_large(source, out, segment, **given)
 
 
-def test_what_no_finished_tile_has_read_may_come_later(image, model, tmp_path) -> None:
+def test_what_no_finished_tile_has_read_may_come_later(image, segment, tmp_path) -> None:
     # an image that is still being written
     half = image.copy()
     half[:, 128:] = 0
@@ -94,7 +94,7 @@ def test_what_no_finished_tile_has_read_may_come_later(image, model, tmp_path) -
     source = tmp_path / "i.zarr"
     given = {"contrast_limits": (0.0, 255.0), **QUICK}
     as_zarr(image, source)
-    steps = segment_large_steps(source, tmp_path / "a.zarr", model, workers=1, **given)
+    steps = segment_large_steps(source, tmp_path / "a.zarr", segment, workers=1, **given)
     first = next(s for s in steps if s.done == 1).partial
     steps.close()
     done = int(np.flatnonzero(first.status.ravel())[0])
@@ -104,48 +104,48 @@ def test_what_no_finished_tile_has_read_may_come_later(image, model, tmp_path) -
     other[window.slices] = image[window.slices]
     assert (other != image).any()
     as_zarr(other, source)
-    resumed = segment_large(source, tmp_path / "a.zarr", model, **given)
-    anew = segment_large(source, tmp_path / "b.zarr", model, **given)
+    resumed = segment_large(source, tmp_path / "a.zarr", segment, **given)
+    anew = segment_large(source, tmp_path / "b.zarr", segment, **given)
     assert (np.asarray(resumed.labels[...]) == np.asarray(anew.labels[...])).all()
 
 
-def test_a_moved_image_is_the_same_image(calm, stored, model, tmp_path) -> None:
+def test_a_moved_image_is_the_same_image(calm, stored, segment, tmp_path) -> None:
     out, moved = tmp_path / "x.zarr", tmp_path / "elsewhere.zarr"
     shutil.copytree(Path(calm.result.path).parent.parent, out)
     shutil.copytree(stored, moved)
     for path in moved.rglob("*"):
         os.utime(path, (1, 1))
-    result = segment_large(moved, out, model, **SETTINGS)
+    result = segment_large(moved, out, segment, **SETTINGS)
     assert (np.asarray(result.labels[...]) == calm.labels).all()
 
 
 def test_chunks_that_were_not_written_again_are_not_read_again(
-    calm, stored, model, tmp_path, monkeypatch
+    calm, stored, segment, tmp_path, monkeypatch
 ) -> None:
     out, moved = tmp_path / "x.zarr", tmp_path / "elsewhere.zarr"
     shutil.copytree(Path(calm.result.path).parent.parent, out)
     shutil.copytree(stored, moved)
     read = []
-    real = tiles_module.read_window
+    real = ImageTiles.read
     monkeypatch.setattr(
-        tiles_module, "read_window", lambda job, index: read.append(index) or real(job, index)
+        ImageTiles, "read", lambda tiles, index: read.append(index) or real(tiles, index)
     )
-    segment_large(stored, out, model, **SETTINGS)
+    segment_large(stored, out, segment, **SETTINGS)
     assert not read
     # a copy is read once, and known from then on
-    segment_large(moved, out, model, **SETTINGS)
+    segment_large(moved, out, segment, **SETTINGS)
     assert sorted(read) == list(range(calm.result.status.size))
-    segment_large(moved, out, model, **SETTINGS)
+    segment_large(moved, out, segment, **SETTINGS)
     assert len(read) == calm.result.status.size
     # of a chunk that was written again only the tiles that lie on it
     (moved / "c" / "0" / "0").touch()
-    segment_large(moved, out, model, **SETTINGS)
+    segment_large(moved, out, segment, **SETTINGS)
     assert 0 < len(read) - calm.result.status.size < calm.result.status.size
 
 
-def test_a_place_is_not_decoded_again_on_other_pixels(image, model, tmp_path) -> None:
+def test_a_place_is_not_decoded_again_on_other_pixels(image, segment, model, tmp_path) -> None:
     source, out = as_zarr(image, tmp_path / "i.zarr"), tmp_path / "x.zarr"
-    result = segment_large(source, out, model, **QUICK)
+    result = segment_large(source, out, segment, **QUICK)
     touched = next(
         int(number)
         for number, (top, _, bottom, _) in zip(
@@ -180,12 +180,12 @@ def served(tmp_path):
         thread.join()
 
 
-def test_of_a_remote_image_only_marks_are_asked_for(image, model, tmp_path, served) -> None:
+def test_of_a_remote_image_only_marks_are_asked_for(image, segment, tmp_path, served) -> None:
     url, asked = served
     source = as_zarr(image, tmp_path / "i.zarr")
-    segment_large(f"{url}/i.zarr", tmp_path / "x.zarr", model, **QUICK)
+    segment_large(f"{url}/i.zarr", tmp_path / "x.zarr", segment, **QUICK)
     asked.clear()
-    segment_large(f"{url}/i.zarr", tmp_path / "x.zarr", model, **QUICK)
+    segment_large(f"{url}/i.zarr", tmp_path / "x.zarr", segment, **QUICK)
     chunks = [path for method, path in asked if method == "HEAD" and "/c/" in path]
     assert sorted(set(chunks)) == [f"/i.zarr/c/{r}/{c}" for r in range(4) for c in range(4)]
     assert len(chunks) == 16
@@ -193,7 +193,7 @@ def test_of_a_remote_image_only_marks_are_asked_for(image, model, tmp_path, serv
         os.utime(path, (1, 1))
     as_zarr(changed(image), source)
     with pytest.raises(ParameterError, match="the image has changed"):
-        segment_large(f"{url}/i.zarr", tmp_path / "x.zarr", model, **QUICK)
+        segment_large(f"{url}/i.zarr", tmp_path / "x.zarr", segment, **QUICK)
 
 
 def test_marks_need_no_chunk_to_be_there(tmp_path) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from scipy import ndimage
 from skimage.draw import disk
 
 from napari_segment_anything.engine import Window
@@ -33,15 +34,14 @@ from napari_segment_anything.large import (
     TileStatus,
     open_large,
     plan_large,
-    planning,
     redecode,
     segment_large,
     segment_large_steps,
 )
-from napari_segment_anything.large import tiles as tiles_module
+from napari_segment_anything.large.segmenting import ModelSegment, WindowObjects
+from napari_segment_anything.large.tiles import ImageTiles
 
-from .conftest import SETTINGS
-from .helpers import pieces, tile_result
+from .conftest import INSTANCES, ROOT, SETTINGS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*consolidated.*")
 
@@ -71,8 +71,8 @@ def test_labels_tables_and_pyramid(calm, image) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_number_of_threads_does_not_matter(calm, stored, model, tmp_path, workers) -> None:
-    result = segment_large(stored, tmp_path / "x.zarr", model, workers=workers, **SETTINGS)
+def test_number_of_threads_does_not_matter(calm, stored, segment, tmp_path, workers) -> None:
+    result = segment_large(stored, tmp_path / "x.zarr", segment, workers=workers, **SETTINGS)
     assert (labels_of(result) == calm.labels).all()
     assert (result.table["predicted_iou"] == calm.result.table["predicted_iou"]).all()
 
@@ -91,18 +91,20 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_any_source_gives_the_same(calm, image, model, tmp_path, kind) -> None:
+def test_any_source_gives_the_same(calm, image, segment, tmp_path, kind) -> None:
     source = SOURCES[kind](image, tmp_path)
     limits = calm.result.group.group["run"].attrs["run"]["limits"]
-    result = segment_large(source, tmp_path / "out.zarr", model, contrast_limits=limits, **SETTINGS)
+    result = segment_large(
+        source, tmp_path / "out.zarr", segment, contrast_limits=limits, **SETTINGS
+    )
     assert (labels_of(result) == calm.labels).all()
 
 
-def test_stack_with_channels_keeps_axes_and_scale(image, model, tmp_path) -> None:
+def test_stack_with_channels_keeps_axes_and_scale(image, segment, tmp_path) -> None:
     stack = np.stack([image[:120, :120], np.zeros((120, 120), np.uint8), image[100:220, :120]])
     channels = np.stack([np.zeros_like(stack), stack], axis=1)  # ZCYX
     result = segment_large(
-        channels, tmp_path / "x.zarr", model, axes="ZCYX", channels=(1,), **SETTINGS
+        channels, tmp_path / "x.zarr", segment, axes="ZCYX", channels=(1,), **SETTINGS
     )
     labels = labels_of(result)
     assert labels.shape == (3, 120, 120) and result.group.axes == "ZYX"
@@ -114,7 +116,7 @@ def test_stack_with_channels_keeps_axes_and_scale(image, model, tmp_path) -> Non
     assert set(result.table["plane"].tolist()) == {0, 2}
 
 
-def test_a_region_is_all_that_is_read_and_written(image, model, tmp_path) -> None:
+def test_a_region_is_all_that_is_read_and_written(image, segment, tmp_path) -> None:
     class Watched:
         shape, dtype, ndim = image.shape, image.dtype, 2
         seen = np.zeros(image.shape, bool)
@@ -126,7 +128,7 @@ def test_a_region_is_all_that_is_read_and_written(image, model, tmp_path) -> Non
     watched = Watched()
     region = Window(100, 60, 100, 128)
     result = segment_large(
-        watched, tmp_path / "x.zarr", model, region=region, contrast_limits=(0, 255), **SETTINGS
+        watched, tmp_path / "x.zarr", segment, region=region, contrast_limits=(0, 255), **SETTINGS
     )
     labels = labels_of(result)
     inside = np.zeros(image.shape, bool)
@@ -137,7 +139,7 @@ def test_a_region_is_all_that_is_read_and_written(image, model, tmp_path) -> Non
     assert outside.sum() < 0.9 * (~inside).sum()
 
 
-def test_labels_lie_beside_the_image(image, model, tmp_path) -> None:
+def test_labels_lie_beside_the_image(image, segment, tmp_path) -> None:
     from napari_segment_anything.formats.ome_zarr import label_names
 
     path = tmp_path / "image.ome.zarr"
@@ -157,11 +159,11 @@ def test_labels_lie_beside_the_image(image, model, tmp_path) -> None:
             }
         ],
     }
-    result = segment_large(path, model=model, label="coins", **SETTINGS)
+    result = segment_large(path, model=segment, label="coins", **SETTINGS)
     assert label_names(path) == ["coins"] and result.count
     assert result.group.scale == (0.5, 0.25) and set(result.group.units) == {"micrometer"}
     # the same call again finds it done
-    steps = list(segment_large_steps(path, model=model, label="coins", **SETTINGS))
+    steps = list(segment_large_steps(path, model=segment, label="coins", **SETTINGS))
     checked = "checking that the image is the same"
     assert [s.message for s in steps] == [checked, "finished before"]
 
@@ -175,65 +177,87 @@ def test_a_run_is_opened_again_without_a_model(calm, tmp_path) -> None:
         open_large(tmp_path / "x.zarr")
 
 
-def test_a_plan_costs_one_tile(stored, model, monkeypatch) -> None:
-    ran = []
-    real = planning.segment_everything
-    monkeypatch.setattr(
-        planning, "segment_everything", lambda *a, **k: ran.append(1) or real(*a, **k)
+def test_a_plan_costs_one_tile(stored, segment) -> None:
+    seen = []
+    plan = plan_large(
+        stored, lambda pixels: seen.append(1) or segment(pixels), workers=2, **SETTINGS
     )
-    plan = plan_large(stored, model, workers=2, **SETTINGS)
-    assert len(ran) == 1 and plan.tiles == 6 and plan.seconds > 0 and plan.disk > 0
+    assert len(seen) == 1 and plan.tiles == 6 and plan.seconds > 0 and plan.disk > 0
     text = "\n".join(plan.describe())
     assert "6 tiles of 128 px" in text and "on disk" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        (lambda pixels: pixels, ParameterError, "has to return labels"),
+        (lambda pixels: np.zeros((3, 3), int), ParameterError, "has to return labels"),
+        (lambda pixels: (pixels[..., 0] // 255, np.zeros(9)), ParameterError, "scores for"),
+        (lambda pixels: 1 / 0, ImageError, "division by zero"),
+    ],
+)
+def test_functions_that_cannot_be_used(stored, tmp_path, given, error, said) -> None:
+    with pytest.raises(error, match=said):
+        segment_large(stored, tmp_path / "x.zarr", given, **SETTINGS)
 
 
 # -- trouble -------------------------------------------------------------------------------------
 
 
-def test_stopped_anywhere_it_goes_on(calm, stored, model, tmp_path) -> None:
+def test_stopped_anywhere_it_goes_on(calm, stored, segment, tmp_path) -> None:
     out = tmp_path / "x.zarr"
     messages = set()
     for stop_at in (1, 9, 30, 45, 60):
-        steps = segment_large_steps(stored, out, model, workers=1, **SETTINGS)
+        steps = segment_large_steps(stored, out, segment, workers=1, **SETTINGS)
         for step in itertools.islice(steps, stop_at):
             messages.add(step.message)
         steps.close()
-    result = segment_large(stored, out, model, **SETTINGS)
+    result = segment_large(stored, out, segment, **SETTINGS)
     assert (labels_of(result) == calm.labels).all()
     assert {"timing a tile", "segmenting"} <= messages
 
 
-def command(stored, out) -> list[str]:
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
-    return [
-        sys.executable, "-m", "napari_segment_anything.cli.main", "large", str(stored),
-        "-o", str(out), "-q", "--workers=2", *options,
-    ]  # fmt: skip
+PROGRAM = """
+import sys
+from napari_segment_anything.large import segment_large
+from tests.large.conftest import SETTINGS
+from tests.large.helpers import bright_objects
+segment_large(sys.argv[1], sys.argv[2], bright_objects, workers=2, **SETTINGS)
+"""
 
 
-def test_killed_three_times_it_ends_with_the_same_labels(calm, stored, tmp_path) -> None:
-    out = tmp_path / "x.zarr"
-    chance = random.Random(7)
-    program = (
-        "from napari_segment_anything.cli.main import run; import sys; sys.exit(run(sys.argv[1:]))"
-    )
-    line = [sys.executable, "-c", program, *command(stored, out)[3:]]
-    killed = 0
-    while killed < 3:
-        process = subprocess.Popen(line)
-        if killed == 0:
-            while not (out / "labels").exists():
-                time.sleep(0.05)
-                assert process.poll() is None
-        time.sleep(chance.uniform(0.2, 1.5) + (2.5 if killed else 0))
+def elsewhere(*arguments, **variables):
+    """The same run in another process."""
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": paths, **variables}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_killed_three_times_it_ends_with_the_same_labels(calm, stored, segment, tmp_path) -> None:
+    out, chance = tmp_path / "x.zarr", random.Random(7)
+    status = out / "labels" / "segment_anything" / "run" / "tiles" / "c"
+    for least in (0, 1, 3):
+        process = elsewhere(stored, out, SECONDS_PER_TILE="0.6")
+        while not (out / "labels").exists() or (
+            least and (not status.exists() or len(list(status.iterdir())) < least)
+        ):
+            time.sleep(0.02)
+            assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(chance.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        killed += 1
-    assert subprocess.run(line, check=False).returncode == 0
+        assert process.wait(30) == -signal.SIGKILL
+        process.stderr.close()
+    steps = list(segment_large_steps(stored, out, segment, **SETTINGS))
+    assert max(step.done for step in steps if "checking" in step.message) >= 2
     assert (np.asarray(open_labels(out).array[...]) == calm.labels).all()
 
 
-def test_a_corrupt_chunk_fails_its_tiles_until_it_is_mended(calm, stored, model, tmp_path) -> None:
+def test_a_corrupt_chunk_fails_its_tiles_until_it_is_mended(
+    calm, stored, segment, tmp_path
+) -> None:
     source = tmp_path / "broken.zarr"
     shutil.copytree(stored, source)
     chunk = source / "c" / "0" / "3"
@@ -243,10 +267,10 @@ def test_a_corrupt_chunk_fails_its_tiles_until_it_is_mended(calm, stored, model,
     given = {**SETTINGS, "contrast_limits": limits}
     # its signature reads the damaged pixels too: take a view that says what it is without them
     with pytest.raises(ImageError):
-        segment_large(source, tmp_path / "never.zarr", model, **given)
+        segment_large(source, tmp_path / "never.zarr", segment, **given)
     chunk.write_bytes(good)
     out = tmp_path / "x.zarr"
-    steps = segment_large_steps(source, out, model, workers=1, retries=1, **given)
+    steps = segment_large_steps(source, out, segment, workers=1, retries=1, **given)
     next(steps)
     chunk.write_bytes(b"\x00garbage")
     result = None
@@ -261,12 +285,14 @@ def test_a_corrupt_chunk_fails_its_tiles_until_it_is_mended(calm, stored, model,
         # reported, and nothing was made up there
         assert result.status[result.grid.place(failure.index)] == TileStatus.FAILED
     chunk.write_bytes(good)
-    mended = segment_large(source, out, model, **given)
+    mended = segment_large(source, out, segment, **given)
     assert not mended.failed and (labels_of(mended) == calm.labels).all()
 
 
-def test_a_tile_that_fails_once_is_tried_again(calm, stored, model, tmp_path, monkeypatch) -> None:
-    real, failed = tiles_module.read_window, []
+def test_a_tile_that_fails_once_is_tried_again(
+    calm, stored, segment, tmp_path, monkeypatch
+) -> None:
+    real, failed = ImageTiles.read, []
 
     def flaky(job, index):
         if index == 5 and len(failed) < 2:
@@ -274,23 +300,25 @@ def test_a_tile_that_fails_once_is_tried_again(calm, stored, model, tmp_path, mo
             raise ImageError("the network drive hiccuped")
         return real(job, index)
 
-    monkeypatch.setattr(tiles_module, "read_window", flaky)
-    result = segment_large(stored, tmp_path / "x.zarr", model, **SETTINGS)
+    monkeypatch.setattr(ImageTiles, "read", flaky)
+    result = segment_large(stored, tmp_path / "x.zarr", segment, **SETTINGS)
     assert len(failed) == 2 and not result.failed
     assert (labels_of(result) == calm.labels).all()
 
 
-def test_when_every_tile_fails_it_stops_and_says_why(stored, model, tmp_path, monkeypatch) -> None:
+def test_when_every_tile_fails_it_stops_and_says_why(
+    stored, segment, tmp_path, monkeypatch
+) -> None:
     def broken(job, index):
         raise ImageError("no such camera")
 
-    monkeypatch.setattr(tiles_module, "read_window", broken)
+    monkeypatch.setattr(ImageTiles, "read", broken)
     with pytest.raises(ImageError, match="no such camera"):
-        segment_large(stored, tmp_path / "x.zarr", model, **SETTINGS)
+        segment_large(stored, tmp_path / "x.zarr", segment, **SETTINGS)
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(
-    calm, stored, model, tmp_path, monkeypatch
+    calm, stored, segment, tmp_path, monkeypatch
 ) -> None:
     out = tmp_path / "x.zarr"
     from zarr.storage import LocalStore
@@ -305,85 +333,88 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
         return await real(self, key, value, **more)
 
     monkeypatch.setattr(LocalStore, "set", full)
-    with pytest.raises(ResourceError, match=r"No space left.*go on"):
-        segment_large(stored, out, model, workers=1, **SETTINGS)
+    with pytest.raises(ResourceError, match=r"No space left.*run again"):
+        segment_large(stored, out, segment, workers=1, **SETTINGS)
     monkeypatch.setattr(LocalStore, "set", real)
-    steps = list(segment_large_steps(stored, out, model, **SETTINGS))
+    steps = list(segment_large_steps(stored, out, segment, **SETTINGS))
     assert steps[0].done >= 3
     assert (np.asarray(open_labels(out).array[...]) == calm.labels).all()
 
 
-def test_another_run_on_the_same_ledger_is_refused(calm, stored, model, tmp_path) -> None:
+def test_another_run_on_the_same_ledger_is_refused(calm, stored, segment, model, tmp_path) -> None:
     out = tmp_path / "x.zarr"
     shutil.copytree(Path(calm.result.path).parent.parent, out)
     for change, said in (
         ({"tile": 160}, "tile was 128, is 160"),
-        ({"crop_n_layers": 1}, "parameters was"),
         ({"contrast_limits": (0, 99)}, "contrast was"),
+    ):
+        with pytest.raises(ParameterError, match=said):
+            segment_large(stored, out, segment, **{**SETTINGS, **change})
+    with pytest.raises(ParameterError, match=r"model was .*bright_objects"):
+        segment_large(stored, out, model, **INSTANCES)
+    other = zarr.create_array(tmp_path / "other.zarr", data=np.full((240, 200), 7, np.uint8))
+    with pytest.raises(ParameterError, match="image was"):
+        segment_large(other, out, segment, **SETTINGS)
+    hand = create_labels(out, "hand", shape=(240, 200), axes="YX", chunks=(96, 96))
+    hand.array[3, 4] = 1
+    with pytest.raises(FormatError, match="already"):
+        segment_large(stored, out, segment, label="hand", **SETTINGS)
+    steps = segment_large_steps(stored, out, model, label="model", **INSTANCES)
+    next(steps)
+    steps.close()
+    for change, said in (
+        ({"crop_n_layers": 1}, "parameters was"),
         ({"mode": "proposals", "crop_n_layers": None}, "mode was"),
     ):
         with pytest.raises(ParameterError, match=said):
-            segment_large(stored, out, model, **{**SETTINGS, **change})
-    other = zarr.create_array(tmp_path / "other.zarr", data=np.full((240, 200), 7, np.uint8))
-    with pytest.raises(ParameterError, match="image was"):
-        segment_large(other, out, model, **SETTINGS)
-    hand = create_labels(out, "hand", shape=(240, 200), axes="YX", chunks=(96, 96))
-    hand.array[3, 4] = 1
-    with pytest.raises(FormatError, match="no run made"):
-        segment_large(stored, out, model, label="hand", **SETTINGS)
+            segment_large(stored, out, model, label="model", **{**INSTANCES, **change})
 
 
-def test_labels_without_anything_in_them_are_begun_anew(calm, stored, model, tmp_path) -> None:
+def test_labels_without_anything_in_them_are_begun_anew(calm, stored, segment, tmp_path) -> None:
     # killed after the labels were made, before the run was on record
     create_labels(
         tmp_path / "x.zarr", "segment_anything", shape=(240, 200), axes="YX", chunks=(96, 96)
     )
-    result = segment_large(stored, tmp_path / "x.zarr", model, **SETTINGS)
+    result = segment_large(stored, tmp_path / "x.zarr", segment, **SETTINGS)
     assert (labels_of(result) == calm.labels).all()
 
 
-def test_two_runs_at_once_on_the_same_labels_are_refused(stored, model, tmp_path) -> None:
-    steps = segment_large_steps(stored, tmp_path / "x.zarr", model, **SETTINGS)
+def test_two_runs_at_once_on_the_same_labels_are_refused(stored, segment, tmp_path) -> None:
+    steps = segment_large_steps(stored, tmp_path / "x.zarr", segment, **SETTINGS)
     next(steps)
     with pytest.raises(ResourceError, match="another process is writing"):
-        segment_large(stored, tmp_path / "x.zarr", model, **SETTINGS)
+        segment_large(stored, tmp_path / "x.zarr", segment, **SETTINGS)
     steps.close()
 
 
-def test_a_process_with_another_cache_meets_the_same_lock(stored, model, tmp_path) -> None:
+def test_a_process_with_another_cache_meets_the_same_lock(stored, segment, tmp_path) -> None:
     out, alias = tmp_path / "x.zarr", tmp_path / "alias.zarr"
-    steps = segment_large_steps(stored, out, model, **SETTINGS)
+    steps = segment_large_steps(stored, out, segment, **SETTINGS)
     next(steps)
     alias.symlink_to(out)
-    program = (
-        "from napari_segment_anything.cli.main import run; import sys; sys.exit(run(sys.argv[1:]))"
-    )
-    elsewhere = {**os.environ, "NAPARI_SEGMENT_ANYTHING_CACHE": str(tmp_path / "cache")}
-    second = subprocess.run(
-        [sys.executable, "-c", program, *command(stored, alias)[3:]],
-        env=elsewhere, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    second = elsewhere(stored, alias, NAPARI_SEGMENT_ANYTHING_CACHE=str(tmp_path / "cache"))
+    _, said = second.communicate(timeout=60)
     steps.close()
-    assert second.returncode == 2 and "another process is writing" in second.stderr
+    assert second.returncode == 1 and "another process is writing" in said
     # neither the lock nor what a killed process leaves of it stays in the way
     assert not list(out.rglob("*.lock"))
 
 
-def test_a_run_that_never_began_leaves_no_store(stored, model, tmp_path) -> None:
+def test_a_run_that_never_began_leaves_no_store(stored, segment, tmp_path) -> None:
     folder, file = tmp_path / "notes", tmp_path / "file.zarr"
     folder.mkdir()
     folder.joinpath("a.txt").write_text("mine")
     file.write_text("mine")
     for place in (folder, file):
         with pytest.raises(FormatError, match="no Zarr store"):
-            segment_large(stored, place, model, **SETTINGS)
+            segment_large(stored, place, segment, **SETTINGS)
     assert [path.name for path in folder.iterdir()] == ["a.txt"]
     assert file.read_text() == "mine"
 
 
-def test_where_no_lock_can_be_held_a_warning_says_so(stored, model) -> None:
+def test_where_no_lock_can_be_held_a_warning_says_so(stored, segment) -> None:
     pytest.importorskip("fsspec")
-    steps = segment_large_steps(stored, "memory://locked/x.zarr", model, **SETTINGS)
+    steps = segment_large_steps(stored, "memory://locked/x.zarr", segment, **SETTINGS)
     with pytest.warns(UserWarning, match="cannot be locked: make sure that no other process"):
         next(steps)
     steps.close()
@@ -407,28 +438,59 @@ def test_wrong_parameters_are_said_before_anything_is_written(
     stored, model, tmp_path, change, said
 ) -> None:
     with pytest.raises(ParameterError, match=said):
-        segment_large(stored, tmp_path / "x.zarr", model, **{**SETTINGS, **change})
+        segment_large(stored, tmp_path / "x.zarr", model, **{**INSTANCES, **change})
+    assert not (tmp_path / "x.zarr").exists()
 
 
-def test_an_array_needs_a_place_for_its_labels(image, model) -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"mode": "grid"}, "are for models"),
+        ({"points_per_side": 8}, "are for models"),
+        ({"oversize": "redecode"}, "a function has no prompts"),
+    ],
+)
+def test_a_function_has_no_parameters(stored, segment, tmp_path, change, said) -> None:
+    with pytest.raises(ParameterError, match=said):
+        segment_large(stored, tmp_path / "x.zarr", segment, **SETTINGS, **change)
+
+
+def test_an_array_needs_a_place_for_its_labels(image, segment) -> None:
     with pytest.raises(ParameterError, match="give output"):
-        segment_large(image, model=model, **SETTINGS)
+        segment_large(image, model=segment, **SETTINGS)
 
 
 # -- a cluster -----------------------------------------------------------------------------------
 
 
-def test_a_cluster_gives_the_same_labels(calm, stored, cluster, tmp_path) -> None:
-    result = segment_large(stored, tmp_path / "x.zarr", scheduler=cluster, **SETTINGS)
+def test_a_cluster_gives_the_same_labels(calm, stored, segment, cluster, tmp_path) -> None:
+    result = segment_large(stored, tmp_path / "x.zarr", segment, scheduler=cluster, **SETTINGS)
     assert (labels_of(result) == calm.labels).all()
     by_address = segment_large(
-        stored, tmp_path / "y.zarr", scheduler=cluster.scheduler.address, **SETTINGS
+        stored, tmp_path / "y.zarr", segment, scheduler=cluster.scheduler.address, **SETTINGS
     )
     assert (labels_of(by_address) == calm.labels).all()
 
 
-def test_a_worker_killed_in_the_middle_costs_nothing(calm, stored, cluster, tmp_path) -> None:
-    steps = segment_large_steps(stored, tmp_path / "x.zarr", scheduler=cluster, **SETTINGS)
+@pytest.mark.slow
+def test_the_default_model_gives_the_same_on_threads_and_on_a_cluster(
+    stored, model, cluster, tmp_path
+) -> None:
+    here = segment_large(stored, tmp_path / "x.zarr", model, **INSTANCES)
+    assert here.count > 8 and "merged" in here.seams["kind"]
+    assert not here.failed and (here.status == TileStatus.DONE).all()
+    there = segment_large(stored, tmp_path / "y.zarr", scheduler=cluster, **INSTANCES)
+    assert (labels_of(there) == labels_of(here)).all()
+    for name, column in here.table.items():
+        np.testing.assert_array_equal(there.table[name], column)
+    steps = list(segment_large_steps(stored, tmp_path / "x.zarr", model, **INSTANCES))
+    assert steps[-1].message == "finished before"
+
+
+def test_a_worker_killed_in_the_middle_costs_nothing(
+    calm, stored, segment, cluster, tmp_path
+) -> None:
+    steps = segment_large_steps(stored, tmp_path / "x.zarr", segment, scheduler=cluster, **SETTINGS)
     killed, result = False, None
     while result is None:
         try:
@@ -449,14 +511,14 @@ def test_a_cluster_needs_what_it_can_load(image, model, cluster, tmp_path) -> No
 
     homeless = replace(model, source=None)
     with pytest.raises(ParameterError, match="cannot load this model"):
-        segment_large(image, tmp_path / "x.zarr", homeless, scheduler=cluster, **SETTINGS)
+        segment_large(image, tmp_path / "x.zarr", homeless, scheduler=cluster, **INSTANCES)
     big = np.zeros((5000, 5000), np.uint8)
     big[:100, :100] = image[:100, :100]
     with pytest.raises(ParameterError, match="save it as Zarr"):
         segment_large(big, tmp_path / "y.zarr", scheduler=cluster, mode="instances")
     other = replace(model, fingerprint="0" * 64)
     with pytest.raises(CheckpointError, match="other weights"):
-        segment_large(image, tmp_path / "z.zarr", other, scheduler=cluster, **SETTINGS)
+        segment_large(image, tmp_path / "z.zarr", other, scheduler=cluster, **INSTANCES)
 
 
 # -- again ---------------------------------------------------------------------------------------
@@ -479,7 +541,7 @@ def test_a_seam_is_decoded_again(calm, model, tmp_path) -> None:
         redecode(out, model, 9999)
 
 
-def test_arrays_keep_their_axes_scale_and_units(image, model, tmp_path) -> None:
+def test_arrays_keep_their_axes_scale_and_units(image, segment, model, tmp_path) -> None:
     from napari_segment_anything.formats import ImageData
 
     array = np.stack([image[:120, :120]] * 2)[:, None]
@@ -488,7 +550,7 @@ def test_arrays_keep_their_axes_scale_and_units(image, model, tmp_path) -> None:
         ("second", None, "micrometer", "micrometer"), "cells",
     )  # fmt: skip
     out = tmp_path / "x.zarr"
-    result = segment_large(known, out, model, **SETTINGS)
+    result = segment_large(known, out, segment, **SETTINGS)
     assert result.group.axes == "TYX" and result.group.scale == (2.0, 0.5, 0.25)
     assert result.group.units == ("second", "micrometer", "micrometer")
     with pytest.raises(ParameterError, match="give it again"):
@@ -504,11 +566,12 @@ def test_objects_larger_than_a_tile_can_be_prompted_for_again(model, tmp_path, m
     noise = np.random.default_rng(0).normal(0, 4, truth.shape)
     picture = np.clip(np.where(truth, 200, 30) + noise, 0, 255).astype(np.uint8)
 
-    def found(table, grid, index, policy):
-        return tile_result(pieces(truth, grid.window(index)), grid, index)
+    def found(_, pixels, limits):
+        labels, count = ndimage.label(pixels[..., 0] > 115)
+        return WindowObjects(labels.astype(np.uint16), *np.full((2, count), 0.9, np.float32))
 
-    monkeypatch.setattr(tiles_module, "measure", found)
-    given = {**SETTINGS, "tile": 256, "overlap": 64, "contrast_limits": (0, 255)}
+    monkeypatch.setattr(ModelSegment, "__call__", found)
+    given = {**INSTANCES, "tile": 256, "overlap": 64, "contrast_limits": (0, 255)}
     given |= {"empty_thresh": 0}
     merged = segment_large(picture, tmp_path / "a.zarr", model, **given)
     assert (labels_of(merged) == truth).all() and merged.table["pieces"][0] >= 2

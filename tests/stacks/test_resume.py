@@ -15,7 +15,7 @@ import pytest
 from napari_segment_anything.errors import FormatError, ParameterError
 from napari_segment_anything.formats import open_labels
 from napari_segment_anything.stacks import segment_stack, segment_stack_steps
-from napari_segment_anything.stacks.sink import stopped
+from napari_segment_anything.stacks.stack_labels import stopped
 
 from .helpers import LIMITS, balls, bright_model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -188,6 +188,26 @@ class PlaneSource:
             limits = self._limits[indices]
         return {"channel_axis": axis, "channels": self.channels, "contrast_limits": limits}
 
+    def sampled_limits(self, planes: Iterable[Sequence[int]]) -> np.ndarray:
+        """Return the contrast limits of planes: float64 (planes, channels, 2).
+
+        Planes without a finite pixel are left out.
+
+        Raises
+        ------
+        ImageError
+            If none has any.
+        """
+        found, problem = [], ImageError("the image has no plane")
+        for plane in planes:
+            try:
+                found.append(self.embed_arguments(plane)["contrast_limits"])
+            except ImageError as error:
+                problem = error
+        if not found:
+            raise problem
+        return np.asarray(found, np.float64)
+
     def settings(self) -> dict[str, Any]:
         """Return how the data are to be understood, as plain values and by parameter name."""
         limits = self.contrast_limits
@@ -217,6 +237,11 @@ class PlaneSource:
             "path": self.path,
             "checksum": self._checksum(),
         }
+
+    def identity(self) -> dict[str, Any]:
+        """Return the signature without path, name and contrast limits: a moved image keeps it."""
+        gone = ("path", "name", "contrast_limits")
+        return {name: value for name, value in self.signature().items() if name not in gone}
 
     def _checksum(self) -> str:
         digest = hashlib.sha256()

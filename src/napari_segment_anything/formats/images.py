@@ -6,7 +6,8 @@ file's own metadata; where it has none, only what is certain is claimed (see `gu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,77 @@ def _finish(path: str | Path, name: str, found: Any, axes: str | None) -> ImageD
         levels=tuple(levels),
         path=path,
         files=found.files or ((path,) if isinstance(path, Path) and path.is_file() else ()),
+    )
+
+
+def image_data(
+    image: Any,
+    axes: str | None = None,
+    channel_axis: int | None = None,
+    *,
+    guess: Callable[[Sequence[int]], str] | None = None,
+    lazy: bool | None = None,
+) -> ImageData:
+    """Return an image, in any form that users give it in, with its axes.
+
+    Parameters
+    ----------
+    image : ImageData, str, Path, array-like or sequence of array-like
+        As it is; a path or URL, as for `read_image`; an array with shape, dtype and indexing; or
+        the levels of a pyramid, the full resolution first.
+    axes : str, optional
+        A letter for each dimension, in place of what the file says or what is guessed.
+    channel_axis : int, optional
+        Axis of the channels of an array without `axes`.
+    guess : callable, optional
+        From the shape of an array, without its channels, to its axes; `guess_axes` by default.
+    lazy : bool, optional
+        As for `read_image`.
+
+    Raises
+    ------
+    ImageError
+        If it is none of these, or axes do not fit.
+    """
+    if isinstance(image, ImageData):
+        if axes is None or axes.upper() == image.axes:
+            return image
+        known, image = image, image.levels or (image.array,)
+        found = image_data(image, axes)
+        return replace(known, axes=found.axes, channel_axis=found.channel_axis, rgb=found.rgb)
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(os.fspath(image), axes=axes, lazy=lazy)
+    several = isinstance(image, Sequence) and not hasattr(image, "shape")
+    levels = tuple(image) if several else (image,)
+    if not levels or not all(hasattr(level, "shape") for level in levels):
+        raise ImageError("give an image as a path, an array, or a list of pyramid levels")
+    shape = [int(n) for n in levels[0].shape]
+    guess = guess or guess_axes
+    if axes is not None:
+        letters = axes.upper()
+    elif channel_axis is None:
+        letters = guess(shape)
+    else:
+        if not -len(shape) <= channel_axis < len(shape):
+            raise ImageError(f"channel_axis {channel_axis} does not exist in {len(shape)} axes")
+        at = channel_axis % len(shape)
+        rest = guess([n for i, n in enumerate(shape) if i != at])
+        letters = rest[:at] + "C" + rest[at:]
+    if len(letters) != len(shape):
+        raise ImageError(
+            f"axes '{letters}' name {len(letters)} dimensions; the image has the shape "
+            f"{tuple(shape)}"
+        )
+    check_axes(letters, shape)
+    return ImageData(
+        array=levels[0],
+        axes=letters,
+        channel_axis=letters.index("C") if "C" in letters else None,
+        rgb="S" in letters,
+        scale=(1.0,) * len(shape),
+        units=(None,) * len(shape),
+        name="image",
+        levels=levels,
     )
 
 

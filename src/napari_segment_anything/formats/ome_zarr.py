@@ -24,15 +24,17 @@ from ..reading import plain_name, require
 from . import _ngff, _stores
 from ._label_group import LabelsGroup, create_array, is_complete, listed, reconsolidate, show_labels
 from ._plates import PlateImage, plate_images
-from ._stores import is_url, writing
+from ._stores import describe_write_error, is_url, locate, writing
 from .locking import holds_only_locks
 
 __all__ = [
     "LabelsGroup",
     "PlateImage",
     "create_labels",
+    "describe_write_error",
     "is_url",
     "label_names",
+    "locate",
     "open_labels",
     "plate_images",
     "writing",

@@ -1,20 +1,19 @@
-"""Images of any size: tiles, stitching, runs that go on where they stopped, Dask clusters."""
+"""Images of any size: tiles, stitching, runs that can be stopped and resumed, Dask clusters."""
 
 from .grid import TileGrid
 from .ledger import TileStatus
-from .plan import LargePlan
-from .planning import plan_large
+from .plan import LargePlan, plan_large
 from .redecoding import redecode
-from .result import LargeResult, LargeView, TileFailure
-from .run import open_large, segment_large, segment_large_steps
+from .result import LargeResult, LargeView, TileFailure, open_large
+from .run import segment_large, segment_large_steps
 
 __all__ = [
     "LargePlan",
     "LargeResult",
     "LargeView",
-    "TileStatus",
     "TileFailure",
     "TileGrid",
+    "TileStatus",
     "open_large",
     "plan_large",
     "redecode",

@@ -72,21 +72,20 @@ def draw(grid: TileGrid, plan: ChunkPlan, results: dict[int, TileResult]) -> NDA
     return out
 
 
-def compose_chunk(job: Job, plan: ChunkPlan) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+def compose_chunk(job: Job, plan: ChunkPlan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Write the final labels of a chunk.
 
     Returns
     -------
-    index : int
-        The chunk.
     ids, areas : int64 array
-        Pixels of each id in it.
+        The ids in it, and pixels of each.
     """
-    grid, ledger = job.grid, Ledger(job.labels, job.grid)
+    grid = job.tiles.grid
+    ledger = Ledger(job.labels, grid)
     results = {tile: ledger.get(tile) for tile, _, _ in plan.sources}
     labels = draw(grid, plan, results)
     ids, areas = np.unique(labels[labels > 0], return_counts=True)
     array: Any = job.labels.array
     with writing(job.labels.path):
         array[(*grid.plane(plan.index), *grid.core(plan.index).slices)] = labels.astype(array.dtype)
-    return plan.index, ids.astype(np.int64), areas.astype(np.int64)
+    return ids.astype(np.int64), areas.astype(np.int64)

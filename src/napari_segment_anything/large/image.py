@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from ..engine import PlaneSource, Window
-from ..errors import ImageError
+from ..errors import ParameterError
 from ..formats import ImageData, read_image
+from ..formats.images import image_data
 from ..formats.marks import region_marks
-from ..reading import require
+from ..formats.ome_zarr import locate
 
 _PLANES_SAMPLED = 5
+_HELD_ARRAY = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,10 @@ class LargeImage:
 
     Parameters
     ----------
-    source : str or sequence of array-like
-        Path, URL, or the pyramid's levels (a single array is a sequence of one).
+    source : str or ImageData
+        Path or URL, or arrays with their axes.
     axes : str, optional
-        A letter per dimension; for arrays without it, as `guess_axes` of `formats` says.
+        A letter per dimension, in place of what the file says.
     channel_axis : int, optional
         Axis of the channels, in place of what axes say.
     channels : tuple of int, optional
@@ -42,18 +45,14 @@ class LargeImage:
     token : str
         Of the run: a process that meets the same image in the same run again need not open it
         again.
-    scale, units : tuple, optional
-        Pixel size along each dimension of arrays, and its units; files say these themselves.
     """
 
-    source: Any
+    source: str | ImageData
     axes: str | None = None
     channel_axis: int | None = None
     channels: tuple[int, ...] | None = None
     contrast_limits: Any = "auto"
     token: str = ""
-    scale: tuple[float, ...] | None = None
-    units: tuple[str | None, ...] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # what was opened stays here
@@ -69,55 +68,21 @@ class LargeImage:
         channels: Sequence[int] | None = None,
         contrast_limits: Any = "auto",
     ) -> LargeImage:
-        """Take an image as users give it: path, URL, array, pyramid levels, or `ImageData`."""
-        scale = units = None
-        if isinstance(image, ImageData):
-            axes = image.axes if axes is None else axes
-            scale, units = image.scale, image.units
-            image = list(image.levels) or [image.array]
+        """Take an image as users give it; parameters are those of `segment_large`."""
+        source: str | ImageData
         if isinstance(image, (str, os.PathLike)):
-            source: Any = os.fspath(image)
-            if "://" not in source:
-                source = str(Path(source).expanduser().absolute())
-        elif hasattr(image, "shape"):
-            source = (image,)
-        else:
-            require(image, (list, tuple), "an image", "give a path, an array, or pyramid levels")
-            source = tuple(image)
-            if not source or not all(hasattr(level, "shape") for level in source):
-                raise ImageError("an image is a path, an array, or a list of pyramid levels")
+            source = locate(os.fspath(image))
+        else:  # pixels in memory need not be those of the file any more
+            source = replace(image_data(image, axes, channel_axis), files=())
         wanted = None if channels is None else tuple(int(c) for c in channels)
-        return cls(source, axes, channel_axis, wanted, contrast_limits, "", scale, units)
+        return cls(source, axes, channel_axis, wanted, contrast_limits)
 
     @cached_property
-    def data(self) -> Any:
-        """The image with axes, scale and units: an `ImageData`."""
-        from ..formats.images import check_axes, guess_axes
-
-        if isinstance(self.source, str):
-            return read_image(self.source, axes=self.axes, lazy=_lazy(self.source))
-        array = self.source[0]
-        shape = tuple(int(n) for n in array.shape)
-        axes = self.axes.upper() if self.axes else None
-        if axes is None and self.channel_axis is not None:
-            at = self.channel_axis % len(shape)
-            rest = guess_axes([n for i, n in enumerate(shape) if i != at])
-            axes = rest[:at] + "C" + rest[at:]
-        if axes is None:
-            axes = guess_axes(shape)
-        if len(axes) != len(shape):
-            raise ImageError(f"axes '{axes}' name {len(axes)} dimensions; the image is {shape}")
-        check_axes(axes, shape)
-        return ImageData(
-            array=array,
-            axes=axes,
-            channel_axis=axes.index("C") if "C" in axes else None,
-            rgb="S" in axes,
-            scale=self.scale or (1.0,) * len(shape),
-            units=self.units or (None,) * len(shape),
-            name="image",
-            levels=self.source,
-        )
+    def data(self) -> ImageData:
+        """The image with axes, scale and units."""
+        if isinstance(self.source, ImageData):
+            return self.source
+        return read_image(self.source, axes=self.axes, lazy=_lazy(self.source))
 
     @cached_property
     def planes(self) -> PlaneSource:
@@ -167,6 +132,22 @@ class LargeImage:
             "channels": None if self.channels is None else list(self.channels),
         }
 
+    def check_portable(self) -> None:
+        """Check that the image can be sent to other processes.
+
+        Raises
+        ------
+        ParameterError
+            If it holds more pixels in this process's memory than should travel with each tile.
+        """
+        levels = () if isinstance(self.source, str) else self.planes.levels
+        size = sum(level.nbytes for level in levels if isinstance(level, np.ndarray))
+        if size > _HELD_ARRAY:
+            raise ParameterError(
+                f"an array in this process's memory ({size >> 20} MiB) would travel with every "
+                "tile: save it as Zarr where all workers reach it, and give its path"
+            )
+
     @property
     def pixel_size(self) -> tuple[list[float] | None, list[str | None] | None]:
         """Scale and units of the labels' dimensions; None where nothing is known."""
@@ -183,22 +164,13 @@ class LargeImage:
         median taken: one empty or saturated plane does not decide.
         """
         source = self.planes
-        total = int(np.prod(source.plane_shape, dtype=np.int64)) if source.plane_shape else 1
+        total = math.prod(source.plane_shape)
         places = sorted({round(p) for p in np.linspace(0, total - 1, min(total, _PLANES_SAMPLED))})
-        found, problem = [], None
-        for place in places:
-            plane = tuple(int(i) for i in np.unravel_index(place, source.plane_shape or (1,)))
-            try:
-                arguments = source.embed_arguments(plane[: source.ndim_planes])
-            except ImageError as error:  # a plane without a finite pixel
-                problem = error
-                continue
-            found.append(arguments["contrast_limits"])
-        if not found and problem is not None:
-            raise problem
-        middle = np.median(np.asarray(found, np.float64), axis=0)
+        planes = [tuple(map(int, np.unravel_index(p, source.plane_shape or (1,)))) for p in places]
+        found = source.sampled_limits([plane[: source.ndim_planes] for plane in planes])
         return tuple(
-            (float(low), float(max(high, np.nextafter(low, np.inf)))) for low, high in middle
+            (float(low), float(max(high, np.nextafter(low, np.inf))))
+            for low, high in np.median(found, axis=0)
         )
 
 

@@ -6,29 +6,51 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
 
 from ..engine import Window
 from ..errors import FormatError, ResourceError
 from ..formats import open_npz
 from ..formats.ome_zarr import LabelsGroup
-from ..formats.settings import check_same
+from ..formats.run_record import RunRecord, make_record, recorded_run
 from ..reading import convert
 from .grid import TileGrid
-from .schema import Run
-
-__all__ = ["GROUP", "Ledger", "TileStatus", "TileResult", "check_same", "grid_of"]
 
 GROUP = "run"
 LEDGER = 2
 """The ledger's own version: 2 has what every tile was read from."""
 _STATUS_CHUNK = 128
 _READ_CHUNK = 32
+_Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class ImageOnRecord(TypedDict):
+    """How the image is opened again; `image` is None for an array."""
+
+    image: str | None
+    axes: NotRequired[str | None]
+    channel_axis: NotRequired[int | None]
+    channels: NotRequired[list[_Count] | None]
+
+
+@with_config(ConfigDict(extra="allow"))
+class RunOnRecord(TypedDict):
+    """Settings and state of a run; further settings are only compared."""
+
+    tile: _Count
+    overlap: _Count
+    region: Annotated[list[_Count], Field(min_length=4, max_length=4)]
+    limits: NotRequired[list[Annotated[list[_Number], Field(min_length=2, max_length=2)]]]
+    failed: NotRequired[dict[str, str]]
+    opened: NotRequired[ImageOnRecord]
+    state: NotRequired[str]
 
 
 class TileStatus(IntEnum):
@@ -82,14 +104,13 @@ class TileResult:
             return cls(**{name: stored[name] for name in cls.__slots__})
 
 
-class Ledger:
-    """The record of a run, in the label group's own store.
+class Ledger(RunRecord):
+    """The record of a large run; a unit of work is a tile.
 
-    Group ``run`` beside the labels' levels: ``attrs["run"]`` says what is run, ``status`` holds a
-    `TileStatus` for each tile (planes, tile rows, tile columns), ``read`` a hash and a mark of the
-    pixels it was read from, ``composed`` which chunks of the labels are final, ``tiles`` one chunk
-    of bytes for each tile: its `TileResult`. A tile's bytes are written whole, by the process that
-    made them, before its status is, by the one that runs.
+    Beside what `RunRecord` has, its group ``run`` holds ``read``, a hash and a mark of the pixels
+    that each tile was read from; ``tiles``, one chunk of bytes for each tile, its `TileResult`; and
+    the tables of objects and seams. A tile's bytes are written by the process that segmented it,
+    its status by the one that drives the run.
 
     Parameters
     ----------
@@ -100,22 +121,16 @@ class Ledger:
     """
 
     def __init__(self, labels: LabelsGroup, grid: TileGrid) -> None:
-        self.labels, self.grid = labels, grid
-        self.group: zarr.Group = labels.group[GROUP]  # type: ignore[assignment]
+        super().__init__(labels, GROUP)
+        self.grid = grid
         self._tiles: Any = self.group["tiles"]
-        self._status: Any = self.group["status"]
-        self._composed: Any = self.group["composed"]
 
     @classmethod
     def create(cls, labels: LabelsGroup, grid: TileGrid, run: Mapping[str, Any]) -> Ledger:
         """Begin a ledger in a new label group."""
-        group = labels.group.create_group(GROUP, overwrite=True)
         planes, (rows, cols) = grid.plane_count, grid.counts
         chunks = (1, min(rows, _STATUS_CHUNK), min(cols, _STATUS_CHUNK))
-        for name in ("status", "composed"):
-            group.create_array(
-                name, shape=(planes, rows, cols), chunks=chunks, dtype="u1", fill_value=0
-            )
+        group = make_record(labels, GROUP, (planes, rows, cols), chunks)
         group.create_array(
             "read",
             shape=(planes, rows, cols, 2),
@@ -127,64 +142,48 @@ class Ledger:
         group.create_array(
             "tiles", shape=(len(grid), room), chunks=(1, room), dtype="u1", fill_value=0
         )
-        # last: a ledger without it was never begun
-        group.attrs["run"] = {**run, "state": "running"}
-        return cls(labels, grid)
+        ledger = cls(labels, grid)
+        ledger.note(**run, state="running")
+        return ledger
 
     @classmethod
-    def present(cls, labels: LabelsGroup) -> dict[str, Any] | None:
-        """Return what is run in a label group, or None where there is no ledger."""
-        if GROUP not in labels.group:
+    def open(cls, labels: LabelsGroup) -> Ledger | None:
+        """Open the ledger of a label group; None where no large run made the labels.
+
+        Raises
+        ------
+        FormatError
+            If it is damaged.
+        """
+        stored = recorded_run(labels, GROUP)
+        if stored is None:
             return None
-        run = labels.group[GROUP].attrs.asdict().get("run")
-        if not run:
-            return None
-        return dict(convert(run, Run, f"the ledger of {labels.path} is damaged"))
+        run = convert(stored, RunOnRecord, f"the ledger of {labels.path} is damaged")
+        *planes, rows, cols = labels.shape
+        grid = TileGrid.over(
+            (rows, cols), tuple(planes), run["tile"], run["overlap"], Window(*run["region"])
+        )
+        return cls(labels, grid)
 
-    @property
-    def run(self) -> dict[str, Any]:
-        """What is run, and how far it is."""
-        return dict(self.group.attrs.asdict()["run"])  # type: ignore[arg-type, call-overload]
+    def at(self, index: int) -> TileStatus:
+        """Return a tile's state."""
+        return TileStatus(int(self._status[self.grid.place(index)]))
 
-    def note(self, **facts: Any) -> None:
-        """Add to what is recorded of the run."""
-        self.group.attrs["run"] = {**self.run, **facts}
-
-    def status(self) -> NDArray[np.uint8]:
-        """Return the state of every tile: (planes, tile rows, tile columns)."""
-        return np.asarray(self._status[...])
-
-    def composed(self) -> NDArray[np.uint8]:
-        """Return which chunks of the labels are final, 1 where one is."""
-        return np.asarray(self._composed[...])
-
-    def set_status(self, index: int, status: TileStatus) -> None:
+    def set_tile(self, index: int, status: TileStatus) -> None:
         """Record a tile's state."""
-        self._status[self.grid.place(index)] = int(status)
+        self.set_status(self.grid.place(index), status)
 
     def read(self) -> NDArray[np.uint64]:
         """Return hash and mark of what every tile was read from: (planes, rows, columns, 2)."""
-        return np.asarray(self._read[...])
-
-    @cached_property
-    def _read(self) -> Any:
-        return self.group["read"]
+        return np.asarray(self.group["read"][...])
 
     def set_read(self, index: int, read: tuple[int, int]) -> None:
         """Record what a tile was read from."""
-        self._read[self.grid.place(index)] = np.array(read, np.uint64)
+        self.group["read"][self.grid.place(index)] = np.array(read, np.uint64)
 
     def replace_read(self, read: NDArray[np.uint64]) -> None:
         """Record what all tiles were read from."""
-        self._read[...] = read
-
-    def set_composed(self, index: int, value: bool = True) -> None:
-        """Record that the labels of a tile's chunk are final."""
-        self._composed[self.grid.place(index)] = int(value)
-
-    def reset_composed(self) -> None:
-        """Record that no chunk is final."""
-        self._composed[...] = 0
+        self.group["read"][...] = read
 
     def put(self, index: int, result: TileResult) -> int:
         """Keep a tile's result; returns its size in bytes.
@@ -247,11 +246,3 @@ class Ledger:
             else np.asarray(group[column][...])
             for column in attrs.get("columns", [])
         }
-
-
-def grid_of(labels: LabelsGroup, run: Mapping[str, Any]) -> TileGrid:
-    """Return the tiles of a run that is on record."""
-    *planes, rows, cols = labels.shape
-    return TileGrid.over(
-        (rows, cols), tuple(planes), run["tile"], run["overlap"], Window(*run["region"])
-    )

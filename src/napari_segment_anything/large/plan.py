@@ -1,15 +1,28 @@
-"""What a large run will take, said before it does."""
+"""What a large run will take, from one timed tile."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from ..engine import Model, Window
+from ..progress import finish
 from .grid import TileGrid
+from .image import LargeImage
+from .opening import tiles_over
+from .runners import ThreadRunner
+from .segmenting import WindowFunction, prepare
+from .tiles import ImageTiles, segment_window
+
+_PROBES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,52 @@ class LargePlan:
         if self.dashboard:
             lines.append(f"dashboard: {self.dashboard}")
         return lines
+
+
+def plan_large(
+    image: Any,
+    model: Model | str | Path | WindowFunction = "default",
+    *,
+    tile: int | None = None,
+    overlap: int | None = None,
+    region: Window | None = None,
+    workers: int | None = None,
+    mode: str = "auto",
+    axes: str | None = None,
+    channel_axis: int | None = None,
+    channels: Sequence[int] | None = None,
+    contrast_limits: Any = "auto",
+    **parameters: Any,
+) -> LargePlan:
+    """Say what `segment_large` would take, from one timed tile; writes nothing.
+
+    Parameters are those of `segment_large`. Time is for threads of this process.
+
+    Returns
+    -------
+    LargePlan
+        Tiles, time, memory and disk; `describe()` gives lines for people.
+    """
+    with_what = finish(prepare(model, mode, "small", parameters))
+    large = LargeImage.of(image, axes, channel_axis, channels, contrast_limits)
+    large = replace(large, contrast_limits=large.settle_contrast())
+    grid = tiles_over(large, tile or with_what.side, overlap, region)
+    runner, tiles = ThreadRunner(workers, with_what.device), ImageTiles(large, grid)
+    for index in probes(range(len(grid))):
+        began = time.perf_counter()
+        with peak_memory() as peak:
+            found = segment_window(tiles, with_what.segment, index, tiles.read(index))
+        if found is not None:
+            timed = time.perf_counter() - began, len(found.pack()), peak.bytes
+            return LargePlan.of(grid, 0, runner.workers, timed)
+    return LargePlan.of(grid, 0, runner.workers)
+
+
+def probes(tiles: Sequence[int]) -> list[int]:
+    """Return a few tiles to time, from the middle outwards: the first ones may be empty."""
+    middle = len(tiles) // 2
+    places = {middle, *np.linspace(0, len(tiles) - 1, _PROBES).astype(int).tolist()}
+    return [tiles[place] for place in sorted(places, key=lambda place: abs(place - middle))]
 
 
 def readable_time(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,15 @@ from ..engine.image import ImageSource
 from ..errors import ParameterError
 from ..formats.locking import only_writer
 from ..formats.ome_zarr import LabelsGroup, is_url, open_labels
+from ..formats.run_record import check_same
 from ..progress import Progress, finish
 from .grid import shared
 from .image import LargeImage
-from .ledger import Ledger, TileStatus, check_same, grid_of
+from .ledger import Ledger, TileStatus
 from .runners import ThreadRunner
+from .segmenting import ModelSegment, model_of
 from .stitching import KINDS
-from .tiles import Job, ModelSpec, model_of, writing
+from .tiles import ImageTiles, Job, writing
 from .unchanged import check_unchanged
 
 ROOM = 4.0
@@ -79,29 +82,29 @@ def redecode(
     ResourceError
         If another process is writing these labels.
     """
-    group = open_labels(output, label, mode="r+")
-    with only_writer(group.store, group.name):
-        return _redecode(group, model, seam, image)
+    labels = open_labels(output, label, mode="r+")
+    with only_writer(labels.store, labels.name):
+        return _redecode(labels, model, seam, image)
 
 
-def _redecode(group: LabelsGroup, model: Model, seam: int, image: Any) -> dict[str, Any]:
-    run = Ledger.present(group)
-    if run is None or run.get("state") != "complete":
-        raise ParameterError(f"{group.path} is not of a finished large run")
-    large = _image(run, image, group.path)
-    ledger = Ledger(group, grid_of(group, run))
+def _redecode(labels: LabelsGroup, model: Model, seam: int, image: Any) -> dict[str, Any]:
+    ledger = Ledger.open(labels)
+    if ledger is None or ledger.run.get("state") != "complete":
+        raise ParameterError(f"{labels.path} is not of a finished large run")
+    large = _image(ledger.run, image, labels.path)
     seams, table = ledger.read_table("seams"), ledger.read_table("objects")
     rows = np.flatnonzero(seams["seam"] == seam)
     if not len(rows):
         raise ParameterError(f"the run has no seam {seam}: they run from 1 to {len(seams['seam'])}")
     row = int(rows[0])
-    _check_place(run, large, ledger, int(seams["plane"][row]), seams["box"][row])
-    labels = [int(i) for i in seams["labels"][row] if i]
-    found = _again(large, ledger, model, int(seams["plane"][row]), seams["box"][row], labels, table)
+    plane, box = int(seams["plane"][row]), seams["box"][row]
+    _check_place(ImageTiles(large, ledger.grid), ledger, plane, box)
+    objects = [int(i) for i in seams["labels"][row] if i]
+    found = _again(large, ledger, model, plane, box, objects, table)
     if found is None:
         raise ParameterError(f"the model finds nothing in the box of seam {seam}")
     seams["kind"][row] = "redecoded"
-    with writing(group.path):
+    with writing(labels.path):
         ledger.write_table("seams", seams)
         ledger.write_table("objects", found.pop("table"))
     return found
@@ -109,17 +112,16 @@ def _redecode(group: LabelsGroup, model: Model, seam: int, image: Any) -> dict[s
 
 def redecode_oversize(job: Job, ledger: Ledger) -> Generator[Progress, None, None]:
     """Prompt again for every object that was put together from pieces, in the order of ids."""
+    if not isinstance(job.segment, ModelSegment):
+        raise ParameterError("oversize='redecode' prompts a model; a function has no prompts")
     seams, table = ledger.read_table("seams"), ledger.read_table("objects")
-    pieces = {int(i) for i in table["label"][table["pieces"] > 1]}
-    rows = [
-        i for i, kind in enumerate(seams["kind"])
-        if kind == "merged" and int(seams["labels"][i, 0]) in pieces
-    ]  # fmt: skip
-    model = model_of(job.model)
-    for done, row in enumerate(rows):
+    pieces = table["label"][table["pieces"] > 1]
+    rows = np.flatnonzero((seams["kind"] == "merged") & np.isin(seams["labels"][:, 0], pieces))
+    model = model_of(job.segment.model)
+    for done, row in enumerate(rows.tolist()):
         yield Progress(done, len(rows), message="large objects again")
         found = _again(
-            job.image, ledger, model, int(seams["plane"][row]), seams["box"][row],
+            job.tiles.image, ledger, model, int(seams["plane"][row]), seams["box"][row],
             [int(seams["labels"][row, 0])], table,
         )  # fmt: skip
         if found is not None:
@@ -130,8 +132,7 @@ def redecode_oversize(job: Job, ledger: Ledger) -> Generator[Progress, None, Non
 
 
 def _image(run: dict[str, Any], image: Any, path: str) -> LargeImage:
-    from .opening import signature
-
+    """Open the image of a run, and check that it is the same."""
     opened = dict(run["opened"])
     if image is not None:
         opened["image"] = image
@@ -143,27 +144,21 @@ def _image(run: dict[str, Any], image: Any, path: str) -> LargeImage:
     if opened["image"] is None:
         raise ParameterError("the run was given an array: give it again, as image=")
     large = LargeImage.of(**opened)
-    check_same({"image": run["image"]}, {"image": signature(large)}, path)
-    limits = tuple((float(a), float(b)) for a, b in run["limits"])
-    return LargeImage(large.source, large.axes, large.channel_axis, large.channels, limits)
+    check_same({"image": run["image"]}, {"image": large.planes.identity()}, path)
+    return replace(large, contrast_limits=tuple((float(a), float(b)) for a, b in run["limits"]))
 
 
-def _check_place(
-    run: dict[str, Any], image: LargeImage, ledger: Ledger, number: int, box: NDArray[np.int64]
-) -> None:
-    """Check the image where tiles meet a box."""
-    grid = ledger.grid
+def _check_place(tiles: ImageTiles, ledger: Ledger, number: int, box: NDArray[np.int64]) -> None:
+    """Check that the image is unchanged where tiles meet a box on a plane, given by its number."""
+    grid, status = ledger.grid, ledger.status()
     where = Window(int(box[0]), int(box[1]), int(box[2] - box[0]) + 1, int(box[3] - box[1]) + 1)
-    status = ledger.status()
-    tiles = [
+    meeting = [
         index
         for index in range(grid.index(number, 0, 0), grid.index(number + 1, 0, 0))
         if status[grid.place(index)] in (TileStatus.DONE, TileStatus.EMPTY)
         and shared(grid.window(index), where) is not None
     ]
-    spec = ModelSpec("", run["model"])  # nothing is segmented here
-    job = Job(image, ledger.labels, grid, spec, run["mode"], run["policy"])
-    finish(check_unchanged(job, ledger, ThreadRunner(1), tiles))
+    finish(check_unchanged(tiles, ledger, ThreadRunner(1), meeting))
 
 
 def _again(
@@ -240,8 +235,6 @@ def _segment(
 
 def _reduced(source: ImageSource, window: Window, factor: int) -> NDArray[Any]:
     """Read a window reduced by a whole factor (mean of blocks), strip by strip."""
-    if factor == 1:
-        return source.read(0, *window.slices)
     strips = []
     step = max(1, _STRIP // (window.width * factor)) * factor
     rows, cols = window.slices

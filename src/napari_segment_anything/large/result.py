@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import Window
-from ..formats.ome_zarr import LabelsGroup
+from ..errors import FormatError
+from ..formats.ome_zarr import LabelsGroup, open_labels
 from .grid import TileGrid
 from .ledger import Ledger, TileStatus
 from .plan import LargePlan
@@ -125,13 +127,38 @@ class LargeResult:
         return self._tables[name]
 
 
-def failures(
-    grid: TileGrid, status: NDArray[np.uint8], reasons: dict[str, str]
-) -> tuple[TileFailure, ...]:
-    """Return the tiles that failed."""
+def failures(ledger: Ledger, status: NDArray[np.uint8]) -> tuple[TileFailure, ...]:
+    """Return the tiles that failed, with the reasons on record."""
+    grid, reasons = ledger.grid, ledger.run.get("failed", {})
     return tuple(
-        TileFailure(
-            int(i), grid.plane(int(i)), grid.core(int(i)), reasons.get(str(int(i)), "unknown")
-        )
-        for i in np.flatnonzero(status.ravel() == TileStatus.FAILED)
+        TileFailure(i, grid.plane(i), grid.core(i), reasons.get(str(i), "unknown"))
+        for i in np.flatnonzero(status.ravel() == TileStatus.FAILED).tolist()
     )
+
+
+def open_large(output: str | Path, label: str | None = None) -> LargeResult:
+    """Open what a large run left, finished or not, without a model.
+
+    Parameters
+    ----------
+    output : str or Path
+        The OME-Zarr store, or the label group itself.
+    label : str, optional
+        Name of the label image, where there are several.
+
+    Returns
+    -------
+    LargeResult
+        Labels, tables, seams and failed tiles; tables are empty until the run was finished.
+
+    Raises
+    ------
+    FormatError
+        If there are no labels, or no large run made them.
+    """
+    labels = open_labels(output, label)
+    ledger = Ledger.open(labels)
+    if ledger is None:
+        raise FormatError(f"{labels.path} has labels that no large run made")
+    status = ledger.status()
+    return LargeResult(labels, ledger.grid, status, failures(ledger, status))

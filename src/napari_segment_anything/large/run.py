@@ -1,55 +1,37 @@
-"""Everything mode over images of any size, tile by tile; stopped any time, gone on with later."""
+"""Everything mode over images of any size, tile by tile; it can be stopped and resumed."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import __version__
-from ..automatic import POLICIES, choose_mode
-from ..automatic.heads import dense_head
-from ..automatic.parameters import resolve
+from ..automatic import POLICIES
 from ..engine import Model, Window
-from ..errors import CheckpointError, FormatError, ImageError, ParameterError
+from ..errors import ParameterError
 from ..formats.locking import only_writer
-from ..formats.ome_zarr import open_labels
 from ..progress import Progress, finish
-from .compose import compose_chunk, plan_chunk
 from .image import LargeImage
-from .ledger import LEDGER, Ledger, TileStatus, grid_of
-from .opening import (
-    destination_of,
-    model_and_spec,
-    open_run,
-    plain,
-    precision_there,
-    signature,
-    tiles_over,
-)
-from .plan import LargePlan, peak_memory
-from .result import LargeResult, LargeView, failures
-from .runners import DaskRunner, ThreadRunner, make_runner
-from .stitching import Stitched, stitch
-from .tiles import EMPTY_THRESH, PROBES, Job, StoreError, TileReport, keep_model, run_tile, writing
-from .unchanged import check_unchanged
+from .ledger import LEDGER
+from .opening import destination_of, open_run, plain, tiles_over
+from .phases import run_phases
+from .result import LargeResult
+from .runners import DaskRunner, Runner, ThreadRunner
+from .segmenting import WindowFunction, prepare
+from .tiles import EMPTY_THRESH, ImageTiles, Job
 
-HOPELESS = 20
-_FATAL = (StoreError, CheckpointError, ParameterError)
-
-Steps = Generator[Progress, None, LargeResult]
+LargeSteps = Generator[Progress, None, LargeResult]
 
 
 def segment_large(
     image: Any,
     output: str | Path | None = None,
-    model: Model | str | Path = "default",
+    model: Model | str | Path | WindowFunction = "default",
     *,
     on_progress: Callable[[Progress], object] | None = None,
     **options: Any,
@@ -71,9 +53,11 @@ def segment_large(
         OME-Zarr store for the labels, new or existing (an image's own store is a good place);
         left out, the image's own store, which must then be an OME-Zarr image. Labels lie in its
         ``labels/`` under the name `label`.
-    model : Model, str or Path
+    model : Model, str, Path or callable
         As `load_model` returns it, or what it takes. Workers of a cluster load it themselves,
-        so it must have a name or file.
+        so it must have a name or file. Or a function of a window's pixels (rows, columns,
+        channels) as they are stored, which returns a label image (rows, columns), or a label
+        image and a score for each label in ascending order.
     on_progress : callable, optional
         Called with every `Progress`, whose `partial` is a `LargeView`; if it raises, the run stops
         and can be gone on with.
@@ -101,7 +85,7 @@ def segment_large(
 def segment_large_steps(
     image: Any,
     output: str | Path | None = None,
-    model: Model | str | Path = "default",
+    model: Model | str | Path | WindowFunction = "default",
     *,
     mode: str = "auto",
     tile: int | None = None,
@@ -124,7 +108,7 @@ def segment_large_steps(
     precision: str = "auto",
     instance_decoder: str | Path | None = None,
     **parameters: Any,
-) -> Steps:
+) -> LargeSteps:
     """Segment an image of any size, step by step.
 
     `image`, `output` and `model` are those of `segment_large`.
@@ -188,265 +172,46 @@ def segment_large_steps(
         raise ParameterError(f"policy is one of {', '.join(POLICIES)}, not {policy!r}")
     if oversize not in ("merge", "redecode"):
         raise ParameterError(f"oversize is 'merge' or 'redecode', not {oversize!r}")
+    if oversize == "redecode" and callable(model) and not isinstance(model, Model):
+        raise ParameterError("oversize='redecode' prompts a model; a function has no prompts")
     if not 0 <= empty_thresh <= 255:
         raise ParameterError(f"empty_thresh lies between 0 and 255, not {empty_thresh}")
     remote = not (isinstance(scheduler, str) and scheduler == "threads")
     with ExitStack() as opened:
-        runner: ThreadRunner | DaskRunner | None = None
+        runner: Runner | None = None
         if remote:
-            runner = make_runner(scheduler, workers, "cpu", worker_resources)
-            opened.callback(runner.close)
-        loaded, spec = model_and_spec(model, device, precision, remote, instance_decoder)
-        if runner is not None and not isinstance(model, Model):
-            spec = yield from precision_there(runner, spec, loaded)
-        mode = choose_mode(loaded, mode)
-        given = {name: value for name, value in parameters.items() if value is not None}
-        values = resolve(mode, given, loaded.everything_defaults(mode), dense_head(loaded))
+            runner = opened.enter_context(DaskRunner(scheduler, workers, worker_resources))
+        with_what = yield from prepare(
+            model, mode, policy, parameters, device=device, precision=precision,
+            instance_decoder=instance_decoder, cluster=runner,
+        )  # fmt: skip
         large = LargeImage.of(image, axes, channel_axis, channels, contrast_limits)
-        grid = tiles_over(large, loaded, tile, overlap, region)
-        wanted = {
+        grid = tiles_over(large, tile or with_what.side, overlap, region)
+        wanted = plain({
             "ledger": LEDGER,
             "version": __version__.rsplit(".", 1)[0],
-            "image": signature(large),
-            "contrast": plain(contrast_limits),
-            "model": loaded.fingerprint,
-            "precision": spec.precision,
-            "mode": mode,
-            "parameters": plain(values),
+            "image": large.planes.identity(),
+            "contrast": contrast_limits,
+            **with_what.settings,
             "policy": policy,
             "oversize": oversize,
             "empty_thresh": float(empty_thresh),
             "tile": grid.tile,
             "overlap": grid.overlap,
             "region": [grid.region.row, grid.region.col, *grid.region.shape],
-        }
+        })  # fmt: skip
         destination = destination_of(image, output)
         if runner is None:
-            keep_model(spec, loaded)
-            runner = make_runner(scheduler, workers, loaded.device.type, worker_resources)
+            runner = ThreadRunner(workers, with_what.device, worker_resources)
+        else:
+            large.check_portable()
         opened.enter_context(only_writer(destination, label))
-        group, ledger = open_run(large, destination, label, grid, wanted, overwrite)
+        ledger = open_run(large, destination, label, grid, wanted, overwrite)
         limits = tuple((float(a), float(b)) for a, b in ledger.run["limits"])
+        large = replace(large, contrast_limits=limits, token=uuid.uuid4().hex)
         job = Job(
-            replace(large, contrast_limits=limits, token=uuid.uuid4().hex),
-            group, grid, spec, mode, policy, given, float(empty_thresh), runner.torch_threads,
+            ImageTiles(large, grid), with_what.segment, ledger.labels, float(empty_thresh),
+            runner.torch_threads,
         )  # fmt: skip
-        return (yield from _Run(job, ledger, runner, retries, oversize, began).steps())
-
-
-def open_large(output: str | Path, label: str | None = None) -> LargeResult:
-    """Open what a large run left, finished or not, without a model.
-
-    Parameters
-    ----------
-    output : str or Path
-        The OME-Zarr store, or the label group itself.
-    label : str, optional
-        Name of the label image, where there are several.
-
-    Returns
-    -------
-    LargeResult
-        Labels, tables, seams and failed tiles; tables are empty until the run was finished.
-
-    Raises
-    ------
-    FormatError
-        If there are no labels, or no run made them.
-    """
-    group = open_labels(output, label)
-    run = Ledger.present(group)
-    if run is None:
-        raise FormatError(f"{group.path} has labels that no large run made")
-    grid = grid_of(group, run)
-    status = Ledger(group, grid).status()
-    return LargeResult(group, grid, status, failures(grid, status, run.get("failed", {})))
-
-
-class _Run:
-    """One call: tiles, stitching, labels, pyramid."""
-
-    def __init__(
-        self,
-        job: Job,
-        ledger: Ledger,
-        runner: ThreadRunner | DaskRunner,
-        retries: int,
-        oversize: str,
-        began: float,
-    ) -> None:
-        self.job, self.ledger, self.runner = job, ledger, runner
-        self.retries, self.oversize, self.began = retries, oversize, began
-        self.grid = job.grid
-        self.status = ledger.status()
-        self.reasons: dict[str, str] = dict(ledger.run.get("failed", {}))
-        self.plan = LargePlan.of(self.grid, self._finished(), runner.workers)
-        self.hopeless = 0
-
-    def steps(self) -> Steps:
-        run = self.ledger.run
-        kept = np.flatnonzero((self.status == TileStatus.DONE) | (self.status == TileStatus.EMPTY))
-        with writing(self.job.labels.path):
-            for step in check_unchanged(self.job, self.ledger, self.runner, kept.tolist()):
-                yield Progress(step.done, step.total, self._view(), step.message)
-        if run["state"] == "complete" and not (self.status == TileStatus.FAILED).any():
-            yield self._progress("finished before")
-            return self._result()
-        with writing(self.job.labels.path):
-            stored = run["state"]
-            if stored == "complete":  # some tiles failed then: they get another chance
-                self.ledger.note(state="running")
-            changed = yield from self._tiles()
-            if changed or run.get("stitched") is not True:
-                self.ledger.note(stitched=False, state="running")
-                self.ledger.reset_composed()
-            stitched = yield from self._stitch()
-            yield from self._compose(stitched)
-            yield from self.job.labels.build_pyramid()
-            self.ledger.note(state="complete")
-            if self.oversize == "redecode":
-                from .redecoding import redecode_oversize
-
-                yield from redecode_oversize(self.job, self.ledger)
-        return self._result()
-
-    # -- tiles -----------------------------------------------------------------------------------
-
-    def _tiles(self) -> Generator[Progress, None, bool]:
-        """Segment what is left; says whether anything was."""
-        unfinished = np.isin(self.status.ravel(), (TileStatus.TODO, TileStatus.FAILED))
-        left = np.flatnonzero(unfinished).tolist()
-        if not left:
-            return False
-        yield self._progress("timing a tile")
-        before = self._finished()
-        timed = yield from self._time(left)
-        self.plan = LargePlan.of(
-            self.grid, before, self.runner.workers, timed, self.runner.dashboard
-        )
-        yield self._progress("segmenting")
-        for attempt in range(self.retries + 1):
-            todo = [i for i in left if self._at(i) in (TileStatus.TODO, TileStatus.FAILED)]
-            if not todo:
-                break
-            message = "segmenting" if not attempt else f"trying {len(todo)} failed tiles again"
-            yield from self._round(todo, message)
-        failed = int((self.status == TileStatus.FAILED).sum())
-        if failed and failed == len(self.grid):
-            raise ImageError(f"every tile failed: {next(iter(self.reasons.values()))}")
-        return True
-
-    def _time(self, left: Sequence[int]) -> Generator[Progress, None, Any]:
-        """Run tiles one by one, from the middle, until one was not empty."""
-        places = sorted({len(left) // 2, *np.linspace(0, len(left) - 1, PROBES).astype(int)})
-        places.sort(key=lambda place: abs(place - len(left) // 2))
-        for place in places:
-            report: TileReport | None = None
-            with peak_memory() as peak:
-                for outcome in self.runner.run(run_tile, self.job, [left[place]]):
-                    if outcome is not None:
-                        report = self._take(outcome)
-                    yield self._progress("timing a tile")
-            if report is not None and not report.empty:
-                here = peak.bytes if isinstance(self.runner, ThreadRunner) else None
-                return report.seconds, report.stored, here
-        return None
-
-    def _round(self, todo: Iterable[int], message: str) -> Generator[Progress, None, None]:
-        with writing(self.job.labels.path):
-            for outcome in self.runner.run(run_tile, self.job, todo):
-                if outcome is not None:
-                    self._take(outcome)
-                    if self.hopeless >= HOPELESS:
-                        raise ImageError(
-                            f"{HOPELESS} tiles one after another failed, the last with: "
-                            f"{self.reasons[str(outcome[0])]}"
-                        )
-                yield self._progress(message)
-
-    def _take(self, outcome: tuple[int, Any]) -> TileReport | None:
-        index, found = outcome
-        if isinstance(found, _FATAL):
-            raise found
-        if isinstance(found, Exception):
-            self.hopeless += 1
-            self.reasons[str(index)] = " ".join(str(found).split())[:500] or type(found).__name__
-            self.ledger.note(failed=self.reasons)
-            self._set(index, TileStatus.FAILED)
-            return None
-        self.hopeless = 0
-        if self.reasons.pop(str(index), None) is not None:
-            self.ledger.note(failed=self.reasons)
-        self.ledger.set_read(index, found.read)
-        self._set(index, TileStatus.EMPTY if found.empty else TileStatus.DONE)
-        report: TileReport = found
-        return report
-
-    # -- labels ----------------------------------------------------------------------------------
-
-    def _stitch(self) -> Generator[Progress, None, Stitched]:
-        for step in stitch(self.ledger):
-            if isinstance(step, Stitched):
-                stitched = step
-            else:
-                yield Progress(step.done, step.total, self._view(), step.message)
-        return stitched
-
-    def _compose(self, stitched: Stitched) -> Generator[Progress, None, None]:
-        composed = self.ledger.composed()
-        counted = np.zeros(len(stitched.table["label"]) + 1, np.int64)
-        # areas of chunks that an earlier call composed are counted again: cheap, and exact
-        if composed.any():
-            self.ledger.reset_composed()
-        self.ledger.note(stitched=True)
-        plans = (plan_chunk(self.grid, stitched, index) for index in range(len(self.grid)))
-        done = 0
-        trouble: list[tuple[Any, Exception]] = []
-        for outcome in self.runner.run(compose_chunk, self.job, plans):
-            if outcome is not None:
-                plan, found = outcome
-                if isinstance(found, Exception):
-                    trouble.append((plan, found))
-                else:
-                    counted[found[1]] += found[2]
-                    done += 1
-            yield Progress(done, len(self.grid), self._view(), "writing labels")
-        for plan, error in trouble:
-            if isinstance(error, _FATAL):
-                raise error
-            _, ids, areas = compose_chunk(self.job, plan)  # here, where it cannot be lost
-            counted[ids] += areas
-        table = {**stitched.table, "area": counted[stitched.table["label"]]}
-        seen = table["area"] > 0
-        self.ledger.write_table("objects", {name: column[seen] for name, column in table.items()})
-        self.ledger.write_table("seams", stitched.seams)
-
-    # -- state -----------------------------------------------------------------------------------
-
-    def _at(self, index: int) -> int:
-        return int(self.status[self.grid.place(index)])
-
-    def _set(self, index: int, status: TileStatus) -> None:
-        self.status[self.grid.place(index)] = int(status)
-        self.ledger.set_status(index, status)
-
-    def _finished(self) -> int:
-        return int(((self.status == TileStatus.DONE) | (self.status == TileStatus.EMPTY)).sum())
-
-    def _view(self) -> LargeView:
-        return LargeView(self.job.labels, self.grid, self.status, self.plan)
-
-    def _progress(self, message: str) -> Progress:
-        failed = int((self.status == TileStatus.FAILED).sum())
-        if failed:
-            message += f", {failed} failed"
-        return Progress(self._finished(), len(self.grid), self._view(), message)
-
-    def _result(self) -> LargeResult:
-        return LargeResult(
-            self.job.labels,
-            self.grid,
-            self.status.copy(),
-            failures(self.grid, self.status, self.reasons),
-            time.perf_counter() - self.began,
-        )
+        result = yield from run_phases(job, ledger, runner, retries, oversize == "redecode")
+        return replace(result, seconds=time.perf_counter() - began)

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import queue
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
-
-import numpy as np
+from typing import Any, Protocol
 
 from ..errors import ParameterError, ResourceError
 from ..limits import CONNECT_SECONDS, THREADS
-from .tiles import Job
 
-Item = TypeVar("Item")
 Outcome = tuple[Any, Any]
 """An item and what came of it: the function's result, or the exception it raised."""
+Outcomes = Generator[Outcome | None, None, None]
+"""Outcomes as they come, in any order, and None now and then in between."""
 
 TICK = 0.25
-_HELD_ARRAY = 16 << 20
 
 
 class Runner(Protocol):
-    """Runs a function of a job on many items; in what order is its own affair."""
+    """Runs a function on many items, several at a time."""
 
     @property
     def workers(self) -> int:
@@ -32,22 +30,40 @@ class Runner(Protocol):
         ...
 
     @property
+    def torch_threads(self) -> int | None:
+        """Threads torch may use for an item; None leaves that alone."""
+        ...
+
+    @property
     def dashboard(self) -> str | None:
         """Address of the cluster's dashboard."""
         ...
 
-    def run(
-        self, function: Callable[[Job, Any], Any], job: Job, items: Iterable[Any]
-    ) -> Generator[Outcome | None, None, None]:
-        """Yield (item, result or exception) as they come, and None now and then in between.
+    def run(self, function: Callable[[Any, Any], Any], job: Any, items: Iterable[Any]) -> Outcomes:
+        """Call ``function(job, item)`` for each item.
 
-        Closing the generator stops: what is under way is waited for or cancelled.
+        Closing the generator stops: what is in progress is waited for or cancelled.
         """
         ...
 
-    def close(self) -> None:
-        """Let go of what was opened for the run."""
-        ...
+
+def _outcomes(
+    begin: Callable[[Any], Any], capacity: Callable[[], int], items: Iterable[Any]
+) -> Generator[tuple[Any, Any] | None, None, None]:
+    """Begin futures as there is room for them; yield (item, future) as they end, or None."""
+    ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    waiting, in_progress = iter(items), dict[int, tuple[Any, Any]]()
+    while True:
+        for item in itertools.islice(waiting, max(0, capacity() - len(in_progress))):
+            future = begin(item)
+            in_progress[id(future)] = item, future
+            future.add_done_callback(lambda done: ended.put(id(done)))
+        if not in_progress:
+            return
+        try:
+            yield in_progress.pop(ended.get(timeout=TICK))
+        except queue.Empty:
+            yield None
 
 
 def cores() -> int:
@@ -71,50 +87,50 @@ class ThreadRunner:
         decoded while the next is read).
     device : str
         Where the model runs.
+    resources : mapping, optional
+        Of Dask workers: there are none here.
+
+    Raises
+    ------
+    ParameterError
+        If `workers` is out of range, or there are `resources`.
     """
 
     dashboard: str | None = None
 
-    def __init__(self, workers: int | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        device: str = "cpu",
+        resources: Mapping[str, float] | None = None,
+    ) -> None:
+        if resources:
+            raise ParameterError("worker_resources are those of Dask workers; threads have none")
         if workers is not None and workers < 1:
             raise ParameterError(f"workers is at least 1, not {workers}")
+        THREADS.check(workers or 1, "too many workers", ParameterError)
         self.torch_threads = 1 if device == "cpu" else None
         self.workers = workers or (cores() if device == "cpu" else 2)
 
-    def run(
-        self, function: Callable[[Job, Any], Any], job: Job, items: Iterable[Any]
-    ) -> Generator[Outcome | None, None, None]:
+    def run(self, function: Callable[[Any, Any], Any], job: Any, items: Iterable[Any]) -> Outcomes:
         """Run on threads; see `Runner`."""
-        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        waiting = iter(items)
-        under_way: dict[Any, Any] = {}
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="tile")
+
+        def begin(item: Any) -> Any:
+            return pool.submit(function, job, item)
+
         try:
-            while True:
-                while len(under_way) <= self.workers:
-                    item = next(waiting, None)
-                    if item is None:
-                        break
-                    future = pool.submit(function, job, item)
-                    under_way[future] = item
-                    future.add_done_callback(done.put)
-                if not under_way:
-                    return
-                try:
-                    future = done.get(timeout=TICK)
-                except queue.Empty:
+            for ended in _outcomes(begin, lambda: self.workers + 1, items):
+                if ended is None:
                     yield None
                     continue
-                item = under_way.pop(future)
+                item, future = ended
                 error = future.exception()
                 if error is not None and not isinstance(error, Exception):
                     raise error
                 yield item, error if error is not None else future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class DaskRunner:
@@ -125,20 +141,36 @@ class DaskRunner:
     scheduler : Client, cluster, or str
         A `distributed.Client`, a cluster (`LocalCluster`, dask-jobqueue, dask-kubernetes ...),
         or the address of a scheduler.
+    workers : int, optional
+        Of threads: a cluster has a number of its own.
     resources : mapping, optional
         What a tile needs of a worker, such as ``{"GPU": 1}``.
 
     Raises
     ------
     ParameterError
-        If Dask is not installed, or `scheduler` is none of these.
+        If Dask is not installed, `scheduler` is none of these, or there are `workers`.
     ResourceError
         If no scheduler answers.
     """
 
     torch_threads = 1
 
-    def __init__(self, scheduler: Any, resources: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        scheduler: Any,
+        workers: int | None = None,
+        resources: Mapping[str, float] | None = None,
+    ) -> None:
+        if isinstance(scheduler, str) and ":" not in scheduler:
+            raise ParameterError(
+                "scheduler is 'threads' or the address of a Dask scheduler (tcp://host:8786), "
+                f"not {scheduler!r}"
+            )
+        if workers is not None:
+            raise ParameterError(
+                "workers are threads; a Dask cluster has its own number of workers"
+            )
         try:
             from distributed import Client
         except ImportError as error:
@@ -169,33 +201,24 @@ class DaskRunner:
         """Threads of all workers, as of now."""
         return max(1, sum(self._client.nthreads().values()))
 
-    def run(
-        self, function: Callable[[Job, Any], Any], job: Job, items: Iterable[Any]
-    ) -> Generator[Outcome | None, None, None]:
+    def run(self, function: Callable[[Any, Any], Any], job: Any, items: Iterable[Any]) -> Outcomes:
         """Run on workers; see `Runner`."""
-        _check_portable(job)
-        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        waiting = iter(items)
-        under_way: dict[str, tuple[Any, Any]] = {}
+        begun: set[Any] = set()
+
+        def begin(item: Any) -> Any:
+            future = self._client.submit(
+                function, job, item, pure=False, retries=0, resources=self._resources
+            )
+            begun.add(future)
+            return future
+
         try:
-            while True:
-                while len(under_way) < 2 * self.workers + 2:
-                    item = next(waiting, None)
-                    if item is None:
-                        break
-                    future = self._client.submit(
-                        function, job, item, pure=False, retries=0, resources=self._resources
-                    )
-                    under_way[future.key] = item, future
-                    future.add_done_callback(lambda f: done.put(f.key))
-                if not under_way:
-                    return
-                try:
-                    key = done.get(timeout=TICK)
-                except queue.Empty:
+            for ended in _outcomes(begin, lambda: 2 * self.workers + 2, items):
+                if ended is None:
                     yield None
                     continue
-                item, future = under_way.pop(key)
+                item, future = ended
+                begun.discard(future)
                 if future.status == "finished":
                     yield item, future.result()
                 elif future.status == "error":
@@ -204,9 +227,8 @@ class DaskRunner:
                 else:
                     yield item, ResourceError(f"the cluster gave a tile up ({future.status})")
         finally:
-            left = [future for _, future in under_way.values()]
-            if left:
-                self._client.cancel(left)
+            if begun:
+                self._client.cancel(list(begun))
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> Generator[None, None, Any]:
         """Call a function on some worker; yields now and then, until there is one."""
@@ -223,9 +245,11 @@ class DaskRunner:
                 yield None
         return future.result()
 
-    def close(self) -> None:
-        """Close the client, if it was opened here."""
-        if self._own:
+    def __enter__(self) -> DaskRunner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._own:  # a client that was given stays open
             self._client.close()
 
 
@@ -241,43 +265,3 @@ def _greet(address: str) -> None:
 
     with ThreadPoolExecutor(1) as pool:  # this thread may have an event loop of its own
         pool.submit(asyncio.run, greet()).result()
-
-
-def make_runner(
-    scheduler: Any,
-    workers: int | None,
-    device: str,
-    resources: Mapping[str, float] | None = None,
-) -> ThreadRunner | DaskRunner:
-    """Return the runner for a scheduler as users name it.
-
-    Raises
-    ------
-    ParameterError
-        If there is none, or an argument is for the other kind.
-    """
-    if isinstance(scheduler, str) and scheduler == "threads":
-        if resources:
-            raise ParameterError("worker_resources are those of Dask workers; threads have none")
-        THREADS.check(workers or 1, "too many workers", ParameterError)
-        return ThreadRunner(workers, device)
-    if isinstance(scheduler, str) and "://" not in scheduler and ":" not in scheduler:
-        raise ParameterError(
-            f"scheduler is 'threads' or the address of a Dask scheduler (tcp://host:8786), "
-            f"not {scheduler!r}"
-        )
-    if workers is not None:
-        raise ParameterError("workers are threads; a Dask cluster has its own number of workers")
-    return DaskRunner(scheduler, resources)
-
-
-def _check_portable(job: Job) -> None:
-    source = job.image.source
-    if isinstance(source, str):
-        return
-    size = sum(a.nbytes for a in source if isinstance(a, np.ndarray))
-    if size > _HELD_ARRAY:
-        raise ParameterError(
-            f"an array in this process's memory ({size >> 20} MiB) would travel with every tile: "
-            "save it as Zarr where all workers reach it, and give its path"
-        )

@@ -1,21 +1,24 @@
 """From objects of tiles to objects of the image.
 
-Tiles see the pixels their windows share twice. Objects that agree there are one object. What one
-tile sees whole is taken from it as a whole: exactly one tile owns it. What no tile sees whole is
-put together from its pieces. Where tiles see different things, what is seen whole wins over what
-is cut, then the better score over the worse; the loser keeps the pixels left to it, or goes if that
-is less than half of it. Everything is decided in an order that depends on the tiles only,
-so labels do not depend on who worked on which tile when.
+Tiles see the pixels that their windows share twice. Objects that agree there are one object. What
+one tile sees whole is taken from that tile alone; what no tile sees whole is put together from its
+pieces. Where tiles disagree, objects seen whole win over cut ones, then the better score wins; the
+other one keeps the pixels that are left to it, or is dropped if those are less than half of it.
+Everything follows an order given by the tiles, so labels do not depend on who worked on which tile
+when.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from ..engine import Window
 from ..progress import Progress
@@ -44,7 +47,7 @@ class Stitched:
     label : uint32 array (m,)
         Final id of each object of a tile; 0 where it is not drawn.
     rank : uint32 array (m,)
-        Who wins a pixel that several claim: the higher.
+        Which object wins a pixel that several claim: the one with the higher rank.
     table : dict of str to array
         A row for each final object.
     seams : dict of str to array
@@ -62,63 +65,60 @@ class Stitched:
         return slice(int(self.offset[index]), int(self.offset[index + 1]))
 
 
-class _TileCache:
-    """_TileCache of tiles, read back when needed, the last ones held."""
-
-    def __init__(self, ledger: Ledger, held: int = _HELD) -> None:
-        self._ledger, self._held = ledger, held
-        self._done = ledger.status()
-        self._cache: OrderedDict[int, TileResult] = OrderedDict()
-
-    def has(self, index: int) -> bool:
-        """Whether the tile was segmented and had something in it."""
-        return bool(self._done[self._ledger.grid.place(index)] == TileStatus.DONE)
-
-    def get(self, index: int) -> TileResult:
-        """Return a tile's result."""
-        if index in self._cache:
-            self._cache.move_to_end(index)
-        else:
-            self._cache[index] = self._ledger.get(index)
-            if len(self._cache) > self._held:
-                self._cache.popitem(last=False)
-        return self._cache[index]
-
-
-def stitch(ledger: Ledger) -> Iterator[Progress | Stitched]:
-    """Decide what the objects of the image are: yields `Progress`, and last the outcome."""
+def stitch(ledger: Ledger) -> Generator[Progress, None, Stitched]:
+    """Decide what the objects of the image are, from the results of all tiles."""
     grid = ledger.grid
-    results = _TileCache(ledger)
-    columns = _Objects(len(grid))
-    pairs = _Pairs()
-    for index in range(len(grid)):
-        if results.has(index):
-            columns.add(index, results.get(index))
-        else:
-            columns.skip(index)
-    objects = columns.finish()
+    done = ledger.status().ravel() == TileStatus.DONE
+    cache = _TileCache(ledger)
+    objects = TileObjects.collect(grid, np.flatnonzero(done).tolist(), cache.get)
+    found = [np.zeros((0, 5), np.int64)]
     for index in range(len(grid)):
         if index % 16 == 0:
             yield Progress(index, len(grid), message="comparing tiles")
-        if not results.has(index) or not len(results.get(index)):
+        if not done[index] or objects.offset[index] == objects.offset[index + 1]:
             continue
         for other in grid.neighbours(index):
-            if other > index and results.has(other):
-                pairs.add(
-                    compare(grid, index, results.get(index), other, results.get(other)),
-                    int(objects.offset[index]),
-                    int(objects.offset[other]),
-                )
+            if other > index and done[other]:
+                pairs = compare(grid, index, cache.get(index), other, cache.get(other))
+                starts = objects.offset[index] - 1, objects.offset[other] - 1
+                found.append(pairs + np.array([*starts, 0, 0, 0]))
     yield Progress(len(grid), len(grid), message="deciding")
-    yield decide(grid, objects, pairs.finish())
+    return decide(grid, objects, Pairs(*np.concatenate(found).T))
+
+
+class _TileCache:
+    """Results of tiles, read back when needed; the last ones are held."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._held: OrderedDict[int, TileResult] = OrderedDict()
+
+    def get(self, index: int) -> TileResult:
+        if index not in self._held:
+            self._held[index] = self._ledger.get(index)
+            if len(self._held) > _HELD:
+                self._held.popitem(last=False)
+        self._held.move_to_end(index)
+        return self._held[index]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TileObjects:
-    """All tiles' objects, one after another."""
+    """All tiles' objects, one after another; see `TileResult`.
+
+    Parameters
+    ----------
+    offset : int64 array (tiles + 1,)
+        Where each tile's objects begin.
+    tile : int64 array (m,)
+        Which tile each is of.
+    windows : int64 array (m, 4)
+        First row and column, last row and column of that tile's window.
+    """
 
     offset: NDArray[np.int64]
     tile: NDArray[np.int64]
+    windows: NDArray[np.int64]
     boxes: NDArray[np.int64]
     areas: NDArray[np.int64]
     core_areas: NDArray[np.int64]
@@ -126,45 +126,71 @@ class TileObjects:
     scores: NDArray[np.float32]
     stability: NDArray[np.float32]
 
+    @classmethod
+    def collect(
+        cls, grid: TileGrid, tiles: Sequence[int], get: Callable[[int], TileResult]
+    ) -> TileObjects:
+        """Read the results of tiles, ascending, and drop their pixels."""
+        counts = np.zeros(len(grid), np.int64)
+        parts = [_NOTHING]
+        for index in tiles:
+            found = get(index)
+            counts[index] = len(found)
+            parts.append(tuple(getattr(found, name) for name in _MEASURES))
+        columns = map(np.concatenate, zip(*parts, strict=True))
+        tile = np.repeat(np.arange(len(grid)), counts)
+        ends = np.array([_ends(grid.window(i)) for i in range(len(grid))]).reshape(-1, 4)
+        return cls(np.concatenate([[0], np.cumsum(counts)]), tile, ends[tile], *columns)
 
-class _Objects:
-    def __init__(self, tiles: int) -> None:
-        self.counts = np.zeros(tiles, np.int64)
-        self.parts: list[tuple[int, TileResult]] = []
 
-    def add(self, index: int, result: TileResult) -> None:
-        self.counts[index] = len(result)
-        bare = TileResult(
-            np.zeros((0, 0), np.uint8), result.boxes, result.areas, result.core_areas,
-            result.touches, result.scores, result.stability,
-        )  # fmt: skip
-        self.parts.append((index, bare))
+_MEASURES = ("boxes", "areas", "core_areas", "touches", "scores", "stability")
+_NOTHING: tuple[NDArray[Any], ...] = (
+    np.zeros((0, 4), np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64),
+    np.zeros(0, np.uint8), np.zeros(0, np.float32), np.zeros(0, np.float32),
+)  # fmt: skip
 
-    def skip(self, index: int) -> None:
-        self.counts[index] = 0
 
-    def finish(self) -> TileObjects:
-        offset = np.concatenate([[0], np.cumsum(self.counts)])
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Pairs of objects of two tiles that have pixels in common.
 
-        def join(name: str, empty: NDArray) -> NDArray:
-            return np.concatenate([empty, *(getattr(part, name) for _, part in self.parts)])
+    Parameters
+    ----------
+    a, b : int64 array (k,)
+        Numbers of the two.
+    common, in_a, in_b : int64 array (k,)
+        Pixels in common, and pixels of each, where both tiles look.
+    """
 
-        return TileObjects(
-            offset,
-            np.repeat(np.arange(len(self.counts)), self.counts),
-            join("boxes", np.zeros((0, 4), np.int64)),
-            join("areas", np.zeros(0, np.int64)),
-            join("core_areas", np.zeros(0, np.int64)),
-            join("touches", np.zeros(0, np.uint8)),
-            join("scores", np.zeros(0, np.float32)),
-            join("stability", np.zeros(0, np.float32)),
-        )
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    common: NDArray[np.int64]
+    in_a: NDArray[np.int64]
+    in_b: NDArray[np.int64]
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """Intersection over union, where both tiles look."""
+        return self.common / np.maximum(self.in_a + self.in_b - self.common, 1)
+
+    @property
+    def inside(self) -> NDArray[np.float64]:
+        """Part of the smaller one that lies in the other."""
+        return self.common / np.maximum(np.minimum(self.in_a, self.in_b), 1)
 
 
 def compare(
     grid: TileGrid, a: int, first: TileResult, b: int, second: TileResult
 ) -> NDArray[np.int64]:
-    """Compare two tiles on the pixels both see, but those at the rim of either's window.
+    """Compare two tiles on the pixels that both see, without those at the rim of either's window.
+
+    Parameters
+    ----------
+    grid : TileGrid
+    a, b : int
+        Numbers of the tiles.
+    first, second : TileResult
+        Their results.
 
     Returns
     -------
@@ -178,8 +204,6 @@ def compare(
     x = first.labels[within(common, one)].ravel().astype(np.int64)
     y = second.labels[within(common, other)].ravel().astype(np.int64)
     both = (x > 0) & (y > 0)
-    if not both.any():
-        return np.zeros((0, 5), np.int64)
     width = len(second) + 1
     keys, counts = np.unique(x[both] * width + y[both], return_counts=True)
     i, j = keys // width, keys % width
@@ -191,273 +215,223 @@ def compare(
 def _inside(grid: TileGrid, common: Window | None) -> Window | None:
     """Leave out the rim of what two windows share.
 
-    There a neighbour that pokes in by a pixel looks like the object that it touches.
+    There a neighbour that reaches in by a pixel looks like the object that it touches.
     """
     if common is None:
         return None
-    low, high = _ends(grid.region)[:2], _ends(grid.region)[2:]
+    ends, region = _ends(common), _ends(grid.region)
     starts, sides = [], []
-    for start, side, first, last in zip(
-        (common.row, common.col), common.shape, low, high, strict=True
-    ):
-        begin = start + RIM if start > first else start
-        end = start + side - (RIM if start + side - 1 < last else 0)
+    for axis, side in enumerate(common.shape):
+        first, last = ends[axis], ends[axis + 2]
+        begin = first + RIM if first > region[axis] else first
+        end = last + 1 - (RIM if last < region[axis + 2] else 0)
         if end - begin < side // 2:
-            begin, end = start, start + side
+            begin, end = first, last + 1
         starts.append(begin)
         sides.append(end - begin)
-    return Window(starts[0], starts[1], sides[0], sides[1])
+    return Window(*starts, *sides)
 
 
-class _Pairs:
-    def __init__(self) -> None:
-        self.parts: list[NDArray[np.int64]] = [np.zeros((0, 5), np.int64)]
-
-    def add(self, found: NDArray[np.int64], first: int, second: int) -> None:
-        found = found.copy()
-        found[:, 0] += first - 1
-        found[:, 1] += second - 1
-        self.parts.append(found)
-
-    def finish(self) -> NDArray[np.int64]:
-        return np.concatenate(self.parts)
-
-
-def decide(grid: TileGrid, objects: TileObjects, pairs: NDArray[np.int64]) -> Stitched:
+def decide(grid: TileGrid, objects: TileObjects, pairs: Pairs) -> Stitched:
     """Decide from objects and their overlaps which are one, and which stay."""
-    count = len(objects.areas)
-    a, b, common, in_a, in_b = pairs.T if len(pairs) else np.zeros((5, 0), np.int64)
-    iou = common / np.maximum(in_a + in_b - common, 1)
-    whole = objects.touches == 0
+    count, whole = len(objects.areas), objects.touches == 0
+    a, b = pairs.a, pairs.b
     # the part both see is the same; or both see pieces of what is larger than a tile, and two
     # pieces of the one may be a single piece of the other
-    inside = common / np.maximum(np.minimum(in_a, in_b), 1)
-    pieces = ~whole[a] & ~whole[b] & (inside >= SAME_PIECE) & _cross(grid, objects, a, b)
-    same = (iou > SAME_IOU) | pieces
-    root = _components(count, a[same], b[same])
-    # a piece in the margin is the neighbour's to find; what is whole there is found
-    usable = whole | (objects.core_areas > 0)
-    groups = _Groups(objects, root, whole, usable)
-    accepted, rank = groups.choose(a, b, common)
-    label = np.zeros(count, np.uint32)
-    ranks = np.zeros(count, np.uint32)
+    pieces = ~whole[a] & ~whole[b] & (pairs.inside >= SAME_PIECE) & _cross(objects, a, b)
+    same = (pairs.iou > SAME_IOU) | pieces
+    groups = _TileGroups(objects, _components(count, a[same], b[same]), whole)
+    accepted, rank = groups.choose(pairs)
     # ids in the order of the tiles, then of the objects in them
     numbers = np.zeros(groups.count, np.uint32)
     numbers[accepted] = np.arange(1, accepted.sum() + 1)
-    drawn = groups.drawn
-    label[drawn] = numbers[groups.of[drawn]]
-    ranks[drawn] = rank[groups.of[drawn]]
     table = groups.table(grid, accepted)
-    seams = _seams(grid, objects, groups, accepted, numbers, a, b, iou, common, in_a, in_b)
+    seams = _seams(grid, groups, accepted, numbers, pairs)
     kinds = np.zeros(len(table["label"]), np.uint8)
     for code, kind in enumerate(KINDS[:3], 1):
-        for pair in seams["labels"][seams["kind"] == kind]:
-            kinds[pair[pair > 0].astype(np.int64) - 1] = code
+        named = seams["labels"][seams["kind"] == kind]
+        kinds[named[named > 0].astype(np.int64) - 1] = code
     table["seam"] = kinds
-    return Stitched(objects.offset, label, ranks, table, seams)
+    return Stitched(
+        objects.offset,
+        np.where(groups.drawn, numbers[groups.of], 0).astype(np.uint32),
+        np.where(groups.drawn, rank[groups.of], 0).astype(np.uint32),
+        table,
+        seams,
+    )
 
 
-def _cross(
-    grid: TileGrid, objects: TileObjects, a: NDArray[np.int64], b: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def _cross(objects: TileObjects, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which pairs of pieces both go from one end to the other of the strip both tiles see.
 
-    Others only poke into the strip, by a pixel or two, where their neighbour is.
+    Others only reach into the strip, by a pixel or two, where their neighbour is.
     """
-    windows = np.array([_ends(grid.window(i)) for i in range(len(grid))]).reshape(-1, 4)
-    of_a, of_b = windows[objects.tile[a]], windows[objects.tile[b]]
-    box_a, box_b = objects.boxes[a], objects.boxes[b]
     out = np.zeros(len(a), bool)
     for axis in (0, 1):
-        for one, other in ((of_a, of_b), (of_b, of_a)):
+        for i, j in ((a, b), (b, a)):
+            one, other = objects.windows[i], objects.windows[j]
             begin, end = other[:, axis] + EDGE, one[:, axis + 2] - EDGE
             crossing = one[:, axis] < other[:, axis]
-            for box in (box_a, box_b):
+            for box in (objects.boxes[a], objects.boxes[b]):
                 crossing = crossing & (box[:, axis] <= begin) & (box[:, axis + 2] >= end)
             out |= crossing
     return out
 
 
 def _components(count: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
+    """Which objects are one, each component numbered in the order of its first member."""
     if not count:
         return np.zeros(0, np.int64)
     graph = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(count, count))
     component = connected_components(graph, directed=False)[1]
-    # named after the first member
-    first = np.full(count, count, np.int64)
-    np.minimum.at(first, component, np.arange(count))
-    named: NDArray[np.int64] = first[component]
-    return named
+    _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[inverse]
 
 
-class _Groups:
+class _TileGroups:
     """Objects of tiles that are one object of the image."""
 
     def __init__(
-        self,
-        objects: TileObjects,
-        root: NDArray[np.int64],
-        whole: NDArray[np.bool_],
-        usable: NDArray[np.bool_],
+        self, objects: TileObjects, of: NDArray[np.int64], whole: NDArray[np.bool_]
     ) -> None:
-        self.objects = objects
-        roots, self.of = np.unique(root, return_inverse=True)
-        self.count = len(roots)
-        index = np.arange(len(root))
-        # the owner: sees it whole, has most of it in its core, scores best, comes first
+        self.objects, self.of = objects, of
+        self.count = int(of.max(initial=-1)) + 1
+        index = np.arange(len(of))
+        # the owner sees it whole, has most of it in its core, scores best, comes first
         share = objects.core_areas / np.maximum(objects.areas, 1)
-        order = np.lexsort((index, -objects.scores, -share, ~whole))
-        order = order[np.argsort(self.of[order], kind="stable")]
-        starts = np.searchsorted(self.of[order], np.arange(self.count))
-        self.owner = order[starts] if self.count else np.zeros(0, np.int64)
+        order = np.lexsort((index, -objects.scores, -share, ~whole, of))
+        self.owner = order[np.searchsorted(of[order], np.arange(self.count))]
         self.whole = whole[self.owner]
-        # with an owner that sees all of it, nobody else draws; else every piece does
-        self.drawn = (index == self.owner[self.of]) | ~self.whole[self.of]
-        self.usable = np.zeros(self.count, bool)
-        np.logical_or.at(self.usable, self.of, usable)
+        # with an owner that sees all of it, no other tile draws it; else every piece is drawn
+        self.drawn = (index == self.owner[of]) | ~self.whole[of]
+        # fragments in the margin are left to the neighbouring tile; what is whole there counts
+        self.usable = self._any(whole | (objects.core_areas > 0))
         self.area = np.zeros(self.count, np.int64)
-        np.add.at(self.area, self.of[self.drawn], objects.areas[self.drawn])
+        np.add.at(self.area, of[self.drawn], objects.areas[self.drawn])
         self.score = objects.scores[self.owner]
 
-    def choose(
-        self, a: NDArray[np.int64], b: NDArray[np.int64], common: NDArray[np.int64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.uint32]]:
-        """Accept groups from the best to the worst; those mostly covered by better ones go."""
+    def _any(self, members: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether any member of each group is one of these."""
+        return np.bincount(self.of[members], minlength=self.count) > 0
+
+    def boxes(self, members: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Box around some members of each group."""
+        box = np.empty((self.count, 4), np.int64)
+        box[:, :2], box[:, 2:] = np.iinfo(np.int64).max, 0
+        np.minimum.at(box[:, :2], self.of[members], self.objects.boxes[members, :2])
+        np.maximum.at(box[:, 2:], self.of[members], self.objects.boxes[members, 2:])
+        return box
+
+    def choose(self, pairs: Pairs) -> tuple[NDArray[np.bool_], NDArray[np.uint32]]:
+        """Accept groups from the best to the worst, without those that better ones mostly cover.
+
+        Returns
+        -------
+        accepted : bool array (groups,)
+        rank : uint32 array (groups,)
+            The best has the highest.
+        """
         order = np.lexsort((self.owner, -self.score, ~self.whole))
         rank = np.zeros(self.count, np.uint32)
         rank[order] = np.arange(self.count, 0, -1)
-        clash = (self.of[a] != self.of[b]) & self.drawn[a] & self.drawn[b]
-        g = np.concatenate([self.of[a[clash]], self.of[b[clash]]])
-        h = np.concatenate([self.of[b[clash]], self.of[a[clash]]])
-        n = np.concatenate([common[clash], common[clash]])
+        of_a, of_b = self.of[pairs.a], self.of[pairs.b]
+        clash = (of_a != of_b) & self.drawn[pairs.a] & self.drawn[pairs.b]
+        g = np.concatenate([of_a[clash], of_b[clash]])
+        h = np.concatenate([of_b[clash], of_a[clash]])
         by = np.argsort(g, kind="stable")
-        g, h, n = g[by], h[by], n[by]
-        starts = np.searchsorted(g, np.arange(self.count + 1))
+        h, shared_pixels = h[by], np.tile(pairs.common[clash], 2)[by]
+        starts = np.searchsorted(g[by], np.arange(self.count + 1))
         accepted = np.zeros(self.count, bool)
-        for group in order:
-            if not self.usable[group]:
-                continue
+        for group in order[self.usable[order]]:
             span = slice(starts[group], starts[group + 1])
-            covered = n[span][accepted[h[span]]].sum()
+            covered = shared_pixels[span][accepted[h[span]]].sum()
             accepted[group] = covered <= (1 - MIN_VISIBLE) * self.area[group]
         return accepted, rank
 
+    def planes(self, grid: TileGrid) -> NDArray[np.int64]:
+        """Return the number of each group's plane."""
+        return self.objects.tile[self.owner] // max(grid.counts[0] * grid.counts[1], 1)
+
     def table(self, grid: TileGrid, accepted: NDArray[np.bool_]) -> dict[str, NDArray]:
-        objects = self.objects
-        low = np.full((self.count, 2), np.iinfo(np.int64).max)
-        high = np.zeros((self.count, 2), np.int64)
-        members = self.drawn
-        np.minimum.at(low, self.of[members], objects.boxes[members, :2])
-        np.maximum.at(high, self.of[members], objects.boxes[members, 2:])
-        tiles = np.bincount(self.of, minlength=self.count)
-        owner = self.owner[accepted]
-        per_plane = grid.counts[0] * grid.counts[1]
-        columns = {
-            "label": np.arange(1, accepted.sum() + 1, dtype=np.uint32),
-            "plane": objects.tile[owner] // max(per_plane, 1),
-            "area": self.area[accepted],
-            "predicted_iou": objects.scores[owner],
-            "stability_score": objects.stability[owner],
+        """Return a row for each group that is accepted."""
+        box = self.boxes(self.drawn)
+        columns: dict[str, NDArray] = {
+            "plane": self.planes(grid),
+            "area": self.area,
+            "predicted_iou": self.score,
+            "stability_score": self.objects.stability[self.owner],
+            "row_min": box[:, 0],
+            "col_min": box[:, 1],
+            "row_max": box[:, 2],
+            "col_max": box[:, 3],
+            "tiles": np.bincount(self.of, minlength=self.count),
+            "pieces": np.bincount(self.of[self.drawn], minlength=self.count),
         }
-        for i, name in enumerate(("row_min", "col_min")):
-            columns[name] = low[accepted, i]
-        for i, name in enumerate(("row_max", "col_max")):
-            columns[name] = high[accepted, i]
-        columns["tiles"] = tiles[accepted]
-        columns["pieces"] = np.bincount(self.of[self.drawn], minlength=self.count)[accepted]
-        return columns
+        label = np.arange(1, accepted.sum() + 1, dtype=np.uint32)
+        return {"label": label, **{name: column[accepted] for name, column in columns.items()}}
+
+    def open_sides(self) -> NDArray[np.bool_]:
+        """Which groups reach a window's edge, and no tile that sees beyond it sees them there."""
+        objects, cut = self.objects, np.zeros(self.count, bool)
+        order = np.argsort(self.of, kind="stable")
+        starts = np.searchsorted(self.of[order], np.arange(self.count + 1))
+        for i in np.flatnonzero((objects.touches > 0) & self.drawn & ~self.whole[self.of]):
+            group = self.of[i]
+            members = order[starts[group] : starts[group + 1]]
+            others, ends = members[members != i], objects.windows[i]
+            reach, box = objects.windows[others], objects.boxes[others]
+            low = (reach[:, :2] < ends[:2]) & (box[:, :2] <= ends[:2] + EDGE)
+            high = (reach[:, 2:] > ends[2:]) & (box[:, 2:] >= ends[2:] - EDGE)
+            seen = np.concatenate([low, high], axis=1).any(axis=0)
+            touched = (objects.touches[i] >> np.arange(4)) & 1 > 0
+            cut[group] |= bool((touched & ~seen).any())
+        return cut
 
 
 def _seams(
     grid: TileGrid,
-    objects: TileObjects,
-    groups: _Groups,
+    groups: _TileGroups,
     accepted: NDArray[np.bool_],
     numbers: NDArray[np.uint32],
-    a: NDArray[np.int64],
-    b: NDArray[np.int64],
-    iou: NDArray[np.floating],
-    common: NDArray[np.int64],
-    in_a: NDArray[np.int64],
-    in_b: NDArray[np.int64],
+    pairs: Pairs,
 ) -> dict[str, NDArray]:
     """List where tiles had to agree: what was merged, was ambiguous, or stays cut."""
-    rows: list[tuple[str, int, int, int, float, tuple[int, ...]]] = []
-    per_plane = max(grid.counts[0] * grid.counts[1], 1)
-    sizes = np.bincount(groups.of, minlength=groups.count)
-    sides = _open_sides(grid, objects, groups)
+    rows: list[tuple[str, int, int, float, NDArray[np.int64]]] = []
+    of_a, of_b, iou = groups.of[pairs.a], groups.of[pairs.b], pairs.iou
+    box = groups.boxes(np.ones(len(groups.of), bool))
     disputed: dict[tuple[int, int], float] = {}
-    overlap = common / np.maximum(np.minimum(in_a, in_b), 1)
-    clash = (groups.of[a] != groups.of[b]) & (overlap >= CONFLICT)
-    for i in np.flatnonzero(clash):
-        g, h = sorted((int(groups.of[a[i]]), int(groups.of[b[i]])))
+    for i in np.flatnonzero((of_a != of_b) & (pairs.inside >= CONFLICT)):
+        g, h = sorted((int(of_a[i]), int(of_b[i])))
         if not (accepted[g] or accepted[h]) or not (groups.usable[g] and groups.usable[h]):
             continue
         loser = g if not accepted[g] else h
         if groups.whole[g] != groups.whole[h] and not (accepted[loser] or groups.whole[loser]):
             continue  # one tile sees it whole, the other a part of it: no question
         disputed[g, h] = max(disputed.get((g, h), 0.0), float(iou[i]))
-    box = _boxes(objects, groups)
     for (g, h), value in sorted(disputed.items()):
-        around = (*np.minimum(box[g, :2], box[h, :2]), *np.maximum(box[g, 2:], box[h, 2:]))
-        plane = int(objects.tile[groups.owner[g]]) // per_plane
-        rows.append(
-            ("ambiguous", plane, int(numbers[g]), int(numbers[h]), value, tuple(map(int, around)))
-        )
+        around = [*np.minimum(box[g, :2], box[h, :2]), *np.maximum(box[g, 2:], box[h, 2:])]
+        rows.append(("ambiguous", g, int(numbers[h]), value, np.array(around)))
     weakest = np.ones(groups.count)
-    matched = groups.of[a] == groups.of[b]
-    np.minimum.at(weakest, groups.of[a[matched]], iou[matched])
-    crosses = (sizes > 1) & (objects.core_areas[groups.owner] < groups.area)
+    matched = of_a == of_b
+    np.minimum.at(weakest, of_a[matched], iou[matched])
+    several = np.bincount(groups.of, minlength=groups.count) > 1
+    crosses = several & (groups.objects.core_areas[groups.owner] < groups.area)
     for g in np.flatnonzero(accepted & crosses).tolist():
-        plane = int(objects.tile[groups.owner[g]]) // per_plane
-        rows.append(
-            ("merged", plane, int(numbers[g]), 0, float(weakest[g]), tuple(map(int, box[g])))
-        )
-    for g in np.flatnonzero(accepted & sides).tolist():
-        plane = int(objects.tile[groups.owner[g]]) // per_plane
-        rows.append(("cut", plane, int(numbers[g]), 0, 0.0, tuple(map(int, box[g]))))
+        rows.append(("merged", g, 0, float(weakest[g]), box[g]))
+    for g in np.flatnonzero(accepted & groups.open_sides()).tolist():
+        rows.append(("cut", g, 0, 0.0, box[g]))
+    of = np.array([row[1] for row in rows], np.int64)
+    other = np.array([row[2] for row in rows], np.uint32)
     return {
         "seam": np.arange(1, len(rows) + 1, dtype=np.uint32),
-        "kind": np.array([row[0] for row in rows], dtype="U9"),
-        "plane": np.array([row[1] for row in rows], np.int64),
-        "labels": np.array([row[2:4] for row in rows], np.uint32).reshape(-1, 2),
-        "iou": np.array([row[4] for row in rows], np.float32),
-        "box": np.array([row[5] for row in rows], np.int64).reshape(-1, 4),
+        "kind": np.array([row[0] for row in rows], "U9"),
+        "plane": groups.planes(grid)[of],
+        "labels": np.stack([numbers[of], other], axis=1),
+        "iou": np.array([row[3] for row in rows], np.float32),
+        "box": np.array([row[4] for row in rows], np.int64).reshape(-1, 4),
     }
-
-
-def _boxes(objects: TileObjects, groups: _Groups) -> NDArray[np.int64]:
-    box = np.empty((groups.count, 4), np.int64)
-    box[:, :2] = np.iinfo(np.int64).max
-    box[:, 2:] = 0
-    np.minimum.at(box[:, :2], groups.of, objects.boxes[:, :2])
-    np.maximum.at(box[:, 2:], groups.of, objects.boxes[:, 2:])
-    return box
-
-
-def _open_sides(grid: TileGrid, objects: TileObjects, groups: _Groups) -> NDArray[np.bool_]:
-    """Which groups reach a window's edge, and no tile that sees beyond it sees them there."""
-    cut = np.zeros(groups.count, bool)
-    order = np.argsort(groups.of, kind="stable")
-    starts = np.searchsorted(groups.of[order], np.arange(groups.count + 1))
-    for i in np.flatnonzero((objects.touches > 0) & groups.drawn):
-        g = groups.of[i]
-        if groups.whole[g] or cut[g]:
-            continue
-        ends = _ends(grid.window(int(objects.tile[i])))
-        members = order[starts[g] : starts[g + 1]]
-        seen = [False] * 4
-        for j in members[members != i]:
-            reach, box = _ends(grid.window(int(objects.tile[j]))), objects.boxes[j]
-            seen[0] |= reach[0] < ends[0] and box[0] <= ends[0] + EDGE
-            seen[1] |= reach[1] < ends[1] and box[1] <= ends[1] + EDGE
-            seen[2] |= reach[2] > ends[2] and box[2] >= ends[2] - EDGE
-            seen[3] |= reach[3] > ends[3] and box[3] >= ends[3] - EDGE
-        cut[g] = any(objects.touches[i] >> side & 1 and not seen[side] for side in range(4))
-    return cut
 
 
 def _ends(window: Window) -> tuple[int, int, int, int]:

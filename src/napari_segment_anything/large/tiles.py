@@ -2,99 +2,69 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, uniform_filter
 
-from ..automatic import CandidateTable, segment_everything
-from ..engine import Model, load_model, open_image
+from ..engine import open_image
 from ..engine.contrast import stretch
-from ..engine.device import choose_device, choose_precision, encoder_work, precision_name
-from ..errors import CheckpointError, ResourceError
+from ..errors import ResourceError
 from ..formats.marks import pixel_hash
-from ..formats.ome_zarr import LabelsGroup
+from ..formats.ome_zarr import LabelsGroup, describe_write_error
 from .grid import TileGrid, within
 from .image import LargeImage
 from .ledger import Ledger, TileResult
+from .segmenting import Segment, WindowObjects
 
 EDGE = 2
-"""A mask this near to a window's edge may go on beyond it: masks often stop a pixel short."""
+"""A mask this near to a window's edge may continue beyond it: masks often stop a pixel short."""
 
 EMPTY_THRESH = 4.0
-PROBES = 8
-"""Tiles tried, at most, until one that is not empty has been timed."""
-
 _BLOCK = 8
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSpec:
-    """A model, so that any process can load it.
+class ImageTiles:
+    """The tiles of an image, to be read.
 
     Parameters
     ----------
-    source : str
-        Name, path or URL, as for `load_model`.
-    fingerprint : str
-        Of its weights.
-    device, precision : str
-        As for `load_model`.
-    instance_decoder : str, optional
-        As for `load_model`.
+    image : LargeImage
+        With settled contrast limits.
+    grid : TileGrid
     """
 
-    source: str
-    fingerprint: str
-    device: str = "auto"
-    precision: str = "auto"
-    instance_decoder: str | None = None
+    image: LargeImage
+    grid: TileGrid
+
+    def read(self, index: int) -> NDArray[Any]:
+        """Read a tile's window: (rows, columns, channels in use)."""
+        planes, plane = self.image.planes, self.grid.plane(index)
+        arguments = planes.embed_arguments(plane)
+        source = open_image(
+            planes.image(plane),
+            channel_axis=arguments["channel_axis"],
+            channels=arguments["channels"],
+        )
+        return source.read(0, *self.grid.window(index).slices)
+
+    def marks(self, indices: Sequence[int]) -> list[int]:
+        """Return the mark of each tile's window; see `LargeImage.marks`."""
+        return self.image.marks((self.grid.plane(i), self.grid.window(i)) for i in indices)
 
 
-_loaded: dict[ModelSpec, Model] = {}
-_loading = threading.Lock()
-
-
-def keep_model(spec: ModelSpec, model: Model) -> None:
-    """Let this process use a model that it has loaded already."""
-    with _loading:
-        _loaded[spec] = model
-
-
-def settled_precision(device: str, precision: str, encoder: str) -> str:
-    """Return the precision a model with such an encoder would have in this process."""
-    where = choose_device(device)
-    found = [choose_precision(precision, where, w)[0] for w in (encoder_work(encoder), "decoder")]
-    return precision_name(*found)
-
-
-def model_of(spec: ModelSpec) -> Model:
-    """Return a model, loaded once in each process.
-
-    Raises
-    ------
-    CheckpointError
-        If the file holds other weights here than where the run was begun.
-    """
-    with _loading:
-        if spec not in _loaded:
-            options = {}
-            if spec.instance_decoder is not None:
-                options["instance_decoder"] = spec.instance_decoder
-            model = load_model(spec.source, spec.device, spec.precision, **options)
-            if model.fingerprint != spec.fingerprint:
-                raise CheckpointError(
-                    f"{spec.source} holds other weights on this machine than where the run was "
-                    "begun; give every worker the same file"
-                )
-            _loaded.clear()  # one model per process
-            _loaded[spec] = model
-        return _loaded[spec]
+def read_with_hash(tiles: ImageTiles, index: int) -> tuple[NDArray[Any], tuple[int, int]]:
+    """Return the pixels that a tile is read from, and their hash and mark."""
+    # the mark before the pixels: what is written meanwhile is noticed by the next call
+    mark = tiles.marks([index])[0]
+    pixels = tiles.read(index)
+    return pixels, (pixel_hash(pixels), mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,31 +73,20 @@ class Job:
 
     Parameters
     ----------
-    image : LargeImage
-        With settled contrast limits.
+    tiles : ImageTiles
+    segment : callable
+        What finds the objects of a window.
     labels : LabelsGroup
         Where results go.
-    grid : TileGrid
-        The tiles.
-    model : ModelSpec
-        What segments.
-    mode, policy : str
-        As for `segment_everything` and `CandidateTable.to_labels`.
-    parameters : mapping
-        Of everything mode.
     empty_thresh : float
         See `segment_large`.
     torch_threads : int or None
         Threads torch may use for one operation in this process; None leaves that alone.
     """
 
-    image: LargeImage
+    tiles: ImageTiles
+    segment: Segment
     labels: LabelsGroup
-    grid: TileGrid
-    model: ModelSpec
-    mode: str
-    policy: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
     empty_thresh: float = 0.0
     torch_threads: int | None = None
 
@@ -138,10 +97,6 @@ class TileReport:
 
     Parameters
     ----------
-    index : int
-        Number of the tile.
-    objects : int
-        How many were found.
     empty : bool
         Whether nothing was there to look at.
     seconds : float
@@ -152,8 +107,6 @@ class TileReport:
         Bytes kept of it.
     """
 
-    index: int
-    objects: int
     empty: bool
     seconds: float
     read: tuple[int, int]
@@ -161,7 +114,13 @@ class TileReport:
 
 
 def run_tile(job: Job, index: int) -> TileReport:
-    """Segment a tile, keep what was found, and show it in the labels until they are composed.
+    """Segment a tile, keep its objects, and show them in the labels until these are composed.
+
+    Parameters
+    ----------
+    job : Job
+    index : int
+        Number of the tile.
 
     Raises
     ------
@@ -176,54 +135,40 @@ def run_tile(job: Job, index: int) -> TileReport:
 
         if torch.get_num_threads() != job.torch_threads:
             torch.set_num_threads(job.torch_threads)
-    # before the pixels: what is written meanwhile is noticed by the next call
-    mark = tile_marks(job, [index])[0]
-    pixels = read_window(job, index)
-    read = pixel_hash(pixels), mark
-    if shows_nothing(job, pixels):
-        return TileReport(index, 0, True, time.perf_counter() - began, read)
-    table = segment_everything(
-        pixels,
-        model_of(job.model),
-        job.mode,
-        contrast_limits=job.image.contrast_limits,
-        channel_axis=2,
-        **job.parameters,
-    )
-    result = measure(table, job.grid, index, job.policy)
-    stored = _write(job, index, result)
-    return TileReport(index, len(result), False, time.perf_counter() - began, read, stored)
+    pixels, read = read_with_hash(job.tiles, index)
+    result = segment_window(job.tiles, job.segment, index, pixels, job.empty_thresh)
+    stored = 0 if result is None else _write(job, index, result)
+    return TileReport(result is None, time.perf_counter() - began, read, stored)
 
 
-def read_window(job: Job, index: int) -> NDArray[Any]:
-    """Read a tile's window: (rows, columns, channels in use)."""
-    grid, planes = job.grid, job.image.planes
-    plane = grid.plane(index)
-    arguments = planes.embed_arguments(plane)
-    source = open_image(
-        planes.image(plane),
-        channel_axis=arguments["channel_axis"],
-        channels=arguments["channels"],
-    )
-    return source.read(0, *grid.window(index).slices)
+def segment_window(
+    tiles: ImageTiles,
+    segment: Segment,
+    index: int,
+    pixels: NDArray[Any],
+    empty_thresh: float = EMPTY_THRESH,
+) -> TileResult | None:
+    """Segment the pixels of a tile's window.
 
+    Parameters
+    ----------
+    tiles : ImageTiles
+    segment : callable
+    index : int
+        Number of the tile.
+    pixels : array (rows, columns, channels)
+    empty_thresh : float
+        See `segment_large`.
 
-def tile_marks(job: Job, tiles: Sequence[int]) -> list[int]:
-    """Return the mark of each tile's window; see `LargeImage.marks`."""
-    return job.image.marks((job.grid.plane(i), job.grid.window(i)) for i in tiles)
-
-
-def what_is_read(job: Job, index: int) -> tuple[int, int]:
-    """Return hash and mark of the pixels that a tile is read from."""
-    mark = tile_marks(job, [index])[0]
-    return pixel_hash(read_window(job, index)), mark
-
-
-def shows_nothing(job: Job, pixels: NDArray[Any]) -> bool:
-    """Whether a tile is taken as empty."""
-    if job.empty_thresh <= 0:
-        return False
-    return _spread(stretch(pixels, job.image.contrast_limits)) < job.empty_thresh
+    Returns
+    -------
+    TileResult or None
+        None if the window is taken as empty.
+    """
+    limits = tiles.image.contrast_limits
+    if empty_thresh > 0 and _spread(stretch(pixels, limits)) < empty_thresh:
+        return None
+    return measure(segment(pixels, limits), tiles.grid, index)
 
 
 def _spread(shown: NDArray[Any]) -> float:
@@ -233,52 +178,32 @@ def _spread(shown: NDArray[Any]) -> float:
     return float(means.max() - means.min())
 
 
-def measure(table: CandidateTable, grid: TileGrid, index: int, policy: str) -> TileResult:
-    """Reduce a candidate table to what stitching needs."""
-    resolved = table.resolve(policy)
-    rows = np.flatnonzero(resolved.label)
-    # consecutive ids, in the table's order
-    ids = np.zeros(
-        int(resolved.labels.max(initial=0)) + 1, np.uint16 if len(rows) < 65535 else np.uint32
-    )
-    ids[resolved.label[rows]] = np.arange(1, len(rows) + 1)
-    labels = ids[resolved.labels]
-    count = len(rows)
+def measure(found: WindowObjects, grid: TileGrid, index: int) -> TileResult:
+    """Measure the objects of a tile's window, as stitching needs them."""
+    labels, count = found.labels, len(found.scores)
     window, core = grid.window(index), grid.core(index)
-    inner = grid.inner_edges(index)
     boxes = np.zeros((count, 4), np.int64)
-    touches = np.zeros(count, np.uint8)
     for i, spans in enumerate(find_objects(labels, count)):
-        if spans is None:
-            continue
-        (r, c) = spans
-        boxes[i] = (
-            window.row + r.start,
-            window.col + c.start,
-            window.row + r.stop - 1,
-            window.col + c.stop - 1,
-        )
-        near = (
-            r.start < EDGE,
-            c.start < EDGE,
-            r.stop > window.height - EDGE,
-            c.stop > window.width - EDGE,
-        )
-        touches[i] = sum(1 << bit for bit in range(4) if near[bit] and inner[bit])
-    kept = table.kept[rows]
+        if spans is not None:
+            rows, cols = spans
+            boxes[i] = rows.start, cols.start, rows.stop - 1, cols.stop - 1
+    edges = (0, 0, window.height - 1, window.width - 1)
+    near = np.abs(boxes - edges) < EDGE
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    touches = (near & grid.inner_edges(index) & (areas > 0)[:, None]) @ (1 << np.arange(4))
     return TileResult(
         labels,
-        boxes,
-        np.bincount(labels.ravel(), minlength=count + 1)[1:],
+        boxes + (window.row, window.col) * 2,
+        areas,
         np.bincount(labels[within(core, window)].ravel(), minlength=count + 1)[1:],
-        touches,
-        table.candidates.predicted_iou[kept].astype(np.float32),
-        table.candidates.stability_score[kept].astype(np.float32),
+        touches.astype(np.uint8),
+        found.scores,
+        found.stability,
     )
 
 
 def _write(job: Job, index: int, result: TileResult) -> int:
-    grid = job.grid
+    grid = job.tiles.grid
     core, window = grid.core(index), grid.window(index)
     cut = result.labels[within(core, window)]
     # ids that will not meet; for the eye only, until the labels are composed
@@ -294,19 +219,10 @@ class StoreError(ResourceError):
     """The store does not take what is written to it: no tile can be kept."""
 
 
-class writing:
+@contextmanager
+def writing(path: str) -> Iterator[None]:
     """Turn what a store raises while it is written into one clear `StoreError`."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
-        if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            raise StoreError(
-                f"{self.path} cannot be written: {reason}. Nothing finished is lost; make room or "
-                "mend it, then give the same command again to go on."
-            ) from error
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(describe_write_error(path, error) or str(error)) from error

@@ -10,14 +10,14 @@ from ..errors import ParameterError
 from ..progress import Progress
 from .ledger import Ledger
 from .runners import Runner
-from .tiles import Job, tile_marks, what_is_read
+from .tiles import ImageTiles, read_with_hash
 
 _BATCH = 256
 _MESSAGE = "checking that the image is the same"
 
 
 def check_unchanged(
-    job: Job, ledger: Ledger, runner: Runner, tiles: Sequence[int]
+    tiles: ImageTiles, ledger: Ledger, runner: Runner, indices: Sequence[int]
 ) -> Generator[Progress, None, None]:
     """Check that tiles would be read from the pixels that they were read from.
 
@@ -27,11 +27,12 @@ def check_unchanged(
 
     Parameters
     ----------
-    job : Job
+    tiles : ImageTiles
+        Of the image as it is now.
     ledger : Ledger
     runner : Runner
         Where pixels are read.
-    tiles : sequence of int
+    indices : sequence of int
         The finished tiles in question.
 
     Yields
@@ -47,16 +48,16 @@ def check_unchanged(
     """
     grid, stored = ledger.grid, ledger.read()
     doubtful: list[int] = []
-    for start in range(0, len(tiles), _BATCH):
-        batch = tiles[start : start + _BATCH]
-        for index, mark in zip(batch, tile_marks(job, batch), strict=True):
+    for start in range(0, len(indices), _BATCH):
+        batch = indices[start : start + _BATCH]
+        for index, mark in zip(batch, tiles.marks(batch), strict=True):
             if not mark or mark != int(stored[grid.place(index)][1]):
                 doubtful.append(index)
-        yield Progress(len(batch) + start - len(doubtful), len(tiles), message=_MESSAGE)
+        yield Progress(len(batch) + start - len(doubtful), len(indices), message=_MESSAGE)
     if not doubtful:
         return
-    done = len(tiles) - len(doubtful)
-    for outcome in runner.run(what_is_read, job, doubtful):
+    done = len(indices) - len(doubtful)
+    for outcome in runner.run(_what_is_read, tiles, doubtful):
         if outcome is not None:
             index, found = outcome
             if isinstance(found, Exception):
@@ -68,10 +69,14 @@ def check_unchanged(
                 raise ParameterError(
                     f"the image has changed since the run was begun, in {plane}rows {rows.start} "
                     f"to {rows.stop - 1}, columns {cols.start} to {cols.stop - 1}, which are "
-                    "segmented already: give the image as it was to go on, another label name, "
+                    "segmented already: give the image as it was to resume, another label name, "
                     "or overwrite=True to begin anew"
                 )
             stored[grid.place(index)] = np.array(found, np.uint64)
             done += 1
-        yield Progress(done, len(tiles), message=_MESSAGE)
+        yield Progress(done, len(indices), message=_MESSAGE)
     ledger.replace_read(stored)
+
+
+def _what_is_read(tiles: ImageTiles, index: int) -> tuple[int, int]:
+    return read_with_hash(tiles, index)[1]

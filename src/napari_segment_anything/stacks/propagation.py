@@ -25,8 +25,8 @@ from .embeddings import PlaneEmbeddings
 from .propagation_result import PropagationResult, PropagationView, State
 from .propagation_run import Following
 from .seeds import Seeds, read_seeds
-from .sink import Sink
 from .spacing import Spacing
+from .stack_labels import StackLabels
 from .volume import Volume
 
 __all__ = ["DIRECTIONS", "PropagationResult", "PropagationView", "propagate", "propagate_steps"]
@@ -213,7 +213,7 @@ def propagate_steps(
         if before is not None and keep
         else PlaneEmbeddings(opened, predictor or Predictor(model))
     )
-    sink = _sink(opened, stack, output, label, overwrite, before)
+    labels = _labels(opened, stack, output, label, overwrite, before)
     return Following(
         opened,
         stack,
@@ -222,7 +222,7 @@ def propagate_steps(
         steps,
         side,
         embeddings,
-        sink,
+        labels,
         before,
         signature,
         focused=window_size is None,
@@ -257,22 +257,22 @@ def _only(seeds: Seeds, objects: Iterable[int]) -> Seeds:
     return {plane: found for plane, found in chosen.items() if found}
 
 
-def _sink(
+def _labels(
     volume: Volume,
     stack: tuple[int, ...],
     output: str | Path | None,
     label: str,
     overwrite: bool,
     before: State | None,
-) -> Sink:
+) -> StackLabels:
     """Where labels go; with `previous` and an output, where they are already."""
-    if before is not None and output is not None and before.sink.group is not None:
-        return before.sink
-    sink = Sink(volume, output, label, overwrite, stack)
+    if before is not None and output is not None and before.labels.group is not None:
+        return before.labels
+    labels = StackLabels(volume, output, label, overwrite, stack)
     if before is not None:
-        if output is None and isinstance(before.sink.array, np.ndarray):
-            np.copyto(sink.array, before.sink.array)
+        if output is None and isinstance(before.labels.array, np.ndarray):
+            np.copyto(labels.array, before.labels.array)
         else:
             for plane in range(volume.count):
-                sink.write(plane, stack, before.sink.read(plane, stack))
-    return sink
+                labels.write(plane, stack, before.labels.read(plane, stack))
+    return labels

@@ -16,7 +16,7 @@ from .dense_following import Known
 from .embeddings import PlaneEmbeddings
 from .likeness import Reference
 from .seeds import Seeds
-from .sink import Sink
+from .stack_labels import StackLabels
 from .volume import Volume
 
 
@@ -150,4 +150,4 @@ class State:
     chains: dict[ChainKey, Chain]
     objects: dict[int, dict[int, tuple[PlacedMask, float]]]
     embeddings: PlaneEmbeddings
-    sink: Sink
+    labels: StackLabels

@@ -19,7 +19,7 @@ from .likeness import Reference
 from .masks import compose
 from .propagation_result import PropagationResult, PropagationView, State
 from .seeds import Seed, Seeds, segment_seeds
-from .sink import Sink
+from .stack_labels import StackLabels
 from .volume import Volume
 from .windows import window_for
 
@@ -36,14 +36,14 @@ class Following:
         steps: tuple[int, ...],
         side: int,
         embeddings: PlaneEmbeddings,
-        sink: Sink,
+        labels: StackLabels,
         before: State | None,
         signature: dict[str, Any],
         focused: bool = True,
         sections: Sections | None = None,
     ) -> None:
         self.volume, self.stack, self.seeds, self.rules = volume, stack, seeds, rules
-        self.steps, self.side, self.embeddings, self.sink = steps, side, embeddings, sink
+        self.steps, self.side, self.embeddings, self.labels = steps, side, embeddings, labels
         self.before, self.signature, self.focused = before, signature, focused
         self.sections = sections
         self.masks: dict[tuple[int, int], tuple[PlacedMask, float]] = {}
@@ -261,14 +261,14 @@ class Following:
         """Let a viewer see what there is, before it is settled who has which pixel."""
         if not found:
             return
-        labels = np.array(self.sink.read(plane, self.stack))
+        labels = np.array(self.labels.read(plane, self.stack))
         for number, mask in found:
             mask.paste(labels, number, free_only=True)
-        self.sink.write(plane, self.stack, labels)
+        self.labels.write(plane, self.stack, labels)
 
     def _progress(self, plane: int, objects: int, message: str) -> Progress:
         total = max(self._total(), self.done + 1)
-        view = PropagationView(self.sink.array, plane, objects)
+        view = PropagationView(self.labels.array, plane, objects)
         return Progress(self.done, total, view, f"{message}, plane {plane}")
 
     def _total(self) -> int:
@@ -306,19 +306,19 @@ class Following:
                     on_plane[plane].append((number, mask, (plane, number) in self.masks))
         for plane, found_there in on_plane.items():
             labels = compose(found_there, self.volume.plane_shape)
-            self.sink.write(plane, self.stack, labels)
-        if self.sink.group is not None:
-            yield from self.sink.group.build_pyramid()
+            self.labels.write(plane, self.stack, labels)
+        if self.labels.group is not None:
+            yield from self.labels.group.build_pyramid()
         scores = {
             number: {plane: score for plane, (_, score) in found.items()}
             for number, found in objects.items()
         }
         state = State(
             self.signature, self.volume, self.rules, self.steps, self.side, self.seeds,
-            self.masks, self.references, self.chains, objects, self.embeddings, self.sink,
+            self.masks, self.references, self.chains, objects, self.embeddings, self.labels,
         )  # fmt: skip
         return PropagationResult(
-            labels=self.sink.array,
+            labels=self.labels.array,
             scores=scores,
             planes={number: tuple(found) for number, found in objects.items()},
             prompted={
@@ -328,7 +328,7 @@ class Following:
             ends=self._ends(objects),
             decoded=tuple(sorted(self.decoded)),
             changed=changed,
-            path=None if self.sink.group is None else str(self.sink.group.path),
+            path=self.labels.path,
             _state=state,
         )
 

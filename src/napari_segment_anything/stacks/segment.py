@@ -21,7 +21,7 @@ from .joining import Joined, Joining, join_stack, tracks_of
 from .plane_objects import StackObjects
 from .relabel import relabel
 from .result import StackResult, StackView
-from .sink import Sink
+from .stack_labels import StackLabels
 from .volume import Volume
 
 Steps = Generator[Progress, None, StackResult]
@@ -169,7 +169,7 @@ def segment_stack_steps(
     run = None
     if output is not None:
         run = {
-            "volume": _lasting(opened.source.signature()),
+            "volume": opened.source.identity(),
             "limits": opened.limits,
             "axis": opened.axis,
             "axes": opened.axes,
@@ -181,15 +181,10 @@ def segment_stack_steps(
             "policy": policy,
             "joining": asdict(joining),
         }
-    sink = Sink(opened, output, label, overwrite, run=run)
+    labels = StackLabels(opened, output, label, overwrite, run=run)
     return _Run(
-        opened, model, predictor or Predictor(model), mode, given, policy, joining, sink
+        opened, model, predictor or Predictor(model), mode, given, policy, joining, labels
     ).steps()
-
-
-def _lasting(signature: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what may differ the next time the same volume is opened."""
-    return {k: v for k, v in signature.items() if k not in ("path", "name", "contrast_limits")}
 
 
 def _unnamed(volume: Any, axes: str | None) -> bool:
@@ -223,7 +218,7 @@ class _Run:
     parameters: dict[str, Any]
     policy: str
     joining: Joining
-    sink: Sink
+    labels: StackLabels
 
     def steps(self) -> Steps:
         volume = self.volume
@@ -233,17 +228,18 @@ class _Run:
         failed: dict[tuple[int, ...], str] = {}
         yield self._progress(0, len(places), places[0], "segmenting", False)
         try:
-            todo = [place for done, place in enumerate(places) if not self.sink.kept(done)]
+            kept = self.labels.unlinked
+            todo = [p for number, p in enumerate(places) if kept is None or not kept.has(number)]
             for done, place in enumerate(places):
-                if self.sink.kept(done):
-                    labels = self.sink.section(place.plane, place.stack)
-                    scores = self.sink.scores(done)
+                if kept is not None and kept.has(done):
+                    labels = self.labels.section(place.plane, place.stack)
+                    scores = kept.scores_of(done)
                 else:
                     embeddings.expect(todo[: 1 + _AHEAD])
                     todo.pop(0)
                     labels, scores = self._plane(embeddings, place, failed)
                     if self._index(place) not in failed:  # those are tried again
-                        self.sink.keep(done, place.plane, place.stack, labels, scores)
+                        self.labels.keep(done, place.plane, place.stack, labels, scores)
                 measured[place.stack].add(labels, scores)
                 yield self._progress(done + 1, len(places), place, "segmenting", False)
         finally:
@@ -308,23 +304,22 @@ class _Run:
             joined.append((seen, found, offset))
             offset += found.count
         whole = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
-        if self.sink.group is not None:
-            yield from self.sink.group.build_pyramid()
-        self.sink.finish()
+        if self.labels.group is not None:
+            yield from self.labels.group.build_pyramid()
+        self.labels.finish()
         tracks = None
         if self.joining.link == "track":
-            tracks = tracks_of(joined, self._position, self.sink.array, whole)
-        path = None if self.sink.group is None else str(self.sink.group.path)
-        return StackResult(self.sink.array, whole, tracks, path, failed)
+            tracks = tracks_of(joined, self._position, self.labels.array, whole)
+        return StackResult(self.labels.array, whole, tracks, self.labels.path, failed)
 
     def _relabel(
         self, seen: StackObjects, found: Joined, stack: tuple[int, ...], offset: int
     ) -> Generator[int, None, None]:
         def read(plane: int) -> NDArray[np.uint32]:
-            return self.sink.section(plane, stack)
+            return self.labels.section(plane, stack)
 
         def write(plane: int, labels: NDArray[np.uint32]) -> None:
-            self.sink.write(plane, stack, labels)
+            self.labels.write(plane, stack, labels)
 
         return relabel(seen, found, read, write, self.joining.fills, offset)
 
@@ -347,4 +342,4 @@ class _Run:
         self, done: int, total: int, place: Place, message: str, linked: bool
     ) -> Progress:
         where = self._index(place)
-        return Progress(done, total, StackView(self.sink.array, where, linked), message)
+        return Progress(done, total, StackView(self.labels.array, where, linked), message)

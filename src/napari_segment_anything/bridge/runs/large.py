@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 LIVE_SECONDS = 1.0
 """How often the layers of a run are drawn again."""
-_SIGNED = ("name", "path", "contrast_limits")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,12 +123,10 @@ class LargeSource:
         path = self.source.path
         if path is not None and (is_url(path) or Path(path).exists()):
             try:
-                there = LargeImage.of(path).planes.signature()
+                if LargeImage.of(path).planes.identity() == self.source.identity():
+                    return path
             except SegmentAnythingError:
                 return self.data
-            here = self.source.signature()
-            if all(here[name] == there[name] for name in here if name not in _SIGNED):
-                return path
         return self.data
 
 
@@ -165,10 +162,10 @@ def unfinished(store: str, label: str) -> tuple[int, int] | None:
         if label not in label_names(store):
             return None
         group = open_labels(store, label)
-        run = Ledger.present(group)
-        if run is None or run.get("state") == "complete":
+        ledger = Ledger.open(group)
+        if ledger is None or ledger.run.get("state") == "complete":
             return None
-        status = np.asarray(group.group["run/status"][...])
+        status = ledger.status()
     except (SegmentAnythingError, OSError, KeyError, TypeError):
         return None
     return int(np.isin(status, (TileStatus.DONE, TileStatus.EMPTY)).sum()), int(status.size)

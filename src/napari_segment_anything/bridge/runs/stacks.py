@@ -13,7 +13,7 @@ from ...engine import Predictor
 from ...errors import ImageError
 from ...progress import Progress
 from ...stacks import PropagationResult, Tracks, propagate_steps, segment_stack_steps
-from ...stacks.sink import stopped
+from ...stacks.stack_labels import stopped
 from .large import LargeSource
 
 Seeds = dict[int, dict[int, Any]]
