@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from napari_segment_anything.engine import Window
 from napari_segment_anything.errors import ParameterError
-from napari_segment_anything.large.grid import TileGrid, shared, within
+from napari_segment_anything.large.grid import TileGrid
 
 
 @st.composite
@@ -35,8 +35,8 @@ def test_cores_cover_the_region_once_and_windows_hold_them(grid) -> None:
         assert grid.index(plane, row, col) == index
         core, window = grid.core(index), grid.window(index)
         seen[plane][core.slices] += 1
-        assert shared(core, window) == core
-        assert shared(window, grid.region) == window
+        assert core.intersection(window) == core
+        assert window.intersection(grid.region) == window
         # the scale is that of all others, unless the region itself is smaller
         assert window.height == min(grid.tile, grid.region.height)
         assert window.width == min(grid.tile, grid.region.width)
@@ -60,9 +60,9 @@ def test_neighbours_share_pixels_and_know_each_other(grid) -> None:
     for index in range(len(grid)):
         for other in grid.neighbours(index):
             assert index in set(grid.neighbours(other))
-            common = shared(grid.window(index), grid.window(other))
+            common = grid.window(index).intersection(grid.window(other))
             assert common is not None
-            a = np.zeros(grid.window(index).shape)[within(common, grid.window(index))]
+            a = np.zeros(grid.window(index).shape)[common.slices_in(grid.window(index))]
             assert a.shape == common.shape
 
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_segment_anything.engine import PlacedMask, Window
-from napari_segment_anything.stacks.fill import between
 from napari_segment_anything.stacks.masks import (
     compose,
     interior_point,
     overlapping_parts,
 )
+from napari_segment_anything.stacks.relabel import between
 from napari_segment_anything.stacks.windows import window_for
 
 PLANE = Window(0, 0, 9, 13)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .grid import TileGrid, shared, within
+from .grid import TileGrid
 from .ledger import Ledger, TileResult
 from .stitching import Stitched
 from .tiles import Job, writing
@@ -36,7 +36,7 @@ def plan_chunk(grid: TileGrid, stitched: Stitched, index: int) -> ChunkPlan:
     core = grid.core(index)
     for tile in sorted((index, *grid.neighbours(index))):
         span = stitched.of(tile)
-        if span.start == span.stop or shared(core, grid.window(tile)) is None:
+        if span.start == span.stop or core.intersection(grid.window(tile)) is None:
             continue
         label = stitched.label[span]
         if label.any():
@@ -60,11 +60,11 @@ def draw(grid: TileGrid, plan: ChunkPlan, results: dict[int, TileResult]) -> NDA
     best = np.zeros(core.shape, np.uint32)
     for tile, label, rank in plan.sources:
         window = grid.window(tile)
-        common = shared(core, window)
+        common = core.intersection(window)
         if common is None:
             continue
-        local = results[tile].labels[within(common, window)]
-        there = within(common, core)
+        local = results[tile].labels[common.slices_in(window)]
+        there = common.slices_in(core)
         claim = rank[local]
         wins = claim > best[there]
         best[there][wins] = claim[wins]

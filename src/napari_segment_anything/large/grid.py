@@ -166,7 +166,7 @@ class TileGrid:
         for r in range(max(0, row - REACH), min(rows, row + REACH + 1)):
             for c in range(max(0, col - REACH), min(cols, col + REACH + 1)):
                 other = self.index(plane, r, c)
-                if other != index and shared(mine, self.window(other)) is not None:
+                if other != index and mine.intersection(self.window(other)) is not None:
                     yield other
 
     def inner_edges(self, index: int) -> tuple[bool, bool, bool, bool]:
@@ -178,17 +178,3 @@ class TileGrid:
             window.row + window.height < region.row + region.height,
             window.col + window.width < region.col + region.width,
         )
-
-
-def shared(a: Window, b: Window) -> Window | None:
-    """Return the pixels that two windows share, or None."""
-    row, col = max(a.row, b.row), max(a.col, b.col)
-    height = min(a.row + a.height, b.row + b.height) - row
-    width = min(a.col + a.width, b.col + b.width) - col
-    return Window(row, col, height, width) if height > 0 and width > 0 else None
-
-
-def within(inner: Window, outer: Window) -> tuple[slice, slice]:
-    """Return the slices of an array over `outer` that are `inner`."""
-    row, col = inner.row - outer.row, inner.col - outer.col
-    return slice(row, row + inner.height), slice(col, col + inner.width)

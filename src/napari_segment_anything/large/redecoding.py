@@ -28,7 +28,6 @@ from ..formats.locking import only_writer
 from ..formats.ome_zarr import LabelsGroup, is_url, open_labels
 from ..formats.run_record import check_same
 from ..progress import Progress, finish
-from .grid import shared
 from .image import LargeImage
 from .ledger import Ledger, TileStatus
 from .runners import ThreadRunner
@@ -156,7 +155,7 @@ def _check_place(tiles: ImageTiles, ledger: Ledger, number: int, box: NDArray[np
         index
         for index in range(grid.index(number, 0, 0), grid.index(number + 1, 0, 0))
         if status[grid.place(index)] in (TileStatus.DONE, TileStatus.EMPTY)
-        and shared(grid.window(index), where) is not None
+        and grid.window(index).intersection(where) is not None
     ]
     finish(check_unchanged(tiles, ledger, ThreadRunner(1), meeting))
 

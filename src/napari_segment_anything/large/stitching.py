@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import connected_components
 
 from ..engine import Window
 from ..progress import Progress
-from .grid import TileGrid, shared, within
+from .grid import TileGrid
 from .ledger import Ledger, TileResult, TileStatus
 from .tiles import EDGE
 
@@ -139,7 +139,7 @@ class TileObjects:
             parts.append(tuple(getattr(found, name) for name in _MEASURES))
         columns = map(np.concatenate, zip(*parts, strict=True))
         tile = np.repeat(np.arange(len(grid)), counts)
-        ends = np.array([_ends(grid.window(i)) for i in range(len(grid))]).reshape(-1, 4)
+        ends = np.array([grid.window(i).box for i in range(len(grid))]).reshape(-1, 4)
         return cls(np.concatenate([[0], np.cumsum(counts)]), tile, ends[tile], *columns)
 
 
@@ -198,11 +198,11 @@ def compare(
         Label in a, label in b, pixels in common, and pixels of each there.
     """
     one, other = grid.window(a), grid.window(b)
-    common = _inside(grid, shared(one, other))
+    common = _inside(grid, one.intersection(other))
     if common is None:
         return np.zeros((0, 5), np.int64)
-    x = first.labels[within(common, one)].ravel().astype(np.int64)
-    y = second.labels[within(common, other)].ravel().astype(np.int64)
+    x = first.labels[common.slices_in(one)].ravel().astype(np.int64)
+    y = second.labels[common.slices_in(other)].ravel().astype(np.int64)
     both = (x > 0) & (y > 0)
     width = len(second) + 1
     keys, counts = np.unique(x[both] * width + y[both], return_counts=True)
@@ -219,7 +219,7 @@ def _inside(grid: TileGrid, common: Window | None) -> Window | None:
     """
     if common is None:
         return None
-    ends, region = _ends(common), _ends(grid.region)
+    ends, region = common.box, grid.region.box
     starts, sides = [], []
     for axis, side in enumerate(common.shape):
         first, last = ends[axis], ends[axis + 2]
@@ -432,13 +432,3 @@ def _seams(
         "iou": np.array([row[3] for row in rows], np.float32),
         "box": np.array([row[4] for row in rows], np.int64).reshape(-1, 4),
     }
-
-
-def _ends(window: Window) -> tuple[int, int, int, int]:
-    """First row and column, last row and column."""
-    return (
-        window.row,
-        window.col,
-        window.row + window.height - 1,
-        window.col + window.width - 1,
-    )

@@ -17,7 +17,7 @@ from ..engine.contrast import stretch
 from ..errors import ResourceError
 from ..formats.marks import pixel_hash
 from ..formats.ome_zarr import LabelsGroup, describe_write_error
-from .grid import TileGrid, within
+from .grid import TileGrid
 from .image import LargeImage
 from .ledger import Ledger, TileResult
 from .segmenting import Segment, WindowObjects
@@ -195,7 +195,7 @@ def measure(found: WindowObjects, grid: TileGrid, index: int) -> TileResult:
         labels,
         boxes + (window.row, window.col) * 2,
         areas,
-        np.bincount(labels[within(core, window)].ravel(), minlength=count + 1)[1:],
+        np.bincount(labels[core.slices_in(window)].ravel(), minlength=count + 1)[1:],
         touches.astype(np.uint8),
         found.scores,
         found.stability,
@@ -205,7 +205,7 @@ def measure(found: WindowObjects, grid: TileGrid, index: int) -> TileResult:
 def _write(job: Job, index: int, result: TileResult) -> int:
     grid = job.tiles.grid
     core, window = grid.core(index), grid.window(index)
-    cut = result.labels[within(core, window)]
+    cut = result.labels[core.slices_in(window)]
     # ids that will not meet; for the eye only, until the labels are composed
     shown = np.where(cut > 0, cut.astype(np.uint64) + (index % 32768) * 131072, 0)
     with writing(job.labels.path):

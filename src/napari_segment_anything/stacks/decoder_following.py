@@ -1,172 +1,110 @@
-"""From an object's mask on one plane to its mask on the next."""
+"""From an object's mask on one plane to its mask on the next, by prompting the network with it.
+
+The decoder gets each object's box, innermost point and mask. Of its four masks that one is taken
+which has the largest product of predicted IoU and overlap with the last mask; then its logits and
+the distance from the last outline are added up (see `Rules.stiffness`), and parts that have nothing
+in common with the last mask are left out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..engine import Embedding, PlacedMask, Predictor, Prompts, draw_masks, mask_logits, upsample
-from ..errors import ParameterError
+from .embeddings import Place
 from .likeness import Look, Reference
 from .masks import interior_point, overlapping_parts, signed_distance, surroundings
+from .rules import Followed, Rules
 from .volume import Volume
 
-PRED_IOU_THRESH = 0.15
-OVERLAP_THRESH = 0.15
-MAX_AREA_CHANGE = 6.0
-STIFFNESS = 12.0
-LIKENESS_THRESH = 0.35
 _SURE = 6.0
 _PAD = 1
 _TRUST = (0.3, 0.8)
 _LEAST_TRUST = 0.1
+_ANYTHING = Rules(0.0, 0.0, np.inf, 0.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How an object is followed, and when it ends.
-
-    Parameters
-    ----------
-    pred_iou_thresh : float
-        It ends where the predicted IoU of its mask is below this.
-    overlap_thresh : float
-        It ends where its mask has a smaller IoU than this with that on the last plane.
-    max_area_change : float
-        It ends where its area is more than this many times larger or smaller.
-    stiffness : float
-        How much the last plane's outline counts against what the network says: logits per
-        radius of the object. 0 takes the network's masks as they are. Logits count in full from
-        a predicted IoU of 0.8, and hardly at 0.3.
-    likeness_thresh : float
-        It ends where it looks less like it did on the plane it was prompted for on; see
-        `Reference.likeness`.
-
-    Raises
-    ------
-    ParameterError
-        If a value is out of range.
-    """
-
-    pred_iou_thresh: float = PRED_IOU_THRESH
-    overlap_thresh: float = OVERLAP_THRESH
-    max_area_change: float = MAX_AREA_CHANGE
-    stiffness: float = STIFFNESS
-    likeness_thresh: float = LIKENESS_THRESH
-
-    def __post_init__(self) -> None:
-        for name in ("pred_iou_thresh", "overlap_thresh", "likeness_thresh"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ParameterError(f"{name} lies between 0 and 1, not {getattr(self, name)}")
-        if not self.max_area_change > 1:
-            raise ParameterError(f"max_area_change is above 1, not {self.max_area_change}")
-        if not 0 <= self.stiffness < np.inf:
-            raise ParameterError(f"stiffness is 0 or more, not {self.stiffness}")
-
-
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """What became of an object on the next plane.
-
-    Parameters
-    ----------
-    mask : PlacedMask or None
-        None if it ends here.
-    score : float
-        Predicted IoU.
-    end : str
-        Why it ends: "score", "overlap", "area", "likeness" or "empty"; "" if not.
-    """
-
-    mask: PlacedMask | None
-    score: float
-    end: str = ""
-
-
-def follow(
-    volume: Volume,
-    predictor: Predictor,
-    embedding: Embedding,
-    last: Sequence[PlacedMask],
-    rules: Rules,
-    references: Sequence[Reference] | None = None,
-) -> list[Followed]:
-    """Find objects on a plane, given their masks on the plane before.
-
-    The decoder gets each object's box, innermost point and mask. Of its four masks that one is
-    taken which has the largest product of predicted IoU and overlap with the last mask; then its
-    logits and the distance from the last outline are added up (see `Rules.stiffness`), and parts
-    that have nothing in common with the last mask are left out.
+class DecoderFollower:
+    """Follows objects with a model's prompt encoder and mask decoder.
 
     Parameters
     ----------
     volume : Volume
     predictor : Predictor
-    embedding : Embedding
-        Of the plane, or a window that holds all of `last`.
-    last : sequence of PlacedMask
-    rules : Rules
-    references : sequence of Reference, optional
-        The objects where they were prompted for; without, likeness is not asked for.
-
-    Returns
-    -------
-    list of Followed
-        One for each object; objects have no influence on each other.
     """
-    prompts = Prompts.from_objects([_prompt(volume, embedding, mask) for mask in last])
-    low, iou = predictor.decode(embedding, prompts, multimask=True, return_all=True)
-    scores = iou.float().cpu().numpy()
-    logits = low.float().cpu()
-    count = scores.shape[1]
-    threshold = predictor.model.mask_threshold
-    cuts = draw_masks(logits.flatten(0, 1).numpy(), embedding, threshold, volume.margin)
-    overlaps = np.array(
-        [
-            [cut.iou(mask) for cut in cuts[i * count : (i + 1) * count]]
-            for i, mask in enumerate(last)
+
+    def __init__(self, volume: Volume, predictor: Predictor) -> None:
+        self.volume, self.predictor = volume, predictor
+
+    def know(
+        self, embedding: Embedding, place: Place, masks: Sequence[PlacedMask]
+    ) -> list[Reference]:
+        """Look at objects where they were prompted for; see `Follower`."""
+        own = self._follow(embedding, masks, None, _ANYTHING)
+        return [
+            Reference(Look.of(self.volume, embedding, mask), found.score)
+            for mask, found in zip(masks, own, strict=True)
         ]
-    )
-    best = (scores * overlaps).argmax(axis=1)
-    which = np.arange(len(last))
-    chosen = [cuts[i * count + int(k)] for i, k in enumerate(best)]
-    blended = chosen
-    if rules.stiffness:
-        blended = _blend(
-            volume,
-            embedding,
-            logits[which, best],
-            scores[which, best],
-            last,
-            threshold,
-            rules.stiffness,
+
+    def follow(
+        self,
+        embedding: Embedding,
+        place: Place,
+        last: Sequence[PlacedMask],
+        known: Sequence[Reference],
+        rules: Rules,
+    ) -> list[Followed]:
+        """Find objects on a plane; see `Follower`."""
+        return self._follow(embedding, last, known, rules)
+
+    def _follow(
+        self,
+        embedding: Embedding,
+        last: Sequence[PlacedMask],
+        references: Sequence[Reference] | None,
+        rules: Rules,
+    ) -> list[Followed]:
+        prompts = Prompts.from_objects([_prompt(self.volume, embedding, mask) for mask in last])
+        low, iou = self.predictor.decode(embedding, prompts, multimask=True, return_all=True)
+        scores = iou.float().cpu().numpy()
+        logits = low.float().cpu()
+        count = scores.shape[1]
+        threshold = self.predictor.model.mask_threshold
+        cuts = draw_masks(logits.flatten(0, 1).numpy(), embedding, threshold, self.volume.margin)
+        overlaps = np.array(
+            [
+                [cut.iou(mask) for cut in cuts[i * count : (i + 1) * count]]
+                for i, mask in enumerate(last)
+            ]
         )
-    out = []
-    for index, (mask, raw, new) in enumerate(zip(last, chosen, blended, strict=True)):
-        score = float(scores[index, best[index]])
-        followed = _judge(mask, raw, overlapping_parts(new, mask), score, rules)
-        if references is not None and followed.mask is not None and rules.likeness_thresh:
-            look = Look.of(volume, embedding, followed.mask)
-            if references[index].likeness(look, score) < rules.likeness_thresh:
-                followed = Followed(None, score, "likeness")
-        out.append(followed)
-    return out
-
-
-def remember(
-    volume: Volume, predictor: Predictor, embedding: Embedding, masks: Sequence[PlacedMask]
-) -> list[Reference]:
-    """Look at objects on the plane they were prompted for on, to know them again."""
-    anything = Rules(0.0, 0.0, np.inf, 0.0, 0.0)
-    own = follow(volume, predictor, embedding, masks, anything)
-    return [
-        Reference(Look.of(volume, embedding, mask), found.score)
-        for mask, found in zip(masks, own, strict=True)
-    ]
+        best = (scores * overlaps).argmax(axis=1)
+        which = np.arange(len(last))
+        chosen = [cuts[i * count + int(k)] for i, k in enumerate(best)]
+        blended = chosen
+        if rules.stiffness:
+            blended = _blend(
+                self.volume,
+                embedding,
+                logits[which, best],
+                scores[which, best],
+                last,
+                threshold,
+                rules.stiffness,
+            )
+        out = []
+        for index, (mask, raw, new) in enumerate(zip(last, chosen, blended, strict=True)):
+            score = float(scores[index, best[index]])
+            followed = _judge(mask, raw, overlapping_parts(new, mask), score, rules)
+            if references is not None and followed.mask is not None and rules.likeness_thresh:
+                look = Look.of(self.volume, embedding, followed.mask)
+                if references[index].likeness(look, score) < rules.likeness_thresh:
+                    followed = Followed(None, score, "likeness")
+            out.append(followed)
+        return out
 
 
 def _judge(

@@ -20,9 +20,9 @@ from ..automatic.generate import read_instances
 from ..automatic.heads import dense_head
 from ..automatic.parameters import resolve
 from ..engine import Embedding, Model, PlacedMask
-from .decoder_following import STIFFNESS, Followed, Rules
 from .embeddings import Place
 from .masks import overlapping_parts, signed_distance, surroundings
+from .rules import STIFFNESS, Followed, Rules
 from .spacing import Spacing
 from .volume import Volume
 
@@ -108,7 +108,7 @@ class _Read:
         return _Crop(near.row, near.col, labels, bright)
 
 
-class Sections:
+class DenseFollower:
     """Finds objects' sections on the planes of one stack.
 
     Parameters
@@ -131,7 +131,7 @@ class Sections:
         self._read: OrderedDict[Place, _Read] = OrderedDict()
 
     def know(self, embedding: Embedding, place: Place, masks: Sequence[PlacedMask]) -> list[Known]:
-        """Look at sections that were prompted for, on their plane."""
+        """Look at sections that were prompted for; see `Follower`."""
         read = self._view(embedding, place)
         return [self._know(read, place.plane, mask) for mask in masks]
 
@@ -143,7 +143,7 @@ class Sections:
         known: Sequence[Known],
         rules: Rules,
     ) -> list[Followed]:
-        """Find objects on a plane, given their sections on the plane before; see `follow`.
+        """Find objects on a plane; see `Follower`.
 
         The score of a section is how far brightness and dense head speak for it: 1 fully, 0
         fully against it.

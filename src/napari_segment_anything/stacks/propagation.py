@@ -12,18 +12,21 @@ from ..automatic.heads import dense_head
 from ..engine import Model, Predictor
 from ..errors import ParameterError, PromptError
 from ..progress import Progress, finish
-from .decoder_following import (
+from .decoder_following import DecoderFollower
+from .dense_following import DenseFollower
+from .embeddings import PlaneEmbeddings
+from .propagation_result import PropagationResult, PropagationView
+from .propagation_run import PropagationRun
+from .propagation_state import State, Task
+from .rules import (
     LIKENESS_THRESH,
     MAX_AREA_CHANGE,
     OVERLAP_THRESH,
     PRED_IOU_THRESH,
     STIFFNESS,
+    Follower,
     Rules,
 )
-from .dense_following import Sections
-from .embeddings import PlaneEmbeddings
-from .propagation_result import PropagationResult, PropagationView, State
-from .propagation_run import Following
 from .seeds import Seeds, read_seeds
 from .spacing import Spacing
 from .stack_labels import StackLabels
@@ -186,6 +189,10 @@ def propagate_steps(
     seeds = read_seeds(prompts_by_slice, opened)
     if objects is not None:
         seeds = _only(seeds, objects)
+    spacing = None
+    if _choose(method, model, anisotropy) == "dense":
+        spacing = Spacing.of(opened, stack, anisotropy)
+    side = model.image_size if window_size is None else int(window_size)
     signature: dict[str, Any] = {
         "volume": opened.source.signature(),
         "limits": opened.limits,
@@ -193,41 +200,31 @@ def propagate_steps(
         "stack": stack,
         "model": model.fingerprint,
         "precision": model.precision,
+        "spacing": spacing,
+        "rules": rules,
+        "direction": direction,
+        "window_size": window_size,
     }
-    side = model.image_size if window_size is None else int(window_size)
+    task = Task(
+        opened, stack, seeds, rules, DIRECTIONS[direction], side, window_size is None, signature
+    )
     before = None if previous is None else previous._state
-    steps = DIRECTIONS[direction]
-    spacing = None
-    if _choose(method, model, anisotropy) == "dense":
-        spacing = Spacing.of(opened, stack, anisotropy)
-    signature["spacing"] = spacing
-    if before is not None:
-        same = (before.signature, before.rules, before.steps, before.side)
-        if same != (signature, rules, steps, side):
-            raise ParameterError(
-                "previous is of another volume, model or options; leave it out to begin anew"
-            )
-    keep = before is not None and predictor is None
+    if before is not None and before.task.signature != signature:
+        raise ParameterError(
+            "previous is of another volume, model or options; leave it out to begin anew"
+        )
     embeddings = (
         before.embeddings
-        if before is not None and keep
+        if before is not None and predictor is None
         else PlaneEmbeddings(opened, predictor or Predictor(model))
     )
+    follower: Follower = (
+        DecoderFollower(opened, embeddings.predictor)
+        if spacing is None
+        else DenseFollower(opened, model, stack, spacing)
+    )
     labels = _labels(opened, stack, output, label, overwrite, before)
-    return Following(
-        opened,
-        stack,
-        seeds,
-        rules,
-        steps,
-        side,
-        embeddings,
-        labels,
-        before,
-        signature,
-        focused=window_size is None,
-        sections=None if spacing is None else Sections(opened, model, stack, spacing),
-    ).steps_through()
+    return PropagationRun(task, follower, embeddings, labels, before).progress()
 
 
 def _choose(method: str, model: Model, anisotropy: float | None) -> str:

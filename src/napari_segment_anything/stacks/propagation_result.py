@@ -1,4 +1,4 @@
-"""What propagation gives, and what it keeps for the next run."""
+"""What a propagation gives, while it runs and at its end."""
 
 from __future__ import annotations
 
@@ -8,16 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import PlacedMask
 from ..errors import PromptError
-from .chains import Chain, ChainKey
-from .decoder_following import Rules
-from .dense_following import Known
-from .embeddings import PlaneEmbeddings
-from .likeness import Reference
-from .seeds import Seeds
-from .stack_labels import StackLabels
-from .volume import Volume
+from .propagation_state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +78,7 @@ class PropagationResult:
         """
         if self._state is None or number not in self._state.objects:
             raise PromptError(f"there is no object {number}; there are {sorted(self.planes)}")
-        shape = self._state.volume.plane_shape
+        shape = self._state.task.volume.plane_shape
         found = self._state.objects[number].get(plane)
         if found is None:
             return np.zeros(shape, bool)
@@ -100,7 +92,7 @@ class PropagationResult:
         """
         if self._state is None:
             return {}
-        first, second = self._state.volume.displayed
+        first, second = self._state.task.volume.displayed
         found: dict[int, dict[int, tuple[float, float]]] = {}
         for number, planes in self._state.objects.items():
             for plane, (mask, _) in planes.items():
@@ -133,21 +125,3 @@ class PropagationResult:
             "worst": np.array(worst, np.int64),
             "parent": np.zeros(len(numbers), np.int64),
         }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class State:
-    """What the next run needs to do only what was edited."""
-
-    signature: dict[str, Any]
-    volume: Volume
-    rules: Rules
-    steps: tuple[int, ...]
-    side: int
-    seeds: Seeds
-    masks: dict[tuple[int, int], tuple[PlacedMask, float]]
-    references: dict[tuple[int, int], Reference | Known]
-    chains: dict[ChainKey, Chain]
-    objects: dict[int, dict[int, tuple[PlacedMask, float]]]
-    embeddings: PlaneEmbeddings
-    labels: StackLabels

@@ -7,58 +7,60 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Embedding, PlacedMask, View, Window
+from ..engine import PlacedMask, View, Window
 from ..engine.view import STEADY
 from ..errors import PromptError
 from ..progress import Progress
 from .chains import EDGE, MET, Chain, ChainKey, Link, join
-from .decoder_following import Followed, Rules, follow, remember
-from .dense_following import Known, Sections
 from .embeddings import Place, PlaneEmbeddings
-from .likeness import Reference
 from .masks import compose
-from .propagation_result import PropagationResult, PropagationView, State
-from .seeds import Seed, Seeds, segment_seeds
+from .propagation_result import PropagationResult, PropagationView
+from .propagation_state import Followings, State, Task
+from .rules import Follower
+from .seeds import Seed, segment_seeds
 from .stack_labels import StackLabels
-from .volume import Volume
 from .windows import window_for
 
 
-class Following:
-    """One call of `propagate`."""
+class PropagationRun:
+    """One call of `propagate`.
+
+    Parameters
+    ----------
+    task : Task
+    follower : Follower
+        Finds objects on the next plane.
+    embeddings : PlaneEmbeddings
+    labels : StackLabels
+        Where results go.
+    before : State, optional
+        Of an earlier run of the same task, with other seeds.
+    """
 
     def __init__(
         self,
-        volume: Volume,
-        stack: tuple[int, ...],
-        seeds: Seeds,
-        rules: Rules,
-        steps: tuple[int, ...],
-        side: int,
+        task: Task,
+        follower: Follower,
         embeddings: PlaneEmbeddings,
         labels: StackLabels,
         before: State | None,
-        signature: dict[str, Any],
-        focused: bool = True,
-        sections: Sections | None = None,
     ) -> None:
-        self.volume, self.stack, self.seeds, self.rules = volume, stack, seeds, rules
-        self.steps, self.side, self.embeddings, self.labels = steps, side, embeddings, labels
-        self.before, self.signature, self.focused = before, signature, focused
-        self.sections = sections
+        self.task, self.volume, self.stack = task, task.volume, task.stack
+        self.follower, self.embeddings, self.labels = follower, embeddings, labels
+        self.before = before
         self.masks: dict[tuple[int, int], tuple[PlacedMask, float]] = {}
-        self.references: dict[tuple[int, int], Reference | Known] = {}
+        self.references: dict[tuple[int, int], Any] = {}
         self.chains: dict[ChainKey, Chain] = {}
         self.decoded: set[int] = set()
         self.done = 0
 
-    def steps_through(self) -> Generator[Progress, None, PropagationResult]:
+    def progress(self) -> Generator[Progress, None, PropagationResult]:
         """Go through all of it."""
         try:
             yield from self._decode_seeds()
             self._plan()
             yield from self._remember()
-            for step in self.steps:
+            for step in self.task.steps:
                 yield from self._sweep(step)
             return (yield from self._finish())
         finally:
@@ -68,7 +70,7 @@ class Following:
 
     def _decode_seeds(self) -> Generator[Progress, None, None]:
         predictor = self.embeddings.predictor
-        for plane, seeds in self.seeds.items():
+        for plane, seeds in self.task.seeds.items():
             fresh = []
             for number, seed in seeds.items():
                 kept = self._kept_seed(plane, number, seed)
@@ -79,7 +81,7 @@ class Following:
             if not fresh:
                 continue
             yield self._progress(plane, len(fresh), "encoding")
-            size = None if self.focused else self.side
+            size = None if self.task.focused else self.task.side
             found = segment_seeds(
                 self.volume, plane, self.stack, predictor, [seeds[i] for i in fresh], size
             )
@@ -96,7 +98,7 @@ class Following:
         if seed.mask is not None:
             return seed.mask, 1.0
         if self.before is not None:
-            old = self.before.seeds.get(plane, {}).get(number)
+            old = self.before.task.seeds.get(plane, {}).get(number)
             if old is not None and old.key == seed.key:
                 return self.before.masks[plane, number]
         return None
@@ -119,9 +121,9 @@ class Following:
         rows, cols = self.volume.canvas
         high = (rows - 1, cols - 1, rows - 1, cols - 1)
         moved = [min(max(v + margin, 0), top) for v, top in zip(box, high, strict=True)]
-        window = window_for(moved, (rows, cols), self.side)
+        window = window_for(moved, (rows, cols), self.task.side)
         model = self.embeddings.predictor.model
-        if self.focused and model.focus is not None:
+        if self.task.focused and model.focus is not None:
             base = View(Window.full((rows, cols)) if window is None else window)
             current, slack = base, 1.0
             if seed is not None:
@@ -153,11 +155,7 @@ class Following:
             yield self._progress(where.plane, len(places), "encoding")
             embedding = self.embeddings.get(where)
             masks = [self.masks[place][0] for place in places]
-            found: Sequence[Reference | Known]
-            if self.sections is None:
-                found = remember(self.volume, self.embeddings.predictor, embedding, masks)
-            else:
-                found = self.sections.know(embedding, where, masks)
+            found = self.follower.know(embedding, where, masks)
             self.references.update(zip(places, found, strict=True))
 
     # -- from plane to plane ---------------------------------------------------------------------
@@ -170,7 +168,7 @@ class Following:
         for number, planes in places.items():
             planes.sort()
             ends = {1: [*planes[1:], self.volume.count], -1: [-1, *planes[:-1]]}
-            for step in self.steps:
+            for step in self.task.steps:
                 for plane, limit in zip(planes, ends[step], strict=True):
                     key = ChainKey(number, plane, step)
                     self.chains[key] = self._chain(key, limit)
@@ -204,7 +202,9 @@ class Following:
             self.embeddings.expect([*groups, *(coming if inside else [])])
             for place, keys in groups.items():
                 embedding = self.embeddings.get(place)
-                found = self._find(embedding, place, keys, [waiting[key].last for key in keys])
+                last = [waiting[key].last for key in keys]
+                known = [self.references[key.seed, key.number] for key in keys]
+                found = self.follower.follow(embedding, place, last, known, self.task.rules)
                 for key, new in zip(keys, found, strict=True):
                     chain = waiting[key]
                     if new.mask is None:
@@ -221,21 +221,6 @@ class Following:
             self.done += 1
             self._show(plane, [(key.number, waiting[key].last) for key in now if key in todo])
             yield self._progress(plane, len(todo), "forward" if step > 0 else "backward")
-
-    def _find(
-        self,
-        embedding: Embedding,
-        place: Place,
-        keys: Sequence[ChainKey],
-        last: Sequence[PlacedMask],
-    ) -> list[Followed]:
-        """Find objects on a plane: by its dense instances, or by the decoder."""
-        known = [self.references[key.seed, key.number] for key in keys]
-        if self.sections is not None:
-            of = [one for one in known if isinstance(one, Known)]
-            return self.sections.follow(embedding, place, last, of, self.rules)
-        looks = [one for one in known if isinstance(one, Reference)]
-        return follow(self.volume, self.embeddings.predictor, embedding, last, self.rules, looks)
 
     def _next(self, key: ChainKey, chain: Chain) -> int:
         return (chain.links[-1].plane if chain.links else key.seed) + key.step
@@ -274,7 +259,7 @@ class Following:
     def _total(self) -> int:
         """Planes to go through, in both directions, if no object ends before."""
         total = self.done
-        for step in self.steps:
+        for step in self.task.steps:
             open_chains = [
                 (self._next(key, chain), chain.limit)
                 for key, chain in self.chains.items()
@@ -314,8 +299,8 @@ class Following:
             for number, found in objects.items()
         }
         state = State(
-            self.signature, self.volume, self.rules, self.steps, self.side, self.seeds,
-            self.masks, self.references, self.chains, objects, self.embeddings, self.labels,
+            self.task, self.masks, self.references, self.chains, objects, self.embeddings,
+            self.labels,
         )  # fmt: skip
         return PropagationResult(
             labels=self.labels.array,
@@ -332,7 +317,7 @@ class Following:
             _state=state,
         )
 
-    def _changed(self, objects: dict[int, dict[int, tuple[PlacedMask, float]]]) -> tuple[int, ...]:
+    def _changed(self, objects: Followings) -> tuple[int, ...]:
         """Planes whose labels have to be painted: all with an object, or those that differ."""
         before = {} if self.before is None else self.before.objects
         planes = set(self.decoded)
@@ -349,9 +334,7 @@ class Following:
     def _was_prompted(self, plane: int, number: int) -> bool:
         return self.before is not None and (plane, number) in self.before.masks
 
-    def _ends(
-        self, objects: dict[int, dict[int, tuple[PlacedMask, float]]]
-    ) -> dict[int, dict[int, str]]:
+    def _ends(self, objects: Followings) -> dict[int, dict[int, str]]:
         ends: dict[int, dict[int, str]] = {number: {} for number in objects}
         for key, chain in self.chains.items():
             if chain.end in (EDGE, MET, ""):

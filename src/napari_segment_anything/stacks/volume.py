@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..engine import Embedding, PlaneSource, Predictor, Window
 from ..errors import ImageError, ParameterError
-from ..formats import ImageData, read_image
-from ..formats.images import check_axes
+from ..formats import ImageData
+from ..formats.images import image_data
 
 CANVAS = 384
 """Planes smaller than this are mirrored at their edges up to it: enlarged to the model's frame,
@@ -91,117 +90,58 @@ class Volume:
         ParameterError
             If there is no such axis.
         """
+        per_plane = isinstance(contrast_limits, str) and contrast_limits == "plane"
+        limits: Any = "auto" if per_plane else contrast_limits
+        displayed: tuple[int, int] | None = None
         if isinstance(volume, PlaneSource):
-            return cls._from_source(volume, axis, contrast_limits)
-        if isinstance(volume, (str, os.PathLike)):
-            volume = read_image(os.fspath(volume), axes=axes)
-            axes = None
-        path = None
-        if isinstance(volume, ImageData):
-            data = volume
-            levels: tuple[Any, ...] = data.levels or (data.array,)
-            letters, scale, units = data.axes, data.scale, data.units
-            path = None if data.path is None else str(data.path)
-            if channel_axis is None:
-                channel_axis = data.channel_axis
-            rgb = data.rgb if rgb is None else rgb
+            data, displayed = _image_of(volume), volume.displayed
+            channel_axis, channels = volume.channel_axis, volume.channels
+            if isinstance(contrast_limits, str) and contrast_limits == "auto":
+                limits = volume.contrast_limits
         else:
-            several = isinstance(volume, Sequence) and not hasattr(volume, "shape")
-            levels = tuple(volume) if several else (volume,)
-            if not levels or not all(hasattr(level, "shape") for level in levels):
-                raise ImageError("a volume is an array with shape, dtype and indexing")
-            shape = tuple(int(n) for n in levels[0].shape)
-            letters = _letters(shape, axes, channel_axis, rgb)
-            if channel_axis is None and "C" in letters:
-                channel_axis = letters.index("C")
-            rgb = "S" in letters
-            scale, units = (1.0,) * len(shape), (None,) * len(shape)
-        ndim = len(letters)
-        colour = ndim - 1 if rgb else None if channel_axis is None else channel_axis % ndim
-        spatial = [i for i in range(ndim) if i != colour]
+            colour_last = False if channel_axis is not None else rgb
+            data = image_data(
+                volume, axes, channel_axis, guess=lambda shape: _guess(shape, colour_last)
+            )
+        letters = data.axes
+        if rgb and not data.rgb:
+            raise ImageError(f"an RGB volume has its colour samples S last, not axes '{letters}'")
+        if channel_axis is None:
+            channel_axis = data.channel_axis
+        colour = _colour_axis(len(letters), data.rgb, channel_axis)
+        spatial = [i for i in range(len(letters)) if i != colour]
         if len(spatial) < 3:
             raise ImageError(
                 f"a stack has planes, rows and columns; this image is {letters} of shape "
-                f"{tuple(levels[0].shape)}"
+                f"{data.shape}"
             )
-        along = _axis(axis, letters, spatial, colour)
-        rows, cols = [i for i in spatial if i != along][-2:]
-        if "Y" in letters and along not in (letters.index("Y"), letters.index("X")):
-            rows, cols = letters.index("Y"), letters.index("X")
+        along = _axis(axis, letters, spatial, colour, displayed)
+        if displayed is None:
+            displayed = letters.index("Y"), letters.index("X")
+            if along in displayed:
+                first, second = [i for i in spatial if i != along][-2:]
+                displayed = first, second
+        path = None if data.path is None else str(data.path)
         source = PlaneSource(
-            list(levels),
-            displayed=(rows, cols),
+            list(data.levels) or [data.array],
+            displayed=displayed,
             channel_axis=channel_axis,
-            rgb=bool(rgb),
+            rgb=data.rgb,
             channels=None if channels is None else tuple(int(c) for c in channels),
-            contrast_limits="auto" if _per_plane(contrast_limits) else contrast_limits,
+            contrast_limits=limits,
             path=path,
         )
-        return cls._build(
+        place = [i for i in spatial if i not in displayed].index(along)
+        return cls(
             source,
-            along,
-            spatial,
+            spatial.index(along),
             "".join(letters[i] for i in spatial),
-            tuple(scale[i] for i in spatial),
-            tuple(units[i] for i in spatial),
-            _per_plane(contrast_limits),
+            tuple(data.scale[i] for i in spatial),
+            tuple(data.units[i] for i in spatial),
+            None if per_plane else _settle(source, place),
             path,
+            place,
         )
-
-    @classmethod
-    def _from_source(cls, source: PlaneSource, axis: int | str | None, limits: Any) -> Volume:
-        ndim = len(source.data_shape)
-        colour = ndim - 1 if source.rgb else source.channel_axis
-        spatial = [i for i in range(ndim) if i != colour]
-        if isinstance(axis, str):
-            raise ParameterError("give the axis of a PlaneSource as a number")
-        others = [i for i in spatial if i not in source.displayed]
-        if not others:
-            raise ImageError("a stack has planes, rows and columns; this image is one plane")
-        along = others[0] if axis is None else int(axis) % ndim
-        if along not in others:
-            raise ParameterError(
-                f"axis {axis} is displayed or holds channels; planes follow each other along one "
-                f"of {others}"
-            )
-        if limits != "auto":
-            source = PlaneSource(
-                list(source.levels),
-                displayed=source.displayed,
-                channel_axis=source.channel_axis,
-                rgb=source.rgb,
-                channels=source.channels,
-                contrast_limits="auto" if _per_plane(limits) else limits,
-                name=source.name,
-                path=source.path,
-            )
-        letters = ["Q"] * len(spatial)
-        letters[spatial.index(source.displayed[0])] = "Y"
-        letters[spatial.index(source.displayed[1])] = "X"
-        free = [i for i, letter in enumerate(letters) if letter == "Q"]
-        for place, letter in zip(free, "TZ" if len(free) == 2 else "Q", strict=False):
-            letters[place] = letter
-        ones, unknown = (1.0,) * len(spatial), (None,) * len(spatial)
-        return cls._build(
-            source, along, spatial, "".join(letters), ones, unknown, _per_plane(limits), source.path
-        )
-
-    @classmethod
-    def _build(
-        cls,
-        source: PlaneSource,
-        along: int,
-        spatial: list[int],
-        axes: str,
-        scale: tuple[float, ...],
-        units: tuple[str | None, ...],
-        per_plane: bool,
-        path: str | None,
-    ) -> Volume:
-        others = [i for i in spatial if i not in source.displayed]
-        place = others.index(along)
-        limits = None if per_plane else _settle(source, place)
-        return cls(source, spatial.index(along), axes, scale, units, limits, path, place)
 
     # -- shape -----------------------------------------------------------------------------------
 
@@ -243,7 +183,7 @@ class Volume:
     @property
     def _colour(self) -> int | None:
         source = self.source
-        return len(source.data_shape) - 1 if source.rgb else source.channel_axis
+        return _colour_axis(len(source.data_shape), source.rgb, source.channel_axis)
 
     @property
     def anisotropy(self) -> float | None:
@@ -364,65 +304,74 @@ class Volume:
         return (*stack[: self._plane_axis], plane, *stack[self._plane_axis :])
 
 
-def _per_plane(limits: Any) -> bool:
-    return isinstance(limits, str) and limits == "plane"
+def _colour_axis(ndim: int, rgb: bool, channel_axis: int | None) -> int | None:
+    """Axis of colour samples or channels."""
+    return ndim - 1 if rgb else None if channel_axis is None else channel_axis % ndim
 
 
-def _letters(
-    shape: tuple[int, ...], axes: str | None, channel_axis: int | None, rgb: bool | None
-) -> str:
-    """A letter for each axis of an array."""
-    if axes is not None:
-        letters = axes.upper()
-        if len(letters) != len(shape):
-            raise ImageError(f"axes '{axes}' name {len(axes)} dimensions; the volume is {shape}")
-        check_axes(letters, shape)
-        if rgb and "S" not in letters:
-            raise ImageError(f"an RGB volume has its colour samples S last, not axes '{axes}'")
-        return letters
-    ndim = len(shape)
-    if channel_axis is not None:
-        if rgb:
-            raise ImageError("an RGB volume has its channels on the last axis; no channel_axis")
-        if not -ndim <= channel_axis < ndim:
-            raise ImageError(f"channel_axis {channel_axis} does not exist in {ndim} axes")
-        at = channel_axis % ndim
-        rest = _plain(ndim - 1)
-        return rest[:at] + "C" + rest[at:]
-    if ndim == 3 and not rgb:
-        return "QYX"  # three or four columns wide it may be, but a volume was asked for
+def _image_of(source: PlaneSource) -> ImageData:
+    """A plane source as an image; its further axes are T, Z, or a stack of unknown meaning."""
+    ndim = len(source.data_shape)
+    letters = ["Q"] * ndim
+    colour = _colour_axis(ndim, source.rgb, source.channel_axis)
+    if colour is not None:
+        letters[colour] = "S" if source.rgb else "C"
+    letters[source.displayed[0]], letters[source.displayed[1]] = "Y", "X"
+    free = [i for i, letter in enumerate(letters) if letter == "Q"]
+    if len(free) == 2:
+        letters[free[0]], letters[free[1]] = "T", "Z"
+    return ImageData(
+        array=source.levels[0],
+        axes="".join(letters),
+        channel_axis=source.channel_axis,
+        rgb=source.rgb,
+        scale=(1.0,) * ndim,
+        units=(None,) * ndim,
+        name=source.name,
+        levels=source.levels,
+        path=source.path,
+    )
+
+
+def _guess(shape: Sequence[int], rgb: bool | None) -> str:
+    """Axes of an array that comes without their names.
+
+    Three columns or rows do not make it a colour image: a volume was asked for.
+    """
     if rgb is None:
-        rgb = ndim == 4 and shape[-1] in (3, 4)
-    if rgb:
-        if shape[-1] not in (3, 4):
-            raise ImageError(f"an RGB volume ends with an axis of 3 or 4, not {shape}")
-        return _plain(ndim - 1) + "S"
-    return _plain(ndim)
-
-
-def _plain(count: int) -> str:
-    if count > 4:
+        rgb = len(shape) == 4 and shape[-1] in (3, 4)
+    if rgb and shape[-1] not in (3, 4):
+        raise ImageError(f"an RGB volume ends with an axis of 3 or 4, not {tuple(shape)}")
+    known = {2: "YX", 3: "QYX", 4: "TZYX"}
+    count = len(shape) - rgb
+    if count not in known:
         raise ImageError(f"a volume of {count} axes needs their names, such as axes='TZCYX'")
-    return {2: "YX", 3: "QYX", 4: "TZYX"}.get(count, "Q" * count)
+    return known[count] + "S" * rgb
 
 
-def _axis(axis: int | str | None, letters: str, spatial: list[int], colour: int | None) -> int:
-    """The axis to go along, as a number in the volume."""
-    named = ", ".join(f"{i} ({letters[i]})" for i in spatial)
+def _axis(
+    axis: int | str | None,
+    letters: str,
+    spatial: list[int],
+    colour: int | None,
+    displayed: tuple[int, int] | None,
+) -> int:
+    """Return the axis to go along, as a number in the volume."""
+    able = [i for i in spatial if displayed is None or i not in displayed]
+    named = ", ".join(f"{i} ({letters[i]})" for i in able)
     if axis is None:
-        for letter in "ZT":
-            if letter in letters:
-                return letters.index(letter)
-        return spatial[0]
+        found = [letters.index(letter) for letter in "ZT" if letter in letters]
+        return found[0] if found and displayed is None else able[0]
     if isinstance(axis, str):
-        if axis.upper() not in letters or letters.index(axis.upper()) == colour:
+        if axis.upper() not in letters or letters.index(axis.upper()) not in able:
             raise ParameterError(f"there is no axis {axis!r} to go along; there are {named}")
         return letters.index(axis.upper())
     if not -len(letters) <= axis < len(letters):
         raise ParameterError(f"axis {axis} does not exist; there are {named}")
     along = int(axis) % len(letters)
-    if along == colour:
-        raise ParameterError(f"axis {axis} holds channels; go along one of {named}")
+    if along not in able:
+        what = "holds channels" if along == colour else "is displayed"
+        raise ParameterError(f"axis {axis} {what}; go along one of {named}")
     return along
 
 
@@ -435,16 +384,9 @@ def _settle(source: PlaneSource, place: int) -> tuple[tuple[float, float], ...]:
     counts = source.plane_shape
     middle = [n // 2 for n in counts]
     count = counts[place]
-    found, problem = [], None
-    for plane in sorted({int(p) for p in np.linspace(0, count - 1, min(count, _SAMPLED)).round()}):
-        where = (*middle[:place], plane, *middle[place + 1 :])
-        try:
-            found.append(source.embed_arguments(where)["contrast_limits"])
-        except ImageError as error:  # a plane without a finite pixel
-            problem = error
-    if not found:
-        raise problem or ImageError("the volume has no plane")
-    values = np.asarray(found, np.float64)
+    planes = sorted({int(p) for p in np.linspace(0, count - 1, min(count, _SAMPLED)).round()})
+    places = [(*middle[:place], plane, *middle[place + 1 :]) for plane in planes]
+    values = source.sampled_limits(places)
     low = np.median(values[..., 0], axis=0)
     high = np.maximum(np.quantile(values[..., 1], 0.75, axis=0), np.nextafter(low, math.inf))
     return tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from ..automatic import MODES
-from ..stacks.decoder_following import Rules
 from ..stacks.propagation import DIRECTIONS
+from ..stacks.rules import Rules
 from .choosers import LayerBox
 from .forms import Number
 from .parts import Fold, check, form, row, tight, wide
