@@ -14,6 +14,7 @@ from skimage.data import coins
 from napari_segment_anything import load_model
 from napari_segment_anything.large import segment_large
 
+from ..automatic.tiny import tiny_model
 from .helpers import bright_objects
 
 SETTINGS = {"tile": 128, "overlap": 32}
@@ -22,8 +23,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def model():
+def default_model():
     return load_model()
+
+
+@pytest.fixture(scope="session")
+def model():
+    return tiny_model()
 
 
 @pytest.fixture(scope="session")

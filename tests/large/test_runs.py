@@ -350,8 +350,9 @@ def test_another_run_on_the_same_ledger_is_refused(calm, stored, segment, model,
     ):
         with pytest.raises(ParameterError, match=said):
             segment_large(stored, out, segment, **{**SETTINGS, **change})
-    with pytest.raises(ParameterError, match=r"model was .*bright_objects"):
-        segment_large(stored, out, model, **INSTANCES)
+    grid = {**SETTINGS, "mode": "grid", "points_per_side": 4}
+    with pytest.raises(ParameterError, match=r"model was .*bright_objects.*mode was null"):
+        segment_large(stored, out, model, **grid)
     other = zarr.create_array(tmp_path / "other.zarr", data=np.full((240, 200), 7, np.uint8))
     with pytest.raises(ParameterError, match="image was"):
         segment_large(other, out, segment, **SETTINGS)
@@ -359,15 +360,11 @@ def test_another_run_on_the_same_ledger_is_refused(calm, stored, segment, model,
     hand.array[3, 4] = 1
     with pytest.raises(FormatError, match="already"):
         segment_large(stored, out, segment, label="hand", **SETTINGS)
-    steps = segment_large_steps(stored, out, model, label="model", **INSTANCES)
+    steps = segment_large_steps(stored, out, model, label="model", **grid)
     next(steps)
     steps.close()
-    for change, said in (
-        ({"crop_n_layers": 1}, "parameters was"),
-        ({"mode": "proposals", "crop_n_layers": None}, "mode was"),
-    ):
-        with pytest.raises(ParameterError, match=said):
-            segment_large(stored, out, model, label="model", **{**INSTANCES, **change})
+    with pytest.raises(ParameterError, match="parameters was"):
+        segment_large(stored, out, model, label="model", **{**grid, "points_per_side": 8})
 
 
 def test_labels_without_anything_in_them_are_begun_anew(calm, stored, segment, tmp_path) -> None:
@@ -438,7 +435,7 @@ def test_wrong_parameters_are_said_before_anything_is_written(
     stored, model, tmp_path, change, said
 ) -> None:
     with pytest.raises(ParameterError, match=said):
-        segment_large(stored, tmp_path / "x.zarr", model, **{**INSTANCES, **change})
+        segment_large(stored, tmp_path / "x.zarr", model, **{**SETTINGS, **change})
     assert not (tmp_path / "x.zarr").exists()
 
 
@@ -474,16 +471,16 @@ def test_a_cluster_gives_the_same_labels(calm, stored, segment, cluster, tmp_pat
 
 @pytest.mark.slow
 def test_the_default_model_gives_the_same_on_threads_and_on_a_cluster(
-    stored, model, cluster, tmp_path
+    stored, default_model, cluster, tmp_path
 ) -> None:
-    here = segment_large(stored, tmp_path / "x.zarr", model, **INSTANCES)
+    here = segment_large(stored, tmp_path / "x.zarr", default_model, **INSTANCES)
     assert here.count > 8 and "merged" in here.seams["kind"]
     assert not here.failed and (here.status == TileStatus.DONE).all()
     there = segment_large(stored, tmp_path / "y.zarr", scheduler=cluster, **INSTANCES)
     assert (labels_of(there) == labels_of(here)).all()
     for name, column in here.table.items():
         np.testing.assert_array_equal(there.table[name], column)
-    steps = list(segment_large_steps(stored, tmp_path / "x.zarr", model, **INSTANCES))
+    steps = list(segment_large_steps(stored, tmp_path / "x.zarr", default_model, **INSTANCES))
     assert steps[-1].message == "finished before"
 
 
@@ -506,17 +503,17 @@ def test_a_worker_killed_in_the_middle_costs_nothing(
     assert (labels_of(result) == calm.labels).all()
 
 
-def test_a_cluster_needs_what_it_can_load(image, model, cluster, tmp_path) -> None:
+def test_a_cluster_needs_what_it_can_load(image, default_model, cluster, tmp_path) -> None:
     from dataclasses import replace
 
-    homeless = replace(model, source=None)
+    homeless = replace(default_model, source=None)
     with pytest.raises(ParameterError, match="cannot load this model"):
         segment_large(image, tmp_path / "x.zarr", homeless, scheduler=cluster, **INSTANCES)
     big = np.zeros((5000, 5000), np.uint8)
     big[:100, :100] = image[:100, :100]
     with pytest.raises(ParameterError, match="save it as Zarr"):
         segment_large(big, tmp_path / "y.zarr", scheduler=cluster, mode="instances")
-    other = replace(model, fingerprint="0" * 64)
+    other = replace(default_model, fingerprint="0" * 64)
     with pytest.raises(CheckpointError, match="other weights"):
         segment_large(image, tmp_path / "z.zarr", other, scheduler=cluster, **INSTANCES)
 
@@ -524,13 +521,13 @@ def test_a_cluster_needs_what_it_can_load(image, model, cluster, tmp_path) -> No
 # -- again ---------------------------------------------------------------------------------------
 
 
-def test_a_seam_is_decoded_again(calm, model, tmp_path) -> None:
+def test_a_seam_is_decoded_again(calm, default_model, tmp_path) -> None:
     out = tmp_path / "x.zarr"
     shutil.copytree(Path(calm.result.path).parent.parent, out)
     seams = calm.result.seams
     row = next(i for i, box in enumerate(seams["box"]) if box[0] and min(box[2:] - box[:2]) > 30)
     seam, label = int(seams["seam"][row]), int(seams["labels"][row, 0])
-    found = redecode(out, model, seam)
+    found = redecode(out, default_model, seam)
     group = open_labels(out)
     after = np.asarray(group.array[...])
     assert found["label"] == label and found["iou"] > 0.5
@@ -538,7 +535,7 @@ def test_a_seam_is_decoded_again(calm, model, tmp_path) -> None:
     others = (calm.labels > 0) & (calm.labels != label)
     assert (after[others] == calm.labels[others]).all()
     with pytest.raises(ParameterError, match="no seam 9999"):
-        redecode(out, model, 9999)
+        redecode(out, default_model, 9999)
 
 
 def test_arrays_keep_their_axes_scale_and_units(image, segment, model, tmp_path) -> None:
@@ -560,7 +557,9 @@ def test_arrays_keep_their_axes_scale_and_units(image, segment, model, tmp_path)
             redecode(out, model, 1, image=array)
 
 
-def test_objects_larger_than_a_tile_can_be_prompted_for_again(model, tmp_path, monkeypatch) -> None:
+def test_objects_larger_than_a_tile_can_be_prompted_for_again(
+    default_model, tmp_path, monkeypatch
+) -> None:
     truth = np.zeros((640, 640), np.int32)
     truth[disk((320, 300), 130)] = 1
     noise = np.random.default_rng(0).normal(0, 4, truth.shape)
@@ -573,9 +572,9 @@ def test_objects_larger_than_a_tile_can_be_prompted_for_again(model, tmp_path, m
     monkeypatch.setattr(ModelSegment, "__call__", found)
     given = {**INSTANCES, "tile": 256, "overlap": 64, "contrast_limits": (0, 255)}
     given |= {"empty_thresh": 0}
-    merged = segment_large(picture, tmp_path / "a.zarr", model, **given)
+    merged = segment_large(picture, tmp_path / "a.zarr", default_model, **given)
     assert (labels_of(merged) == truth).all() and merged.table["pieces"][0] >= 2
-    again = segment_large(picture, tmp_path / "b.zarr", model, oversize="redecode", **given)
+    again = segment_large(picture, tmp_path / "b.zarr", default_model, oversize="redecode", **given)
     assert again.seams["kind"].tolist() == ["redecoded"]
     assert again.table["pieces"].tolist() == [1]
     labels = labels_of(again) > 0
