@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from .errors import ParameterError
 
 R = TypeVar("R")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,34 @@ def following(
     if errors:
         raise errors[0]
     return result[0]
+
+
+def mapped(
+    generator: Generator[S, None, R], change: Callable[[S], Progress]
+) -> Generator[Progress, None, R]:
+    """Go through a generator, and make a `Progress` of each of its steps.
+
+    Parameters
+    ----------
+    generator : generator
+        The computation; it is closed with this one.
+    change : callable
+        Takes what it yields, and returns the `Progress` to yield instead.
+
+    Returns
+    -------
+    object
+        The generator's return value.
+    """
+    try:
+        while True:
+            try:
+                step = next(generator)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            yield change(step)
+    finally:
+        generator.close()
 
 
 def finish(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import CheckpointError, ImageError, ParameterError
-from ..progress import Progress
+from ..progress import Progress, mapped
 from .compose import compose_chunk, plan_chunk
 from .ledger import Ledger, TileStatus
 from .plan import LargePlan, peak_memory, probes
@@ -149,13 +149,7 @@ class _Tiles:
 
     def shown(self, steps: Generator[Progress, None, R]) -> Generator[Progress, None, R]:
         """Go through steps, each with a view of the run."""
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                result: R = stop.value
-                return result
-            yield replace(step, partial=self._view())
+        return mapped(steps, lambda step: replace(step, partial=self._view()))
 
     def progress(self, message: str) -> Progress:
         """How many tiles are finished."""

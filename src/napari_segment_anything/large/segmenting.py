@@ -17,7 +17,7 @@ from ..automatic.parameters import resolve
 from ..engine import Model, load_model
 from ..engine.device import choose_device, choose_precision, encoder_work, precision_name
 from ..errors import CheckpointError, ParameterError
-from ..progress import Progress
+from ..progress import Progress, mapped
 
 Limits = Sequence[tuple[float, float]]
 """Contrast limits: (low, high) for each channel."""
@@ -120,13 +120,8 @@ def prepare(
         answers = cluster.ask(
             settled_precision, spec.device, spec.precision, loaded.network.config.encoder.kind
         )
-        while True:
-            try:
-                next(answers)
-            except StopIteration as answer:
-                spec = replace(spec, precision=str(answer.value))
-                break
-            yield Progress(0, 1, message="waiting for a worker")
+        waiting = Progress(0, 1, message="waiting for a worker")
+        spec = replace(spec, precision=str((yield from mapped(answers, lambda _: waiting))))
     mode = choose_mode(loaded, mode)
     values = resolve(mode, given, loaded.everything_defaults(mode), dense_head(loaded))
     if cluster is None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, ParameterError
-from .linking import LINK_THRESH, check_linking, link_planes
+from ..progress import Progress, finish
+from .linking import LINK_THRESH, link_planes
 from .plane_objects import StackObjects
 from .relabel import relabel
 from .result import StackResult, Tracks
 from .tracking import LINK_THRESH as TRACK_THRESH
-from .tracking import check_tracking, track_planes
+from .tracking import track_planes
 
 LINKS = ("overlap", "track")
 
@@ -62,8 +64,19 @@ class Joining:
                     raise ParameterError(f"{name} is for link='track' only")
         elif self.anisotropy is not None:
             raise ParameterError("anisotropy is for link='overlap' only: frames have no distance")
-        check_linking(self.thresh, self.max_gap, self.least, self.anisotropy)
-        check_tracking(self.max_distance)
+        if not 0 < self.thresh <= 1:
+            raise ParameterError(f"link_thresh is above 0 and at most 1, not {self.thresh}")
+        if self.max_gap < 0:
+            raise ParameterError(f"max_gap is a number of planes, 0 or more, not {self.max_gap}")
+        if self.least < 1:
+            raise ParameterError(f"min_extent is a number of planes, at least 1, not {self.least}")
+        if self.anisotropy is not None and not 0 < self.anisotropy < np.inf:
+            raise ParameterError(
+                "anisotropy is the distance of two planes in pixels of a plane, above 0, "
+                f"not {self.anisotropy}"
+            )
+        if self.max_distance is not None and not 0 < self.max_distance < np.inf:
+            raise ParameterError(f"max_distance is in pixels, above 0, not {self.max_distance}")
 
     @property
     def thresh(self) -> float:
@@ -107,8 +120,17 @@ class Joined:
         """The largest number."""
         return max((int(n.max()) for n in self.numbers if len(n)), default=0)
 
-    def table(self, measured: StackObjects) -> dict[str, NDArray[Any]]:
-        """Columns as in `StackResult.table`, without stack."""
+    def table(self, measured: StackObjects, stack: int, offset: int) -> dict[str, NDArray[Any]]:
+        """Return the columns of `StackResult.table`.
+
+        Parameters
+        ----------
+        measured : StackObjects
+        stack : int
+            Which of several stacks this is.
+        offset : int
+            Added to every number.
+        """
         planes = np.repeat(np.arange(len(self.numbers)), [len(n) for n in self.numbers])
         number = np.concatenate([*self.numbers, np.zeros(0, np.int64)])
         area = np.concatenate([*(s.areas for s in measured.planes), np.zeros(0, np.int64)])
@@ -127,16 +149,17 @@ class Joined:
         sums = np.bincount(number[known], (area * score)[known], minlength=count + 1)
         with np.errstate(invalid="ignore", divide="ignore"):
             means = sums / weights
-        label = np.arange(1, count + 1)
+        parents = np.array([self.parents.get(i, 0) for i in range(1, count + 1)], np.int64)
         return {
-            "label": label,
+            "label": np.arange(1, count + 1) + offset,
             "first": first[1:],
             "last": last[1:],
             "extent": (last - first + 1)[1:],
             "planes": seen[1:],
             "area": areas[1:].astype(np.int64),
             "score": means[1:],
-            "parent": np.array([self.parents.get(int(i), 0) for i in label], np.int64),
+            "parent": np.where(parents > 0, parents + offset, 0),
+            "stack": np.full(count, stack, np.int64),
         }
 
 
@@ -187,8 +210,59 @@ def _long_enough(joined: Joined, least: int) -> Joined:
     return Joined([rank[numbers] for numbers in joined.numbers], parents, joined.max_distance)
 
 
+def join_stacks(
+    stacks: Sequence[StackObjects],
+    joining: Joining,
+    anisotropy: float | None,
+    read: Callable[[int, int], NDArray[np.integer]],
+    write: Callable[[int, int, NDArray[np.uint32]], object],
+) -> Generator[Progress, None, tuple[dict[str, NDArray[Any]], list[Joined]]]:
+    """Number the objects of stacks, each stack by itself, and write their labels.
+
+    Parameters
+    ----------
+    stacks : sequence of StackObjects
+        With a reach of `joining.max_gap` + 1.
+    joining : Joining
+    anisotropy : float, optional
+        What the image says, where `joining` has none.
+    read : callable
+        From stack and plane to its labels, with their own ids.
+    write : callable
+        Takes stack, plane and its final labels.
+
+    Yields
+    ------
+    Progress
+        After each plane; `partial` is (stack, plane).
+
+    Returns
+    -------
+    dict of str to array
+        Columns as in `StackResult.table`.
+    list of Joined
+        Numbers of each stack, counted from 1.
+    """
+    tables: list[dict[str, NDArray[Any]]] = []
+    joined: list[Joined] = []
+    done, total, offset = 0, sum(len(seen.planes) for seen in stacks), 0
+    for stack, seen in enumerate(stacks):
+        found = join_stack(seen, joining, anisotropy)
+        planes = relabel(
+            seen, found, partial(read, stack), partial(write, stack), joining.fills, offset
+        )
+        for plane in planes:
+            done += 1
+            yield Progress(done, total, (stack, plane), "linking")
+        tables.append(found.table(seen, stack, offset))
+        joined.append(found)
+        offset += found.count
+    return {name: np.concatenate([each[name] for each in tables]) for name in tables[0]}, joined
+
+
 def tracks_of(
-    measured: Sequence[tuple[StackObjects, Joined, int]],
+    stacks: Sequence[StackObjects],
+    joined: Sequence[Joined],
     position: Callable[[int, int, NDArray[np.float64]], NDArray[np.float64]],
     labels: Any,
     rows: Mapping[str, NDArray[Any]],
@@ -197,8 +271,9 @@ def tracks_of(
 
     Parameters
     ----------
-    measured : sequence of (StackObjects, Joined, int)
-        Each stack, its numbers, and what is added to them.
+    stacks : sequence of StackObjects
+    joined : sequence of Joined
+        Numbers of each stack.
     position : callable
         From stack, plane and centroids (n, 2) to positions in the labels.
     labels : array
@@ -207,8 +282,9 @@ def tracks_of(
     """
     data, area, score, label = [], [], [], []
     graph: dict[int, list[int]] = {}
-    for stack, (seen, joined, offset) in enumerate(measured):
-        for plane, numbers in enumerate(joined.numbers):
+    offset = 0
+    for stack, (seen, found) in enumerate(zip(stacks, joined, strict=True)):
+        for plane, numbers in enumerate(found.numbers):
             objects = seen.planes[plane]
             kept = numbers > 0
             places = position(stack, plane, objects.centroids[kept])
@@ -216,7 +292,8 @@ def tracks_of(
             area.append(objects.areas[kept])
             score.append(objects.scores[kept])
             label.append(objects.ids[kept])
-        graph |= {c + offset: [p + offset] for c, p in joined.parents.items()}
+        graph |= {c + offset: [p + offset] for c, p in found.parents.items()}
+        offset += found.count
     table = np.concatenate(data).astype(np.float64)
     order = np.lexsort((*table.T[1:][::-1], table[:, 0]))
     ids = table[order, 0].astype(np.int64)
@@ -229,7 +306,7 @@ def tracks_of(
             "label": np.concatenate(label)[order],
             "parent": np.array([graph.get(int(i), [0])[0] for i in ids], np.int64),
         },
-        max((j.max_distance for _, j, _ in measured), default=float("nan")),
+        max((found.max_distance for found in joined), default=float("nan")),
         labels,
         rows,
     )
@@ -332,30 +409,25 @@ def track(
     def position(_: int, frame: int, places: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.column_stack([np.full(len(places), frame), places])
 
-    return tracks_of([(measured, joined, 0)], position, labels, table)
+    return tracks_of([measured], joined, position, labels, table)
 
 
 def _join(
     label_planes: Iterable[Any],
     joining: Joining,
     scores: Sequence[Mapping[int, float]] | None,
-) -> tuple[NDArray[np.uint32], dict[str, NDArray[Any]], StackObjects, Joined]:
+) -> tuple[NDArray[np.uint32], dict[str, NDArray[Any]], StackObjects, list[Joined]]:
+    """Join label planes in memory."""
     measured = StackObjects(joining.max_gap + 1)
-    planes = []
-    for number, plane in enumerate(label_planes):
-        array = np.asarray(plane)
-        measured.add(array, None if scores is None else scores[number])
-        planes.append(array)
+    planes = [np.asarray(plane) for plane in label_planes]
+    for number, plane in enumerate(planes):
+        measured.add(plane, None if scores is None else scores[number])
     if not planes:
         raise ImageError("there are no label planes")
-    joined = join_stack(measured, joining, None)
     labels = np.zeros((len(planes), *planes[0].shape), np.uint32)
-
-    def write(plane: int, final: NDArray[np.uint32]) -> None:
-        labels[plane] = final
-
-    for _ in relabel(measured, joined, lambda plane: planes[plane], write, joining.fills):
-        pass
-    table = joined.table(measured)
-    table["stack"] = np.zeros(len(table["label"]), np.int64)
+    steps = join_stacks(
+        [measured], joining, None, lambda _, plane: planes[plane],
+        lambda _, plane, final: np.copyto(labels[plane], final),
+    )  # fmt: skip
+    table, joined = finish(steps)
     return labels, table, measured, joined

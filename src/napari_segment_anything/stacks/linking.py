@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ParameterError
 from .plane_objects import StackObjects
 
 LINK_THRESH = 0.3
@@ -15,23 +14,6 @@ _FLOOR = 0.25
 _PER_GAP = 0.9
 _TIP = 0.4
 _FLAT = 6.0
-
-
-def check_linking(
-    link_thresh: float, max_gap: int, min_extent: int, anisotropy: float | None
-) -> None:
-    """Raise `ParameterError` unless all lie in their ranges."""
-    if not 0 < link_thresh <= 1:
-        raise ParameterError(f"link_thresh is above 0 and at most 1, not {link_thresh}")
-    if max_gap < 0:
-        raise ParameterError(f"max_gap is a number of planes, 0 or more, not {max_gap}")
-    if min_extent < 1:
-        raise ParameterError(f"min_extent is a number of planes, at least 1, not {min_extent}")
-    if anisotropy is not None and not 0 < anisotropy < np.inf:
-        raise ParameterError(
-            "anisotropy is the distance of two planes in pixels of a plane, above 0, "
-            f"not {anisotropy}"
-        )
 
 
 def link_planes(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def relabel(
     measured: StackObjects,
     joined: Joined,
-    read: Callable[[int], NDArray[np.uint32]],
-    write: Callable[[int, NDArray[np.uint32]], None],
+    read: Callable[[int], NDArray[np.integer]],
+    write: Callable[[int, NDArray[np.uint32]], object],
     fills: bool,
     offset: int = 0,
 ) -> Generator[int, None, None]:

@@ -15,16 +15,15 @@ from ..automatic.heads import dense_head
 from ..automatic.parameters import resolve
 from ..engine import Embedding, Model, Predictor
 from ..errors import ImageError, ParameterError, SegmentAnythingError
-from ..progress import Progress, finish
+from ..progress import Progress, finish, mapped
 from .embeddings import Place, PlaneEmbeddings
-from .joining import Joined, Joining, join_stack, tracks_of
+from .joining import Joining, join_stacks, tracks_of
 from .plane_objects import StackObjects
-from .relabel import relabel
 from .result import StackResult, StackView
 from .stack_labels import StackLabels
 from .volume import Volume
 
-Steps = Generator[Progress, None, StackResult]
+StackSteps = Generator[Progress, None, StackResult]
 
 _AHEAD = 2
 _MEMORY = 64 << 20
@@ -94,7 +93,7 @@ def segment_stack_steps(
     channels: Sequence[int] | None = None,
     contrast_limits: Any = "auto",
     **parameters: Any,
-) -> Steps:
+) -> StackSteps:
     """Segment a volume or time-lapse, step by step.
 
     `volume` and `model` are those of `segment_stack`. All options are checked at once.
@@ -182,7 +181,7 @@ def segment_stack_steps(
             "joining": asdict(joining),
         }
     labels = StackLabels(opened, output, label, overwrite, run=run)
-    return _Run(
+    return _StackRun(
         opened, model, predictor or Predictor(model), mode, given, policy, joining, labels
     ).steps()
 
@@ -208,7 +207,7 @@ class _Encoded(Predictor):
 
 
 @dataclass(slots=True, eq=False)
-class _Run:
+class _StackRun:
     """One call of `segment_stack`."""
 
     volume: Volume
@@ -220,7 +219,7 @@ class _Run:
     joining: Joining
     labels: StackLabels
 
-    def steps(self) -> Steps:
+    def steps(self) -> StackSteps:
         volume = self.volume
         places = [Place(p, stack) for stack in volume.stacks for p in range(volume.count)]
         embeddings = PlaneEmbeddings(volume, self.predictor, _MEMORY)
@@ -246,7 +245,7 @@ class _Run:
             embeddings.close()
         if len(failed) == len(places):
             raise ImageError(f"no plane could be segmented: {next(iter(failed.values()))}")
-        return (yield from self._join(measured, len(places), failed))
+        return (yield from self._join(measured, failed))
 
     def _plane(
         self, embeddings: PlaneEmbeddings, place: Place, failed: dict[tuple[int, ...], str]
@@ -283,45 +282,29 @@ class _Run:
         return labels, {int(i): float(score) for i, score in pairs if i}
 
     def _join(
-        self,
-        measured: dict[tuple[int, ...], StackObjects],
-        total: int,
-        failed: dict[tuple[int, ...], str],
-    ) -> Steps:
-        joined: list[tuple[StackObjects, Joined, int]] = []
-        tables: list[dict[str, NDArray[Any]]] = []
-        done = offset = 0
-        for number, (stack, seen) in enumerate(measured.items()):
-            found = join_stack(seen, self.joining, self.volume.anisotropy)
-            for plane in self._relabel(seen, found, stack, offset):
-                done += 1
-                yield self._progress(done, total, Place(plane, stack), "linking", True)
-            table = found.table(seen)
-            table["label"] = table["label"] + offset
-            table["parent"] = np.where(table["parent"] > 0, table["parent"] + offset, 0)
-            table["stack"] = np.full(len(table["label"]), number, np.int64)
-            tables.append(table)
-            joined.append((seen, found, offset))
-            offset += found.count
-        whole = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+        self, measured: dict[tuple[int, ...], StackObjects], failed: dict[tuple[int, ...], str]
+    ) -> StackSteps:
+        stacks = list(measured)
+        steps = join_stacks(
+            list(measured.values()), self.joining, self.volume.anisotropy,
+            lambda stack, plane: self.labels.section(plane, stacks[stack]),
+            lambda stack, plane, labels: self.labels.write(plane, stacks[stack], labels),
+        )  # fmt: skip
+        table, joined = yield from mapped(steps, self._linked)
         if self.labels.group is not None:
             yield from self.labels.group.build_pyramid()
         self.labels.finish()
         tracks = None
         if self.joining.link == "track":
-            tracks = tracks_of(joined, self._position, self.labels.array, whole)
-        return StackResult(self.labels.array, whole, tracks, self.labels.path, failed)
+            tracks = tracks_of(
+                list(measured.values()), joined, self._position, self.labels.array, table
+            )
+        return StackResult(self.labels.array, table, tracks, self.labels.path, failed)
 
-    def _relabel(
-        self, seen: StackObjects, found: Joined, stack: tuple[int, ...], offset: int
-    ) -> Generator[int, None, None]:
-        def read(plane: int) -> NDArray[np.uint32]:
-            return self.labels.section(plane, stack)
-
-        def write(plane: int, labels: NDArray[np.uint32]) -> None:
-            self.labels.write(plane, stack, labels)
-
-        return relabel(seen, found, read, write, self.joining.fills, offset)
+    def _linked(self, step: Progress) -> Progress:
+        stack, plane = step.partial
+        place = Place(plane, self.volume.stacks[stack])
+        return self._progress(step.done, step.total, place, step.message, True)
 
     def _position(
         self, number: int, plane: int, places: NDArray[np.float64]

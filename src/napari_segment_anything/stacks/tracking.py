@@ -12,7 +12,6 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from ..errors import ParameterError
 from .plane_objects import Overlaps, PlaneObjects, StackObjects
 
 LINK_THRESH = 0.1
@@ -40,12 +39,6 @@ class Lineage:
     numbers: list[NDArray[np.int64]]
     parents: dict[int, int]
     max_distance: float
-
-
-def check_tracking(max_distance: float | None) -> None:
-    """Raise `ParameterError` unless it is a distance."""
-    if max_distance is not None and not 0 < max_distance < np.inf:
-        raise ParameterError(f"max_distance is in pixels, above 0, not {max_distance}")
 
 
 def track_planes(
