@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import pytest
-from napari_segment_anything.stacks.propagate import propagate_steps
 
 from napari_segment_anything.automatic import CandidateTable, segment_everything
 from napari_segment_anything.automatic.parameters import Filters
@@ -27,6 +26,7 @@ from napari_segment_anything.parameters import (
     RUN,
     TILING,
 )
+from napari_segment_anything.stacks.propagation import propagate_steps
 from napari_segment_anything.stacks.segment import segment_stack_steps
 
 TABLES = {

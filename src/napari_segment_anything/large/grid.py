@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..engine import Window
 from ..errors import ImageError, ParameterError
 from ..limits import TILES
+from ..parameters import TILING
 
 REACH = 2
 
@@ -57,8 +58,7 @@ class TileGrid:
         ParameterError
             If tiles are too small, the overlap does not leave a core, or the region lies outside.
         """
-        if tile < 64:
-            raise ParameterError(f"tile is at least 64 pixels, not {tile}")
+        TILING["tile"].check("tile", tile)
         if not 0 <= overlap <= tile // 2:
             raise ParameterError(
                 f"overlap lies between 0 and half the tile ({tile // 2}), not {overlap}"

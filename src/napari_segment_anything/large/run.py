@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..automatic import POLICIES
 from ..engine import Model, Window
 from ..errors import ParameterError
 from ..formats.locking import only_writer
+from ..parameters import RUN, TILING, check_values
 from ..progress import Progress, finish
 from .image import LargeImage
 from .ledger import LEDGER
@@ -23,7 +23,7 @@ from .phases import run_phases
 from .result import LargeResult
 from .runners import DaskRunner, Runner, ThreadRunner
 from .segmenting import WindowFunction, prepare
-from .tiles import EMPTY_THRESH, ImageTiles, Job
+from .tiles import ImageTiles, Job
 
 LargeSteps = Generator[Progress, None, LargeResult]
 
@@ -99,7 +99,7 @@ def segment_large_steps(
     overwrite: bool = False,
     policy: str = "small",
     oversize: str = "merge",
-    empty_thresh: float = EMPTY_THRESH,
+    empty_thresh: float = 4.0,
     axes: str | None = None,
     channel_axis: int | None = None,
     channels: Sequence[int] | None = None,
@@ -166,16 +166,13 @@ def segment_large_steps(
         As `segment_large`.
     """
     began = time.perf_counter()
-    if retries < 0:
-        raise ParameterError(f"retries is at least 0, not {retries}")
-    if policy not in POLICIES:
-        raise ParameterError(f"policy is one of {', '.join(POLICIES)}, not {policy!r}")
-    if oversize not in ("merge", "redecode"):
-        raise ParameterError(f"oversize is 'merge' or 'redecode', not {oversize!r}")
+    check_values(
+        {**RUN, **TILING},
+        {"mode": mode, "policy": policy, "tile": tile, "overlap": overlap, "workers": workers,
+         "retries": retries, "oversize": oversize, "empty_thresh": empty_thresh},
+    )  # fmt: skip
     if oversize == "redecode" and callable(model) and not isinstance(model, Model):
         raise ParameterError("oversize='redecode' prompts a model; a function has no prompts")
-    if not 0 <= empty_thresh <= 255:
-        raise ParameterError(f"empty_thresh lies between 0 and 255, not {empty_thresh}")
     remote = not (isinstance(scheduler, str) and scheduler == "threads")
     with ExitStack() as opened:
         runner: Runner | None = None

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ..errors import ParameterError, ResourceError
 from ..limits import CONNECT_SECONDS, THREADS
+from ..parameters import TILING
 
 Outcome = tuple[Any, Any]
 """An item and what came of it: the function's result, or the exception it raised."""
@@ -106,8 +107,7 @@ class ThreadRunner:
     ) -> None:
         if resources:
             raise ParameterError("worker_resources are those of Dask workers; threads have none")
-        if workers is not None and workers < 1:
-            raise ParameterError(f"workers is at least 1, not {workers}")
+        TILING["workers"].check("workers", workers)
         THREADS.check(workers or 1, "too many workers", ParameterError)
         self.torch_threads = 1 if device == "cpu" else None
         self.workers = workers or (cores() if device == "cpu" else 2)

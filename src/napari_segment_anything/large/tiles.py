@@ -17,6 +17,7 @@ from ..engine.contrast import stretch
 from ..errors import ResourceError
 from ..formats.marks import pixel_hash
 from ..formats.ome_zarr import LabelsGroup, describe_write_error
+from ..parameters import TILING
 from .grid import TileGrid
 from .image import LargeImage
 from .ledger import Ledger, TileResult
@@ -25,7 +26,6 @@ from .segmenting import Segment, WindowObjects
 EDGE = 2
 """A mask this near to a window's edge may continue beyond it: masks often stop a pixel short."""
 
-EMPTY_THRESH = 4.0
 _BLOCK = 8
 
 
@@ -146,7 +146,7 @@ def segment_window(
     segment: Segment,
     index: int,
     pixels: NDArray[Any],
-    empty_thresh: float = EMPTY_THRESH,
+    empty_thresh: float = TILING["empty_thresh"].default,
 ) -> TileResult | None:
     """Segment the pixels of a tile's window.
 

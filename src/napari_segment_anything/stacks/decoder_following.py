@@ -25,7 +25,7 @@ _SURE = 6.0
 _PAD = 1
 _TRUST = (0.3, 0.8)
 _LEAST_TRUST = 0.1
-_ANYTHING = Rules(0.0, 0.0, np.inf, 0.0, 0.0)
+_ANYTHING = Rules(0.0, 0.0, 1e9, 0.0, 0.0)
 
 
 class DecoderFollower:

@@ -20,9 +20,10 @@ from ..automatic.generate import read_instances
 from ..automatic.heads import dense_head
 from ..automatic.parameters import resolve
 from ..engine import Embedding, Model, PlacedMask
+from ..parameters import FOLLOWING
 from .embeddings import Place
 from .masks import overlapping_parts, signed_distance, surroundings
-from .rules import STIFFNESS, Followed, Rules
+from .rules import Followed, Rules
 from .spacing import Spacing
 from .volume import Volume
 
@@ -224,7 +225,7 @@ class DenseFollower:
         before = crop.mask(last)
         outline = signed_distance(before)
         instance, match = _match(read, crop, before)
-        stiff = rules.stiffness / STIFFNESS
+        stiff = rules.stiffness / FOLLOWING["stiffness"].default
         shape = stiff * _LAST * np.clip(outline, -most, most)
         shape += stiff * self.spacing.rigidity * self._template(crop, plane, last, known, most)
         evidence = np.full(before.shape, 0.0)

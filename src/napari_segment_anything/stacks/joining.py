@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, ParameterError
+from ..parameters import LINKING, check_values
 from ..progress import Progress, finish
 from .linking import LINK_THRESH, link_planes
 from .plane_objects import StackObjects
@@ -18,8 +19,6 @@ from .relabel import relabel
 from .result import StackResult, Tracks
 from .tracking import LINK_THRESH as TRACK_THRESH
 from .tracking import track_planes
-
-LINKS = ("overlap", "track")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +55,11 @@ class Joining:
     fill_gaps: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.link not in LINKS:
-            raise ParameterError(f"link is 'overlap' or 'track', not {self.link!r}")
-        if self.link == "overlap":
-            for name in ("max_distance", "divisions"):
-                if getattr(self, name) is not None:
-                    raise ParameterError(f"{name} is for link='track' only")
-        elif self.anisotropy is not None:
-            raise ParameterError("anisotropy is for link='overlap' only: frames have no distance")
-        if not 0 < self.thresh <= 1:
-            raise ParameterError(f"link_thresh is above 0 and at most 1, not {self.thresh}")
-        if self.max_gap < 0:
-            raise ParameterError(f"max_gap is a number of planes, 0 or more, not {self.max_gap}")
-        if self.least < 1:
-            raise ParameterError(f"min_extent is a number of planes, at least 1, not {self.least}")
-        if self.anisotropy is not None and not 0 < self.anisotropy < np.inf:
-            raise ParameterError(
-                "anisotropy is the distance of two planes in pixels of a plane, above 0, "
-                f"not {self.anisotropy}"
-            )
-        if self.max_distance is not None and not 0 < self.max_distance < np.inf:
-            raise ParameterError(f"max_distance is in pixels, above 0, not {self.max_distance}")
+        given = asdict(self)
+        check_values(LINKING, given)
+        for name, parameter in LINKING.items():
+            if given[name] is not None and not parameter.acts_in(self.link):
+                raise ParameterError(f"{name} is for link='{parameter.modes[0]}' only")
 
     @property
     def thresh(self) -> float:

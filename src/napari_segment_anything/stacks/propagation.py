@@ -11,6 +11,7 @@ import numpy as np
 from ..automatic.heads import dense_head
 from ..engine import Model, Predictor
 from ..errors import ParameterError, PromptError
+from ..parameters import FOLLOWING, check_values
 from ..progress import Progress, finish
 from .decoder_following import DecoderFollower
 from .dense_following import DenseFollower
@@ -18,15 +19,7 @@ from .embeddings import PlaneEmbeddings
 from .propagation_result import PropagationResult, PropagationView
 from .propagation_run import PropagationRun
 from .propagation_state import State, Task
-from .rules import (
-    LIKENESS_THRESH,
-    MAX_AREA_CHANGE,
-    OVERLAP_THRESH,
-    PRED_IOU_THRESH,
-    STIFFNESS,
-    Follower,
-    Rules,
-)
+from .rules import Follower, Rules
 from .seeds import Seeds, read_seeds
 from .spacing import Spacing
 from .stack_labels import StackLabels
@@ -34,7 +27,6 @@ from .volume import Volume
 
 __all__ = ["DIRECTIONS", "PropagationResult", "PropagationView", "propagate", "propagate_steps"]
 
-METHODS = ("auto", "dense", "decoder")
 DIRECTIONS = {"both": (1, -1), "forward": (1,), "backward": (-1,)}
 
 
@@ -97,11 +89,11 @@ def propagate_steps(
     objects: Iterable[int] | None = None,
     previous: PropagationResult | None = None,
     direction: str = "both",
-    pred_iou_thresh: float = PRED_IOU_THRESH,
-    overlap_thresh: float = OVERLAP_THRESH,
-    max_area_change: float = MAX_AREA_CHANGE,
-    stiffness: float = STIFFNESS,
-    likeness_thresh: float = LIKENESS_THRESH,
+    pred_iou_thresh: float = 0.15,
+    overlap_thresh: float = 0.15,
+    max_area_change: float = 6.0,
+    stiffness: float = 12.0,
+    likeness_thresh: float = 0.35,
     method: str = "auto",
     anisotropy: float | None = None,
     window_size: int | None = None,
@@ -176,10 +168,10 @@ def propagate_steps(
     Progress
         After each plane in each direction; `partial` is a `PropagationView`.
     """
-    if direction not in DIRECTIONS:
-        raise ParameterError(f"direction is 'both', 'forward' or 'backward', not {direction!r}")
-    if window_size is not None and window_size < 1:
-        raise ParameterError(f"window_size is at least 1 pixel, not {window_size}")
+    check_values(
+        FOLLOWING, {"direction": direction, "method": method, "window_size": window_size,
+                    "anisotropy": anisotropy},
+    )  # fmt: skip
     rules = Rules(pred_iou_thresh, overlap_thresh, max_area_change, stiffness, likeness_thresh)
     opened = Volume.of(
         volume, axis, axes=axes, channel_axis=channel_axis, rgb=rgb, channels=channels,
@@ -229,8 +221,6 @@ def propagate_steps(
 
 def _choose(method: str, model: Model, anisotropy: float | None) -> str:
     """Settle "auto", and refuse what a model cannot do."""
-    if method not in METHODS:
-        raise ParameterError(f"method is one of {', '.join(METHODS)}, not {method!r}")
     able = bool(dense_head(model))
     if method == "dense" and not able:
         raise ParameterError(

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from ..engine import Embedding, PlacedMask
-from ..errors import ParameterError
+from ..parameters import FOLLOWING, check_values
 from .embeddings import Place
-
-PRED_IOU_THRESH = 0.15
-OVERLAP_THRESH = 0.15
-MAX_AREA_CHANGE = 6.0
-STIFFNESS = 12.0
-LIKENESS_THRESH = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +37,14 @@ class Rules:
         If a value is out of range.
     """
 
-    pred_iou_thresh: float = PRED_IOU_THRESH
-    overlap_thresh: float = OVERLAP_THRESH
-    max_area_change: float = MAX_AREA_CHANGE
-    stiffness: float = STIFFNESS
-    likeness_thresh: float = LIKENESS_THRESH
+    pred_iou_thresh: float = FOLLOWING["pred_iou_thresh"].default
+    overlap_thresh: float = FOLLOWING["overlap_thresh"].default
+    max_area_change: float = FOLLOWING["max_area_change"].default
+    stiffness: float = FOLLOWING["stiffness"].default
+    likeness_thresh: float = FOLLOWING["likeness_thresh"].default
 
     def __post_init__(self) -> None:
-        for name in ("pred_iou_thresh", "overlap_thresh", "likeness_thresh"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ParameterError(f"{name} lies between 0 and 1, not {getattr(self, name)}")
-        if not self.max_area_change > 1:
-            raise ParameterError(f"max_area_change is above 1, not {self.max_area_change}")
-        if not 0 <= self.stiffness < np.inf:
-            raise ParameterError(f"stiffness is 0 or more, not {self.stiffness}")
+        check_values(FOLLOWING, asdict(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..automatic import POLICIES, CandidateTable, choose_mode, generate_candidates
+from ..automatic import CandidateTable, choose_mode, generate_candidates
 from ..automatic.heads import dense_head
 from ..automatic.parameters import resolve
 from ..engine import Embedding, Model, Predictor
-from ..errors import ImageError, ParameterError, SegmentAnythingError
+from ..errors import ImageError, SegmentAnythingError
+from ..parameters import RUN
 from ..progress import Progress, finish, mapped
 from .embeddings import Place, PlaneEmbeddings
 from .joining import Joining, join_stacks, tracks_of
@@ -150,8 +151,7 @@ def segment_stack_steps(
     Progress
         After each plane, first while segmenting, then while linking; `partial` is a `StackView`.
     """
-    if policy not in POLICIES:
-        raise ParameterError(f"policy is one of {', '.join(POLICIES)}, not {policy!r}")
+    RUN["policy"].check("policy", policy)
     mode = choose_mode(model, mode)
     given = {name: value for name, value in parameters.items() if value is not None}
     resolve(mode, given, model.everything_defaults(mode), dense_head(model))

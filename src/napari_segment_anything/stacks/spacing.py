@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import Window
-from ..errors import ParameterError
 from .volume import Volume
 
 FLATNESS = 1.7
@@ -44,15 +43,7 @@ class Spacing:
 
     @classmethod
     def of(cls, volume: Volume, stack: tuple[int, ...], anisotropy: float | None = None) -> Spacing:
-        """Take what was given or the file says, and look at a few planes for the rest.
-
-        Raises
-        ------
-        ParameterError
-            If `anisotropy` is not above 0.
-        """
-        if anisotropy is not None and not 0 < anisotropy < np.inf:
-            raise ParameterError(f"anisotropy is above 0, not {anisotropy}")
+        """Take what was given or the file says, and look at a few planes for the rest."""
         if volume.axes[volume.axis] == "T":
             return cls(0.0, 1.0, True)
         change = plane_change(volume, stack)
