@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..engine import Window
 from ..errors import ImageError, ParameterError
 from ..limits import TILES
@@ -115,11 +117,9 @@ class TileGrid:
 
     def plane(self, index: int) -> tuple[int, ...]:
         """Return the indices of the plane a tile lies in."""
-        number, out = self.place(index)[0], list[int]()
-        for count in reversed(self.planes):
-            number, at = divmod(number, count)
-            out.append(at)
-        return tuple(reversed(out))
+        if not self.planes:
+            return ()
+        return tuple(int(i) for i in np.unravel_index(self.place(index)[0], self.planes))
 
     def core(self, index: int) -> Window:
         """Return what a tile owns: its chunk (the last one: and the rest), within the region."""

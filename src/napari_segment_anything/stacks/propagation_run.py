@@ -103,9 +103,6 @@ class PropagationRun:
                 return self.before.masks[plane, number]
         return None
 
-    def _box(self, plane: int, number: int) -> tuple[int, int, int, int]:
-        return self.masks[plane, number][0].window.box
-
     def _place(
         self,
         plane: int,

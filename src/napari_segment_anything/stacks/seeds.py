@@ -34,23 +34,6 @@ class Seed:
     mask: PlacedMask | None
     key: str
 
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Extent of everything that was given: row_min, col_min, row_max, col_max."""
-        if self.mask is not None:
-            return self.mask.window.box
-        prompts = self.prompts
-        if prompts is None:
-            raise PromptError("a seed needs prompts or a mask")
-        corners = [prompts.points[0][prompts.labels[0] >= 0]]
-        if prompts.has_box[0]:
-            corners.append(prompts.boxes[0].reshape(2, 2))
-        places = np.concatenate(corners)
-        if not len(places):
-            return (0.0, 0.0, np.inf, np.inf)
-        (row0, col0), (row1, col1) = places.min(0), places.max(0)
-        return float(row0), float(col0), float(row1), float(col1)
-
 
 Seeds = dict[int, dict[int, Seed]]
 """Seeds of each plane and object: {plane: {object: seed}}."""
