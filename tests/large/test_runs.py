@@ -550,7 +550,7 @@ def test_arrays_keep_their_axes_scale_and_units(image, segment, model, tmp_path)
     result = segment_large(known, out, segment, **SETTINGS)
     assert result.group.axes == "TYX" and result.group.scale == (2.0, 0.5, 0.25)
     assert result.group.units == ("second", "micrometer", "micrometer")
-    with pytest.raises(ParameterError, match="give it again"):
+    with pytest.raises(ParameterError, match="pass it again"):
         redecode(out, model, 1)
     if not len(result.seams["seam"]):  # one tile has none: it is the array that matters here
         with pytest.raises(ParameterError, match="no seam 1"):

@@ -155,7 +155,7 @@ def check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: str) 
     if differ:
         raise ParameterError(
             f"{path} holds a run with other settings ({'; '.join(differ)}): run it with those to "
-            "resume it, give another label name, or overwrite=True to begin anew"
+            "resume it, give another label name, or overwrite=True to begin again"
         )
 
 

@@ -31,7 +31,15 @@ class ChunkPlan:
 
 
 def plan_chunk(grid: TileGrid, stitched: Stitched, index: int) -> ChunkPlan:
-    """Collect what a chunk needs to know of the outcome of stitching."""
+    """Collect what a chunk needs of the outcome of stitching.
+
+    Parameters
+    ----------
+    grid : TileGrid
+    stitched : Stitched
+    index : int
+        The tile whose core is the chunk.
+    """
     sources = []
     core = grid.core(index)
     for tile in sorted((index, *grid.neighbours(index))):
@@ -54,7 +62,19 @@ def plan_chunk(grid: TileGrid, stitched: Stitched, index: int) -> ChunkPlan:
 
 
 def draw(grid: TileGrid, plan: ChunkPlan, results: dict[int, TileResult]) -> NDArray[np.uint32]:
-    """Draw a chunk: every pixel belongs to the best ranked object that claims it."""
+    """Draw a chunk: every pixel belongs to the best ranked object that claims it.
+
+    Parameters
+    ----------
+    grid : TileGrid
+    plan : ChunkPlan
+    results : dict of int to TileResult
+        Of the tiles in `plan.sources`.
+
+    Returns
+    -------
+    uint32 array (rows, columns)
+    """
     core = grid.core(plan.index)
     out = np.zeros(core.shape, np.uint32)
     best = np.zeros(core.shape, np.uint32)
@@ -74,6 +94,11 @@ def draw(grid: TileGrid, plan: ChunkPlan, results: dict[int, TileResult]) -> NDA
 
 def compose_chunk(job: Job, plan: ChunkPlan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Write the final labels of a chunk.
+
+    Parameters
+    ----------
+    job : Job
+    plan : ChunkPlan
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Tiles: which part of a plane each one owns, and which part it looks at."""
+"""Tiles: which part of a plane each one owns, and which part it reads."""
 
 from __future__ import annotations
 
@@ -55,6 +55,13 @@ class TileGrid:
     ) -> TileGrid:
         """Return the grid over an image.
 
+        Parameters
+        ----------
+        shape, planes, tile, overlap
+            As for `TileGrid`.
+        region : Window, optional
+            By default all of a plane.
+
         Raises
         ------
         ParameterError
@@ -87,7 +94,7 @@ class TileGrid:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Rows and columns of tiles; a rest that the last window sees anyway is no further tile."""
+        """Rows and columns of tiles. A remainder that the last window covers is no further tile."""
         counts = []
         for low, side, first in zip(
             (self.region.row, self.region.col), self.region.shape, self.first, strict=True
@@ -111,7 +118,7 @@ class TileGrid:
         return plane, *divmod(rest, cols)
 
     def index(self, plane: int, row: int, col: int) -> int:
-        """Return the number of a tile."""
+        """Return the number of a tile, given its plane's number, its row and its column."""
         rows, cols = self.counts
         return (plane * rows + row) * cols + col
 
@@ -122,7 +129,7 @@ class TileGrid:
         return tuple(int(i) for i in np.unravel_index(self.place(index)[0], self.planes))
 
     def core(self, index: int) -> Window:
-        """Return what a tile owns: its chunk (the last one: and the rest), within the region."""
+        """Return what a tile owns: its chunk, the last one also the remainder, in the region."""
         _, *place = self.place(index)
         starts, sides = [], []
         for at, count, first, low, side in zip(
@@ -142,7 +149,7 @@ class TileGrid:
         return Window(starts[0], starts[1], sides[0], sides[1])
 
     def window(self, index: int) -> Window:
-        """Return what a tile looks at."""
+        """Return what a tile reads."""
         _, *place = self.place(index)
         starts, sides = [], []
         for at, first, low, side in zip(

@@ -35,7 +35,7 @@ class LargeImage:
     source : str or ImageData
         Path or URL, or arrays with their axes.
     axes : str, optional
-        A letter per dimension, in place of what the file says.
+        A letter per dimension, in place of those in the file.
     channel_axis : int, optional
         Axis of the channels, in place of what axes say.
     channels : tuple of int, optional
@@ -43,8 +43,7 @@ class LargeImage:
     contrast_limits : object
         As `resolve_contrast_limits` takes them; pairs of numbers once a run has settled them.
     token : str
-        Of the run: a process that meets the same image in the same run again need not open it
-        again.
+        Of the run: within a run a process opens the image once.
     """
 
     source: str | ImageData
@@ -55,7 +54,7 @@ class LargeImage:
     token: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # what was opened stays here
+        # cached properties do not travel
         given = tuple(getattr(self, each.name) for each in fields(self))
         return (_arrived if isinstance(self.source, str) else LargeImage), given
 
@@ -109,9 +108,19 @@ class LargeImage:
         return (*(i for i in range(len(self.data.axes)) if i not in gone), rows, cols)
 
     def marks(self, places: Iterable[tuple[tuple[int, ...], Window]]) -> list[int]:
-        """Return a number for each window of a plane: another one once it was written again.
+        """Return a number for each window of a plane, which changes when the pixels are written.
 
-        Nothing of the pixels is read; 0 where storage does not tell (see `region_marks`).
+        No pixels are read; see `region_marks`.
+
+        Parameters
+        ----------
+        places : iterable of (tuple of int, Window)
+            Planes by their indices, and windows in them.
+
+        Returns
+        -------
+        list of int
+            0 where the storage does not tell.
         """
         shape = self.planes.data_shape
         regions = []
@@ -150,7 +159,7 @@ class LargeImage:
 
     @property
     def pixel_size(self) -> tuple[list[float] | None, list[str | None] | None]:
-        """Scale and units of the labels' dimensions; None where nothing is known."""
+        """Scale and units of the labels' dimensions; None where unknown."""
         data, kept = self.data, self.label_axes
         scale = [float(data.scale[i]) for i in kept]
         units = [data.units[i] for i in kept]

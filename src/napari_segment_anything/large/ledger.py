@@ -127,7 +127,15 @@ class Ledger(RunRecord):
 
     @classmethod
     def create(cls, labels: LabelsGroup, grid: TileGrid, run: Mapping[str, Any]) -> Ledger:
-        """Begin a ledger in a new label group."""
+        """Begin a ledger in a new label group.
+
+        Parameters
+        ----------
+        labels : LabelsGroup
+        grid : TileGrid
+        run : mapping
+            Settings of the run.
+        """
         planes, (rows, cols) = grid.plane_count, grid.counts
         chunks = (1, min(rows, _STATUS_CHUNK), min(cols, _STATUS_CHUNK))
         group = make_record(labels, GROUP, (planes, rows, cols), chunks)
@@ -178,7 +186,7 @@ class Ledger(RunRecord):
         return np.asarray(self.group["read"][...])
 
     def set_read(self, index: int, read: tuple[int, int]) -> None:
-        """Record what a tile was read from."""
+        """Record the hash and mark of the pixels that a tile was read from."""
         self.group["read"][self.grid.place(index)] = np.array(read, np.uint64)
 
     def replace_read(self, read: NDArray[np.uint64]) -> None:
@@ -186,12 +194,25 @@ class Ledger(RunRecord):
         self.group["read"][...] = read
 
     def put(self, index: int, result: TileResult) -> int:
-        """Keep a tile's result; returns its size in bytes.
+        """Keep a tile's result.
+
+        Parameters
+        ----------
+        index : int
+            Number of the tile.
+        result : TileResult
+
+        Returns
+        -------
+        int
+            Its size in bytes, packed.
 
         Raises
         ------
         FormatError
-            If it does not fit; OSError as the store raises it.
+            If it does not fit.
+        OSError
+            As the store raises it.
         """
         packed = result.pack()
         room = self._tiles.shape[1]
@@ -224,7 +245,7 @@ class Ledger(RunRecord):
             ) from error
 
     def write_table(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Keep a table, column by column."""
+        """Keep a table, given as arrays of equal length by name, in place of an earlier one."""
         group = self.group.create_group(name, overwrite=True)
         for column, values in columns.items():
             data = np.asarray(values)

@@ -18,7 +18,7 @@ from .image import LargeImage
 from .ledger import GROUP, Ledger
 
 OVERLAP = 1 / 8
-"""Of a tile, shared with its neighbour, unless told."""
+"""Part of a tile that it shares with its neighbour, by default."""
 
 
 def tiles_over(
@@ -52,7 +52,18 @@ def plain(value: Any) -> Any:
 
 
 def destination_of(image: Any, output: str | Path | None) -> str:
-    """Return path or URL of the store that labels go into: `output`, or the image's own store."""
+    """Return path or URL of the store that labels go into: `output`, or the image's own store.
+
+    Parameters
+    ----------
+    image, output
+        As for `segment_large`.
+
+    Raises
+    ------
+    ParameterError
+        If the image has no store and no output is given.
+    """
     if output is not None:
         require(output, (str, Path), "the output", "give the path or URL of an OME-Zarr store")
         return locate(output)
@@ -80,14 +91,14 @@ def open_run(
     wanted : mapping
         Settings of the run.
     overwrite : bool
-        Begin anew, whatever is there.
+        Begin again, whatever is there.
 
     Raises
     ------
     ParameterError
         If a run with other settings is on record there.
     FormatError
-        If the labels are of something else, or cannot be made.
+        If the labels were made by something else, or cannot be created.
     """
     data, kept = image.data, image.label_axes
     scale, units = image.pixel_size

@@ -174,7 +174,7 @@ def _compose(
             plan, found = outcome
             if isinstance(found, _FATAL):
                 raise found
-            if isinstance(found, Exception):  # here, where it cannot be lost
+            if isinstance(found, Exception):  # such as a lost worker: do it in this process
                 found = compose_chunk(job, plan)
             ids, areas = found
             counted[ids] += areas

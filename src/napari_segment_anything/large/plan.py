@@ -27,7 +27,7 @@ _PROBES = 8
 
 @dataclass(frozen=True, slots=True)
 class LargePlan:
-    """A run's extent, and what one timed tile says of its cost.
+    """A run's extent, and its cost as estimated from one timed tile.
 
     Parameters
     ----------
@@ -72,7 +72,18 @@ class LargePlan:
         timed: tuple[float, int, int | None] | None = None,
         dashboard: str | None = None,
     ) -> LargePlan:
-        """Extrapolate from (seconds, bytes stored, bytes of memory) of a tile."""
+        """Extrapolate from one tile.
+
+        Parameters
+        ----------
+        grid : TileGrid
+        done, workers : int
+            As for `LargePlan`.
+        timed : (float, int, int or None), optional
+            Seconds that the tile took, bytes stored, and bytes of memory at its peak.
+        dashboard : str, optional
+            As for `LargePlan`.
+        """
         seconds = memory = disk = None
         if timed is not None:
             left = len(grid) - done
@@ -124,9 +135,9 @@ def plan_large(
     contrast_limits: Any = "auto",
     **parameters: Any,
 ) -> LargePlan:
-    """Say what `segment_large` would take, from one timed tile; writes nothing.
+    """Estimate from one timed tile what `segment_large` would cost; nothing is written.
 
-    Parameters are those of `segment_large`. Time is for threads of this process.
+    Parameters are those of `segment_large`. The time is for threads of this process.
 
     Returns
     -------
@@ -156,7 +167,7 @@ def probes(tiles: Sequence[int]) -> list[int]:
 
 
 def readable_time(seconds: float) -> str:
-    """Return a duration as people say it."""
+    """Return a duration for people: "40 s", "12 min", "3.5 h"."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 90 * 60:
@@ -165,7 +176,7 @@ def readable_time(seconds: float) -> str:
 
 
 def readable_size(count: float) -> str:
-    """Return a number of bytes as people say it."""
+    """Return a number of bytes for people: "12 MiB"."""
     for unit in ("bytes", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.0f} {unit}"
@@ -182,13 +193,13 @@ class PeakMemory:
 
 @contextmanager
 def peak_memory() -> Iterator[PeakMemory]:
-    """Measure the peak of a block's memory, where the system tells."""
+    """Measure the peak memory of a block, where the system reports it."""
     peak = PeakMemory()
     status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     before = None
     if sys.platform == "linux" and os.access(clear, os.W_OK):
         try:
-            clear.write_text("5")  # forget the highest mark so far
+            clear.write_text("5")  # resets VmHWM
             before = _kib(status, "VmRSS:")
         except OSError:
             before = None

@@ -1,4 +1,4 @@
-"""One place of a large run again: a box around what is in question, seen whole."""
+"""Segment one place of a large run again, with a box as prompt and in a window that holds it."""
 
 from __future__ import annotations
 
@@ -50,28 +50,27 @@ def redecode(
     label: str | None = None,
     image: Any = None,
 ) -> dict[str, Any]:
-    """Segment what a seam is about again, as one object, and put it in place of what was there.
+    """Segment the objects of a seam again, as one object that replaces them.
 
-    The model is prompted with the box around the objects in question, as by hand in the viewer.
+    The model is prompted with the box around them, as by hand in the viewer.
 
     Parameters
     ----------
     output : str or Path
         The OME-Zarr store, or the label group, of a finished run.
     model : Model
-        What segments; any model will do.
+        Any model, also another one than that of the run.
     seam : int
         Number of the seam in the run's table of seams.
     label : str, optional
         Name of the label image, where there are several.
     image : array-like, optional
-        The image, where the run was given an array: it cannot be opened again.
+        The image, where the run was given an array, which cannot be opened again.
 
     Returns
     -------
     dict
-        label (the id that the object has now), predicted_iou, area, box, and iou with what
-        was there before.
+        label (the object's id), predicted_iou, area, box, and iou with what was there before.
 
     Raises
     ------
@@ -110,7 +109,15 @@ def _redecode(labels: LabelsGroup, model: Model, seam: int, image: Any) -> dict[
 
 
 def redecode_oversize(job: Job, ledger: Ledger) -> Generator[Progress, None, None]:
-    """Prompt again for every object that was put together from pieces, in the order of ids."""
+    """Prompt again for every object that was put together from pieces, in the order of ids.
+
+    Parameters
+    ----------
+    job : Job
+        Of a model.
+    ledger : Ledger
+        With tables of objects and seams, which are written after every object.
+    """
     if not isinstance(job.segment, ModelSegment):
         raise ParameterError("oversize='redecode' prompts a model; a function has no prompts")
     seams, table = ledger.read_table("seams"), ledger.read_table("objects")
@@ -137,11 +144,11 @@ def _image(run: dict[str, Any], image: Any, path: str) -> LargeImage:
         opened["image"] = image
     elif is_url(opened["image"]) and not path.startswith(opened["image"]):
         raise ParameterError(
-            f"{path} says that its image is at {opened['image']}, which is not fetched unasked: "
-            "give the image, as image="
+            f"according to {path} its image is at {opened['image']}, which is not fetched unless "
+            "it is given: pass it as image="
         )
     if opened["image"] is None:
-        raise ParameterError("the run was given an array: give it again, as image=")
+        raise ParameterError("the run was given an array: pass it again, as image=")
     large = LargeImage.of(**opened)
     check_same({"image": run["image"]}, {"image": large.planes.identity()}, path)
     return replace(large, contrast_limits=tuple((float(a), float(b)) for a, b in run["limits"]))

@@ -41,18 +41,18 @@ class TileFailure:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LargeView:
-    """A run in progress, for whoever watches it.
+    """A run in progress.
 
     Parameters
     ----------
     labels : LabelsGroup
-        Filled tile by tile; ids are provisional until the run ends.
+        Written tile by tile; ids are provisional until the run ends.
     grid : TileGrid
         The tiles.
     status : uint8 array (planes, tile rows, tile columns)
-        `TileStatus` of each tile; changes as the run goes on.
+        `TileStatus` of each tile; updated in place as the run proceeds.
     plan : LargePlan
-        What the run will take.
+        What the run will cost.
     """
 
     labels: LabelsGroup
@@ -101,8 +101,8 @@ class LargeResult:
         """Columns, a row per object.
 
         label, plane, area (pixels), predicted_iou, stability_score, row_min, col_min, row_max,
-        col_max (outermost pixels), tiles (that saw it), pieces (1: taken from one tile), seam
-        (0: lies in one tile; 1 merged, 2 ambiguous, 3 cut).
+        col_max (outermost pixels), tiles (number of tiles that saw it), pieces (1: taken from one
+        tile), seam (0: lies in one tile; 1 merged, 2 ambiguous, 3 cut, 4 redecoded).
         """
         return self._read("objects")
 
@@ -111,8 +111,8 @@ class LargeResult:
         """Columns, a row for each place where tiles had to agree.
 
         seam (number), kind ("merged", "ambiguous", "cut", or "redecoded"), plane, labels (of one
-        or two objects, 0 for one that lost), iou (least agreement on the pixels both tiles see),
-        box (row_min, col_min, row_max, col_max).
+        or two objects; 0 for one that was dropped), iou (least agreement on the pixels both tiles
+        see), box (row_min, col_min, row_max, col_max).
         """
         return self._read("seams")
 

@@ -38,10 +38,10 @@ def segment_large(
 ) -> LargeResult:
     """Segment every object of an image of any size, into an OME-Zarr label image.
 
-    The image is segmented in overlapping tiles; objects that tiles share are made one. Every
-    plane of a stack is segmented by itself. Only windows are ever read. The run can be killed at
-    any time: the same call goes on, and ends with the same labels. Labels do not depend on the
-    number of workers, on where they run, or on interruptions.
+    The image is segmented in overlapping tiles, and objects that several tiles see are joined.
+    Every plane of a stack is segmented by itself. The image is read window by window, never whole.
+    The run can be killed at any time: the same call resumes it. Labels depend neither on the number
+    of workers, nor on where they run, nor on interruptions.
 
     Parameters
     ----------
@@ -50,24 +50,24 @@ def segment_large(
         array (NumPy, Zarr, Dask); the levels of a pyramid, the full resolution first; or an
         `ImageData` with axes, scale and units.
     output : str or Path, optional
-        OME-Zarr store for the labels, new or existing (an image's own store is a good place);
-        left out, the image's own store, which must then be an OME-Zarr image. Labels lie in its
-        ``labels/`` under the name `label`.
+        OME-Zarr store for the labels, new or existing; by default the image's own store, which
+        must then be an OME-Zarr image. Labels are written to its group ``labels/``, under the name
+        `label`.
     model : Model, str, Path or callable
-        As `load_model` returns it, or what it takes. Workers of a cluster load it themselves,
-        so it must have a name or file. Or a function of a window's pixels (rows, columns,
-        channels) as they are stored, which returns a label image (rows, columns), or a label
-        image and a score for each label in ascending order.
+        A loaded model, or what `load_model` takes; workers of a cluster load it themselves, so
+        they need its name or file. Or a function that segments a window: it takes the pixels as
+        stored (rows, columns, channels), and returns a label image (rows, columns), or a label
+        image and a score for each label, in ascending order of labels.
     on_progress : callable, optional
         Called with every `Progress`, whose `partial` is a `LargeView`; if it raises, the run stops
-        and can be gone on with.
+        and can be resumed.
     **options
         Those of `segment_large_steps`.
 
     Returns
     -------
     LargeResult
-        Where the labels are, tables of objects and seams, and tiles that failed.
+        The place of the labels, tables of objects and seams, and the tiles that failed.
 
     Raises
     ------
@@ -76,8 +76,8 @@ def segment_large(
     FormatError
         If labels cannot be created at `output`.
     ResourceError
-        If another process is writing these labels, or the store cannot be written to any more:
-        nothing finished is lost.
+        If another process is writing these labels, or the store cannot be written to any more.
+        Finished tiles are kept.
     """
     return finish(segment_large_steps(image, output, model, **options), on_progress)
 
@@ -118,11 +118,11 @@ def segment_large_steps(
     mode : {"auto", "grid", "proposals", "instances"}
         As for `segment_everything`.
     tile : int, optional
-        Side of a tile in pixels; by default the model's frame, so that pixels are seen as they
-        are. A larger tile is seen reduced, which suits larger objects.
+        Side of a tile in pixels; by default the model's frame, so that tiles are encoded at full
+        resolution (1024 for a function). A larger tile is reduced, which suits larger objects.
     overlap : int, optional
         Pixels that neighbouring tiles share, by default an eighth of the tile. Objects smaller
-        than half of it are seen whole by some tile for certain; larger ones are put together.
+        than half of it always lie wholly in some tile; larger ones may be joined from pieces.
     label : str
         Name of the label image.
     scheduler : "threads", str, distributed.Client or cluster
@@ -137,28 +137,28 @@ def segment_large_steps(
     retries : int
         How often a tile that failed is tried again, after all others.
     overwrite : bool
-        Begin anew where `output` has a label image of that name.
+        Replace a label image of that name, and begin again.
     policy : {"small", "score", "large"}
         Which mask wins where two of a tile overlap; see `CandidateTable.resolve`.
     oversize : {"merge", "redecode"}
-        Objects that no tile sees whole: put together from their pieces, or prompted for again
-        with the box around the pieces, in a window that holds all of it.
+        Objects that lie in no tile wholly: joined from their pieces, or segmented once more, with
+        the box around the pieces as prompt, in a window that holds all of them.
     empty_thresh : float
-        Tiles whose local mean (over 8 x 8 pixels) varies by less than this many grey levels,
-        of the 255 between the contrast limits, are taken as empty; 0 looks at every tile.
+        Tiles are skipped as empty where their local mean (over 8 x 8 pixels) varies by less than
+        this many grey levels, of the 255 between the contrast limits; 0 skips none.
     axes : str, optional
-        A letter per dimension of the image (TZCYXS), in place of what the file says.
+        A letter per dimension of the image (TZCYXS), in place of those in the file.
     channel_axis, channels, contrast_limits
         As for `Predictor.embed`. Contrast limits are settled once for the whole run.
     device, precision, instance_decoder : str
-        Where and how a model that is given by name runs, and what goes with it; see `load_model`.
+        For a model given by name or file; see `load_model`.
     **parameters
         Of everything mode, as for `segment_everything`.
 
     Yields
     ------
     Progress
-        After every tile and now and then in between; `partial` is a `LargeView`.
+        After every tile, and about four times a second; `partial` is a `LargeView`.
 
     Returns
     -------

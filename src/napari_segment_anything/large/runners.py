@@ -134,7 +134,7 @@ class ThreadRunner:
 
 
 class DaskRunner:
-    """Workers of a Dask cluster; a worker that is lost costs the tiles it was working on.
+    """Workers of a Dask cluster; the tiles of a lost worker are given to others.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ class DaskRunner:
                     error = future.exception()
                     yield item, error if isinstance(error, Exception) else ResourceError(str(error))
                 else:
-                    yield item, ResourceError(f"the cluster gave a tile up ({future.status})")
+                    yield item, ResourceError(f"the cluster dropped a tile ({future.status})")
         finally:
             if begun:
                 self._client.cancel(list(begun))
@@ -254,7 +254,7 @@ class DaskRunner:
 
 
 def _greet(address: str) -> None:
-    """See that a scheduler answers; a client would wait for a silent one for ever."""
+    """Check that a scheduler answers; a client would wait for it without limit."""
     from distributed import Security
     from distributed.comm.core import connect
 

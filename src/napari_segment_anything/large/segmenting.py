@@ -45,7 +45,7 @@ class WindowObjects:
 
 
 Segment = Callable[[NDArray[Any], Limits], WindowObjects]
-"""From pixels and contrast limits of a window to its objects. It travels to other processes."""
+"""From pixels and contrast limits of a window to its objects; picklable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Segmentation:
     ----------
     segment : callable
     side : int
-        Pixels of a tile's side, unless told.
+        Side of a tile in pixels, by default.
     device : str
         Kind of the device it runs on.
     settings : dict
@@ -80,7 +80,7 @@ def prepare(
     instance_decoder: str | Path | None = None,
     cluster: Any = None,
 ) -> Generator[Progress, None, Segmentation]:
-    """Load the model, and settle what every process will segment with.
+    """Load the model, and determine what every process will segment with.
 
     Parameters
     ----------
@@ -106,7 +106,10 @@ def prepare(
     given = {name: value for name, value in (parameters or {}).items() if value is not None}
     if callable(model) and not isinstance(model, Model):
         if given or mode != "auto" or instance_decoder is not None:
-            raise ParameterError("mode, instance_decoder and everything mode's are for models")
+            raise ParameterError(
+                "mode, instance_decoder and the parameters of everything mode are for models, not "
+                "for functions"
+            )
         name = f"{model.__module__}.{getattr(model, '__qualname__', type(model).__qualname__)}"
         settings: dict[str, Any] = {
             "model": name,
@@ -280,7 +283,15 @@ def model_of(spec: ModelSpec) -> Model:
 
 
 def settled_precision(device: str, precision: str, encoder: str) -> str:
-    """Return the precision a model with such an encoder would have in this process."""
+    """Return the precision that a model would have in this process.
+
+    Parameters
+    ----------
+    device, precision : str
+        As for `load_model`.
+    encoder : str
+        Kind of its image encoder.
+    """
     where = choose_device(device)
     found = [choose_precision(precision, where, w)[0] for w in (encoder_work(encoder), "decoder")]
     return precision_name(*found)

@@ -130,7 +130,16 @@ class TileObjects:
     def collect(
         cls, grid: TileGrid, tiles: Sequence[int], get: Callable[[int], TileResult]
     ) -> TileObjects:
-        """Read the results of tiles, ascending, and drop their pixels."""
+        """Read the results of tiles, and drop their pixels.
+
+        Parameters
+        ----------
+        grid : TileGrid
+        tiles : sequence of int
+            Numbers of the tiles that have results, ascending.
+        get : callable
+            From a number to the result.
+        """
         counts = np.zeros(len(grid), np.int64)
         parts = [_NOTHING]
         for index in tiles:
@@ -233,7 +242,15 @@ def _inside(grid: TileGrid, common: Window | None) -> Window | None:
 
 
 def decide(grid: TileGrid, objects: TileObjects, pairs: Pairs) -> Stitched:
-    """Decide from objects and their overlaps which are one, and which stay."""
+    """Decide from objects and their overlaps which are one, and which stay.
+
+    Parameters
+    ----------
+    grid : TileGrid
+    objects : TileObjects
+    pairs : Pairs
+        Of `objects`.
+    """
     count, whole = len(objects.areas), objects.touches == 0
     a, b = pairs.a, pairs.b
     # the part both see is the same; or both see pieces of what is larger than a tile, and two

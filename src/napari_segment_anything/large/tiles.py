@@ -179,7 +179,15 @@ def _spread(shown: NDArray[Any]) -> float:
 
 
 def measure(found: WindowObjects, grid: TileGrid, index: int) -> TileResult:
-    """Measure the objects of a tile's window, as stitching needs them."""
+    """Measure the objects of a tile's window, as stitching needs them.
+
+    Parameters
+    ----------
+    found : WindowObjects
+    grid : TileGrid
+    index : int
+        Number of the tile.
+    """
     labels, count = found.labels, len(found.scores)
     window, core = grid.window(index), grid.core(index)
     boxes = np.zeros((count, 4), np.int64)

@@ -19,11 +19,11 @@ _MESSAGE = "checking that the image is the same"
 def check_unchanged(
     tiles: ImageTiles, ledger: Ledger, runner: Runner, indices: Sequence[int]
 ) -> Generator[Progress, None, None]:
-    """Check that tiles would be read from the pixels that they were read from.
+    """Check that tiles would be read from the same pixels as before.
 
-    What storage says of their chunks decides (time, size, ETag); where it says something else
-    than then, or nothing, the pixels are read again and their hashes compared. A copied image
-    is read once in this way, and known from then on.
+    Marks are compared first, which are made of the size, time or ETag of the chunks. Where they
+    differ or there are none, pixels are read again and their hashes compared. So a copied image is
+    read once; its marks are then stored.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def check_unchanged(
                     f"the image has changed since the run was begun, in {plane}rows {rows.start} "
                     f"to {rows.stop - 1}, columns {cols.start} to {cols.stop - 1}, which are "
                     "segmented already: give the image as it was to resume, another label name, "
-                    "or overwrite=True to begin anew"
+                    "or overwrite=True to begin again"
                 )
             stored[grid.place(index)] = np.array(found, np.uint64)
             done += 1

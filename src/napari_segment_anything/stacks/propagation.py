@@ -203,7 +203,7 @@ def propagate_steps(
     before = None if previous is None else previous._state
     if before is not None and before.task.signature != signature:
         raise ParameterError(
-            "previous is of another volume, model or options; leave it out to begin anew"
+            "previous is of another volume, model or options; leave it out to begin again"
         )
     embeddings = (
         before.embeddings

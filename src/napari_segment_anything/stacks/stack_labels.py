@@ -94,7 +94,7 @@ class UnlinkedPlanes(RunRecord):
             table = np.asarray(self._scores[str(number)][...])
         except KeyError as error:
             raise FormatError(
-                f"the record of plane {number} is damaged; begin anew with overwrite=True"
+                f"the record of plane {number} is damaged; begin again with overwrite=True"
             ) from error
         return {int(label): float(score) for label, score in table}
 
