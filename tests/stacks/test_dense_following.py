@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 import torch.nn.functional as F
@@ -31,11 +29,8 @@ def dense(model, monkeypatch):
         return DenseInstances(labels.astype(np.int32), scores, nothing, nothing[:, :2]), None, 4
 
     package = "napari_segment_anything.stacks"
-    for name in (
-        "dense_following",
-        "propagate",
-    ):  # the package has a function of the second name, too
-        monkeypatch.setattr(import_module(f"{package}.{name}"), "dense_head", lambda _: "dense")
+    for name in ("dense_following", "propagation"):
+        monkeypatch.setattr(f"{package}.{name}.dense_head", lambda _: "dense")
     monkeypatch.setattr(f"{package}.dense_following.read_instances", read)
     return model
 
