@@ -10,17 +10,17 @@ with both truths. --picture shows three masks of a few clicks on bundled samples
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
+from sets import entries
 
 import napari_segment_anything as nsa
+from napari_segment_anything.datasets import read_planes
 from napari_segment_anything.formats import to_rgb
 from napari_segment_anything.measures import interior_point, mask_iou
-from napari_segment_anything.training.sets import SPLIT_FILE
 
 CLICKS = (("coffee", (180, 300)), ("cell", (330, 260)), ("tissue", (60, 64)), ("coins", (70, 45)))
 SIDE = 320
@@ -28,14 +28,11 @@ SIDE = 320
 
 def measure(data: Path, predictor: nsa.Predictor, per_image: int = 30) -> None:
     """Print how well the three masks of a click serve part and whole."""
-    split = json.loads(SPLIT_FILE.read_text())["axon_tem"]
     rows = []
-    for name, entry in split.items():
-        if entry["part"] != "validation":
-            continue
-        with np.load(data / "axon_tem" / name) as held:
-            image, axons, fibres = held["image"], held["labels"], held["labels_fiber"]
-        embedding = predictor.embed(image)
+    for entry in entries(data, "axon_tem", "validation"):
+        plane = next(read_planes(entry, wholes="labels_fiber"))
+        axons, fibres = plane.labels, plane.wholes
+        embedding = predictor.embed(plane.image)
         ids = np.unique(axons)[1:]
         for number in ids[np.linspace(0, len(ids) - 1, min(per_image, len(ids))).astype(int)]:
             part = axons == number

@@ -3,14 +3,13 @@
 python benchmarks/finetune.py DATA OUTPUT [--model PATH] [--sets a b c] [--steps N] [--write]
 
 The five are of the part of the set that the default model was trained on, the images it is
-measured on of the other part (`training/splits/default.json`): neither model has seen these. No
+measured on of the other part (`scripts/split.json`): neither model has seen these. No
 image decides when to stop. `--write` puts the table into docs/training.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -18,18 +17,16 @@ from pathlib import Path
 
 import torch
 from page import write_between
+from sets import entries
 
 import napari_segment_anything as nsa
+from napari_segment_anything.datasets import rank
 from napari_segment_anything.evaluation import (
     Settings,
     evaluate,
-    find_entries,
-    select_split,
     summarise,
 )
 from napari_segment_anything.progress import Progress, finish
-from napari_segment_anything.training.data import validation_rank
-from napari_segment_anything.training.sets import SPLIT_FILE
 
 PAGE = Path(__file__).parents[1] / "docs/training.md"
 MARKERS = ("<!-- finetune table -->", "<!-- end of finetune table -->")
@@ -51,33 +48,32 @@ class Row:
     objects: int
 
 
-def chosen(name: str, count: int) -> list[str]:
+def chosen(data: Path, name: str, count: int) -> list[str]:
     """Names of `count` images of the training part, by the hash of their names."""
-    files = json.loads(SPLIT_FILE.read_text())[name]
-    train = [file for file, entry in files.items() if entry["part"] == "train"]
-    ranked = sorted(train, key=lambda file: validation_rank(f"{name}/{file}"))
-    return sorted(Path(file).stem for file in ranked[:count])
+    ranked = sorted(entries(data, name, "train"), key=lambda entry: rank(entry.name))
+    return sorted(entry.stem for entry in ranked[:count])
 
 
 def tune(folder: Path, output: Path, options: argparse.Namespace) -> nsa.TrainingResult:
     """Fine-tune on a few images of a set; goes on where an earlier call stopped."""
+    train = chosen(folder.parent, folder.name, options.count)
     config = {
         "model": options.model,
         "train": options.train,
         "steps": options.steps,
         "name": f"{folder.name}-{options.count}",
-        "data": [{"folder": str(folder), "train": chosen(folder.name, options.count)}],
+        "data": [{"folder": str(folder), "train": train}],
     }
     return nsa.train(config, output=output, on_progress=report(folder.name))
 
 
 def measure(folder: Path, model: str | Path, output: Path, options: argparse.Namespace) -> Row:
     """Evaluate a model on the images of a set that were held out."""
-    entries = select_split(find_entries([folder]), "validation", SPLIT_FILE)
+    images = entries(folder.parent, folder.name, "validation")
     settings = Settings(objects_per_image=options.objects)
     result = finish(
         evaluate(
-            entries,
+            images,
             nsa.load_model(model),
             output,
             protocols=("everything", "points", "boxes"),
@@ -93,7 +89,7 @@ def measure(folder: Path, model: str | Path, output: Path, options: argparse.Nam
     }
     picked = [figures[key, measure] for key, measure, _ in COLUMNS]
     values = tuple(figure.interval.value for figure in picked)
-    return Row(values, len(entries), picked[2].objects)
+    return Row(values, len(images), picked[2].objects)
 
 
 def report(title: str):

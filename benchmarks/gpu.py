@@ -228,7 +228,7 @@ def _weights_so_far(state: Path, output: Path) -> None:
 def _shrink(config: dict[str, Any]) -> None:
     """A recipe that a CPU gets through in seconds: generated images, a few steps of each stage."""
     config["data"] = [{"generated": 6, "validation": 0.34}]
-    config.update(validate_every=100, save_every=1, log_every=1, validation_images=1, generated=4)
+    config.update(validate_every=100, save_every=1, log_every=1, validation_images=1)
     for stage in config["stages"]:
         stage.update(steps=2, batch_size=2, objects=min(stage["objects"], 2), rounds=2)
         stage["crop"].update(size=64)

@@ -13,7 +13,6 @@ its own kind; --shuffled lays them out in any order.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +20,14 @@ from pathlib import Path
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from sets import SPLIT
 from skimage.segmentation import relabel_sequential
 from skimage.transform import resize
 
+from napari_segment_anything.datasets import Entry, find_entries, read_planes, select_split
 from napari_segment_anything.engine import open_image
 from napari_segment_anything.engine.contrast import resolve_contrast_limits, stretch
-from napari_segment_anything.evaluation import Entry, find_entries
-from napari_segment_anything.evaluation.datasets import read_planes
 from napari_segment_anything.formats.ome_zarr import create_labels
-from napari_segment_anything.training.sets import SPLIT_FILE
 
 CELL = 512
 GUTTER = 16
@@ -150,17 +148,8 @@ class Cells:
         group = zarr.open_group(self.store, mode="r+")
         if part in group.attrs["parts"]:
             return
-        split = json.loads(SPLIT_FILE.read_text())
-        parts = {
-            f"{name}/{file}": entry["part"]
-            for name, files in split.items()
-            for file, entry in files.items()
-        }
-        entries = [
-            entry
-            for entry in find_entries([self.data])
-            if parts.get(entry.name) == part and entry.set not in WEAK
-        ]
+        entries = select_split(find_entries([self.data]), part, SPLIT)
+        entries = [entry for entry in entries if entry.set not in WEAK]
         cells = [c for e in entries for c in cells_of(e, part == "validation", self.seed)]
         order = np.random.default_rng(self.seed).permutation(len(cells))
         self._append(group, [cells[i] for i in order])

@@ -10,17 +10,17 @@ mean AP of some images of each set, for each choice.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sets import entries
 
 import napari_segment_anything as nsa
+from napari_segment_anything.datasets import read_planes
 from napari_segment_anything.engine import EmbeddingCache
 from napari_segment_anything.measures import average_precision, overlap_table
-from napari_segment_anything.training.sets import SPLIT_FILE, read_set
 
 SETS = {
     "dsb2018 fluo": 28,
@@ -47,19 +47,14 @@ SIDE = 640  # of larger images the upper left
 
 def training_images(data: Path) -> list[tuple[str, Any, Any]]:
     """Set, image and labels of some images of each set."""
-    split = json.loads(SPLIT_FILE.read_text())
-    index = json.loads((data / "index.json").read_text())["dsb2018"]
-    modality = {item["file"]: item["modality"] for item in index}
     rng = np.random.default_rng(5)
     found = []
     for title, count in SETS.items():
         name, _, kind = title.partition(" ")
-        files = [f for f, entry in sorted(split[name].items()) if entry["part"] == "train"]
-        files = [f for f in files if not kind or modality[f] == kind]
-        chosen = set(rng.choice(files, min(count, len(files)), replace=False))
-        for file, _, image, labels, _ in read_set(data / name):
-            if file in chosen:
-                found.append((title, image[:SIDE, :SIDE], labels[:SIDE, :SIDE]))
+        known = entries(data, name, "train", {"modality": kind} if kind else None)
+        for index in sorted(rng.choice(len(known), min(count, len(known)), replace=False)):
+            for plane in read_planes(known[index]):
+                found.append((title, plane.image[:SIDE, :SIDE], plane.labels[:SIDE, :SIDE]))
     return found
 
 

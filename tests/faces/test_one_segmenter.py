@@ -14,6 +14,7 @@ import tifffile
 
 import napari_segment_anything as nsa
 from napari_segment_anything.cli.main import run
+from napari_segment_anything.datasets import LabelledPlane
 from napari_segment_anything.engine import (
     Ask,
     PlacedMask,
@@ -25,7 +26,6 @@ from napari_segment_anything.engine import (
     Window,
 )
 from napari_segment_anything.evaluation import protocols
-from napari_segment_anything.evaluation.datasets import LabelledPlane
 from napari_segment_anything.evaluation.protocols import Settings, Subject
 from napari_segment_anything.formats.records import read_sa1b
 from napari_segment_anything.large.image import LargeImage

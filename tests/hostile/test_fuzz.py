@@ -25,8 +25,8 @@ from safetensors.torch import save
 from napari_segment_anything.checkpoints import load_checkpoint
 from napari_segment_anything.checkpoints.configuration import config_from_json
 from napari_segment_anything.cli.main import run
+from napari_segment_anything.datasets import find_entries
 from napari_segment_anything.errors import SegmentAnythingError
-from napari_segment_anything.evaluation.datasets import find_entries
 from napari_segment_anything.formats import (
     ImageRecords,
     MaskRecord,
@@ -40,7 +40,7 @@ from napari_segment_anything.formats import (
     read_table,
     write_sa1b,
 )
-from napari_segment_anything.training.config import read_config
+from napari_segment_anything.training import read_config
 
 from ..cli.conftest import tiny as tiny
 from .corpus import config, image, multiscale, png, pt, tiff

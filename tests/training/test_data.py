@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import torch
 
 from napari_segment_anything.training.augment import AugmentConfig, augment
 from napari_segment_anything.training.cropping import CropConfig, CropSampler, cut
-from napari_segment_anything.training.data import labelled_image, pixels, validation_rank
+from napari_segment_anything.training.data import labelled_image, pixels
 from napari_segment_anything.training.generated import generate
 from napari_segment_anything.training.geometry import Geometry
 from napari_segment_anything.training.paste import paste_objects
 from napari_segment_anything.training.prefetch import Prefetch
-from napari_segment_anything.training.sets import NEVER_SEEN, SPLIT_FILE, WEIGHTS
 from napari_segment_anything.training.shapes import shapes
 
 
@@ -85,17 +82,6 @@ def test_augmentation_is_repeatable_bounded_and_keeps_gray_gray():
     b = augment(x, AugmentConfig(), torch.Generator().manual_seed(1))
     assert torch.equal(a, b) and a.min() >= 0 and a.max() <= 255
     assert torch.allclose(a[:, 0], a[:, 1], atol=1e-2)
-
-
-def test_the_recorded_split_keeps_a_share_of_every_large_set_and_the_rule_is_the_hash():
-    split = json.loads(SPLIT_FILE.read_text())
-    for name, files in split.items():
-        parts = [entry["part"] for entry in files.values()]
-        assert all(len(entry["sha256"]) == 16 for entry in files.values())
-        if len(parts) > 50:
-            assert 0.1 < parts.count("validation") / len(parts) < 0.25, name
-    file = sorted(split["usiigaci_t98g"])[0]
-    assert 0 <= validation_rank(f"usiigaci_t98g/{file}") < 1
 
 
 def test_generated_images_are_a_function_of_the_seed():
@@ -184,10 +170,3 @@ def test_generated_shapes_are_labelled_repeatable_and_of_every_kind():
     for a, b in zip(first, second, strict=True):
         assert (a.image == b.image).all() and (a.labels == b.labels).all()
         assert len(a.anchors) >= 1
-
-
-def test_no_image_of_the_sets_that_are_never_seen_is_trained_on():
-    split = json.loads(SPLIT_FILE.read_text())
-    assert set(split) >= NEVER_SEEN and not NEVER_SEEN & set(WEIGHTS)
-    for name in NEVER_SEEN:
-        assert {entry["part"] for entry in split[name].values()} == {"validation"}

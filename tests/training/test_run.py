@@ -347,8 +347,10 @@ def test_the_default_recipe_reads_as_it_stands():
     from pathlib import Path
 
     recipe = read_config(Path(__file__).parents[2] / "benchmarks/training/default.toml")
-    assert recipe.data[0].collection == "." and recipe.data[0].split == "default"
-    assert recipe.model == "scratch" and recipe.seed == 1 and recipe.generated == 160
+    assert recipe.data[0].generated == 160 and recipe.data[0].kind == "generated"
+    dsb = next(data for data in recipe.data if data.name == "dsb2018_fluo")
+    assert dsb.where == {"modality": "fluo"} and Path(dsb.split).name == "split.json"
+    assert recipe.model == "scratch" and recipe.seed == 1
     assert recipe.stages[0] == StageConfig(
         "stage1",
         1500,

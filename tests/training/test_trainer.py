@@ -11,9 +11,10 @@ from torch import nn
 
 from napari_segment_anything.network.micro import MicroConfig, MicroEncoder
 from napari_segment_anything.network.sam import Sam, SamConfig
+from napari_segment_anything.training import read_config
 from napari_segment_anything.training.augment import AugmentConfig
 from napari_segment_anything.training.average import Average
-from napari_segment_anything.training.config import StageConfig, TrainingConfig, read_config
+from napari_segment_anything.training.config import StageConfig, TrainingConfig
 from napari_segment_anything.training.cropping import CropConfig, CropSampler
 from napari_segment_anything.training.data import labelled_image
 from napari_segment_anything.training.generated import generate

@@ -48,9 +48,10 @@ def evaluate(
     metadata: Annotated[
         Path | None,
         typer.Option(
-            metavar="CSV",
+            metavar="CSV|JSON",
             rich_help_panel=options.INPUT,
-            help="What is known of the images: a column 'file', and any others to group by.",
+            help="What is known of the images: a CSV with a column 'file' and any others to group "
+            "by, or an index.json.",
         ),
     ] = None,
     split: Annotated[
@@ -66,9 +67,25 @@ def evaluate(
         typer.Option(
             metavar="JSON",
             rich_help_panel=options.INPUT,
-            help="The split: {set: {file: part}}. By default that of the default model's data.",
+            help="The split that --split names a part of: {set: {file: part}}.",
         ),
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE",
+            rich_help_panel=options.INPUT,
+            help="Only images that the metadata says this of. Repeatable.",
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        str,
+        typer.Option(
+            metavar="skip|error",
+            rich_help_panel=options.INPUT,
+            help="Leave images without labels out, or stop at them.",
+        ),
+    ] = "skip",
     limit: Annotated[
         int | None,
         typer.Option(
@@ -81,6 +98,9 @@ def evaluate(
         int,
         typer.Option(rich_help_panel=options.INPUT, help="At most about so many of a stack."),
     ] = 10,
+    channel_axis: options.ChannelAxisOption = None,
+    channels: options.ChannelsOption = None,
+    axes: options.AxesOption = None,
     protocol: Annotated[
         str,
         typer.Option(
@@ -161,24 +181,30 @@ def evaluate(
 
     napari-sam evaluate images/ --labels labels/ -o out/
 
-    napari-sam evaluate data/ --split validation -o out/
+    napari-sam evaluate data/ --split validation --split-file split.json -o out/
 
     napari-sam evaluate cells.npz -o out/ --protocol points,boxes --objects-per-image 0
 
     napari-sam evaluate images/ -o out/ --protocol everything --mode all --metadata images.csv
     """  # fmt: skip
-    from ..evaluation import PROTOCOLS, Settings, find_entries
+    from ..datasets import find_entries, spread
+    from ..evaluation import PROTOCOLS, Settings
     from ..evaluation import evaluate as run
     from ..evaluation.report import require_plots, write_report
-    from ..evaluation.run import spread
-    from . import report
+    from . import report, values
 
     if plots:
         require_plots()
     settings = Settings(objects_per_image, min_object_area, clicks, seed)
     chosen = PROTOCOLS if protocol == "all" else _names(protocol)
     parameters = _parameters(parameter or [])
-    entries = find_entries(images, labels, metadata)
+    entries = find_entries(
+        images,
+        labels,
+        metadata,
+        unlabelled=unlabelled,
+        where=dict(_assignment(item, "--where") for item in where or []),
+    )
     entries = spread(_split(entries, split, split_file), limit)
 
     from ..engine import load_model
@@ -199,6 +225,9 @@ def evaluate(
                 settings=settings,
                 parameters=parameters,
                 planes=planes,
+                axes=axes,
+                channel_axis=channel_axis,
+                channels=values.indices(channels, "--channels"),
                 overwrite=overwrite,
             ),
             show,
@@ -214,18 +243,23 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _split(entries: Sequence[Entry], part: str | None, file: Path | None) -> list[Entry]:
+def _assignment(item: str, option: str) -> tuple[str, str]:
     from ..errors import ParameterError
-    from ..evaluation import select_split
 
-    if part is None:
-        if file is not None:
-            raise ParameterError("--split-file needs --split, such as --split validation")
+    name, equals, value = item.partition("=")
+    if not equals or not name.strip():
+        raise ParameterError(f"{option} takes NAME=VALUE, not {item!r}")
+    return name.strip(), value
+
+
+def _split(entries: Sequence[Entry], part: str | None, file: Path | None) -> list[Entry]:
+    from ..datasets import select_split
+    from ..errors import ParameterError
+
+    if part is None and file is None:
         return list(entries)
-    if file is None:
-        from ..training.sets import SPLIT_FILE
-
-        file = SPLIT_FILE
+    if part is None or file is None:
+        raise ParameterError("--split PART and --split-file JSON go together")
     return select_split(entries, part, file)
 
 
@@ -235,10 +269,10 @@ def _parameters(items: list[str]) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     for item in items:
-        name, equals, text = item.partition("=")
+        name, _, text = item.partition("=")
         name = name.strip().replace("-", "_")
         known = PARAMETERS.get(name)
-        if not equals or known is None or known.kind not in (int, float, str):
+        if "=" not in item or known is None or known.kind not in (int, float, str):
             names = ", ".join(n for n, p in PARAMETERS.items() if p.kind in (int, float, str))
             raise ParameterError(f"--parameter takes NAME=VALUE, not {item!r}; names: {names}")
         try:

@@ -1,6 +1,6 @@
 """How good a model is on labelled images: protocols, figures, reports."""
 
-from .datasets import Entry, LabelledPlane, find_entries, read_planes, select_split
+from ..datasets import Entry, LabelledPlane, find_entries, read_planes, select_split
 from .protocols import PROTOCOLS, Settings
 from .report import write_report
 from .run import Evaluation, evaluate

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..datasets import Entry, LabelledPlane
 from ..formats.labels import read_labels
 from ..formats.overlay import save_overlay, to_rgb
 from ..measures import match, overlap_table
-from .datasets import Entry, LabelledPlane, read_planes
-from .run import Evaluation, label_path
+from .run import Evaluation, label_path, planes_of
 from .summary import Record, counts_of
 
 FOUND, EXTRA, MISSED = (0, 225, 255), (255, 150, 20), (255, 40, 230)
@@ -55,13 +55,12 @@ def draw_gallery(
     names = {record["image"] for _, record in chosen + list(last.values())}
     _remove_pictures(evaluation.folder)
     sources = {entry.name: entry for entry in entries}
-    planes = int(evaluation.header["planes"])
     shown = []
     for score, record in ranked:
         entry = sources.get(record["file"])
         if record["image"] not in names or entry is None:
             continue
-        plane = next(p for p in read_planes(entry, planes) if p.name == record["image"])
+        plane = next(p for p in planes_of(entry, evaluation.header) if p.name == record["image"])
         labels = read_labels(label_path(evaluation.folder, plane.name, methods[0]))
         file = f"gallery/{plane.name.replace('/', '__').replace(':', '_plane')}.png"
         save_overlay(evaluation.folder / file, draw_result(plane, labels))

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..automatic import CandidateTable, available_modes, segment_everything
 from ..automatic.parameters import FILTERS, applicable
+from ..datasets import LabelledPlane
 from ..engine import Ask, PlacedMask, Predictor, Prompts, Segmented, Segmenter, View, Views, Window
 from ..engine.focus import around
 from ..engine.image import open_image
@@ -36,7 +37,6 @@ from ..measures import (
     top,
 )
 from ..progress import finish
-from .datasets import LabelledPlane
 
 PROTOCOLS = ("points", "boxes", "clicks", "everything", "proposals", "floors")
 PROPOSAL_COUNTS = (100, 1000)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..automatic import available_modes, choose_mode
+from ..datasets import Entry, LabelledPlane, read_planes
 from ..engine import EmbeddingCache, Model, Predictor
 from ..errors import FormatError, ImageError, ParameterError
 from ..formats.labels import write_labels
 from ..progress import Progress
 from . import protocols as ask
-from .datasets import Entry, LabelledPlane, read_planes
 from .protocols import PROTOCOLS, Settings, Subject
 from .store import RESULTS, ResultStore
 
@@ -77,22 +77,6 @@ def protocol_names(model: Model, protocols: Sequence[str], modes: Sequence[str])
     return names
 
 
-def spread(entries: Sequence[Entry], limit: int | None) -> list[Entry]:
-    """At most `limit` images of each set, evenly spread over it."""
-    if limit is None:
-        return list(entries)
-    if limit < 1:
-        raise ParameterError(f"a limit is at least 1 image of each set, not {limit}")
-    sets: dict[str, list[Entry]] = {}
-    for entry in entries:
-        sets.setdefault(entry.set, []).append(entry)
-    chosen: list[Entry] = []
-    for members in sets.values():
-        count = min(limit, len(members))
-        chosen += [members[i * len(members) // count] for i in range(count)]
-    return chosen
-
-
 def evaluate(
     entries: Sequence[Entry],
     model: Model,
@@ -103,6 +87,9 @@ def evaluate(
     settings: Settings | None = None,
     parameters: Mapping[str, Any] | None = None,
     planes: int = 10,
+    axes: str | None = None,
+    channel_axis: int | None = None,
+    channels: Sequence[int] | None = None,
     overwrite: bool = False,
 ) -> Generator[Progress, None, Evaluation]:
     """Evaluate a model on labelled images, going on where an earlier run stopped.
@@ -127,6 +114,8 @@ def evaluate(
         protocol "proposals".
     planes : int
         At most about this many planes of a stack.
+    axes, channel_axis, channels
+        As for `read_planes`.
     overwrite : bool
         Drop results of an earlier run.
 
@@ -160,6 +149,9 @@ def evaluate(
         "precision": model.precision,
         "settings": settings.to_dict(),
         "planes": planes,
+        "axes": axes,
+        "channel_axis": channel_axis,
+        "channels": None if channels is None else list(channels),
         "parameters": dict(parameters or {}),
         "package": __version__,
     }
@@ -175,7 +167,7 @@ def evaluate(
             if not wanted:
                 continue
             try:
-                for plane in read_planes(entry, planes):
+                for plane in planes_of(entry, header):
                     _one(plane, wanted, predictor, settings, parameters or {}, store)
             except (ImageError, FormatError) as error:
                 failures[entry.name] = str(error)
@@ -190,6 +182,17 @@ def evaluate(
         if record["file"] in asked and name in names
     ]
     return Evaluation(folder, store.header, records, failures)
+
+
+def planes_of(entry: Entry, header: Mapping[str, Any]) -> Iterator[LabelledPlane]:
+    """Planes of an image as the evaluation with this header reads them."""
+    return read_planes(
+        entry,
+        int(header["planes"]),
+        axes=header.get("axes"),
+        channel_axis=header.get("channel_axis"),
+        channels=header.get("channels"),
+    )
 
 
 def _one(

@@ -41,7 +41,7 @@ def write_card(
     base : mapping
         "name", "fingerprint" and "licence" of what it started from; empty from scratch.
     data : list of dict
-        From `Datasets.describe`.
+        From `TrainingImages.describe`.
     before, after : mapping of str to float
         Quick validation before training and of the weights kept; empty without held out images.
     steps : mapping of str to int

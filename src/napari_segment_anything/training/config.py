@@ -1,21 +1,23 @@
-"""Configuration of a training run: one TOML file, one frozen dataclass."""
+"""What a training run is: frozen dataclasses of plain values, checked when they are made."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..datasets.finding import IMAGE_FOLDERS
 from ..errors import ParameterError
 from ..limits import NETWORK_SIDE
-from ..reading import plain_name, read_toml, require
+from ..reading import plain_name
 from .augment import AugmentConfig
 from .cropping import CropConfig
-from .tables import checked
 
 SCRATCH = "scratch"
 TRAINED = ("whole", "decoder", "lora")
+DRAWN = ("generated", "nested", "shapes")
+_MOST = 10**9
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,12 @@ class StageConfig:
     start: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST_OF_STAGE.items():
-            value = getattr(self, name)
-            if not least <= value < _MOST:  # not a number is neither
+        for name, value in asdict(self).items():
+            least = 1 if name in ("steps", "batch_size", "rounds") else 0
+            if isinstance(value, int | float) and not least <= value < _MOST:  # nor NaN
                 raise ParameterError(f"{name} is at least {least} and below 1e9, not {value}")
         for name in ("box_share", "box_point_share", "ema"):
-            if not 0 <= getattr(self, name) <= 1:
+            if getattr(self, name) > 1:
                 raise ParameterError(f"{name} lies between 0 and 1, not {getattr(self, name)}")
         if self.start >= self.steps:
             raise ParameterError(f"start {self.start} lies beyond the stage's {self.steps} steps")
@@ -121,29 +123,6 @@ class StageConfig:
             )
         if not 16 <= self.crop.size <= NETWORK_SIDE.value or self.crop.size % 16:
             raise ParameterError(f"crop.size is a multiple of 16 pixels, not {self.crop.size}")
-
-
-_MOST = 10**9
-_LEAST_OF_STAGE = {
-    "steps": 1,
-    "start": 0,
-    "batch_size": 1,
-    "learning_rate": 0,
-    "encoder_learning_rate": 0,
-    "refiner_learning_rate": 0,
-    "final_rate": 0,
-    "warmup": 0,
-    "weight_decay": 0,
-    "dense_weight": 0,
-    "touching_weight": 0,
-    "box_iou_weight": 0,
-    "separation_weight": 0,
-    "objects": 0,
-    "cells": 0,
-    "rounds": 1,
-    "silent_rounds": 0,
-    "views": 0,
-}
 
 
 @dataclass(frozen=True)
@@ -173,32 +152,39 @@ class LoraConfig:
 class DataConfig:
     """One set of labelled images: where it lies and how it is used.
 
-    Give one of `folder`, `images` (with or without `labels`), `records`, `collection` or
-    `generated`.
+    Give one of `folder`, `images` (with or without `labels`), `records` or `generated`.
+    `datasets.find_entries` says which layouts are understood.
 
     Parameters
     ----------
     folder : str
-        A folder with labels in it: ``images/`` and ``labels/``, or labels beside the images
-        (``a.tif`` and ``a_labels.tif``), or NPZ files that hold ``image`` and ``labels``.
+        A folder of images and labels, or of such folders; or ``sample:NAME``.
     images, labels : str
-        A folder or a file each; labels have the images' names, perhaps with an ending.
+        A folder or a file each.
     records : str
         A folder of images, each with a JSON file of its name as SA-1B has them. Masks may overlap.
-    collection : str
-        A folder of sets with a split on record in the package; ``split`` names it.
-    split : str
-        "default": the sets that the default model is trained on.
     generated : int
         This many images drawn by the package.
+    kind : {"generated", "nested", "shapes"}
+        What is drawn: single objects of many kinds, objects with a part inside, or packed, long,
+        branching and textured ones.
     name : str
         What the set is called; the folder's name unless given.
     weight : float
-        How often crops come from it, relative to the other sets.
+        How often crops come from it, relative to the other sets; 0 never.
     validation : float or tuple of str
         Share of the images that is held out, by a hash of their names; or their names.
     train : tuple of str
         Names of the images to train on; all that are not held out unless given.
+    split : str
+        JSON ``{set: {file: part}}`` instead of both, with the parts "train" and "validation";
+        images that are not in it are left out.
+    metadata : str
+        A CSV or JSON file of columns.
+    where : mapping of str to str
+        Only images with these values in the columns.
+    complete : bool
+        Whether every object is labelled; if not, the background of the images teaches nothing.
     channel_axis : int
         Where the channels are, for files that do not say.
     channels : tuple of int
@@ -207,6 +193,10 @@ class DataConfig:
         Dimensions of the files, such as "ZYX", where these do not say.
     planes : int
         Planes taken from a stack, at most, evenly spread.
+    every_axis : bool
+        Take planes of volumes along rows and columns too.
+    wholes : str
+        Array of NPZ files with labels of larger objects that contain the others.
     unlabelled : {"error", "skip"}
         What to do about images without labels.
     """
@@ -215,21 +205,26 @@ class DataConfig:
     images: str = ""
     labels: str = ""
     records: str = ""
-    collection: str = ""
-    split: str = ""
     generated: int = 0
+    kind: str = "generated"
     name: str = ""
     weight: float = 1.0
     validation: float | tuple[str, ...] = 0.0
     train: tuple[str, ...] = ()
+    split: str = ""
+    metadata: str = ""
+    where: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = True
     channel_axis: int | None = None
     channels: tuple[int, ...] | None = None
     axes: str = ""
     planes: int = 10
+    every_axis: bool = False
+    wholes: str = ""
     unlabelled: str = "error"
 
     def __post_init__(self) -> None:
-        kinds = ("folder", "images", "records", "collection", "generated")
+        kinds = ("folder", "images", "records", "generated")
         given = [kind for kind in kinds if getattr(self, kind)]
         if len(given) != 1:
             raise ParameterError(
@@ -238,16 +233,16 @@ class DataConfig:
             )
         if self.labels and not self.images:
             raise ParameterError("'labels' go with 'images'; a 'folder' holds both")
-        if self.split and not self.collection:
-            raise ParameterError("'split' goes with 'collection'; use 'validation' for other sets")
-        if self.collection and self.split != "default":
-            raise ParameterError(f"a collection needs split = 'default', not {self.split!r}")
+        if self.split and (self.validation or self.train or self.generated):
+            raise ParameterError("a 'split' says what 'validation' and 'train' would; leave it out")
         if isinstance(self.validation, float | int) and not 0 <= self.validation < 1:
             raise ParameterError(f"validation is a share from 0 to below 1, not {self.validation}")
-        if not 0 < self.weight < _MOST or self.planes < 1 or not 0 <= self.generated < 10**6:
+        if not 0 <= self.weight < _MOST or self.planes < 1 or not 0 <= self.generated < 10**6:
             raise ParameterError(
-                "weight is above 0, planes at least 1, generated at least 0 and below a million"
+                "weight and generated are at least 0, planes at least 1, generated below a million"
             )
+        if self.kind not in DRAWN:
+            raise ParameterError(f"kind is one of {', '.join(DRAWN)}, not {self.kind!r}")
         if self.unlabelled not in ("error", "skip"):
             raise ParameterError(f"unlabelled is 'error' or 'skip', not {self.unlabelled!r}")
 
@@ -255,9 +250,9 @@ class DataConfig:
     def title(self) -> str:
         """What the set is called."""
         if self.name or self.generated:
-            return self.name or "generated"
-        path = Path(self.folder or self.images or self.records or self.collection)
-        plain = path.name.lower() in ("images", "image", "img", "raw", "")
+            return self.name or self.kind
+        path = Path(self.folder or self.images or self.records)
+        plain = path.name.lower() in (*IMAGE_FOLDERS, "")
         return (path.resolve().parent.name if plain else path.name) or "images"
 
 
@@ -272,8 +267,6 @@ class TrainingConfig:
         suits the model and `train`, changed by `options`.
     seed : int
         Of everything random.
-    generated : int
-        Generated images to add to a collection.
     augment : AugmentConfig or None
         Changes of pixel values; None is what suits the model.
     validate_every, save_every, log_every : int
@@ -304,7 +297,6 @@ class TrainingConfig:
 
     stages: tuple[StageConfig, ...] = ()
     seed: int = 1
-    generated: int = 150
     augment: AugmentConfig | None = None
     validate_every: int = 500
     save_every: int = 250
@@ -326,11 +318,8 @@ class TrainingConfig:
             raise ParameterError(f"train is one of {', '.join(TRAINED)}, not {self.train!r}")
         if self.model == SCRATCH and self.train != "whole":
             raise ParameterError(f"train = {self.train!r} needs a model to start from")
-        if not abs(self.seed) < _MOST or not 0 <= self.generated < 10**6:
-            raise ParameterError(
-                f"seed lies within a billion of 0, generated between 0 and a million; not "
-                f"{self.seed} and {self.generated}"
-            )
+        if not abs(self.seed) < _MOST:
+            raise ParameterError(f"seed lies within a billion of 0, not {self.seed}")
         for name in ("validate_every", "save_every", "log_every", "validation_images"):
             if getattr(self, name) < 1:
                 raise ParameterError(f"{name} is at least 1, not {getattr(self, name)}")
@@ -350,66 +339,3 @@ class TrainingConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dictionaries, for the log and the model card."""
         return asdict(self)
-
-
-def read_config(source: str | Path | Mapping[str, Any]) -> TrainingConfig:
-    """Read a run's configuration.
-
-    Parameters
-    ----------
-    source : path or mapping
-        A TOML file, or what one would hold. ``[[data]]`` tables are the sets; ``[[stages]]``
-        tables the stages, instead of which values of a stage may stand at the top level.
-
-    Raises
-    ------
-    ParameterError
-        When the file cannot be read, a key is unknown, or a value is of the wrong kind.
-    """
-    if isinstance(source, Mapping):
-        raw, where = dict(source), "the configuration"
-    else:
-        hint = "give the path of a TOML file, or a mapping"
-        require(source, (str, Path), "a configuration", hint)
-        where = str(source)
-        raw = read_toml(source)
-    try:
-        return _config(raw)
-    except ParameterError as error:
-        raise ParameterError(f"{where}: {error}") from None
-
-
-def _config(raw: dict[str, Any]) -> TrainingConfig:
-    given: dict[str, Any] = {}
-    given["stages"] = tuple(_stage(table) for table in _tables(raw, "stages"))
-    given["data"] = tuple(_made(DataConfig, table) for table in _tables(raw, "data"))
-    if "augment" in raw:
-        given["augment"] = _made(AugmentConfig, raw.pop("augment"))
-    if "lora" in raw:
-        given["lora"] = _made(LoraConfig, raw.pop("lora"))
-    own = {f.name for f in fields(TrainingConfig)} - {"options"}
-    stage = {f.name for f in fields(StageConfig)} - own - {"name"}
-    options = {key: raw.pop(key) for key in list(raw) if key in stage}
-    if "crop" in options:
-        options["crop"] = checked(CropConfig, options["crop"])
-    options = checked(StageConfig, options, skip=("crop",))
-    return TrainingConfig(options=options, **given, **checked(TrainingConfig, raw, more=stage))
-
-
-def _tables(raw: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    tables = raw.pop(key, [])
-    if not isinstance(tables, list | tuple) or not all(isinstance(t, Mapping) for t in tables):
-        raise ParameterError(f"'{key}' are tables: write [[{key}]] above each")
-    return [dict(table) for table in tables]
-
-
-def _stage(table: dict[str, Any]) -> StageConfig:
-    for key in ("name", "steps"):
-        if key not in table:
-            raise ParameterError(f"a [[stages]] table lacks '{key}'")
-    crop = _made(CropConfig, table.pop("crop", {}))
-    return StageConfig(crop=crop, **checked(StageConfig, table))
-
-
-def _made(kind: type, table: Any) -> Any:
-    return kind(**checked(kind, table))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +56,12 @@ class LabelledImage:
     digest: str = ""
     anchors: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 3), np.int32))
     complete: bool = True
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        arrays = (self.image, self.labels, self.interior, self.wholes)
+        return sum(0 if array is None else array.nbytes for array in arrays)
 
 
 def pixels(
@@ -157,14 +162,3 @@ def content_hash(*arrays: NDArray) -> str:
         digest.update(f"{array.dtype.str} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
-
-
-def validation_rank(key: str) -> float:
-    """A number in 0..1 that decides the side of the split: the hash of the file's name."""
-    digest = hashlib.sha256(key.encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def file_hash(path: Path) -> str:
-    """First 16 hexadecimal digits of the file's SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -15,7 +15,7 @@ from ..checkpoints import Checkpoint
 from ..errors import FormatError, ParameterError, ResourceError
 from ..reading import read_json
 from .config import TrainingConfig
-from .datasets import Datasets
+from .loading import TrainingImages
 
 MODEL = "model.safetensors"
 RECORD = "config.json"
@@ -64,7 +64,7 @@ def working_in(folder: Path) -> Generator[None, None, None]:
 def record_run(
     folder: Path,
     config: TrainingConfig,
-    sets: Datasets,
+    sets: TrainingImages,
     checkpoint: Checkpoint | None,
     overwrite: bool,
 ) -> None:
@@ -119,7 +119,7 @@ def record_run(
     _write_record(path, wanted)
 
 
-_PLACES = ("folder", "images", "labels", "records", "collection")
+_PLACES = ("folder", "images", "labels", "records", "split", "metadata")
 
 
 def _placeless(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,18 +21,19 @@ from ..errors import ParameterError
 from ..network.sam import Sam
 from ..progress import Progress, finish
 from .card import write_card
-from .config import SCRATCH, StageConfig, TrainingConfig, read_config
+from .config import SCRATCH, StageConfig, TrainingConfig
 from .cropping import CropSampler, Held
 from .curves import draw_curves, read_rows
 from .data import LabelledImage
-from .datasets import Datasets, ImagePairs, load_datasets
 from .estimate import Estimate, available_memory, predict_memory, refuse_if_too_large
 from .folder import MODEL, record_run, run_folder, working_in
 from .geometry import Geometry, has_dense_head, step_precision
 from .initial import folded, new_network
+from .loading import ImagePairs, TrainingImages, load_images
 from .lora import add_lora, merge_lora
 from .presets import settled
 from .prompts import prompt_losses
+from .toml import read_config
 from .trainer import StageTrainer
 from .validation import dense_scores, prompt_scores
 
@@ -192,7 +193,7 @@ def train_steps(
     folder = run_folder(asked, output, file)
     where = choose_device(device)
     yield Progress(0, 1, message="reading images")
-    sets = yield from load_datasets(asked, base, images, held_out)
+    sets = yield from load_images(asked, base, images, held_out)
     yield Progress(0, 1, message="loading the model")
     checkpoint = None if asked.model == SCRATCH else load_checkpoint(_source(asked.model, file))
     network = checkpoint.network if checkpoint else new_network(asked.seed)
@@ -206,7 +207,7 @@ def train_steps(
 
 def _run(
     config: TrainingConfig,
-    sets: Datasets,
+    sets: TrainingImages,
     network: Sam,
     checkpoint: Checkpoint | None,
     folder: Path,
@@ -258,7 +259,9 @@ def _run(
     return _finish(config, sets, network, checkpoint, folder, steps, began)
 
 
-def _memory(config: TrainingConfig, sets: Datasets, network: Sam, device: torch.device) -> Estimate:
+def _memory(
+    config: TrainingConfig, sets: TrainingImages, network: Sam, device: torch.device
+) -> Estimate:
     plain = folded(network) if config.train != "lora" else network
     needed = max(
         predict_memory(plain, config, stage, sets.nbytes, device) for stage in config.stages
@@ -272,7 +275,7 @@ def _memory(config: TrainingConfig, sets: Datasets, network: Sam, device: torch.
 def _time(
     estimate: Estimate,
     config: TrainingConfig,
-    sets: Datasets,
+    sets: TrainingImages,
     subset: list[LabelledImage],
     trainer: Callable[[int, bool], StageTrainer],
 ) -> Estimate:
@@ -295,7 +298,7 @@ def _time(
 
 def _finish(
     config: TrainingConfig,
-    sets: Datasets,
+    sets: TrainingImages,
     network: Sam,
     checkpoint: Checkpoint | None,
     folder: Path,

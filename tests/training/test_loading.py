@@ -20,7 +20,7 @@ from napari_segment_anything.formats import (
 )
 from napari_segment_anything.progress import finish
 from napari_segment_anything.training.config import DataConfig, TrainingConfig
-from napari_segment_anything.training.datasets import held_out_names, load_datasets, pack_masks
+from napari_segment_anything.training.loading import load_images
 
 from .small import disks, npz_folder
 
@@ -29,7 +29,7 @@ IMAGE, LABELS = disks(0)
 
 def load(base, given=None, held_out=None, **data):
     sets = (DataConfig(**data),) if data else ()
-    return finish(load_datasets(TrainingConfig(data=sets, generated=2), base, given, held_out))
+    return finish(load_images(TrainingConfig(data=sets), base, given, held_out))
 
 
 def folders(base, suffix: str, labels_suffix: str = ".tif", ending: str = ""):
@@ -118,14 +118,29 @@ def test_overlapping_records_keep_every_mask(tmp_path):
     assert found.wholes.shape == (1, 40, 50) and (found.wholes > 0).sum() == 900
 
 
-def test_masks_that_do_not_overlap_share_a_layer_and_seams_do_not_matter():
-    masks = np.zeros((3, 30, 30), bool)
-    masks[0, :, :10], masks[1, :, 10:20], masks[2, :, 20:] = True, True, True
-    assert len(pack_masks([encode(m) for m in masks], (30, 30))) == 1
-    masks[1, 0, 9] = True  # one pixel of 300 is claimed by both
-    assert len(pack_masks([encode(m) for m in masks], (30, 30))) == 1
-    masks[1, :, 8:] = True
-    assert len(pack_masks([encode(m) for m in masks], (30, 30))) == 2
+def test_a_split_on_record_and_columns_choose_images(tmp_path):
+    npz_folder(tmp_path / "s")
+    split = {"s": {f"d{n}.npz": part for n, part in enumerate(("train", "validation", "train"))}}
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    found = load(tmp_path, folder="s", split=str(tmp_path / "split.json"))
+    assert [i.name for i in found.train] == ["s/d0", "s/d2"]
+    assert [i.name for i in found.validation] == ["s/d1"]
+    columns = [{"file": f"d{n}.npz", "kind": "ab"[n % 2]} for n in range(5)]
+    (tmp_path / "index.json").write_text(json.dumps({"s": columns}))
+    odd = load(tmp_path, folder="s", metadata="index.json", where={"kind": "b"}, name="odd")
+    assert [i.name for i in odd.train] == ["odd/d1", "odd/d3"] and odd.weights == {"odd": 1.0}
+    (tmp_path / "split.json").write_text('{"t": {}}')
+    with pytest.raises(ParameterError, match="no image of the set s"):
+        load(tmp_path, folder="s", split=str(tmp_path / "split.json"))
+
+
+def test_drawn_images_are_of_three_kinds_and_carry_the_name_of_their_set(tmp_path):
+    for kind in ("generated", "nested", "shapes"):
+        found = load(tmp_path, generated=2, kind=kind)
+        assert {i.group for i in found.train} == set(found.weights) == {kind}
+    assert {i.group for i in load(tmp_path, generated=2, name="drawn").train} == {"drawn"}
+    with pytest.raises(ParameterError, match="kind is one of"):
+        DataConfig(generated=2, kind="stars")
 
 
 def test_arrays_and_generators(tmp_path):
@@ -133,22 +148,6 @@ def test_arrays_and_generators(tmp_path):
     assert len(found.train) == 3 and len(found.validation) == 1 and found.weights == {"given": 1}
     drawn = load(tmp_path, generated=4, validation=0.25)
     assert len(drawn.train) == 3 and len(drawn.validation) == 1
-
-
-def test_the_held_out_share_is_by_image_and_always_the_same():
-    names = [f"n{i}" for i in range(20)]
-    held = held_out_names(names, DataConfig(folder=".", validation=0.2), "s")
-    assert len(held) == 4 and held == held_out_names(
-        names[::-1], DataConfig(folder=".", validation=0.2), "s"
-    )
-    listed = DataConfig(folder=".", validation=("n3",), train=("n1", "n2"))
-    assert held_out_names(names, listed, "s") == {"n3"}
-    with pytest.raises(ParameterError, match="listed for training and for validation"):
-        held_out_names(names, DataConfig(folder=".", validation=("n3",), train=("n3",)), "s")
-    with pytest.raises(ParameterError, match="has no image zz"):
-        held_out_names(names, DataConfig(folder=".", validation=("zz",)), "s")
-    with pytest.raises(ParameterError, match="too few to hold some out"):
-        held_out_names(["one"], DataConfig(folder=".", validation=0.5), "s")
 
 
 def test_lists_choose_what_is_trained_on(tmp_path):

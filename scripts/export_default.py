@@ -1,4 +1,7 @@
-"""The weights of a run, or of one of its stages, to the file of the default model."""
+"""The weights of a run, or of one of its stages, to the file of the default model.
+
+python scripts/export_default.py RUN/model.safetensors default.safetensors
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from typing import Any
 
 import torch
 
-from ..checkpoints import load_checkpoint
-from ..checkpoints.saving import save_checkpoint
-from ..network.sam import Sam
-from .initial import folded, new_network
-from .sets import SPLIT_FILE
+from napari_segment_anything.checkpoints import load_checkpoint, save_checkpoint
+from napari_segment_anything.network.sam import Sam
+from napari_segment_anything.training.initial import folded, new_network
+
+SPLIT = Path(__file__).with_name("split.json")
 
 DATA_LICENCES = {
     "dsb2018": "CC0 (BBBC038v1)",
@@ -114,11 +117,11 @@ def describe(
         "licence": "BSD-3-Clause",
         "data_licences": DATA_LICENCES,
         "training": {
-            # the data's hashes are those of the split, which the package has
+            # the data's hashes are those of the split, beside this script
             "config": record.get("config", record),
             "earlier": [{k: r.get(k) for k in ("config", "model")} for r in before],
             "last_stage_step": step,
-            "split_sha256": hashlib.sha256(SPLIT_FILE.read_bytes()).hexdigest()[:16],
+            "split_sha256": hashlib.sha256(SPLIT.read_bytes()).hexdigest()[:16],
         },
         "everything": everything,
         "prompted_parts_only": True,

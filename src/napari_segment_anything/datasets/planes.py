@@ -1,0 +1,232 @@
+"""Labelled planes, read from images of every kind with labels of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError, ImageError
+from ..formats import RLE, open_npz, read_image, read_labels, read_sa1b
+from ..formats.images import ImageData, guess_axes
+from ..samples import sample
+from .finding import Entry
+
+_STACK = "TZQ"
+_STRIP = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledPlane:
+    """A 2-D image with its true objects.
+
+    Parameters
+    ----------
+    name : str
+        "set/file", and ":plane" for a plane of a stack.
+    file : str
+        "set/file".
+    set : str
+        The set it belongs to.
+    columns : mapping of str to str
+        What is known about it.
+    image : array (rows, columns), (rows, columns, 3|4), or channels at `channel_axis`
+        As it is in the file.
+    channel_axis : int or None
+        Position of the channels.
+    labels : integer array (rows, columns)
+        0 is background, one id an object.
+    wholes : integer array (rows, columns) or (layers, rows, columns), or None
+        Labels of larger objects that contain those of `labels`, or overlap them.
+    """
+
+    name: str
+    file: str
+    set: str
+    columns: Mapping[str, str]
+    image: NDArray[Any]
+    channel_axis: int | None
+    labels: NDArray[Any]
+    wholes: NDArray[Any] | None = None
+
+
+def read_planes(
+    entry: Entry,
+    planes: int = 10,
+    *,
+    axes: str | None = None,
+    channel_axis: int | None = None,
+    channels: Sequence[int] | None = None,
+    every_axis: bool = False,
+    wholes: str = "",
+) -> Iterator[LabelledPlane]:
+    """Read an image and its labels; of a stack, evenly spaced planes that hold objects.
+
+    Parameters
+    ----------
+    entry : Entry
+        From `find_entries`.
+    planes : int
+        At most about this many planes of a stack.
+    axes : str, optional
+        Dimensions of the file, such as "ZYX", where it does not say.
+    channel_axis : int, optional
+        Position of the channels, where the file does not say.
+    channels : sequence of int, optional
+        Channels to use.
+    every_axis : bool
+        Take planes of a volume along rows and columns too, where they are not mere strips: from
+        64 pixels a side.
+    wholes : str
+        Array of an NPZ with labels of larger objects.
+
+    Raises
+    ------
+    FormatError, ImageError
+        If a file cannot be read, or image and labels do not fit together.
+    """
+    name = entry.name
+    image = _image(entry, axes, channel_axis)
+    labels, around = _labels(entry, wholes)
+    stacks = [a for a in image.stack_axes if image.shape[image.axes.index(a)] > 1]
+    few = image.axes[1:] == "YX" and image.shape[0] <= 4
+    if stacks and few and labels.shape == image.shape[1:]:  # which tells that they are channels
+        image, stacks = replace(image, axes="CYX", channel_axis=0), []
+    if len(stacks) > 1 or labels.ndim != 2 + len(stacks):
+        raise FormatError(
+            f"{name}: the image has axes {image.axes} and shape {image.shape}, its labels the "
+            f"shape {labels.shape}; both must be planes, or stacks along one axis. 'axes' says "
+            "what the dimensions of the files are"
+        )
+    grid = [*stacks, "Y", "X"]
+    sides = tuple(image.shape[image.axes.index(axis)] for axis in grid)
+    if sides != labels.shape:
+        shown, true = (" x ".join(map(str, shape)) for shape in (sides, labels.shape))
+        raise FormatError(
+            f"{name}: the image has {shown} pixels, its labels {true}; they must lie on the same "
+            "grid"
+        )
+
+    def plane(title: str, truth: NDArray[Any], larger: Any, **at: int) -> LabelledPlane:
+        array, axis = _cut(name, image, at, channels)
+        return LabelledPlane(title, name, entry.set, entry.columns, array, axis, truth, larger)
+
+    if not stacks:
+        yield plane(name, labels, around)
+        return
+    for number, axis in enumerate(grid if every_axis else grid[:1]):
+        count = sides[number]
+        if number and min(n for i, n in enumerate(sides) if i != number) < _STRIP:
+            continue
+        step = max(1, count // planes)
+        for k in range(step // 2, count, step):
+            truth = np.take(labels, k, number)
+            if truth.any():
+                larger = None if around is None else np.take(around, k, number)
+                title = f"{name}:{k}" if number == 0 else f"{name}:{axis}{k}"
+                yield plane(title, truth, larger, **{axis: k})
+
+
+def _image(entry: Entry, axes: str | None, channel_axis: int | None) -> ImageData:
+    if entry.sample:
+        found = sample(str(entry.image))
+        return ImageData(
+            found.image, found.axes, found.channel_axis, found.rgb, found.scale, found.units,
+            found.name,
+        )  # fmt: skip
+    image = read_image(entry.image, axes=axes or None, lazy=None)
+    if channel_axis is None or image.channel_axis is not None or axes:
+        return image
+    if not -len(image.shape) <= channel_axis < len(image.shape):
+        raise ImageError(f"{entry.name} has {len(image.shape)} dimensions, no {channel_axis}")
+    place = channel_axis % len(image.shape)
+    rest = guess_axes([n for i, n in enumerate(image.shape) if i != place], entry.name)
+    letters = rest[:place] + "C" + rest[place:]
+    return replace(image, axes=letters, channel_axis=place, rgb=False)
+
+
+def _labels(entry: Entry, wholes: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Labels, and those of larger objects where there are some."""
+    if entry.sample:
+        labels = sample(str(entry.image)).labels
+        if labels is None:
+            raise ImageError(f"the built-in image {entry.image} has no labels to compare with")
+        return labels, None
+    if entry.labels.suffix.lower() == ".json":
+        record = read_sa1b(entry.labels)
+        masks = [mask.segmentation for mask in record.records]
+        layers = pack_masks(masks, (record.height, record.width))
+        return layers[0], layers[1:] if len(layers) > 1 else None
+    labels, larger = read_labels(entry.labels), None
+    if wholes and entry.labels.suffix.lower() == ".npz":
+        with open_npz(entry.labels) as archive:
+            larger = archive[wholes] if wholes in archive.files else None
+    if larger is not None and larger.shape != labels.shape:
+        raise FormatError(f"{entry.name}: {wholes} and labels differ in shape")
+    shape = [n for n in labels.shape[:-2] if n > 1] + list(labels.shape[-2:])
+    return labels.reshape(shape), None if larger is None else larger.reshape(shape)
+
+
+def _cut(
+    name: str, image: ImageData, at: Mapping[str, int], channels: Sequence[int] | None
+) -> tuple[NDArray[Any], int | None]:
+    """One plane of an image, of the channels asked for, and where they lie in it."""
+    index = [
+        at.get(a, 0 if a in _STACK and n == 1 else slice(None))
+        for a, n in zip(image.axes, image.shape, strict=True)
+    ]
+    letters = "".join(
+        a for a, where in zip(image.axes, index, strict=True) if isinstance(where, slice)
+    )
+    array = np.asarray(image.array[tuple(index)])
+    axis = letters.index("C") if "C" in letters else None
+    if channels is None:
+        return array, axis
+    axis = len(letters) - 1 if axis is None and "S" in letters else axis
+    count = 0 if axis is None else array.shape[axis]
+    wrong = [channel for channel in channels if not 0 <= channel < count]
+    if axis is None or wrong:
+        raise ImageError(f"{name} has {count} channels, none of number {(*wrong, *channels)[0]}")
+    taken = np.take(array, channels, axis)
+    return (taken.squeeze(axis), None) if len(channels) == 1 else (taken, axis)
+
+
+def pack_masks(masks: list[RLE], shape: tuple[int, int]) -> NDArray[np.int32]:
+    """Put overlapping masks into as few label images as need be, small ones first.
+
+    Parameters
+    ----------
+    masks : list of RLE
+        Of equal size.
+    shape : (int, int)
+        Rows and columns.
+
+    Returns
+    -------
+    int32 array (layers, rows, columns)
+        At least one layer. A mask goes to the first one where at most a fiftieth of it, or of a
+        mask there, is lost to what both claim.
+    """
+    layers: list[NDArray[np.int32]] = [np.zeros(shape, np.int32)]
+    areas = [np.zeros(len(masks) + 1, np.int64)]
+    order = sorted(range(len(masks)), key=lambda i: masks[i].area)
+    for number, index in enumerate(order, start=1):
+        mask = masks[index].decode()
+        area = int(mask.sum())
+        if not area:
+            continue
+        for layer, held in zip(layers, areas, strict=True):
+            shared = np.bincount(layer[mask], minlength=len(held))
+            shared[0] = 0
+            if shared.sum() <= 0.02 * area and (shared <= 0.02 * held).all():
+                break
+        else:
+            layer, held = np.zeros(shape, np.int32), np.zeros(len(masks) + 1, np.int64)
+            layers.append(layer)
+            areas.append(held)
+        layer[mask & (layer == 0)] = number
+        held[number] = area
+    return np.stack(layers)
