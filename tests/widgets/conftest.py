@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -34,19 +35,8 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 class Window:
     """A napari window, and hands on its mouse and keys."""
 
-    def __init__(self, viewer: Any) -> None:
-        self.viewer = viewer
-
-    @staticmethod
-    def wait(until: Callable[[], bool] = lambda: False, seconds: float = 30.0) -> bool:
-        """Let Qt work until something is so; return whether it came to be."""
-        from qtpy.QtTest import QTest
-
-        for _ in range(round(seconds * 200)):
-            QTest.qWait(5)
-            if until():
-                return True
-        return until()
+    def __init__(self, viewer: Any, qtbot: Any) -> None:
+        self.viewer, self._qtbot = viewer, qtbot
 
     @property
     def native(self) -> Any:
@@ -63,19 +53,17 @@ class Window:
 
     def click(self, layer: Any, point: tuple[float, float], right: bool = False) -> None:
         from qtpy.QtCore import Qt
-        from qtpy.QtTest import QTest
 
         button = Qt.MouseButton.RightButton if right else Qt.MouseButton.LeftButton
-        none = Qt.KeyboardModifier.NoModifier
-        QTest.mouseClick(self.native, button, none, self.at(layer, point))
+        self._qtbot.mouseClick(self.native, button, pos=self.at(layer, point))
 
     def press(self, key: str) -> None:
         """Press a key such as "Shift+D" on the canvas."""
         from qtpy.QtGui import QKeySequence
-        from qtpy.QtTest import QTest
 
         combination = QKeySequence(key)[0]
-        QTest.keyClick(self.native, combination.key(), combination.keyboardModifiers())
+        modifiers = combination.keyboardModifiers()
+        self._qtbot.keyClick(self.native, combination.key(), modifiers)
 
     def add(self, name: str) -> Any:
         """Open one of the plugin's widgets."""
@@ -83,17 +71,23 @@ class Window:
 
 
 @pytest.fixture
-def viewer() -> Iterator[Any]:
-    """Return a viewer in a window; afterwards nothing of ours may run."""
+def qtbot(qtbot: Any) -> Any:
+    """Return pytest-qt's robot, which waits longer: other tests may share the processor."""
+    qtbot.waitUntil = functools.partial(qtbot.waitUntil, timeout=30_000)
+    return qtbot
+
+
+@pytest.fixture
+def viewer(qtbot: Any, make_napari_viewer: Callable[..., Any]) -> Iterator[Any]:
+    """Return a viewer in a window; nothing of it, nor a thread of ours, may be left afterwards."""
     if NO_DISPLAY:
         pytest.skip("needs a display (xvfb-run)")
-    napari = pytest.importorskip("napari")
-    made = napari.Viewer(show=True)
+    made = make_napari_viewer(show=True, strict_qt="raise")
     made.window.resize(1000, 700)
     yield made
     with contextlib.suppress(RuntimeError):  # a test may have closed it
         made.close()
-    assert wait(lambda: not ours(), 10), "threads outlive the viewer"
+    qtbot.waitUntil(lambda: not ours())
 
 
 def ours() -> list[str]:
@@ -102,13 +96,8 @@ def ours() -> list[str]:
 
 
 @pytest.fixture
-def window(viewer: Any) -> Window:
-    return Window(viewer)
-
-
-def wait(until: Callable[[], bool], seconds: float = 30.0) -> bool:
-    """Let Qt work until something is so; return whether it came to be."""
-    return Window.wait(until, seconds)
+def window(viewer: Any, qtbot: Any) -> Window:
+    return Window(viewer, qtbot)
 
 
 def picture(size: int = 160) -> np.ndarray:

@@ -8,47 +8,46 @@ import time
 import numpy as np
 import pytest
 from qtpy.QtCore import QTimer
-from qtpy.QtTest import QTest
 
 from napari_segment_anything.formats import read_sa1b
 from napari_segment_anything.widgets.everything import EverythingWidget
 from napari_segment_anything.widgets.files import records_reader, write_csv, write_found
 from napari_segment_anything.widgets.prompt import PromptWidget
 
-from .conftest import picture, wait
+from .conftest import picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture
-def opened(viewer):
+def opened(qtbot, viewer):
     layer = viewer.add_image(picture(), name="disks")
     widget = EverythingWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment everything")
-    assert wait(lambda: widget._shared.session.is_loaded)
-    QTest.qWait(100)
+    qtbot.waitUntil(lambda: widget._shared.session.is_loaded)
+    qtbot.wait(100)
     return viewer, layer, widget
 
 
-def test_started_before_the_model_is_loaded(viewer) -> None:
+def test_started_before_the_model_is_loaded(qtbot, viewer) -> None:
     viewer.add_image(picture(), name="disks")
     widget = EverythingWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment everything")
     widget.start()
     assert "Loading the model" in widget.status.text
-    assert wait(lambda: widget._drawn is not None)
+    qtbot.waitUntil(lambda: widget._drawn is not None)
 
 
-def run(widget) -> None:
+def run(qtbot, widget) -> None:
     widget.start()
     assert widget._jobs.running
-    assert wait(lambda: not widget._jobs.running)
+    qtbot.waitUntil(lambda: not widget._jobs.running)
     assert widget._drawn is not None, widget.status.text
 
 
-def test_run_filter_export_discard(opened, tmp_path) -> None:
+def test_run_filter_export_discard(qtbot, opened, tmp_path) -> None:
     viewer, _layer, widget = opened
-    run(widget)
+    run(qtbot, widget)
     result = widget._result.layer
     assert result in viewer.layers
     count = widget._drawn.objects
@@ -56,11 +55,11 @@ def test_run_filter_export_discard(opened, tmp_path) -> None:
     assert len(result.features) == count
     field = widget.first.fields["min_area"]
     field.editor.setValue(100000)
-    assert wait(lambda: widget._drawn.objects == 0)
+    qtbot.waitUntil(lambda: widget._drawn.objects == 0)
     assert not np.asarray(result.data).any()
     assert field.dropped.text() == f"−{count}"
     field._back.click()
-    assert wait(lambda: widget._drawn.objects == count)
+    qtbot.waitUntil(lambda: widget._drawn.objects == count)
     write_csv(tmp_path / "table.csv", widget._drawn)
     with (tmp_path / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -73,36 +72,36 @@ def test_run_filter_export_discard(opened, tmp_path) -> None:
     assert result not in viewer.layers
 
 
-def test_regions(opened) -> None:
+def test_regions(qtbot, opened) -> None:
     viewer, _layer, widget = opened
     widget.region.button("rectangle").click()
     assert "rectangle" in widget.status.text
     widget.start()
     assert not widget._jobs.running and "draw a rectangle" in widget.status.text
     viewer.layers["region"].add_rectangles(np.array([[0, 0], [0, 90], [90, 90], [90, 0]]))
-    run(widget)
+    run(qtbot, widget)
     assert widget._drawn.area.window.shape[0] <= 92
     widget.region.button("plane").click()
 
 
-def test_existing_labels_stay(opened) -> None:
+def test_existing_labels_stay(qtbot, opened) -> None:
     viewer, _layer, widget = opened
     labels = np.zeros((160, 160), np.uint16)
     labels[60:84, 60:84] = 7
     target = viewer.add_labels(labels)
     widget.targets.layer = target
-    run(widget)
+    run(qtbot, widget)
     data = np.asarray(target.data)
     assert (data[60:84, 60:84] == 7).all()
     assert data.max() > 7
 
 
-def test_cancel_and_mistakes(opened) -> None:
+def test_cancel_and_mistakes(qtbot, opened) -> None:
     viewer, _layer, widget = opened
     widget.mode.setCurrentText("grid")
     begin = time.monotonic()
     widget.start()
-    QTest.qWait(150)
+    qtbot.wait(150)
     widget.start()  # the button says Stop now
     assert not widget._jobs.running
     assert time.monotonic() - begin < 5
@@ -113,13 +112,13 @@ def test_cancel_and_mistakes(opened) -> None:
 
 
 @pytest.mark.slow
-def test_the_event_loop_is_never_held(viewer) -> None:
+def test_the_event_loop_is_never_held(qtbot, viewer) -> None:
     viewer.add_image(picture(512))
     prompts, every = PromptWidget(viewer), EverythingWidget(viewer)
     viewer.window.add_dock_widget(prompts)
     viewer.window.add_dock_widget(every)
-    assert wait(lambda: prompts.session.is_loaded)
-    QTest.qWait(500)
+    qtbot.waitUntil(lambda: prompts.session.is_loaded)
+    qtbot.wait(500)
     beats: list[float] = []
     heart = QTimer()
     heart.setInterval(2)
@@ -128,10 +127,10 @@ def test_the_event_loop_is_never_held(viewer) -> None:
     def longest(action, done) -> float:
         beats.clear()
         heart.start()
-        QTest.qWait(30)
+        qtbot.wait(30)
         action()
-        assert wait(done)
-        QTest.qWait(30)
+        qtbot.waitUntil(done)
+        qtbot.wait(30)
         heart.stop()
         return float(np.diff(beats).max())
 

@@ -9,22 +9,22 @@ from qtpy.QtWidgets import QFileDialog
 from napari_segment_anything.formats import open_labels, read_table
 from napari_segment_anything.widgets.commands import export_labels, export_table
 
-from .conftest import picture, wait
+from .conftest import picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture
-def two(viewer, window):
+def two(qtbot, viewer, window):
     """Return a viewer with two committed disks, and the widget."""
     viewer.add_image(picture(), name="disks", scale=(0.4, 0.4), units="um")
     widget = window.add("Segment Anything")
-    assert wait(lambda: widget.session.is_loaded)
+    qtbot.waitUntil(lambda: widget.session.is_loaded)
     for number, low in enumerate((9, 57), start=1):
         widget.session.set_box((low, low, low + 30, low + 30))
-        assert wait(lambda: widget.session.preview is not None and not widget.session.busy)
+        qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
         widget.commit()
-        assert wait(lambda number=number: len(widget.session.objects) == number)
+        qtbot.waitUntil(lambda number=number: len(widget.session.objects) == number)
     return viewer, widget
 
 
@@ -32,10 +32,10 @@ def saved_as(monkeypatch, path) -> None:
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), ""))
 
 
-def test_measures_are_in_the_features_and_in_files(two, tmp_path, monkeypatch) -> None:
+def test_measures_are_in_the_features_and_in_files(qtbot, two, tmp_path, monkeypatch) -> None:
     viewer, widget = two
     layer = widget.session.target
-    assert wait(lambda: len(layer.features) == 2)
+    qtbot.waitUntil(lambda: len(layer.features) == 2)
     areas = [0.16 * (np.asarray(layer.data) == n).sum() for n in (1, 2)]
     assert layer.features["area"].tolist() == pytest.approx(areas)
     assert {"intensity_mean", "solidity", "predicted_iou", "seconds"} <= set(layer.features)
@@ -54,7 +54,7 @@ def test_measures_are_in_the_features_and_in_files(two, tmp_path, monkeypatch) -
     assert store.scale == pytest.approx((0.4, 0.4))
 
 
-def test_objects_are_hidden_and_locked_from_the_list(two) -> None:
+def test_objects_are_hidden_and_locked_from_the_list(qtbot, two) -> None:
     _viewer, widget = two
     layer = widget.session.target
     assert not widget.hide_button.isEnabled()
@@ -72,5 +72,5 @@ def test_objects_are_hidden_and_locked_from_the_list(two) -> None:
     widget.hide_button.click()
     assert widget.objects.item(0, 5).text() == "" and layer.get_color(1)[3] == 1
     widget.delete_button.click()
-    assert wait(lambda: len(widget.session.objects) == 1)
-    assert wait(lambda: layer.features["index"].tolist() == [2])
+    qtbot.waitUntil(lambda: len(widget.session.objects) == 1)
+    qtbot.waitUntil(lambda: layer.features["index"].tolist() == [2])

@@ -17,10 +17,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture
-def jobs():
-    from qtpy.QtWidgets import QApplication
-
-    application = QApplication.instance() or QApplication([])
+def jobs(qtbot):
     made = Jobs()
     made.heard = []
     for name in ("progressed", "finished", "failed"):
@@ -30,16 +27,6 @@ def jobs():
     made.ended.connect(lambda: made.heard.append(("ended", None, threading.get_ident())))
     yield made
     made.close()
-    application.processEvents()
-
-
-def wait(jobs, seconds=5.0) -> None:
-    from qtpy.QtTest import QTest
-
-    end = time.monotonic() + seconds
-    while jobs.running and time.monotonic() < end:
-        QTest.qWait(2)
-    QTest.qWait(20)
 
 
 def counting(steps: int, pause: float = 0.0, log: list | None = None):
@@ -54,45 +41,45 @@ def counting(steps: int, pause: float = 0.0, log: list | None = None):
     return job
 
 
-def test_words_on_the_qt_thread(jobs) -> None:
-    jobs.start(counting(3))
-    wait(jobs)
+def test_words_on_the_qt_thread(qtbot, jobs) -> None:
+    with qtbot.waitSignal(jobs.ended):
+        jobs.start(counting(3))
     assert [word for word, *_ in jobs.heard] == ["progressed"] * 3 + ["finished", "ended"]
     assert jobs.heard[3][1] == 3
     assert {thread for *_, thread in jobs.heard} == {threading.get_ident()}
 
 
-def test_an_error_is_told(jobs) -> None:
+def test_an_error_is_told(qtbot, jobs) -> None:
     def job(cancelled):
         yield Progress(0, 1)
-        raise ValueError("no")
+        raise RuntimeError("no")
 
-    jobs.start(job)
-    wait(jobs)
+    with qtbot.waitSignals([jobs.failed, jobs.ended]):
+        jobs.start(job)
     assert [word for word, *_ in jobs.heard] == ["progressed", "failed", "ended"]
-    jobs.start(counting(1))
-    wait(jobs)
-    assert jobs.heard[-2][0] == "finished"
+    with qtbot.waitSignal(jobs.finished):
+        jobs.start(counting(1))
 
 
-def test_cancel_stops_at_the_next_yield(jobs) -> None:
+def test_cancel_stops_at_the_next_yield(qtbot, jobs) -> None:
     log: list[int] = []
     jobs.start(counting(1000, 0.01, log))
     while len(log) < 3:
         time.sleep(0.005)
-    jobs.cancel()
+    with qtbot.waitSignal(jobs.ended):
+        jobs.cancel()
     seen = len(log)
-    assert not jobs.running and jobs.heard[-1][0] == "ended"
-    wait(jobs)
-    time.sleep(0.05)
+    assert not jobs.running
+    with qtbot.assertNotEmitted(jobs.finished, wait=70):
+        pass
     assert len(log) <= seen + 1
-    assert "finished" not in [word for word, *_ in jobs.heard]
+    assert jobs.heard[-1][0] == "ended"
 
 
-def test_a_new_job_replaces_the_old_one(jobs) -> None:
+def test_a_new_job_replaces_the_old_one(qtbot, jobs) -> None:
     jobs.start(counting(500, 0.005))
-    jobs.start(counting(2))
-    wait(jobs)
+    with qtbot.waitSignal(jobs.ended):
+        jobs.start(counting(2))
     assert [value for word, value, _ in jobs.heard if word == "finished"] == [2]
     assert [word for word, *_ in jobs.heard].count("ended") == 1
 
@@ -105,18 +92,13 @@ def test_close_leaves_no_thread(jobs) -> None:
     assert not any(name.startswith("segment-anything-everything") for name in names)
 
 
-def test_calls_after_the_end_are_dropped() -> None:
-    from qtpy.QtTest import QTest
-    from qtpy.QtWidgets import QApplication
-
-    application = QApplication.instance() or QApplication([])
+def test_calls_after_the_end_are_dropped(qtbot) -> None:
     main, called = MainThread(), []
     main(lambda: called.append(1))
-    QTest.qWait(5)
+    qtbot.wait(5)
     main(lambda: called.append(2))
     main.close()
-    QTest.qWait(5)
+    qtbot.wait(5)
     main(lambda: called.append(3))
-    QTest.qWait(5)
+    qtbot.wait(5)
     assert called == [1]
-    assert application is not None

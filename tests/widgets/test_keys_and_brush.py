@@ -8,23 +8,22 @@ import pytest
 pytest.importorskip("napari", reason="napari is not installed")
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
-from qtpy.QtTest import QTest
 
 from napari_segment_anything.widgets.prompt import PromptWidget
 
-from .conftest import Window, picture, wait
+from .conftest import Window, picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture
-def opened(viewer):
+def opened(qtbot, viewer):
     layer = viewer.add_image(picture(), name="disks")
     widget = PromptWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment Anything")
-    assert wait(lambda: widget.session.is_loaded)
-    QTest.qWait(200)
-    return Window(viewer), layer, widget
+    qtbot.waitUntil(lambda: widget.session.is_loaded)
+    qtbot.wait(200)
+    return Window(viewer, qtbot), layer, widget
 
 
 def decoded(widget) -> bool:
@@ -42,42 +41,42 @@ def test_no_key_is_taken_from_napari(opened) -> None:
     assert ours & taken <= {"Enter", "Escape"}
 
 
-def test_keys_work_on_the_widget_too(opened) -> None:
+def test_keys_work_on_the_widget_too(qtbot, opened) -> None:
     window, _, widget = opened
     widget.session.add_point((72, 72))
-    assert wait(lambda: decoded(widget))
+    qtbot.waitUntil(lambda: decoded(widget))
     before = widget.session.preview.chosen
     window.viewer.window.activate()
     widget.activateWindow()
     widget.region_area.setFocus()
     for key in ("Shift+C",):
         combination = QKeySequence(key)[0]
-        QTest.keyClick(widget, combination.key(), combination.keyboardModifiers())
-    assert wait(lambda: widget.session.preview.chosen != before, 5)
+        qtbot.keyClick(widget, combination.key(), combination.keyboardModifiers())
+    qtbot.waitUntil(lambda: widget.session.preview.chosen != before, timeout=5_000)
 
 
-def test_ctrl_click_takes_an_object_up(opened) -> None:
+def test_ctrl_click_takes_an_object_up(qtbot, opened) -> None:
     window, layer, widget = opened
     window.click(layer, (72, 72))
-    assert wait(lambda: decoded(widget))
+    qtbot.waitUntil(lambda: decoded(widget))
     (label,) = widget.session.commit()
     assert widget.session.draft is None
-    QTest.qWait(500)  # not a double click
+    qtbot.wait(500)  # not a double click
     at = window.at(layer, (72, 72))
-    QTest.mouseMove(window.native, at)
-    QTest.mouseClick(window.native, Qt.LeftButton, Qt.ControlModifier, at)
-    assert wait(lambda: widget.session.draft is not None, 5)
+    qtbot.mouseMove(window.native, at)
+    qtbot.mouseClick(window.native, Qt.LeftButton, Qt.ControlModifier, pos=at)
+    qtbot.waitUntil(lambda: widget.session.draft is not None, timeout=5_000)
     assert widget.session.draft.editing == label
     assert widget.session.draft.points[0].position == pytest.approx((72, 72), abs=0.7)
-    assert wait(lambda: f"object {label}" in widget.status.text, 5)
+    qtbot.waitUntil(lambda: f"object {label}" in widget.status.text, timeout=5_000)
 
 
-def test_paint_refine_commit(opened) -> None:
+def test_paint_refine_commit(qtbot, opened) -> None:
     window, layer, widget = opened
     tools, session = widget.painting, widget.session
     assert not tools.paint.isEnabled()
     session.add_point((72, 72))
-    assert wait(lambda: decoded(widget))
+    qtbot.waitUntil(lambda: decoded(widget))
     tools.paint.click()
     preview = session.working.preview
     assert window.viewer.layers.selection.active is preview and preview.mode == "paint"
@@ -93,15 +92,15 @@ def test_paint_refine_commit(opened) -> None:
     assert (session.working.painted() & ~inside).any()
     tools.paint.click()
     window.native.setFocus()
-    QTest.keyClick(window.native, Qt.Key_Return)  # although a Labels layer is active
-    assert wait(lambda: len(session.objects) == 1, 5)
+    qtbot.keyClick(window.native, Qt.Key_Return)  # although a Labels layer is active
+    qtbot.waitUntil(lambda: len(session.objects) == 1, timeout=5_000)
     assert session.target.data[spot] == 1
     assert window.viewer.layers.selection.active is layer
     assert not tools.paint.isEnabled() and not tools.paint.isChecked()
 
     session.add_point((24, 24))
-    assert wait(lambda: decoded(widget))
+    qtbot.waitUntil(lambda: decoded(widget))
     tools.refine.click()
-    assert wait(lambda: decoded(widget))
+    qtbot.waitUntil(lambda: decoded(widget))
     assert session.draft.masks
     widget.cancel()

@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 import pytest
-from qtpy.QtTest import QTest
 
 from napari_segment_anything.bridge.runs import live_labels
 from napari_segment_anything.bridge.runs.large import LargeDone, LargeSource, LargeStep
@@ -18,13 +17,13 @@ from napari_segment_anything.large import LargePlan, LargeResult, TileGrid, Tile
 from napari_segment_anything.large.runners import cores
 from napari_segment_anything.widgets.everything import EverythingWidget
 
-from .conftest import ours, picture, wait
+from .conftest import ours, picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture
-def opened(viewer, tmp_path):
+def opened(qtbot, viewer, tmp_path):
     pixels = picture()
     pixels[4:156, 130:] = 30
     noise = np.random.default_rng(1).normal(0, 12, (148, 18))
@@ -37,28 +36,28 @@ def opened(viewer, tmp_path):
     panel.store.path = str(tmp_path / "disks.ome.zarr")
     panel.tile.setValue(128)
     panel.overlap.setValue(32)
-    assert wait(lambda: widget._shared.session.is_loaded)
-    QTest.qWait(250)
+    qtbot.waitUntil(lambda: widget._shared.session.is_loaded)
+    qtbot.wait(250)
     yield viewer, layer, widget
     widget._settings.set("everything", region="plane")  # napari keeps settings between windows
 
 
-def test_stop_go_on_and_review(opened, tmp_path) -> None:
+def test_stop_go_on_and_review(qtbot, opened, tmp_path) -> None:
     viewer, image, widget = opened
     panel = widget.large
     assert "4 tiles of 128 px, overlapping by 32" in panel.plan.text()
     widget.start()
-    assert wait(lambda: panel._last is not None and (panel._last.status == TileStatus.DONE).any())
+    qtbot.waitUntil(lambda: panel._last is not None and (panel._last.status == TileStatus.DONE).any())
     widget.start()  # the button says Stop
     assert not panel.running and "Run again to go on" in widget.status.text
     assert panel.layers.labels in viewer.layers
-    assert wait(lambda: not panel._jobs._scheduler._running)
+    qtbot.waitUntil(lambda: not panel._jobs._scheduler._running)
     finished = int((open_labels(tmp_path / "disks.ome.zarr").group["run/status"][...] > 0).sum())
     assert finished >= 1
     panel._outline()
     assert f"{finished} of 4 tiles" in panel.plan.text()
     widget.start()
-    assert wait(lambda: not panel.running), widget.status.text
+    qtbot.waitUntil(lambda: not panel.running)
     done = panel.done
     assert done is not None, widget.status.text
     labels = panel.layers.labels
@@ -83,7 +82,7 @@ def test_stop_go_on_and_review(opened, tmp_path) -> None:
     assert panel.layers.seams.selected_data == {0} or rows > 1
     number = panel.selected_seam
     panel.decode_again()
-    assert wait(lambda: not panel.running)
+    qtbot.waitUntil(lambda: not panel.running)
     assert f"Seam {number} decoded again" in widget.status.text
     at = list(panel.done.seams["seam"]).index(number)
     assert panel.done.seams["kind"][at] == "redecoded"
@@ -91,11 +90,11 @@ def test_stop_go_on_and_review(opened, tmp_path) -> None:
     # other settings on the same store
     panel.tile.setValue(96)
     widget.start()
-    assert wait(lambda: not panel.running)
+    qtbot.waitUntil(lambda: not panel.running)
     assert "other settings" in widget.status.text and "Begin anew" in widget.status.text
 
 
-def test_a_tile_that_fails_is_seen(opened) -> None:
+def test_a_tile_that_fails_is_seen(qtbot, opened) -> None:
     viewer, _image, widget = opened
 
     class Broken:
@@ -118,7 +117,7 @@ def test_a_tile_that_fails_is_seen(opened) -> None:
     viewer.add_image(broken, name="broken", contrast_limits=(0, 255))
     broken.broken = True
     widget.start()
-    assert wait(lambda: not widget.large.running)
+    qtbot.waitUntil(lambda: not widget.large.running)
     assert "1 tile failed" in widget.status.text and "damaged" in widget.status.text
     tiles = widget.large.layers.map
     assert tiles.visible and tiles.data[-1, -1] == TileStatus.FAILED + 1
@@ -126,7 +125,7 @@ def test_a_tile_that_fails_is_seen(opened) -> None:
     assert "1 failed" in widget.large.legend.text()
 
 
-def test_a_stack_with_channels_and_closing_while_it_runs(opened) -> None:
+def test_a_stack_with_channels_and_closing_while_it_runs(qtbot, opened) -> None:
     viewer, _image, widget = opened
     viewer.layers.clear()
     plane = picture()
@@ -134,19 +133,19 @@ def test_a_stack_with_channels_and_closing_while_it_runs(opened) -> None:
     viewer.add_image(stack, name="stack")
     widget._shared.images.choose(widget.images.layers, 1)
     widget.images.changed.emit()
-    QTest.qWait(300)
+    qtbot.wait(300)
     panel = widget.large
     assert panel.plan.text().startswith("2 planes of 160 x 160")
     widget.start()
-    assert wait(lambda: panel.layers.map is not None)
+    qtbot.waitUntil(lambda: panel.layers.map is not None)
     assert panel.layers.map.data.shape[:2] == (2, 1)
     assert panel.layers.labels.data.shape == (2, 1, 160, 160)
-    assert wait(lambda: (panel._last.status == TileStatus.DONE).any())
+    qtbot.waitUntil(lambda: (panel._last.status == TileStatus.DONE).any())
     viewer.close()
-    assert wait(lambda: not ours(), 10)
+    qtbot.waitUntil(lambda: not ours(), timeout=10_000)
 
 
-def test_large_planes_are_seen_from_reduced_copies(viewer, tmp_path, monkeypatch) -> None:
+def test_large_planes_are_seen_from_reduced_copies(qtbot, viewer, tmp_path, monkeypatch) -> None:
     """Labels too large to be read whole: a view of all of it reads memory, not the disk."""
     monkeypatch.setattr(live_labels, "WHOLE_BYTES", 1 << 16)
     monkeypatch.setattr(live_labels, "_SMALLEST", 64)
@@ -167,7 +166,7 @@ def test_large_planes_are_seen_from_reduced_copies(viewer, tmp_path, monkeypatch
 
     def show() -> None:
         layers.show(source, LargeStep(live, grid, status.copy(), plan, True, group.path))
-        QTest.qWait(20)
+        qtbot.wait(20)
 
     show()
     core = grid.core(0)
@@ -187,13 +186,13 @@ def test_large_planes_are_seen_from_reduced_copies(viewer, tmp_path, monkeypatch
         pass
     result = LargeResult(group, grid, status, ())
     layers.finish(source, LargeDone(result, {"label": np.array([7, 9])}, {}))
-    QTest.qWait(50)
+    qtbot.wait(50)
     shapes = [level.shape for level in layers.labels.data]
     assert shapes == [level.shape for level in group.levels] and len(shapes) < 4
     assert list(layers.labels.features["index"]) == [7, 9]
 
 
-def test_what_tiles_write_is_seen_in_the_window(viewer, tmp_path) -> None:
+def test_what_tiles_write_is_seen_in_the_window(qtbot, viewer, tmp_path) -> None:
     side = 1500
     image = viewer.add_image(np.zeros((side, side), np.uint8), name="wide")
     viewer.fit_to_view()
@@ -213,13 +212,13 @@ def test_what_tiles_write_is_seen_in_the_window(viewer, tmp_path) -> None:
             live.update(status)
         layers.show(source, LargeStep(live, grid, status.copy(), plan, True, group.path))
         layers.map.visible = False
-        QTest.qWait(150)
+        qtbot.wait(150)
         picture = viewer.screenshot(canvas_only=True, flash=False)[..., :3]
         seen.append(int((np.ptp(picture.astype(int), axis=-1) > 40).sum()))  # pixels in colour
     assert seen[0] < seen[1] < seen[2]
 
 
-def test_drawing_a_run_again_takes_the_event_loop_little(viewer, tmp_path) -> None:
+def test_drawing_a_run_again_takes_the_event_loop_little(qtbot, viewer, tmp_path) -> None:
     """What is drawn every second is what the canvas shows, from memory: not all of the labels."""
     side = 2048
     image = viewer.add_image(np.zeros((side, side), np.uint8), name="wide")
@@ -237,7 +236,7 @@ def test_drawing_a_run_again_takes_the_event_loop_little(viewer, tmp_path) -> No
     layers, plan = LargeLayers(viewer), LargePlan.of(grid, 0, 1)
     step = LargeStep(live, grid, status, plan, True, group.path)
     layers.show(source, step)
-    QTest.qWait(200)
+    qtbot.wait(200)
 
     def cost() -> float:
         before = time.thread_time()
@@ -254,9 +253,9 @@ def test_drawing_a_run_again_takes_the_event_loop_little(viewer, tmp_path) -> No
     assert viewer.layers.selection.active is image
 
 
-def test_tiles_leave_a_core_to_the_window(opened) -> None:
+def test_tiles_leave_a_core_to_the_window(qtbot, opened) -> None:
     _viewer, _image, widget = opened
     widget.start()
-    assert wait(lambda: widget.large._last is not None)
+    qtbot.waitUntil(lambda: widget.large._last is not None)
     assert widget.large._last.plan.workers == max(1, cores() - 1)
     widget.stop()

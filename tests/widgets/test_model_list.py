@@ -7,13 +7,12 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from qtpy.QtTest import QTest
 
 from napari_segment_anything.checkpoints import catalogue, checkpoint_directory
 from napari_segment_anything.progress import Progress, finish, following
 from napari_segment_anything.widgets.model_box import ModelBox
 
-from .conftest import picture, wait
+from .conftest import picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -48,7 +47,7 @@ def slow():
     thread.join()
 
 
-def test_the_list_says_size_purpose_licence_and_whether_it_is_here(viewer) -> None:
+def test_the_list_says_size_purpose_licence_and_whether_it_is_here(qtbot, viewer) -> None:
     box = ModelBox()
     viewer.window.add_dock_widget(box)
     texts = {
@@ -65,7 +64,7 @@ def test_the_list_says_size_purpose_licence_and_whether_it_is_here(viewer) -> No
     with file.open("wb") as holes:
         holes.truncate(catalogue()["vit_t"].size)
     box.showPopup()
-    QTest.qWait(200)
+    qtbot.wait(200)
     row = list(texts).index("vit_t")
     assert box.view().model().index(row, 2).data() == "downloaded"
     popup, screen = box.view().window(), box.screen().availableGeometry()
@@ -76,26 +75,29 @@ def test_the_list_says_size_purpose_licence_and_whether_it_is_here(viewer) -> No
     box.hidePopup()
 
 
-def test_a_download_shows_its_progress_and_can_be_stopped(viewer, window, slow) -> None:
+def test_a_download_shows_its_progress_and_can_be_stopped(qtbot, viewer, window, slow) -> None:
     viewer.add_image(picture())
     prompt = window.add("Segment Anything")
     everything = window.add("Segment everything")
-    assert wait(lambda: prompt.session.is_loaded)
+    qtbot.waitUntil(lambda: prompt.session.is_loaded)
     url = f"http://127.0.0.1:{slow.server_port}/large.pth"
     everything.models.chosen.emit(url)
-    assert wait(lambda: " of 40 MB" in everything.status.text)
+    qtbot.waitUntil(lambda: " of 40 MB" in everything.status.text)
     assert " of 40 MB" in prompt.status.text
     assert everything.status._stop.isVisible() and everything.run_button.text() != "Stop"
     before = time.monotonic()
     everything.status._stop.click()
     assert not prompt.session.is_loading
-    assert wait(slow.broken.is_set, 5) and time.monotonic() - before < 5
+    qtbot.waitUntil(slow.broken.is_set, timeout=5000)
+    assert time.monotonic() - before < 5
     assert "stopped" in everything.notices.topics["model"]
     assert prompt.models.model == everything.models.model == "default"
     assert not everything.status._stop.isVisible() and not everything.status._bar.isVisible()
     prompt.session.add_point((72, 72))  # the model in use works on
-    assert wait(lambda: prompt.session.preview is not None and not prompt.session.busy)
-    assert wait(lambda: not any("followed" in t.name for t in threading.enumerate()), 5)
+    qtbot.waitUntil(lambda: prompt.session.preview is not None and not prompt.session.busy)
+    qtbot.waitUntil(
+        lambda: not any("followed" in t.name for t in threading.enumerate()), timeout=5_000
+    )
 
 
 def test_a_function_is_followed_and_stopped() -> None:

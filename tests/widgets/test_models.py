@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("napari", reason="napari is not installed")
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QPushButton
 
 from napari_segment_anything.widgets.everything import EverythingWidget
@@ -13,7 +12,7 @@ from napari_segment_anything.widgets.prompt import PromptWidget
 from napari_segment_anything.widgets.settings import Settings
 from napari_segment_anything.widgets.stack import StackWidget
 
-from .conftest import Window, picture, wait
+from .conftest import Window, picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -27,12 +26,12 @@ def offline(monkeypatch):
 
 
 @pytest.fixture
-def opened(viewer):
+def opened(qtbot, viewer):
     layer = viewer.add_image(picture(), name="disks")
     widget = PromptWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment Anything")
     viewer.reset_view()
-    return Window(viewer), layer, widget
+    return Window(viewer, qtbot), layer, widget
 
 
 def choose(widget, name: str) -> None:
@@ -42,24 +41,26 @@ def choose(widget, name: str) -> None:
     widget.models.activated.emit(index)
 
 
-def commits(window, layer, widget) -> bool:
+def commit(qtbot, window, layer, widget) -> None:
     window.native.setFocus()
-    QTest.qWait(500)  # not a double click
+    qtbot.wait(500)  # not a double click
     window.click(layer, (72, 72))
     window.press("Return")
-    return wait(lambda: len(widget.session.objects) == 1, 60)
+    qtbot.waitUntil(lambda: len(widget.session.objects) == 1, timeout=60_000)
 
 
-def test_a_model_that_cannot_be_downloaded(opened, offline) -> None:
+def test_a_model_that_cannot_be_downloaded(qtbot, opened, offline) -> None:
     window, layer, widget = opened
-    assert wait(lambda: widget.session.is_loaded, 60)
+    qtbot.waitUntil(lambda: widget.session.is_loaded, timeout=60_000)
     choose(widget, "vit_b")
     assert widget.models.model == "vit_b"
-    assert wait(lambda: "model" in widget.notices.topics and not widget.session.busy, 120)
+    qtbot.waitUntil(
+        lambda: "model" in widget.notices.topics and not widget.session.busy, timeout=120_000
+    )
     assert "vit_b could not be loaded" in widget.notices.topics["model"]
     assert widget.models.model == "default" and widget.models.currentText() == "default"
     assert Settings().get("engine")["model"] == "default"
-    assert commits(window, layer, widget)
+    commit(qtbot, window, layer, widget)
     assert widget.session.objects[1].fingerprint == widget.session.model.fingerprint
     assert "model" in widget.notices.topics  # nobody has dealt with it
     button = widget.notices.findChildren(QPushButton)[-1]
@@ -68,22 +69,24 @@ def test_a_model_that_cannot_be_downloaded(opened, offline) -> None:
     assert not widget.notices.topics
 
 
-def test_a_file_that_is_gone_is_left_for_the_embedded_model(viewer, tmp_path) -> None:
+def test_a_file_that_is_gone_is_left_for_the_embedded_model(qtbot, viewer, tmp_path) -> None:
     Settings().set("engine", model=str(tmp_path / "gone.pth"))
     layer = viewer.add_image(picture(), name="disks")
     widget = PromptWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment Anything")
     viewer.reset_view()
-    QTest.qWait(100)
-    window = Window(viewer)
+    qtbot.wait(100)
+    window = Window(viewer, qtbot)
     window.click(layer, (72, 72))  # before it is known
-    assert wait(lambda: widget.session.preview is not None and not widget.session.busy, 60)
+    qtbot.waitUntil(
+        lambda: widget.session.preview is not None and not widget.session.busy, timeout=60_000
+    )
     assert "gone.pth could not be loaded" in widget.notices.topics["model"]
     assert widget.models.model == "default"
     assert Settings().get("engine")["model"] == "default"
 
 
-def test_a_device_that_is_not_there_is_no_dead_end(viewer) -> None:
+def test_a_device_that_is_not_there_is_no_dead_end(qtbot, viewer) -> None:
     Settings().set("engine", device="cuda")
     viewer.add_image(picture(), name="disks")
     widget = PromptWidget(viewer)
@@ -92,23 +95,23 @@ def test_a_device_that_is_not_there_is_no_dead_end(viewer) -> None:
 
     if torch.cuda.is_available():
         pytest.skip("there is such a device")
-    assert wait(lambda: widget.session.is_loaded, 60)
+    qtbot.waitUntil(lambda: widget.session.is_loaded, timeout=60_000)
     assert "cuda" in widget.notices.topics["model"].lower()
 
 
-def test_long_runs_are_not_begun_with_another_model(viewer, offline, tmp_path) -> None:
+def test_long_runs_are_not_begun_with_another_model(qtbot, viewer, offline, tmp_path) -> None:
     Settings().set("engine", model=str(tmp_path / "gone.pth"))
     viewer.add_image(picture(), name="disks")
     widget = EverythingWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment everything")
     widget.run_button.click()
-    assert wait(lambda: "Not begun" in widget.status.text, 60)
-    assert wait(lambda: widget._shared.session.is_loaded, 60)
+    qtbot.waitUntil(lambda: "Not begun" in widget.status.text, timeout=60_000)
+    qtbot.waitUntil(lambda: widget._shared.session.is_loaded, timeout=60_000)
     assert not widget._jobs.running
     assert "gone.pth" in widget.notices.topics["model"]
 
 
-def test_what_was_pressed_while_the_model_loads_is_what_runs(viewer) -> None:
+def test_what_was_pressed_while_the_model_loads_is_what_runs(qtbot, viewer) -> None:
     import numpy as np
 
     viewer.add_image(np.stack([picture()] * 3), name="stack")
@@ -118,6 +121,6 @@ def test_what_was_pressed_while_the_model_loads_is_what_runs(viewer) -> None:
     widget.task.button("overlap").click()
     widget.run_button.click()
     widget.task.button("track").click()
-    assert wait(lambda: widget.done is not None, 120), widget.status.text
+    qtbot.waitUntil(lambda: widget.done is not None, timeout=120_000)
     assert widget.done.tracks is None
     assert widget.layers.labels.name == "stack linked"

@@ -6,83 +6,67 @@ import threading
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtTest import QTest
 
 from napari_segment_anything.session import Journal, journal_directory
 from napari_segment_anything.widgets.everything import EverythingWidget
 from napari_segment_anything.widgets.prompt import PromptWidget
 
-from .conftest import picture, wait
+from .conftest import picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-def place(viewer, layer, point) -> QPoint:
-    """Return where a pixel of the layer is on the canvas."""
-    world = np.array(layer.data_to_world(point))
-    camera = viewer.scene.camera
-    height, width = viewer.canvas.size
-    row, col = (world - np.array(camera.center)[-2:]) * camera.zoom
-    return QPoint(round(col + width / 2), round(row + height / 2))
-
-
-def click(viewer, layer, point, button=Qt.LeftButton) -> None:
-    native = viewer.window._qt_viewer.canvas.native
-    QTest.mouseClick(native, button, Qt.NoModifier, place(viewer, layer, point))
-
-
 @pytest.fixture
-def opened(viewer):
+def opened(qtbot, viewer):
     layer = viewer.add_image(picture(), scale=(0.4, 0.4), rotate=20, units="um", name="disks")
     widget = PromptWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment Anything")
     viewer.reset_view()
-    assert wait(lambda: widget.session.is_loaded)
-    QTest.qWait(300)
+    qtbot.waitUntil(lambda: widget.session.is_loaded)
+    qtbot.wait(300)
     return viewer, layer, widget
 
 
-def test_click_mask_commit_with_the_mouse_and_the_keyboard(opened) -> None:
-    viewer, layer, widget = opened
+def test_click_mask_commit_with_the_mouse_and_the_keyboard(qtbot, opened, window) -> None:
+    _viewer, layer, widget = opened
     assert not widget.commit_button.isEnabled()
-    click(viewer, layer, (72, 72))
-    assert wait(lambda: widget.session.preview is not None and not widget.session.busy)
+    window.click(layer, (72, 72))
+    qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
     assert len(widget.session.preview.scores) == 3
     assert widget.commit_button.isEnabled()
     assert widget.candidates.value == str(widget.session.preview.chosen)
     first = widget.session.preview.chosen
     widget.next_candidate()
-    assert wait(lambda: widget.session.preview.chosen != first)
+    qtbot.waitUntil(lambda: widget.session.preview.chosen != first)
     truth = np.hypot(*(np.mgrid[:160, :160] - 72)) < 15
     shown = widget.session.preview
     overlap = [(mask & truth[shown.window.slices]).sum() / (mask | truth[shown.window.slices]).sum()
                for mask in shown.candidates]  # fmt: skip
     best = int(np.argmax(overlap))
     widget.candidates.button(str(best)).click()
-    assert wait(lambda: widget.session.preview.chosen == best)
-    viewer.window._qt_viewer.canvas.native.setFocus()
-    QTest.keyClick(viewer.window._qt_viewer.canvas.native, Qt.Key_Return)
-    assert wait(lambda: len(widget.session.objects) == 1, 5)
+    qtbot.waitUntil(lambda: widget.session.preview.chosen == best)
+    window.native.setFocus()
+    window.press("Return")
+    qtbot.waitUntil(lambda: len(widget.session.objects) == 1, timeout=5_000)
     target = widget.session.target
     mask = np.asarray(target.data) == 1
     assert (mask & truth).sum() / (mask | truth).sum() > 0.6
     assert widget.targets.layer is target
     assert widget.objects.rowCount() == 1
     widget.undo()
-    assert wait(lambda: not (np.asarray(target.data) == 1).any())
+    qtbot.waitUntil(lambda: not (np.asarray(target.data) == 1).any())
     assert widget.objects.rowCount() == 0
     assert widget.session.draft is not None  # the prompts are back
     widget.redo()
-    assert wait(lambda: (np.asarray(target.data) == 1).any())
+    qtbot.waitUntil(lambda: (np.asarray(target.data) == 1).any())
 
 
-def test_batch_edit_merge_delete(opened) -> None:
+def test_batch_edit_merge_delete(qtbot, opened) -> None:
     _viewer, _layer, widget = opened
     widget.batch.setChecked(True)
     for point in ((24, 24), (24, 72), (72, 24)):
         widget.session.add_point(point)
-    assert wait(lambda: widget.session.preview is not None and not widget.session.busy)
+    qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
     assert len(widget.session.preview.objects) == 3
     widget.commit()
     assert sorted(widget.session.objects) == [1, 2, 3]
@@ -90,7 +74,7 @@ def test_batch_edit_merge_delete(opened) -> None:
     widget.objects.selectRow(0)
     assert widget.objects.selected == [1]
     widget.edit_selected()
-    assert wait(lambda: widget.session.draft is not None and widget.session.preview is not None)
+    qtbot.waitUntil(lambda: widget.session.draft is not None and widget.session.preview is not None)
     widget.cancel()
     widget.objects.selectAll()
     assert widget.merge_button.isEnabled()
@@ -102,7 +86,7 @@ def test_batch_edit_merge_delete(opened) -> None:
     assert not np.asarray(widget.session.target.data).any()
 
 
-def test_mistakes_are_said_and_nothing_breaks(opened) -> None:
+def test_mistakes_are_said_and_nothing_breaks(qtbot, opened) -> None:
     viewer, layer, widget = opened
     widget.commit()
     assert "Click" in widget.status.text
@@ -110,16 +94,16 @@ def test_mistakes_are_said_and_nothing_breaks(opened) -> None:
     assert "outside" in widget.status.text
     assert widget.session.draft is None
     viewer.layers.remove(layer)
-    wait(lambda: not widget.images.layers, 5)
+    qtbot.waitUntil(lambda: not widget.images.layers, timeout=5_000)
     assert "Open an image" in widget.status.text
 
 
-def test_parameters_survive_and_a_journal_is_kept(opened) -> None:
+def test_parameters_survive_and_a_journal_is_kept(qtbot, opened) -> None:
     viewer, _layer, widget = opened
     widget.tools.button("box").click()
     widget.overwrite.setChecked(True)
     widget.session.set_box((57, 57, 87, 87))
-    assert wait(lambda: widget.session.preview is not None)
+    qtbot.waitUntil(lambda: widget.session.preview is not None)
     widget.commit()
     other = PromptWidget(viewer)
     assert other.tools.value == "box" and other.overwrite.isChecked()
@@ -132,7 +116,7 @@ def test_parameters_survive_and_a_journal_is_kept(opened) -> None:
     widget.tools.button("points").click()
 
 
-def test_keys_are_given_back_and_no_thread_stays(viewer) -> None:
+def test_keys_are_given_back_and_no_thread_stays(qtbot, viewer) -> None:
     before = dict(viewer.keymap)
     viewer.add_image(picture())
     widget = PromptWidget(viewer)
@@ -142,6 +126,8 @@ def test_keys_are_given_back_and_no_thread_stays(viewer) -> None:
     widget.session.when_loaded(lambda: widget.session.add_point((72, 72)))
     assert len(viewer.keymap) > len(before)
     viewer.close()
-    assert wait(lambda: not any("segment-anything" in t.name for t in threading.enumerate()), 10)
+    qtbot.waitUntil(
+        lambda: not any("segment-anything" in t.name for t in threading.enumerate()), timeout=10_000
+    )
     assert widget.session.is_closed
     assert dict(viewer.keymap) == before

@@ -6,27 +6,26 @@ import numpy as np
 import pytest
 
 pytest.importorskip("napari", reason="napari is not installed")
-from qtpy.QtTest import QTest
 
 from napari_segment_anything.session.session import Session
 from napari_segment_anything.widgets.prompt import PromptWidget
 
-from .conftest import Window, picture, wait
+from .conftest import Window, picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 DISKS = [(row, col) for row in (24, 72, 120) for col in (24, 72, 120)]
 
 
-def place(viewer, loaded: bool) -> tuple[Window, object, PromptWidget]:
+def place(qtbot, viewer, loaded: bool) -> tuple[Window, object, PromptWidget]:
     layer = viewer.add_image(picture(), name="disks")
     widget = PromptWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment Anything")
     viewer.reset_view()
     if loaded:
-        assert wait(lambda: widget.session.is_loaded)
-    QTest.qWait(100)
-    return Window(viewer), layer, widget
+        qtbot.waitUntil(lambda: widget.session.is_loaded)
+    qtbot.wait(100)
+    return Window(viewer, qtbot), layer, widget
 
 
 def settled(widget) -> bool:
@@ -41,16 +40,13 @@ def is_disk(labels: np.ndarray, label: int, at: tuple[int, int]) -> bool:
 
 
 @pytest.mark.parametrize("loaded", [True, False], ids=["model there", "model still loading"])
-def test_eight_quick_clicks_and_enters_are_eight_objects(viewer, loaded) -> None:
-    window, layer, widget = place(viewer, loaded)
+def test_eight_quick_clicks_and_enters_are_eight_objects(qtbot, viewer, loaded) -> None:
+    window, layer, widget = place(qtbot, viewer, loaded)
     window.native.setFocus()
     for at in DISKS[:8]:
         window.click(layer, at)
         window.press("Return")
-    assert wait(lambda: settled(widget) and len(widget.session.objects) == 8, 60), (
-        widget.status.text,
-        len(widget.session.objects),
-    )
+    qtbot.waitUntil(lambda: settled(widget) and len(widget.session.objects) == 8, timeout=60_000)
     labels = np.asarray(widget.session.target.data)
     assert all(is_disk(labels, number, at) for number, at in enumerate(DISKS[:8], start=1))
     points = [item.prompts.points for item in widget.session.objects.values()]
@@ -60,55 +56,55 @@ def test_eight_quick_clicks_and_enters_are_eight_objects(viewer, loaded) -> None
     assert widget.session.draft is None
 
 
-def test_an_object_joined_by_a_quick_negative_click(viewer) -> None:
-    window, layer, widget = place(viewer, True)
+def test_an_object_joined_by_a_quick_negative_click(qtbot, viewer) -> None:
+    window, layer, widget = place(qtbot, viewer, True)
     window.native.setFocus()
     window.click(layer, DISKS[0])
     window.click(layer, (48, 48), right=True)
     window.press("Return")
     window.click(layer, DISKS[4])
-    assert wait(lambda: settled(widget) and len(widget.session.objects) == 1)
+    qtbot.waitUntil(lambda: settled(widget) and len(widget.session.objects) == 1)
     assert len(widget.session.objects[1].prompts.points) == 2
     assert len(widget.session.draft.points) == 1
 
 
-def test_escape_drops_what_was_asked_for_last(viewer) -> None:
-    window, layer, widget = place(viewer, True)
+def test_escape_drops_what_was_asked_for_last(qtbot, viewer) -> None:
+    window, layer, widget = place(qtbot, viewer, True)
     window.native.setFocus()
     window.click(layer, DISKS[0])
     window.press("Return")
     window.click(layer, DISKS[4])
     assert widget.session.waiting
     window.press("Escape")
-    assert wait(lambda: settled(widget) and len(widget.session.objects) == 1)
+    qtbot.waitUntil(lambda: settled(widget) and len(widget.session.objects) == 1)
     assert widget.session.draft is None
 
 
-def test_undo_in_order(viewer) -> None:
-    window, layer, widget = place(viewer, True)
+def test_undo_in_order(qtbot, viewer) -> None:
+    window, layer, widget = place(qtbot, viewer, True)
     window.native.setFocus()
     for at in DISKS[:2]:
         window.click(layer, at)
         window.press("Return")
     window.press("Alt+Z")  # takes the second commit back
-    assert wait(lambda: settled(widget) and widget.session.draft is not None)
+    qtbot.waitUntil(lambda: settled(widget) and widget.session.draft is not None)
     assert list(widget.session.objects) == [1]
 
 
-def test_a_late_commit_that_fails_does_not_catch_the_next_click(viewer) -> None:
-    window, layer, widget = place(viewer, True)
+def test_a_late_commit_that_fails_does_not_catch_the_next_click(qtbot, viewer) -> None:
+    window, layer, widget = place(qtbot, viewer, True)
     window.native.setFocus()
     for at in (DISKS[0], DISKS[0], DISKS[4]):
         window.click(layer, at)
         window.press("Return")
-    assert wait(lambda: settled(widget) and len(widget.session.objects) >= 2)
+    qtbot.waitUntil(lambda: settled(widget) and len(widget.session.objects) >= 2)
     points = [item.prompts.points for item in widget.session.objects.values()]
     assert all(len(own) == 1 for own in points)
     assert np.allclose(points[-1][0], DISKS[4], atol=1)
 
 
-def test_a_decode_that_fails_is_said_and_nothing_is_stuck(viewer, monkeypatch) -> None:
-    window, layer, widget = place(viewer, True)
+def test_a_decode_that_fails_is_said_and_nothing_is_stuck(qtbot, viewer, monkeypatch) -> None:
+    window, layer, widget = place(qtbot, viewer, True)
     window.native.setFocus()
     decode = Session.decode
 
@@ -120,17 +116,17 @@ def test_a_decode_that_fails_is_said_and_nothing_is_stuck(viewer, monkeypatch) -
     window.click(layer, DISKS[0])
     window.press("Return")
     window.click(layer, DISKS[4])
-    assert wait(lambda: "no memory" in widget.status.text, 10)
+    qtbot.waitUntil(lambda: "no memory" in widget.status.text, timeout=10_000)
     assert not widget.session.waiting
     monkeypatch.setattr(Session, "decode", decode)
     window.press("Escape")
-    QTest.qWait(500)
+    qtbot.wait(500)
     window.click(layer, DISKS[4])
     window.press("Return")
-    assert wait(lambda: settled(widget) and len(widget.session.objects) == 1)
+    qtbot.waitUntil(lambda: settled(widget) and len(widget.session.objects) == 1)
 
 
-def test_a_script_commits_before_the_mask_is_there(viewer) -> None:
-    _, _, widget = place(viewer, True)
+def test_a_script_commits_before_the_mask_is_there(qtbot, viewer) -> None:
+    _, _, widget = place(qtbot, viewer, True)
     widget.session.add_point(DISKS[0])
     assert widget.session.commit() == (1,)

@@ -6,29 +6,28 @@ import shutil
 
 import numpy as np
 import pytest
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QPushButton
 
 from napari_segment_anything.session import Journal, journal_directory
 from napari_segment_anything.widgets.commands import recover_from
 
-from .conftest import picture, wait
+from .conftest import picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture
-def left(viewer, window):
+def left(qtbot, viewer, window):
     """Return a viewer whose image has unsaved work of two objects, and their labels."""
     layer = viewer.add_image(picture(), name="disks")
     widget = window.add("Segment Anything")
-    assert wait(lambda: widget.session.is_loaded)
+    qtbot.waitUntil(lambda: widget.session.is_loaded)
     assert not widget.notices.topics
     widget.session.set_box((57, 57, 87, 87))
-    assert wait(lambda: widget.session.preview is not None and not widget.session.busy)
+    qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
     widget.commit()
     widget.session.set_box((9, 9, 39, 39))
-    assert wait(lambda: widget.session.preview is not None and not widget.session.busy)
+    qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
     widget.commit()
     labels = np.array(widget.session.target.data)
     path = widget.session.view.session.journal.path
@@ -43,22 +42,22 @@ def press(widget, text: str) -> None:
     button.click()
 
 
-def test_offered_when_the_image_is_opened_and_recovered(left) -> None:
+def test_offered_when_the_image_is_opened_and_recovered(qtbot, left) -> None:
     viewer, widget, labels = left
     other = viewer.add_image(picture()[::-1].copy(), name="other")
-    QTest.qWait(300)
+    qtbot.wait(300)
     assert "unsaved" not in widget.notices.topics
     viewer.layers.remove(other)
     viewer.add_image(picture(), name="disks")
-    assert wait(lambda: "unsaved" in widget.notices.topics)
+    qtbot.waitUntil(lambda: "unsaved" in widget.notices.topics)
     assert widget.notices.topics["unsaved"].startswith("2 objects from ")
     widget.session.set_box((105, 105, 135, 135))  # the user has begun something new meanwhile
-    assert wait(lambda: widget.session.preview is not None and not widget.session.busy)
+    qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
     widget.commit()
     mine = widget.session.target
     begun = np.array(mine.data)
     press(widget, "Recover")
-    assert wait(lambda: len(widget.session.objects) == 2)
+    qtbot.waitUntil(lambda: len(widget.session.objects) == 2)
     assert (np.asarray(widget.session.target.data) == labels).all()
     assert widget.session.target is not mine and (np.asarray(mine.data) == begun).all()
     assert widget.objects.rowCount() == 2 and "2 objects recovered" in widget.status.text
@@ -67,10 +66,10 @@ def test_offered_when_the_image_is_opened_and_recovered(left) -> None:
     assert len(widget.session.objects) == 1
 
 
-def test_discarded_is_not_offered_again_but_can_be_recovered_from_the_menu(left) -> None:
+def test_discarded_is_not_offered_again_but_can_be_recovered_from_the_menu(qtbot, left) -> None:
     viewer, widget, labels = left
     viewer.add_image(picture(), name="disks")
-    assert wait(lambda: "unsaved" in widget.notices.topics)
+    qtbot.waitUntil(lambda: "unsaved" in widget.notices.topics)
     press(widget, "Discard")
     assert "unsaved" not in widget.notices.topics
     path = journal_directory() / "killed.jsonl"
@@ -79,10 +78,10 @@ def test_discarded_is_not_offered_again_but_can_be_recovered_from_the_menu(left)
     assert (np.asarray(widget.session.target.data) == labels).all()
 
 
-def test_leaving_an_image_loses_no_offer_and_closing_leaves_none(left) -> None:
+def test_leaving_an_image_loses_no_offer_and_closing_leaves_none(qtbot, left) -> None:
     viewer, _widget, _labels = left
     (path,) = [p for p in journal_directory().glob("*.jsonl") if p.name != "killed.jsonl"]
     assert Journal.is_in_use(path)  # left, but not closed: a crash now would lose it
     viewer.close()
-    assert wait(lambda: not Journal.is_in_use(path))
+    qtbot.waitUntil(lambda: not Journal.is_in_use(path))
     assert Journal.read(path)[1][-1]["do"] == "closed"

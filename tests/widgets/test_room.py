@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
@@ -21,22 +20,22 @@ from qtpy.QtWidgets import (
 from napari_segment_anything.widgets.panel import Scroll
 from napari_segment_anything.widgets.parts import Fold
 
-from .conftest import PLUGIN, picture, wait
+from .conftest import PLUGIN, picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 WIDGETS = ("Segment Anything", "Segment everything", "Segment a stack")
 
 
 @pytest.fixture
-def docks(viewer):
+def docks(qtbot, viewer):
     """Return the three widgets of a window of 1280 x 720, all opened."""
     viewer.window.resize(1280, 720)
     stack = np.stack([picture(96)] * 3)
     for name in ("red", "green"):
         viewer.add_image(stack, name=name)
     made = [viewer.window.add_plugin_dock_widget(PLUGIN, name) for name in WIDGETS]
-    assert wait(lambda: made[0][1].session.is_loaded)
-    QTest.qWait(300)
+    qtbot.waitUntil(lambda: made[0][1].session.is_loaded)
+    qtbot.wait(300)
     return viewer, made
 
 
@@ -89,7 +88,7 @@ def cut(widget) -> list[str]:
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_three_docks_leave_the_window_as_large_as_it_was(docks, theme) -> None:
+def test_three_docks_leave_the_window_as_large_as_it_was(qtbot, docks, theme) -> None:
     viewer, made = docks
     assert size(viewer) == (1280, 720)
     assert made[0][1].width() <= 370  # the rest is the canvas'
@@ -98,7 +97,7 @@ def test_three_docks_leave_the_window_as_large_as_it_was(docks, theme) -> None:
         for fold in widget.findChildren(Fold):
             fold.opened = True
     made[1][1].region.button("all").click()
-    QTest.qWait(300)
+    qtbot.wait(300)
     assert size(viewer) == (1280, 720)
     window = viewer.window._qt_window
     assert window.minimumSizeHint().height() <= 720
@@ -106,12 +105,12 @@ def test_three_docks_leave_the_window_as_large_as_it_was(docks, theme) -> None:
     assert set(window.tabifiedDockWidgets(first)) == {dock for dock, _ in made[1:]}
     for dock, widget in made:
         dock.raise_()
-        QTest.qWait(50)
+        qtbot.wait(50)
         bottom = widget.mapTo(window, QPoint(0, widget.height())).y()
         assert widget.isVisible() and bottom <= 720
 
 
-def test_no_text_is_cut(docks) -> None:
+def test_no_text_is_cut(qtbot, docks) -> None:
     viewer, made = docks
     found: dict[tuple[str, ...], list[str]] = {}
     for dock, widget in made:
@@ -126,13 +125,13 @@ def test_no_text_is_cut(docks) -> None:
                 for value in values:
                     if choice is not None:
                         choice.button(value).click()
-                    QTest.qWait(100)
+                    qtbot.wait(100)
                     found[(theme, dock.windowTitle(), value)] = cut(widget)
         found[(dock.windowTitle(), "title")] = cut(dock.titleBarWidget())
     assert not {where: what for where, what in found.items() if what}
 
 
-def test_tabs_and_docks_have_titles_that_fit(docks) -> None:
+def test_tabs_and_docks_have_titles_that_fit(qtbot, docks) -> None:
     viewer, made = docks
     titles = [dock.titleBarWidget().findChild(QLabel).text() for dock, _ in made]
     assert titles == list(WIDGETS)
@@ -143,12 +142,12 @@ def test_tabs_and_docks_have_titles_that_fit(docks) -> None:
     assert bar.tabRect(2).right() <= bar.width()
     dock = made[0][0]
     dock.setFloating(True)
-    QTest.qWait(100)
+    qtbot.wait(100)
     assert dock.titleBarWidget().findChild(QLabel).text() == WIDGETS[0]
     dock.setFloating(False)
 
 
-def settled(buttons) -> list[QPoint]:
+def settled(qtbot, buttons) -> list[QPoint]:
     """Return where buttons are, once the layout of a window just opened has come to rest."""
     places: list[QPoint] = []
     for _ in range(25):
@@ -156,41 +155,43 @@ def settled(buttons) -> list[QPoint]:
         if now == places:
             break
         places = now
-        QTest.qWait(400)
+        qtbot.wait(400)
     return places
 
 
-def test_what_is_said_moves_no_button(docks) -> None:
+def test_what_is_said_moves_no_button(qtbot, docks) -> None:
     _viewer, made = docks
     long = "This is what an error may say: it names a file, why it cannot be had, what to do. " * 2
     for dock, widget in made:
         dock.raise_()
-        QTest.qWait(100)
+        qtbot.wait(100)
         buttons = [b for b in widget.findChildren(QAbstractButton) if b.isVisible()]
         buttons = [b for b in buttons if b is not widget.status._stop]
-        places = settled(buttons)
+        places = settled(qtbot, buttons)
         if widget is made[0][1]:
             widget.candidates.show_scores((0.5, 0.6, 0.7), 1)
             widget.commit_button.setEnabled(True)
-            QTest.qWait(50)
+            qtbot.wait(50)
             assert [b.mapToGlobal(QPoint(0, 0)) for b in buttons] == places
         for text in ("Short.", "Two lines of text are needed for what is said here, often.", long):
             widget.status.say(text)
-            QTest.qWait(50)
+            qtbot.wait(50)
             assert [b.mapToGlobal(QPoint(0, 0)) for b in buttons] == places, text
         label = widget.status._text
-        assert wait(lambda label=label: label.height() >= label.heightForWidth(label.width()), 5)
+        qtbot.waitUntil(
+            lambda label=label: label.height() >= label.heightForWidth(label.width()), timeout=5_000
+        )
         assert [b.mapToGlobal(QPoint(0, 0)) for b in buttons] == places
         widget.status.say("")
 
 
-def test_the_wheel_scrolls_and_chooses_nothing(docks) -> None:
+def test_the_wheel_scrolls_and_chooses_nothing(qtbot, docks) -> None:
     viewer, made = docks
     dock, widget = made[1]
     dock.raise_()
     for fold in widget.findChildren(Fold):
         fold.opened = True
-    QTest.qWait(200)
+    qtbot.wait(200)
     scroll = widget.findChild(Scroll)
     before = (widget.mode.currentText(), widget.models.model, scroll.verticalScrollBar().value())
     slider = widget.first.fields["pred_iou_thresh"].editor._slider
@@ -209,19 +210,19 @@ def test_the_wheel_scrolls_and_chooses_nothing(docks) -> None:
     assert size(viewer) == (1280, 720)
 
 
-def test_a_dock_that_was_closed_and_opened_again_lies_behind_its_siblings(docks) -> None:
+def test_a_dock_that_was_closed_and_opened_again_lies_behind_its_siblings(qtbot, docks) -> None:
     viewer, made = docks
     dock, _widget = made[1]
     viewer.window.remove_dock_widget(dock)
-    QTest.qWait(100)
+    qtbot.wait(100)
     again, _ = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGETS[1])
     main = viewer.window._qt_window
     assert isinstance(again, QDockWidget) and again is not dock
-    assert wait(lambda: made[0][0] in main.tabifiedDockWidgets(again), 5)
+    qtbot.waitUntil(lambda: made[0][0] in main.tabifiedDockWidgets(again), timeout=5_000)
     assert size(viewer) == (1280, 720)
 
 
-def test_the_image_and_the_model_are_chosen_once_for_all_widgets(docks) -> None:
+def test_the_image_and_the_model_are_chosen_once_for_all_widgets(qtbot, docks) -> None:
     viewer, made = docks
     prompt, everything, stack = (widget for _, widget in made)
     red, green = viewer.layers["red"], viewer.layers["green"]
@@ -245,4 +246,4 @@ def test_the_image_and_the_model_are_chosen_once_for_all_widgets(docks) -> None:
     widget.models.chosen.emit("vit_t")
     assert [w.models.model for w in (prompt, everything, stack)] == ["vit_t"] * 3
     widget.models.chosen.emit("default")
-    assert wait(lambda: prompt.session.is_loaded)
+    qtbot.waitUntil(lambda: prompt.session.is_loaded)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton
 
 from napari_segment_anything.widgets.prompt import HINTS
 from napari_segment_anything.widgets.settings import Settings
 from napari_segment_anything.wording import counted
 
-from .conftest import picture, wait
+from .conftest import picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -28,7 +27,7 @@ def test_one_is_no_plural() -> None:
     assert [counted(n, "object") for n in range(3)] == ["0 objects", "1 object", "2 objects"]
 
 
-def test_thresholds_appear_with_the_model_and_do_not_change(viewer, window) -> None:
+def test_thresholds_appear_with_the_model_and_do_not_change(qtbot, viewer, window) -> None:
     viewer.add_image(picture(), name="disks")
     Settings().set("everything", min_area=17)
     widget = window.add("Segment everything")
@@ -37,28 +36,28 @@ def test_thresholds_appear_with_the_model_and_do_not_change(viewer, window) -> N
     seen = {name: f.shown for name, f in fields.items() if f.editor.isVisibleTo(f)}
     assert seen == {"min_area": 17}  # set by hand, so it is known
     heights = {name: field.sizeHint() for name, field in fields.items()}
-    assert wait(lambda: widget._shared.session.is_loaded)
+    qtbot.waitUntil(lambda: widget._shared.session.is_loaded)
     assert all(fields[name].shown == value for name, value in seen.items())
     assert all(f.editor.isVisibleTo(f) for f in fields.values() if f.isVisible())
     assert {name: field.sizeHint() for name, field in fields.items()} == heights
 
 
-def test_there_is_one_button_that_stops(viewer, window) -> None:
+def test_there_is_one_button_that_stops(qtbot, viewer, window) -> None:
     viewer.add_image(picture(256), name="disks")
     widget = window.add("Segment everything")
-    assert wait(lambda: widget._shared.session.is_loaded)
+    qtbot.waitUntil(lambda: widget._shared.session.is_loaded)
     widget.mode.setCurrentText("grid")
     widget.start()
-    QTest.qWait(50)
+    qtbot.wait(50)
     assert [item.text() for item in stops(widget)] == ["Stop"]
     stops(widget)[0].click()
     assert not widget._jobs.running and not stops(widget)
 
 
-def test_hints_follow_the_tool_and_tools_are_not_kept(viewer, window) -> None:
+def test_hints_follow_the_tool_and_tools_are_not_kept(qtbot, viewer, window) -> None:
     viewer.add_image(picture(), name="disks")
     widget = window.add("Segment Anything")
-    assert wait(lambda: widget.session.is_loaded and not widget.session.busy)
+    qtbot.waitUntil(lambda: widget.session.is_loaded and not widget.session.busy)
     for mode, hint in HINTS.items():
         widget.tools.button(mode).click()
         assert widget.status.text == hint
@@ -71,9 +70,9 @@ def test_hints_follow_the_tool_and_tools_are_not_kept(viewer, window) -> None:
     text = repr(widget.session)
     assert "disks" in text and "0 objects" in text and "0x" not in text
     widget.session.set_box((57, 57, 87, 87))
-    assert wait(lambda: widget.session.preview is not None and not widget.session.busy)
+    qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
     assert widget.status.text.startswith("Enter commits")
     widget.commit()
-    assert wait(lambda: len(widget.session.objects) == 1)
+    qtbot.waitUntil(lambda: len(widget.session.objects) == 1)
     assert "1 object," in repr(widget.session.view.session)
     assert np.asarray(widget.session.target.data).any()

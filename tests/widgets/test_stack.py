@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QMouseEvent
-from qtpy.QtTest import QTest
 from scipy.ndimage import gaussian_filter
 
 from napari_segment_anything.widgets.stack import StackWidget
 
-from .conftest import ours, wait
+from .conftest import ours
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -29,30 +28,30 @@ def ball_stack(planes: int = 5, size: int = 96) -> np.ndarray:
 
 
 @pytest.fixture
-def opened(viewer):
+def opened(qtbot, viewer):
     layer = viewer.add_image(ball_stack(), name="balls", scale=(3.0, 1.0, 1.0))
     widget = StackWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment a stack")
-    assert wait(lambda: widget._shared.session.is_loaded)
-    QTest.qWait(100)
+    qtbot.waitUntil(lambda: widget._shared.session.is_loaded)
+    qtbot.wait(100)
     return viewer, layer, widget
 
 
-def run(widget) -> None:
+def run(qtbot, widget) -> None:
     widget.start()
     assert widget._jobs.running, widget.status.text
-    assert wait(lambda: not widget._jobs.running, 60)
+    qtbot.waitUntil(lambda: not widget._jobs.running, timeout=60_000)
     assert widget.done is not None, widget.status.text
 
 
-def test_follow_correct_and_review(opened) -> None:
+def test_follow_correct_and_review(qtbot, opened) -> None:
     viewer, _image, widget = opened
     assert widget.axis.currentText() == "axis 0: 5 planes"
     widget.start()
     assert "no object was committed" in widget.status.text
     points = viewer.add_points([[2, 28, 30]], scale=(3.0, 1.0, 1.0), name="seeds")
     widget.follow.prompts.layer = points
-    run(widget)
+    run(qtbot, widget)
     labels = widget.layers.labels
     assert labels.name == "balls followed" and labels.data.shape == (5, 96, 96)
     assert labels.get_value((6.0, 28.0, 30.0), world=True) == 1
@@ -69,13 +68,13 @@ def test_follow_correct_and_review(opened) -> None:
     )  # fmt: skip
     curve.mousePressEvent(press)
     assert viewer.dims.current_step[0] == planes[-1] and labels.selected_label == 1
-    QTest.qWait(60)
+    qtbot.wait(60)
     assert curve._plane == planes[-1]
     assert not curve.grab().isNull()
     # a box on another plane is another object; what was known is not decoded again
     viewer.layers.selection.active = points
     points.add([[1, 66, 63]])
-    run(widget)
+    run(qtbot, widget)
     assert widget.layers.labels is labels
     assert set(widget.done.propagated.planes) == {1, 2}
     assert widget.done.propagated.planes[1] == planes
@@ -84,30 +83,30 @@ def test_follow_correct_and_review(opened) -> None:
     assert review.selected == 2
 
 
-def test_objects_of_the_session_are_followed(opened) -> None:
+def test_objects_of_the_session_are_followed(qtbot, opened) -> None:
     viewer, _image, widget = opened
     session = widget._shared.session
     viewer.dims.set_point(0, 6.0)
     session.add_point((28, 30))
-    assert wait(lambda: session.preview is not None and not session.busy)
+    qtbot.waitUntil(lambda: session.preview is not None and not session.busy)
     (number,) = session.commit()
-    run(widget)
+    run(qtbot, widget)
     assert widget.done.prompted == {number: (2,)}
     # a correction on another plane keeps the object's id
     viewer.dims.set_point(0, 12.0)
     session.add_point((28, 34))
-    assert wait(lambda: session.preview is not None and not session.busy)
+    qtbot.waitUntil(lambda: session.preview is not None and not session.busy)
     session.commit()
-    run(widget)
+    run(qtbot, widget)
     assert widget.done.prompted == {number: (2, 4)}
     assert "plane decoded" in widget.status.text
 
 
-def test_link_and_track(opened) -> None:
+def test_link_and_track(qtbot, opened) -> None:
     viewer, _image, widget = opened
     widget.task.button("overlap").click()
     assert widget.link.numbers["anisotropy"].isVisible()
-    run(widget)
+    run(qtbot, widget)
     labels = widget.layers.labels
     assert labels.name == "balls linked" and len(labels.features) == len(widget.done.table["label"])
     first = labels.data[2, 28, 30]
@@ -115,7 +114,7 @@ def test_link_and_track(opened) -> None:
     assert widget.review.table.rowCount() == len(labels.features)
     widget.task.button("track").click()
     assert not widget.link.numbers["anisotropy"].isVisible()
-    run(widget)
+    run(qtbot, widget)
     tracks = widget.layers.tracks
     assert tracks in viewer.layers and tracks.data.shape[1] == 4
     assert np.allclose(tracks.scale, (3.0, 1.0, 1.0))
@@ -123,20 +122,20 @@ def test_link_and_track(opened) -> None:
     assert (np.abs(at[:, 2:] - (28, 30)).max(axis=1) < 3).any()
 
 
-def test_axis_cancel_and_closing(opened) -> None:
+def test_axis_cancel_and_closing(qtbot, opened) -> None:
     viewer, _image, widget = opened
     index = widget.axis.findData(2)
     widget.axis.setCurrentIndex(index)
     widget.axis.activated.emit(index)
     assert viewer.dims.order[0] == 2
-    QTest.qWait(100)
+    qtbot.wait(100)
     assert widget.axis.currentData() == 2
     widget.task.button("overlap").click()
     widget.start()
-    assert wait(lambda: widget.layers.labels is not None)
+    qtbot.waitUntil(lambda: widget.layers.labels is not None)
     widget.start()
     assert not widget._jobs.running and widget.status.text == "Stopped."
     widget.start()
-    assert wait(lambda: "of 96" in widget.status.text)
+    qtbot.waitUntil(lambda: "of 96" in widget.status.text)
     viewer.close()
-    assert wait(lambda: not ours(), 10)
+    qtbot.waitUntil(lambda: not ours(), timeout=10_000)

@@ -257,4 +257,5 @@ class WindowWatch(QObject):
 
     def _finish(self) -> None:
         closed, self._closed = self._closed, lambda: None
+        self._window = None  # a widget that is kept must not keep its window
         closed()
