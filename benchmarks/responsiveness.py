@@ -30,7 +30,7 @@ from qtpy.QtTest import QTest
 import napari_segment_anything as nsa
 from napari_segment_anything.widgets.everything import EverythingWidget
 from napari_segment_anything.widgets.prompt import PromptWidget
-from napari_segment_anything.widgets.settings import Settings
+from napari_segment_anything.widgets.settings import PluginSettings
 
 
 def until(condition: Callable[[], bool], seconds: float = 120) -> None:
@@ -44,7 +44,7 @@ def until(condition: Callable[[], bool], seconds: float = 120) -> None:
 
 def main() -> None:
     """Print a table."""
-    Settings().set("engine", cache_gigabytes=0)
+    PluginSettings().set("engine", cache_gigabytes=0)
     sample = nsa.sample("nuclei", shape=(512, 512)) if _takes_shape() else nsa.sample("nuclei")
     viewer = napari.Viewer(show=True)
     image = viewer.add_image(np.asarray(sample.image))
@@ -126,10 +126,10 @@ def main() -> None:
     viewer.layers.remove("plain napari")
     viewer.layers.selection.active = image
     for mode in ("instances", "grid"):
-        every.mode.setCurrentText(mode)
+        every.mode.value = mode
         took, held = measure(every.start, lambda: not every._jobs.running)
         print(f"| everything, {mode} | {took:.2f} s | {1000 * held:.0f} ms |")
-    every.mode.setCurrentText("auto")
+    every.mode.value = "auto"
     viewer.close()
 
 

@@ -201,10 +201,10 @@ def tools(theme: str) -> None:
 def everything(theme: str) -> None:
     """The everything widget with a result."""
     with Studio("nuclei", "Segment everything", theme) as studio:
-        studio.wait(lambda: studio.widget._shared.session.is_loaded)
+        studio.wait(lambda: studio.widget.session.is_loaded)
         studio.widget.start()
         studio.finish_run()
-        studio.widget.first.fields["pred_iou_thresh"].editor.setValue(0.8)
+        studio.widget.parameters.pred_iou_thresh.value = 0.8
         QTest.qWait(200)
         studio.finish_run()
         save("everything_widget", studio.window(), theme)
@@ -257,9 +257,9 @@ def large_run(theme: str) -> None:
     mosaic = Mosaic(4, 4, ((0, 2), (0, 3), (1, 2), (1, 3)), (1300, 330))
     with Studio(mosaic, "Segment everything", theme, size=(1240, 900)) as studio:
         panel = studio.widget.large
-        studio.widget.region.button("all").click()
-        panel.store.path = str(Path(tempfile.mkdtemp()) / "slide.ome.zarr")
-        studio.wait(lambda: studio.widget._shared.session.is_loaded)
+        studio.widget.region.qt.button("all").click()
+        panel.store.value = str(Path(tempfile.mkdtemp()) / "slide.ome.zarr")
+        studio.wait(lambda: studio.widget.session.is_loaded)
         studio.viewer.fit_to_view()
         mosaic.broken = True
         studio.widget.start()
@@ -280,7 +280,7 @@ def large_run(theme: str) -> None:
 def stack(theme: str) -> None:
     """Nuclei of a volume followed from one plane, and their scores."""
     with Studio("nuclei_3d", "Segment a stack", theme, size=(1240, 840)) as studio:
-        studio.wait(lambda: studio.widget._shared.session.is_loaded)
+        studio.wait(lambda: studio.widget.session.is_loaded)
         truth = samples.sample("nuclei_3d").labels
         middle = truth.shape[0] // 2
         ids, sizes = np.unique(truth[middle], return_counts=True)
@@ -290,7 +290,7 @@ def stack(theme: str) -> None:
             points, name="seeds", size=5, face_color="gold", **placement(studio.image)
         )
         studio.viewer.dims.set_current_step(0, middle)
-        studio.widget.follow.prompts.layer = layer
+        studio.widget.parameters.prompts_by_slice.value = layer
         studio.widget.start()
         studio.wait(lambda: not studio.widget._jobs.running)
         studio.widget.review.table.selectRow(1)
@@ -302,8 +302,8 @@ def stack(theme: str) -> None:
 def tracking(theme: str) -> None:
     """Dividing nuclei tracked through a time-lapse."""
     with Studio("divisions", "Segment a stack", theme, size=(1240, 840)) as studio:
-        studio.wait(lambda: studio.widget._shared.session.is_loaded)
-        studio.widget.task.button("track").click()
+        studio.wait(lambda: studio.widget.session.is_loaded)
+        studio.widget.task.qt.button("track").click()
         studio.widget.start()
         studio.wait(lambda: not studio.widget._jobs.running)
         studio.viewer.dims.set_current_step(0, 12)

@@ -105,7 +105,7 @@ class Walk:
         """Take an object up again from the list, and click where it should not be."""
         widget = studio.widget
         widget.objects.selectRow(5)
-        widget.edit_button.click()
+        widget.actions.edit_button.click()
         studio.settle()
         check(widget.session.draft is not None, "the prompts did not come back")
         studio.click(165, 235, negative=True)
@@ -114,12 +114,12 @@ class Walk:
         studio.settle()
         widget.objects.clearSelection()
         widget.objects.selectRow(0)
-        widget.lock_button.click()
+        widget.actions.lock_button.click()
         widget.objects.selectRow(1)
-        widget.hide_button.click()
+        widget.actions.hide_button.click()
         studio.settle()
         self.save("finished", studio)
-        widget.hide_button.click()
+        widget.actions.hide_button.click()
 
     def export(self, studio: Studio) -> None:
         """The measures as CSV, the labels as OME-Zarr: what the menu's commands do."""
@@ -154,7 +154,7 @@ class Walk:
         main = window._qt_window
         studio.wait(lambda: dock in main.tabifiedDockWidgets(studio.dock), 30)
         check(dock in main.tabifiedDockWidgets(studio.dock), "the docks are not tabbed")
-        widget.targets.layer = studio.widget.session.target
+        widget.targets.value = studio.widget.session.target
         widget.run_button.click()
         studio.wait(lambda: widget._drawn is not None and not widget._jobs.running, 120)
         check(widget._drawn is not None and widget._drawn.objects > 5, widget.status.text)

@@ -41,13 +41,13 @@ def test_opening_the_widget_makes_the_image_active(qtbot, opened) -> None:
 def test_choosing_a_tool_or_an_image_makes_the_image_active(opened) -> None:
     window, layer, other, widget = opened
     window.viewer.layers.selection.active = other
-    widget.tools.button("box").click()
+    widget.tools.qt.button("box").click()
     assert active(window) is layer
     second = window.viewer.add_image(picture(), name="second")
     window.viewer.layers.selection.active = other
-    widget.images.box.layer = second
+    widget.images.value = second
     assert active(window) is second
-    widget.tools.button("points").click()
+    widget.tools.qt.button("points").click()
 
 
 def test_a_click_that_is_not_taken_says_why_and_a_button_mends_it(qtbot, opened) -> None:

@@ -24,7 +24,7 @@ def opened(qtbot, viewer):
     layer = viewer.add_image(picture(), name="disks")
     widget = EverythingWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment everything")
-    qtbot.waitUntil(lambda: widget._shared.session.is_loaded)
+    qtbot.waitUntil(lambda: widget.session.is_loaded)
     qtbot.wait(100)
     return viewer, layer, widget
 
@@ -53,12 +53,12 @@ def test_run_filter_export_discard(qtbot, opened, tmp_path) -> None:
     count = widget._drawn.objects
     assert 6 <= count <= 14
     assert len(result.features) == count
-    field = widget.first.fields["min_area"]
-    field.editor.setValue(100000)
+    field = widget.parameters.min_area
+    field.value = 100000
     qtbot.waitUntil(lambda: widget._drawn.objects == 0)
     assert not np.asarray(result.data).any()
-    assert field.dropped.text() == f"−{count}"
-    field._back.click()
+    assert field.dropped.value == f"−{count}"
+    field.value = None
     qtbot.waitUntil(lambda: widget._drawn.objects == count)
     write_csv(tmp_path / "table.csv", widget._drawn)
     with (tmp_path / "table.csv").open() as file:
@@ -74,14 +74,14 @@ def test_run_filter_export_discard(qtbot, opened, tmp_path) -> None:
 
 def test_regions(qtbot, opened) -> None:
     viewer, _layer, widget = opened
-    widget.region.button("rectangle").click()
+    widget.region.qt.button("rectangle").click()
     assert "rectangle" in widget.status.text
     widget.start()
     assert not widget._jobs.running and "draw a rectangle" in widget.status.text
     viewer.layers["region"].add_rectangles(np.array([[0, 0], [0, 90], [90, 90], [90, 0]]))
     run(qtbot, widget)
     assert widget._drawn.area.window.shape[0] <= 92
-    widget.region.button("plane").click()
+    widget.region.qt.button("plane").click()
 
 
 def test_existing_labels_stay(qtbot, opened) -> None:
@@ -89,7 +89,7 @@ def test_existing_labels_stay(qtbot, opened) -> None:
     labels = np.zeros((160, 160), np.uint16)
     labels[60:84, 60:84] = 7
     target = viewer.add_labels(labels)
-    widget.targets.layer = target
+    widget.targets.value = target
     run(qtbot, widget)
     data = np.asarray(target.data)
     assert (data[60:84, 60:84] == 7).all()
@@ -98,14 +98,14 @@ def test_existing_labels_stay(qtbot, opened) -> None:
 
 def test_cancel_and_mistakes(qtbot, opened) -> None:
     viewer, _layer, widget = opened
-    widget.mode.setCurrentText("grid")
+    widget.mode.value = "grid"
     begin = time.monotonic()
     widget.start()
     qtbot.wait(150)
     widget.start()  # the button says Stop now
     assert not widget._jobs.running
     assert time.monotonic() - begin < 5
-    widget.mode.setCurrentText("auto")
+    widget.mode.value = "auto"
     viewer.layers.clear()
     widget.start()
     assert "open an image" in widget.status.text
@@ -140,12 +140,12 @@ def test_the_event_loop_is_never_held(qtbot, viewer) -> None:
         return session.preview is not None and not session.busy
 
     held = {}
-    every.mode.setCurrentText("grid")
-    every.finding.fields["points_per_side"].editor.setValue(12)
+    every.mode.value = "grid"
+    every.parameters.points_per_side.value = 12
     held["encode"] = longest(lambda: session.add_point((72, 72)), decoded)
     held["decode"] = longest(lambda: session.add_point((80, 72)), decoded)
     held["everything"] = longest(every.start, lambda: not every._jobs.running)
-    every.mode.setCurrentText("auto")
+    every.mode.value = "auto"
     print("longest hold of the event loop, ms:", {k: round(1000 * v) for k, v in held.items()})
     # showing a layer for the first time is napari's own work, on this thread
     assert held["encode"] < 0.25 and held["decode"] < 0.25 and held["everything"] < 0.6

@@ -57,20 +57,24 @@ def test_measures_are_in_the_features_and_in_files(qtbot, two, tmp_path, monkeyp
 def test_objects_are_hidden_and_locked_from_the_list(qtbot, two) -> None:
     _viewer, widget = two
     layer = widget.session.target
-    assert not widget.hide_button.isEnabled()
+    assert not widget.actions.hide_button.isEnabled()
     widget.objects.selectRow(0)
-    widget.hide_button.click()
+    widget.actions.hide_button.click()
     assert layer.get_color(1)[3] == 0 and layer.get_color(2)[3] == 1
-    assert widget.objects.item(0, 5).text() == "hidden" and widget.hide_button.text() == "Show"
+    assert (
+        widget.objects.item(0, 5).text() == "hidden" and widget.actions.hide_button.text() == "Show"
+    )
     width = widget.objects.fontMetrics().horizontalAdvance("hidden")
     assert width + 6 <= widget.objects.columnWidth(5)
-    widget.lock_button.click()
-    assert widget.objects.item(0, 5).text() == "both" and widget.lock_button.text() == "Unlock"
-    widget.delete_button.click()
+    widget.actions.lock_button.click()
+    assert (
+        widget.objects.item(0, 5).text() == "both" and widget.actions.lock_button.text() == "Unlock"
+    )
+    widget.actions.delete_button.click()
     assert "locked" in widget.status.text and 1 in widget.session.objects
-    widget.lock_button.click()
-    widget.hide_button.click()
+    widget.actions.lock_button.click()
+    widget.actions.hide_button.click()
     assert widget.objects.item(0, 5).text() == "" and layer.get_color(1)[3] == 1
-    widget.delete_button.click()
+    widget.actions.delete_button.click()
     qtbot.waitUntil(lambda: len(widget.session.objects) == 1)
     qtbot.waitUntil(lambda: layer.features["index"].tolist() == [2])

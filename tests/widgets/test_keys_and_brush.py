@@ -48,7 +48,7 @@ def test_keys_work_on_the_widget_too(qtbot, opened) -> None:
     before = widget.session.preview.chosen
     window.viewer.window.activate()
     widget.activateWindow()
-    widget.region_area.setFocus()
+    widget.region_area.editor.native.setFocus()
     for key in ("Shift+C",):
         combination = QKeySequence(key)[0]
         qtbot.keyClick(widget, combination.key(), combination.keyboardModifiers())

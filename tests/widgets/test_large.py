@@ -31,15 +31,15 @@ def opened(qtbot, viewer, tmp_path):
     layer = viewer.add_image(pixels, name="disks", scale=(2.0, 0.5))
     widget = EverythingWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment everything")
-    widget.region.button("all").click()
+    widget.region.qt.button("all").click()
     panel = widget.large
-    panel.store.path = str(tmp_path / "disks.ome.zarr")
-    panel.tile.setValue(128)
-    panel.overlap.setValue(32)
-    qtbot.waitUntil(lambda: widget._shared.session.is_loaded)
+    panel.store.value = str(tmp_path / "disks.ome.zarr")
+    panel.tile.value = 128
+    panel.overlap.value = 32
+    qtbot.waitUntil(lambda: widget.session.is_loaded)
     qtbot.wait(250)
     yield viewer, layer, widget
-    widget._settings.set("everything", region="plane")  # napari keeps settings between windows
+    widget.settings.set("everything", region="plane")  # napari keeps settings between windows
 
 
 def test_stop_go_on_and_review(qtbot, opened, tmp_path) -> None:
@@ -47,11 +47,13 @@ def test_stop_go_on_and_review(qtbot, opened, tmp_path) -> None:
     panel = widget.large
     assert "4 tiles of 128 px, overlapping by 32" in panel.plan.text()
     widget.start()
-    qtbot.waitUntil(lambda: panel._last is not None and (panel._last.status == TileStatus.DONE).any())
+    qtbot.waitUntil(
+        lambda: panel._last is not None and (panel._last.status == TileStatus.DONE).any()
+    )
     widget.start()  # the button says Stop
-    assert not panel.running and "Run again to go on" in widget.status.text
+    assert not panel.running and "Run again to resume" in widget.status.text
     assert panel.layers.labels in viewer.layers
-    qtbot.waitUntil(lambda: not panel._jobs._scheduler._running)
+    qtbot.waitUntil(lambda: not panel.jobs._scheduler._running)
     finished = int((open_labels(tmp_path / "disks.ome.zarr").group["run/status"][...] > 0).sum())
     assert finished >= 1
     panel._outline()
@@ -88,10 +90,10 @@ def test_stop_go_on_and_review(qtbot, opened, tmp_path) -> None:
     assert panel.done.seams["kind"][at] == "redecoded"
     assert panel.selected_seam == number
     # other settings on the same store
-    panel.tile.setValue(96)
+    panel.tile.value = 96
     widget.start()
     qtbot.waitUntil(lambda: not panel.running)
-    assert "other settings" in widget.status.text and "Begin anew" in widget.status.text
+    assert "other settings" in widget.status.text and "Start over" in widget.status.text
 
 
 def test_a_tile_that_fails_is_seen(qtbot, opened) -> None:
@@ -131,8 +133,8 @@ def test_a_stack_with_channels_and_closing_while_it_runs(qtbot, opened) -> None:
     plane = picture()
     stack = np.stack([np.stack([plane, plane // 2]), np.zeros((2, 160, 160), np.uint8)])
     viewer.add_image(stack, name="stack")
-    widget._shared.images.choose(widget.images.layers, 1)
-    widget.images.changed.emit()
+    widget.shared.images.choose(widget.images.layers, 1)
+    widget.images.changed.emit(widget.images.value)
     qtbot.wait(300)
     panel = widget.large
     assert panel.plan.text().startswith("2 planes of 160 x 160")

@@ -81,7 +81,7 @@ def test_a_download_shows_its_progress_and_can_be_stopped(qtbot, viewer, window,
     everything = window.add("Segment everything")
     qtbot.waitUntil(lambda: prompt.session.is_loaded)
     url = f"http://127.0.0.1:{slow.server_port}/large.pth"
-    everything.models.chosen.emit(url)
+    everything.models.value = url
     qtbot.waitUntil(lambda: " of 40 MB" in everything.status.text)
     assert " of 40 MB" in prompt.status.text
     assert everything.status._stop.isVisible() and everything.run_button.text() != "Stop"
@@ -91,7 +91,7 @@ def test_a_download_shows_its_progress_and_can_be_stopped(qtbot, viewer, window,
     qtbot.waitUntil(slow.broken.is_set, timeout=5000)
     assert time.monotonic() - before < 5
     assert "stopped" in everything.notices.topics["model"]
-    assert prompt.models.model == everything.models.model == "default"
+    assert prompt.models.value == everything.models.value == "default"
     assert not everything.status._stop.isVisible() and not everything.status._bar.isVisible()
     prompt.session.add_point((72, 72))  # the model in use works on
     qtbot.waitUntil(lambda: prompt.session.preview is not None and not prompt.session.busy)

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QPushButton
 
 from napari_segment_anything.widgets.everything import EverythingWidget
 from napari_segment_anything.widgets.prompt import PromptWidget
-from napari_segment_anything.widgets.settings import Settings
+from napari_segment_anything.widgets.settings import PluginSettings
 from napari_segment_anything.widgets.stack import StackWidget
 
 from .conftest import Window, picture
@@ -36,9 +36,9 @@ def opened(qtbot, viewer):
 
 def choose(widget, name: str) -> None:
     """Choose a model in the box, as a mouse does."""
-    index = widget.models.findData(name)
-    widget.models.setCurrentIndex(index)
-    widget.models.activated.emit(index)
+    index = widget.models.qt.findData(name)
+    widget.models.qt.setCurrentIndex(index)
+    widget.models.qt.activated.emit(index)
 
 
 def commit(qtbot, window, layer, widget) -> None:
@@ -53,13 +53,13 @@ def test_a_model_that_cannot_be_downloaded(qtbot, opened, offline) -> None:
     window, layer, widget = opened
     qtbot.waitUntil(lambda: widget.session.is_loaded, timeout=60_000)
     choose(widget, "vit_b")
-    assert widget.models.model == "vit_b"
+    assert widget.models.value == "vit_b"
     qtbot.waitUntil(
         lambda: "model" in widget.notices.topics and not widget.session.busy, timeout=120_000
     )
     assert "vit_b could not be loaded" in widget.notices.topics["model"]
-    assert widget.models.model == "default" and widget.models.currentText() == "default"
-    assert Settings().get("engine")["model"] == "default"
+    assert widget.models.value == "default" and widget.models.qt.currentText() == "default"
+    assert PluginSettings().get("engine")["model"] == "default"
     commit(qtbot, window, layer, widget)
     assert widget.session.objects[1].fingerprint == widget.session.model.fingerprint
     assert "model" in widget.notices.topics  # nobody has dealt with it
@@ -70,7 +70,7 @@ def test_a_model_that_cannot_be_downloaded(qtbot, opened, offline) -> None:
 
 
 def test_a_file_that_is_gone_is_left_for_the_embedded_model(qtbot, viewer, tmp_path) -> None:
-    Settings().set("engine", model=str(tmp_path / "gone.pth"))
+    PluginSettings().set("engine", model=str(tmp_path / "gone.pth"))
     layer = viewer.add_image(picture(), name="disks")
     widget = PromptWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment Anything")
@@ -82,12 +82,12 @@ def test_a_file_that_is_gone_is_left_for_the_embedded_model(qtbot, viewer, tmp_p
         lambda: widget.session.preview is not None and not widget.session.busy, timeout=60_000
     )
     assert "gone.pth could not be loaded" in widget.notices.topics["model"]
-    assert widget.models.model == "default"
-    assert Settings().get("engine")["model"] == "default"
+    assert widget.models.value == "default"
+    assert PluginSettings().get("engine")["model"] == "default"
 
 
 def test_a_device_that_is_not_there_is_no_dead_end(qtbot, viewer) -> None:
-    Settings().set("engine", device="cuda")
+    PluginSettings().set("engine", device="cuda")
     viewer.add_image(picture(), name="disks")
     widget = PromptWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment Anything")
@@ -100,13 +100,13 @@ def test_a_device_that_is_not_there_is_no_dead_end(qtbot, viewer) -> None:
 
 
 def test_long_runs_are_not_begun_with_another_model(qtbot, viewer, offline, tmp_path) -> None:
-    Settings().set("engine", model=str(tmp_path / "gone.pth"))
+    PluginSettings().set("engine", model=str(tmp_path / "gone.pth"))
     viewer.add_image(picture(), name="disks")
     widget = EverythingWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment everything")
     widget.run_button.click()
-    qtbot.waitUntil(lambda: "Not begun" in widget.status.text, timeout=60_000)
-    qtbot.waitUntil(lambda: widget._shared.session.is_loaded, timeout=60_000)
+    qtbot.waitUntil(lambda: "Not started" in widget.status.text, timeout=60_000)
+    qtbot.waitUntil(lambda: widget.session.is_loaded, timeout=60_000)
     assert not widget._jobs.running
     assert "gone.pth" in widget.notices.topics["model"]
 
@@ -117,10 +117,10 @@ def test_what_was_pressed_while_the_model_loads_is_what_runs(qtbot, viewer) -> N
     viewer.add_image(np.stack([picture()] * 3), name="stack")
     widget = StackWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment a stack")
-    assert not widget._shared.session.is_loaded
-    widget.task.button("overlap").click()
+    assert not widget.session.is_loaded
+    widget.task.qt.button("overlap").click()
     widget.run_button.click()
-    widget.task.button("track").click()
+    widget.task.qt.button("track").click()
     qtbot.waitUntil(lambda: widget.done is not None, timeout=120_000)
     assert widget.done.tracks is None
     assert widget.layers.labels.name == "stack linked"

@@ -51,7 +51,7 @@ def test_click_mask_commit_with_the_mouse_and_the_keyboard(qtbot, opened, window
     target = widget.session.target
     mask = np.asarray(target.data) == 1
     assert (mask & truth).sum() / (mask | truth).sum() > 0.6
-    assert widget.targets.layer is target
+    assert widget.targets.value is target
     assert widget.objects.rowCount() == 1
     widget.undo()
     qtbot.waitUntil(lambda: not (np.asarray(target.data) == 1).any())
@@ -63,25 +63,25 @@ def test_click_mask_commit_with_the_mouse_and_the_keyboard(qtbot, opened, window
 
 def test_batch_edit_merge_delete(qtbot, opened) -> None:
     _viewer, _layer, widget = opened
-    widget.batch.setChecked(True)
+    widget.batch.value = True
     for point in ((24, 24), (24, 72), (72, 24)):
         widget.session.add_point(point)
     qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
     assert len(widget.session.preview.objects) == 3
     widget.commit()
     assert sorted(widget.session.objects) == [1, 2, 3]
-    widget.batch.setChecked(False)
+    widget.batch.value = False
     widget.objects.selectRow(0)
     assert widget.objects.selected == [1]
-    widget.edit_selected()
+    widget.actions.edit()
     qtbot.waitUntil(lambda: widget.session.draft is not None and widget.session.preview is not None)
     widget.cancel()
     widget.objects.selectAll()
-    assert widget.merge_button.isEnabled()
-    widget.merge_selected()
+    assert widget.actions.merge_button.isEnabled()
+    widget.actions.merge()
     assert len(widget.session.objects) == 1
     widget.objects.selectRow(0)
-    widget.delete_selected()
+    widget.actions.delete()
     assert not widget.session.objects
     assert not np.asarray(widget.session.target.data).any()
 
@@ -90,7 +90,7 @@ def test_mistakes_are_said_and_nothing_breaks(qtbot, opened) -> None:
     viewer, layer, widget = opened
     widget.commit()
     assert "Click" in widget.status.text
-    widget._try(widget.session.add_point, (500, 500))
+    widget.attempt(widget.session.add_point, (500, 500))
     assert "outside" in widget.status.text
     assert widget.session.draft is None
     viewer.layers.remove(layer)
@@ -100,20 +100,20 @@ def test_mistakes_are_said_and_nothing_breaks(qtbot, opened) -> None:
 
 def test_parameters_survive_and_a_journal_is_kept(qtbot, opened) -> None:
     viewer, _layer, widget = opened
-    widget.tools.button("box").click()
-    widget.overwrite.setChecked(True)
+    widget.tools.qt.button("box").click()
+    widget.overwrite.value = True
     widget.session.set_box((57, 57, 87, 87))
     qtbot.waitUntil(lambda: widget.session.preview is not None)
     widget.commit()
     other = PromptWidget(viewer)
-    assert other.tools.value == "box" and other.overwrite.isChecked()
+    assert other.tools.value == "box" and other.overwrite.value
     assert other.session is widget.session
     other.shut()
     (path,) = journal_directory().glob("*.jsonl")
     _, events = Journal.read(path)
     assert "commit" in {event["do"] for event in events}
-    widget.overwrite.setChecked(False)
-    widget.tools.button("points").click()
+    widget.overwrite.value = False
+    widget.tools.qt.button("points").click()
 
 
 def test_keys_are_given_back_and_no_thread_stays(qtbot, viewer) -> None:

@@ -14,11 +14,12 @@ from qtpy.QtWidgets import (
     QDockWidget,
     QHeaderView,
     QLabel,
+    QSlider,
     QTabBar,
 )
 
-from napari_segment_anything.widgets.panel import Scroll
-from napari_segment_anything.widgets.parts import Fold
+from napari_segment_anything.widgets.docking import Scroll
+from napari_segment_anything.widgets.sections import Fold
 
 from .conftest import PLUGIN, picture
 
@@ -96,7 +97,7 @@ def test_three_docks_leave_the_window_as_large_as_it_was(qtbot, docks, theme) ->
     for _dock, widget in made:
         for fold in widget.findChildren(Fold):
             fold.opened = True
-    made[1][1].region.button("all").click()
+    made[1][1].region.qt.button("all").click()
     qtbot.wait(300)
     assert size(viewer) == (1280, 720)
     window = viewer.window._qt_window
@@ -193,8 +194,8 @@ def test_the_wheel_scrolls_and_chooses_nothing(qtbot, docks) -> None:
         fold.opened = True
     qtbot.wait(200)
     scroll = widget.findChild(Scroll)
-    before = (widget.mode.currentText(), widget.models.model, scroll.verticalScrollBar().value())
-    slider = widget.first.fields["pred_iou_thresh"].editor._slider
+    before = (widget.mode.value, widget.models.value, scroll.verticalScrollBar().value())
+    slider = widget.parameters.pred_iou_thresh.editor.native.findChild(QSlider)
     value = slider.value()
     for item in (widget.mode, widget.models, slider):
         at = QPointF(item.rect().center())
@@ -204,7 +205,7 @@ def test_the_wheel_scrolls_and_chooses_nothing(qtbot, docks) -> None:
             False,
         )  # fmt: skip
         QApplication.sendEvent(item, event)
-    after = (widget.mode.currentText(), widget.models.model, scroll.verticalScrollBar().value())
+    after = (widget.mode.value, widget.models.value, scroll.verticalScrollBar().value())
     assert after[:2] == before[:2] and slider.value() == value
     assert after[2] > before[2]
     assert size(viewer) == (1280, 720)
@@ -226,15 +227,15 @@ def test_the_image_and_the_model_are_chosen_once_for_all_widgets(qtbot, docks) -
     viewer, made = docks
     prompt, everything, stack = (widget for _, widget in made)
     red, green = viewer.layers["red"], viewer.layers["green"]
-    everything.images.box.layer = red
+    everything.images.value = red
     assert [w.images.layers for w in (prompt, everything, stack)] == [(red,)] * 3
-    assert [w.images.box.layer for w in (prompt, everything, stack)] == [red] * 3
+    assert [w.images.value for w in (prompt, everything, stack)] == [red] * 3
     assert prompt.session.image is red
-    stack.images._toggle(green, True)
-    assert prompt.images.layers == (red, green) and "2 channels" in prompt.images._more.text()
+    stack.images.use_channel(green, True)
+    assert prompt.images.layers == (red, green) and "2 channels" in prompt.images.button.text()
     viewer.layers.remove(green)
     assert everything.images.layers == (red,)
-    stack.images._take_axis(0)
+    stack.images.use_axis(0)
     assert everything.images.channel_axis == 0
     assert prompt.session.options["channel_axis"] == 0
     viewer.layers.remove(red)
@@ -243,7 +244,7 @@ def test_the_image_and_the_model_are_chosen_once_for_all_widgets(qtbot, docks) -
     assert [w.images.layers for w in (prompt, everything, stack)] == [(blue,)] * 3
     assert everything.images.channel_axis is None
     widget = made[2][1]
-    widget.models.chosen.emit("vit_t")
-    assert [w.models.model for w in (prompt, everything, stack)] == ["vit_t"] * 3
-    widget.models.chosen.emit("default")
+    widget.models.value = "vit_t"
+    assert [w.models.value for w in (prompt, everything, stack)] == ["vit_t"] * 3
+    widget.models.value = "default"
     qtbot.waitUntil(lambda: prompt.session.is_loaded)

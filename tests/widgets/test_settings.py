@@ -8,7 +8,7 @@ pytest.importorskip("napari", reason="napari is not installed")
 
 from napari_segment_anything.errors import ParameterError
 from napari_segment_anything.widgets import settings as module
-from napari_segment_anything.widgets.settings import Settings
+from napari_segment_anything.widgets.settings import PluginSettings
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -21,7 +21,7 @@ def kept(request, monkeypatch) -> str:
 
 
 def test_defaults(kept) -> None:
-    settings = Settings()
+    settings = PluginSettings()
     assert settings.get("engine")["device"] == "auto"
     assert settings.get("engine")["window_size"] is None
     assert settings.get("prompt")["multimask"] == "auto"
@@ -32,7 +32,7 @@ def test_defaults(kept) -> None:
 
 
 def test_values_as_the_api_has_them(kept) -> None:
-    settings = Settings()
+    settings = PluginSettings()
     settings.set("everything", pred_iou_thresh=0.5, nms="mask", max_area=300, min_area=0)
     settings.set("prompt", multimask=True, min_mask_region_area=20)
     settings.set("engine", window_size=256, cache_directory="/somewhere")
@@ -44,7 +44,7 @@ def test_values_as_the_api_has_them(kept) -> None:
     assert settings.get("prompt")["min_mask_region_area"] == 20
     assert settings.get("engine")["window_size"] == 256
     if kept == "napari":
-        assert Settings().get("everything")["pred_iou_thresh"] == 0.5
+        assert PluginSettings().get("everything")["pred_iou_thresh"] == 0.5
     settings.set("everything", pred_iou_thresh=None, nms=None)
     settings.set("engine", window_size=None, cache_directory=None)
     assert settings.get("everything")["pred_iou_thresh"] is None
@@ -55,26 +55,15 @@ def test_values_as_the_api_has_them(kept) -> None:
 def test_survive_in_a_file(tmp_path) -> None:
     from napari import settings as of_napari
 
-    Settings().set("everything", points_per_side=17)
+    PluginSettings().set("everything", points_per_side=17)
     of_napari._PLUGIN_SETTINGS.clear()  # as another start of napari
-    assert Settings().get("everything")["points_per_side"] == 17
+    assert PluginSettings().get("everything")["points_per_side"] == 17
 
 
 def test_wrong_ones_are_refused(kept) -> None:
-    settings = Settings()
+    settings = PluginSettings()
     with pytest.raises(ParameterError, match="no setting"):
         settings.set("prompt", colour="red")
     if kept == "napari":
         with pytest.raises(ParameterError, match="pred_iou_thresh"):
             settings.set("everything", pred_iou_thresh=7.0)
-
-
-def test_changes_are_heard() -> None:
-    settings, heard = Settings(), []
-    stop = settings.connect("engine", lambda: heard.append(1))
-    Settings().set("engine", device="cpu")
-    assert heard
-    stop()
-    heard.clear()
-    Settings().set("engine", device="auto")
-    assert not heard

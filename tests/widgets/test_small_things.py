@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtWidgets import QAbstractButton
 
 from napari_segment_anything.widgets.prompt import HINTS
-from napari_segment_anything.widgets.settings import Settings
+from napari_segment_anything.widgets.settings import PluginSettings
 from napari_segment_anything.wording import counted
 
 from .conftest import picture
@@ -29,24 +29,24 @@ def test_one_is_no_plural() -> None:
 
 def test_thresholds_appear_with_the_model_and_do_not_change(qtbot, viewer, window) -> None:
     viewer.add_image(picture(), name="disks")
-    Settings().set("everything", min_area=17)
+    PluginSettings().set("everything", min_area=17)
     widget = window.add("Segment everything")
-    fields = widget.first.fields
-    assert not widget._shared.session.is_loaded
-    seen = {name: f.shown for name, f in fields.items() if f.editor.isVisibleTo(f)}
+    fields = widget.fields
+    assert not widget.session.is_loaded
+    seen = {n: f.acting for n, f in fields.items() if f.editor.native.isVisibleTo(f.native)}
     assert seen == {"min_area": 17}  # set by hand, so it is known
-    heights = {name: field.sizeHint() for name, field in fields.items()}
-    qtbot.waitUntil(lambda: widget._shared.session.is_loaded)
-    assert all(fields[name].shown == value for name, value in seen.items())
-    assert all(f.editor.isVisibleTo(f) for f in fields.values() if f.isVisible())
-    assert {name: field.sizeHint() for name, field in fields.items()} == heights
+    heights = {name: field.native.sizeHint() for name, field in fields.items()}
+    qtbot.waitUntil(lambda: widget.session.is_loaded)
+    assert all(fields[name].acting == value for name, value in seen.items())
+    assert all(f.editor.visible for f in fields.values() if f.visible)
+    assert {name: field.native.sizeHint() for name, field in fields.items()} == heights
 
 
 def test_there_is_one_button_that_stops(qtbot, viewer, window) -> None:
     viewer.add_image(picture(256), name="disks")
     widget = window.add("Segment everything")
-    qtbot.waitUntil(lambda: widget._shared.session.is_loaded)
-    widget.mode.setCurrentText("grid")
+    qtbot.waitUntil(lambda: widget.session.is_loaded)
+    widget.mode.value = "grid"
     widget.start()
     qtbot.wait(50)
     assert [item.text() for item in stops(widget)] == ["Stop"]
@@ -59,13 +59,13 @@ def test_hints_follow_the_tool_and_tools_are_not_kept(qtbot, viewer, window) -> 
     widget = window.add("Segment Anything")
     qtbot.waitUntil(lambda: widget.session.is_loaded and not widget.session.busy)
     for mode, hint in HINTS.items():
-        widget.tools.button(mode).click()
+        widget.tools.qt.button(mode).click()
         assert widget.status.text == hint
-    widget.tools.button("lasso").click()
+    widget.tools.qt.button("lasso").click()
     widget.commit()
     assert "Click" not in widget.status.text and "Draw" in widget.status.text
-    widget.batch.setChecked(True)
-    kept = Settings().get("prompt")
+    widget.batch.value = True
+    kept = PluginSettings().get("prompt")
     assert (kept["mode"], kept["batch"]) == ("points", False)
     text = repr(widget.session)
     assert "disks" in text and "0 objects" in text and "0x" not in text

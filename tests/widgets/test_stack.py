@@ -32,7 +32,7 @@ def opened(qtbot, viewer):
     layer = viewer.add_image(ball_stack(), name="balls", scale=(3.0, 1.0, 1.0))
     widget = StackWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment a stack")
-    qtbot.waitUntil(lambda: widget._shared.session.is_loaded)
+    qtbot.waitUntil(lambda: widget.session.is_loaded)
     qtbot.wait(100)
     return viewer, layer, widget
 
@@ -46,11 +46,11 @@ def run(qtbot, widget) -> None:
 
 def test_follow_correct_and_review(qtbot, opened) -> None:
     viewer, _image, widget = opened
-    assert widget.axis.currentText() == "axis 0: 5 planes"
+    assert widget.axis.current_choice == "axis 0: 5 planes"
     widget.start()
     assert "no object was committed" in widget.status.text
     points = viewer.add_points([[2, 28, 30]], scale=(3.0, 1.0, 1.0), name="seeds")
-    widget.follow.prompts.layer = points
+    widget.parameters.prompts_by_slice.value = points
     run(qtbot, widget)
     labels = widget.layers.labels
     assert labels.name == "balls followed" and labels.data.shape == (5, 96, 96)
@@ -85,7 +85,7 @@ def test_follow_correct_and_review(qtbot, opened) -> None:
 
 def test_objects_of_the_session_are_followed(qtbot, opened) -> None:
     viewer, _image, widget = opened
-    session = widget._shared.session
+    session = widget.session
     viewer.dims.set_point(0, 6.0)
     session.add_point((28, 30))
     qtbot.waitUntil(lambda: session.preview is not None and not session.busy)
@@ -104,16 +104,16 @@ def test_objects_of_the_session_are_followed(qtbot, opened) -> None:
 
 def test_link_and_track(qtbot, opened) -> None:
     viewer, _image, widget = opened
-    widget.task.button("overlap").click()
-    assert widget.link.numbers["anisotropy"].isVisible()
+    widget.task.qt.button("overlap").click()
+    assert widget.parameters.anisotropy.visible
     run(qtbot, widget)
     labels = widget.layers.labels
     assert labels.name == "balls linked" and len(labels.features) == len(widget.done.table["label"])
     first = labels.data[2, 28, 30]
     assert first and labels.data[3, 28, 32] == first
     assert widget.review.table.rowCount() == len(labels.features)
-    widget.task.button("track").click()
-    assert not widget.link.numbers["anisotropy"].isVisible()
+    widget.task.qt.button("track").click()
+    assert not widget.parameters.anisotropy.visible
     run(qtbot, widget)
     tracks = widget.layers.tracks
     assert tracks in viewer.layers and tracks.data.shape[1] == 4
@@ -124,13 +124,11 @@ def test_link_and_track(qtbot, opened) -> None:
 
 def test_axis_cancel_and_closing(qtbot, opened) -> None:
     viewer, _image, widget = opened
-    index = widget.axis.findData(2)
-    widget.axis.setCurrentIndex(index)
-    widget.axis.activated.emit(index)
+    widget.axis.value = 2
     assert viewer.dims.order[0] == 2
     qtbot.wait(100)
-    assert widget.axis.currentData() == 2
-    widget.task.button("overlap").click()
+    assert widget.axis.value == 2
+    widget.task.qt.button("overlap").click()
     widget.start()
     qtbot.waitUntil(lambda: widget.layers.labels is not None)
     widget.start()

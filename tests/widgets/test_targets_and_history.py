@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QPushButton
 from napari_segment_anything.errors import ResourceError
 from napari_segment_anything.session import Journal, journal_directory
 from napari_segment_anything.widgets.prompt import PromptWidget
-from napari_segment_anything.widgets.settings import Settings
+from napari_segment_anything.widgets.settings import PluginSettings
 
 from .conftest import Window, picture
 
@@ -99,7 +99,7 @@ def test_a_journal_that_cannot_be_written_is_said_once_and_stops_nobody(
 ) -> None:
     if when == "from the start":
         (tmp_path / "file").write_text("not a folder")
-        Settings().set("engine", journal_directory=str(tmp_path / "file" / "journals"))
+        PluginSettings().set("engine", journal_directory=str(tmp_path / "file" / "journals"))
     window, layer, widget = begin(qtbot, viewer)
     if when == "later":
         add_object(qtbot, window, layer, widget, (24, 24))
@@ -140,9 +140,9 @@ def test_deleting_the_target_keeps_the_object_in_progress(qtbot, viewer) -> None
 def test_a_target_that_is_refused_is_not_shown_as_chosen(qtbot, viewer) -> None:
     _, _, widget = begin(qtbot, viewer)
     wrong = viewer.add_labels(np.zeros((20, 30), np.uint8), name="wrong")
-    widget.targets.layer = wrong
+    widget.targets.value = wrong
     assert widget.session.target is None
-    assert widget.targets.layer is None
+    assert widget.targets.value is None
     assert "shape" in widget.status.text
 
 

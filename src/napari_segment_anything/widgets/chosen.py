@@ -1,4 +1,4 @@
-"""What is chosen for all widgets of a viewer: the image with its channels, and the model."""
+"""The image that all widgets of a viewer work on."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class ChosenImage:
-    """The image that all widgets of a viewer work on."""
+    """The image, with its channels, that all widgets of a viewer work on."""
 
     changed = Signal()
-    """The layers or the channel axis are others now."""
+    """Emitted when the layers or the channel axis have changed."""
 
     def __init__(self) -> None:
         self._layers: tuple[Image, ...] = ()

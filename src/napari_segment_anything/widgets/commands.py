@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,18 @@ from ..errors import SegmentAnythingError
 from ..formats import write_table
 from ..session import journal_directory, unfinished_journals
 from ..wording import counted
+from .exports import ask_and_save
 from .files import write_label_store, write_records
 from .recovery import recover
-from .settings import Settings
+from .settings import PluginSettings
 from .shared import shared_session
+
+_TELL = (show_info, show_warning)
 
 
 def recover_session(napari_viewer: napari.viewer.Viewer) -> None:
-    """Bring back the objects, prompts and history of a session that was not closed."""
-    folder = Settings().get("engine")["journal_directory"] or journal_directory()
+    """Recover the objects, prompts and history of a session that was not closed."""
+    folder = PluginSettings().get("engine")["journal_directory"] or journal_directory()
     found = unfinished_journals(folder)
     start = str(found[0] if found else folder)
     path, _ = QFileDialog.getOpenFileName(
@@ -34,7 +36,7 @@ def recover_session(napari_viewer: napari.viewer.Viewer) -> None:
 
 
 def recover_from(napari_viewer: Any, path: str) -> None:
-    """Recover a journal on the image that is open, which must be the one it was made on."""
+    """Recover a journal on the open image, which must be the one it was made on."""
     name = Path(path).name
     shared = shared_session(napari_viewer)
     try:
@@ -52,11 +54,11 @@ def export_records(napari_viewer: napari.viewer.Viewer) -> None:
     layer = _selected_labels(napari_viewer)
     if layer is not None:
         meta = {"name": layer.name, "multiscale": layer.multiscale}
-        _save(
-            "masks",
+        ask_and_save(
             f"{layer.name}.json",
             "SA-1B JSON (*.json)",
             lambda path: write_records(path, layer.data, meta),
+            *_TELL,
         )
 
 
@@ -64,12 +66,12 @@ def export_labels(napari_viewer: napari.viewer.Viewer) -> None:
     """Save the selected Labels layer as OME-Zarr, with its pixel size."""
     layer = _selected_labels(napari_viewer)
     if layer is not None:
-        _save(
-            "labels",
+        ask_and_save(
             f"{layer.name}.ome.zarr",
             "OME-Zarr stores (*.zarr)",
             lambda path: write_label_store(path, layer),
-            lambda path: path if path.endswith(".zarr") else f"{path}.ome.zarr",
+            *_TELL,
+            ending=".ome.zarr",
             options=QFileDialog.Option.DontConfirmOverwrite,
         )
 
@@ -81,11 +83,13 @@ def export_table(napari_viewer: napari.viewer.Viewer) -> None:
         show_warning("Select a Labels layer that has measures: objects of this plugin.")
         return
     table = {str(name): layer.features[name].tolist() for name in layer.features}
-    _save("measures", f"{layer.name}.csv", "Table (*.csv)", lambda path: write_table(path, table))
+    ask_and_save(
+        f"{layer.name}.csv", "Table (*.csv)", lambda path: write_table(path, table), *_TELL
+    )
 
 
 def _selected_labels(viewer: Any) -> Labels | None:
-    """Return the Labels layer that is selected; say so if none is."""
+    """Return the selected Labels layer; show a warning if there is none."""
     layer = viewer.layers.selection.active
     if isinstance(layer, Labels):
         return layer
@@ -93,29 +97,8 @@ def _selected_labels(viewer: Any) -> Labels | None:
     return None
 
 
-def _save(
-    what: str,
-    proposed: str,
-    kinds: str,
-    write: Callable[[str], object],
-    complete: Callable[[str], str] = str,
-    **dialog: Any,
-) -> None:
-    """Ask where to, write there, and say what came of it; `complete` adds a missing ending."""
-    path, _ = QFileDialog.getSaveFileName(None, f"Save {what}", proposed, kinds, **dialog)
-    if not path:
-        return
-    path = complete(path)
-    try:
-        write(path)
-    except (OSError, SegmentAnythingError) as error:
-        show_warning(str(error))
-    else:
-        show_info(f"Saved {Path(path).name}")
-
-
 def refine_label(napari_viewer: napari.viewer.Viewer) -> None:
-    """Take the selected label of the selected Labels layer as a mask prompt."""
+    """Use the selected label of the selected Labels layer as a mask prompt."""
     layer = napari_viewer.layers.selection.active
     if not isinstance(layer, Labels) or not layer.selected_label:
         show_warning("Select a Labels layer, and in it a label (with the picker).")

@@ -1,10 +1,10 @@
-"""What objects can be saved as, and buttons for that."""
+"""Buttons that save what everything mode found, and the dialog that all exports share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
@@ -12,27 +12,25 @@ from ..bridge.runs.results import Drawn
 from ..errors import SegmentAnythingError
 from ..wording import counted
 from .files import write_csv, write_found
-from .parts import Status, button, note, row, tight
-
-if TYPE_CHECKING:
-    from ..bridge import ViewerSession
+from .qt_helpers import button, note, row, tight
+from .status import StatusLine
 
 
 class Exports(QWidget):
-    """What can be done with a result of everything mode.
+    """Buttons for a result of everything mode, and how many candidates it kept.
 
     Parameters
     ----------
-    status : Status
-        Says what was saved.
+    status : StatusLine
+        Shows what was saved.
     drawn : callable
         Returns the result that is shown, or None.
     discard : callable
-        Takes it back.
+        Discards it.
     """
 
     def __init__(
-        self, status: Status, drawn: Callable[[], Drawn | None], discard: Callable[[], object]
+        self, status: StatusLine, drawn: Callable[[], Drawn | None], discard: Callable[[], object]
     ) -> None:
         super().__init__()
         self._status, self._drawn = status, drawn
@@ -47,7 +45,7 @@ class Exports(QWidget):
         layout.addWidget(row(*self._buttons, None))
 
     def refresh(self) -> None:
-        """Show what there is."""
+        """Show the current result."""
         drawn = self._drawn()
         for item in self._buttons:
             item.setEnabled(drawn is not None)
@@ -67,27 +65,50 @@ class Exports(QWidget):
 
     def _save(self, name: str, kinds: str, write: Callable[[Path, Drawn], None]) -> None:
         drawn = self._drawn()
-        if drawn is None:
-            return
-        path, _ = QFileDialog.getSaveFileName(self, "Save", name, kinds)
-        if not path:
-            return
-        try:
-            write(Path(path), drawn)
-        except (OSError, SegmentAnythingError) as error:
-            self._status.warn(error)
-        else:
-            self._status.say(f"Saved {Path(path).name}.")
+        if drawn is not None:
+            ask_and_save(
+                name,
+                kinds,
+                lambda path: write(Path(path), drawn),
+                self._status.say,
+                self._status.warn,
+            )
 
 
-def save_measures(parent: QWidget, session: ViewerSession, status: Status) -> None:
-    """Ask where to, and save the measures of committed objects as CSV."""
-    path, _ = QFileDialog.getSaveFileName(parent, "Save", "objects.csv", "Table (*.csv)")
+def ask_and_save(
+    proposed: str,
+    kinds: str,
+    write: Callable[[str], object],
+    say: Callable[[str], object],
+    warn: Callable[[str], object],
+    ending: str = "",
+    **dialog: Any,
+) -> None:
+    """Ask for a path, write there, and show the outcome.
+
+    Parameters
+    ----------
+    proposed : str
+        File name to begin with.
+    kinds : str
+        Qt's filter of file names.
+    write : callable
+        Takes the path.
+    say, warn : callable
+        Tell the user.
+    ending : str
+        Added to a name without its last part: "labels" with ".ome.zarr".
+    **dialog
+        Options of `QFileDialog.getSaveFileName`.
+    """
+    path, _ = QFileDialog.getSaveFileName(None, "Save", proposed, kinds, **dialog)
     if not path:
         return
+    if not path.endswith(Path(ending).suffix):
+        path += ending
     try:
-        session.measures.save(path)
-    except SegmentAnythingError as error:
-        status.warn(error)
+        write(path)
+    except (OSError, SegmentAnythingError) as error:
+        warn(str(error))
     else:
-        status.say(f"Saved {counted(len(session.objects), 'row')} to {Path(path).name}.")
+        say(f"Saved {Path(path).name}.")

@@ -30,7 +30,7 @@ def write_csv(path: Path, drawn: Drawn) -> None:
 
 
 def write_found(path: Path, drawn: Drawn) -> None:
-    """Write the whole masks that everything mode found, relative to what was segmented."""
+    """Write the full masks that everything mode found, in coordinates of the segmented area."""
     table = drawn.table
     records = []
     for number, (mask, index) in enumerate(zip(table.masks, table.kept, strict=True), start=1):
@@ -93,7 +93,7 @@ def write_records(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         )
     if labels.ndim != 2:
         raise FormatError(
-            f"SA-1B JSON is of one plane; these labels have the shape {labels.shape}. Save a "
+            f"SA-1B JSON holds one plane; these labels have the shape {labels.shape}. Save a "
             "stack as TIFF"
         )
     records = [
@@ -109,8 +109,8 @@ def write_records(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 def write_label_store(path: str, layer: Labels) -> None:
     """Write a Labels layer as OME-Zarr, with its pixel size.
 
-    Axes that napari shows are the last of T, Z, Y and X; axes of length 1 before these are left
-    out where there are more than four.
+    Its axes are the last of T, Z, Y and X; with more than four, leading axes of length 1 are
+    dropped.
 
     Raises
     ------

@@ -1,300 +1,273 @@
-"""Fields for the parameters of everything mode, each with its default, range and tooltip."""
+"""Editors of parameters, as magicgui widgets: made from the tables that all faces share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QDoubleSpinBox,
-    QGridLayout,
-    QLabel,
-    QSizePolicy,
-    QToolButton,
-    QWidget,
-)
-from superqt import QDoubleSlider
+from magicgui.widgets import CheckBox, ComboBox, FloatSlider, FloatSpinBox, Label, SpinBox
+from magicgui.widgets.bases import ValuedContainerWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractSpinBox, QToolButton, QWidget
 
-from ..automatic import PARAMETERS, Parameter, choose_mode
+from ..automatic import choose_mode
 from ..automatic.heads import dense_head
 from ..automatic.parameters import applicable
 from ..engine import Model
-from .parts import row, tight
+from ..parameters import Parameter
 
-TITLES = {
-    "pred_iou_thresh": "Score above",
-    "stability_score_thresh": "Stability from",
-    "box_nms_thresh": "Overlap up to",
-    "min_area": "Area from",
-    "max_area": "Area up to",
-    "min_mask_region_area": "Clean below",
-    "crop_nms_thresh": "Crop overlap",
-    "crop_choice": "Crop layers",
-    "nms": "Overlap of",
-    "points_per_side": "Points per side",
-    "points_per_batch": "Batch",
-    "stability_score_offset": "Stability offset",
-    "crop_n_layers": "Layers of crops",
-    "reduced_n_layers": "Reduced layers",
-    "symmetries": "Symmetric views",
-    "crop_overlap_ratio": "Crops share",
-    "crop_n_points_downscale_factor": "Fewer points",
-    "pred_iou_floor": "Score floor",
-    "stability_score_floor": "Stability floor",
-    "proposal_prompt": "Prompt by",
-    "foreground_thresh": "Foreground",
-    "peak_thresh": "Peak height",
-    "peak_nms_thresh": "Peak overlap",
-    "agreement_thresh": "Agreement",
-    "merge_thresh": "Merge above",
-    "center_distance_thresh": "Centre distance",
-    "boundary_distance_thresh": "Boundary distance",
-    "foreground_smoothing": "Smooth foreground",
-    "distance_smoothing": "Smooth distances",
-}
-"""A few words for each parameter; the API's name is in the tooltip."""
+if TYPE_CHECKING:
+    pass
+
+LARGEST = 2**40
+"""Upper end of numbers that have none."""
 
 
-class Number(QDoubleSpinBox):
-    """A number that the mouse wheel does not change by accident."""
+class ParameterField(ValuedContainerWidget[Any]):
+    """The editor of one parameter; its value is None where it is left to the model or the data.
 
-    def __init__(self, low: float, high: float, decimals: int, none: str = "") -> None:
-        super().__init__()
-        self.setDecimals(decimals)
-        self.setRange(low, high)
-        self.setSingleStep(1 if decimals == 0 else 0.1)
-        self.setKeyboardTracking(False)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.setMinimumWidth(86)
-        if none:
-            self.setSpecialValueText(none)
-
-    def wheelEvent(self, event: Any) -> None:
-        """Scroll the panel instead, unless the field was clicked."""
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
-
-
-class Fraction(QWidget):
-    """A slider from 0 to 1, with its value beside it."""
-
-    valueChanged = Signal(float)
-
-    def __init__(self, low: float, high: float) -> None:
-        super().__init__()
-        self._slider = QDoubleSlider(Qt.Orientation.Horizontal)
-        self._slider.setRange(low, high)
-        self._slider.setSingleStep(0.01)
-        self._slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._slider.setMinimumWidth(50)
-        self._slider.setFixedHeight(18)
-        self._number = Number(low, high, 2)
-        self._number.setSingleStep(0.01)
-        self._number.setFixedWidth(58)
-        layout = tight(QGridLayout(self), 4)
-        layout.addWidget(self._slider, 0, 0)
-        layout.addWidget(self._number, 0, 1)
-        self._slider.valueChanged.connect(self._slid)
-        self._number.valueChanged.connect(self._typed)
-
-    def value(self) -> float:
-        """Return the value."""
-        return float(self._number.value())
-
-    def setValue(self, value: float) -> None:
-        """Show a value."""
-        self._number.setValue(value)
-
-    def _slid(self, value: float) -> None:
-        self._number.setValue(value)
-
-    def _typed(self, value: float) -> None:
-        self._slider.blockSignals(True)
-        self._slider.setValue(value)
-        self._slider.blockSignals(False)
-        self.valueChanged.emit(value)
-
-
-class Field(QWidget):
-    """The editor of one parameter, and whether its value is the model's own.
+    What acts then is shown as soon as it is known (`set_own`), else what the table says.
 
     Parameters
     ----------
     name : str
-        One of `PARAMETERS`.
+        The API's name.
+    parameter : Parameter
+        Type, range, title and meaning.
+    by_model : bool
+        Whether a model may carry a value of its own.
+    counts : bool
+        Whether there is room for the number of candidates that a filter drops.
     """
 
-    changed = Signal()
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        parameter = PARAMETERS[name]
-        self.name = name
-        self._parameter = parameter
-        self._explicit = False
-        self._known = False
-        self._silent = False
-        self._own_value: Any = parameter.default
-        self.editor = _editor(name, parameter)
-        tip = f"<b>{name}</b><br>{parameter.help}"
-        self.title = QLabel(TITLES[name])
-        self.dropped = QLabel("")
-        self.dropped.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.dropped.setToolTip("Candidates that this filter drops")
+    def __init__(
+        self, name: str, parameter: Parameter, *, by_model: bool = False, counts: bool = False
+    ) -> None:
+        self.parameter = parameter
+        self._open = by_model or parameter.optional
+        self._explicit, self._silent = False, False
+        self._known = not by_model
+        self._own: Any = parameter.default
+        self.editor = _editor(parameter, by_model)
+        self.dropped = Label(visible=counts, tooltip="Candidates that this filter drops")
+        unit = f" In {parameter.unit}." if parameter.unit else ""
+        tip = f"<b>{name}</b><br>{parameter.help}{unit}"
+        super().__init__(
+            name=name,
+            label=parameter.title,
+            tooltip=tip,
+            widgets=[self.editor, self.dropped],
+            layout="horizontal",
+            labels=False,
+        )
+        self.margins = (0, 0, 0, 0)
+        self.editor.tooltip = tip
         self._back = QToolButton()
         self._back.setText("↺")
         self._back.setAutoRaise(True)
         self._back.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._back.setToolTip("Back to the model's own value")
+        self._back.setToolTip("Back to the value it has by itself")
         self._back.setFixedWidth(18)
         self._back.setStyleSheet("QToolButton { border: none; background: none; padding: 0; }")
-        for item in (self._back, self.editor):
-            keep = item.sizePolicy()
-            keep.setRetainSizeWhenHidden(True)
-            item.setSizePolicy(keep)
-        for item in (self.title, self.editor):
-            item.setToolTip(tip)
-        layout = tight(QGridLayout(self), 2)
-        layout.addWidget(row(self.editor, self._back, space=2))
-        self._back.clicked.connect(lambda *_: self._reset())
-        signal = (
-            self.editor.currentIndexChanged
-            if isinstance(self.editor, QComboBox)
-            else self.editor.valueChanged
-        )
-        signal.connect(self._edited)
-        self._mark()
-
-    @property
-    def value(self) -> Any:
-        """The value, None for the model's own (and for a limit that is not there)."""
-        return self._read() if self._explicit else None
+        self._back.clicked.connect(lambda *_: self.set_value(None))
+        line = self.native.layout()
+        line.setSpacing(2)
+        line.insertWidget(1, self._back)
+        if counts:
+            self.dropped.native.setAlignment(Qt.AlignmentFlag.AlignRight)
+            self.dropped.native.setFixedWidth(32)
+        # what comes with the model, or with the first change, must not move the rest
+        for item in (self._back, self.editor.native) if by_model else ():
+            policy = item.sizePolicy()
+            policy.setRetainSizeWhenHidden(True)
+            item.setSizePolicy(policy)
+        self.editor.changed.connect(self._edited)
+        self._show()
 
     @property
     def explicit(self) -> bool:
-        """Whether it was set by hand."""
+        """Whether the value was set by hand."""
         return self._explicit
 
     @property
-    def shown(self) -> Any:
-        """The value that acts, whoever set it."""
-        return self._read() if self._explicit else self._own_value
+    def acting(self) -> Any:
+        """The value that acts, whoever set it; None where that is not known."""
+        return self._read() if self._explicit else self._own
 
-    def set(self, value: Any) -> None:
-        """Show a value that was set by hand; None is the model's own."""
+    def get_value(self) -> Any:
+        """Return the value that was set by hand, else None or the parameter's fixed default."""
+        if self._explicit:
+            return self._read()
+        return None if self._open else self.parameter.default
+
+    def set_value(self, value: Any) -> None:
+        """Set the value; None leaves it to the model, the data or the default.
+
+        Raises
+        ------
+        ParameterError
+            If its type or range is wrong.
+        """
+        self.parameter.check(self.name, value)
+        self.restore(value)
+        self.changed.emit(self.value)
+
+    def restore(self, value: Any) -> None:
+        """Show a value that was kept, without a signal."""
         self._explicit = value is not None
-        self._write(self._own_value if value is None else value)
-        self._mark()
+        if value is not None:
+            self._write(value)
+        self._show()
 
     def set_own(self, value: Any) -> None:
-        """Say what the model's own value is; before that, none is shown."""
-        self._own_value, self._known = value, True
-        self._mark()
-        if not self._explicit:
-            self._write(value)
+        """Say what acts where nothing was set by hand."""
+        self._own, self._known = value, True
+        self._show()
 
-    def _reset(self) -> None:
-        self.set(None)
-        self.changed.emit()
+    def show_dropped(self, count: int) -> None:
+        """Show how many candidates this filter drops."""
+        self.dropped.value = f"−{count}" if count else ""
 
     def _edited(self, *_: Any) -> None:
         if not self._silent:
-            self._explicit = True
-            self._mark()
-            self.changed.emit()
+            self._explicit = not self._is_absent()
+            self._show()
+            self.changed.emit(self.value)
 
-    def _mark(self) -> None:
+    def _show(self) -> None:
+        if not self._explicit:
+            self._write(self._own)
         self._back.setVisible(self._explicit)
-        self.editor.setVisible(self._explicit or self._known)
+        self.editor.native.setVisible(self._explicit or self._known)
+
+    def _is_absent(self) -> bool:
+        special = getattr(self.editor.native, "specialValueText", str)()
+        return bool(special) and self.editor.value == self.editor.min
 
     def _read(self) -> Any:
-        if isinstance(self.editor, QComboBox):
-            return self.editor.currentText()
-        value = self.editor.value()
-        if self.name == "max_area" and value == 0:
+        value = self.editor.value
+        if self._is_absent():
             return None
-        return int(value) if self._parameter.kind is int else round(float(value), 4)
+        if self.parameter.kind is int:
+            return int(value)
+        return round(float(value), 4) if self.parameter.kind is float else value
 
     def _write(self, value: Any) -> None:
         self._silent = True
         try:
-            if isinstance(self.editor, QComboBox):
-                self.editor.setCurrentText(str(value))
-            else:
-                self.editor.setValue(0 if value is None else value)
+            if value is not None:
+                self.editor.value = value
+            elif isinstance(self.editor, FloatSpinBox):
+                self.editor.value = self.editor.min
         finally:
             self._silent = False
 
 
-def _editor(name: str, parameter: Parameter) -> Any:
-    if parameter.kind is str:
-        box = QComboBox()
-        box.addItems(list(parameter.choices))
-        box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        return box
-    if parameter.kind is float and parameter.high <= 1:
-        return Fraction(parameter.low, parameter.high)
-    low = 0 if name == "max_area" else parameter.low
-    none = "no limit" if name == "max_area" else ""
-    return Number(low, parameter.high, 0 if parameter.kind is int else 2, none)
+def _editor(parameter: Parameter, by_model: bool) -> Any:
+    """Return the magicgui widget for a parameter's type and range."""
+    low, high = parameter.low, min(parameter.high, LARGEST)
+    if parameter.choices:
+        return ComboBox(choices=parameter.choices)
+    if parameter.kind is bool:
+        return CheckBox(text=" ")
+    if parameter.kind is float and high <= 1 and (by_model or not parameter.optional):
+        return slim(FloatSlider(min=low, max=high, step=0.01))
+    whole = parameter.kind is int
+    step = parameter.step or (1 if whole else 0.1)
+    if not parameter.optional:
+        make = SpinBox if whole else FloatSpinBox
+        return slim(make(min=low, max=high, step=step))
+    # one step below the range stands for "not given", with words of its own
+    absent = FloatSpinBox(min=low - step, max=high, step=step)
+    absent.native.setDecimals(0 if whole else 2)
+    short = parameter.otherwise if len(parameter.otherwise) <= 8 else "auto"
+    absent.native.setSpecialValueText(short)
+    absent.native.lineEdit().setToolTip(parameter.otherwise)
+    return slim(absent)
 
 
-class Form(QWidget):
-    """Fields below each other: title, editor, and how many candidates each drops.
+def slim(widget: Any) -> Any:
+    """Have a number followed when it is complete, and let it be as narrow as its digits."""
+    native = widget.native
+    for box in (native, *native.findChildren(QAbstractSpinBox)):
+        if isinstance(box, QAbstractSpinBox):
+            box.setKeyboardTracking(False)
+            box.setAlignment(Qt.AlignmentFlag.AlignRight)
+            if box is not native:  # beside a slider
+                box.setStyleSheet(f"{box.styleSheet()} min-width: 34px; max-width: 34px;")
+    return widget
+
+
+def fields(
+    table: Mapping[str, Parameter], names: Iterable[str] | None = None, **options: Any
+) -> list[ParameterField]:
+    """Return the editors of a table's parameters, or of some of them; arrays have none."""
+    chosen = table if names is None else names
+    return [ParameterField(n, table[n], **options) for n in chosen if table[n].kind is not object]
+
+
+class QtField(ValuedContainerWidget[Any]):
+    """A Qt widget with a value, as a magicgui widget.
 
     Parameters
     ----------
-    names : iterable of str
-        Of `PARAMETERS`.
-    counts : bool
-        Whether there is a column for dropped candidates.
+    name, label : str
+    widget : QWidget
+        Has a property `value`, and a signal `changed` for what the user does.
+    beside : QWidget, optional
+        Stands to its right.
     """
 
-    changed = Signal(str)
-    """Emits the name of the parameter that was changed by hand."""
+    def __init__(
+        self, name: str, label: str, widget: Any, beside: QWidget | None = None, tooltip: str = ""
+    ) -> None:
+        self.qt = widget
+        super().__init__(name=name, label=label, tooltip=tooltip, layout="horizontal", labels=False)
+        self.margins = (0, 0, 0, 0)
+        self.native.layout().setSpacing(4)
+        self.native.layout().addWidget(widget, 1)
+        if beside is not None:
+            self.native.layout().addWidget(beside)
+        widget.changed.connect(lambda *_: self.changed.emit(self.value))
 
-    def __init__(self, names: Iterable[str], counts: bool = False) -> None:
-        super().__init__()
-        self.fields = {name: Field(name) for name in names}
-        grid = tight(QGridLayout(self))
-        grid.setHorizontalSpacing(8)
-        grid.setColumnStretch(1, 1)
-        for index, (name, item) in enumerate(self.fields.items()):
-            grid.addWidget(item.title, index, 0)
-            grid.addWidget(item, index, 1)
-            if counts:
-                item.dropped.setMinimumWidth(30)
-                grid.addWidget(item.dropped, index, 2)
-            item.changed.connect(lambda name=name: self.changed.emit(name))
+    def get_value(self) -> Any:
+        """Return what the Qt widget shows."""
+        return self.qt.value
 
-    def values(self) -> dict[str, Any]:
-        """Return what was set by hand, of the fields that act."""
-        return {
-            name: item.value
-            for name, item in self.fields.items()
-            if item.explicit and not item.isHidden()
-        }
+    def set_value(self, value: Any) -> None:
+        """Choose a value, as the user does."""
+        if value != self.qt.value:
+            self.qt.value = value
+            self.changed.emit(self.qt.value)
 
-    def show_only(self, names: Iterable[str]) -> None:
-        """Show the fields that act."""
-        acting = set(names)
-        for name, item in self.fields.items():
-            for part in (item, item.title, item.dropped):
-                part.setVisible(name in acting)
 
-    def show_dropped(self, counts: Mapping[str, int]) -> None:
-        """Show how many candidates each filter drops."""
-        for name, item in self.fields.items():
-            count = counts.get(name, 0)
-            item.dropped.setText(f"−{count}" if count else "")
+def plain(name: str, parameter: Parameter, **options: Any) -> Any:
+    """Return the editor of a parameter that always has a value.
+
+    Parameters
+    ----------
+    name : str
+    parameter : Parameter
+    **options
+        Choices in words of their own, or another label.
+    """
+    made = {"label": parameter.title, "tooltip": f"<b>{name}</b><br>{parameter.help}"} | options
+    if parameter.kind is bool:
+        return CheckBox(name=name, text=made.pop("label"), value=parameter.default, **made)
+    made.setdefault("choices", parameter.choices)
+    return ComboBox(name=name, value=parameter.default, **made)
 
 
 def acting(model: Model, mode: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the parameters that act in a mode, out of those that may be given."""
+    """Keep the parameters of everything mode that act in a mode, out of those that may be given.
+
+    Parameters
+    ----------
+    model : Model
+    mode : str
+        One of `MODES`, or "auto".
+    given : mapping of str to object
+        Parameters by the API's names.
+    """
     wanted = set(applicable(choose_mode(model, mode), dense_head(model)))
     return {name: value for name, value in given.items() if name in wanted}

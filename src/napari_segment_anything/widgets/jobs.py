@@ -1,4 +1,4 @@
-"""Long work off the Qt thread: progress, cancelling, and nothing left behind."""
+"""Long jobs on a worker thread: progress, cancelling, and a clean end."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Job = Callable[[Callable[[], bool]], Generator[Progress, None, Any]]
 
 
 class MainThread(QObject):
-    """Has functions called on the thread it was made on, soon and in order.
+    """Calls functions on the Qt thread, where it must be created, in the order they were asked for.
 
-    Made on the Qt thread. After `close`, and after Qt has deleted it, calls are dropped.
+    Calls made after `close`, or after Qt has deleted it, are dropped.
     """
 
     _asked = Signal(object)
@@ -28,7 +28,7 @@ class MainThread(QObject):
         self._asked.connect(self._call, Qt.ConnectionType.QueuedConnection)
 
     def __call__(self, function: Callable[[], None]) -> None:
-        """Have a function called; from any thread."""
+        """Queue a function; can be called from any thread."""
         if self._open:
             with contextlib.suppress(RuntimeError):  # deleted by Qt with its window
                 self._asked.emit(function)
@@ -38,15 +38,16 @@ class MainThread(QObject):
             function()
 
     def close(self) -> None:
-        """Call nothing any more."""
+        """Drop all later calls."""
         self._open = False
 
 
 class Jobs(QObject):
-    """Runs one long job at a time on a thread of its own; a new one replaces the one before.
+    """Runs one long job at a time on a thread of its own; a new job replaces the previous one.
 
-    Signals come on the thread this was made on. A job that was replaced or cancelled says
-    nothing after that moment, whatever it was doing.
+    Signals are emitted on the Qt thread. A job that was replaced or cancelled emits nothing more,
+    and the next one starts only after it has stopped. napari's `thread_worker` has neither of
+    these properties, and takes a RuntimeError of torch for a deleted worker.
 
     Parameters
     ----------
@@ -55,7 +56,6 @@ class Jobs(QObject):
         Of the thread.
     """
 
-    started = Signal()
     progressed = Signal(object)
     """Emits a Progress."""
     finished = Signal(object)
@@ -63,7 +63,7 @@ class Jobs(QObject):
     failed = Signal(object)
     """Emits the exception."""
     ended = Signal()
-    """The last word of every job: after finished, failed or a cancel."""
+    """Emitted last for every job: after `finished`, `failed` or `cancel`."""
 
     def __init__(
         self, parent: QObject | None = None, name: str = "segment-anything-everything"
@@ -77,23 +77,17 @@ class Jobs(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether a job runs or waits for the one before to stop."""
+        """Whether a job is running, or waiting for the previous one to stop."""
         return self._running
 
     def start(self, job: Job) -> None:
-        """Run a job: a function that takes `cancelled` and returns a generator of Progress."""
+        """Start a job: a function that takes `cancelled` and returns a generator of Progress."""
         self._begun += 1
         mark = self._begun
         self._running = True
         self._ticket = self._scheduler.submit(
             job, lambda item: self._main(lambda: self._hear(mark, item))
         )
-        self.started.emit()
-
-    def report(self, progress: Progress) -> None:
-        """Emit a Progress of the job that runs; from its thread."""
-        mark = self._begun
-        self._main(lambda: self._hear(mark, Delivery(0, "progress", progress)))
 
     def _hear(self, mark: int, item: Delivery) -> None:
         if mark != self._begun or not self._running:
@@ -109,7 +103,7 @@ class Jobs(QObject):
         self.ended.emit()
 
     def cancel(self) -> None:
-        """Stop what runs at its next yield, and hear no more of it."""
+        """Stop the job at its next yield, and ignore whatever it still reports."""
         if not self._running:
             return
         self._scheduler.cancel()
@@ -118,7 +112,7 @@ class Jobs(QObject):
         self.ended.emit()
 
     def close(self) -> None:
-        """Stop at the next yield, wait for that, and end the thread."""
+        """Stop the job at its next yield, wait for it, and end the thread."""
         self._main.close()
         self._begun += 1
         self._running = False

@@ -1,4 +1,4 @@
-"""Keys of the prompt widget: on the canvas and on the widget, given back when it is closed."""
+"""Keys of the prompt widget, on the canvas and on the widget; restored when it is closed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ SHOWN = (
     ("Click", "inside the object"),
     ("Right click", "outside of it (or Shift-click)"),
     ("Shift-drag", "box"),
-    ("Enter", "commit; the next click is the next"),
+    ("Enter", "commit; the next click begins a new object"),
     ("Esc", "drop what is in progress"),
     ("Shift-C", "next candidate mask"),
     ("Alt-Z", "undo; Shift-Alt-Z: redo"),
     ("Ctrl-click", "edit a committed object"),
     ("Shift-E", "edit the one under the mouse"),
     ("Shift-D", "delete the one under the mouse"),
-    ("Drag, wheel", "pan and zoom, as ever"),
+    ("Drag, wheel", "pan and zoom"),
 )
-"""What the widget lists."""
+"""Keys and their meaning, as the widget lists them."""
 
 
 class Keys:
@@ -34,11 +34,11 @@ class Keys:
     Parameters
     ----------
     viewer : ViewerModel
-        Its canvas hears the keys.
+        Keys work on its canvas.
     widget : QWidget
-        So does it, and all that is in it.
+        They also work here and in its children.
     actions : iterable of (str, callable)
-        A key in napari's spelling, and what it does.
+        A key as napari spells it, and what it does.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Keys:
                 shortcut.activated.connect(action)
 
     def close(self) -> None:
-        """Give the keys back."""
+        """Restore the previous bindings."""
         for key in self._ours:
             self._viewer.keymap.pop(key, None)
             if key in self._before:

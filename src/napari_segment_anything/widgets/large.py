@@ -1,16 +1,15 @@
-"""The part of "Segment everything" that runs on all of a large image or stack, tile by tile."""
+"""Runs over all of a large image or stack, tile by tile: the part of "Segment everything"."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QLineEdit, QVBoxLayout, QWidget
+from magicgui.widgets import CheckBox, LineEdit
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from ..bridge.runs.large import (
     LargeDone,
@@ -25,94 +24,77 @@ from ..bridge.runs.large import (
 from ..bridge.runs.large_layers import TILE_COLOURS, LargeLayers, seam_corners
 from ..bridge.viewer.images import axes_of
 from ..engine import Model, Predictor
-from ..errors import SegmentAnythingError
+from ..errors import ImageError, SegmentAnythingError
 from ..large import TileStatus, redecode
 from ..large.opening import OVERLAP
 from ..large.plan import readable_time
+from ..parameters import TILING
 from ..progress import Progress
 from ..wording import counted
 from .choosers import StoreBox
-from .forms import Number
+from .forms import QtField, fields
 from .jobs import Jobs
-from .parts import Pace, Status, button, check, form, note, row, tight
+from .qt_helpers import button, column, note, row, tight
 from .seams import SeamTable, go_to
+from .sections import Section
+from .status import Pace
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
-    from .choosers import ImageChooser
+    from .panel import Panel
 
 _SQUARE = '<span style="color: {}">■</span> {}'
 
 
-class LargePanel(QWidget):
-    """Where the labels go, how tiles lie, what became of them, and the seams between them.
+class LargeRuns:
+    """Store and tiles of a large run, its progress, and the seams between its tiles.
 
     Parameters
     ----------
-    viewer : ViewerModel
-    images : ImageChooser
-        What is segmented.
-    status : Status
-        Of the widget it is part of.
+    panel : Panel
+        The widget it is part of: its image, model and status.
     """
 
-    ended = Signal()
-    """Nothing runs any more."""
-
-    def __init__(self, viewer: ViewerModel, images: ImageChooser, status: Status) -> None:
-        super().__init__()
-        self.viewer, self.images, self.status = viewer, images, status
-        self.layers = LargeLayers(viewer)
+    def __init__(self, panel: Panel) -> None:
+        self.viewer, self.images, self.status = panel.viewer, panel.images, panel.status
+        self._session = panel.session
+        self.jobs = Jobs(panel, name="segment-anything-large")
+        self.layers = LargeLayers(panel.viewer)
         self.done: LargeDone | None = None
         self._source: LargeSource | None = None
-        self._jobs = Jobs(self, name="segment-anything-large")
         self._again = False
         self._side, self._workers = 512, spare_workers("cpu")
         self._last: LargeStep | None = None
         self._pace = Pace()
         self._offered = ""
-        self._outlined = QTimer(self)
-        self._outlined.setSingleShot(True)
-        self._outlined.setInterval(150)
-        self._outlined.timeout.connect(self._outline)
+        self._outlined = panel.delayed(150, self._outline)
         self._build()
-        images.changed.connect(self._new_image)
-        self._jobs.progressed.connect(self._on_progress)
-        self._jobs.finished.connect(self._on_finished)
-        self._jobs.failed.connect(self._on_failed)
-        self._jobs.ended.connect(self.ended)
+        self.images.changed.connect(self._new_image)
+        self.jobs.progressed.connect(self._on_progress)
+        self.jobs.finished.connect(self._on_finished)
+        self.jobs.failed.connect(self._on_failed)
         self._new_image()
 
     def _build(self) -> None:
-        self.store = StoreBox(
-            "an OME-Zarr store …",
-            "<b>output</b><br>OME-Zarr store that the labels are written to as they come: "
+        self.store = QtField(
+            "output",
+            "Store",
+            StoreBox("an OME-Zarr store …"),
+            tooltip="<b>output</b><br>OME-Zarr store that the labels are written to as they come: "
             "the image's own, or a new one",
         )
-        self.label = QLineEdit("segment_anything")
-        self.label.setToolTip("<b>label</b><br>Name of the label image in the store")
-        self.tile = Number(0, 65536, 0, none="auto")
-        self.tile.setToolTip(
-            "<b>tile</b><br>Side of a tile in pixels; auto is the model's frame. "
-            "Larger tiles suit larger objects"
+        self.label = LineEdit(
+            name="label",
+            label="Name",
+            value="segment_anything",
+            tooltip="<b>label</b><br>Name of the label image in the store",
         )
-        self.overlap = Number(-1, 32768, 0, none="auto")
-        self.overlap.setValue(-1)
-        self.overlap.setToolTip(
-            "<b>overlap</b><br>Pixels that neighbouring tiles share; auto is an eighth. Objects "
-            "smaller than half of it are seen whole for certain"
+        self.tile, self.overlap = fields(TILING, ("tile", "overlap"))
+        self.overwrite = CheckBox(
+            name="overwrite",
+            text="Start over",
+            tooltip="<b>overwrite</b><br>Replace labels of that name",
         )
-        self.overwrite = check("Begin anew", "<b>overwrite</b><br>Replace labels of that name")
-        holder, fields = form()
-        fields.addRow("Store", self.store)
-        fields.addRow("Name", self.label)
-        fields.addRow("Tile", self.tile)
-        fields.addRow("Overlap", self.overlap)
-        fields.addRow("", self.overwrite)
-        self.fields = fields
-        self.plan = note()
-        self.legend = note()
+        self.plan, self.legend = note(), note()
         self.seams = SeamTable()
         self.seams.chosen.connect(self._show_seam)
         self.redecode_button = button(
@@ -125,21 +107,22 @@ class LargePanel(QWidget):
         inner = tight(QVBoxLayout(self.review))
         inner.addWidget(self.seams)
         inner.addWidget(row(self.redecode_button, None))
-        layout = tight(QVBoxLayout(self))
-        for item in (holder, self.plan, self.legend, self.review):
-            layout.addWidget(item)
         self.review.setVisible(False)
         self.legend.setVisible(False)
-        for field in (self.tile, self.overlap):
-            field.valueChanged.connect(lambda *_: self._outlined.start())
-        for changed in (self.store.changed, self.label.textChanged):
-            changed.connect(lambda *_: self._outlined.start())
+        self._rows = (self.store, self.label, self.tile, self.overlap, self.overwrite)
+        told = column(self.plan, self.legend, self.review)
+        self.section = Section([*self._rows, told])
+        for field in self._rows[:-1]:
+            field.changed.connect(lambda *_: self._outlined.start())
+
+    def show(self, shown: bool) -> None:
+        """Show what belongs to a large run, or hide it."""
+        self.section.shown = shown
+        self._outlined.start()
 
     def close_down(self) -> None:
         """Stop what runs."""
-        with contextlib.suppress(RuntimeError):  # deleted with the window
-            self._outlined.stop()
-        self._jobs.close()
+        self.jobs.close()
         self.layers.close()
 
     # -- what the user does ----------------------------------------------------------------------
@@ -147,7 +130,7 @@ class LargePanel(QWidget):
     @property
     def running(self) -> bool:
         """Whether a run, or a seam, is worked on."""
-        return self._jobs.running
+        return self.jobs.running
 
     def start(
         self,
@@ -156,80 +139,76 @@ class LargePanel(QWidget):
         policy: str,
         parameters: Callable[[Model], Mapping[str, Any]],
     ) -> bool:
-        """Segment all of the image, or go on with it; return whether it begins.
+        """Start or resume a run over all of the image; return whether it started.
 
         Raises
         ------
         SegmentAnythingError
-            If there is no image, or what is chosen does not fit.
+            If there is no image, or the settings do not fit it.
         """
         source = self._source_now()
         model = predictor.model
         self.set_model(model)
-        if not self.store.path and not self.store.ask():
+        if not self.store.value and not self.store.qt.ask():
             self.status.warn("choose a store for the labels")
             return False
         options = {
             "mode": mode,
             "policy": policy,
-            "label": self.label.text().strip() or "segment_anything",
-            "tile": int(self.tile.value()) or None,
-            "overlap": None if self.overlap.value() < 0 else int(self.overlap.value()),
-            "overwrite": self.overwrite.isChecked(),
+            "label": self.label.value.strip() or "segment_anything",
+            "tile": self.tile.value,
+            "overlap": self.overlap.value,
+            "overwrite": self.overwrite.value,
         }
-        store = self.store.path
+        store = self.store.value
         self._source, self._again, self.done, self._last = source, False, None, None
         self.review.setVisible(False)
 
         def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, LargeDone]:
             return (yield from large_steps(source, store, model, **options, **parameters(model)))
 
-        self.overwrite.setChecked(False)
+        self.overwrite.value = False
         self._pace = Pace()
         self.layers.start()
         self.status.busy("Preparing …")
-        self._jobs.start(job)
+        self.jobs.start(job)
         return True
 
     def stop(self) -> None:
         """Cancel what runs."""
         again, last = self._again, self._last
-        self._jobs.cancel()
+        self.jobs.cancel()
         if again:
             self.status.rest("Stopped.")
         else:
             done = "" if last is None else f" after {_counts(last.status)}"
-            self.status.rest(f"Stopped{done}. Run again to go on.")
+            self.status.rest(f"Stopped{done}. Run again to resume.")
         self._outline()
 
     def decode_again(self) -> None:
-        """Decode the seam that is selected once more."""
+        """Decode the selected seam again."""
         seam, done, source = self.selected_seam, self.done, self._source
-        if seam is None or done is None or source is None or self._jobs.running:
+        if seam is None or done is None or source is None or self.jobs.running:
             self.status.warn("select a seam first")
             return
         self._again = True
-        predictor = self._predictor
+        predictor = self._session.predictor
         path, number = done.result.path, seam
 
         def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, LargeDone]:
             yield Progress(0, 1, message=f"decoding seam {number} again")
             image = source.image()
             given = None if isinstance(image, str) else image
-            redecode(path, predictor().model, number, image=given)
+            redecode(path, predictor.model, number, image=given)
             done.result._tables.clear()
             return LargeDone(done.result, done.result.table, done.result.seams)
 
         self.status.busy(f"Decoding seam {seam} again …", stoppable=False)
-        self._jobs.start(job)
-
-    def bind(self, predictor: Callable[[], Predictor]) -> None:
-        """Say where the model comes from."""
-        self._predictor = predictor
+        self.jobs.start(job)
 
     @property
     def selected_seam(self) -> int | None:
-        """Number of the seam that is selected on the canvas, or else in the table."""
+        """Number of the seam selected on the canvas, or else in the table."""
         layer = self.layers.seams
         if layer is not None and layer is self.viewer.layers.selection.active:
             chosen = sorted(layer.selected_data)
@@ -238,7 +217,7 @@ class LargePanel(QWidget):
         return self.seams.selected
 
     def _show_seam(self, number: int) -> None:
-        """Go to a seam."""
+        """Move to a seam."""
         done, source = self.done, self._source
         if done is None or source is None or not self._image_is_there(source):
             return
@@ -255,8 +234,6 @@ class LargePanel(QWidget):
     def _source_now(self) -> LargeSource:
         layers = self.images.layers
         if not layers:
-            from ..errors import ImageError
-
             raise ImageError("open an image first")
         axes = axes_of(self.viewer, layers, self.images.channel_axis)
         same = self._source
@@ -268,41 +245,34 @@ class LargePanel(QWidget):
         if self.running:
             return
         layers = self.images.layers
-        if self.store.path == self._offered:  # not typed by hand
+        if self.store.value == self._offered:  # not typed by hand
             self._offered = default_store(layers[0]) if layers else ""
-            self.store.path = self._offered
+            self.store.value = self._offered
         self._outlined.start()
 
     def set_model(self, model: Model) -> None:
-        """Say which model there is: the plan depends on its frame and on where it runs."""
+        """Set the model: the plan depends on its frame and its device."""
         self._side, self._workers = model.image_size, spare_workers(model.device.type)
         self._outlined.start()
 
     def _outline(self) -> None:
-        if self.running or not self.isVisible():
+        if self.running or not self.section.shown:
             return
         lines = []
         try:
             source = self._source_now()
-            tile = int(self.tile.value()) or self._side
-            overlap = int(self.overlap.value())
-            plan = outline(
-                source, tile, round(tile * OVERLAP) if overlap < 0 else overlap, self._workers or 2
-            )
+            tile, overlap = self.tile.value or self._side, self.overlap.value
+            shared = round(tile * OVERLAP) if overlap is None else overlap
+            plan = outline(source, tile, shared, self._workers or 2)
             lines = plan.describe()
         except SegmentAnythingError as error:
             lines = [f"⚠ {error}"]
-        found = unfinished(self.store.path, self.label.text().strip())
+        found = unfinished(self.store.value, self.label.value.strip())
         if found is not None:
             lines.append(
-                f"An unfinished run is there, {found[0]} of {counted(found[1], 'tile')}: goes on."
+                f"Resumes an unfinished run: {found[0]} of {counted(found[1], 'tile')} done."
             )
         self._show_plan(lines)
-
-    def showEvent(self, event: Any) -> None:
-        """Look what there is to do."""
-        super().showEvent(event)
-        self._outlined.start()
 
     def _show_plan(self, lines: list[str]) -> None:
         self.plan.setText("<br>".join(line[:1].upper() + line[1:] for line in lines))
@@ -324,7 +294,7 @@ class LargePanel(QWidget):
                 return
             self.layers.show(source, here)
             if here.fresh or first:
-                lines = replace(here.plan, done=0).describe()  # what is done, the legend says
+                lines = replace(here.plan, done=0).describe()  # the legend shows what is done
                 self._show_plan(lines)
                 self._show_legend(here.status)
 
@@ -340,7 +310,7 @@ class LargePanel(QWidget):
         self.done = done
         self.layers.finish(source, done)
         self._show_legend(done.result.status)
-        self.seams.fill(done.seams, before)
+        self.seams.show_seams(done.seams, before)
         self.review.setVisible(self.seams.rowCount() > 0)
         if self._again:
             self.status.rest(f"Seam {before} decoded again.")
@@ -357,7 +327,7 @@ class LargePanel(QWidget):
 
     def _on_failed(self, error: BaseException) -> None:
         self.status.rest()
-        text = str(error).replace("overwrite=True", "'Begin anew'")
+        text = str(error).replace("overwrite=True", "'Start over'")
         self.status.warn(text)
         self._outlined.start()
 

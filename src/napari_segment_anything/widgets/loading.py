@@ -1,4 +1,4 @@
-"""The cache of embeddings that the settings ask for."""
+"""The embedding cache that the settings describe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..engine import EmbeddingCache
 
 
 def embedding_cache(engine: Mapping[str, Any]) -> EmbeddingCache:
-    """Return the cache of embeddings that the settings ask for."""
+    """Return the embedding cache that the settings describe."""
     from ..checkpoints import cache_directory
 
     if engine["cache_gigabytes"] <= 0:

@@ -1,4 +1,4 @@
-"""The choice of a model: what each is for, how large it is, its licence, whether it is here."""
+"""The choice of a model, with purpose, size, licence, and whether it is downloaded."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ _SOURCE = Qt.ItemDataRole.UserRole
 class ModelBox(QComboBox):
     """Chooses a model by name, or a file."""
 
-    chosen = Signal(str)
-    """Emits the name or the path."""
+    changed = Signal(str)
+    """Emits the name or the path that the user chose."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setToolTip("model: a name, or the file of any SAM checkpoint")
         self._table = QTableView()
         self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self._table.setShowGrid(False)
@@ -54,12 +53,12 @@ class ModelBox(QComboBox):
         self.activated.connect(self._activated)
 
     @property
-    def model(self) -> str:
+    def value(self) -> str:
         """The name or path that is chosen."""
         return self._current
 
-    @model.setter
-    def model(self, source: str) -> None:
+    @value.setter
+    def value(self, source: str) -> None:
         index = self.findData(source)
         if index < 0:
             index = self.count() - 1
@@ -72,7 +71,7 @@ class ModelBox(QComboBox):
         self.setCurrentIndex(index)
 
     def showPopup(self) -> None:
-        """Show the list at its full width, with what is here by now."""
+        """Show the list at its full width, with the current state of downloads."""
         for index in range(self.count()):
             entry = catalogue().get(self.itemData(index) or "")
             if entry is not None:
@@ -96,11 +95,11 @@ class ModelBox(QComboBox):
             kinds = "SAM checkpoints (*.pth *.pt *.safetensors);;All files (*)"
             source, _ = QFileDialog.getOpenFileName(self, "Open a SAM checkpoint", "", kinds)
             if not source:
-                self.model = self._current
+                self.value = self._current
                 return
         if source != self._current:
-            self.model = source
-            self.chosen.emit(source)
+            self.value = source
+            self.changed.emit(source)
 
 
 def _row(name: str, entry: CatalogueEntry) -> list[QStandardItem]:

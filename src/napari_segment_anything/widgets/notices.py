@@ -1,4 +1,4 @@
-"""Messages that stay until they are dealt with, each with what can be done about it."""
+"""Messages that stay until they are dismissed, with buttons for what can be done about them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from .parts import button, column, row, tight
+from .qt_helpers import button, column, row, tight
 
 _ONE_LINE = 28
-"""Letters that fit beside two buttons."""
+"""Number of characters that fit beside two buttons."""
 
 
 class _Text(QLabel):
-    """A sentence that is always seen whole: its height is kept free."""
+    """A wrapped sentence that is never cut off."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -25,13 +25,13 @@ class _Text(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
 
     def resizeEvent(self, event: Any) -> None:
-        """Ask for the height that the text needs at this width: layouts in layouts forget it."""
+        """Reserve the height that the text needs at this width; nested layouts do not."""
         super().resizeEvent(event)
         self.setMinimumHeight(self.heightForWidth(self.width()))
 
 
 class Notices(QWidget):
-    """A list of messages; empty, it takes no room."""
+    """A list of messages; takes no space while it is empty."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,9 +49,9 @@ class Notices(QWidget):
         topic : str
         text : str
         *actions : (str, callable)
-            Text of a button, and what it does besides dropping the message.
+            Text of a button, and what it does besides removing the message.
         sign : str
-            Before the text; none where nothing is wrong.
+            Printed before the text; empty where nothing is wrong.
         """
         self.drop(topic)
 
@@ -71,7 +71,7 @@ class Notices(QWidget):
         self.setVisible(True)
 
     def drop(self, topic: str) -> None:
-        """Take a message away, if it is there."""
+        """Remove a message, if it is shown."""
         line, _ = self._shown.pop(topic, (None, ""))
         if line is not None:
             self._layout.removeWidget(line)
@@ -81,5 +81,5 @@ class Notices(QWidget):
 
     @property
     def topics(self) -> dict[str, str]:
-        """What it says, by topic."""
+        """The texts shown, by topic."""
         return {topic: text for topic, (_, text) in self._shown.items()}

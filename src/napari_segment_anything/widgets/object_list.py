@@ -1,4 +1,4 @@
-"""The list of committed objects: sort by score to review the doubtful ones first."""
+"""The list of committed objects; sorted by score, it shows doubtful ones first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STATES = {
     (False, True): "hidden",
     (True, True): "both",
 }
-"""By whether an object is locked, and hidden."""
+"""Word for a state: (locked, hidden)."""
 
 
 class _Cell(QTableWidgetItem):
@@ -71,7 +71,7 @@ class ObjectList(QTableWidget):
         self._shown: tuple[dict[int, SessionObject], dict[int, str]] = ({}, {})
 
     def showEvent(self, event: Any) -> None:
-        """Give the columns whose words are long the room for them."""
+        """Make columns with long words wide enough for them."""
         super().showEvent(event)
         header, measure = self.horizontalHeader(), self.fontMetrics().horizontalAdvance
         widest = {3: COLUMNS[3], 5: max(_STATES.values(), key=measure)}
@@ -93,7 +93,7 @@ class ObjectList(QTableWidget):
         locked: Collection[int] = (),
         hidden: Collection[int] = (),
     ) -> None:
-        """Show these objects; if nothing changed, the rows stay as they are."""
+        """Show these objects; rows are kept if nothing changed."""
         states = {n: _STATES[n in locked, n in hidden] for n in objects}
         if self._shown == (dict(objects), states):
             return

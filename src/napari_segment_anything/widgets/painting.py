@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
-from .parts import button, tight
+from .qt_helpers import button, tight
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class PaintTools(QWidget):
-    """Paint, erase, and have the network refine what was painted.
+    """Buttons to paint, erase, and have the network refine the painted mask.
 
     Parameters
     ----------
     session : ViewerSession
     attempt : callable
-        Calls a function, and tells the user of its errors.
+        Calls a function and shows its errors.
     commit : callable
-        What Enter does, also while the brush is in use, where napari would take the key.
+        What Enter does, also while the brush is in use, when napari would handle the key.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class PaintTools(QWidget):
         self.refine = button(
             "Refine",
             lambda: attempt(self.take),
-            "Give the mask, as it was painted, to the network as a prompt",
+            "Give the painted mask to the network as a prompt",
         )
         layout = tight(QHBoxLayout(self), 2)
         for item in (self.paint, self.erase, self.refine):
@@ -53,7 +53,7 @@ class PaintTools(QWidget):
         return item
 
     def update_tools(self) -> None:
-        """Follow the session: there is something to paint on, or not (any more)."""
+        """Enable the buttons if the session shows a mask to paint on."""
         ready = self._session.preview is not None and len(self._session.preview.objects) == 1
         if not ready and (self.paint.isChecked() or self.erase.isChecked()):
             self.rest()
@@ -61,7 +61,7 @@ class PaintTools(QWidget):
             item.setEnabled(ready)
 
     def rest(self) -> None:
-        """Put the brush away."""
+        """Stop painting and return to the image layer."""
         self.paint.setChecked(False)
         self.erase.setChecked(False)
         layer, viewer = self._layer(), self._session.viewer
@@ -71,12 +71,12 @@ class PaintTools(QWidget):
                 viewer.layers.selection.active = self._session.image
 
     def take(self) -> None:
-        """Make the mask, as it was painted, a prompt.
+        """Use the painted mask as a prompt.
 
         Raises
         ------
         PromptError
-            If nothing is left of it.
+            If the mask is empty.
         """
         session, preview = self._session, self._session.preview
         if preview is None:

@@ -1,191 +1,141 @@
-"""How a panel fits its window: contents that scroll, a foot that stays, a place for its dock."""
+"""What the three widgets share: image, model, messages, layout and clean-up."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from qtpy.QtWidgets import (
-    QAbstractSlider,
-    QComboBox,
-    QDockWidget,
-    QFrame,
-    QLabel,
-    QMainWindow,
-    QScrollArea,
-    QScrollBar,
-    QVBoxLayout,
-    QWidget,
-)
+import napari
+from magicgui.widgets import Container
+from magicgui.widgets.bases import Widget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from .parts import tight
-
-USUAL = 352
-"""Pixels that a panel is wide at first; the rest is the canvas'."""
-LOWEST = 140
-"""Pixels that the scrolled part of a panel needs; the window may be as low as that allows."""
+from ..errors import SegmentAnythingError
+from .choosers import ImageField
+from .docking import Docking, Scroll
+from .forms import QtField
+from .model_box import ModelBox
+from .notices import Notices
+from .qt_helpers import row, tight
+from .sections import Section
+from .shared import WindowWatch, shared_session
+from .status import StatusLine
 
 
-class Scroll(QScrollArea):
-    """Shows contents at their full width, whatever the height.
+class Panel(QWidget):
+    """Base of the three widgets, with the session that they share.
 
-    The wheel scrolls: it changes a choice or a slider only after that was clicked.
-    """
-
-    def __init__(self, content: QWidget) -> None:
-        super().__init__()
-        self._widest = 0
-        self._guarded: set[int] = set()
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setWidgetResizable(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setWidget(content)
-
-    @property
-    def bar_room(self) -> int:
-        """Pixels that the scroll bar takes, with what styles leave beside it."""
-        return int(self.verticalScrollBar().sizeHint().width()) + 4
-
-    def minimumSizeHint(self) -> QSize:
-        """Return the width of the contents beside a scroll bar, and a small height."""
-        wanted = self.widget().minimumSizeHint().width() + self.bar_room
-        if self.isVisible():  # before that, fonts and paddings are not the theme's
-            self._widest = wanted = max(self._widest, wanted)  # what comes and goes widens nothing
-        return QSize(wanted, LOWEST)
-
-    def sizeHint(self) -> QSize:
-        """Return the size at which nothing needs to scroll."""
-        return self.minimumSizeHint().expandedTo(self.widget().sizeHint())
-
-    def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Follow the contents' width, and keep the wheel from what has no focus."""
-        if event.type() == QEvent.Type.LayoutRequest and watched is self.widget():
-            self._guard()
-            self.updateGeometry()
-        elif event.type() == QEvent.Type.Wheel and id(watched) in self._guarded:
-            if watched.hasFocus():
-                return False
-            bar = self.verticalScrollBar()
-            bar.setValue(bar.value() - event.angleDelta().y() // 2)
-            return True
-        return bool(super().eventFilter(watched, event))
-
-    def resizeEvent(self, event: Any) -> None:
-        """Leave room for the scroll bar, there or not: its coming must not move anything."""
-        super().resizeEvent(event)
-        self.widget().setMaximumWidth(self.width() - self.bar_room)
-
-    def showEvent(self, event: Any) -> None:
-        """Look for what the wheel would change."""
-        super().showEvent(event)
-        self._guard()
-        for item in self.widget().findChildren(QWidget):
-            item.ensurePolished()  # what is folded away counts for the width
-        self.updateGeometry()
-
-    def _guard(self) -> None:
-        for kind in (QComboBox, QAbstractSlider):
-            for item in self.widget().findChildren(kind):
-                if id(item) not in self._guarded and not isinstance(item, QScrollBar):
-                    self._guarded.add(id(item))
-                    if item.focusPolicy() == Qt.FocusPolicy.WheelFocus:
-                        item.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-                    item.installEventFilter(self)
-
-
-def fill_panel(
-    panel: QWidget, items: Sequence[QWidget], foot: Sequence[QWidget], title: str, tab: str
-) -> None:
-    """Lay a panel out, and have its dock lie behind those of its siblings.
+    `parameters` is a magicgui container with everything that can be set.
 
     Parameters
     ----------
-    panel : QWidget
-    items : sequence of QWidget
-        From top to bottom; they scroll. The last one takes the height that is left.
-    foot : sequence of QWidget
-        Below them, always in sight: nothing moves when their height changes.
-    title, tab : str
-        Of the dock, and of its tab among several.
+    napari_viewer : napari.Viewer
     """
-    content = QWidget()
-    inner = tight(QVBoxLayout(content), 6)
-    inner.setContentsMargins(8, 8, 8, 4)
-    for item in items[:-1]:
-        inner.addWidget(item)
-    inner.addWidget(items[-1], 1)
-    bottom = QWidget()
-    below = tight(QVBoxLayout(bottom), 4)
-    scroll = Scroll(content)
-    below.setContentsMargins(8, 2, 8 + scroll.bar_room, 4)
-    for item in foot:
-        below.addWidget(item)
-    outer = tight(QVBoxLayout(panel), 0)
-    outer.addWidget(scroll, 1)
-    outer.addWidget(bottom)
-    _Docking(panel, title, tab)
 
+    parameters: Container
 
-_MARK = "segment_anything_panel"
-"""The property of a panel that lies where it belongs; later ones join it there."""
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self.shared = shared_session(self.viewer)
+        self.session = self.shared.session
+        self.settings = self.shared.settings
+        self.images = ImageField(self.viewer, self.shared.images)
+        self.models = QtField(
+            "model", "Model", ModelBox(), tooltip="A name, or the file of any SAM checkpoint"
+        )
+        self.notices = Notices()
+        self.status = StatusLine()
+        self.is_shut = False
+        self._ends = contextlib.ExitStack()
+        self._ends.callback(self.shared.leave, self.viewer)
+        self._ends.callback(self.images.close_down)
 
+    def lay_out(self, items: Sequence[Any], title: str, tab: str) -> None:
+        """Lay the panel out, and tab its dock with those of its siblings.
 
-class _Docking(QObject):
-    """Tabs a panel's dock with its siblings', and gives it titles that fit."""
+        Parameters
+        ----------
+        items : sequence of magicgui widget, tuple of these, QWidget or Section
+            From top to bottom; a tuple is a row. They scroll; the messages below them stay
+            visible. The last item takes the remaining height, unless it is a Section.
+        title, tab : str
+            Of the dock, and of its tab.
+        """
+        rows = Section(items).rows()
+        flat = [one for item in rows for one in (item if isinstance(item, tuple) else (item,))]
+        widgets = [item for item in flat if isinstance(item, Widget)]
+        self.parameters = Container()
+        self.parameters.extend(widgets)  # which gives labels the same width
+        layout = tight(self.parameters.native.layout(), 5)
+        self.parameters.margins = (8, 8, 8, 4)
+        labelled = {id(item): layout.takeAt(0).widget() for item in widgets}
+        for holder in labelled.values():
+            label = holder.findChild(QLabel)
+            if label is not None and label.parent() is holder:  # the theme adds padding
+                label.setMinimumWidth(label.minimumWidth() + 6)
+        for item in rows:
+            if isinstance(item, tuple):
+                for one in item:
+                    if labelled[id(one)] is not one.native:
+                        labelled[id(one)].hide()
+                line = row(*(one.native for one in item), *([None] if len(item) > 1 else []))
+            else:
+                line = labelled.get(id(item), item)
+            layout.addWidget(line)
+        layout.addStretch(1)
+        if not isinstance(items[-1], Section):
+            layout.setStretch(layout.count() - 2, 1000)
+        scroll = Scroll(self.parameters.native)
+        foot = QWidget()
+        below = tight(QVBoxLayout(foot), 4)
+        below.setContentsMargins(8, 2, 8 + scroll.bar_room, 4)
+        below.addWidget(self.notices)
+        below.addWidget(self.status)
+        outer = tight(QVBoxLayout(self), 0)
+        outer.addWidget(scroll, 1)
+        outer.addWidget(foot)
+        for item in items:
+            if isinstance(item, Section):
+                item.show()
+        Docking(self, title, tab)
+        self._ends.callback(self.shared.bind_model(self.models, self.notices, self.status))
+        self._watch = WindowWatch(self, self.shut)
 
-    def __init__(self, panel: QWidget, title: str, tab: str) -> None:
-        super().__init__(panel)
-        self._panel, self._title, self._tab = panel, title, tab
-        self._dock: QDockWidget | None = None
-        panel.installEventFilter(self)
+    def reset_choices(self, *_: Any) -> None:
+        """Offer the viewer's current layers; napari calls this when they change."""
+        if not self.is_shut:
+            self.parameters.reset_choices()
 
-    def eventFilter(self, watched: Any, event: Any) -> bool:
-        """See the panel get a dock, and be shown in it."""
-        if event.type() == QEvent.Type.Show and self._dock is None:
-            QTimer.singleShot(0, self._settle)  # napari is still placing it
-        return False
+    def follow(self, signal: Any, slot: Callable[..., Any]) -> None:
+        """Connect a signal of an object that outlives the panel."""
+        signal.connect(slot)
+        self._ends.callback(signal.disconnect, slot)
 
-    def _settle(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
-            dock = self._panel.parentWidget()
-            if self._dock is not None or not isinstance(dock, QDockWidget):
-                return
-            self._dock = dock
-            dock.topLevelChanged.connect(lambda *_: QTimer.singleShot(0, self._name))
-            dock.dockLocationChanged.connect(lambda *_: QTimer.singleShot(0, self._name))
-            self._name()
-            window = dock.parentWidget()
-            if isinstance(window, QMainWindow):
-                self._join(window, dock)
-            self._panel.setProperty(_MARK, True)
+    def delayed(self, milliseconds: int, action: Callable[[], object]) -> QTimer:
+        """Return a timer that calls a function once, a while after it was started last."""
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(milliseconds)
+        timer.timeout.connect(lambda: None if self.is_shut else action())
+        return timer
 
-    def _join(self, window: QMainWindow, dock: QDockWidget) -> None:
-        area = window.dockWidgetArea(dock)
-        alone = True
-        for other in window.findChildren(QDockWidget):
-            inner = other.widget()
-            here = other is not dock and window.dockWidgetArea(other) == area
-            alone = alone and not (here and other.isVisible())
-            sibling = inner is not None and inner.property(_MARK) and not other.isHidden()
-            if sibling and not other.isFloating() and window.dockWidgetArea(other) == area:
-                window.tabifyDockWidget(other, dock)
-                break
-        if not dock.isFloating():
-            least = self._panel.minimumSizeHint().width()
-            width = max(USUAL if alone else dock.width(), least)
-            window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
-        dock.raise_()
+    def at_the_end(self, function: Callable[[], object]) -> None:
+        """Register a function to call when the panel is closed."""
+        self._ends.callback(function)
 
-    def _name(self) -> None:
-        with contextlib.suppress(RuntimeError):
-            dock = self._dock
-            if dock is None:
-                return
-            dock.setWindowTitle(self._tab)
-            bar = dock.titleBarWidget()
-            label = None if bar is None else bar.findChild(QLabel)
-            if label is not None:
-                label.setText(self._title)
+    def attempt(self, action: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function, and show its error if it raises one of ours."""
+        try:
+            return action(*arguments)
+        except SegmentAnythingError as error:
+            self.status.warn(error)
+            return None
+
+    def shut(self) -> None:
+        """Stop all jobs and disconnect from the viewer."""
+        if not self.is_shut:
+            self.is_shut = True
+            self._ends.close()

@@ -1,4 +1,4 @@
-"""Unsaved work finds its user: a line that offers it when its image is opened."""
+"""Offers to recover unsaved work when its image is opened."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
     from ..bridge import ViewerSession
     from .notices import Notices
-    from .parts import Status
     from .shared import SharedSession
+    from .status import StatusLine
 
 TOPIC = "unsaved"
 
 
 def recover(session: ViewerSession, path: str | os.PathLike[str]) -> int:
-    """Bring a session back from its journal; return how many objects it has.
+    """Recover a session from its journal; return its number of objects.
 
-    They go to a new Labels layer, unless that session went on with labels that were there before.
+    They are written to a new Labels layer, unless that session continued existing labels.
 
     Raises
     ------
     ParameterError
-        If it did, and no labels are chosen.
+        If it did, and no Labels layer is chosen.
     SegmentAnythingError
         As `ViewerSession.recover`.
     """
@@ -42,28 +42,28 @@ def recover(session: ViewerSession, path: str | os.PathLike[str]) -> int:
         session.set_target(None)
     elif session.target is None:
         raise ParameterError(
-            "that session went on with labels that were there before; open them, choose them "
-            "under Labels, then recover"
+            "that session continued existing labels; open them, choose them under Labels, "
+            "then recover"
         )
     session.recover(path)
     return len(session.objects)
 
 
 class RecoveryOffer:
-    """Looks for unsaved work of the image that is chosen, and offers it.
+    """Looks for unsaved work on the chosen image, and offers to recover it.
 
     Parameters
     ----------
     shared : SharedSession
     notices : Notices
-        Where the offer is made.
-    status : Status
-        Says what became of it.
+        Shows the offer.
+    status : StatusLine
+        Shows the outcome.
     parent : QObject
     """
 
     def __init__(
-        self, shared: SharedSession, notices: Notices, status: Status, parent: QObject
+        self, shared: SharedSession, notices: Notices, status: StatusLine, parent: QObject
     ) -> None:
         self._shared, self._notices, self._status = shared, notices, status
         self._jobs = Jobs(parent, name="segment-anything-recovery")
@@ -72,12 +72,12 @@ class RecoveryOffer:
         self.look()
 
     def close_down(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self._shared.images.changed.disconnect(self.look)
         self._jobs.close()
 
     def look(self) -> None:
-        """Look for unsaved work of the image, off the Qt thread."""
+        """Look for unsaved work on the image, on another thread."""
         self._notices.drop(TOPIC)
         self._jobs.cancel()
         session, images = self._shared.session, self._shared.images
@@ -93,7 +93,7 @@ class RecoveryOffer:
                 contrast_limits=options["contrast_limits"],
             )
         except SegmentAnythingError:
-            return  # said when a prompt is placed there
+            return  # reported when a prompt is placed there
         folder = self._shared.settings.get("engine")["journal_directory"]
 
         def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, list[UnsavedWork]]:

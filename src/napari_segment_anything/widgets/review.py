@@ -1,4 +1,4 @@
-"""Objects of a stack in a table, and each one's score along the axis."""
+"""A table of a stack's objects, and a plot of each one's score along the axis."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import (
     QSizePolicy,
-    QTableWidgetItem,
     QToolTip,
     QVBoxLayout,
     QWidget,
 )
 
-from .parts import Table, note, tight
+from .qt_helpers import RowTable, note, tight
 
 MOST_ROWS = 1000
-_NUMBER = Qt.ItemDataRole.UserRole
 _LINE = "#3ddc97"
 _LOW = "#ff5c5c"
 _PROMPT = "#ffd34d"
 
 
 class Curve(QWidget):
-    """A value on each plane; a click chooses a plane."""
+    """A plot of one value per plane; a click chooses a plane."""
 
     clicked = Signal(int)
 
@@ -94,7 +92,7 @@ class Curve(QWidget):
         return int(np.clip((x - area.left()) / area.width() * self._count, 0, self._count - 1))
 
     def paintEvent(self, event: Any) -> None:
-        """Draw axes, values, prompts and the plane that is shown."""
+        """Draw axes, values, prompts and the current plane."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         text = self.palette().windowText().color()
@@ -149,7 +147,7 @@ class Curve(QWidget):
         self.clicked.emit(self.plane_at(event.position().x()))
 
     def mouseMoveEvent(self, event: Any) -> None:
-        """Say which plane it is; drag through them."""
+        """Show the plane's value as a tooltip; dragging moves through planes."""
         plane = self.plane_at(event.position().x())
         if event.buttons() & Qt.MouseButton.LeftButton:
             self.clicked.emit(plane)
@@ -165,15 +163,15 @@ class Curve(QWidget):
 
 
 class Review(QWidget):
-    """A table of objects, those to look at first on top, and the curve of the one selected."""
+    """A table of objects, the most doubtful first, and the plot of the selected one."""
 
     asked = Signal(int, int)
     """Emits an object and the plane to show."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = Table(["object", "planes", "worst", "mean"], 150)
-        self.table.itemSelectionChanged.connect(self._on_selected)
+        self.table = RowTable(["object", "planes", "worst", "mean"], 150)
+        self.table.chosen.connect(self._on_selected)
         self.curve = Curve()
         self.curve.clicked.connect(self._on_clicked)
         self.title = note()
@@ -187,8 +185,7 @@ class Review(QWidget):
     @property
     def selected(self) -> int | None:
         """The object that is selected."""
-        found = self.table.selectedItems()
-        return int(found[0].data(_NUMBER)) if found else None
+        return self.table.selected
 
     def fill(
         self,
@@ -214,7 +211,7 @@ class Review(QWidget):
         low : float
             Scores below this are marked.
         notes : mapping of object to str, optional
-            More about each, as tooltips.
+            Tooltips.
         """
         before = self.selected
         self._curves, self._count, self._measure = curves, count, measure
@@ -224,47 +221,35 @@ class Review(QWidget):
         if parents is not None:
             heads[3] = "parent"
         self.table.setHorizontalHeaderLabels(heads)
-        numbers = [number for number in curves if curves[number]]
+        numbers = sorted(number for number in curves if curves[number])
         if scored:
             numbers.sort(key=lambda n: min(curves[n].values()))
-        else:
-            numbers.sort()
         numbers = numbers[:MOST_ROWS]
-        self.table.blockSignals(True)
-        self.table.clearContents()
-        self.table.setRowCount(len(numbers))
+        self.table.fill({n: self._texts(n, parents) for n in numbers})
         for place, number in enumerate(numbers):
-            values = curves[number]
-            last = (
-                f"{np.mean(list(values.values())):.2f}" if scored else f"{max(values.values()):.0f}"
-            )
-            if parents is not None:
-                last = str(parents.get(number) or "–")
-            first = f"{min(values.values()):.2f}" if scored else f"{sum(values.values()):.0f}"
-            texts = (str(number), f"{min(values)}–{max(values)}", first, last)
-            for column, text in enumerate(texts):
-                item = QTableWidgetItem(text)
-                item.setData(_NUMBER, number)
-                item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
-                item.setToolTip((notes or {}).get(number, ""))
-                if scored and column == 2 and min(values.values()) < low:
-                    item.setForeground(QColor(_LOW))
-                self.table.setItem(place, column, item)
-        self.table.blockSignals(False)
+            for column in range(len(heads)):
+                self.table.item(place, column).setToolTip((notes or {}).get(number, ""))
+            if scored and min(curves[number].values()) < low:
+                self.table.item(place, 2).setForeground(QColor(_LOW))
         self.setVisible(bool(numbers))
         if numbers:
             self.select(before if before in numbers else numbers[0])
 
+    def _texts(self, number: int, parents: Mapping[int, int] | None) -> tuple[str, ...]:
+        values = list(self._curves[number].values())
+        planes = f"{min(self._curves[number])}–{max(self._curves[number])}"
+        if self._measure == "score":
+            first, last = f"{min(values):.2f}", f"{np.mean(values):.2f}"
+        else:
+            first, last = f"{sum(values):.0f}", f"{max(values):.0f}"
+        if parents is not None:
+            last = str(parents.get(number) or "–")
+        return str(number), planes, first, last
+
     def select(self, number: int | None) -> None:
-        """Select an object, without going there."""
-        for place in range(self.table.rowCount()):
-            item = self.table.item(place, 0)
-            if item is not None and item.data(_NUMBER) == number:
-                self.table.blockSignals(True)
-                self.table.selectRow(place)
-                self.table.blockSignals(False)
-                self._draw(int(item.data(_NUMBER)))
-                return
+        """Select an object, without moving to it."""
+        if number is not None and self.table.select(number):
+            self._draw(number)
 
     def _draw(self, number: int) -> None:
         values = self._curves.get(number, {})
@@ -274,16 +259,11 @@ class Review(QWidget):
             values, self._count, self._measure, self._prompted.get(number, ()), self._low
         )
 
-    def _on_selected(self) -> None:
-        number = self.selected
-        if number is None:
-            return
+    def _on_selected(self, number: int) -> None:
         self._draw(number)
         values = self._curves[number]
-        if self._measure == "score":
-            self.asked.emit(number, min(values, key=lambda plane: values[plane]))
-        else:
-            self.asked.emit(number, max(values, key=lambda plane: values[plane]))
+        farthest = min if self._measure == "score" else max
+        self.asked.emit(number, farthest(values, key=lambda plane: values[plane]))
 
     def _on_clicked(self, plane: int) -> None:
         number = self.selected

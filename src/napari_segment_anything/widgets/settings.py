@@ -1,8 +1,8 @@
-"""What the widgets remember: napari's plugin settings, by the parameter names of the API."""
+"""The plugin's settings in napari, under the API's parameter names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -14,14 +14,14 @@ Section = Literal["engine", "prompt", "everything"]
 _MULTIMASK = {"auto": "auto", "three": True, "one": False}
 
 
-class Settings:
+class PluginSettings:
     """The plugin's settings, which napari shows in its preferences and keeps in a file.
 
-    Where napari has none for this plugin (it is disabled, or not known to npe2), settings have
-    the defaults of the manifest and last as long as this object.
+    If napari has none for this plugin (disabled, or unknown to npe2), values start from the
+    manifest's defaults and last as long as this object.
 
-    In the file every parameter has a plain value, so "the model's own value", which is None in
-    the API, is -1 for a number and "model" for a choice.
+    The file holds plain values only: None, "the model's own value", is stored as -1 for a
+    number and as "model" for a choice.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Settings:
         self._own: dict[str, dict[str, Any]] = {} if stored is not None else _defaults()
 
     def plain(self, section: Section) -> dict[str, Any]:
-        """Return a section's values as they are kept."""
+        """Return a section's values as they are stored."""
         if self._stored is None:
             return dict(self._own[section])
         group = getattr(self._stored, section)
@@ -41,7 +41,7 @@ class Settings:
         return {name: _value(section, name, kept) for name, kept in self.plain(section).items()}
 
     def set(self, section: Section, **values: Any) -> None:
-        """Keep values, given as the API takes them.
+        """Store values, given as the API takes them.
 
         Raises
         ------
@@ -62,18 +62,6 @@ class Settings:
                 setattr(getattr(self._stored, section), name, kept)
             except ValueError as error:
                 raise ParameterError(f"{section}.{name} cannot be {value!r}") from error
-
-    def connect(self, section: Section, changed: Callable[[], object]) -> Callable[[], None]:
-        """Call a function when something changes a section; return how to stop that."""
-        if self._stored is None:
-            return lambda: None
-        events = getattr(self._stored, section).events
-
-        def listener(event: Any = None) -> None:
-            changed()
-
-        events.connect(listener)
-        return lambda: events.disconnect(listener)
 
 
 def _stored() -> Any:

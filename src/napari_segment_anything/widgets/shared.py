@@ -1,4 +1,4 @@
-"""One viewer's session as its widgets share it: opened by the first, closed after the last."""
+"""The session that a viewer's widgets share: opened by the first, closed after the last."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..bridge import Background, ViewerSession, attach
 from ..progress import Progress
 from ..session import LatestWins, new_journal_path
 from .chosen import ChosenImage
+from .forms import QtField
 from .jobs import MainThread
 from .loading import embedding_cache
-from .model_box import ModelBox
 from .notices import Notices
-from .parts import Status
-from .settings import Settings
+from .settings import PluginSettings
+from .status import StatusLine
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -27,13 +27,13 @@ _LOADING = "loading"
 
 
 class SharedSession:
-    """A viewer's session with its jobs on another thread; counted by the widgets that use it.
+    """A viewer's session that computes on another thread, with the number of widgets using it.
 
-    It also holds the image that is chosen for all of them.
+    It also holds the image chosen for all of them.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
-        self.settings = Settings()
+        self.settings = PluginSettings()
         self.dispatch = MainThread()
         engine = self.settings.get("engine")
         self.session: ViewerSession = attach(viewer)
@@ -50,8 +50,8 @@ class SharedSession:
         self.session.measures.set_runner(Background(self.dispatch, measuring))
         if not self.session.is_loaded:
             self.session.set_model(engine["model"])
-        self._bound: list[tuple[ModelBox, Notices, Status]] = []
-        self._starting: list[Status] = []
+        self._bound: list[tuple[QtField, Notices, StatusLine]] = []
+        self._starting: list[StatusLine] = []
         self.session.model_changed.connect(self._on_model)
         self.session.model_failed.connect(self._on_model_failed)
         self.session.progressed.connect(self._on_progress)
@@ -63,19 +63,19 @@ class SharedSession:
         self._users = 0
 
     def _take_image(self) -> None:
-        """Have the session work on the image that was chosen."""
+        """Set the session's image to the chosen one."""
         with self.session.reporting():
             self.session.set_image(self.images.layers or None)
             self.session.set_options(channel_axis=self.images.channel_axis)
 
     def _follow_session(self) -> None:
-        """Show the image that the session took by itself, at a click or from a script."""
+        """Choose the image that the session took by itself, at a click or from a script."""
         image = self.session.image
         if image is not None and image not in self.images.layers:
             self.images.choose((image,), self.session.options["channel_axis"])
 
     def _set_up(self, kept: dict[str, Any]) -> None:
-        """Begin with the tool and the options that the preferences say."""
+        """Set tool and options from the preferences."""
         self.session.mode = kept["mode"]
         self.session.batch = kept["batch"]
         self.session.hover_preview = kept["hover"]
@@ -85,37 +85,39 @@ class SharedSession:
     def _new_journal(self, name: str) -> Path:
         return new_journal_path(name, self.settings.get("engine")["journal_directory"])
 
-    def bind_model(self, box: ModelBox, notices: Notices, status: Status) -> Callable[[], None]:
-        """Let a widget choose the model; it shows the one there is, and what went wrong.
+    def bind_model(
+        self, models: QtField, notices: Notices, status: StatusLine
+    ) -> Callable[[], None]:
+        """Connect a widget's model box; it shows the current model and what went wrong.
 
-        While a model is loaded or downloaded, a status that has nothing else to say shows that,
-        with a button that stops a download.
+        While a model is loaded or downloaded, the widget's status shows that unless it is busy
+        with something else, with a button that stops a download.
 
         Returns
         -------
         callable
-            Ends that.
+            Disconnects it.
         """
-        bound = (box, notices, status)
+        bound = (models, notices, status)
         self._bound.append(bound)
         status.cancelled.connect(self._stop_loading)
-        box.chosen.connect(self.choose_model)
+        models.changed.connect(self.choose_model)
         if self.session.model_source is not None:
-            box.model = self.session.model_source
+            models.qt.value = self.session.model_source
         return lambda: self._bound.remove(bound)
 
     def choose_model(self, source: str) -> None:
-        """Load another model, off the Qt thread; until it is there the old one stays."""
-        for box, notices, _ in self._bound:
+        """Load another model on another thread; the old one stays in use until then."""
+        for models, notices, _ in self._bound:
             notices.drop("model")
-            box.model = source
+            models.qt.value = source
         self.session.set_model(source)
         self.session.when_loaded(lambda: None)  # load it now
 
-    def start(self, status: Status, begin: Callable[[], object]) -> None:
-        """Begin a long run: now, or when the model is loaded, and not if that fails.
+    def start(self, status: StatusLine, begin: Callable[[], object]) -> None:
+        """Call `begin` when the model is loaded, or not at all if that fails.
 
-        Asked for again while the model is loaded, it is not begun.
+        Called again while the model is being loaded, it cancels the first call.
         """
         if self.session.is_loaded:
             begin()
@@ -136,24 +138,24 @@ class SharedSession:
         self.session.when_loaded(loaded)
 
     def _on_model(self) -> None:
-        """A model was loaded: remember it for the next time."""
+        """Remember a loaded model for the next start."""
         source = self.session.model_source
         if source is None:
             return
         if self.session.is_loaded:
             self.settings.set("engine", model=source)
-        for box, *_ in self._bound:
-            box.model = source
+        for models, *_ in self._bound:
+            models.qt.value = source
 
     def _on_model_failed(self, source: str, error: BaseException) -> None:
-        """A model was not loaded: say so until the user has seen it."""
+        """Show that a model could not be loaded, until the user dismisses it."""
         for status in self._starting:
-            status.rest("Not begun: the model could not be loaded.")
+            status.rest("Not started: the model could not be loaded.")
         self._starting.clear()
         used = self.session.model_source
         if used is not None:
-            for box, *_ in self._bound:
-                box.model = used
+            for models, *_ in self._bound:
+                models.qt.value = used
         rest = "" if used in (None, source) else f" The model in use is {used}."
         for _, notices, _ in self._bound:
             notices.tell(
@@ -185,11 +187,11 @@ class SharedSession:
             notices.drop("model")
 
     def enter(self) -> None:
-        """Count one more widget."""
+        """Add a user of the session."""
         self._users += 1
 
     def leave_later(self, viewer: ViewerModel) -> None:
-        """Count a command that has no widget: its session stays until the window is closed."""
+        """Leave, for a command without a widget: the session stays until the window is closed."""
         if self._users > 1:
             self._users -= 1
             return
@@ -198,7 +200,7 @@ class SharedSession:
             self._watch = WindowWatch(window, lambda: self.leave(viewer))
 
     def leave(self, viewer: ViewerModel) -> None:
-        """Count one widget less; the last one closes the session."""
+        """Remove a user of the session; the last one closes it."""
         self._users -= 1
         if self._users == 0:
             self.dispatch.close()
@@ -220,7 +222,7 @@ def shared_session(viewer: ViewerModel) -> SharedSession:
 
 
 class WindowWatch(QObject):
-    """Calls a function once when the window that a widget lies in is closed for good.
+    """Calls a function once, when the window that holds a widget is closed.
 
     Parameters
     ----------
@@ -233,11 +235,11 @@ class WindowWatch(QObject):
         self._widget, self._closed = widget, closed
         self._window: QWidget | None = None
         widget.installEventFilter(self)
-        # napari may delete a window at once, and nothing is delivered any more
+        # napari may delete a window at once; then no event is delivered any more
         widget.destroyed.connect(lambda *_: self._finish())
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
-        """See the widget shown (then its window is known) and the window closed."""
+        """Notice that the widget is shown in a window, and that the window is closed."""
         if event.type() == QEvent.Type.Show and watched is self._widget:
             window = self._widget.window()
             if window is not self._window and window is not self._widget:
@@ -252,10 +254,10 @@ class WindowWatch(QObject):
 
     def _look(self) -> None:
         if self._window is not None and self._window.isVisible():
-            return  # the user decided otherwise
+            return  # closing was cancelled
         self._finish()
 
     def _finish(self) -> None:
         closed, self._closed = self._closed, lambda: None
-        self._window = None  # a widget that is kept must not keep its window
+        self._window = None  # a widget that outlives its window must not keep it alive
         closed()

@@ -8,11 +8,9 @@ from typing import Any
 
 import napari
 import numpy as np
-from napari.layers import Layer
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QWidget
+from magicgui.widgets import ComboBox
+from napari.layers import Labels, Layer, Points, Shapes
 
-from ..automatic import PARAMETERS
 from ..bridge.runs.large import LargeSource
 from ..bridge.runs.stack_layers import StackLayers, middle_of, show_object
 from ..bridge.runs.stack_prompts import gather_from
@@ -20,24 +18,18 @@ from ..bridge.runs.stacks import StackDone, StackSource, StackStep, propagate_ru
 from ..bridge.viewer.coordinates import data_to_world
 from ..bridge.viewer.images import axes_of, plane_of
 from ..errors import ImageError, SegmentAnythingError
+from ..parameters import EVERYTHING
 from ..progress import Progress
 from ..wording import counted
-from .choosers import ImageChooser, StoreBox
-from .forms import acting
+from .choosers import StoreBox
+from .forms import QtField, acting
 from .jobs import Jobs
-from .model_box import ModelBox
-from .notices import Notices
-from .panel import fill_panel
-from .parts import Segmented, Status, align, button, column, form, wide
+from .layer_box import is_ours
+from .panel import Panel
+from .qt_helpers import button, column
 from .review import Review
-from .shared import WindowWatch, shared_session
-from .stack_forms import FollowForm, LinkForm
+from .stack_form import StackForm
 
-TASKS = (
-    ("propagate", "Follow", "propagate: follow objects from prompts on some planes, both ways"),
-    ("overlap", "Link", "segment_stack, link='overlap': every object of every plane, linked"),
-    ("track", "Track", "segment_stack, link='track': every object of every frame, with divisions"),
-)
 _BUTTON = {
     "propagate": "Follow objects",
     "overlap": "Segment and link",
@@ -54,8 +46,8 @@ _WHY = {
 LOW_SCORE = 0.6
 
 
-class StackWidget(QWidget):
-    """Objects through the planes of a volume or the frames of a time-lapse.
+class StackWidget(Panel):
+    """Segments objects through the planes of a volume or the frames of a time-lapse.
 
     Parameters
     ----------
@@ -63,107 +55,88 @@ class StackWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self._shared = shared_session(self.viewer)
-        self._settings = self._shared.settings
+        super().__init__(napari_viewer)
         self._jobs = Jobs(self, name="segment-anything-stack")
         self.layers = StackLayers(self.viewer)
         self.stack: StackSource | None = None
         self.done: StackDone | None = None
+        self._name = ""
         self._previous: tuple[StackSource, dict[str, Any], Any] | None = None
         self._listening: Any = None
-        self._open = True
-        self._look = QTimer(self)
-        self._look.setSingleShot(True)
-        self._look.setInterval(50)
-        self._look.timeout.connect(self._fill_axes)
+        self._look = self.delayed(50, self._fill_axes)
         self._build()
         self._connect()
-        self._watch = WindowWatch(self, self.shut)
         self._show_task()
         self._fill_axes()
-        self._shared.session.when_loaded(lambda: None)  # while the user chooses
+        self.session.when_loaded(lambda: None)  # load it while the user chooses
 
     # -- layout ----------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.images = ImageChooser(self.viewer, self._shared.images)
-        self.models = ModelBox()
-        self.axis = wide(QComboBox())
-        self.axis.setToolTip("<b>axis</b><br>Along which planes, or frames, follow each other")
-        chosen, rows = form()
-        rows.addRow("Image", self.images)
-        rows.addRow("Model", self.models)
-        rows.addRow("Along", self.axis)
-        self.task = Segmented(TASKS)
-        self.task.value = "propagate"
-        self.follow = FollowForm(self.viewer, lambda: self.layers.labels)
-        self.link = LinkForm()
-        self.store = StoreBox(
-            "in memory",
-            "<b>output</b><br>OME-Zarr store for labels larger than memory; empty: in memory",
+        self.axis = ComboBox(
+            name="axis",
+            label="Along",
+            choices=self._axes,
+            tooltip="<b>axis</b><br>Along which planes, or frames, follow each other",
         )
-        stored, store_rows = form()
-        store_rows.addRow("Labels", self.store)
+        self.form = StackForm(self._sources_of_prompts)
+        self.task = self.form.task
+        self.store = QtField(
+            "output",
+            "Store",
+            StoreBox("in memory"),
+            tooltip="<b>output</b><br>OME-Zarr store for labels larger than memory; empty: in "
+            "memory",
+        )
         self.run_button = button("Follow objects", self.start)
-        self.notices = Notices()
-        self.status = Status()
         self.review = Review()
         self.review.setVisible(False)
-        fill_panel(
-            self,
+        self.lay_out(
             (
-                chosen,
-                self.task,
-                self.follow,
-                self.link,
-                stored,
+                self.images,
+                self.models,
+                self.axis,
+                *self.form.rows,
+                self.store,
                 self.run_button,
                 column(self.review, None),
             ),
-            (self.notices, self.status),
             "Segment a stack",
             "Stack",
         )
-        align([rows, *self.follow.rows, *self.link.rows, store_rows])
 
     def _connect(self) -> None:
         self.task.changed.connect(self._show_task)
-        self._unbind_model = self._shared.bind_model(self.models, self.notices, self.status)
         self.images.changed.connect(self._fill_axes)
-        self.axis.activated.connect(self._choose_axis)
+        self.axis.changed.connect(self._choose_axis)
         self.review.asked.connect(self._go)
         self._jobs.progressed.connect(self._on_progress)
         self._jobs.finished.connect(self._on_finished)
         self._jobs.failed.connect(self._on_failed)
         self._jobs.ended.connect(self._show_task)
-        self.viewer.dims.events.connect(self._on_dims)
+        self.follow(self.viewer.dims.events, self._on_dims)
+        self.at_the_end(self._jobs.close)
+        self.at_the_end(lambda: self._listen(None))
 
-    def shut(self) -> None:
-        """Stop what runs, and let go of the viewer."""
-        if not self._open:
-            return
-        self._open = False
-        with contextlib.suppress(RuntimeError):  # deleted with the window
-            self._look.stop()
-        self._unbind_model()
-        self._jobs.close()
-        self._listen(None)
-        self.viewer.dims.events.disconnect(self._on_dims)
-        self.images.close_down()
-        self.follow.prompts.close_down()
-        self._shared.leave(self.viewer)
+    def _sources_of_prompts(self) -> list[Layer]:
+        return [
+            layer
+            for layer in self.viewer.layers
+            if isinstance(layer, (Points, Shapes, Labels))
+            and not is_ours(layer)
+            and layer is not self.layers.labels
+        ]
 
     # -- what the user chooses -------------------------------------------------------------------
 
+    def reset_choices(self, *_: Any) -> None:
+        """Offer the viewer's current layers, and the image's axes."""
+        with self.axis.changed.blocked():  # only the user, and scripts, turn the stack
+            super().reset_choices()
+            self._fill_axes()
+
     def _show_task(self, *_: Any) -> None:
-        task = self.task.value
-        self.follow.setVisible(task == "propagate")
-        self.link.setVisible(task != "propagate")
-        if task != "propagate":
-            self.link.show_link(task)
-        self.run_button.setText("Stop" if self._jobs.running else _BUTTON[task])
+        self.run_button.setText("Stop" if self._jobs.running else _BUTTON[self.task.value])
 
     def _on_dims(self, event: Any = None) -> None:
         if event is None or event.type in ("order", "ndisplay", "ndim"):
@@ -171,32 +144,36 @@ class StackWidget(QWidget):
         elif event.type == "point" or event.type == "current_step":
             self._mark_plane()
 
-    def _fill_axes(self, *_: Any) -> None:
-        """Offer the axes that planes can follow each other along; the one in use is chosen."""
-        before = self.axis.currentData()
-        self.axis.clear()
+    def _axes(self, box: Any = None) -> list[tuple[str, int]]:
+        """Return the axes that a stack may have its planes along, each with its name."""
         layers = self.images.layers
-        if not layers:
-            return
-        image = layers[0]
+        if not layers or layers[0].ndim < 3:
+            return []
+        image, found = layers[0], []
         shape = image.data[0].shape if image.multiscale else image.data.shape
-        shift = self.viewer.dims.ndim - image.ndim
-        shown = [axis - shift for axis in self.viewer.dims.displayed]
         for axis in range(image.ndim):
-            if axis == self.images.channel_axis or image.ndim < 3:
-                continue
-            name = str(image.axis_labels[axis])
-            name = f"axis {axis}" if name.lstrip("-").isdigit() else f"{name} (axis {axis})"
-            self.axis.addItem(f"{name}: {counted(shape[axis], 'plane')}", axis)
-        data = [self.axis.itemData(i) for i in range(self.axis.count())]
-        hidden = [axis for axis in data if axis not in shown]
-        wanted = before if before in hidden else (hidden[0] if hidden else None)
-        if wanted is not None:
-            self.axis.setCurrentIndex(data.index(wanted))
+            if axis != self.images.channel_axis:
+                name = str(image.axis_labels[axis])
+                name = f"axis {axis}" if name.lstrip("-").isdigit() else f"{name} (axis {axis})"
+                found.append((f"{name}: {counted(shape[axis], 'plane')}", axis))
+        return found
 
-    def _choose_axis(self, index: int) -> None:
-        """Have the viewer show planes across the axis."""
-        axis, layers = self.axis.itemData(index), self.images.layers
+    def _fill_axes(self, *_: Any) -> None:
+        """Offer the image's axes; keep the choice, or else take the first that is not displayed."""
+        before = self.axis.value
+        with self.axis.changed.blocked():
+            self.axis.reset_choices()
+            layers = self.images.layers
+            if layers:
+                shift = self.viewer.dims.ndim - layers[0].ndim
+                shown = [axis - shift for axis in self.viewer.dims.displayed]
+                hidden = [axis for axis in self.axis.choices if axis not in shown]
+                if hidden:
+                    self.axis.value = before if before in hidden else hidden[0]
+
+    def _choose_axis(self, axis: int | None) -> None:
+        """Make the viewer show planes across the axis."""
+        layers = self.images.layers
         if axis is None or not layers:
             return
         world = axis + self.viewer.dims.ndim - layers[0].ndim
@@ -211,36 +188,36 @@ class StackWidget(QWidget):
     # -- runs ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Run what is chosen, off the Qt thread."""
+        """Start the chosen task on another thread."""
         if self._jobs.running:
             self.stop()
             return
         try:
             stack, task, output = self._stack_now(), self.task.value, self._output()
-            options = self.follow.options() if task == "propagate" else self.link.options(task)
+            options = self.form.options()
         except SegmentAnythingError as error:
             self.status.warn(error)
             return
-        prompts = self.follow.prompts.layer
-        self._shared.start(
+        prompts = self.form.prompts.value
+        self.shared.start(
             self.status, lambda: self._begin(stack, task, {**options, **output}, prompts)
         )
 
     def _begin(
         self, stack: StackSource, task: str, options: dict[str, Any], prompts: Layer | None
     ) -> None:
-        """Run what was chosen when the button was pressed."""
-        if not self._open:
+        """Run what was chosen when the button was pressed, even if the choice has changed since."""
+        if self.is_shut:
             return
         try:
             if task == "propagate":
-                job = self._follow(stack, options, prompts)
+                job = self._propagate(stack, options, prompts)
             else:
-                job = self._link(stack, options)
+                job = self._segment(stack, options)
         except SegmentAnythingError as error:
             self.status.warn(error)
             return
-        if not stack.same(self.stack) or _NAMES[task] != getattr(self, "_name", ""):
+        if not stack.same(self.stack) or _NAMES[task] != self._name:
             self.layers.forget()
         self.stack, self._name = stack, _NAMES[task]
         self.status.busy("Preparing …")
@@ -251,7 +228,7 @@ class StackWidget(QWidget):
         layers = self.images.layers
         if not layers:
             raise ImageError("open a stack first")
-        axis = self.axis.currentData()
+        axis = self.axis.value
         if axis is None:
             raise ImageError("this image is a single plane; open a stack")
         axes = axes_of(self.viewer, layers, self.images.channel_axis)
@@ -263,15 +240,15 @@ class StackWidget(QWidget):
         return StackSource(image, axis, plane)
 
     def _output(self) -> dict[str, Any]:
-        store = self.store.path
+        store = self.store.value
         return (
             {"output": store, "label": _NAMES[self.task.value], "overwrite": True} if store else {}
         )
 
-    def _follow(
+    def _propagate(
         self, stack: StackSource, options: dict[str, Any], prompts: Layer | None
     ) -> Callable[..., Generator[Progress, None, StackDone]]:
-        session = self._shared.session
+        session = self.session
         gather = gather_from(self.viewer, stack, session, prompts)
         predictor = session.predictor
         known = {**options, "model": predictor.model.fingerprint, "prompts": prompts}
@@ -287,13 +264,13 @@ class StackWidget(QWidget):
 
         return job
 
-    def _link(
+    def _segment(
         self, stack: StackSource, options: dict[str, Any]
     ) -> Callable[..., Generator[Progress, None, StackDone]]:
-        predictor = self._shared.session.predictor
-        kept = self._settings.get("everything")
+        predictor = self.session.predictor
+        kept = self.settings.get("everything")
         options["policy"] = kept["policy"]
-        given = {name: kept[name] for name in PARAMETERS if kept.get(name) is not None}
+        given = {name: kept[name] for name in EVERYTHING if kept.get(name) is not None}
 
         def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, StackDone]:
             more = acting(predictor.model, options["mode"], given)
@@ -302,7 +279,7 @@ class StackWidget(QWidget):
         return job
 
     def stop(self) -> None:
-        """Cancel what runs; what is there stays."""
+        """Cancel the run; results so far are kept."""
         self._jobs.cancel()
         self.status.rest("Stopped.")
 
@@ -381,7 +358,7 @@ class StackWidget(QWidget):
             self.review.curve.show_plane(plane[stack.place])
 
     def _listen(self, layer: Any) -> None:
-        """Follow the label that is picked on the canvas."""
+        """Listen to the label that is picked on the canvas."""
         if self._listening is not None:
             self._listening.events.selected_label.disconnect(self._on_picked)
         self._listening = layer
@@ -394,7 +371,7 @@ class StackWidget(QWidget):
 
 
 def _ends(ends: Mapping[int, Mapping[int, str]]) -> dict[int, str]:
-    """Say where objects end, and why."""
+    """Describe where objects end, and why."""
     return {
         number: "<br>".join(
             f"ends before plane {plane}: {_WHY.get(reason, reason)}"

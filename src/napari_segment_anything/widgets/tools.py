@@ -1,4 +1,4 @@
-"""The tools of the prompt widget: what they are called, and how each begins an object."""
+"""The tools of the prompt widget: names, tooltips and hints."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ TOOLS = (
 """Mode of the mouse, text and tooltip of its button."""
 
 HINTS = {
-    "points": "Click on an object. Right click says: not this.",
+    "points": "Click on an object; right-click on what does not belong to it.",
     "box": "Drag a box around an object; click, or right click, to correct its mask.",
     "scribble": "Draw along an object; with Shift, along what is not the object.",
     "lasso": "Draw around an object.",
-    "off": "The mouse is napari's own; choose a tool to go on.",
+    "off": "The mouse is left to napari; choose a tool to continue.",
 }
-"""What the status says while nothing is in progress."""
+"""Hints in the status line while no object is in progress."""
