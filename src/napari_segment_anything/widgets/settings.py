@@ -10,7 +10,7 @@ from ..automatic import PARAMETERS
 from ..errors import ParameterError
 
 PLUGIN = "segment-anything-napari"
-Section = Literal["engine", "prompt", "everything"]
+SettingsSection = Literal["engine", "prompt", "everything"]
 _MULTIMASK = {"auto": "auto", "three": True, "one": False}
 
 
@@ -29,18 +29,18 @@ class PluginSettings:
         self._stored = stored
         self._own: dict[str, dict[str, Any]] = {} if stored is not None else _defaults()
 
-    def plain(self, section: Section) -> dict[str, Any]:
+    def plain(self, section: SettingsSection) -> dict[str, Any]:
         """Return a section's values as they are stored."""
         if self._stored is None:
             return dict(self._own[section])
         group = getattr(self._stored, section)
         return {name: getattr(group, name) for name in type(group).model_fields}
 
-    def get(self, section: Section) -> dict[str, Any]:
+    def get(self, section: SettingsSection) -> dict[str, Any]:
         """Return a section's values as the API takes them."""
         return {name: _value(section, name, kept) for name, kept in self.plain(section).items()}
 
-    def set(self, section: Section, **values: Any) -> None:
+    def set(self, section: SettingsSection, **values: Any) -> None:
         """Store values, given as the API takes them.
 
         Raises
