@@ -23,8 +23,8 @@ from qtpy.QtWidgets import QApplication, QPushButton
 from screenshots import IMAGES, PLUGIN, Studio
 
 import napari_segment_anything as nsa
+from napari_segment_anything.bridge.files import write_label_store
 from napari_segment_anything.formats import open_labels, read_table
-from napari_segment_anything.widgets.files import write_label_store
 
 SIZE = (1280, 720)
 COINS = ((54, 44), (51, 104), (51, 156), (53, 213), (53, 273), (195, 275), (116, 52), (120, 110))

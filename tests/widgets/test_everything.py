@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QTimer
 
+from napari_segment_anything.bridge.files import records_reader, write_csv, write_found
 from napari_segment_anything.formats import read_sa1b
 from napari_segment_anything.widgets.everything import EverythingWidget
-from napari_segment_anything.widgets.files import records_reader, write_csv, write_found
 from napari_segment_anything.widgets.prompt import PromptWidget
 
 from .conftest import picture

@@ -10,12 +10,12 @@ from napari.layers import Labels
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QFileDialog
 
+from ..bridge.files import write_label_store, write_records
 from ..errors import SegmentAnythingError
 from ..formats import write_table
 from ..session import journal_directory, unfinished_journals
 from ..wording import counted
 from .exports import ask_and_save
-from .files import write_label_store, write_records
 from .recovery import recover
 from .settings import PluginSettings
 from .shared import shared_session

@@ -8,10 +8,10 @@ from typing import Any
 
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
+from ..bridge.files import write_csv, write_found
 from ..bridge.runs.results import Drawn
 from ..errors import SegmentAnythingError
 from ..wording import counted
-from .files import write_csv, write_found
 from .qt_helpers import button, note, row, tight
 from .status import StatusLine
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels
 
-from ..bridge.runs.results import Drawn
 from ..errors import FormatError
 from ..formats import ImageRecords, MaskRecord, read_sa1b, write_labels, write_sa1b
+from .runs.results import Drawn
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 
