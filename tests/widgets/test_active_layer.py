@@ -35,7 +35,7 @@ def test_opening_the_widget_makes_the_image_active(qtbot, opened) -> None:
     window, layer, _, widget = opened
     assert active(window) is layer
     window.click(layer, (72, 72))
-    qtbot.waitUntil(lambda: widget.session.draft is not None, timeout=5_000)
+    qtbot.waitUntil(lambda: widget.session.draft is not None)
 
 
 def test_choosing_a_tool_or_an_image_makes_the_image_active(opened) -> None:
@@ -54,7 +54,7 @@ def test_a_click_that_is_not_taken_says_why_and_a_button_mends_it(qtbot, opened)
     window, layer, other, widget = opened
     window.viewer.layers.selection.active = other
     window.click(layer, (72, 72))
-    qtbot.waitUntil(lambda: "click" in widget.notices.topics, timeout=5_000)
+    qtbot.waitUntil(lambda: "click" in widget.notices.topics)
     assert "'mine'" in widget.notices.topics["click"]
     assert widget.status.text != HINTS["points"]
     assert widget.session.draft is None
@@ -63,7 +63,7 @@ def test_a_click_that_is_not_taken_says_why_and_a_button_mends_it(qtbot, opened)
     assert "click" not in widget.notices.topics
     qtbot.wait(500)  # not a double click
     window.click(layer, (72, 72))
-    qtbot.waitUntil(lambda: widget.session.draft is not None, timeout=5_000)
+    qtbot.waitUntil(lambda: widget.session.draft is not None)
 
 
 @pytest.mark.parametrize("state", ["second channel", "tool", "3-D", "nothing"])
@@ -85,11 +85,11 @@ def test_every_reason_is_said(qtbot, opened, state) -> None:
 
     qtbot.mouseClick(window.native, Qt.LeftButton, Qt.NoModifier, pos=at)
     word = {"second channel": "'channel'", "tool": "'pick'", "3-D": "three", "nothing": "No layer"}
-    qtbot.waitUntil(lambda: word[state] in widget.notices.topics.get("click", ""), timeout=5_000)
+    qtbot.waitUntil(lambda: word[state] in widget.notices.topics.get("click", ""))
     widget.notices.findChild(QPushButton).click()
     qtbot.wait(500)
     window.click(layer, (72, 72))
-    qtbot.waitUntil(lambda: widget.session.draft is not None, timeout=5_000)
+    qtbot.waitUntil(lambda: widget.session.draft is not None)
     assert not widget.notices.topics
 
 
@@ -114,7 +114,7 @@ def test_after_segment_everything_clicks_are_still_prompts(qtbot, opened) -> Non
     everything.run_button.click()
     qtbot.waitUntil(lambda: everything._drawn is not None and not everything._jobs.running)
     window.click(layer, (72, 72))
-    qtbot.waitUntil(lambda: widget.session.draft is not None, timeout=5_000)
+    qtbot.waitUntil(lambda: widget.session.draft is not None)
 
 
 @pytest.mark.parametrize("name", ["coins", "nuclei", "cells_2ch", "divisions"])
@@ -134,4 +134,4 @@ def test_a_sample_leaves_its_image_active(qtbot, viewer, name) -> None:
     rows, cols = image.data.shape[-2:]
     lead = viewer.dims.current_step[: image.ndim - 2]
     Window(viewer, qtbot).click(image, (*lead, rows // 2, cols // 2))
-    qtbot.waitUntil(lambda: widget.session.draft is not None, timeout=5_000)
+    qtbot.waitUntil(lambda: widget.session.draft is not None)

@@ -52,7 +52,7 @@ def test_keys_work_on_the_widget_too(qtbot, opened) -> None:
     for key in ("Shift+C",):
         combination = QKeySequence(key)[0]
         qtbot.keyClick(widget, combination.key(), combination.keyboardModifiers())
-    qtbot.waitUntil(lambda: widget.session.preview.chosen != before, timeout=5_000)
+    qtbot.waitUntil(lambda: widget.session.preview.chosen != before)
 
 
 def test_ctrl_click_takes_an_object_up(qtbot, opened) -> None:
@@ -65,10 +65,10 @@ def test_ctrl_click_takes_an_object_up(qtbot, opened) -> None:
     at = window.at(layer, (72, 72))
     qtbot.mouseMove(window.native, at)
     qtbot.mouseClick(window.native, Qt.LeftButton, Qt.ControlModifier, pos=at)
-    qtbot.waitUntil(lambda: widget.session.draft is not None, timeout=5_000)
+    qtbot.waitUntil(lambda: widget.session.draft is not None)
     assert widget.session.draft.editing == label
     assert widget.session.draft.points[0].position == pytest.approx((72, 72), abs=0.7)
-    qtbot.waitUntil(lambda: f"object {label}" in widget.status.text, timeout=5_000)
+    qtbot.waitUntil(lambda: f"object {label}" in widget.status.text)
 
 
 def test_paint_refine_commit(qtbot, opened) -> None:
@@ -93,7 +93,7 @@ def test_paint_refine_commit(qtbot, opened) -> None:
     tools.paint.click()
     window.native.setFocus()
     qtbot.keyClick(window.native, Qt.Key_Return)  # although a Labels layer is active
-    qtbot.waitUntil(lambda: len(session.objects) == 1, timeout=5_000)
+    qtbot.waitUntil(lambda: len(session.objects) == 1)
     assert session.target.data[spot] == 1
     assert window.viewer.layers.selection.active is layer
     assert not tools.paint.isEnabled() and not tools.paint.isChecked()

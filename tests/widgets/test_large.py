@@ -144,7 +144,7 @@ def test_a_stack_with_channels_and_closing_while_it_runs(qtbot, opened) -> None:
     assert panel.layers.labels.data.shape == (2, 1, 160, 160)
     qtbot.waitUntil(lambda: (panel._last.status == TileStatus.DONE).any())
     viewer.close()
-    qtbot.waitUntil(lambda: not ours(), timeout=10_000)
+    qtbot.waitUntil(lambda: not ours())
 
 
 def test_large_planes_are_seen_from_reduced_copies(qtbot, viewer, tmp_path, monkeypatch) -> None:

@@ -88,7 +88,7 @@ def test_a_download_shows_its_progress_and_can_be_stopped(qtbot, viewer, window,
     before = time.monotonic()
     everything.status._stop.click()
     assert not prompt.session.is_loading
-    qtbot.waitUntil(slow.broken.is_set, timeout=5000)
+    qtbot.waitUntil(slow.broken.is_set)
     assert time.monotonic() - before < 5
     assert "stopped" in everything.notices.topics["model"]
     assert prompt.models.value == everything.models.value == "default"

@@ -46,12 +46,12 @@ def commit(qtbot, window, layer, widget) -> None:
     qtbot.wait(500)  # not a double click
     window.click(layer, (72, 72))
     window.press("Return")
-    qtbot.waitUntil(lambda: len(widget.session.objects) == 1, timeout=60_000)
+    qtbot.waitUntil(lambda: len(widget.session.objects) == 1)
 
 
 def test_a_model_that_cannot_be_downloaded(qtbot, opened, offline) -> None:
     window, layer, widget = opened
-    qtbot.waitUntil(lambda: widget.session.is_loaded, timeout=60_000)
+    qtbot.waitUntil(lambda: widget.session.is_loaded)
     choose(widget, "vit_b")
     assert widget.models.value == "vit_b"
     qtbot.waitUntil(
@@ -95,7 +95,7 @@ def test_a_device_that_is_not_there_is_no_dead_end(qtbot, viewer) -> None:
 
     if torch.cuda.is_available():
         pytest.skip("there is such a device")
-    qtbot.waitUntil(lambda: widget.session.is_loaded, timeout=60_000)
+    qtbot.waitUntil(lambda: widget.session.is_loaded)
     assert "cuda" in widget.notices.topics["model"].lower()
 
 
@@ -105,8 +105,8 @@ def test_long_runs_are_not_begun_with_another_model(qtbot, viewer, offline, tmp_
     widget = EverythingWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment everything")
     widget.run_button.click()
-    qtbot.waitUntil(lambda: "Not started" in widget.status.text, timeout=60_000)
-    qtbot.waitUntil(lambda: widget.session.is_loaded, timeout=60_000)
+    qtbot.waitUntil(lambda: "Not started" in widget.status.text)
+    qtbot.waitUntil(lambda: widget.session.is_loaded)
     assert not widget._jobs.running
     assert "gone.pth" in widget.notices.topics["model"]
 

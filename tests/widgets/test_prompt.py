@@ -47,7 +47,7 @@ def test_click_mask_commit_with_the_mouse_and_the_keyboard(qtbot, opened, window
     qtbot.waitUntil(lambda: widget.session.preview.chosen == best)
     window.native.setFocus()
     window.press("Return")
-    qtbot.waitUntil(lambda: len(widget.session.objects) == 1, timeout=5_000)
+    qtbot.waitUntil(lambda: len(widget.session.objects) == 1)
     target = widget.session.target
     mask = np.asarray(target.data) == 1
     assert (mask & truth).sum() / (mask | truth).sum() > 0.6
@@ -94,7 +94,7 @@ def test_mistakes_are_said_and_nothing_breaks(qtbot, opened) -> None:
     assert "outside" in widget.status.text
     assert widget.session.draft is None
     viewer.layers.remove(layer)
-    qtbot.waitUntil(lambda: not widget.images.layers, timeout=5_000)
+    qtbot.waitUntil(lambda: not widget.images.layers)
     assert "Open an image" in widget.status.text
 
 

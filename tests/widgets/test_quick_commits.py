@@ -46,7 +46,7 @@ def test_eight_quick_clicks_and_enters_are_eight_objects(qtbot, viewer, loaded) 
     for at in DISKS[:8]:
         window.click(layer, at)
         window.press("Return")
-    qtbot.waitUntil(lambda: settled(widget) and len(widget.session.objects) == 8, timeout=60_000)
+    qtbot.waitUntil(lambda: settled(widget) and len(widget.session.objects) == 8)
     labels = np.asarray(widget.session.target.data)
     assert all(is_disk(labels, number, at) for number, at in enumerate(DISKS[:8], start=1))
     points = [item.prompts.points for item in widget.session.objects.values()]
@@ -116,7 +116,7 @@ def test_a_decode_that_fails_is_said_and_nothing_is_stuck(qtbot, viewer, monkeyp
     window.click(layer, DISKS[0])
     window.press("Return")
     window.click(layer, DISKS[4])
-    qtbot.waitUntil(lambda: "no memory" in widget.status.text, timeout=10_000)
+    qtbot.waitUntil(lambda: "no memory" in widget.status.text)
     assert not widget.session.waiting
     monkeypatch.setattr(Session, "decode", decode)
     window.press("Escape")

@@ -219,7 +219,7 @@ def test_a_dock_that_was_closed_and_opened_again_lies_behind_its_siblings(qtbot,
     again, _ = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGETS[1])
     main = viewer.window._qt_window
     assert isinstance(again, QDockWidget) and again is not dock
-    qtbot.waitUntil(lambda: made[0][0] in main.tabifiedDockWidgets(again), timeout=5_000)
+    qtbot.waitUntil(lambda: made[0][0] in main.tabifiedDockWidgets(again))
     assert size(viewer) == (1280, 720)
 
 

@@ -40,7 +40,7 @@ def opened(qtbot, viewer):
 def run(qtbot, widget) -> None:
     widget.start()
     assert widget._jobs.running, widget.status.text
-    qtbot.waitUntil(lambda: not widget._jobs.running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget._jobs.running)
     assert widget.done is not None, widget.status.text
 
 
@@ -136,4 +136,4 @@ def test_axis_cancel_and_closing(qtbot, opened) -> None:
     widget.start()
     qtbot.waitUntil(lambda: "of 96" in widget.status.text)
     viewer.close()
-    qtbot.waitUntil(lambda: not ours(), timeout=10_000)
+    qtbot.waitUntil(lambda: not ours())

@@ -88,7 +88,7 @@ def test_ctrl_z_goes_back_in_the_order_things_were_done(qtbot, viewer) -> None:
     window.native.setFocus()
     for _ in range(3):  # commit, click, stroke
         window.press("Ctrl+Z")
-        qtbot.waitUntil(lambda: not widget.session.busy, timeout=10_000)
+        qtbot.waitUntil(lambda: not widget.session.busy)
     assert np.array_equal(target.data, first)
     assert sorted(widget.session.objects) == [1]
 
@@ -152,7 +152,7 @@ def test_rolling_the_axes_says_where_the_object_in_progress_is(qtbot, viewer) ->
     qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
     order = viewer.dims.order
     viewer.dims.roll()
-    qtbot.waitUntil(lambda: "axes" in widget.notices.topics, timeout=10_000)
+    qtbot.waitUntil(lambda: "axes" in widget.notices.topics)
     widget.notices.findChildren(QPushButton)[0].click()
     assert viewer.dims.order == order
     assert "axes" not in widget.notices.topics
