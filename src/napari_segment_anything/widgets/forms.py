@@ -1,9 +1,9 @@
-"""Editors of parameters, as magicgui widgets: made from the tables that all faces share."""
+"""Fields for parameters: magicgui widgets made from the tables in `parameters`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSlider, FloatSpinBox, Label, SpinBox
 from magicgui.widgets.bases import ValuedContainerWidget
@@ -16,28 +16,25 @@ from ..automatic.parameters import applicable
 from ..engine import Model
 from ..parameters import Parameter
 
-if TYPE_CHECKING:
-    pass
-
 LARGEST = 2**40
-"""Upper end of numbers that have none."""
+"""Upper limit of numbers that have none."""
 
 
 class ParameterField(ValuedContainerWidget[Any]):
-    """The editor of one parameter; its value is None where it is left to the model or the data.
+    """A field for one parameter; its value is None where it is left to the model or the data.
 
-    What acts then is shown as soon as it is known (`set_own`), else what the table says.
+    The value used in that case is shown once it is known (see `set_own`).
 
     Parameters
     ----------
     name : str
-        The API's name.
+        The parameter's name in the API.
     parameter : Parameter
         Type, range, title and meaning.
     by_model : bool
         Whether a model may carry a value of its own.
     counts : bool
-        Whether there is room for the number of candidates that a filter drops.
+        Whether to show how many candidates the filter drops.
     """
 
     def __init__(
@@ -66,7 +63,7 @@ class ParameterField(ValuedContainerWidget[Any]):
         self._back.setText("↺")
         self._back.setAutoRaise(True)
         self._back.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._back.setToolTip("Back to the value it has by itself")
+        self._back.setToolTip("Reset")
         self._back.setFixedWidth(18)
         self._back.setStyleSheet("QToolButton { border: none; background: none; padding: 0; }")
         self._back.clicked.connect(lambda *_: self.set_value(None))
@@ -76,7 +73,7 @@ class ParameterField(ValuedContainerWidget[Any]):
         if counts:
             self.dropped.native.setAlignment(Qt.AlignmentFlag.AlignRight)
             self.dropped.native.setFixedWidth(32)
-        # what comes with the model, or with the first change, must not move the rest
+        # what appears with the model, or with the first change, must not move anything
         for item in (self._back, self.editor.native) if by_model else ():
             policy = item.sizePolicy()
             policy.setRetainSizeWhenHidden(True)
@@ -91,17 +88,17 @@ class ParameterField(ValuedContainerWidget[Any]):
 
     @property
     def acting(self) -> Any:
-        """The value that acts, whoever set it; None where that is not known."""
+        """The value in use, set by hand or not; None where that is not known."""
         return self._read() if self._explicit else self._own
 
     def get_value(self) -> Any:
-        """Return the value that was set by hand, else None or the parameter's fixed default."""
+        """Return the value set by hand, else None, or the default of a parameter that has one."""
         if self._explicit:
             return self._read()
         return None if self._open else self.parameter.default
 
     def set_value(self, value: Any) -> None:
-        """Set the value; None leaves it to the model, the data or the default.
+        """Set the value; None resets it.
 
         Raises
         ------
@@ -113,14 +110,14 @@ class ParameterField(ValuedContainerWidget[Any]):
         self.changed.emit(self.value)
 
     def restore(self, value: Any) -> None:
-        """Show a value that was kept, without a signal."""
+        """Show a stored value, without emitting `changed`."""
         self._explicit = value is not None
         if value is not None:
             self._write(value)
         self._show()
 
     def set_own(self, value: Any) -> None:
-        """Say what acts where nothing was set by hand."""
+        """Set the value that is used, and shown, where none was set by hand."""
         self._own, self._known = value, True
         self._show()
 
@@ -165,19 +162,20 @@ class ParameterField(ValuedContainerWidget[Any]):
 
 def _editor(parameter: Parameter, by_model: bool) -> Any:
     """Return the magicgui widget for a parameter's type and range."""
-    low, high = parameter.low, min(parameter.high, LARGEST)
+    whole = parameter.kind is int
+    least = (1 if whole else 0.01) if parameter.above else 0
+    low, high = parameter.low + least, min(parameter.high, LARGEST)
     if parameter.choices:
         return ComboBox(choices=parameter.choices)
     if parameter.kind is bool:
         return CheckBox(text=" ")
     if parameter.kind is float and high <= 1 and (by_model or not parameter.optional):
         return slim(FloatSlider(min=low, max=high, step=0.01))
-    whole = parameter.kind is int
     step = parameter.step or (1 if whole else 0.1)
     if not parameter.optional:
         make = SpinBox if whole else FloatSpinBox
         return slim(make(min=low, max=high, step=step))
-    # one step below the range stands for "not given", with words of its own
+    # one step below the range stands for None, and is shown as a word
     absent = FloatSpinBox(min=low - step, max=high, step=step)
     absent.native.setDecimals(0 if whole else 2)
     short = parameter.otherwise if len(parameter.otherwise) <= 8 else "auto"
@@ -187,7 +185,7 @@ def _editor(parameter: Parameter, by_model: bool) -> Any:
 
 
 def slim(widget: Any) -> Any:
-    """Have a number followed when it is complete, and let it be as narrow as its digits."""
+    """Emit numbers only when they are complete, and make the readout of a slider narrow."""
     native = widget.native
     for box in (native, *native.findChildren(QAbstractSpinBox)):
         if isinstance(box, QAbstractSpinBox):
@@ -201,21 +199,21 @@ def slim(widget: Any) -> Any:
 def fields(
     table: Mapping[str, Parameter], names: Iterable[str] | None = None, **options: Any
 ) -> list[ParameterField]:
-    """Return the editors of a table's parameters, or of some of them; arrays have none."""
+    """Return the fields of a table's parameters, or of the named ones; arrays have none."""
     chosen = table if names is None else names
     return [ParameterField(n, table[n], **options) for n in chosen if table[n].kind is not object]
 
 
 class QtField(ValuedContainerWidget[Any]):
-    """A Qt widget with a value, as a magicgui widget.
+    """Makes a Qt widget with a value a magicgui widget.
 
     Parameters
     ----------
     name, label : str
     widget : QWidget
-        Has a property `value`, and a signal `changed` for what the user does.
+        With a property `value`, and a signal `changed` for changes made by the user.
     beside : QWidget, optional
-        Stands to its right.
+        Placed to its right.
     """
 
     def __init__(
@@ -242,14 +240,14 @@ class QtField(ValuedContainerWidget[Any]):
 
 
 def plain(name: str, parameter: Parameter, **options: Any) -> Any:
-    """Return the editor of a parameter that always has a value.
+    """Return a plain magicgui widget for a parameter that always has a value.
 
     Parameters
     ----------
     name : str
     parameter : Parameter
     **options
-        Choices in words of their own, or another label.
+        Other choices, as (text, value), or another label.
     """
     made = {"label": parameter.title, "tooltip": f"<b>{name}</b><br>{parameter.help}"} | options
     if parameter.kind is bool:
@@ -259,7 +257,7 @@ def plain(name: str, parameter: Parameter, **options: Any) -> Any:
 
 
 def acting(model: Model, mode: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the parameters of everything mode that act in a mode, out of those that may be given.
+    """Return those of the given parameters of everything mode that have an effect in a mode.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Boxes of layers, as magicgui makes them for napari's types."""
+"""Combo boxes of layers: magicgui's, for napari's types."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LayerBox(ComboBox):
-    """A choice of layers, by identity: renaming and reordering them keep it.
+    """A choice of layers, kept when layers are renamed or reordered.
 
     Parameters
     ----------
@@ -50,10 +50,10 @@ class LayerBox(ComboBox):
         self.native.setMinimumContentsLength(5)
 
     def reset_choices(self, *_: Any) -> None:
-        """Offer the layers there are now; the one that is chosen stays chosen."""
+        """Offer the current layers, and keep the choice if it is still there."""
         before = self.value
         with self.changed.blocked():
-            self.native.clear()  # by text, another layer of that name would be the same
+            self.native.clear()  # magicgui would compare names
             super().reset_choices()
             if before is not None and before in self.choices:
                 self.value = before
@@ -61,14 +61,14 @@ class LayerBox(ComboBox):
             self.changed.emit(self.value)
 
     def show_layer(self, layer: Any) -> None:
-        """Show a choice that was made elsewhere, without a signal."""
+        """Show a choice made elsewhere, without emitting `changed`."""
         with self.changed.blocked():
             if layer in self.choices:
                 self.value = layer
 
 
 def labels_box(viewer: ViewerModel, tooltip: str) -> LayerBox:
-    """Return a choice of the viewer's Labels layers, those of an object in progress left out."""
+    """Return a box of the viewer's Labels layers, without those of an object in progress."""
     from napari.layers import Labels
 
     def offered() -> list[Layer]:
@@ -84,7 +84,7 @@ def labels_box(viewer: ViewerModel, tooltip: str) -> LayerBox:
 
 
 def is_ours(layer: Any, exactly: bool = False) -> bool:
-    """Return whether a layer is one that a session or a run shows its work on.
+    """Return whether a layer was made by a session or a run to show its work.
 
     Parameters
     ----------

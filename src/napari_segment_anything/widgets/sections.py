@@ -11,13 +11,13 @@ from qtpy.QtWidgets import QToolButton
 
 
 class Section:
-    """Rows of a panel that are shown and hidden together; with a title, the user folds them.
+    """Rows of a panel that are shown and hidden together; those with a title can be folded.
 
     Parameters
     ----------
     items : sequence of magicgui widget, QWidget or Section
     title : str
-        Of the fold; "" where only `shown` decides.
+        Title to fold them by; "" for none.
     """
 
     def __init__(self, items: Sequence[Any], title: str = "") -> None:
@@ -28,7 +28,7 @@ class Section:
 
     @property
     def shown(self) -> bool:
-        """Whether it belongs to what was chosen."""
+        """Whether the current choice has these rows."""
         return self._shown
 
     @shown.setter
@@ -37,12 +37,12 @@ class Section:
         self.show()
 
     def show_only(self, names: Iterable[str]) -> None:
-        """Show only the parameters that act."""
+        """Show only the parameters of these names."""
         self._acting = set(names)
         self.show()
 
     def show(self, above: bool | None = None) -> None:
-        """Show and hide the rows as all of that says; `above` is whether those around it are."""
+        """Show or hide the rows; `above` says whether the enclosing section is shown."""
         self._above = self._above if above is None else above
         here = self._above and self._shown
         if self.head is not None:
@@ -66,7 +66,7 @@ class Section:
 
 
 class Fold(QToolButton):
-    """A title that shows and hides what is below it.
+    """A title that shows and hides the rows below it.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Fold(QToolButton):
 
     @property
     def opened(self) -> bool:
-        """Whether what is below is shown."""
+        """Whether the rows below are shown."""
         return bool(self.isChecked())
 
     @opened.setter
