@@ -7,8 +7,12 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from napari_segment_anything import Model
 
 _ROOT = Path(__file__).parent
 _WORKER = "PYTEST_XDIST_WORKER" in os.environ
@@ -110,6 +114,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = chosen
+
+
+@pytest.fixture(scope="session")
+def default_model() -> Model:
+    """Return the embedded model, loaded once in each process."""
+    from napari_segment_anything import load_model
+
+    return load_model("default", device="cpu", precision="fp32")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

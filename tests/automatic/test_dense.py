@@ -386,15 +386,13 @@ def test_the_crop_layer_that_explains_most_is_chosen() -> None:
     assert len(together) >= len(fine)
 
 
-def test_objects_that_fill_the_image_are_seen_in_it_reduced() -> None:
-    from napari_segment_anything.engine import load_model
-
+def test_objects_that_fill_the_image_are_seen_in_it_reduced(default_model) -> None:
     rows, cols = np.mgrid[:96, :96]
     truth = np.where(np.hypot(rows - 28, cols - 30) < 18, 1, 0)
     truth[np.hypot(rows - 66, cols - 62) < 22] = 2
     noise = np.random.default_rng(0).normal(0, 8, truth.shape)
     image = np.clip(np.where(truth > 0, 190, 30) + noise, 0, 255).astype(np.uint8)
-    model = load_model("default")
+    model = default_model
     table = segment_everything(image, model, "instances")
     layers = {table.candidates.crops[c].layer for c in table.candidates.crop[table.kept]}
     assert len(layers) == 1 and layers < {-1, -2}

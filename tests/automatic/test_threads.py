@@ -11,6 +11,7 @@ from napari_segment_anything.engine import Predictor, Prompts
 from napari_segment_anything.samples import sample
 
 
+@pytest.mark.weights
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_scores_agree_between_one_thread_and_two(precision) -> None:
     image = sample("coins").image[:160, :160]

@@ -12,6 +12,7 @@ pytest.importorskip("napari", reason="napari is not installed")
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "console.md"
 
 pytestmark = [
+    pytest.mark.weights,
     pytest.mark.filterwarnings("default"),
     pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not here"),
 ]

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module")
-def predictor() -> nsa.Predictor:
-    return nsa.Predictor(nsa.load_model("default"), EmbeddingCache())
+def predictor(default_model) -> nsa.Predictor:
+    return nsa.Predictor(default_model, EmbeddingCache())
 
 
 @pytest.fixture

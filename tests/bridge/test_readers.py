@@ -76,11 +76,11 @@ OMERO = {
 
 
 @pytest.fixture(scope="module", params=["0.4", "0.5"])
-def segmented(request, tmp_path_factory) -> str:
+def segmented(request, tmp_path_factory, default_model) -> str:
     """Return an image in which a tiled run has left its labels."""
     path = tmp_path_factory.mktemp("stores") / "cells.ome.zarr"
     place = store(path, request.param, "yx", disks())
-    result = segment_large(place, place, "default", tile=128, overlap=32, workers=1)
+    result = segment_large(place, place, default_model, tile=128, overlap=32, workers=1)
     assert result.count >= 9
     return place
 

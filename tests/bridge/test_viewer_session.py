@@ -35,10 +35,10 @@ def picture() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def predictor() -> nsa.Predictor:
+def predictor(default_model) -> nsa.Predictor:
     from napari_segment_anything.engine import EmbeddingCache
 
-    return nsa.Predictor(nsa.load_model("default"), EmbeddingCache())
+    return nsa.Predictor(default_model, EmbeddingCache())
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture
-def window():
+def window(qapp, default_model):
     napari = pytest.importorskip("napari")
     viewer = napari.Viewer(show=True)
     layer = viewer.add_image(picture(), scale=(0.5, 0.5), rotate=30, units="um")
@@ -32,7 +32,7 @@ def window():
     QTest.qWait(300)
     from napari_segment_anything.engine import EmbeddingCache
 
-    predictor = nsa.Predictor(nsa.load_model("default"), EmbeddingCache())
+    predictor = nsa.Predictor(default_model, EmbeddingCache())
     session = attach(viewer, predictor=predictor)
     yield viewer, layer, session
     session.close()

@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from napari_segment_anything import load_model
 from napari_segment_anything.automatic import segment_everything
 from napari_segment_anything.checkpoints import load_checkpoint
 from napari_segment_anything.checkpoints.catalogue import find_entry
@@ -57,8 +56,8 @@ def test_a_contradiction_is_one_line(tmp_path, stack, capsys, line, said) -> Non
     assert not list(tmp_path.glob("out*"))
 
 
-def test_the_engine_refuses_the_same(tmp_path) -> None:
-    model, image = load_model(), sample("coins").image
+def test_the_engine_refuses_the_same(default_model) -> None:
+    model, image = default_model, sample("coins").image
     predictor = Predictor(model)
     outside = Prompts.from_objects([{"points": [[54, 44], [900, 3]], "labels": [1, 0]}])
     with pytest.raises(PromptError, match="lies outside the image"):

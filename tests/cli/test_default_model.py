@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 import tifffile
 
 from napari_segment_anything.cli.main import run
+
+pytestmark = pytest.mark.weights
 
 
 def test_the_coins_are_found(tmp_path, capsys):

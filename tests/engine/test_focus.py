@@ -19,7 +19,6 @@ from napari_segment_anything.engine import (
     View,
     Views,
     Window,
-    load_model,
     segmenter,
 )
 from napari_segment_anything.engine.frame import to_frame
@@ -147,8 +146,8 @@ def test_each_object_is_seen_from_its_view(model, photo):
 
 
 @pytest.fixture(scope="module")
-def default() -> Predictor:
-    return Predictor(load_model("default"))
+def default(default_model) -> Predictor:
+    return Predictor(default_model)
 
 
 @pytest.mark.parametrize(("side", "radius"), [(512, 130), (256, 100), (900, 4), (512, 3)])

@@ -50,11 +50,10 @@ def test_every_symmetry_is_undone_and_no_two_are_alike():
     assert len(seen) == 8
 
 
-def test_everything_mode_turns_with_the_image():
-    model = nsa.load_model("default", device="cpu", precision="fp32")
+def test_everything_mode_turns_with_the_image(default_model):
     image = nsa.sample("coins").image[:128, :128]
     found = [
-        nsa.segment_everything(view, model, "instances", symmetries=8, crop_n_layers=0)
+        nsa.segment_everything(view, default_model, "instances", symmetries=8, crop_n_layers=0)
         for view in (image, np.ascontiguousarray(image[::-1].T))
     ]
     first, second = (table.to_labels() > 0 for table in found)
@@ -62,9 +61,8 @@ def test_everything_mode_turns_with_the_image():
     assert (second == first[::-1].T).mean() > 0.999
 
 
-def test_models_without_dense_maps_say_so(tmp_path):
-    model = nsa.load_model("default", device="cpu")
+def test_models_without_dense_maps_say_so(default_model):
     with pytest.raises(ParameterError, match="symmetries"):
-        nsa.segment_everything(np.zeros((64, 64)), model, "grid", symmetries=2)
+        nsa.segment_everything(np.zeros((64, 64)), default_model, "grid", symmetries=2)
     with pytest.raises(ParameterError, match="1 to 8"):
-        nsa.Predictor(model).embed(np.zeros((64, 64)), symmetries=9)
+        nsa.Predictor(default_model).embed(np.zeros((64, 64)), symmetries=9)

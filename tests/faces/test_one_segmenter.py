@@ -69,10 +69,10 @@ OBJECTS = {
 }
 
 
-@pytest.fixture(scope="module", params=["default", "vit"])
+@pytest.fixture(scope="module", params=[pytest.param("default", marks=pytest.mark.weights), "vit"])
 def predictor(request: pytest.FixtureRequest) -> Predictor:
     if request.param == "default":
-        return Predictor(nsa.load_model("default", device="cpu", precision="fp32"))
+        return Predictor(request.getfixturevalue("default_model"))
     return Predictor(tiny_model())
 
 

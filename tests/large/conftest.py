@@ -11,7 +11,6 @@ import pytest
 import zarr
 from skimage.data import coins
 
-from napari_segment_anything import load_model
 from napari_segment_anything.large import segment_large
 
 from ..automatic.tiny import tiny_model
@@ -20,11 +19,6 @@ from .helpers import bright_objects
 SETTINGS = {"tile": 128, "overlap": 32}
 INSTANCES = {**SETTINGS, "mode": "instances", "crop_n_layers": 0}
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def default_model():
-    return load_model()
 
 
 @pytest.fixture(scope="session")
