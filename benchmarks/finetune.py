@@ -22,7 +22,7 @@ from sets import entries
 import napari_segment_anything as nsa
 from napari_segment_anything.datasets import rank
 from napari_segment_anything.evaluation import (
-    Settings,
+    PromptSettings,
     evaluate,
     summarise,
 )
@@ -70,7 +70,7 @@ def tune(folder: Path, output: Path, options: argparse.Namespace) -> nsa.Trainin
 def measure(folder: Path, model: str | Path, output: Path, options: argparse.Namespace) -> Row:
     """Evaluate a model on the images of a set that were held out."""
     images = entries(folder.parent, folder.name, "validation")
-    settings = Settings(objects_per_image=options.objects)
+    settings = PromptSettings(objects_per_image=options.objects)
     result = finish(
         evaluate(
             images,

@@ -178,7 +178,7 @@ def train(job: Job) -> dict[str, Any]:
     import torch
 
     from napari_segment_anything.training import read_config, train_steps
-    from napari_segment_anything.training.trainer import Report
+    from napari_segment_anything.training.trainer import StepReport
 
     began = time.perf_counter()
     run = job.out / "run"
@@ -196,7 +196,7 @@ def train(job: Job) -> dict[str, Any]:
     try:
         while job.left(began) > reserve:
             progress = next(steps)
-            if isinstance(progress.partial, Report):
+            if isinstance(progress.partial, StepReport):
                 seen = {"step": progress.done, "of": progress.total, **progress.partial.losses}
     except StopIteration as end:
         (job.out / "weights.safetensors").write_bytes(end.value.model.read_bytes())

@@ -16,7 +16,7 @@ from napari_segment_anything.errors import FormatError, ParameterError, Resource
 from napari_segment_anything.evaluation import (
     Group,
     LabelledPlane,
-    Settings,
+    PromptSettings,
     evaluate,
     find_entries,
     summarise,
@@ -86,16 +86,18 @@ def oracle():
     network.truth = truth
     model = Model(network, "oracle", "vit", "0" * 16, torch.device("cpu"))
     plane = LabelledPlane("set/a", "set/a", "set", {}, truth.astype(np.uint8), None, truth)
-    return ask.Subject(plane, Predictor(model), Settings(clicks=6))
+    return ask.Subject(plane, Predictor(model), PromptSettings(clicks=6))
 
 
 def test_tiny_objects_are_not_prompted_and_draws_are_fixed(oracle):
     assert oracle.ids.tolist() == [1, 7]
     plane = LabelledPlane("x", "x", "s", {}, np.zeros((8, 80)), None, LADDER)
-    chosen = [ask.choose_objects(plane, Settings(5, 8, seed=s))[0].tolist() for s in (0, 0, 1)]
+    chosen = [
+        ask.choose_objects(plane, PromptSettings(5, 8, seed=s))[0].tolist() for s in (0, 0, 1)
+    ]
     assert chosen[0] == chosen[1] != chosen[2]
     assert len(chosen[0]) == 5 and 0 not in chosen[0]
-    assert len(ask.choose_objects(plane, Settings(0, 8))[0]) == 79
+    assert len(ask.choose_objects(plane, PromptSettings(0, 8))[0]) == 79
 
 
 def test_points_and_boxes_of_an_oracle(oracle):
@@ -143,7 +145,7 @@ def test_clicks_give_the_network_what_the_paper_says(oracle, monkeypatch):
 def test_an_image_without_objects(model):
     empty = np.zeros((64, 64), np.int32)
     plane = LabelledPlane("set/e", "set/e", "set", {}, discs(0, (64, 64))[0], None, empty)
-    subject = ask.Subject(plane, Predictor(model), Settings())
+    subject = ask.Subject(plane, Predictor(model), PromptSettings())
     for function in (ask.points, ask.boxes, ask.clicks):
         assert function(subject)["ids"] == []
     record, labels = ask.everything(subject, "grid", LOOSE)
@@ -155,7 +157,7 @@ def test_an_image_without_objects(model):
 def test_everything_agrees_with_its_label_image(model):
     image, truth = discs(3)
     plane = LabelledPlane("set/d", "set/d", "set", {}, image, None, truth)
-    subject = ask.Subject(plane, Predictor(model), Settings())
+    subject = ask.Subject(plane, Predictor(model), PromptSettings())
     record, labels = ask.everything(subject, "grid", LOOSE)
     ids = [i for i in np.unique(labels) if i]
     assert record["found_ids"] == ids and len(record["predicted"]) == len(ids)
@@ -166,7 +168,7 @@ def test_everything_agrees_with_its_label_image(model):
 
 def collect(data, model, out, **options):
     options = {"modes": ("grid",), "parameters": LOOSE, **options}
-    options.setdefault("settings", Settings(3, clicks=3))
+    options.setdefault("settings", PromptSettings(3, clicks=3))
     return finish(evaluate(find_entries([data]), model, out, **options))
 
 
@@ -174,7 +176,7 @@ def test_a_killed_evaluation_goes_on_where_it_stood(data, model, tmp_path, monke
     whole = collect(data, model, tmp_path / "whole")
     steps = evaluate(
         find_entries([data]), model, tmp_path / "part", modes=("grid",), parameters=LOOSE,
-        settings=Settings(3, clicks=3),
+        settings=PromptSettings(3, clicks=3),
     )  # fmt: skip
     for _ in range(3):
         next(steps)
@@ -203,7 +205,7 @@ def test_a_folder_belongs_to_one_model_and_settings(data, model, tmp_path):
     with pytest.raises(ParameterError, match="another fingerprint"):
         collect(data, tiny_model(1), tmp_path, protocols=("floors",))
     with pytest.raises(ParameterError, match="another settings"):
-        collect(data, model, tmp_path, protocols=("floors",), settings=Settings(4))
+        collect(data, model, tmp_path, protocols=("floors",), settings=PromptSettings(4))
     collect(data, tiny_model(1), tmp_path, protocols=("floors",), overwrite=True)
     (tmp_path / "results.jsonl").write_text("nonsense\n")
     with pytest.raises(FormatError, match="line 1"):

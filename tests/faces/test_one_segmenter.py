@@ -26,7 +26,7 @@ from napari_segment_anything.engine import (
     Window,
 )
 from napari_segment_anything.evaluation import protocols
-from napari_segment_anything.evaluation.protocols import Settings, Subject
+from napari_segment_anything.evaluation.protocols import PromptSettings, Subject
 from napari_segment_anything.formats.records import read_sa1b
 from napari_segment_anything.large.image import LargeImage
 from napari_segment_anything.large.redecoding import _segment
@@ -179,7 +179,7 @@ def test_on_the_command_line(kind, predictor, image, expected, tmp_path, monkeyp
 @pytest.mark.parametrize("kind", ["points", "boxes"])
 def test_in_evaluation(kind, predictor, image, expected):
     plane = LabelledPlane("a/b", "a/b", "a", {}, image, None, np.zeros(SHAPE, np.uint16))
-    subject = Subject(plane, predictor, Settings())
+    subject = Subject(plane, predictor, PromptSettings())
     subject._views = Views(predictor, image, contrast_limits=LIMITS)
     asks = Ask.each(Prompts.from_objects(OBJECTS[kind]))
     found = [each.mask.within(Window.full(SHAPE)) for _, each in subject.segment(asks)]

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from napari_segment_anything.training.config import StageConfig
 from napari_segment_anything.training.crops import Crops
+from napari_segment_anything.training.prompted_objects import choose_objects
 from napari_segment_anything.training.prompts import (
     _silent_rounds,
-    choose_objects,
     error_points,
     noised_boxes,
     sample_points,

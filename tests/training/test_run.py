@@ -18,7 +18,7 @@ from napari_segment_anything.training.cropping import CropConfig
 from napari_segment_anything.training.curves import append_row, drop_rows_after, read_rows
 from napari_segment_anything.training.estimate import Estimate, predict_memory
 from napari_segment_anything.training.presets import settled
-from napari_segment_anything.training.trainer import Report
+from napari_segment_anything.training.trainer import StepReport
 
 from .small import disks, npz_folder, small_sam, stored
 
@@ -77,7 +77,7 @@ def test_fine_tuning_resumes_to_the_same_weights(tmp_path, part):
     whole = nsa.train(config, output=tmp_path / "a", data=tmp_path)
     killed = train_steps(config, output=tmp_path / "b", data=tmp_path)
     for progress in killed:
-        if isinstance(progress.partial, Report) and progress.done == 3:
+        if isinstance(progress.partial, StepReport) and progress.done == 3:
             killed.close()  # one step after the checkpoint of step 2
             break
     resumed = nsa.train(config, output=tmp_path / "b", data=tmp_path)
@@ -100,7 +100,7 @@ def test_a_run_that_is_complete_gives_its_model_again(tmp_path):
         quick(base, steps=1), images=images, output=tmp_path / "run", on_progress=seen.append
     )
     assert all(torch.equal(held[k], v) for k, v in weights(again.model).items())
-    assert not any(isinstance(step.partial, Report | Estimate) for step in seen)
+    assert not any(isinstance(step.partial, StepReport | Estimate) for step in seen)
 
 
 def test_another_configuration_or_other_data_is_not_mixed_in(tmp_path):
@@ -156,7 +156,7 @@ def test_a_run_folder_goes_on_where_data_and_model_lie_elsewhere(tmp_path):
 
     killed = train_steps(config(here), output=here / "run")
     for progress in killed:
-        if isinstance(progress.partial, Report) and progress.done == 3:
+        if isinstance(progress.partial, StepReport) and progress.done == 3:
             killed.close()
             break
     whole = nsa.train(config(here), output=tmp_path / "whole")
@@ -179,7 +179,7 @@ def test_going_on_from_weights_alone_is_said_and_keeps_the_schedule(tmp_path):
 
     killed = train_steps(quick(base, steps=4), images=images, output=tmp_path / "lost")
     for progress in killed:
-        if isinstance(progress.partial, Report) and progress.done == 3:
+        if isinstance(progress.partial, StepReport) and progress.done == 3:
             killed.close()
             break
     path = tmp_path / "lost/finetune.pt"
@@ -229,7 +229,7 @@ def test_the_prediction_comes_first_and_changes_nothing(tmp_path):
     images = [disks(0), disks(1)]
     with_timing = nsa.train(config, images=images, output=tmp_path / "a", on_progress=seen.append)
     kinds = [type(step.partial) for step in seen if step.partial is not None]
-    assert kinds[:2] == [Estimate, Estimate] and Report in kinds[2:]
+    assert kinds[:2] == [Estimate, Estimate] and StepReport in kinds[2:]
     estimate = next(s.partial for s in seen if s.message == "predicted")
     assert estimate.memory > 0 and estimate.seconds > estimate.per_step > 0
 

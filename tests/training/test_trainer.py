@@ -19,7 +19,8 @@ from napari_segment_anything.training.cropping import CropConfig, CropSampler
 from napari_segment_anything.training.data import labelled_image
 from napari_segment_anything.training.generated import generate
 from napari_segment_anything.training.prompts import prompt_losses
-from napari_segment_anything.training.trainer import StageTrainer, rate_factor
+from napari_segment_anything.training.schedule import rate_factor
+from napari_segment_anything.training.trainer import StageTrainer
 from napari_segment_anything.training.validation import dense_maps
 
 TINY = MicroConfig(128, widths=(8, 16, 16, 32), attention_blocks=2, heads=4, norm="batch")

@@ -188,14 +188,14 @@ def evaluate(
     napari-sam evaluate images/ -o out/ --protocol everything --mode all --metadata images.csv
     """  # fmt: skip
     from ..datasets import find_entries, spread
-    from ..evaluation import PROTOCOLS, Settings
+    from ..evaluation import PROTOCOLS, PromptSettings
     from ..evaluation import evaluate as run
     from ..evaluation.report import require_plots, write_report
     from . import report, values
 
     if plots:
         require_plots()
-    settings = Settings(objects_per_image, min_object_area, clicks, seed)
+    settings = PromptSettings(objects_per_image, min_object_area, clicks, seed)
     chosen = PROTOCOLS if protocol == "all" else _names(protocol)
     parameters = _parameters(parameter or [])
     entries = find_entries(

@@ -105,7 +105,7 @@ def train(
 def _display(quiet: bool, predicted: list[Estimate]) -> Iterator[Callable[[Progress], object]]:
     """A bar with the latest losses and the latest validation under it."""
     from ..training.estimate import Estimate
-    from ..training.trainer import Report
+    from ..training.trainer import StepReport
 
     def note(step: Progress) -> None:
         if isinstance(step.partial, Estimate):
@@ -144,7 +144,7 @@ def _display(quiet: bool, predicted: list[Estimate]) -> Iterator[Callable[[Progr
             def show(step: Progress) -> None:
                 note(step)
                 title = step.message
-                if isinstance(step.partial, Report):
+                if isinstance(step.partial, StepReport):
                     title = step.partial.stage
                     losses, measures = step.partial.losses, step.partial.validation
                     if losses:

@@ -45,7 +45,7 @@ _TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class PromptSettings:
     """What decides the figures, beside model and images.
 
     Parameters
@@ -85,11 +85,13 @@ class Subject:
         Image and truth.
     predictor : Predictor
         With a cache, everything mode does not encode the image again.
-    settings : Settings
+    settings : PromptSettings
         Which objects.
     """
 
-    def __init__(self, plane: LabelledPlane, predictor: Predictor, settings: Settings) -> None:
+    def __init__(
+        self, plane: LabelledPlane, predictor: Predictor, settings: PromptSettings
+    ) -> None:
         self.plane, self.predictor, self.settings = plane, predictor, settings
         self.labels = plane.labels
         self.ids, self.areas = choose_objects(plane, settings)
@@ -133,7 +135,7 @@ class Subject:
 
 
 def choose_objects(
-    plane: LabelledPlane, settings: Settings
+    plane: LabelledPlane, settings: PromptSettings
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ids and areas of the objects to prompt: a draw that depends on name and seed alone."""
     ids, areas = np.unique(plane.labels, return_counts=True)

@@ -16,7 +16,7 @@ from ..errors import FormatError, ImageError, ParameterError
 from ..formats.labels import write_labels
 from ..progress import Progress
 from . import protocols as ask
-from .protocols import PROTOCOLS, Settings, Subject
+from .protocols import PROTOCOLS, PromptSettings, Subject
 from .store import RESULTS, ResultStore
 
 _CACHE_BYTES = 256 << 20
@@ -84,7 +84,7 @@ def evaluate(
     *,
     protocols: Sequence[str] = PROTOCOLS,
     modes: Sequence[str] = ("auto",),
-    settings: Settings | None = None,
+    settings: PromptSettings | None = None,
     parameters: Mapping[str, Any] | None = None,
     planes: int = 10,
     axes: str | None = None,
@@ -107,7 +107,7 @@ def evaluate(
         Of `PROTOCOLS`.
     modes : sequence of str
         Everything modes to run: "auto", "all", "grid", "proposals", "instances".
-    settings : Settings, optional
+    settings : PromptSettings, optional
         Which objects are prompted, and how often.
     parameters : mapping, optional
         Parameters of everything mode, in place of the model's own; thresholds do not act on
@@ -137,7 +137,7 @@ def evaluate(
     ResourceError
         If another process writes to the folder.
     """
-    settings = settings or Settings()
+    settings = settings or PromptSettings()
     if planes < 1:
         raise ParameterError(f"planes is at least 1, not {planes}")
     names = protocol_names(model, protocols, modes)
@@ -199,7 +199,7 @@ def _one(
     plane: LabelledPlane,
     names: Sequence[str],
     predictor: Predictor,
-    settings: Settings,
+    settings: PromptSettings,
     parameters: Mapping[str, Any],
     store: ResultStore,
 ) -> None:

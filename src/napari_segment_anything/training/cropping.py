@@ -71,7 +71,7 @@ class CropConfig:
                 )
 
 
-class Held(NamedTuple):
+class HeldImage(NamedTuple):
     """An image's arrays as tensors, on the device where crops are cut."""
 
     image: Tensor
@@ -80,14 +80,14 @@ class Held(NamedTuple):
     wholes: Tensor | None
 
 
-def held_on(source: LabelledImage, device: torch.device) -> Held:
+def held_on(source: LabelledImage, device: torch.device) -> HeldImage:
     """The arrays of an image on a device; on the CPU they are shared, not copied."""
     image, labels, interior = (
         torch.from_numpy(array).to(device)
         for array in (source.image, source.labels, source.interior)
     )
     wholes = None if source.wholes is None else torch.from_numpy(source.wholes).to(device)
-    return Held(image.permute(2, 0, 1), labels, interior, wholes)
+    return HeldImage(image.permute(2, 0, 1), labels, interior, wholes)
 
 
 class CropSampler:
@@ -116,7 +116,7 @@ class CropSampler:
         seed: int,
         geometry: Geometry | None = None,
         device: str | torch.device = "cpu",
-        held: dict[str, Held] | None = None,
+        held: dict[str, HeldImage] | None = None,
     ) -> None:
         self.seed = seed
         self.device = torch.device(device)
@@ -145,15 +145,15 @@ class CropSampler:
             crop = paste_objects(crop, cut(source, rng, config, self.geometry, held), rng)
         return crop
 
-    def _on_device(self, source: LabelledImage) -> Held | None:
+    def _on_device(self, source: LabelledImage) -> HeldImage | None:
         if self.device.type == "cpu":
             return None
         if source.name not in self._held:
             self._held[source.name] = held_on(source, self.device)
         return self._held[source.name]
 
-    def drawn_views(self, step: int, count: int, views: int) -> list[tuple[str, int, int]]:
-        """Group, image and view of each crop of a step that takes its crops from fixed views."""
+    def fixed_keys(self, step: int, count: int, views: int) -> list[tuple[str, int, int]]:
+        """Group, image and number of each crop of a step that takes its crops from fixed ones."""
         drawn = []
         for i in range(count):
             rng = np.random.default_rng((self.seed, step, i))
@@ -163,8 +163,8 @@ class CropSampler:
             )
         return drawn
 
-    def view(self, key: tuple[str, int, int], config: CropConfig) -> Crops:
-        """One of the fixed views of an image, a batch of one: always the same for a key."""
+    def fixed(self, key: tuple[str, int, int], config: CropConfig) -> Crops:
+        """One of the fixed crops of an image, a batch of one: always the same for a key."""
         name, image, view = key
         rng = np.random.default_rng((self.seed, 5, self.names.index(name), image, view))
         source = self.groups[name][image]
@@ -189,7 +189,7 @@ def cut(
     rng: np.random.Generator,
     config: CropConfig,
     geometry: Geometry | None = None,
-    held: Held | None = None,
+    held: HeldImage | None = None,
 ) -> Crop:
     """One random crop of an image, on the device that its arrays are `held` on."""
     geometry = geometry or Geometry()

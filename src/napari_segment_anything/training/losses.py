@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..network.micro import box_edges
-from .dense import DenseTargets, touching
+from .config import StageConfig
+from .crops import Crops
+from .dense import DenseTargets, encode_dense, touching
 
 
 def focal_loss(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -109,6 +113,37 @@ def dense_loss(
         if separation_weight:
             loss = separation_loss(found, likeness, targets)
             losses["separation"] = separation_weight * loss
+    return losses
+
+
+def stage_dense_losses(
+    heads: Mapping[str, Tensor], crops: Crops, stage: StageConfig
+) -> dict[str, Tensor]:
+    """Losses of both dense heads of a batch, by name.
+
+    Parameters
+    ----------
+    heads : mapping of str to Tensor
+        "dense" (batch, 6, h, w), and "coarse" on a grid four times coarser.
+    crops : Crops
+        The batch.
+    stage : StageConfig
+        Weights of what concerns touching objects.
+    """
+    valid = crops.valid[:, 0, ::2, ::2].float()
+    losses = dense_loss(
+        heads["dense"],
+        encode_dense(crops.labels, crops.interior),
+        valid,
+        crops.known,
+        stage.touching_weight,
+        stage.box_iou_weight,
+        stage.separation_weight,
+    )
+    some = (slice(None), slice(2, None, 4), slice(2, None, 4))
+    coarse = encode_dense(crops.labels[some], crops.interior[some], 8)
+    extra = dense_loss(heads["coarse"], coarse, valid[some], crops.known[some])
+    losses["coarse"] = 0.3 * torch.stack(list(extra.values())).sum()
     return losses
 
 

@@ -7,7 +7,6 @@ object and negative where it spills, and feeds that mask's logits back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,100 +17,7 @@ from .crops import Crops
 from .decoding import decode_windows, window_cells, window_positions
 from .geometry import mixed_precision
 from .losses import dice_loss, focal_loss
-
-PER = 4  # logits along the side of an embedding cell
-
-
-@dataclass(frozen=True, slots=True)
-class Objects:
-    """Objects to prompt, each in a window of its crop.
-
-    Parameters
-    ----------
-    image : Tensor
-        (n,) int64, index of the crop.
-    corner : Tensor
-        (n, 2) int64, first cell of the window in the crop.
-    target : Tensor
-        (n, 4s, 4s) float32, the object in its window, s cells wide.
-    box : Tensor
-        (n, 4) float32, row_min, col_min, row_max, col_max in pixels of the crop.
-    """
-
-    image: Tensor
-    corner: Tensor
-    target: Tensor
-    box: Tensor
-
-
-def choose_objects(
-    crops: Crops, count: int, side: int, generator: torch.Generator, min_area: int = 10
-) -> Objects | None:
-    """Draw up to `count` objects from each crop, small and large alike, and place windows.
-
-    Parameters
-    ----------
-    crops : Crops
-        The batch.
-    count : int
-        Objects per crop, at most.
-    side : int
-        Cells per side of a window.
-    generator : torch.Generator
-        Source of randomness.
-    min_area : int
-        Least area in logits.
-    """
-    images, corners, targets, boxes = [], [], [], []
-    stride = crops.stride
-    cells = crops.labels.shape[-1] // PER
-    side = min(side, cells)
-    device = crops.labels.device
-    for index in range(len(crops.labels)):
-        labels = crops.labels[index]
-        wholes = crops.wholes[index]
-        if bool(wholes.any()) and _unit(generator, device) < 0.4:
-            labels = wholes
-        areas = torch.bincount(labels.flatten())
-        areas[0] = 0
-        known = torch.nonzero(areas >= min_area)[:, 0]
-        # small windows take objects that they hold with some ground around, where there are any
-        fitting = known[areas[known] <= (0.55 * side * PER // 1) ** 2]
-        known = fitting if side < 20 and len(fitting) else known
-        order = torch.randperm(len(known), generator=generator, device=device)
-        for identity in known[order[:count]].tolist():
-            mask = labels == identity
-            where = torch.nonzero(mask)
-            low, high = where.amin(0), where.amax(0)
-            corner = _place(low, high, side, cells, generator)
-            r, c = (corner * PER).tolist()
-            width = side * PER
-            target = mask[r : r + width, c : c + width]
-            if int(target.sum()) < min_area:
-                continue
-            images.append(index)
-            corners.append(corner)
-            targets.append(target)
-            boxes.append(torch.cat([low * stride - 0.5, (high + 1) * stride - 0.5]))
-    if not images:
-        return None
-    return Objects(
-        torch.tensor(images, device=device),
-        torch.stack(corners),
-        torch.stack(targets).float(),
-        torch.stack(boxes).float(),
-    )
-
-
-def _place(low: Tensor, high: Tensor, side: int, cells: int, generator: torch.Generator) -> Tensor:
-    """First cell of a window: anywhere that holds the object, or centred on a large one."""
-    first, last = low // PER, high // PER
-    least = (last - side + 1).clamp(0, cells - side)
-    most = torch.minimum(first, torch.full_like(first, cells - side)).clamp(0)
-    middle = ((first + last - side + 1) // 2).clamp(0, cells - side)
-    draw = torch.rand(2, generator=generator, device=low.device)
-    inside = least + (draw * (most - least + 1).clamp_min(1)).long()
-    return torch.where(most >= least, inside, middle)
+from .prompted_objects import PER, PromptedObjects, choose_objects, unit
 
 
 def noised_boxes(boxes: Tensor, generator: torch.Generator) -> Tensor:
@@ -246,7 +152,7 @@ def prompt_losses(
     dict of str to float
         Loss and IoU of the best mask, by first prompt, for the log.
     """
-    draw = _unit(generator, embedding.device)
+    draw = unit(generator, embedding.device)
     side = min(stage.windows[int(draw * len(stage.windows))], embedding.shape[-1])
     count = max(stage.cells // side**2, 2) if stage.cells else stage.objects
     objects = choose_objects(crops, count, side, generator)
@@ -261,7 +167,7 @@ def prompt_losses(
     for kind, chosen in (("box", order[:boxed]), ("point", order[boxed:])):
         if len(chosen) == 0:
             continue
-        part = Objects(
+        part = PromptedObjects(
             objects.image[chosen],
             objects.corner[chosen],
             objects.target[chosen],
@@ -288,7 +194,7 @@ def _converse(
     network: Any,
     embedding: Tensor,
     maps: Tensor | None,
-    objects: Objects,
+    objects: PromptedObjects,
     origin: Tensor,
     boxed: bool,
     side: int,
@@ -310,7 +216,7 @@ def _converse(
     if boxed:
         noisy = noised_boxes(objects.box, generator) + start.repeat(1, 2)
         boxes = noisy[:, [1, 0, 3, 2]]
-    if not boxed or _unit(generator, device) < stage.box_point_share:
+    if not boxed or unit(generator, device) < stage.box_point_share:
         points = sample_points(target, generator)
         coords, labels = _append(
             coords, labels, points, torch.ones_like(points[:, 0]), to_frame, stride
@@ -356,7 +262,7 @@ def _refined(
     logits: Tensor,
     iou: Tensor,
     maps: Tensor,
-    objects: Objects,
+    objects: PromptedObjects,
     side: int,
     to_frame: Tensor,
     prompts: tuple[Tensor, Tensor, Tensor | None],
@@ -405,7 +311,3 @@ def _append(
     pixels = points * stride + 0.5 * (stride - 1) + to_frame
     coords = torch.cat([coords, pixels.flip(1)[:, None].float()], dim=1)
     return coords, torch.cat([labels, kinds[:, None]], dim=1)
-
-
-def _unit(generator: torch.Generator, device: torch.device) -> float:
-    return float(torch.rand((), generator=generator, device=device))

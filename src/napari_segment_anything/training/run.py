@@ -22,7 +22,7 @@ from ..network.sam import Sam
 from ..progress import Progress, finish
 from .card import write_card
 from .config import SCRATCH, StageConfig, TrainingConfig
-from .cropping import CropSampler, Held
+from .cropping import CropSampler, HeldImage
 from .curves import draw_curves, read_rows
 from .data import LabelledImage
 from .estimate import Estimate, available_memory, predict_memory, refuse_if_too_large
@@ -74,7 +74,7 @@ class TrainingResult:
     card: str = ""
 
 
-class Validation:
+class QuickValidation:
     """The quick measures of a stage, of what it trains.
 
     Parameters
@@ -145,7 +145,7 @@ def train(
         Begin anew where the folder holds a run.
     on_progress : callable, optional
         Called with every `Progress`; its `partial` is an `Estimate` before the first step, then a
-        `Report`.
+        `StepReport`.
 
     Returns
     -------
@@ -224,7 +224,7 @@ def _run(
     # on a GPU with room to spare the images are kept there, and crops cut there
     room = available_memory(device) or 0
     cutting = device if device.type == "cuda" and 4 * sets.nbytes < room else torch.device("cpu")
-    held: dict[str, Held] = {}
+    held: dict[str, HeldImage] = {}
 
     def trainer(number: int, resume: bool) -> StageTrainer:
         stage = config.stages[number]
@@ -232,7 +232,9 @@ def _run(
         geometry = Geometry.of(network.image_encoder)
         sampler = CropSampler(sets.train, weights, seed, geometry, cutting, held)
         # from scratch the sets are many: half of them tell as much
-        check = Validation(subset, stage, 2 if config.model == SCRATCH else 1) if subset else None
+        check = (
+            QuickValidation(subset, stage, 2 if config.model == SCRATCH else 1) if subset else None
+        )
         placed = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return StageTrainer(
             placed, stage, config, sampler, folder, check, prompt_losses, device, resume
@@ -287,7 +289,7 @@ def _time(
         fresh = min(len(sets.train) * stage.views, stage.steps * stage.batch_size)
         seconds += step * stage.steps + encoding / stage.batch_size * fresh
         if subset:
-            check = Validation(subset[:1], stage)
+            check = QuickValidation(subset[:1], stage)
             timed.network.eval()
             began = time.perf_counter()
             check(timed.network)

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import nn
 
 from ..errors import FormatError, ParameterError, ResourceError
 from ..progress import Progress
 from ..reading import one_line
-from .augment import AugmentConfig, augment
+from .augment import AugmentConfig
 from .average import Average, live_state, load_live_state
 from .config import SCRATCH, StageConfig, TrainingConfig
 from .cropping import CropSampler
-from .crops import Crops
 from .curves import append_row, drop_rows_after
-from .dense import encode_dense
-from .geometry import Geometry, has_dense_head, mixed_precision
-from .losses import dense_loss
+from .encoding import CropEncoder, EncodedCrops, KeptEmbeddings
+from .losses import stage_dense_losses
 from .prefetch import Prefetch
-from .validation import normalise
+from .schedule import parameter_groups, rate_factor
 
-Losses = dict[str, Tensor]
-_VIEW_BYTES = 2 << 30
 _FROM_WEIGHTS = "from weights alone: the optimiser's moments begin anew"
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class StepReport:
     """What a step of training has to say.
 
     Parameters
@@ -53,55 +46,6 @@ class Report:
     stage: str
     losses: dict[str, float] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """A fixed view of an image, encoded; floats in half precision."""
-
-    embedding: Tensor
-    maps: Tensor | None
-    crops: Crops
-    origin: Tensor
-
-
-def parameter_groups(network: nn.Module, stage: StageConfig) -> list[dict[str, Any]]:
-    """Optimiser groups: each part, with and without weight decay; frozen ones off.
-
-    An encoder that is frozen in parts (LoRA) stays so.
-
-    Raises
-    ------
-    ParameterError
-        If nothing is left to train.
-    """
-    partial = any(parametrize.is_parametrized(module) for module in network.modules())
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    rates = {
-        "image_encoder": stage.encoder_learning_rate,
-        "mask_refiner": stage.refiner_learning_rate,
-    }
-    for name, parameter in network.named_parameters():
-        rate = rates.get(name.partition(".")[0], stage.learning_rate)
-        kept = partial and name.startswith("image_encoder.") and not parameter.requires_grad
-        parameter.requires_grad_(rate > 0 and not kept)
-        if parameter.requires_grad:
-            decay = stage.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((rate, decay), []).append(parameter)
-    if not groups:
-        raise ParameterError(f"stage {stage.name!r} trains nothing: all learning rates are 0")
-    return [
-        {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
-        for (rate, decay), parameters in sorted(groups.items(), key=lambda item: item[0])
-    ]
-
-
-def rate_factor(step: int, stage: StageConfig) -> float:
-    """Learning rate over its peak: linear warm-up, then cosine down to `final_rate`."""
-    if step < stage.warmup:
-        return (step + 1) / stage.warmup
-    done = (step - stage.warmup) / max(stage.steps - stage.warmup, 1)
-    return stage.final_rate + (1 - stage.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class StageTrainer:
@@ -159,8 +103,14 @@ class StageTrainer:
         self.best: dict[str, Any] | None = None
         ahead = 0 if self.device.type == "cpu" else min(4, os.cpu_count() or 1)
         self._batches = Prefetch(sampler, stage.batch_size, stage.crop, ahead)
-        self.augment = config.augment or AugmentConfig()
-        self._views: OrderedDict[tuple[str, int, int], _View] = OrderedDict()
+        changes = config.augment or AugmentConfig()
+        self._encode = CropEncoder(self.network, stage, changes, self.device)
+        frozen = stage.encoder_learning_rate == 0
+        self._kept = (
+            KeptEmbeddings(self._encode, sampler, stage, config.seed)
+            if stage.views and frozen
+            else None
+        )
         self.checkpoint = folder / f"{stage.name}.pt"
         if resume and self.checkpoint.exists():
             self._resume()
@@ -176,8 +126,8 @@ class StageTrainer:
     def run(self) -> Iterator[Progress]:
         """Train to the end of the stage, yielding progress; stop iterating to stop.
 
-        Each `Progress` has a `Report`. At the end the network has the averaged weights, or the best
-        of them where the configuration names a measure to watch.
+        Each `Progress` has a `StepReport`. At the end the network has the averaged weights, or the
+        best of them where the configuration names a measure to watch.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         stage, config = self.stage, self.config
@@ -207,7 +157,7 @@ class StageTrainer:
                 row["cpu_seconds"] = (used - busy) / number
                 started, busy, sums, number = now, used, {}, 0
                 append_row(self._log("train"), self.step, row)
-                report = Report(stage.name, losses=row)
+                report = StepReport(stage.name, losses=row)
                 yield Progress(self.step, stage.steps, report, _words(row))
             if self.validate and (self.step % config.validate_every == 0 or last):
                 yield self._validation()
@@ -238,7 +188,7 @@ class StageTrainer:
         words = _words(measures)
         if self.stopped and self.best:
             words = f"stopped: {watch} was best at step {self.best['step']}  {words}"
-        report = Report(self.stage.name, validation=measures)
+        report = StepReport(self.stage.name, validation=measures)
         return Progress(self.step, self.stage.steps, report, words)
 
     def time_step(self) -> tuple[float, float]:
@@ -255,12 +205,12 @@ class StageTrainer:
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - began)
             self.optimizer.zero_grad(set_to_none=True)
-            if seconds[0] > 20 and not self._uses_views:
+            if seconds[0] > 20 and self._kept is None:
                 break
         with torch.no_grad():
             for name, buffer in self.network.named_buffers():
                 buffer.copy_(kept[name])
-        return seconds[-1], max(seconds[0] - seconds[-1], 0.0) if self._uses_views else 0.0
+        return seconds[-1], max(seconds[0] - seconds[-1], 0.0) if self._kept is not None else 0.0
 
     def _one_step(self) -> dict[str, float]:
         factor = rate_factor(self.step, self.stage)
@@ -276,10 +226,6 @@ class StageTrainer:
         measures["norm"] = float(norm)
         return measures
 
-    @property
-    def _uses_views(self) -> bool:
-        return self.stage.views > 0 and self.stage.encoder_learning_rate == 0
-
     def _step_gradients(self) -> dict[str, float]:
         """Draw the batch of the current step and leave its gradients behind."""
         stage = self.stage
@@ -291,114 +237,36 @@ class StageTrainer:
         # a pretrained batch normalisation keeps its statistics: batches are small here
         encoder: Any = self.network.image_encoder
         encoder.train(learns and self.config.model == SCRATCH)
-        if self._uses_views:
-            keys = self.sampler.drawn_views(self.step, stage.batch_size, stage.views)
-            held = [self._view(key) for key in keys]
-            embedding = torch.cat([each.embedding.to(self.device).float() for each in held])
-            crops = Crops.join([each.crops for each in held]).to(self.device)
-            origin = torch.cat([each.origin for each in held]).to(self.device)
-            dense = [each.maps.to(self.device).float() for each in held if each.maps is not None]
-            maps = torch.cat(dense) if dense else None
-            return self._decoder_losses(embedding, maps, crops, origin, generator)
+        if self._kept is not None:
+            return self._decoder_losses(self._kept.batch(self.step), generator)
         crops = self._batches.batch(self.step).to(self.device)
-        pixels = normalise(augment(crops.images, self.augment, generator), crops.valid)
-        origin = self._origins(crops, generator)
-        with torch.set_grad_enabled(learns):
-            output = self._encode(pixels, origin)
+        encoded = self._encode(crops, generator, learns)
         measures: dict[str, float] = {}
-        embedding = output.embedding.detach()
+        embedding = encoded.embedding.detach()
         if stage.objects and self.prompt_losses is not None:
             embedding.requires_grad_(learns)
-            maps = self._maps(output)
-            measures |= self._decoder_losses(embedding, maps, crops, origin, generator)
+            measures |= self._decoder_losses(replace(encoded, embedding=embedding), generator)
         if learns:
-            losses = self._dense_losses(output.heads, crops) if "dense" in output.heads else {}
+            heads = encoded.heads
+            losses = stage_dense_losses(heads, crops, stage) if "dense" in heads else {}
             total = torch.stack([*losses.values(), embedding.new_zeros(())]).sum()
             total = total * stage.dense_weight
             if embedding.grad is not None:
-                total = total + (output.embedding * embedding.grad).sum()
+                total = total + (encoded.embedding * embedding.grad).sum()
             if total.requires_grad:  # not where a batch without objects met a headless encoder
                 total.backward()
             measures |= {name: float(value.detach()) for name, value in losses.items()}
         return measures
 
     def _decoder_losses(
-        self,
-        embedding: Tensor,
-        maps: Tensor | None,
-        crops: Crops,
-        origin: Tensor,
-        generator: torch.Generator,
+        self, encoded: EncodedCrops, generator: torch.Generator
     ) -> dict[str, float]:
         if self.prompt_losses is None:
             return {}
         return self.prompt_losses(
-            self.network, embedding, maps, crops, origin, self.stage, generator
-        )
-
-    def _maps(self, output: Any) -> Tensor | None:
-        """What a mask refiner sees of the image; nothing where it is not trained."""
-        refines = self.stage.refiner_learning_rate > 0
-        return output.heads["dense"].detach() if refines else None
-
-    def _encode(self, pixels: Tensor, origin: Tensor) -> Any:
-        encoder: Any = self.network.image_encoder
-        with mixed_precision(self.device, encoder), parametrize.cached():
-            return encoder(pixels, origin) if has_dense_head(self.network) else encoder(pixels)
-
-    def _view(self, key: tuple[str, int, int]) -> _View:
-        """Embedding (half precision, on the CPU), crops and origin of a fixed view."""
-        if key in self._views:
-            self._views.move_to_end(key)
-            return self._views[key]
-        crops = self.sampler.view(key, self.stage.crop).to(self.device)
-        generator = torch.Generator(self.device)
-        seed = (self.config.seed * 1_000_003 + key[1]) * 1009 + key[2]
-        generator.manual_seed(seed * 31 + self.sampler.names.index(key[0]))
-        torch.manual_seed(generator.initial_seed())  # no step's draws depend on what is kept
-        pixels = normalise(augment(crops.images, self.augment, generator), crops.valid)
-        origin = self._origins(crops, generator)
-        with torch.no_grad():
-            output = self._encode(pixels, origin)
-        maps = self._maps(output)
-        held = _View(
-            output.embedding.half().cpu(),
-            None if maps is None else maps.half().cpu(),
-            crops.without_images().to(torch.device("cpu")),
-            origin.cpu(),
-        )
-        self._views[key] = held
-        size = held.embedding.nbytes + (0 if held.maps is None else held.maps.nbytes)
-        while len(self._views) * size > _VIEW_BYTES:
-            self._views.popitem(last=False)
-        return held
-
-    def _origins(self, crops: Crops, generator: torch.Generator) -> Tensor:
-        """Where in the frame each crop is pretended to lie: (batch, 2), whole cells."""
-        geometry = Geometry.of(self.network.image_encoder)
-        cell = 4 * geometry.stride
-        free = max(geometry.frame - crops.side, 0) // cell + 1
-        shape = (len(crops.labels), 2)
-        return torch.randint(free, shape, generator=generator, device=self.device).float() * cell
-
-    def _dense_losses(self, heads: dict[str, Tensor], crops: Crops) -> Losses:
-        valid = crops.valid[:, 0, ::2, ::2].float()
-        targets = encode_dense(crops.labels, crops.interior)
-        stage = self.stage
-        losses = dense_loss(
-            heads["dense"],
-            targets,
-            valid,
-            crops.known,
-            stage.touching_weight,
-            stage.box_iou_weight,
-            stage.separation_weight,
-        )
-        some = (slice(None), slice(2, None, 4), slice(2, None, 4))
-        coarse = encode_dense(crops.labels[some], crops.interior[some], 8)
-        extra = dense_loss(heads["coarse"], coarse, valid[some], crops.known[some])
-        losses["coarse"] = 0.3 * torch.stack(list(extra.values())).sum()
-        return losses
+            self.network, encoded.embedding, encoded.maps, encoded.crops, encoded.origin,
+            self.stage, generator,
+        )  # fmt: skip
 
     def _validate(self) -> dict[str, float]:
         kept = {
