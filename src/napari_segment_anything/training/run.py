@@ -7,7 +7,7 @@ goes on where it stood when it is started again with the same configuration and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,9 @@ from ..errors import ParameterError
 from ..network.sam import Sam
 from ..progress import Progress, finish
 from .card import write_card
-from .config import SCRATCH, StageConfig, TrainingConfig
+from .config import SCRATCH, TrainingConfig
 from .cropping import CropSampler, HeldImage
 from .curves import draw_curves, read_rows
-from .data import LabelledImage
 from .estimate import Estimate, available_memory, predict_memory, refuse_if_too_large
 from .folder import MODEL, record_run, run_folder, working_in
 from .geometry import Geometry, has_dense_head, step_precision
@@ -35,7 +34,7 @@ from .presets import settled
 from .prompts import prompt_losses
 from .toml import read_config
 from .trainer import StageTrainer
-from .validation import dense_scores, prompt_scores
+from .validation import QuickValidation, validation_subset
 
 # of the model started from
 _KEPT = (
@@ -72,45 +71,6 @@ class TrainingResult:
     after: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     card: str = ""
-
-
-class QuickValidation:
-    """The quick measures of a stage, of what it trains.
-
-    Parameters
-    ----------
-    images : sequence of LabelledImage
-        Held out.
-    stage : StageConfig
-        Where it trains the encoder, the dense head is measured; where it prompts, the decoder.
-    share : int
-        Prompt every so many-th image only.
-    """
-
-    def __init__(self, images: Sequence[LabelledImage], stage: StageConfig, share: int = 2) -> None:
-        self.images, self.stage, self.share = images, stage, share
-
-    def __call__(self, network: Any) -> dict[str, float]:
-        """Measure a network in eval mode."""
-        measures: dict[str, float] = {}
-        if self.stage.encoder_learning_rate > 0 and has_dense_head(network):
-            measures |= dense_scores(network.image_encoder, self.images)
-        if self.stage.objects:
-            measures |= prompt_scores(network, self.images[:: self.share])
-        return measures
-
-
-def validation_subset(images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
-    """About `count` images, evenly from every group; large groups give more."""
-    groups: dict[str, list[LabelledImage]] = {}
-    for image in images:
-        groups.setdefault(image.group, []).append(image)
-    share = count / max(sum(len(g) ** 0.5 for g in groups.values()), 1)
-    chosen = []
-    for _, members in sorted(groups.items()):
-        wanted = min(len(members), max(1, round(share * len(members) ** 0.5)))
-        chosen += [members[i * len(members) // wanted] for i in range(wanted)]
-    return chosen
 
 
 def train(
@@ -202,155 +162,175 @@ def train_steps(
         raise ParameterError("'watch' needs held out images: give a set 'validation'")
     with working_in(folder):
         record_run(folder, full, sets, checkpoint, overwrite)
-        return (yield from _run(full, sets, network, checkpoint, folder, where, began))
+        run = _Run(full, sets, network, checkpoint, folder, where)
+        yield from run.stages()
+        return run.finish(began)
 
 
-def _run(
-    config: TrainingConfig,
-    sets: TrainingImages,
-    network: Sam,
-    checkpoint: Checkpoint | None,
-    folder: Path,
-    device: torch.device,
-    began: float,
-) -> Generator[Progress, None, TrainingResult]:
-    if config.train == "lora":
-        add_lora(network.image_encoder, config.lora, config.seed)
-    network = network.to(device)
-    subset = validation_subset(sets.validation, config.validation_images)
-    weights = {name: sets.weights.get(name, 0.0) for name in {i.group for i in sets.train}}
-    total = sum(stage.steps for stage in config.stages)
+@dataclass
+class _Run:
+    """A settled run: its stages, and the model that comes of them.
 
-    # on a GPU with room to spare the images are kept there, and crops cut there
-    room = available_memory(device) or 0
-    cutting = device if device.type == "cuda" and 4 * sets.nbytes < room else torch.device("cpu")
-    held: dict[str, HeldImage] = {}
+    Parameters
+    ----------
+    config : TrainingConfig
+        Settled.
+    sets : TrainingImages
+        To train on and to validate on.
+    network : Sam
+        To train; replaced where its batch normalisation is folded away.
+    checkpoint : Checkpoint or None
+        What the network comes from.
+    folder : Path
+        The run's.
+    device : torch.device
+        Where to train.
+    """
 
-    def trainer(number: int, resume: bool) -> StageTrainer:
-        stage = config.stages[number]
+    config: TrainingConfig
+    sets: TrainingImages
+    network: Sam
+    checkpoint: Checkpoint | None
+    folder: Path
+    device: torch.device
+    steps: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        config, sets = self.config, self.sets
+        if config.train == "lora":
+            add_lora(self.network.image_encoder, config.lora, config.seed)
+        self.network = self.network.to(self.device)
+        self.subset = validation_subset(sets.validation, config.validation_images)
+        self.weights = {i.group: sets.weights.get(i.group, 0.0) for i in sets.train}
+        # on a GPU with room to spare the images are kept there, and crops cut there
+        room = available_memory(self.device) or 0
+        roomy = self.device.type == "cuda" and 4 * sets.nbytes < room
+        self.cutting = self.device if roomy else torch.device("cpu")
+        self.held: dict[str, HeldImage] = {}
+
+    def stages(self) -> Iterator[Progress]:
+        """Train stage after stage, each from where the one before ended."""
+        config, done = self.config, 0
+        total = sum(stage.steps for stage in config.stages)
+        if not all((self.folder / f"{stage.name}.pt").exists() for stage in config.stages):
+            estimate = self._memory()
+            refuse_if_too_large(estimate, self.network, config)
+            dtype, why = step_precision(self.device, self.network.image_encoder)
+            yield Progress(0, total, estimate, f"timing a step in {precision_name(dtype)} ({why})")
+            yield Progress(0, total, self._timed(estimate), "predicted")
+        for number, stage in enumerate(config.stages):
+            if stage.objects:
+                self.network = folded(self.network)
+            running = self._trainer(number, resume=True)
+            for progress in running.run():
+                yield Progress(done + progress.done, total, progress.partial, progress.message)
+            self.steps[stage.name] = running.step
+            done += stage.steps
+        yield Progress(total, total, message="writing the model")
+
+    def _trainer(self, number: int, resume: bool) -> StageTrainer:
+        config, stage = self.config, self.config.stages[number]
         seed = config.seed + 1000 * number
-        geometry = Geometry.of(network.image_encoder)
-        sampler = CropSampler(sets.train, weights, seed, geometry, cutting, held)
+        geometry = Geometry.of(self.network.image_encoder)
+        sampler = CropSampler(
+            self.sets.train, self.weights, seed, geometry, self.cutting, self.held
+        )
         # from scratch the sets are many: half of them tell as much
-        check = (
-            QuickValidation(subset, stage, 2 if config.model == SCRATCH else 1) if subset else None
-        )
-        placed = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        share = 2 if config.model == SCRATCH else 1
+        check = QuickValidation(self.subset, stage, share) if self.subset else None
+        network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return StageTrainer(
-            placed, stage, config, sampler, folder, check, prompt_losses, device, resume
+            network, stage, config, sampler, self.folder, check, prompt_losses, self.device, resume
         )
 
-    if not all((folder / f"{stage.name}.pt").exists() for stage in config.stages):
-        estimate = _memory(config, sets, network, device)
-        refuse_if_too_large(estimate, network, config)
-        dtype, why = step_precision(device, network.image_encoder)
-        yield Progress(0, total, estimate, f"timing a step in {precision_name(dtype)} ({why})")
-        estimate = _time(estimate, config, sets, subset, trainer)
-        yield Progress(0, total, estimate, "predicted")
-    done = 0
-    steps: dict[str, int] = {}
-    for number, stage in enumerate(config.stages):
-        if stage.objects:
-            network = folded(network)
-        running = trainer(number, resume=True)
-        for progress in running.run():
-            yield Progress(done + progress.done, total, progress.partial, progress.message)
-        steps[stage.name] = running.step
-        done += stage.steps
-    yield Progress(total, total, message="writing the model")
-    return _finish(config, sets, network, checkpoint, folder, steps, began)
+    def _memory(self) -> Estimate:
+        config, nbytes = self.config, self.sets.nbytes
+        plain = folded(self.network) if config.train != "lora" else self.network
+        needed = max(
+            predict_memory(plain, config, stage, nbytes, self.device) for stage in config.stages
+        )
+        free = available_memory(self.device)
+        if free is not None and self.device.type == "cpu":  # the images are counted as needed too
+            free += nbytes
+        return Estimate(needed, free)
 
+    def _timed(self, estimate: Estimate) -> Estimate:
+        """The estimate with the time that all steps and validations take."""
+        config = self.config
+        seconds = slowest = 0.0
+        for number, stage in enumerate(config.stages):
+            timed = self._trainer(number, resume=False)
+            step, encoding = timed.time_step()
+            slowest = max(slowest, step)
+            fresh = min(len(self.sets.train) * stage.views, stage.steps * stage.batch_size)
+            seconds += step * stage.steps + encoding / stage.batch_size * fresh
+            if self.subset:
+                check = QuickValidation(self.subset[:1], stage)
+                timed.network.eval()
+                began = time.perf_counter()
+                check(timed.network)
+                one = time.perf_counter() - began
+                seconds += one * len(self.subset) * (stage.steps // config.validate_every + 1)
+        return replace(estimate, seconds=seconds, per_step=slowest)
 
-def _memory(
-    config: TrainingConfig, sets: TrainingImages, network: Sam, device: torch.device
-) -> Estimate:
-    plain = folded(network) if config.train != "lora" else network
-    needed = max(
-        predict_memory(plain, config, stage, sets.nbytes, device) for stage in config.stages
-    )
-    free = available_memory(device)
-    if free is not None and device.type == "cpu":  # what is loaded already counts as needed too
-        free += sets.nbytes
-    return Estimate(needed, free)
+    def finish(self, began: float) -> TrainingResult:
+        """Write the model, its card and the curves.
 
-
-def _time(
-    estimate: Estimate,
-    config: TrainingConfig,
-    sets: TrainingImages,
-    subset: list[LabelledImage],
-    trainer: Callable[[int, bool], StageTrainer],
-) -> Estimate:
-    seconds = slowest = 0.0
-    for number, stage in enumerate(config.stages):
-        timed = trainer(number, False)
-        step, encoding = timed.time_step()
-        slowest = max(slowest, step)
-        fresh = min(len(sets.train) * stage.views, stage.steps * stage.batch_size)
-        seconds += step * stage.steps + encoding / stage.batch_size * fresh
-        if subset:
-            check = QuickValidation(subset[:1], stage)
-            timed.network.eval()
-            began = time.perf_counter()
-            check(timed.network)
-            one = time.perf_counter() - began
-            seconds += one * len(subset) * (stage.steps // config.validate_every + 1)
-    return replace(estimate, seconds=seconds, per_step=slowest)
-
-
-def _finish(
-    config: TrainingConfig,
-    sets: TrainingImages,
-    network: Sam,
-    checkpoint: Checkpoint | None,
-    folder: Path,
-    steps: dict[str, int],
-    began: float,
-) -> TrainingResult:
-    merge_lora(network.image_encoder)
-    network = folded(network.cpu().eval())
-    last = config.stages[-1].name
-    rows = read_rows(folder / f"{last}-validation.csv")
-    for row in rows:
-        row.pop("step", None)
-    before = rows[0] if rows and checkpoint is not None else {}
-    after = rows[-1] if rows else {}
-    if config.watch and rows:
-        after = max(rows, key=lambda row: row[config.watch])
-    base: dict[str, Any] = {}
-    if checkpoint is not None:
-        licence = checkpoint.metadata.get("licence", "")
-        base = {"name": checkpoint.name, "fingerprint": checkpoint.fingerprint, "licence": licence}
-    name = config.name or folder.name
-    described = sets.describe()
-    card = write_card(config, name, base, described, before, after, steps)
-    metadata = {
-        **{k: v for k, v in (checkpoint.metadata if checkpoint else {}).items() if k in _KEPT},
-        "name": name,
-        "licence": config.licence or base.get("licence", ""),
-        "description": f"Fine-tuned from {base['name']}." if base else "Trained from scratch.",
-        "card": card,
-        "training": {
-            "config": config.to_dict(),
-            "base": base,
-            "data": described,
-            "steps": steps,
-            "before": before,
-            "after": after,
-            "package": __version__,
-            "torch": torch.__version__,
-        },
-    }
-    decoder = None  # made for the encoder as it was
-    if checkpoint is not None and config.train == "decoder":
-        decoder = checkpoint.instance_decoder
-    path = save_checkpoint(
-        network, folder / MODEL, metadata, half=has_dense_head(network), instance_decoder=decoder
-    )
-    (folder / "card.md").write_text(card, "utf-8")
-    draw_curves(folder, [stage.name for stage in config.stages])
-    seconds = time.perf_counter() - began
-    return TrainingResult(path, folder, steps, before, after, seconds, card)
+        Parameters
+        ----------
+        began : float
+            When the run was started, of `time.perf_counter`.
+        """
+        config, checkpoint, folder, steps = self.config, self.checkpoint, self.folder, self.steps
+        merge_lora(self.network.image_encoder)
+        network = folded(self.network.cpu().eval())
+        rows = read_rows(folder / f"{config.stages[-1].name}-validation.csv")
+        for row in rows:
+            row.pop("step", None)
+        before = rows[0] if rows and checkpoint is not None else {}
+        after = rows[-1] if rows else {}
+        if config.watch and rows:
+            after = max(rows, key=lambda row: row[config.watch])
+        kept: dict[str, Any] = {}
+        base: dict[str, Any] = {}
+        decoder = None
+        if checkpoint is not None:
+            kept = {k: v for k, v in checkpoint.metadata.items() if k in _KEPT}
+            base = {
+                "name": checkpoint.name,
+                "fingerprint": checkpoint.fingerprint,
+                "licence": checkpoint.metadata.get("licence", ""),
+            }
+            if config.train == "decoder":  # an instance decoder is made for the encoder as it was
+                decoder = checkpoint.instance_decoder
+        name = config.name or folder.name
+        described = self.sets.describe()
+        card = write_card(config, name, base, described, before, after, steps)
+        metadata = {
+            **kept,
+            "name": name,
+            "licence": config.licence or base.get("licence", ""),
+            "description": f"Fine-tuned from {base['name']}." if base else "Trained from scratch.",
+            "card": card,
+            "training": {
+                "config": config.to_dict(),
+                "base": base,
+                "data": described,
+                "steps": steps,
+                "before": before,
+                "after": after,
+                "package": __version__,
+                "torch": torch.__version__,
+            },
+        }
+        half = has_dense_head(network)
+        path = save_checkpoint(
+            network, folder / MODEL, metadata, half=half, instance_decoder=decoder
+        )
+        (folder / "card.md").write_text(card, "utf-8")
+        draw_curves(folder, [stage.name for stage in config.stages])
+        seconds = time.perf_counter() - began
+        return TrainingResult(path, folder, steps, before, after, seconds, card)
 
 
 def _source(model: str, file: Path | None) -> str | Path:

@@ -20,11 +20,51 @@ from ..measures import (
     overlap_table,
     tight_box,
 )
+from .config import StageConfig
 from .data import LabelledImage
-from .geometry import Geometry, mixed_precision
+from .geometry import Geometry, has_dense_head, mixed_precision
 
 # Cells of the dense grid below which a found object is taken for noise.
 MIN_CELLS = 12
+
+
+class QuickValidation:
+    """The quick measures of a stage, of what it trains.
+
+    Parameters
+    ----------
+    images : sequence of LabelledImage
+        Held out.
+    stage : StageConfig
+        Where it trains the encoder, the dense head is measured; where it prompts, the decoder.
+    share : int
+        Prompt every so many-th image only.
+    """
+
+    def __init__(self, images: Sequence[LabelledImage], stage: StageConfig, share: int = 2) -> None:
+        self.images, self.stage, self.share = images, stage, share
+
+    def __call__(self, network: Any) -> dict[str, float]:
+        """Measure a network in eval mode."""
+        measures: dict[str, float] = {}
+        if self.stage.encoder_learning_rate > 0 and has_dense_head(network):
+            measures |= dense_scores(network.image_encoder, self.images)
+        if self.stage.objects:
+            measures |= prompt_scores(network, self.images[:: self.share])
+        return measures
+
+
+def validation_subset(images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
+    """About `count` images, evenly from every group; large groups give more."""
+    groups: dict[str, list[LabelledImage]] = {}
+    for image in images:
+        groups.setdefault(image.group, []).append(image)
+    share = count / max(sum(len(g) ** 0.5 for g in groups.values()), 1)
+    chosen = []
+    for _, members in sorted(groups.items()):
+        wanted = min(len(members), max(1, round(share * len(members) ** 0.5)))
+        chosen += [members[i * len(members) // wanted] for i in range(wanted)]
+    return chosen
 
 
 def frame_of(
