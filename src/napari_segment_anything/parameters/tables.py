@@ -303,7 +303,7 @@ TILING: dict[str, Parameter] = {
     "workers": Parameter(
         None, int, "Threads",
         "Threads on this machine.",
-        low=1, high=4096, unit="threads", otherwise="one per core",
+        low=1, unit="threads", otherwise="one per core",
     ),
     "scheduler": Parameter(
         "threads", str, "Scheduler",
