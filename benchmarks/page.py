@@ -1,4 +1,4 @@
-"""Measured text into a page of the documentation."""
+"""Write measured tables into pages of the documentation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_between(page: Path, markers: tuple[str, str], text: str) -> None:
-    """Put a text between two marks of a page, in place of what is there."""
+    """Replace the text between two markers of a page."""
     held = page.read_text("utf-8")
     start, end = (held.index(marker) for marker in markers)
     before, after = held[: start + len(markers[0])], held[end:]

@@ -1,4 +1,4 @@
-"""The weights of a run, or of one of its stages, to the file of the default model.
+"""Export the weights of a run, or of one of its stages, as the default model.
 
 python scripts/export_default.py RUN/model.safetensors default.safetensors
 """

@@ -163,4 +163,4 @@ def test_a_truncated_state_of_a_stage_is_told_by_its_name(config, tmp_path, caps
         state.write_bytes(damaged)
         assert run(["train", str(config), "-q"]) == 2
         error = capsys.readouterr().err
-        assert "finetune.pt cannot be gone on from" in error and error.count("\n") == 1
+        assert "finetune.pt cannot be resumed" in error and error.count("\n") == 1

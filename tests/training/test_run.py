@@ -186,7 +186,7 @@ def test_going_on_from_weights_alone_is_said_and_keeps_the_schedule(tmp_path):
     held = torch.load(path, weights_only=True)
     del held["optimizer"]
     torch.save(held, path)
-    with pytest.warns(UserWarning, match=r"goes on at step 2 from weights alone"):
+    with pytest.warns(UserWarning, match=r"continues at step 2 from weights alone"):
         nsa.train(quick(base, steps=4), images=images, output=tmp_path / "lost")
 
 
@@ -327,9 +327,9 @@ def test_what_a_configuration_cannot_mean():
 
 
 def test_watching_needs_images_to_watch(tmp_path):
-    with pytest.raises(ParameterError, match="needs held out images"):
+    with pytest.raises(ParameterError, match="needs held-out images"):
         nsa.train(quick(stored(tmp_path), watch="box"), images=[disks(0)], output=tmp_path / "r")
-    with pytest.raises(ParameterError, match="say where the run is kept"):
+    with pytest.raises(ParameterError, match="the run has no folder"):
         nsa.train(quick(stored(tmp_path)), images=[disks(0)])
 
 

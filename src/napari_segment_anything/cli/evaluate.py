@@ -1,4 +1,4 @@
-"""`napari-sam evaluate`: how good a model is on labelled images."""
+"""`napari-sam evaluate`: measure a model on labelled images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..evaluation import Entry, Evaluation, Figure
 
-ASK = "What is asked"
+ASK = "Protocols"
 
 
 def evaluate(
@@ -22,8 +22,8 @@ def evaluate(
         list[Path],
         typer.Argument(
             metavar="IMAGES...",
-            help="Files; folders of images, a set each; a folder of such folders, perhaps with "
-            "an index.json; or built-in images with labels, sample:NAME.",
+            help="Files; folders of images (a set each); folders of such folders, perhaps with an "
+            "index.json; or built-in images with labels, sample:NAME.",
         ),
     ],
     output: Annotated[
@@ -33,7 +33,7 @@ def evaluate(
             "--output",
             metavar="DIR",
             rich_help_panel=options.RESULT,
-            help="Folder for answers and report. The same command again goes on where it stopped.",
+            help="Folder for results and report. The same command again resumes an evaluation.",
         ),
     ],
     labels: Annotated[
@@ -41,8 +41,8 @@ def evaluate(
         typer.Option(
             metavar="DIR|FILE",
             rich_help_panel=options.INPUT,
-            help="The true labels: files of the images' names, perhaps with _labels or _masks "
-            "added. Without it: in the NPZ, beside the image, or in a folder 'labels' or 'masks'.",
+            help="True labels: files named like the images, perhaps with _labels or _masks added. "
+            "By default: in the NPZ, next to the image, or in a folder 'labels' or 'masks'.",
         ),
     ] = None,
     metadata: Annotated[
@@ -50,8 +50,7 @@ def evaluate(
         typer.Option(
             metavar="CSV|JSON",
             rich_help_panel=options.INPUT,
-            help="What is known of the images: a CSV with a column 'file' and any others to group "
-            "by, or an index.json.",
+            help="Columns to group images by: a CSV with a column 'file', or an index.json.",
         ),
     ] = None,
     split: Annotated[
@@ -75,7 +74,7 @@ def evaluate(
         typer.Option(
             metavar="COLUMN=VALUE",
             rich_help_panel=options.INPUT,
-            help="Only images that the metadata says this of. Repeatable.",
+            help="Only images with this value in a column. Repeatable.",
         ),
     ] = None,
     unlabelled: Annotated[
@@ -83,7 +82,7 @@ def evaluate(
         typer.Option(
             metavar="skip|error",
             rich_help_panel=options.INPUT,
-            help="Leave images without labels out, or stop at them.",
+            help="Leave out images without labels, or stop with an error.",
         ),
     ] = "skip",
     limit: Annotated[
@@ -91,12 +90,12 @@ def evaluate(
         typer.Option(
             metavar="N",
             rich_help_panel=options.INPUT,
-            help="At most N images of each set, spread over it.",
+            help="At most N images of each set, evenly spread.",
         ),
     ] = None,
     planes: Annotated[
         int,
-        typer.Option(rich_help_panel=options.INPUT, help="At most about so many of a stack."),
+        typer.Option(rich_help_panel=options.INPUT, help="Planes taken from a stack, at most."),
     ] = 10,
     channel_axis: options.ChannelAxisOption = None,
     channels: options.ChannelsOption = None,
@@ -122,7 +121,7 @@ def evaluate(
         typer.Option(
             metavar="N",
             rich_help_panel=ASK,
-            help="Prompted objects of an image, drawn at random; 0 for all.",
+            help="Prompted objects per image, drawn at random; 0 for all.",
         ),
     ] = 20,
     min_object_area: Annotated[
@@ -132,16 +131,18 @@ def evaluate(
         ),
     ] = 10,
     clicks: Annotated[
-        int, typer.Option(metavar="N", rich_help_panel=ASK, help="Clicks on an object, in all.")
+        int, typer.Option(metavar="N", rich_help_panel=ASK, help="Clicks per object.")
     ] = 9,
-    seed: Annotated[int, typer.Option(rich_help_panel=ASK, help="Of the draw of objects.")] = 0,
+    seed: Annotated[
+        int, typer.Option(rich_help_panel=ASK, help="Seed of the choice of objects.")
+    ] = 0,
     parameter: Annotated[
         list[str] | None,
         typer.Option(
             "--parameter",
             metavar="NAME=VALUE",
             rich_help_panel=ASK,
-            help="A parameter of everything mode, in place of the model's own. Repeatable.",
+            help="A parameter of everything mode. Repeatable.",
         ),
     ] = None,
     plots: Annotated[
@@ -149,7 +150,7 @@ def evaluate(
         typer.Option(
             "--plots/--no-plots",
             rich_help_panel=options.RESULT,
-            help="Draw plots, which needs matplotlib.",
+            help="Draw plots (needs matplotlib).",
         ),
     ] = True,
     gallery: Annotated[
@@ -157,7 +158,7 @@ def evaluate(
         typer.Option(
             metavar="N",
             rich_help_panel=options.RESULT,
-            help="Pictures of the N best and N worst images; 0 for none.",
+            help="Show the N best and N worst images; 0 for none.",
         ),
     ] = 6,
     overwrite: options.OverwriteOption = False,
@@ -172,8 +173,8 @@ def evaluate(
     """Measure a model on labelled images and write a report.
 
     Single points, boxes, corrective clicks, everything mode and proposals, with confidence
-    intervals, for every set and group of images, beside what needs no model. Writes report.md,
-    figures.csv, images.csv, objects.csv, plots and a gallery.
+    intervals for every set and group of images, next to a baseline without a model. Writes
+    report.md, figures.csv, images.csv, objects.csv, plots and a gallery.
 
     Examples:
 
@@ -315,7 +316,7 @@ def _tell(result: Evaluation, path: Path, *, as_json: bool, quiet: bool) -> None
 
 
 def _overview(figures: Sequence[Figure]) -> tuple[list[str], list[list[str]]]:
-    """A line for each group of images, with the few figures that say most."""
+    """A row of the main figures for each group of images."""
     held = {(f.group, f.method, f.measure): f for f in figures}
     wanted: list[tuple[str, str, str]] = []
     for method in dict.fromkeys(f.method for f in figures):

@@ -1,4 +1,4 @@
-"""`napari-sam train`: train a model, or fine-tune one on images of one's own."""
+"""`napari-sam train`: train or fine-tune a model on labelled images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOSSES = ("foreground", "interior", "point_first", "point_last", "box_first", "
 def train(
     config: Annotated[
         Path,
-        typer.Argument(metavar="CONFIG.toml", help="What to train, on which images, and how."),
+        typer.Argument(metavar="CONFIG.toml", help="Configuration of the run."),
     ],
     output: Annotated[
         Path | None,
@@ -33,7 +33,7 @@ def train(
             metavar="DIR",
             rich_help_panel=options.RESULT,
             help="Folder of the run, in place of the configuration's 'output'. The same command "
-            "again goes on where it stopped.",
+            "again resumes a stopped run.",
         ),
     ] = None,
     data: Annotated[
@@ -41,7 +41,7 @@ def train(
         typer.Option(
             metavar="DIR",
             rich_help_panel=options.INPUT,
-            help="What the paths in the configuration start from, in place of its own folder.",
+            help="Folder that paths in the configuration start from, in place of its own.",
         ),
     ] = None,
     overwrite: Annotated[
@@ -49,7 +49,7 @@ def train(
         typer.Option(
             "--overwrite",
             rich_help_panel=options.RESULT,
-            help="Begin anew where the folder holds a run.",
+            help="Remove a run that the folder holds.",
         ),
     ] = False,
     device: options.DeviceOption = "auto",
@@ -61,11 +61,11 @@ def train(
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Train a model, or fine-tune one on labelled images.
+    """Train or fine-tune a model on labelled images.
 
-    The configuration names the images, the model to start from, and whether all of it is trained,
-    its decoder, or low-rank additions (LoRA). Memory and time are predicted before the first step.
-    Writes model.safetensors, which --model takes, its card, and the curves.
+    The configuration names the images, the model to start from, and what is trained: all weights,
+    the decoder, or low-rank additions (LoRA). Memory and time are predicted before the first step.
+    Writes model.safetensors (for --model), a model card and training curves.
 
     Examples:
 
@@ -103,7 +103,7 @@ def train(
 
 @contextmanager
 def _display(quiet: bool, predicted: list[Estimate]) -> Iterator[Callable[[Progress], object]]:
-    """A bar with the latest losses and the latest validation under it."""
+    """Show a progress bar with the latest losses and validation below it."""
     from ..training.estimate import Estimate
     from ..training.trainer import StepReport
 
@@ -161,7 +161,7 @@ def _display(quiet: bool, predicted: list[Estimate]) -> Iterator[Callable[[Progr
 
             yield show
     finally:
-        if not console.is_interactive:  # where Live ends without a line's end
+        if not console.is_interactive:  # Live leaves out the final line break there
             console.print()
 
 
@@ -172,7 +172,7 @@ def _words(values: dict[str, float], names: tuple[str, ...]) -> str:
 def _prediction(estimate: Estimate) -> str:
     from .report import size
 
-    free = "" if estimate.available is None else f" ({size(estimate.available)} are free)"
+    free = "" if estimate.available is None else f" ({size(estimate.available)} free)"
     return (
         f"predicted: {_duration(estimate.seconds)}, {estimate.per_step:.2f} s a step, "
         f"{size(estimate.memory)} of memory{free}"

@@ -1,4 +1,4 @@
-"""Labelled images in files: found, divided into parts, and read, for training and evaluation."""
+"""Labelled images in files: find, divide and read them, for training and evaluation."""
 
 from .finding import Entry, find_entries
 from .planes import LabelledPlane, read_planes

@@ -1,4 +1,4 @@
-"""Labelled images in files and folders: which there are, and which file holds whose labels."""
+"""Find labelled images in files and folders, and the file with the labels of each."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Entry:
         Its labels: a label image, JSON of masks as SA-1B has them, the image's own NPZ, or a part
         of its Zarr store.
     columns : mapping of str to str
-        What is known about it, such as its modality.
+        Metadata, such as its modality.
     sample : bool
-        Whether it is a built-in sample, which `image` and `labels` then name.
+        Whether it is a built-in sample; `image` and `labels` are its name then.
     """
 
     set: str
@@ -82,18 +82,18 @@ def find_entries(
         and gives columns.
     labels : path, optional
         Folder of the labels (for a single image, their file): files of the images' names, perhaps
-        with one of `LABEL_ENDINGS`. Without it labels are looked for in an NPZ or Zarr store
-        itself, beside the image under such a name, in a folder of `LABEL_FOLDERS` next to the
-        image's, and at last as JSON of the image's name.
+        with one of `LABEL_ENDINGS`. Without it, labels are searched in an NPZ or Zarr store itself,
+        next to the image under such a name, in a folder of `LABEL_FOLDERS` next to the image's
+        folder, and finally as JSON with the image's name.
     metadata : path, optional
         A CSV with a column ``file`` (name, name without suffix, or set/name) and further columns;
         or an ``index.json``.
     records : bool
-        Take nothing but JSON for labels.
+        Search only JSON.
     unlabelled : {"skip", "error"}
-        Leave out images without labels; or raise, for labels without an image too.
+        Leave out images without labels, or raise, also for labels without an image.
     where : mapping of str to str, optional
-        Only images that have these values in these columns.
+        Only images with these values in these columns.
 
     Returns
     -------
@@ -209,9 +209,9 @@ def labels_of(image: Path, apart: Path | None = None, records: bool = False) -> 
     image : Path
         A file, or a Zarr store.
     apart : Path, optional
-        Their file, or the folder to look in; nowhere else is looked then.
+        Their file, or the only folder to search.
     records : bool
-        Take nothing but JSON.
+        Search only JSON.
 
     Raises
     ------
@@ -284,7 +284,7 @@ def _missing(images: Sequence[Path], records: bool) -> str:
 
 
 def _refuse_orphans(entries: Sequence[Entry], records: bool) -> None:
-    """Raise for labels that belong to no image."""
+    """Raise for labels without an image."""
     files = [entry for entry in entries if not entry.sample and entry.labels != entry.image]
     known = {file for entry in files for file in (entry.image, entry.labels)}
     homes = {entry.image.parent for entry in files}

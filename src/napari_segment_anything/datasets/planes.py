@@ -1,4 +1,4 @@
-"""Labelled planes, read from images of every kind with labels of every kind."""
+"""Read labelled planes from images and labels of every supported format."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class LabelledPlane:
     set : str
         The set it belongs to.
     columns : mapping of str to str
-        What is known about it.
+        Metadata of the image.
     image : array (rows, columns), (rows, columns, 3|4), or channels at `channel_axis`
-        As it is in the file.
+        Pixel values as in the file.
     channel_axis : int or None
-        Position of the channels.
+        Axis of the channels.
     labels : integer array (rows, columns)
         0 is background, one id an object.
     wholes : integer array (rows, columns) or (layers, rows, columns), or None
-        Labels of larger objects that contain those of `labels`, or overlap them.
+        Labels of larger objects that contain or overlap those of `labels`.
     """
 
     name: str
@@ -70,18 +70,18 @@ def read_planes(
     entry : Entry
         From `find_entries`.
     planes : int
-        At most about this many planes of a stack.
+        Number of planes of a stack, at most.
     axes : str, optional
-        Dimensions of the file, such as "ZYX", where it does not say.
+        Axes of the file, such as "ZYX", if it has no axis metadata.
     channel_axis : int, optional
-        Position of the channels, where the file does not say.
+        Axis of the channels, if the file has no axis metadata.
     channels : sequence of int, optional
         Channels to use.
     every_axis : bool
-        Take planes of a volume along rows and columns too, where they are not mere strips: from
-        64 pixels a side.
+        Take planes of a volume along rows and columns too, if these measure at least 64 pixels on
+        each side.
     wholes : str
-        Array of an NPZ with labels of larger objects.
+        Name of an array in an NPZ with labels of larger objects.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def read_planes(
     labels, around = _labels(entry, wholes)
     stacks = [a for a in image.stack_axes if image.shape[image.axes.index(a)] > 1]
     few = image.axes[1:] == "YX" and image.shape[0] <= 4
-    if stacks and few and labels.shape == image.shape[1:]:  # which tells that they are channels
+    if stacks and few and labels.shape == image.shape[1:]:  # so they are channels
         image, stacks = replace(image, axes="CYX", channel_axis=0), []
     if len(stacks) > 1 or labels.ndim != 2 + len(stacks):
         raise FormatError(
@@ -173,7 +173,7 @@ def _labels(entry: Entry, wholes: str) -> tuple[NDArray[Any], NDArray[Any] | Non
 def _cut(
     name: str, image: ImageData, at: Mapping[str, int], channels: Sequence[int] | None
 ) -> tuple[NDArray[Any], int | None]:
-    """One plane of an image, of the channels asked for, and where they lie in it."""
+    """One plane of an image with the chosen channels, and their axis."""
     index = [
         at.get(a, 0 if a in _STACK and n == 1 else slice(None))
         for a, n in zip(image.axes, image.shape, strict=True)

@@ -1,4 +1,4 @@
-"""Which labelled images are for what: parts on record, shares by hash, evenly spread samples."""
+"""Divide labelled images: recorded splits, shares by hash, evenly spread subsets."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def select_split(entries: Sequence[Entry], split: str, file: str | Path) -> list
     Parameters
     ----------
     entries : sequence of Entry
-        What there is.
+        All images.
     split : str
         The part, such as "validation".
     file : path
@@ -55,7 +55,7 @@ def select_split(entries: Sequence[Entry], split: str, file: str | Path) -> list
     FormatError
         If the file is not a split.
     ParameterError
-        If no image belongs to the part; the message names the parts there are.
+        If no image belongs to the part; the message lists the parts.
     """
     parts = split_parts(file)
     chosen = [entry for entry in entries if parts.get(entry.name) == split]
@@ -68,7 +68,13 @@ def select_split(entries: Sequence[Entry], split: str, file: str | Path) -> list
 
 
 def spread(entries: Sequence[Entry], limit: int | None) -> list[Entry]:
-    """At most `limit` images of each set, evenly spread over it; None takes all.
+    """Limit the number of images of each set, spread evenly over it.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+    limit : int or None
+        Images per set; None takes all.
 
     Raises
     ------
@@ -90,7 +96,7 @@ def spread(entries: Sequence[Entry], limit: int | None) -> list[Entry]:
 
 
 def rank(key: str) -> float:
-    """A number in 0..1 that depends on a name alone: its hash."""
+    """A number in 0..1 from the hash of a name."""
     digest = hashlib.sha256(key.encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -110,7 +116,7 @@ def held_out(
     validation : float or tuple of str
         Their share, chosen by a hash of title and name; or their names.
     train : tuple of str
-        Names that are not held out.
+        Names to train on, which are not held out.
     title : str
         The set's name, for the hash and for messages.
 

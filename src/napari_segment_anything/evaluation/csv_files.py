@@ -1,4 +1,4 @@
-"""The figures and the raw answers of an evaluation as CSV."""
+"""Figures and answers of an evaluation as CSV."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .summary import Figure, counts_of
 
 
 def write_figures(path: Path, figures: Iterable[Figure]) -> None:
-    """A row for each figure, with its confidence interval."""
+    """Write a row per figure, with its confidence interval."""
     columns = ["group", "value", "method", "measure", "mean", "low", "high", "images", "objects"]
     rows = (
         [
@@ -30,7 +30,7 @@ def write_figures(path: Path, figures: Iterable[Figure]) -> None:
 
 
 def write_images(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """A row for each image and method of everything mode."""
+    """Write a row per image and method of everything mode."""
     rows = []
     for record in records:
         if "hits" in record:
@@ -47,7 +47,7 @@ def write_images(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 def write_objects(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """A row for each prompted object, protocol and mask or click."""
+    """Write a row per prompted object, protocol, and mask or click."""
     rows = []
     for record in records:
         if "ids" not in record:

@@ -1,4 +1,4 @@
-"""Pictures of the best and the worst images, errors in colour."""
+"""Pictures of the best and worst images with coloured errors."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ MIN_SIDE, MAX_SIDE = 480, 900
 def draw_gallery(
     evaluation: Evaluation, entries: Sequence[Entry], count: int
 ) -> list[tuple[str, str]]:
-    """Draw the `count` best and worst images of everything mode, the worst of every set.
+    """Draw the best and worst images of everything mode, and the worst image of every set.
 
-    Of a stack one plane is shown among the best, and one among the worst.
+    Of a stack, at most one plane is among the best and one among the worst.
 
     Parameters
     ----------
     evaluation : Evaluation
-        With records of everything mode; of several modes the first one is shown.
+        With records of everything mode; the first mode is shown.
     entries : sequence of Entry
-        Where the images are.
+        The images.
     count : int
-        Of either kind.
+        Number of best and of worst images.
 
     Returns
     -------
     list of (str, str)
-        Caption and file, relative to the evaluation's folder, best first.
+        Caption and path relative to the evaluation's folder, best first.
     """
     methods = [r["protocol"] for r in evaluation.records if r["protocol"].startswith("everything:")]
     if not methods:
@@ -79,19 +79,19 @@ def _score(record: Record) -> float:
 
 
 def draw_result(plane: LabelledPlane, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """The image, and beside it the outlines of what was found, extra and missed.
+    """Draw an image, and next to it the outlines of found, extra and missed objects.
 
     Parameters
     ----------
     plane : LabelledPlane
-        Image and truth.
+        Image and true labels.
     labels : integer array (rows, columns)
-        What was found.
+        Objects found.
 
     Returns
     -------
     uint8 array (k * rows, about 2 * k * columns, 3)
-        Enlarged where the image is small, reduced where it is large.
+        Small images are enlarged, large ones reduced.
     """
     picture = to_rgb(plane.image, channel_axis=plane.channel_axis)
     pairs = overlap_table(plane.labels, labels)
@@ -117,7 +117,7 @@ def draw_result(plane: LabelledPlane, labels: NDArray[np.integer]) -> NDArray[np
 
 
 def _outline(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Pixels of objects beside other pixels."""
+    """Pixels of objects next to other objects or background."""
     signed = labels.astype(np.int64)
     high = ndimage.maximum_filter(signed, 3)
     low = ndimage.minimum_filter(signed, 3)

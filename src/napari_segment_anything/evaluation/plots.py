@@ -1,4 +1,4 @@
-"""Plots of an evaluation, with matplotlib (an optional dependency)."""
+"""Plots of an evaluation, with the optional dependency matplotlib."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _TITLES = {"floors": "Otsu + watershed"}
 def draw_plots(
     folder: Path, figures: Sequence[Figure], calibration: Mapping[str, Calibration]
 ) -> list[tuple[str, str]]:
-    """Draw what there are figures for.
+    """Draw a plot for each protocol that has figures.
 
     Parameters
     ----------
     folder : Path
-        Where the PNG files go.
+        Folder for the PNG files.
     figures : sequence of Figure
         From `summarise`.
     calibration : mapping
@@ -71,7 +71,7 @@ def _save(canvas: Any, folder: Path, name: str) -> str:
 
 
 def _values(held: Mapping[Any, Figure], group: Group, method: str, names: Sequence[str]) -> Any:
-    """(3, names): value, low, high; NaN where there is none."""
+    """Value, low and high of each measure: (3, names), NaN if missing."""
     out = np.full((3, len(names)), np.nan)
     for i, name in enumerate(names):
         figure = held.get((group, method, name))
@@ -81,7 +81,7 @@ def _values(held: Mapping[Any, Figure], group: Group, method: str, names: Sequen
 
 
 def _ap(folder: Path, held: Mapping[Any, Figure], groups: list[Group], modes: list[str]) -> str:
-    """AP against the IoU threshold; with published curves for the groups that have some."""
+    """AP by IoU threshold, with published curves where there are some."""
     other = {g: [p for p in items if p.ap] for g, items in beside(groups).items()}
     shown = groups[:1] + [g for g, items in other.items() if items and g != groups[0]]
     names = [f"ap{round(100 * t)}" for t in THRESHOLDS]

@@ -1,7 +1,7 @@
-"""What is asked of a model on one image, and the raw answers, as plain numbers for JSON.
+"""Protocols: prompt a model on one labelled image, and record its answers as plain numbers.
 
-Every function gives one record for one image: lists with an entry for each object, from which
-`summary` makes the figures. Objects of an image share its embedding and are decoded together.
+Each function returns one record per image, with lists that have an entry for each object, from
+which `summary` computes the figures. Objects of an image are segmented together.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ _TOGETHER = 64
 
 @dataclass(frozen=True, slots=True)
 class PromptSettings:
-    """What decides the figures, beside model and images.
+    """Which objects are prompted, and how often.
 
     Parameters
     ----------
     objects_per_image : int
-        Prompted objects of an image, drawn at random; 0 for all.
+        Number of prompted objects per image, drawn at random; 0 for all.
     min_area : int
-        Smaller true objects are not prompted; they count in everything mode.
+        Smaller objects are not prompted, in pixels. Everything mode counts them.
     clicks : int
-        Clicks in all, the first included.
+        Number of clicks, the first included.
     seed : int
-        Of the draw of objects.
+        Seed of the choice of objects.
     """
 
     objects_per_image: int = 20
@@ -77,14 +77,14 @@ class PromptSettings:
 
 
 class Subject:
-    """One image under test: its embedding, made when first needed, and the objects to prompt.
+    """One image: its embeddings, computed when first needed, and the objects to prompt.
 
     Parameters
     ----------
     plane : LabelledPlane
-        Image and truth.
+        Image and true labels.
     predictor : Predictor
-        With a cache, everything mode does not encode the image again.
+        If it has a cache, everything mode does not encode the image again.
     settings : PromptSettings
         Which objects.
     """
@@ -111,22 +111,22 @@ class Subject:
         return self._views
 
     def encode(self) -> None:
-        """Encode the whole image now, so that no protocol's time holds that."""
+        """Encode the whole image now, so that the time of a protocol does not include it."""
         _ = self.views.whole
 
     def mask(self, number: int) -> NDArray[np.bool_]:
-        """True mask of the number-th chosen object."""
+        """True mask of a chosen object, by its position in `ids`."""
         found: NDArray[np.bool_] = self.labels == self.ids[number]
         return found
 
     def record(self, **columns: Any) -> dict[str, Any]:
-        """Ids and areas of the chosen objects with further columns."""
+        """A record of the chosen objects: ids, areas, and further columns."""
         return {"ids": self.ids.tolist(), "areas": self.areas.tolist(), **columns}
 
     def segment(
         self, asks: Sequence[Ask], candidates: bool = False
     ) -> Iterator[tuple[int, Segmented]]:
-        """Objects one after the other, a few kept at a time, as every face segments them."""
+        """Segment objects in batches, yielding the position of each and its masks."""
         segmenter = Segmenter(self.predictor)
         for start in range(0, len(asks), _TOGETHER):
             part = asks[start : start + _TOGETHER]
@@ -137,7 +137,17 @@ class Subject:
 def choose_objects(
     plane: LabelledPlane, settings: PromptSettings
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids and areas of the objects to prompt: a draw that depends on name and seed alone."""
+    """Choose the objects to prompt, at random but depending only on name and seed.
+
+    Parameters
+    ----------
+    plane : LabelledPlane
+    settings : PromptSettings
+
+    Returns
+    -------
+    ids, areas : int64 array (n,)
+    """
     ids, areas = np.unique(plane.labels, return_counts=True)
     large = (ids != 0) & (areas >= settings.min_area)
     ids, areas = ids[large].astype(np.int64), areas[large].astype(np.int64)
@@ -150,9 +160,9 @@ def choose_objects(
 
 
 def points(subject: Subject) -> dict[str, Any]:
-    """One point in the middle of each object: true and predicted IoU of the three masks.
+    """A point in the middle of each object: true and predicted IoU of the candidate masks.
 
-    The paper's single-point evaluation (SAM, section 7.1).
+    This is the single-point evaluation of the paper (SAM, section 7.1).
     """
     if not len(subject.ids):
         return subject.record(iou=[], predicted=[])
@@ -169,7 +179,7 @@ def points(subject: Subject) -> dict[str, Any]:
 def boxes(subject: Subject) -> dict[str, Any]:
     """The tight box of each object: true and predicted IoU of the mask.
 
-    Beside it the IoU of the ellipse inscribed in the box, which needs no model.
+    For comparison, also the IoU of the ellipse inscribed in the box.
     """
     if not len(subject.ids):
         return subject.record(iou=[], predicted=[], ellipse=[])
@@ -189,10 +199,10 @@ def boxes(subject: Subject) -> dict[str, Any]:
 def clicks(subject: Subject) -> dict[str, Any]:
     """Corrective clicks on each object: true and predicted IoU after each.
 
-    The first click is that of `points`, its mask the one with the best predicted IoU. Each
-    further one goes to the middle of the largest error; all clicks so far are given, with the
-    last logits as mask prompt (SAM, appendix A and E), as in a session: the object is looked at
-    from where it was, until a click lies outside. An object without any error is finished.
+    The first click is that of `points`, and the mask with the best predicted IoU is taken. Further
+    clicks lie in the middle of the largest error. All clicks so far are given, with the last logits
+    as mask prompt (SAM, appendix A and E), as in a session: the view stays the same until a click
+    lies outside it. An object without error gets no further clicks.
     """
     count, rounds = len(subject.ids), subject.settings.clicks
     iou, predicted = np.ones((count, rounds)), np.ones((count, rounds))
@@ -214,7 +224,7 @@ def clicks(subject: Subject) -> dict[str, Any]:
 
 
 def _next(ask: Ask, found: Segmented, truth: NDArray[np.bool_]) -> Ask | None:
-    """What a user would ask for next, who sees a mask; None if nothing is wrong with it."""
+    """The prompts after the next click of a user who sees a mask; None if the mask is perfect."""
     click = next_click(found.mask.within(Window.full(truth.shape)), truth)
     if click is None:
         return None
@@ -231,14 +241,23 @@ def _next(ask: Ask, found: Segmented, truth: NDArray[np.bool_]) -> Ask | None:
 def everything(
     subject: Subject, mode: str, parameters: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Any], NDArray[Any]]:
-    """Everything mode: the label image against the truth.
+    """Compare the label image of everything mode with the true labels.
+
+    Parameters
+    ----------
+    subject : Subject
+        The image.
+    mode : str
+        Of everything mode.
+    parameters : mapping, optional
+        Of everything mode.
 
     Returns
     -------
     record : dict
-        As `compare` gives, with `predicted`, the predicted IoU of the found objects.
+        From `compare`, with `predicted`, the predicted IoU of the found objects.
     labels : unsigned integer array (rows, columns)
-        What was found.
+        The objects found.
     """
     table = _table(subject, mode, **(parameters or {}))
     labels = table.to_labels()
@@ -249,13 +268,19 @@ def everything(
 
 
 def compare(truth: ArrayLike, found: ArrayLike) -> dict[str, Any]:
-    """Numbers of one label image against another, enough for every measure of everything mode.
+    """Compare two label images; the record suffices for all measures of everything mode.
+
+    Parameters
+    ----------
+    truth, found : integer array (rows, columns)
+        0 is background.
 
     Returns
     -------
     dict
         `areas` and `best` (largest IoU) of the true objects, `found_ids` and `found_best` of the
-        found ones, `hits` at each of `THRESHOLDS`, and `matched_iou`, the sum over matches at .5.
+        found ones, `hits` at each of `THRESHOLDS`, and `matched_iou`, the summed IoU of the matches
+        at .5.
     """
     table = overlap_table(truth, found)
     return {
@@ -269,18 +294,18 @@ def compare(truth: ArrayLike, found: ArrayLike) -> dict[str, Any]:
 
 
 def proposals(subject: Subject, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Proposals without thresholds, best first: how well the best of them cover each object.
+    """How well the best-ranked proposals cover each object.
 
-    As in the paper (appendix D.3): everything mode at the model's proposals (at the grid, where
-    it has none), duplicates dropped above a box IoU of .9, ranked by the mean of predicted IoU
-    and stability.
+    As in the paper (appendix D.3): everything mode in mode "proposals" (or "grid", if the model has
+    no proposals) without score thresholds, duplicates dropped above a box IoU of .9, ranked by the
+    mean of predicted IoU and stability.
 
     Parameters
     ----------
     subject : Subject
         The image.
     parameters : mapping, optional
-        Of everything mode; those that have no say in this (thresholds, other modes) do nothing.
+        Of everything mode; thresholds and parameters of other modes are ignored.
     """
     mode = "proposals" if "proposals" in available_modes(subject.predictor.model) else "grid"
     names = set(applicable(mode)) - set(FILTERS)
@@ -300,7 +325,7 @@ def proposals(subject: Subject, parameters: Mapping[str, Any] | None = None) -> 
 
 
 def floors(subject: Subject) -> tuple[dict[str, Any], NDArray[np.int32]]:
-    """Otsu's threshold and a distance watershed against the truth; as `everything`."""
+    """Compare Otsu's threshold and a watershed with the true labels; returns as `everything`."""
     plane = subject.plane
     source = open_image(plane.image, channel_axis=plane.channel_axis)
     labels = otsu_watershed(source.read(0, slice(None), slice(None)))

@@ -1,4 +1,4 @@
-"""Published figures, to stand beside ours."""
+"""Published figures for comparison."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Published:
     set : str
         The data set.
     value : str
-        Title of the group of images that comes nearest.
+        Title of the group of images that is most similar.
     method, source : str
-        Whose.
+        Method, and where it was published.
     ap : tuple of float
         AP at IoU .50, .55 and so on; may be empty.
     mean : float or None
@@ -41,15 +41,16 @@ class Published:
 
 @cache
 def published() -> tuple[Published, ...]:
-    """All published figures known."""
+    """All published figures in the package."""
     held = tomllib.loads(_FILE.read_text("utf-8"))["result"]
     return tuple(Published(**{**item, "ap": tuple(item.get("ap", ()))}) for item in held)
 
 
 def beside(groups: Iterable[Group]) -> dict[Group, list[Published]]:
-    """Published figures for each of the groups that has some.
+    """Published figures for each group that has some.
 
-    Figures for a part of a set (a modality) fall to the whole set where the part is not there.
+    Figures for a part of a set, such as a modality, go to the whole set if there is no group for
+    the part.
     """
     groups = list(groups)
     titles = {group.value: group for group in groups}

@@ -1,4 +1,4 @@
-"""The report of an evaluation: Markdown to read, CSV to compute with, plots and a gallery."""
+"""The report of an evaluation: Markdown, CSV, plots and a gallery."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def write_report(
     plots : bool
         Draw PNG plots, which needs matplotlib.
     gallery : int
-        How many of the best and of the worst images of everything mode to show; 0 for none.
+        Number of best and of worst images of everything mode to show; 0 for none.
     command : str
-        What to write down as the command that gives the report.
+        Command line to show in the report.
     images : iterable of Entry, optional
-        Where to find the images for the gallery, which needs them.
+        The images, for the gallery.
     resamples : int
-        Of the bootstrap.
+        Resamples of the bootstrap.
 
     Returns
     -------
@@ -110,11 +110,11 @@ def markdown(
     Parameters
     ----------
     evaluation : Evaluation
-        For what was done.
+        The answers.
     figures : sequence of Figure
         From `summarise`.
     command : str
-        What gives it.
+        Command line to show.
     pictures, gallery : iterable of (title, file)
         Relative to the report.
     """
@@ -133,8 +133,8 @@ def markdown(
         lines += ["```console", f"$ {command}", "```", ""]
     per_image = settings["objects_per_image"]
     lines += [
-        "In brackets: 95 % confidence intervals, from drawing image files (with all their objects, "
-        "and planes) with replacement; a single file has none. "
+        "In brackets: 95 % confidence intervals, from resampling image files (with all "
+        "their objects and planes); a single file has none. "
         + (f"At most {per_image} objects of an image are prompted, " if per_image else
            "All objects are prompted, ")
         + f"those of at least {settings['min_area']} pixels.",
@@ -181,7 +181,14 @@ class _Table:
 
 
 def number(interval: Interval, brief: bool = False) -> str:
-    """A value with its interval, as ".912 [.890, .931]"; empty for NaN."""
+    """Format a value with its interval, as ".912 [.890, .931]"; NaN gives "".
+
+    Parameters
+    ----------
+    interval : Interval
+    brief : bool
+        Leave out the interval.
+    """
     if np.isnan(interval.value):
         return ""
     if brief or np.isnan(interval.low):
@@ -202,7 +209,7 @@ def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def mode_title(method: str) -> str:
-    """Name of a method of everything mode, for people."""
+    """Title of a method of everything mode."""
     return MODE_TITLES.get(method, method.removeprefix("everything:"))
 
 
@@ -244,7 +251,7 @@ def _everything(table: _Table) -> list[str]:
 
 
 def _thresholds(table: _Table, methods: Sequence[str]) -> list[str]:
-    """AP at each threshold, for the groups that have published figures."""
+    """AP by threshold, for groups with published figures."""
     lines: list[str] = []
     codes = list(range(50, 100, 5))
     for group, items in beside(table.groups).items():

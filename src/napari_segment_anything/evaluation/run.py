@@ -1,4 +1,4 @@
-"""Put a model through the protocols, image by image, keeping every answer."""
+"""Run the protocols on labelled images, and keep every answer."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _CACHE_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The answers of a model to the protocols.
+    """The answers of a model.
 
     Parameters
     ----------
     folder : Path
-        Where they are kept.
+        Folder of the results.
     header : mapping
         Model, precision, settings.
     records : list of dict
-        One for each image and protocol: keys image, file, set, columns, protocol, seconds
-        (without the encoder), and those of the functions in `protocols`. Protocol names of
-        everything mode end with the mode.
+        One per image and protocol: keys image, file, set, columns, protocol, seconds (without the
+        encoder), and those of the functions in `protocols`. Protocol names of everything mode end
+        with the mode.
     failures : mapping of str to str
-        Images that could not be read, and why; they are tried again next time.
+        Images that could not be read, with the reason; the next call tries them again.
     """
 
     folder: Path
@@ -47,12 +47,12 @@ class Evaluation:
 
 
 def protocol_names(model: Model, protocols: Sequence[str], modes: Sequence[str]) -> list[str]:
-    """Names under which results are kept: everything mode once for each mode, with its name.
+    """Names of the results: everything mode once per mode, with the mode in its name.
 
     Parameters
     ----------
     model : Model
-        Settles mode "auto" and "all".
+        Determines what "auto" and "all" mean.
     protocols, modes : sequence of str
         Of `PROTOCOLS`, and of the modes of everything mode, "auto" or "all".
 
@@ -92,7 +92,7 @@ def evaluate(
     channels: Sequence[int] | None = None,
     overwrite: bool = False,
 ) -> Generator[Progress, None, Evaluation]:
-    """Evaluate a model on labelled images, going on where an earlier run stopped.
+    """Evaluate a model on labelled images; a stopped evaluation is resumed.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def evaluate(
     model : Model
         A loaded model.
     output : path
-        Folder of the answers; made if need be. Results lie in ``results.jsonl``, label images of
+        Folder of the results, created if necessary: ``results.jsonl``, and the label images of
         everything mode in ``labels/``.
     protocols : sequence of str
         Of `PROTOCOLS`.
@@ -110,14 +110,14 @@ def evaluate(
     settings : PromptSettings, optional
         Which objects are prompted, and how often.
     parameters : mapping, optional
-        Parameters of everything mode, in place of the model's own; thresholds do not act on
+        Parameters of everything mode, in place of the model's own. Thresholds do not apply to the
         protocol "proposals".
     planes : int
-        At most about this many planes of a stack.
+        Number of planes of a stack, at most.
     axes, channel_axis, channels
         As for `read_planes`.
     overwrite : bool
-        Drop results of an earlier run.
+        Remove earlier results.
 
     Yields
     ------
@@ -127,15 +127,15 @@ def evaluate(
     Returns
     -------
     Evaluation
-        With the records of the images asked for, also those of earlier runs.
+        With the records of the given images, including those of earlier calls.
 
     Raises
     ------
     ParameterError
-        If a protocol, mode or parameter is wrong, or the folder holds the results of another
-        model or other settings.
+        If a protocol, mode or parameter is wrong, or the folder holds results of another model or
+        other settings.
     ResourceError
-        If another process writes to the folder.
+        If another process is writing to the folder.
     """
     settings = settings or PromptSettings()
     if planes < 1:
@@ -185,7 +185,14 @@ def evaluate(
 
 
 def planes_of(entry: Entry, header: Mapping[str, Any]) -> Iterator[LabelledPlane]:
-    """Planes of an image as the evaluation with this header reads them."""
+    """Read the planes of an image as recorded in the header of an evaluation.
+
+    Parameters
+    ----------
+    entry : Entry
+    header : mapping
+        Of `Evaluation`.
+    """
     return read_planes(
         entry,
         int(header["planes"]),
@@ -203,7 +210,7 @@ def _one(
     parameters: Mapping[str, Any],
     store: ResultStore,
 ) -> None:
-    """Ask what is still open about one plane."""
+    """Run the protocols that have no record yet for a plane."""
     subject = Subject(plane, predictor, settings)
     simple: dict[str, Callable[[Subject], dict[str, Any]]] = {
         "points": ask.points,
@@ -240,7 +247,15 @@ def _one(
 
 
 def label_path(folder: Path, image: str, protocol: str) -> Path:
-    """Where the label image found in an image is kept."""
+    """Path of the label image of everything mode or the floor.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the evaluation.
+    image, protocol : str
+        Names, as in a record.
+    """
     kind = protocol.partition(":")[2] or "otsu-watershed"
     name = image.replace("/", "__").replace(":", "_plane")
     path = folder / "labels" / kind / f"{name}.tif"

@@ -1,4 +1,4 @@
-"""Results on disk, line by line: an evaluation that was killed goes on where it stood."""
+"""Results on disk as JSON lines, so that a stopped evaluation can be resumed."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ VERSION = 1
 
 
 class ResultStore:
-    """The records of one evaluation: a header line, then a line for each image and protocol.
+    """The records of an evaluation: a header line, then a line per image and protocol.
 
     Parameters
     ----------
     folder : Path
-        Made if need be.
+        Created if necessary.
     header : dict
-        What decides the figures: model, settings. A folder takes records of one header only.
+        Everything that determines the figures. A folder holds records of one header only.
 
     Raises
     ------
     ParameterError
-        If the folder holds the results of another model or other settings.
+        If the folder holds results with another header.
     FormatError
-        If the file there is not one of results.
+        If its file is not one of results.
     """
 
     def __init__(self, folder: Path, header: dict[str, Any]) -> None:
@@ -54,7 +54,7 @@ class ResultStore:
         lines = data.splitlines(keepends=True)
         for number, line in enumerate(lines):
             if not line.endswith(b"\n"):
-                break  # the process was killed while it wrote this
+                break  # a line cut off when a process was killed
             try:
                 self._take(json.loads(line), number)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -62,7 +62,7 @@ class ResultStore:
                     raise
                 raise FormatError(
                     f"line {number + 1} of {self.path} is damaged: {error!r}; remove the file to "
-                    "start anew"
+                    "start again"
                 ) from error
             good += len(line)
         if good < sum(map(len, lines)):
@@ -84,12 +84,12 @@ class ResultStore:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Open for appending; only one process at a time may.
+        """Open the file for appending, under a lock.
 
         Raises
         ------
         ResourceError
-            If another one does.
+            If another process holds the lock.
         """
         lock = FileLock(self.folder / ".lock")
         try:
@@ -106,12 +106,12 @@ class ResultStore:
             lock.release()
 
     def add(self, record: dict[str, Any]) -> None:
-        """Keep the record of an image (key "image") and a protocol (key "protocol")."""
+        """Add the record of an image and protocol, which it names as "image" and "protocol"."""
         self.records[record["image"], record["protocol"]] = record
         self._write(record)
 
     def finish(self, file: str, protocol: str) -> None:
-        """Note that all planes of a file are done."""
+        """Record that all planes of a file are done for a protocol."""
         self.complete.add((file, protocol))
         self._write({"complete": file, "protocol": protocol})
 

@@ -1,4 +1,4 @@
-"""From records to figures: means with confidence intervals, for all images and for groups."""
+"""Figures from records: means with confidence intervals, for all images and for groups."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)
 
 Record = dict[str, Any]
 _Pair = tuple[float, float]
-_Pairs = dict[str, _Pair]  # part and whole of each image
+_Pairs = dict[str, _Pair]  # numerator and denominator of each image
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Some of the images.
+    """A group of images.
 
     Parameters
     ----------
     column, value : str
-        Why they belong together, such as set and dsb2018; "all" and "" for all images.
+        What they have in common, such as "set" and "dsb2018"; "all" and "" for all images.
     """
 
     column: str
@@ -44,7 +44,7 @@ class Group:
 
     @property
     def title(self) -> str:
-        """For tables."""
+        """Title for tables and plots."""
         return self.value or "all images"
 
 
@@ -64,9 +64,9 @@ class Figure:
     measure : str
         Such as "ap50".
     interval : Interval
-        The value with its confidence interval.
+        Value with its confidence interval.
     images, objects : int
-        Images (or planes of stacks) and true objects behind it.
+        Number of images (or planes of stacks) and of true objects.
     """
 
     group: Group
@@ -78,10 +78,10 @@ class Figure:
 
 
 def groups_of(records: Iterable[Record]) -> dict[Group, set[str]]:
-    """Images of each group: all, each set, and each value of a column, within sets and overall.
+    """Group images: all, by set, and by the values of columns.
 
-    A column gives a group of its own for every value in every set that has several values, and
-    for every value that several sets have.
+    Every value of a column gives a group in each set with several values, and a group over all sets
+    if several have it.
     """
     groups: dict[Group, set[str]] = {ALL: set()}
     values: dict[tuple[str, str], dict[str, set[str]]] = {}
@@ -111,16 +111,16 @@ def _rank(item: tuple[Group, set[str]]) -> tuple[int, str]:
 def summarise(records: Sequence[Record], *, resamples: int = 2000, seed: int = 0) -> list[Figure]:
     """All figures of an evaluation.
 
-    Figures of prompts pool the objects of all images; of everything mode they are means over
-    images (those called ``_pooled`` sum the counts over images first). Intervals come from
-    drawing image files with replacement, all planes of a stack together.
+    Figures of prompts pool the objects of all images. Figures of everything mode are means over
+    images; those called ``_pooled`` sum the counts over images first. Intervals come from
+    resampling image files, with all planes of a stack together.
 
     Parameters
     ----------
     records : sequence of dict
-        Of `Evaluation`.
+        From `Evaluation`.
     resamples, seed : int
-        Of the bootstrap.
+        As for `bootstrap`.
     """
     figures: list[Figure] = []
     by_method: dict[str, list[Record]] = {}
@@ -138,7 +138,7 @@ def summarise(records: Sequence[Record], *, resamples: int = 2000, seed: int = 0
 
 
 def _by_file(pairs: _Pairs, files: dict[str, str]) -> tuple[list[float], list[float]]:
-    """Sums of parts and wholes over the planes of each file."""
+    """Sums of numerators and denominators over the planes of each file."""
     sums: dict[str, _Pair] = {}
     for image, (part, whole) in pairs.items():
         file = files[image]
@@ -148,7 +148,7 @@ def _by_file(pairs: _Pairs, files: dict[str, str]) -> tuple[list[float], list[fl
 
 
 def _measures(method: str, records: list[Record]) -> Iterator[tuple[str, str, _Pairs, int]]:
-    """(method, measure, part and whole of each image, objects) of one protocol."""
+    """(method, measure, numerators and denominators, number of objects) of one protocol."""
     if not records:
         return
     if method == "points":
@@ -187,20 +187,20 @@ def _best(record: Record) -> NDArray[np.float64]:
 
 
 def _first(record: Record) -> NDArray[np.float64]:
-    """IoU of the decoder's first mask, without any choice."""
+    """IoU of the decoder's first mask."""
     first: NDArray[np.float64] = np.array(record["iou"])[:, 0]
     return first
 
 
 def clicks_to(iou: NDArray[np.float64], target: float) -> NDArray[np.int64]:
-    """Number of clicks until the IoU reaches a target; all clicks where it never does.
+    """Number of clicks until the IoU reaches a target; all clicks if it never does.
 
     Parameters
     ----------
     iou : float array (objects, clicks)
-        After each click.
+        IoU after each click.
     target : float
-        IoU.
+        IoU to reach.
     """
     reached = iou >= target - 1e-9
     needed = np.where(reached.any(1), reached.argmax(1) + 1, iou.shape[1])
@@ -281,7 +281,7 @@ def _everything_measures(
 
 
 def counts_of(record: Record) -> list[Counts]:
-    """Counts at each IoU threshold, from a record of everything mode."""
+    """Counts of a record of everything mode at each IoU threshold."""
     true, found = len(record["areas"]), len(record["found_ids"])
     return [Counts(hits, found - hits, true - hits) for hits in record["hits"]]
 
@@ -297,10 +297,17 @@ def _panoptic(record: Record, at_half: Counts) -> _Pair:
 
 
 def calibrations(records: Sequence[Record], bins: int = 10) -> dict[str, Calibration]:
-    """Predicted against true IoU, for each protocol whose masks come with a prediction.
+    """Calibration of the predicted IoU, for each protocol whose masks have one.
 
-    The three masks of a point all count; of clicks, those after each click; of everything mode,
-    the kept masks, whose true IoU is that with the object they overlap most.
+    All candidate masks of a point count, the masks after each click, and the masks kept by
+    everything mode, whose true IoU is the largest with any object.
+
+    Parameters
+    ----------
+    records : sequence of dict
+        From `Evaluation`.
+    bins : int
+        As for `calibrate`.
     """
     pairs: dict[str, tuple[list[float], list[float]]] = {}
     for record in records:

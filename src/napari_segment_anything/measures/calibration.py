@@ -1,4 +1,4 @@
-"""How well the predicted IoU tells the true one."""
+"""Calibration of the predicted IoU."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class Calibration:
     Parameters
     ----------
     count : int
-        Masks.
+        Number of masks.
     correlation : float
-        Pearson's; NaN where one of them does not vary.
+        Pearson's; NaN if one of them is constant.
     rank_correlation : float
-        Spearman's: what ranking and filtering by the score depend on.
+        Spearman's, on which ranking and filtering by score depend.
     expected_error : float
-        Expected calibration error: mean over bins of predicted IoU, weighted by their masks,
-        of the distance between the bin's mean prediction and its mean truth.
+        Expected calibration error: the difference between mean predicted and mean true IoU in a
+        bin, averaged over bins of predicted IoU, weighted by their masks.
     absolute_error : float
-        Mean distance mask by mask.
+        Mean absolute difference over masks.
     bias : float
-        Mean of predicted minus true; above 0 is overconfident.
+        Mean of predicted minus true IoU; positive if overconfident.
     edges : float64 array (bins + 1,)
-        Of the bins of predicted IoU.
+        Edges of the bins of predicted IoU.
     counts : int64 array (bins,)
         Masks in each bin.
     predicted, true, spread : float64 array (bins,)
@@ -57,11 +57,11 @@ def calibrate(predicted: ArrayLike, true: ArrayLike, bins: int = 10) -> Calibrat
     Parameters
     ----------
     predicted : array-like (n,)
-        The model's; values outside 0..1 fall into the outermost bins.
+        Predicted IoU; values outside 0..1 fall into the outermost bins.
     true : array-like (n,)
-        In 0..1.
+        True IoU in 0..1.
     bins : int
-        Of equal width from 0 to 1.
+        Number of bins of equal width from 0 to 1.
 
     Raises
     ------

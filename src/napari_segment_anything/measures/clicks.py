@@ -1,4 +1,4 @@
-"""The prompts a careful user would give, taken from the true object."""
+"""Simulated prompts of a careful user, from the true object."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Click:
     Parameters
     ----------
     row, col : float
-        In the image.
+        Position in the image.
     label : int
         1 inside the object, 0 outside.
     """
@@ -29,9 +29,10 @@ class Click:
 
 
 def interior_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    """The pixel farthest from the mask's edge, as the paper's single point (SAM, section 7.1).
+    """The pixel farthest from a mask's edge, the paper's single point (SAM, section 7.1).
 
-    The image's border counts as an edge. Of equal ones, that nearest to their mean is taken.
+    The border of the array counts as an edge. Of several such pixels, the one nearest to their mean
+    is taken.
 
     Raises
     ------
@@ -63,10 +64,10 @@ def tight_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
 
 
 def next_click(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Click | None:
-    """The middle of the largest error: what was missed (label 1) or is too much (label 0).
+    """A click in the middle of the largest error: positive in false negatives, else negative.
 
-    The size of an error is the radius of the largest disc that fits into it, as in the usual
-    simulation of users (Sofiiuk et al., RITM), so that thin rims count little.
+    The size of an error is the radius of the largest disc that fits into it (Sofiiuk et al., RITM),
+    so that thin rims matter little.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def next_click(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Click | No
     Returns
     -------
     Click or None
-        None if nothing is wrong.
+        None if the masks are equal.
     """
     missed, spilled = _deepest(truth & ~found), _deepest(found & ~truth)
     if missed[1] == spilled[1] == 0:
@@ -86,7 +87,7 @@ def next_click(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Click | No
 
 
 def _deepest(mask: NDArray[np.bool_]) -> tuple[tuple[int, int], float]:
-    """Pixel farthest from the mask's edge, and how far that is: 0 for an empty mask."""
+    """Pixel farthest from the mask's edge, and its distance; 0 for an empty mask."""
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return (0, 0), 0.0
@@ -101,14 +102,18 @@ def _deepest(mask: NDArray[np.bool_]) -> tuple[tuple[int, int], float]:
 def inscribed_ellipse(
     box: tuple[float, float, float, float], shape: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """The ellipse that touches all sides of a box: bool (rows, columns).
+    """Mask of the ellipse inscribed in a box.
 
     Parameters
     ----------
     box : tuple of float
         (row_min, col_min, row_max, col_max), edges.
     shape : tuple of int
-        Of the image.
+        Rows and columns of the image.
+
+    Returns
+    -------
+    bool array (rows, columns)
     """
     row_min, col_min, row_max, col_max = box
     rows = (np.arange(shape[0]) - (row_min + row_max) / 2) / ((row_max - row_min) / 2)

@@ -1,4 +1,4 @@
-"""What needs no model at all, and every model must clearly beat."""
+"""A classical baseline without a model, which every model should clearly exceed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
-# About the best that these three do on fluorescent nuclei; they matter little.
+# near the optimum for fluorescent nuclei; results depend little on them
 IMAGE_SMOOTHING = 0.5
 DISTANCE_SMOOTHING = 1.0
 MIN_DISTANCE = 4
@@ -19,8 +19,8 @@ MIN_AREA = 20
 def otsu_watershed(image: NDArray[np.generic]) -> NDArray[np.int32]:
     """Otsu's threshold, then a watershed on the distance to the background.
 
-    The smaller of the two classes is the foreground, so that dark objects on bright ground are
-    found too.
+    The smaller of the two classes is the foreground, so that dark objects on a bright background
+    are found as well.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Measures of a segmentation as pure functions of its overlap table, and their uncertainty."""
+"""Measures of a segmentation from its overlap table, and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import ParameterError
 from .overlap import OverlapTable
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
-_TINY = 1e-9  # an IoU of 3/5 reaches a threshold of .6, whatever the last bit says
+_TINY = 1e-9  # an IoU of 3/5 reaches a threshold of .6 despite rounding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +25,7 @@ class Match:
     true_index, found_index : int64 array (k,)
         Positions in the table's ids.
     iou : float64 array (k,)
-        Of each pair.
+        IoU of each pair.
     """
 
     true_index: NDArray[np.int64]
@@ -38,9 +38,9 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """True positives, false positives, false negatives, and what follows from them.
+    """True positives, false positives and false negatives, and quotients of them.
 
-    Without any object, true or found, everything is right and all quotients are 1.
+    If there are neither true nor found objects, all quotients are 1.
     """
 
     true_positives: int
@@ -56,19 +56,19 @@ class Counts:
 
     @property
     def ap(self) -> float:
-        """TP / (TP + FP + FN), the average precision of the cell segmentation field."""
+        """TP / (TP + FP + FN), called average precision in cell segmentation."""
         wrong = self.false_positives + self.false_negatives
         return _quotient(self.true_positives, self.true_positives + wrong)
 
     @property
     def precision(self) -> float:
-        """TP / (TP + FP); 0 if nothing was found although there are objects."""
+        """TP / (TP + FP); 0 if there are objects but none was found."""
         found = self.true_positives + self.false_positives
         return _quotient(self.true_positives, found, 0.0 if self.false_negatives else 1.0)
 
     @property
     def recall(self) -> float:
-        """TP / (TP + FN); 0 if something was found although there is nothing."""
+        """TP / (TP + FN); 0 if there are no objects but some were found."""
         true = self.true_positives + self.false_negatives
         return _quotient(self.true_positives, true, 0.0 if self.false_positives else 1.0)
 
@@ -81,7 +81,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class PanopticQuality:
-    """Segmentation quality (mean IoU of the matched) times recognition quality (F1).
+    """Segmentation quality (mean IoU of matches) and recognition quality (F1).
 
     Kirillov et al., Panoptic Segmentation, section 4, for one class.
     """
@@ -91,7 +91,7 @@ class PanopticQuality:
 
     @property
     def quality(self) -> float:
-        """The product."""
+        """Panoptic quality, the product of the two."""
         return self.segmentation * self.recognition
 
 
@@ -102,9 +102,9 @@ class Interval:
     Parameters
     ----------
     value, low, high : float
-        NaN where there is nothing to measure.
+        NaN if there is nothing to measure; `low` and `high` also for a single image.
     count : int
-        Images behind it; of one image alone there is no interval, low and high are NaN.
+        Number of images.
     """
 
     value: float
@@ -118,18 +118,17 @@ def _quotient(part: float, whole: float, empty: float = 1.0) -> float:
 
 
 def match(table: OverlapTable, threshold: float = 0.5) -> Match:
-    """Match true and found objects one to one, each pair with an IoU of at least `threshold`.
+    """Match true and found objects one to one at an IoU threshold.
 
-    Above an IoU of .5, objects that do not overlap their like have at most one partner, and
-    there is nothing to choose. Elsewhere the largest number of pairs is taken, and among those
-    the largest sum of IoU.
+    Objects that do not overlap others of their kind have at most one partner above an IoU of .5.
+    Otherwise the matching has as many pairs as possible, and among those the largest sum of IoU.
 
     Parameters
     ----------
     table : OverlapTable
         Of one image.
     threshold : float
-        Above 0, up to 1.
+        Smallest IoU of a pair, above 0 and at most 1.
 
     Raises
     ------
@@ -159,12 +158,12 @@ def _repeated(values: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _assign(
     rows: NDArray[np.int64], cols: NDArray[np.int64], values: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """Positions of the pairs of the best assignment: most pairs first, then most IoU."""
+    """Positions of the pairs of the best assignment: most pairs, then largest sum of IoU."""
     row_ids, r = np.unique(rows, return_inverse=True)
     col_ids, c = np.unique(cols, return_inverse=True)
     gain = np.zeros((len(row_ids), len(col_ids)))
     place = np.full(gain.shape, -1)
-    # one more pair outweighs all the IoU there can be
+    # one more pair outweighs any sum of IoU
     gain[r, c] = values + min(gain.shape) + 1
     place[r, c] = np.arange(len(rows))
     chosen = place[linear_sum_assignment(gain, maximize=True)]
@@ -173,7 +172,15 @@ def _assign(
 
 
 def counts(table: OverlapTable, threshold: float = 0.5) -> Counts:
-    """Count true positives, false positives and false negatives at an IoU threshold."""
+    """Count true positives, false positives and false negatives at an IoU threshold.
+
+    Parameters
+    ----------
+    table : OverlapTable
+        Of one image.
+    threshold : float
+        As for `match`.
+    """
     hits = len(match(table, threshold))
     return Counts(hits, table.found_count - hits, table.true_count - hits)
 
@@ -181,12 +188,32 @@ def counts(table: OverlapTable, threshold: float = 0.5) -> Counts:
 def average_precision(
     table: OverlapTable, thresholds: Sequence[float] = THRESHOLDS
 ) -> NDArray[np.float64]:
-    """TP / (TP + FP + FN) at each IoU threshold: float64 (thresholds,)."""
+    """TP / (TP + FP + FN) at each IoU threshold.
+
+    Parameters
+    ----------
+    table : OverlapTable
+        Of one image.
+    thresholds : sequence of float
+        IoU.
+
+    Returns
+    -------
+    float64 array (thresholds,)
+    """
     return np.array([counts(table, threshold).ap for threshold in thresholds])
 
 
 def panoptic_quality(table: OverlapTable, threshold: float = 0.5) -> PanopticQuality:
-    """Panoptic quality of one image; both factors are 1 where there is nothing at all."""
+    """Panoptic quality of one image; both factors are 1 if there are no objects at all.
+
+    Parameters
+    ----------
+    table : OverlapTable
+        Of one image.
+    threshold : float
+        As for `match`.
+    """
     pairs = match(table, threshold)
     hits = len(pairs)
     found = Counts(hits, table.found_count - hits, table.true_count - hits)
@@ -195,16 +222,19 @@ def panoptic_quality(table: OverlapTable, threshold: float = 0.5) -> PanopticQua
 
 
 def best_iou(table: OverlapTable, found: ArrayLike | None = None) -> NDArray[np.float64]:
-    """Largest IoU of each true object with any found one: float64 (n,), 0 if it touches none.
-
-    Its mean is the mIoU of a segmentation.
+    """Largest IoU of each true object with a found one; their mean is the mIoU of a segmentation.
 
     Parameters
     ----------
     table : OverlapTable
         Of one image.
     found : int array, optional
-        Consider these positions of `found_ids` alone.
+        Positions of `found_ids` to consider; by default all.
+
+    Returns
+    -------
+    float64 array (n,)
+        0 for objects that share no pixel with a found one.
     """
     best = np.zeros(table.true_count)
     pairs = np.ones(len(table.shared), bool)
@@ -217,7 +247,14 @@ def best_iou(table: OverlapTable, found: ArrayLike | None = None) -> NDArray[np.
 
 
 def top(scores: ArrayLike, k: int) -> NDArray[np.int64]:
-    """Positions of the k best scores, best first; of equal ones the first."""
+    """Positions of the best scores, best first; of equal scores the first.
+
+    Parameters
+    ----------
+    scores : array-like (n,)
+    k : int
+        How many, at most.
+    """
     order: NDArray[np.int64] = np.argsort(-np.asarray(scores, np.float64), kind="stable")[:k]
     return order
 
@@ -225,13 +262,13 @@ def top(scores: ArrayLike, k: int) -> NDArray[np.int64]:
 def recall_at(best: ArrayLike, thresholds: Sequence[float] = THRESHOLDS) -> NDArray[np.float64]:
     """Fraction of true objects whose best IoU reaches each threshold; NaN without objects.
 
-    Of thresholds from .5 on and true objects that do not overlap, a proposal can serve only
-    one of them, so that this is the recall of a one-to-one matching.
+    From a threshold of .5 on, this is the recall of a one-to-one matching, since a proposal can
+    match only one of several disjoint objects.
 
     Parameters
     ----------
     best : array-like (n,)
-        From `best_iou`, of one image or of many.
+        From `best_iou`, of one image or several.
     thresholds : sequence of float
         IoU.
     """
@@ -247,16 +284,16 @@ def average_recall(
     k: int = 1000,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> float:
-    """AR@k of one image: recall of the k best-scored proposals, the mean over IoU thresholds.
+    """AR@k of one image: recall of the k best proposals, averaged over IoU thresholds.
 
     Parameters
     ----------
     table : OverlapTable
         From `overlap_of_masks`.
     scores : array-like (m,)
-        One for each mask.
+        Score of each mask.
     k : int
-        How many proposals count.
+        Number of proposals.
     thresholds : sequence of float
         IoU.
 
@@ -269,7 +306,18 @@ def average_recall(
 
 
 def mask_iou(a: ArrayLike, b: ArrayLike) -> float:
-    """IoU of two masks (bool, equal shapes); 1 if both are empty."""
+    """IoU of two masks; 1 if both are empty.
+
+    Parameters
+    ----------
+    a, b : bool array
+        Of equal shape.
+
+    Raises
+    ------
+    ParameterError
+        If the shapes differ.
+    """
     first, second = np.asarray(a, bool), np.asarray(b, bool)
     if first.shape != second.shape:
         raise ParameterError(f"masks of shapes {first.shape} and {second.shape} differ")
@@ -285,19 +333,19 @@ def bootstrap(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Mean with its percentile bootstrap interval, by drawing images with replacement.
+    """Mean with a percentile bootstrap interval, from resampling images with replacement.
 
     Parameters
     ----------
     parts : array-like (n,)
-        One number for each image; NaN ones are left out.
+        A number for each image; NaN is ignored.
     wholes : array-like (n,), optional
-        With them the value is sum(parts) / sum(wholes): of objects pooled over images, or of
-        counts. The objects of an image stay together, since they are not independent.
+        If given, the value is sum(parts) / sum(wholes), such as a mean over objects pooled over
+        images. The objects of an image stay together, since they are not independent.
     level : float
-        Of confidence.
+        Confidence level.
     resamples : int
-        Draws.
+        Number of resamples.
     seed : int
         The same seed gives the same interval.
 

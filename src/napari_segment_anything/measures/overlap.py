@@ -13,21 +13,21 @@ from ..errors import ParameterError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OverlapTable:
-    """Shared pixels of every true object with every found one; a sparse contingency table.
+    """Pixels that true and found objects share: a sparse contingency table.
 
-    Made by `overlap_table` or `overlap_of_masks`. True objects never overlap each other; found
-    ones may, where they come as masks.
+    Returned by `overlap_table` and `overlap_of_masks`. True objects never overlap each other; found
+    objects may if they are given as masks.
 
     Parameters
     ----------
     true_ids, found_ids : int64 array (n,), (m,)
-        Labels of the objects, ascending; for masks their numbers from 0.
+        Labels of the objects, ascending; for masks their positions from 0.
     true_areas, found_areas : int64 array (n,), (m,)
         Pixels of each object.
     true_index, found_index : int64 array (p,)
-        Pairs that share pixels, as positions in `true_ids` and `found_ids`; each pair once.
+        Pairs that share pixels, as positions in `true_ids` and `found_ids`, each pair once.
     shared : int64 array (p,)
-        Pixels that each pair shares, at least 1.
+        Number of pixels shared by each pair, at least 1.
     """
 
     true_ids: NDArray[np.int64]
@@ -106,7 +106,7 @@ def overlap_table(truth: ArrayLike, found: ArrayLike) -> OverlapTable:
 def overlap_of_masks(
     truth: ArrayLike, masks: Iterable[tuple[int, int, NDArray[np.bool_]]]
 ) -> OverlapTable:
-    """Count the overlaps of a label image with masks that may overlap each other.
+    """Count the overlaps of a label image with masks, which may overlap each other.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Training: the paper's algorithm, a dense head beside it, and the data that feeds both."""
+"""Training: the paper's algorithm and a dense head, from scratch or as fine-tuning."""
 
 from .config import TrainingConfig
 from .run import TrainingResult, train, train_steps

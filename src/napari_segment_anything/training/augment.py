@@ -1,7 +1,7 @@
-"""Augmentation of a batch of images, for microscopy; tensors in, tensors out, on any device.
+"""Augmentation of the pixel values of a batch of microscopy images, on any device.
 
-Geometry (crops, scale, flips, quarter turns) happens where samples are cut (`data`); what is here
-changes pixel values alone: inversion, gamma, contrast, illumination, colour and stain, blur, noise.
+Inversion, gamma, contrast, illumination, colour, stain, blur and noise. Geometric augmentation
+happens where crops are cut (`cropping`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import ParameterError
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Probability of each change per image, 0 to 1."""
+    """Probability of each augmentation per image, 0 to 1."""
 
     invert: float = 0.12
     gamma: float = 0.5
@@ -38,7 +38,7 @@ class AugmentConfig:
 
 
 def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Change the pixel values of a batch at random.
+    """Augment the pixel values of a batch.
 
     Parameters
     ----------
@@ -87,13 +87,13 @@ def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -
     return x.clamp(0, 1) * 255
 
 
-# optical densities (red, green, blue) of haematoxylin, eosin and what both leave (Ruifrok and
-# Johnston 2001), each of length 1
+# optical densities (red, green, blue) of haematoxylin, eosin and the residual, normalised
+# (Ruifrok and Johnston 2001)
 _STAINS = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
 
 
 def _restain(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Change the amounts of the stains in some colour images, in optical density."""
+    """Scale and shift the stains of some bright colour images, in optical density."""
     if not probability:
         return x
     device = x.device
@@ -118,7 +118,7 @@ def _restain(x: Tensor, probability: float, generator: torch.Generator) -> Tenso
 
 
 def _recolour(x: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Mix the channels: stain and colour shifts, permutation, to gray."""
+    """Mix channels at random: colour shifts, permutation, conversion to grey."""
     batch = len(x)
     device = x.device
     eye = torch.eye(3, device=device)
@@ -139,7 +139,7 @@ def _recolour(x: Tensor, config: AugmentConfig, generator: torch.Generator) -> T
 
 
 def _blur(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Gaussian blur of some images of the batch."""
+    """Blur some images of the batch."""
     chosen = torch.rand(len(x), generator=generator, device=x.device) < probability
     if not bool(chosen.any()):
         return x

@@ -1,4 +1,4 @@
-"""Averaged weights, and the part of a network's state that a run changes."""
+"""Moving average of weights, and the part of a network's state that a run changes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ..errors import CheckpointError
 
 
 class Average:
-    """Exponential moving average of a module's floating point state, warm at the start.
+    """Exponential moving average of a module's floating point state, faster at the start.
 
     Parameters
     ----------
     module : nn.Module
-        What to follow.
+        Module whose state is averaged.
     decay : float
-        Of the average.
+        Decay per step.
     trained_only : bool
-        Leave out parameters that are frozen.
+        Leave out frozen parameters.
     """
 
     def __init__(self, module: nn.Module, decay: float, trained_only: bool = False) -> None:
@@ -26,7 +26,7 @@ class Average:
         self.state = {k: v.clone() for k, v in live_state(module, trained_only).items()}
 
     def update(self, module: nn.Module, step: int) -> None:
-        """Blend in the weights after optimiser step number `step` (from 0)."""
+        """Add the weights after optimiser step `step` (from 0) to the average."""
         decay = min(self.decay, (1 + step) / (10 + step))
         state = live_state(module, self.trained_only)
         pairs = [(self.state[k], v) for k, v in state.items() if v.is_floating_point()]
@@ -37,7 +37,14 @@ class Average:
 
 
 def live_state(module: nn.Module, trained_only: bool) -> dict[str, Tensor]:
-    """A module's state by name, sharing memory; without frozen parameters if so wished."""
+    """A module's state by name, sharing memory.
+
+    Parameters
+    ----------
+    module : nn.Module
+    trained_only : bool
+        Leave out frozen parameters.
+    """
     state = {k: v.detach() for k, v in module.state_dict().items()}
     if trained_only:
         for name, parameter in module.named_parameters():
@@ -47,21 +54,27 @@ def live_state(module: nn.Module, trained_only: bool) -> dict[str, Tensor]:
 
 
 def load_live_state(module: nn.Module, state: dict[str, Tensor]) -> None:
-    """Put back what `live_state` gave.
+    """Load what `live_state` returned.
+
+    Parameters
+    ----------
+    module : nn.Module
+    state : dict of str to Tensor
+        Of the same network with the same parts frozen.
 
     Raises
     ------
     CheckpointError
-        If it belongs to another network, or to one that was trained in other parts.
+        If it belongs to another network, or other parts of it were trained.
     """
     try:
         left = module.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise CheckpointError(f"this state is not of this network: {error}") from error
+        raise CheckpointError(f"this state belongs to another network: {error}") from error
     trained = {name for name, p in module.named_parameters() if p.requires_grad}
     missing = sorted(trained.intersection(left.missing_keys))
     if left.unexpected_keys or missing:
         raise CheckpointError(
-            "the run's checkpoint is of another network, such as the one before its settings were "
-            f"changed: {[*left.unexpected_keys, *missing][:3]}"
+            "the run's checkpoint belongs to another network, perhaps with other settings; these "
+            f"keys differ: {[*left.unexpected_keys, *missing][:3]}"
         )

@@ -1,4 +1,4 @@
-"""The model card of a trained model: what it is, what it was trained on, how good it became."""
+"""The model card of a trained model: what it is, its training data and its measures."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def write_card(
     after: Mapping[str, float],
     steps: Mapping[str, int],
 ) -> str:
-    """Markdown of a model card.
+    """Write a model card in Markdown.
 
     Parameters
     ----------
     config : TrainingConfig
-        Settled.
+        With all values settled.
     name : str
-        The model's.
+        Name of the model.
     base : mapping
-        "name", "fingerprint" and "licence" of what it started from; empty from scratch.
+        "name", "fingerprint" and "licence" of the model it started from; empty from scratch.
     data : list of dict
         From `TrainingImages.describe`.
     before, after : mapping of str to float
-        Quick validation before training and of the weights kept; empty without held out images.
+        Quick validation before training and of the final weights; empty without held-out images.
     steps : mapping of str to int
-        Steps that each stage took.
+        Steps taken by each stage.
     """
     lines = [f"# {name}", ""]
     if config.model == SCRATCH:
@@ -59,7 +59,7 @@ def write_card(
         }[config.train]
         lines.append(
             f"Fine-tuned with segment-anything-napari from `{base.get('name')}` "
-            f"(weights {str(base.get('fingerprint', ''))[:16]}). Trained were {what}."
+            f"(weights {str(base.get('fingerprint', ''))[:16]}). Trained parts: {what}."
         )
     lines += ["", f"- licence: {config.licence or base.get('licence') or 'not stated'}"]
     lines.append(f"- seed: {config.seed}")
@@ -67,23 +67,32 @@ def write_card(
         values = {**summary(stage), "steps": steps.get(stage.name, stage.steps)}
         facts = ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in values.items())
         lines.append(f"- {facts}")
-    lines += ["", "## Data", "", "| set | trained on | objects | held out |", "|---|---|---|---|"]
+    lines += [
+        "",
+        "## Data",
+        "",
+        "| set | training images | objects | held-out images |",
+        "|---|---|---|---|",
+    ]
     for title in dict.fromkeys(item["set"] for item in data):
         own = [item for item in data if item["set"] == title]
         train = [item for item in own if item["part"] == "train"]
         objects = sum(item["objects"] for item in train)
         lines.append(f"| {title} | {len(train)} | {objects} | {len(own) - len(train)} |")
-    lines += ["", "Hashes of all images are in the file's header, under `training`."]
+    lines += ["", "The hashes of all images are in the file's header, under `training`."]
     if after:
-        lines += ["", "## Held out images, quick validation", ""]
+        lines += ["", "## Quick validation on held-out images", ""]
         lines += ["| measure | before | after |", "|---|---|---|"]
         for key in _SHOWN:
             if key in after:
                 was = f"{before[key]:.3f}" if key in before else ""
                 lines.append(f"| {_MEANING[key]} | {was} | {after[key]:.3f} |")
-        lines += ["", "Measured on the grid of the logits; `napari-sam evaluate` does so in full."]
+        lines += [
+            "",
+            "Measured on the logits' grid; `napari-sam evaluate` uses full resolution.",
+        ]
     else:
-        lines += ["", "No images were held out: how good it is has to be measured elsewhere."]
+        lines += ["", "No images were held out, so the model was not validated."]
     return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,7 @@
 """Random crops of labelled images, for training.
 
-Every crop is a pure function of (seed, step, position in the batch), so a run that is killed and
-resumed sees the same data as one that is not.
+Every crop is a function of seed, step and position in the batch, so a resumed run sees the same
+data as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class CropConfig:
     size : int
         Side of the crop in frame pixels, a multiple of 16.
     near : float
-        Share of crops at the scale at which the whole image would fill the frame, up to
-        a factor 1.25; the others go `wide`.
+        Share of crops at the scale at which the whole image would fill the frame, up to a factor
+        of 1.25. The others are drawn from `wide`.
     wide : tuple of float
-        Least and largest factor on that scale for the others.
+        Smallest and largest factor relative to that scale.
     object_sizes : tuple of float
-        The scale is bounded so that the image's typical object stays within these pixels, for
-        a frame of 512; in proportion for others.
+        The scale is limited so that the typical object of the image measures between these numbers
+        of pixels, for a frame of 512; proportional for other frames.
     stretch_sides : float
         Standard deviation of the logarithm of the aspect ratio.
     by_object : float
-        Share of the crops around an object in which every object is as likely as any other, and
-        one that touches another three times so; in the others each pixel of an object is.
+        Share of the crops around objects that pick an object, those that touch another one three
+        times as often; the others pick a foreground pixel, so large objects more often.
     paste : float
-        Share of the crops that get objects of the same image pasted beside theirs.
+        Share of the crops into which further objects of the same image are pasted.
     """
 
     size: int = 256
@@ -81,7 +81,7 @@ class HeldImage(NamedTuple):
 
 
 def held_on(source: LabelledImage, device: torch.device) -> HeldImage:
-    """The arrays of an image on a device; on the CPU they are shared, not copied."""
+    """Copy the arrays of an image to a device; on the CPU memory is shared."""
     image, labels, interior = (
         torch.from_numpy(array).to(device)
         for array in (source.image, source.labels, source.interior)
@@ -96,17 +96,17 @@ class CropSampler:
     Parameters
     ----------
     images : sequence of LabelledImage
-        What to draw from.
+        Images to draw from.
     weights : mapping of str to float
-        Relative weight of each group; groups without one are left out.
+        Relative weight of each set; sets without one are left out.
     seed : int
-        Seed of everything drawn.
+        Seed of all random numbers.
     geometry : Geometry, optional
         Frame and stride of the network.
     device : torch.device, optional
-        Where crops are cut. What is drawn does not depend on it.
+        Where crops are cut; the crops do not depend on it.
     held : dict, optional
-        Images on that device, filled as they are drawn; to share among samplers.
+        Cache of images on that device, to be shared among samplers.
     """
 
     def __init__(
@@ -133,7 +133,16 @@ class CropSampler:
         self.share = share / share.sum()
 
     def batch(self, step: int, count: int, config: CropConfig) -> Crops:
-        """The batch of one step: `count` crops."""
+        """The batch of one step.
+
+        Parameters
+        ----------
+        step : int
+        count : int
+            Number of crops.
+        config : CropConfig
+            How they are cut.
+        """
         rngs = [np.random.default_rng((self.seed, step, i)) for i in range(count)]
         return self._crops([self._crop(rng, config) for rng in rngs])
 
@@ -153,7 +162,16 @@ class CropSampler:
         return self._held[source.name]
 
     def fixed_keys(self, step: int, count: int, views: int) -> list[tuple[str, int, int]]:
-        """Group, image and number of each crop of a step that takes its crops from fixed ones."""
+        """Set, image and number of the fixed crop at each position of a step's batch.
+
+        Parameters
+        ----------
+        step : int
+        count : int
+            Size of the batch.
+        views : int
+            Fixed crops of each image.
+        """
         drawn = []
         for i in range(count):
             rng = np.random.default_rng((self.seed, step, i))
@@ -164,7 +182,15 @@ class CropSampler:
         return drawn
 
     def fixed(self, key: tuple[str, int, int], config: CropConfig) -> Crops:
-        """One of the fixed crops of an image, a batch of one: always the same for a key."""
+        """One fixed crop of an image, as a batch of one.
+
+        Parameters
+        ----------
+        key : (str, int, int)
+            From `fixed_keys`.
+        config : CropConfig
+            How it is cut.
+        """
         name, image, view = key
         rng = np.random.default_rng((self.seed, 5, self.names.index(name), image, view))
         source = self.groups[name][image]
@@ -191,7 +217,20 @@ def cut(
     geometry: Geometry | None = None,
     held: HeldImage | None = None,
 ) -> Crop:
-    """One random crop of an image, on the device that its arrays are `held` on."""
+    """Cut a random crop from an image.
+
+    Parameters
+    ----------
+    source : LabelledImage
+    rng : Generator
+        Source of randomness.
+    config : CropConfig
+        How it is cut.
+    geometry : Geometry, optional
+        Frame and stride of the network.
+    held : HeldImage, optional
+        The image's arrays on a device, where the crop is cut then.
+    """
     geometry = geometry or Geometry()
     held = held or held_on(source, torch.device("cpu"))
     device = held.labels.device
@@ -224,7 +263,7 @@ def cut(
     image = held.image[(slice(None), *window)][None]
     if device.type == "cpu":
         image = F.interpolate(image, (new_r, new_c), mode="bilinear", antialias=True)[0]
-    else:  # which resize no whole numbers
+    else:  # other devices do not resize integers
         image = F.interpolate(image.float(), (new_r, new_c), mode="bilinear", antialias=True)[0]
         image = image.round().clamp(0, 255).to(torch.uint8)
     image = turned(image).expand(3, -1, -1)
@@ -256,7 +295,7 @@ def cut(
 def _place(
     source: LabelledImage, rng: np.random.Generator, rows: int, cols: int, by_object: float
 ) -> tuple[int, int]:
-    """Top left corner of a window: three in four contain a random object or foreground pixel."""
+    """Upper left corner of a window; three in four contain a random object or foreground pixel."""
     height, width = source.labels.shape
     first_r = int(rng.integers(height - rows + 1))
     first_c = int(rng.integers(width - cols + 1))

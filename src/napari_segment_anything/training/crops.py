@@ -1,4 +1,4 @@
-"""Crops of labelled images as tensors: one, and a batch of them."""
+"""Crops of labelled images as tensors, single and in batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Crop(NamedTuple):
-    """One crop of `Crops`, without the batch dimension; the image (3, S, S) uint8."""
+    """One crop of a batch: the tensors of `Crops` without batch dimension, the image as uint8."""
 
     image: Tensor
     valid: Tensor
@@ -38,10 +38,9 @@ class Crops:
     wholes : Tensor
         (batch, S/stride, S/stride) int64, 0 where unknown.
     known : Tensor
-        (batch, S/stride, S/stride) bool, False in the background of images that are not labelled
-        completely.
+        (batch, S/stride, S/stride) bool, False in the background of incompletely labelled images.
     stride : int
-        Pixels a label.
+        Pixels per cell of the label grid.
     """
 
     images: Tensor
@@ -58,17 +57,17 @@ class Crops:
         return self.labels.shape[-1] * self.stride
 
     def to(self, device: torch.device) -> Crops:
-        """The same crops on a device."""
+        """Move to a device."""
         moved = {name: getattr(self, name).to(device) for name in _TENSORS}
         return replace(self, **moved)
 
     def without_images(self) -> Crops:
-        """The same crops without their pixels, once these are encoded."""
+        """Drop the pixels, which are not needed once they are encoded."""
         return replace(self, images=self.images.new_empty(len(self.labels), 3, 0, 0))
 
     @classmethod
     def join(cls, crops: Sequence[Crops]) -> Crops:
-        """One batch of several."""
+        """Concatenate batches."""
         joined = {name: torch.cat([getattr(each, name) for each in crops]) for name in _TENSORS}
         return cls(**joined, stride=crops[0].stride)
 

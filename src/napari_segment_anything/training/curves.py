@@ -1,4 +1,4 @@
-"""The curves of a run: CSV files, and a plot of them."""
+"""Training curves: CSV files and their plot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ _ASIDE = {"seconds", "cpu_seconds", "norm"}
 
 
 def append_row(path: Path, step: int, row: Mapping[str, float]) -> None:
-    """Add a line to a CSV file of curves; the first one makes the header."""
+    """Append a row to a CSV file of curves, with a header if the file is new.
+
+    Parameters
+    ----------
+    path : Path
+    step : int
+    row : mapping of str to float
+        Measures by name, the same at every call.
+    """
     fresh = not path.exists() or not path.stat().st_size
     with path.open("a", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
@@ -26,7 +34,14 @@ def append_row(path: Path, step: int, row: Mapping[str, float]) -> None:
 
 
 def drop_rows_after(path: Path, step: int) -> None:
-    """Forget lines that a killed run wrote after its last checkpoint."""
+    """Remove the rows that a killed run wrote after its last checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+    step : int
+        Step of the checkpoint.
+    """
     if not path.exists():
         return
     lines = path.read_text("utf-8").splitlines(keepends=True)
@@ -39,7 +54,7 @@ def drop_rows_after(path: Path, step: int) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """Lines of a CSV file of curves."""
+    """Rows of a CSV file of curves; none if there is no file."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as handle:
@@ -57,18 +72,18 @@ def draw_curves(folder: Path, stages: Sequence[str]) -> Path | None:
     folder : Path
         The run's folder with ``<stage>-train.csv`` and ``<stage>-validation.csv``.
     stages : sequence of str
-        Names, in order; one follows the other on the axis.
+        Names in order; the steps of later stages are shifted behind those of earlier ones.
 
     Returns
     -------
     Path or None
-        The picture; None without matplotlib or without curves.
+        The PNG file; None without matplotlib or without curves.
     """
     if importlib.util.find_spec("matplotlib") is None:
         return None
     train = _joined(folder, stages, "train")
     validation = _joined(folder, stages, "validation")
-    kinds = [("Training", train), ("Held out images", validation)]
+    kinds = [("Training", train), ("Held-out images", validation)]
     kinds = [(title, rows) for title, rows in kinds if rows]
     if not kinds:
         return None

@@ -1,4 +1,4 @@
-"""Labelled images, prepared for training."""
+"""Labelled images in the form that crops are cut from."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ class LabelledImage:
     name : str
         Unique name, ``"set/file"`` (and the plane, for planes of a stack).
     group : str
-        The set that it is balanced with.
+        Set that it is drawn with.
     image : ndarray
-        (h, w, 1 or 3) uint8, contrast already stretched (see `pixels`).
+        (h, w, 1 or 3) uint8, contrast stretched (see `pixels`).
     labels : ndarray
         (h, w) int32, 0 background.
     interior : ndarray
         (h, w) uint8, see `dense.interior_map`.
     wholes : ndarray or None
-        (h, w) or (layers, h, w) int32, labels of larger wholes that contain the objects, or
-        that overlap them otherwise, where known.
+        (h, w) or (layers, h, w) int32, labels of larger objects that contain the objects or
+        overlap them, if known.
     typical_size : float
-        Median square root of the objects' area, pixels; 0 without objects.
+        Median of the square root of the objects' areas, in pixels; 0 without objects.
     digest : str
-        First 16 hexadecimal digits of the SHA-256 of pixels and labels as they were given.
+        First 16 hexadecimal digits of the SHA-256 of pixels and labels before any conversion.
     anchors : ndarray
-        (objects, 3) int32: row and column of a cell well inside each object, and 1 where it
+        (objects, 3) int32: row and column of a pixel deep inside each object, and 1 if the object
         touches another one.
     complete : bool
-        Whether every object is labelled; where not, nothing is learned from the background.
+        Whether every object is labelled; if not, the background has no loss.
     """
 
     name: str
@@ -59,7 +59,7 @@ class LabelledImage:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """Memory use in bytes."""
         arrays = (self.image, self.labels, self.interior, self.wholes)
         return sum(0 if array is None else array.nbytes for array in arrays)
 
@@ -74,9 +74,9 @@ def pixels(
     image : ndarray
         (h, w), (h, w, 3 or 4), or channels at `channel_axis`; any number type.
     channel_axis : int, optional
-        Where the channels are.
+        Axis of the channels.
     channels : sequence of int, optional
-        The channels to use.
+        Channels to use.
 
     Returns
     -------
@@ -100,7 +100,24 @@ def labelled_image(
     channels: Sequence[int] | None = None,
     complete: bool = True,
 ) -> LabelledImage:
-    """Prepare an image and its labels, both on the same (h, w) grid, for training.
+    """Prepare an image and its labels for training.
+
+    Parameters
+    ----------
+    name, group : str
+        Unique name; set.
+    image : ndarray
+        (h, w), (h, w, 3 or 4), or with channels at `channel_axis`; any number type.
+    labels : ndarray
+        (h, w) integers, 0 for background.
+    wholes : ndarray, optional
+        (h, w) or (layers, h, w), see `LabelledImage`.
+    channel_axis : int, optional
+        Axis of the channels.
+    channels : sequence of int, optional
+        Channels to use.
+    complete : bool
+        Whether every object is labelled.
 
     Raises
     ------
@@ -121,7 +138,7 @@ def labelled_image(
             f"{labels.shape[0]} x {labels.shape[1]}; they must lie on the same grid"
         )
     digest = content_hash(np.asarray(image), labels)
-    if labels.size and int(labels.max()) > 4 * labels.size:  # ids from a hash, say
+    if labels.size and int(labels.max()) > 4 * labels.size:  # such as hashes
         labels = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     areas = np.bincount(labels.ravel())[1:]
@@ -142,7 +159,7 @@ def labelled_image(
 
 
 def _anchors(labels: NDArray[np.int32], interior: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Row, column and whether it touches another one of every object (see `LabelledImage`)."""
+    """Row and column inside every object, and whether it touches another one."""
     ids = np.flatnonzero(np.bincount(labels.ravel())[1:]) + 1
     if len(ids) == 0:
         return np.zeros((0, 3), np.int32)
@@ -156,7 +173,7 @@ def _anchors(labels: NDArray[np.int32], interior: NDArray[np.uint8]) -> NDArray[
 
 
 def content_hash(*arrays: NDArray) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of arrays, their shapes and types."""
+    """First 16 hexadecimal digits of the SHA-256 of arrays with their shapes and types."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str} {array.shape}".encode())

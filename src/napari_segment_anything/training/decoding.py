@@ -1,8 +1,8 @@
-"""The mask decoder run over windows of embeddings, many objects at once, with gradients.
+"""The mask decoder on windows of embeddings, for many objects at once, with gradients.
 
-Inference decodes the objects of one image on its whole embedding (`Sam.decode`). Training gives
-every object a window of its own, of one common size, cut from the embedding with its position, so
-that a step costs what the objects cost and not what the frame does.
+Inference decodes the objects of one image on its whole embedding (`Sam.decode`). In training every
+object has a window of its own, all of one size, cut from the embedding together with its positional
+encoding, so that the cost of a step depends on the objects and not on the frame.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ..network.prompt_encoder import PromptEncoder
 
 
 def window_cells(embedding: Tensor, image: Tensor, corner: Tensor, side: int) -> Tensor:
-    """Windows of an embedding, one an object.
+    """Cut a window from an embedding for each object.
 
     Parameters
     ----------
     embedding : Tensor
         (images, C, h, w).
     image : Tensor
-        (objects,) int64, which image.
+        (objects,) int64, index of the image.
     corner : Tensor
         (objects, 2) int64, row and column of the window's first cell.
     side : int
@@ -51,7 +51,7 @@ def window_positions(
     Parameters
     ----------
     prompts : PromptEncoder
-        Holds the frequencies.
+        Provides the frequencies.
     corner : Tensor
         (objects, 2), the window's first cell in its crop.
     origin : Tensor
@@ -71,7 +71,7 @@ def window_positions(
 def decode_windows(
     decoder: MaskDecoder, cells: Tensor, position: Tensor, sparse: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """All four masks of every object on its window; the same function as `MaskDecoder`.
+    """Decode all four masks of every object on its window, as `MaskDecoder` does.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def decode_windows(
         (objects, 4) float32.
     """
     cells, classifiers, iou = decoder.attend(cells, position, sparse)
-    # all objects at once: gradients need every upscaled embedding anyway
+    # all objects at once, since gradients need every upscaled embedding
     x = decoder.output_upscaling(cells)
     logits = torch.bmm(classifiers.to(x.dtype), x.flatten(1, -2).transpose(1, 2))
     side = math.isqrt(cells.shape[1])

@@ -1,7 +1,6 @@
 """Targets of the dense head.
 
-The meaning of the channels is written down in `network.micro`; `automatic.dense` reads
-instances off the maps that result.
+`network.micro` defines the channels; `automatic.dense` decodes instances from the predicted maps.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ STRIDE = 2
 
 @dataclass(frozen=True, slots=True)
 class DenseTargets:
-    """What the dense head should say about a batch of label maps.
+    """What the dense head should predict for a batch of label maps.
 
     Parameters
     ----------
@@ -32,11 +31,11 @@ class DenseTargets:
         (batch, 4, h, w) float32, distances to the top, left, bottom and right side of the
         object's visible box in frame pixels; 0 in the background.
     weight : Tensor
-        (batch, h, w) float32, weight of a cell in losses over objects: falls with the square
-        root of the object's area, so that large objects do not drown small ones.
+        (batch, h, w) float32, weight of a cell in losses over objects: the inverse square root of
+        the object's area, so that large objects do not dominate.
     edges : Tensor
         (batch, 4, h, w) float32, top, left, bottom and right edge of the object's visible box, in
-        frame pixels from the first pixel; of no meaning in the background.
+        frame pixels from the first pixel; undefined in the background.
     labels : Tensor
         (batch, h, w) int64, as given.
     """
@@ -50,14 +49,14 @@ class DenseTargets:
 
 
 def encode_dense(labels: Tensor, interior: Tensor, stride: int = STRIDE) -> DenseTargets:
-    """Dense targets of label maps on the grid of the dense head.
+    """Compute the targets of label maps on the grid of the dense head.
 
     Parameters
     ----------
     labels : Tensor
         (batch, h, w) int64, 0 background, ids per image.
     interior : Tensor
-        (batch, h, w) uint8, 255 times the normalised distance to the object's edge.
+        (batch, h, w) uint8, from `interior_map`.
     stride : int
         Frame pixels per cell.
     """
@@ -93,12 +92,14 @@ def encode_dense(labels: Tensor, interior: Tensor, stride: int = STRIDE) -> Dens
 
 
 def touching(labels: Tensor, reach: int = 2) -> Tensor:
-    """Cells of an object that are within `reach` cells of another one.
+    """Cells of an object within a distance of another object.
 
     Parameters
     ----------
     labels : Tensor
         (batch, h, w) int64, 0 background.
+    reach : int
+        Largest distance, in cells.
 
     Returns
     -------
@@ -107,18 +108,23 @@ def touching(labels: Tensor, reach: int = 2) -> Tensor:
     """
     none = int(labels.max()) + 1
     pair = torch.stack([labels, torch.where(labels > 0, -labels, -none)])
-    # pooling takes no integers; float32 holds the ids of a crop exactly
+    # pooling needs floats; float32 represents the ids of a crop exactly
     highest, lowest = F.max_pool2d(pair.float(), 2 * reach + 1, 1, reach)
     return (labels > 0) & ((highest != labels) | (-lowest != labels))
 
 
 def interior_map(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Distance to the object's edge over its maximum in the object, times 255.
+    """Distance to the object's edge, divided by its maximum in the object and scaled to 255.
 
     Parameters
     ----------
     labels : ndarray
-        (h, w) integer, 0 background. Sides on the image's border count as inside.
+        (h, w) integer, 0 background. The image border is not an edge.
+
+    Returns
+    -------
+    ndarray
+        (h, w) uint8.
     """
     inner = np.zeros(labels.shape, bool)
     for axis in (0, 1):

@@ -1,4 +1,4 @@
-"""Crops through a network's image encoder, and embeddings that are kept while it is frozen."""
+"""Encode crops for training; keep the embeddings of fixed crops while the encoder is frozen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEPT_BYTES = 2 << 30
 
 @dataclass(frozen=True, slots=True)
 class EncodedCrops:
-    """A batch of crops with what the image encoder gives for them.
+    """A batch of crops with the output of the image encoder.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class EncodedCrops:
 
 
 class CropEncoder:
-    """Runs crops through an image encoder as a stage trains it.
+    """Augments crops, places them in the frame and encodes them.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class CropEncoder:
         self.refines = stage.refiner_learning_rate > 0
 
     def __call__(self, crops: Crops, generator: torch.Generator, learns: bool) -> EncodedCrops:
-        """Change the pixels of crops at random, place them in the frame, and encode them.
+        """Augment, place and encode a batch.
 
         Parameters
         ----------
@@ -91,7 +91,7 @@ class CropEncoder:
         return EncodedCrops(output.embedding, maps, crops, origin, output.heads)
 
     def _origins(self, crops: Crops, generator: torch.Generator) -> Tensor:
-        """Where in the frame each crop is pretended to lie: (batch, 2), whole cells."""
+        """Random position of each crop in the frame: (batch, 2), multiples of a cell."""
         geometry = Geometry.of(self.network.image_encoder)
         cell = 4 * geometry.stride
         free = max(geometry.frame - crops.side, 0) // cell + 1
@@ -100,7 +100,7 @@ class CropEncoder:
 
 
 class KeptEmbeddings:
-    """Embeddings of a few fixed crops of each image, encoded once each, on the CPU.
+    """Embeddings of a few fixed crops of each image, encoded once and kept on the CPU.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class KeptEmbeddings:
     stage : StageConfig
         How many, and how they are cut.
     seed : int
-        Of what is drawn for them.
+        Seed of their augmentation and positions.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class KeptEmbeddings:
         generator = torch.Generator(self.encode.device)
         seed = (self.seed * 1_000_003 + key[1]) * 1009 + key[2]
         generator.manual_seed(seed * 31 + self.sampler.names.index(key[0]))
-        torch.manual_seed(generator.initial_seed())  # no step's draws depend on what is kept
+        torch.manual_seed(generator.initial_seed())  # a step must not depend on what is cached
         fresh = self.encode(crops, generator, learns=False)
         held = EncodedCrops(
             fresh.embedding.half().cpu(),

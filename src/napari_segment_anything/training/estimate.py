@@ -1,4 +1,4 @@
-"""Memory and time of a run before it starts."""
+"""Predict the memory of a run before it starts."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from .decoding import decode_windows
 from .geometry import has_dense_head, step_precision
 from .lora import add_lora
 
-_PROGRAM = 700 << 20  # the interpreter with torch, and what the allocator keeps
+_PROGRAM = 700 << 20  # the interpreter with torch, and memory that the allocator retains
 _AGAIN = 8
-_SHORT = 0.8  # what 16 bits leave of the activations: many stay in 32
+_SHORT = 0.8  # of the activations with 16 bits, since many stay in 32
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run will take.
+    """Predicted memory and time of a run.
 
     Parameters
     ----------
     memory : int
-        Bytes on the device, as modelled: weights, gradients, optimiser, averages, activations, and
-        on a CPU the images.
+        Bytes on the device: weights, gradients, optimiser, averages, activations, and on a CPU the
+        images.
     available : int or None
-        Bytes that are there; None where that cannot be told.
+        Free bytes; None if unknown.
     seconds : float
-        For all steps and validations, from a timed step of each stage.
+        For all steps and validations, extrapolated from a timed step of each stage.
     per_step : float
-        Seconds of a step, of the slowest stage.
+        Seconds per step in the slowest stage.
     """
 
     memory: int
@@ -51,9 +51,20 @@ class Estimate:
 def predict_memory(
     network: Sam, config: TrainingConfig, stage: StageConfig, data_bytes: int, device: torch.device
 ) -> int:
-    """Bytes that a stage will need at its peak.
+    """Predict the peak memory of a stage in bytes.
 
-    The activations are counted on a network without memory (torch's meta device), run as in a step.
+    Activations are counted by running a step on torch's meta device, which allocates nothing.
+
+    Parameters
+    ----------
+    network : Sam
+        The network.
+    config, stage : TrainingConfig, StageConfig
+        What is trained, and how.
+    data_bytes : int
+        Memory of the images.
+    device : torch.device
+        Where to train.
     """
     short = step_precision(device, network.image_encoder)[0] != torch.float32
     share = _SHORT if short else 1.0
@@ -80,7 +91,7 @@ def predict_memory(
     if stage.objects:
         total += _decoder_bytes(twin, stage) * share
     if not learns:
-        total += 12 * pixels.nbytes  # one layer's worth at a time
+        total += 12 * pixels.nbytes  # one layer at a time
     if config.watch:
         total += trained
     on_device = data_bytes if device.type == "cpu" else 0
@@ -94,12 +105,12 @@ def _decoder_bytes(twin: Sam, stage: StageConfig) -> int:
     sparse = torch.empty(count, stage.rounds + 2, 256, device="meta")
     decoder = twin.mask_decoder
     masks = count * 16 * side * side * 4
-    # both losses of four masks keep about a dozen maps of their size
+    # the two losses of the four masks store about a dozen maps of their size
     return _saved(lambda: decode_windows(decoder, cells, cells.detach(), sparse), twin) + 48 * masks
 
 
 def _saved(run: Callable[[], Any], network: nn.Module) -> int:
-    """Bytes that autograd keeps of a forward pass, without the parameters, and needs going back."""
+    """Bytes that autograd stores for a forward pass, without parameters, and needs backward."""
     known = {p.untyped_storage()._cdata for p in (*network.parameters(), *network.buffers())}
     kept: dict[int, Tensor] = {}
 
@@ -113,12 +124,12 @@ def _saved(run: Callable[[], Any], network: nn.Module) -> int:
         result = run()
     sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
     del result
-    # on the way back several of the largest are there again: attention scores and their gradients
+    # the backward pass re-creates the largest tensors: attention scores and their gradients
     return sum(sizes) + _AGAIN * max(sizes, default=0)
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Bytes free on a device, or None."""
+    """Free bytes on a device; None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type == "mps":
@@ -128,7 +139,7 @@ def available_memory(device: torch.device) -> int | None:
     with contextlib.suppress(OSError, ValueError):
         used = int(limit.with_name("memory.current").read_text())
         facts = limit.with_name("memory.stat").read_text().split()
-        cached = int(facts[facts.index("inactive_file") + 1])  # given back when it is needed
+        cached = int(facts[facts.index("inactive_file") + 1])  # released on demand
         left = int(limit.read_text()) - used + cached
         free = left if free is None else min(free, left)
     return free
@@ -144,12 +155,18 @@ def _meminfo() -> int | None:
 
 
 def refuse_if_too_large(estimate: Estimate, network: Sam, config: TrainingConfig) -> None:
-    """Say before the first step that memory will not do.
+    """Raise if the predicted memory is not available.
+
+    Parameters
+    ----------
+    estimate : Estimate
+    network, config : Sam, TrainingConfig
+        For the advice in the message.
 
     Raises
     ------
     ResourceError
-        If a run needs a tenth more than there is.
+        If a run needs over a tenth more memory than is free.
     """
     if estimate.available is None or estimate.memory <= 1.1 * estimate.available:
         return

@@ -1,4 +1,4 @@
-"""The folder of a run: one run in it, one process at a time."""
+"""The folder of a run: it holds one run and is used by one process at a time."""
 
 from __future__ import annotations
 
@@ -22,39 +22,50 @@ RECORD = "config.json"
 
 
 def run_folder(config: TrainingConfig, output: str | Path | None, file: Path | None) -> Path:
-    """Where the run is kept: `output`, or what the configuration says, from its file's folder.
+    """Folder of the run.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        Its `output` is relative to the configuration file.
+    output : path or None
+        Takes precedence.
+    file : Path or None
+        The configuration file.
 
     Raises
     ------
     ParameterError
-        If neither says it.
+        If neither is given.
     """
     if output is not None:
         return Path(output).expanduser()
     if not config.output:
-        raise ParameterError("say where the run is kept: output in the configuration, or -o FOLDER")
+        raise ParameterError(
+            "no folder for the run: give 'output' in the configuration, or -o FOLDER"
+        )
     path = Path(config.output).expanduser()
     return file.parent / path if file is not None else path
 
 
 @contextmanager
 def working_in(folder: Path) -> Generator[None, None, None]:
-    """Make the folder, and keep other processes out of it.
+    """Create a folder and lock it.
 
     Raises
     ------
     ResourceError
-        If it cannot be made, or another process is in it.
+        If it cannot be created, or another process holds the lock.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ResourceError(f"{folder} cannot be made: {error.strerror or error}") from error
+        raise ResourceError(f"{folder} cannot be created: {error.strerror or error}") from error
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ResourceError(f"another process trains in {folder}") from None
+        raise ResourceError(f"another process is training in {folder}") from None
     try:
         yield
     finally:
@@ -68,10 +79,23 @@ def record_run(
     checkpoint: Checkpoint | None,
     overwrite: bool,
 ) -> None:
-    """Write down what the run is, or see that it is the one the folder holds.
+    """Record a run in its folder, or check that the folder holds this run.
 
-    Where things lie may differ, so that a folder can be moved to another machine: the model is
-    compared by its fingerprint, images by their hashes. Stages may have been added at the end.
+    The model is compared by its fingerprint and images by their hashes, so that a folder can be
+    moved to another machine. Stages may have been added at the end.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's.
+    config : TrainingConfig
+        Settled.
+    sets : TrainingImages
+        All images.
+    checkpoint : Checkpoint or None
+        The model started from.
+    overwrite : bool
+        Remove an earlier run.
 
     Raises
     ------
@@ -99,7 +123,7 @@ def record_run(
         if changed:
             keys = keys if changed == ["config"] and known else []
             raise ParameterError(
-                f"{folder} holds a run of another {' and '.join(changed)}"
+                f"{folder} holds a run with another {' and '.join(changed)}"
                 f"{' (' + ', '.join(keys) + ')' if keys else ''}: choose another folder, or "
                 "overwrite it"
             )
@@ -111,8 +135,8 @@ def record_run(
     old = [file for file in (*old, folder / MODEL) if file.exists()]
     if old and not overwrite:
         raise ParameterError(
-            f"{folder} has a {old[0].name} that no run recorded there made: choose another folder, "
-            "or overwrite it"
+            f"{folder} has a {old[0].name} without the record of a run: choose another folder, or "
+            "overwrite it"
         )
     for file in old:
         file.unlink()
@@ -123,7 +147,7 @@ _PLACES = ("folder", "images", "labels", "records", "split", "metadata")
 
 
 def _placeless(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without what only says where model, images and results lie."""
+    """A configuration without the locations of model, images and results."""
     rest = {k: v for k, v in config.items() if k not in ("model", "output")}
     rest["data"] = [
         {k: v for k, v in table.items() if k not in _PLACES} for table in config.get("data", [])

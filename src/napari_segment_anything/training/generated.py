@@ -1,8 +1,8 @@
-"""Generated labelled images of what the public sets lack.
+"""Generated labelled images of objects that are rare in the public sets.
 
-Rods, budding cells, filaments, blobs of very small and very large size, disks and polygons on
-textured ground, under gradients, in phase contrast, brightfield or fluorescence; empty fields.
-Cheap to draw; variety counts more than realism.
+Rods, budding cells, filaments, blobs of very different sizes, disks and polygons on textured
+backgrounds, with gradients, in phase contrast, brightfield or fluorescence; empty fields. They are
+fast to generate; variety matters more than realism.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ _SHARES = (0.22, 0.16, 0.08, 0.22, 0.16, 0.11, 0.05)
 
 
 def generate(count: int, seed: int) -> list[LabelledImage]:
-    """`count` labelled images, a function of the seed alone."""
+    """Generate labelled images.
+
+    Parameters
+    ----------
+    count : int
+        Number of images.
+    seed : int
+        Determines the images.
+    """
     return [_one(np.random.default_rng((seed, 77, i)), i) for i in range(count)]
 
 
@@ -31,10 +39,17 @@ def _one(rng: np.random.Generator, number: int) -> LabelledImage:
 
 
 def nested(count: int, seed: int) -> list[LabelledImage]:
-    """`count` images of objects with a part inside, both labelled: one click means two things.
+    """Generate images of objects with a part inside, both labelled, so that a click is ambiguous.
 
-    Cells with a nucleus, labelled as cells, their nuclei the other level; and fibres with a
-    sheath, labelled as what is inside, fibre and sheath together the other level.
+    Cells with nuclei: the labels are the cells, the other level the nuclei. Fibres with sheaths:
+    the labels are the inner part, the other level fibre and sheath together.
+
+    Parameters
+    ----------
+    count : int
+        Number of images.
+    seed : int
+        Determines the images.
     """
     return [_nested(np.random.default_rng((seed, 78, i)), i) for i in range(count)]
 
@@ -66,7 +81,7 @@ def _nested(rng: np.random.Generator, number: int) -> LabelledImage:
 def _inside(
     rng: np.random.Generator, outer: NDArray[np.int32], sheathed: bool
 ) -> NDArray[np.int32]:
-    """A part within each object, under the object's id."""
+    """A part inside each object, with the object's id."""
     inner = np.zeros_like(outer)
     for number, where in enumerate(ndimage.find_objects(outer), start=1):
         if where is None:
@@ -172,7 +187,16 @@ def _stamp(
 
 
 def noise_field(rng: np.random.Generator, side: int, sigma: float) -> NDArray[np.float32]:
-    """Smooth noise of mean 0 and deviation 1, (side, side)."""
+    """Smooth noise with mean 0 and standard deviation 1.
+
+    Parameters
+    ----------
+    rng : Generator
+    side : int
+        Of the square array.
+    sigma : float
+        Of the Gaussian filter, in pixels.
+    """
     field = ndimage.gaussian_filter(rng.normal(size=(side, side)).astype(np.float32), sigma)
     return field / max(float(field.std()), 1e-6)
 

@@ -1,4 +1,4 @@
-"""How frame, embedding, logits and labels of a network lie on each other."""
+"""Frame, embedding and logits of a network: sizes, strides and precision in training."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..network.micro import MicroEncoder
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Sides in frame pixels; the embedded default's unless given.
+    """Sizes in frame pixels; by default those of the embedded model.
 
     Parameters
     ----------
     frame : int
         Side of the frame.
     stride : int
-        Side of a logit, and of a label in a crop. A cell of the embedding is four logits wide.
+        Frame pixels per logit, and per label of a crop. An embedding cell is four logits wide.
     """
 
     frame: int = 512
@@ -45,12 +45,26 @@ def has_dense_head(network: Any) -> bool:
 
 
 def step_precision(device: torch.device, encoder: Any) -> tuple[torch.dtype, str]:
-    """Return what a training step with such an image encoder computes in, and why."""
+    """Data type of a training step, and the reason for it.
+
+    Parameters
+    ----------
+    device : torch.device
+    encoder : nn.Module
+        Image encoder.
+    """
     micro = isinstance(encoder, MicroEncoder)
     return choose_precision("auto", device, "training" if micro else "linear")
 
 
 def mixed_precision(device: torch.device, encoder: Any) -> AbstractContextManager[Any]:
-    """Autocast to bf16 where that is faster for this image encoder; float32 elsewhere."""
+    """Autocast to bf16 where it is faster for an image encoder; otherwise float32.
+
+    Parameters
+    ----------
+    device : torch.device
+    encoder : nn.Module
+        Image encoder.
+    """
     dtype, _ = step_precision(device, encoder)
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)

@@ -1,9 +1,9 @@
-"""Where a run starts: a network of its own, whose decoder knows positions, or a checkpoint.
+"""Initial weights of a run from scratch.
 
-A random decoder first has to find out that a prompt's position and a cell's position are written
-in the same code, which takes most of a short training. Here it starts out knowing: in every
-cross-attention the query and key projections are equal, so that tokens attend to the cells at
-their prompt's position, and cells to the tokens of prompts near them.
+A randomly initialised decoder has to learn first that prompts and cells use the same positional
+encoding, which takes most of a short training. Here the query and key projections of every
+cross-attention start out equal, so that tokens attend to the cells at their prompt's position, and
+cells to the tokens of prompts near them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,15 @@ REFINER_WIDTH = 24
 
 
 def new_network(seed: int, encoder: MicroConfig | None = None) -> Sam:
-    """A `Sam` with a fresh micro encoder, batch normalised, and a decoder that knows positions.
+    """Create a `Sam` with a micro encoder with batch normalisation, initialised for training.
 
     Its mask refiner changes nothing until it is trained.
+
+    Parameters
+    ----------
+    seed : int
+    encoder : MicroConfig, optional
+        The default one unless given.
     """
     torch.manual_seed(seed)
     encoder = encoder or MicroConfig(norm="batch")
@@ -35,7 +41,7 @@ def new_network(seed: int, encoder: MicroConfig | None = None) -> Sam:
 
 
 def folded(network: Sam) -> Sam:
-    """The same `Sam` with its encoder's batch normalisation folded into the convolutions."""
+    """Fold the batch normalisation of a micro encoder into its convolutions."""
     encoder = network.image_encoder
     if not isinstance(encoder, MicroEncoder) or encoder.config.norm == "folded":
         return network
@@ -49,10 +55,17 @@ def folded(network: Sam) -> Sam:
 
 
 def share_frequencies(network: Sam, seed: int, scales: tuple[float, float] = (0.5, 4.0)) -> None:
-    """Draw the random frequencies, and give prompt encoder and image encoder the same ones.
+    """Draw random frequencies and use them in both the prompt encoder and the image encoder.
 
-    Their scales are spread evenly, in the logarithm, over `scales` (published: all 1): low ones
-    say where in the frame, high ones tell an object of a few pixels from its neighbour.
+    Low frequencies encode the position in the frame; high ones separate an object of a few pixels
+    from its neighbour. In the published models all have scale 1.
+
+    Parameters
+    ----------
+    network : Sam
+    seed : int
+    scales : (float, float)
+        Lowest and highest scale, between which they are spaced evenly in the logarithm.
     """
     generator = torch.Generator().manual_seed(seed)
     matrix = network.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
@@ -65,7 +78,15 @@ def share_frequencies(network: Sam, seed: int, scales: tuple[float, float] = (0.
 
 
 def tie_positions(network: Sam, seed: int, gain: float = 0.1) -> None:
-    """Set query and key projections of the cross-attentions to one common random matrix."""
+    """Set the query and key projections of each cross-attention to one random matrix.
+
+    Parameters
+    ----------
+    network : Sam
+    seed : int
+    gain : float
+        Standard deviation of its entries.
+    """
     generator = torch.Generator().manual_seed(seed + 1)
     transformer = network.mask_decoder.transformer
     attentions: list[Any] = [transformer.final_attn_token_to_image]

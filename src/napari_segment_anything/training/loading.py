@@ -1,4 +1,4 @@
-"""The labelled images of a run: read, divided by image, and prepared."""
+"""Read the labelled images of a run and divide them into training and validation images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TrainingImages:
     train, validation : list of LabelledImage
         No image has planes in both.
     weights : dict of str to float
-        By set.
+        Weight of each set.
     """
 
     train: list[LabelledImage] = field(default_factory=list)
@@ -43,7 +43,7 @@ class TrainingImages:
     weights: dict[str, float] = field(default_factory=dict)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Name, set, part, size, objects and hash of every image, for the record."""
+        """Name, set, part, shape, object count and hash of every image."""
         return [
             {
                 "name": image.name,
@@ -59,7 +59,7 @@ class TrainingImages:
 
     @property
     def nbytes(self) -> int:
-        """Memory that the images take."""
+        """Memory use in bytes."""
         return sum(image.nbytes for image in (*self.train, *self.validation))
 
 
@@ -76,9 +76,9 @@ def load_images(
     config : TrainingConfig
         Its `data` sets.
     base : Path
-        What relative paths start from.
+        Folder that relative paths start from.
     given, held_out : iterables of (image, labels), optional
-        Arrays to train on and to validate on, beside those of the configuration.
+        Further arrays to train on and to validate on.
 
     Yields
     ------
@@ -132,7 +132,7 @@ def _pairs(given: ImagePairs | None) -> Iterator[tuple[Any, Any]]:
 
 
 def _read(found: TrainingImages, data: DataConfig, base: Path) -> Iterator[Progress]:
-    """Read the files of one set, those without a part in the split left out."""
+    """Read the files of one set; if it has a split, only those that have a part in it."""
     source = data.folder or data.images or data.records
     entries = find_entries(
         [source if source.startswith(SAMPLE) else base / Path(source).expanduser()],
@@ -191,7 +191,7 @@ def _share_out(
     data: DataConfig,
     sides: dict[str, str] | None = None,
 ) -> None:
-    """Divide a set by image into what is trained on and what is held out."""
+    """Divide the images of a set into training and validation images."""
     held = held_out_names(list(images), data.validation, data.train, data.title)
     for name, planes in images.items():
         side = sides.get(name) if sides else ""
@@ -202,7 +202,7 @@ def _share_out(
 
 
 def _check(title: str, images: list[LabelledImage]) -> None:
-    """Raise where a set has no object at all; warn where its labels look like one mask."""
+    """Raise if a set has no object; warn if its labels look like one binary mask."""
     if not any(image.typical_size for image in images):
         raise FormatError(f"the set {title} has no labelled object: its labels are 0 throughout")
     single = 0

@@ -1,7 +1,7 @@
 """Low-rank additions to an image encoder's weights (Hu et al. 2021, arXiv:2106.09685).
 
-An addition is a parametrisation of the layer's own weight, so that every path through the network
-that reads the weight sees it, and merging it leaves the plain layer.
+An addition is a parametrisation of the layer's own weight: everything that reads the weight sees
+it, and merging it leaves a plain layer.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from ..errors import ParameterError
 from ..network.micro import MicroEncoder
 from .config import LoraConfig
 
-# the attention of the published encoders; of the micro encoder all that is of some size, since
-# most of it is convolutions
+# attention in the published encoders; all larger layers in the micro encoder, which consists mostly
+# of convolutions
 _ATTENTION = re.compile(r"\.qkv$")
 _MICRO = re.compile(
     r"\.(qkv|proj|expand|reduce)$|^stage(8|16)\..*\.conv$|^(merge|lateral16\.conv|lateral8\.conv)$"
     r"|^(up4|skip4|fuse4|up2|skip2|fuse2)\.conv$"
 )
-# small, and what they say depends most on the images
+# small, and most dependent on the images
 _MICRO_WHOLE = ("dense.", "coarse.", "detail.")
 
 
 class LowRank(nn.Module):
-    """Adds the product of two thin matrices to a weight; nothing until trained.
+    """Adds the product of two thin matrices to a weight; zero until trained.
 
     Parameters
     ----------
     weight : Tensor
-        (outputs, ...), the weight it is for.
+        (outputs, ...), the weight.
     config : LoraConfig
         Rank and scale.
     """
@@ -57,7 +57,7 @@ class LowRank(nn.Module):
 
 
 def lora_layers(encoder: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
-    """Layers of an encoder that low-rank additions suit, by name."""
+    """Layers of an encoder that get low-rank additions, by name."""
     pattern = _MICRO if isinstance(encoder, MicroEncoder) else _ATTENTION
     found: dict[str, nn.Linear | nn.Conv2d] = {}
     for name, module in encoder.named_modules():
@@ -67,12 +67,19 @@ def lora_layers(encoder: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
 
 
 def add_lora(encoder: nn.Module, config: LoraConfig, seed: int) -> None:
-    """Freeze an encoder and add low-rank matrices to it, in place; its function stays the same.
+    """Freeze an encoder and add low-rank matrices to it, in place; its output does not change.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+    config : LoraConfig
+        Rank and scale.
+    seed : int
 
     Raises
     ------
     ParameterError
-        If it has no layer to add to.
+        If it has no suitable layer.
     """
     layers = lora_layers(encoder)
     if not layers:
@@ -88,7 +95,7 @@ def add_lora(encoder: nn.Module, config: LoraConfig, seed: int) -> None:
 
 
 def merge_lora(encoder: nn.Module) -> None:
-    """Make low-rank additions part of the weights, in place: the plain encoder's keys again."""
+    """Merge low-rank additions into the weights, in place, which restores the plain keys."""
     for module in list(encoder.modules()):
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)

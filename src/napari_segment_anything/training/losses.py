@@ -28,7 +28,7 @@ def focal_loss(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float
     Returns
     -------
     Tensor
-        (...), one value a mask.
+        (...), one value per mask.
     """
     probability = logits.sigmoid()
     cross = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
@@ -40,7 +40,7 @@ def focal_loss(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """One minus the soft Dice coefficient with one pixel of smoothing, per mask.
+    """One minus the soft Dice coefficient of each mask, smoothed by one pixel.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def dense_loss(
     box_iou_weight: float = 0.0,
     separation_weight: float = 0.0,
 ) -> dict[str, Tensor]:
-    """Losses of the dense head by name; their sum is what training minimises.
+    """Losses of the dense head by name; training minimises their sum.
 
     Parameters
     ----------
@@ -71,16 +71,15 @@ def dense_loss(
     targets : DenseTargets
         On the same grid.
     valid : Tensor
-        (batch, h, w) float32; the padding beyond the image counts little.
+        (batch, h, w) float32, 1 in the image; padding has a tenth of the weight.
     known : Tensor, optional
-        (batch, h, w) bool, False where nobody has said what is there: such cells do not count.
+        (batch, h, w) bool, False where nothing is labelled; these cells have no loss.
     touching_weight : float
         Cells at the border of two touching objects count 1 + this in the interior and box losses.
     box_iou_weight : float
         Weight of one minus the IoU of each cell's box with its object's.
     separation_weight : float
-        Weight of the loss that has each cell's box be more like its own object's than like that of
-        a touching one (see `separation_loss`).
+        Weight of `separation_loss`.
     """
     inside = targets.foreground
     weight = 0.1 + 0.9 * valid
@@ -148,30 +147,30 @@ def stage_dense_losses(
 
 
 def separation_loss(found: Tensor, likeness: Tensor, targets: DenseTargets) -> Tensor:
-    """How often cells next to another object's would go to that one: the rule of `decode_dense`.
+    """Penalise boxes that resemble a neighbouring object's more than their own object's.
 
-    A logistic loss on the difference of two IoUs: of the cell's box with the box of the object two
-    cells away, and with that of its own.
+    A logistic loss on the difference of two IoUs: of a cell's box with the box of the object two
+    cells away, and with that of its own object. `decode_dense` assigns cells by the same rule.
 
     Parameters
     ----------
     found : Tensor
         (batch, 4, h, w), edges of the predicted boxes.
     likeness : Tensor
-        (batch, h, w), their IoU with the box of the cell's object.
+        (batch, h, w), their IoU with the box of the cell's own object.
     targets : DenseTargets
         Of the same cells.
 
     Returns
     -------
     Tensor
-        Scalar, the mean over cells with such a neighbour; 0 where there is none.
+        Scalar, the mean over cells with such a neighbour; 0 if there are none.
     """
     labels, total, count = targets.labels, likeness.new_zeros(()), 0
     for shift, axis in ((2, -2), (-2, -2), (2, -1), (-2, -1)):
         other = labels.roll(shift, axis)
         rival = (labels > 0) & (other > 0) & (labels != other)
-        rolled_in = 0 if shift > 0 else rival.shape[axis] - 2  # from the opposite side
+        rolled_in = 0 if shift > 0 else rival.shape[axis] - 2  # wrapped from the opposite side
         rival.narrow(axis, rolled_in, 2).fill_(False)
         where = torch.nonzero(rival, as_tuple=True)
         if len(where[0]) == 0:

@@ -1,7 +1,7 @@
-"""Crowding: objects of one crop pasted beside those of another of the same image.
+"""Copy-paste augmentation: objects of one crop are pasted next to those of another crop.
 
-Touching and overlapping objects are what everything mode loses most of, and are rare in most
-images; "Simple copy-paste" (Ghiasi et al. 2021, arXiv:2012.07177) makes more of them.
+Everything mode misses mostly touching and overlapping objects, which are rare in most images.
+Pasting makes more of them (Ghiasi et al. 2021, arXiv:2012.07177).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .crops import Crop
 from .dense import interior_map
 
 _TRIES = 8
-_MOST_LOST = 0.15  # of an object, to what is pasted over it or already there
+_MOST_LOST = 0.15  # largest share of an object that may be covered
 
 
 def paste_objects(onto: Crop, source: Crop, rng: np.random.Generator, most: int = 8) -> Crop:
@@ -27,14 +27,14 @@ def paste_objects(onto: Crop, source: Crop, rng: np.random.Generator, most: int 
     onto, source : Crop
         Crops of the same image, of one size.
     rng : Generator
-        Chooses objects and places.
+        Source of randomness.
     most : int
-        Objects to paste, at most.
+        Largest number of objects to paste.
 
     Returns
     -------
     Crop
-        `onto` with the objects in it; unchanged where wholes are known or nothing fits.
+        `onto` with the objects; unchanged if it has labels of wholes, or nothing fits.
     """
     if bool(onto.wholes.any()) or not bool(onto.labels.any()):
         return onto
@@ -70,7 +70,7 @@ def paste_objects(onto: Crop, source: Crop, rng: np.random.Generator, most: int 
 
 
 def _whole_objects(labels: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Objects that the crop's border does not cut, neither specks nor very large."""
+    """Objects that are not cut by the crop's border, neither tiny nor very large."""
     areas = np.bincount(labels.ravel())
     cut = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     areas[np.unique(cut)] = 0
@@ -84,7 +84,7 @@ def _place(
     mask: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> tuple[int, int] | None:
-    """First row and column for an object so that it touches another, or None."""
+    """First row and column at which an object touches another one, or None."""
     height, width = mask.shape
     there = np.argwhere(labels > 0)
     areas = np.bincount(labels.ravel())
@@ -116,7 +116,7 @@ def _blended(
     low: NDArray[np.intp],
     stride: int,
 ) -> Tensor:
-    """The image with an object's pixels in it, its outline softened over a pixel."""
+    """Copy an object's pixels into the image, blending one pixel along its outline."""
     alpha = torch.from_numpy(mask).float().repeat_interleave(stride, 0).repeat_interleave(stride, 1)
     alpha = F.avg_pool2d(alpha[None, None], 3, 1, 1)[0, 0].to(image.device)
     to = tuple(slice(c * stride, (c + n) * stride) for c, n in zip(corner, mask.shape, strict=True))

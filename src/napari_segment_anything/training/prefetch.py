@@ -1,4 +1,4 @@
-"""Batches cut ahead of their step, so that a GPU need not wait for them."""
+"""Batches cut in advance, so that a GPU does not wait for them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from .crops import Crops
 
 
 class Prefetch:
-    """Batches of the next steps, cut by threads while a device works on this one.
-
-    What a batch holds depends on seed and step alone, whoever cuts it.
+    """Batches of the next steps, cut by threads while a device computes the current one.
 
     Parameters
     ----------
     sampler : CropSampler
-        Where crops come from.
+        Source of crops.
     count : int
-        Crops a batch.
+        Crops per batch.
     config : CropConfig
         How they are cut.
     ahead : int
-        Batches to have ready, and threads; 0 cuts when asked.
+        Number of batches to prepare, and of threads; 0 cuts each batch when it is needed.
     """
 
     def __init__(self, sampler: CropSampler, count: int, config: CropConfig, ahead: int) -> None:

@@ -1,4 +1,4 @@
-"""What a run does where its configuration leaves it open."""
+"""Presets for what a configuration leaves open, and checks of the settled configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .config import SCRATCH, StageConfig, TrainingConfig
 from .cropping import CropConfig
 from .geometry import Geometry, has_dense_head
 
-# gentler than from scratch: images of one set look alike, and the model knows the others already
+# weaker than from scratch: images of one set look alike, and the model is trained on others already
 _FINE = AugmentConfig(
     invert=0.0,
     gamma=0.4,
@@ -36,7 +36,13 @@ _REFINER_RATE = 5e-4
 
 
 def settled(config: TrainingConfig, network: Any) -> TrainingConfig:
-    """The configuration with nothing left open, for a network to start from.
+    """Fill in everything that a configuration leaves open.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    network : Sam
+        The network to start from.
 
     Raises
     ------
@@ -96,7 +102,7 @@ def _fine_tuning(
 
 
 def _from_scratch(config: TrainingConfig) -> tuple[StageConfig, ...]:
-    """Encoder and dense head; the decoder on these; all together: as the default was begun."""
+    """The first stages of the default model: encoder and dense head, decoder, all together."""
     options = dict(config.options)
     steps = int(options.pop("steps", 3000))
     crop = CropConfig(size=256)
@@ -128,8 +134,8 @@ def _from_scratch(config: TrainingConfig) -> tuple[StageConfig, ...]:
     told = (rates | {"objects"}) & set(options)
     if told:
         raise ParameterError(
-            f"{', '.join(sorted(told))}: a run from scratch has three stages with values of their "
-            "own; write [[stages]] to change them"
+            f"{', '.join(sorted(told))}: the three stages of a run from scratch have values of "
+            "their own; write [[stages]] to change them"
         )
     return tuple(_stage(name, values, crop, options) for name, values in parts)
 
@@ -160,7 +166,7 @@ def _check(
             f"{stage.crop.size} pixels, which have {cells}"
         )
     if not micro and not stage.objects:
-        raise ParameterError(f"{stage.name}: without objects there is nothing to train here")
+        raise ParameterError(f"{stage.name}: without 'objects' nothing is trained")
     if config.train == "decoder" and stage.encoder_learning_rate > 0:
         raise ParameterError(
             f"{stage.name}: train = 'decoder' leaves the encoder as it is, but its learning rate "
@@ -177,7 +183,7 @@ def _check(
 
 
 def summary(stage: StageConfig) -> dict[str, Any]:
-    """A stage's values that are not the defaults, for the model card."""
+    """Values of a stage that differ from the defaults, for the model card."""
     plain = {f.name: f.default for f in fields(StageConfig)}
     values = {k: v for k, v in asdict(stage).items() if k != "crop" and v != plain.get(k)}
     return {**values, "crop size": stage.crop.size}

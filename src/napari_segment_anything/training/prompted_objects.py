@@ -37,20 +37,25 @@ class PromptedObjects:
 def choose_objects(
     crops: Crops, count: int, side: int, generator: torch.Generator, min_area: int = 10
 ) -> PromptedObjects | None:
-    """Draw up to `count` objects from each crop, small and large alike, and place windows.
+    """Draw objects from each crop, regardless of their size, and place a window on each.
 
     Parameters
     ----------
     crops : Crops
         The batch.
     count : int
-        Objects per crop, at most.
+        Largest number of objects per crop.
     side : int
-        Cells per side of a window.
+        Side of a window in cells.
     generator : torch.Generator
         Source of randomness.
     min_area : int
-        Least area in logits.
+        Smallest area, on the grid of the logits.
+
+    Returns
+    -------
+    PromptedObjects or None
+        None if no crop has an object.
     """
     images, corners, targets, boxes = [], [], [], []
     stride = crops.stride
@@ -65,7 +70,7 @@ def choose_objects(
         areas = torch.bincount(labels.flatten())
         areas[0] = 0
         known = torch.nonzero(areas >= min_area)[:, 0]
-        # small windows take objects that they hold with some ground around, where there are any
+        # prefer objects that fit into a small window with some background around them
         fitting = known[areas[known] <= (0.55 * side * PER // 1) ** 2]
         known = fitting if side < 20 and len(fitting) else known
         order = torch.randperm(len(known), generator=generator, device=device)
@@ -94,7 +99,7 @@ def choose_objects(
 
 
 def _place(low: Tensor, high: Tensor, side: int, cells: int, generator: torch.Generator) -> Tensor:
-    """First cell of a window: anywhere that holds the object, or centred on a large one."""
+    """First cell of a window that contains the object, or is centred on a large one."""
     first, last = low // PER, high // PER
     least = (last - side + 1).clamp(0, cells - side)
     most = torch.minimum(first, torch.full_like(first, cells - side)).clamp(0)
@@ -105,5 +110,5 @@ def _place(low: Tensor, high: Tensor, side: int, cells: int, generator: torch.Ge
 
 
 def unit(generator: torch.Generator, device: torch.device) -> float:
-    """A number in 0..1, drawn."""
+    """Draw a number between 0 and 1."""
     return float(torch.rand((), generator=generator, device=device))

@@ -1,8 +1,8 @@
-"""Simulated prompts: the paper's algorithm (section 3 and appendix A), many objects at once.
+"""Simulated prompts as in the paper (section 3 and appendix A), for many objects at once.
 
-Each object starts from a random foreground point or a noised box. Every later round adds a point
-from the error region of the mask that the decoder itself ranks best, positive where it misses the
-object and negative where it spills, and feeds that mask's logits back.
+The first prompt of an object is a random foreground point or a box with noise. Every later round
+adds a point from the error region of the mask that the decoder ranks best, positive in false
+negatives and negative in false positives, and feeds back that mask's logits.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from .prompted_objects import PER, PromptedObjects, choose_objects, unit
 
 
 def noised_boxes(boxes: Tensor, generator: torch.Generator) -> Tensor:
-    """Boxes with noise of a tenth of their side in each coordinate, at most 20 px (paper, A).
+    """Add noise to boxes: a tenth of the side length, at most 20 px (paper, appendix A).
 
     Parameters
     ----------
     boxes : Tensor
         (n, 4) row_min, col_min, row_max, col_max.
+    generator : torch.Generator
+        Source of randomness.
     """
     sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
     noise = torch.randn(boxes.shape, generator=generator, device=boxes.device) * 0.1 * sides
@@ -34,12 +36,14 @@ def noised_boxes(boxes: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def sample_points(weights: Tensor, generator: torch.Generator) -> Tensor:
-    """One cell per map, drawn with probability proportional to its weight.
+    """Draw one cell of each map with probability proportional to its weight.
 
     Parameters
     ----------
     weights : Tensor
         (n, h, w), not negative, not all zero in any map.
+    generator : torch.Generator
+        Source of randomness.
 
     Returns
     -------
@@ -53,19 +57,21 @@ def sample_points(weights: Tensor, generator: torch.Generator) -> Tensor:
 def error_points(
     logits: Tensor, target: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """A corrective point per object: uniform over where prediction and truth differ.
+    """Draw a corrective point for each object, uniformly from where prediction and truth differ.
 
     Parameters
     ----------
     logits, target : Tensor
         (n, h, w).
+    generator : torch.Generator
+        Source of randomness.
 
     Returns
     -------
     points : Tensor
-        (n, 2) int64, row and column; a foreground cell where there is no error.
+        (n, 2) int64, row and column; a foreground cell if there is no error.
     labels : Tensor
-        (n,) int64, 1 where the object was missed, 0 where the mask spills.
+        (n,) int64, 1 in false negatives, 0 in false positives.
     """
     inside = target > 0.5
     wrong = (logits > 0) != inside
@@ -79,7 +85,7 @@ def error_points(
 def mask_losses(
     logits: Tensor, iou: Tensor, target: Tensor, first: bool, boxed: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses of all four masks of every object (paper, appendix A).
+    """Compute the losses of all four masks of every object (paper, appendix A).
 
     Parameters
     ----------
@@ -125,10 +131,10 @@ def prompt_losses(
     stage: StageConfig,
     generator: torch.Generator,
 ) -> dict[str, float]:
-    """Prompt the objects of a batch for several rounds; gradients are left behind.
+    """Prompt the objects of a batch for several rounds and accumulate the gradients.
 
-    One backward pass a round keeps memory small: gradients gather in the decoder's parameters
-    and in `embedding.grad` where the embedding asks for one.
+    A backward pass per round keeps memory small: gradients accumulate in the decoder's parameters,
+    and in `embedding.grad` if the embedding requires one.
 
     Parameters
     ----------
@@ -137,7 +143,7 @@ def prompt_losses(
     embedding : Tensor
         (crops, 256, h, w), a leaf.
     maps : Tensor or None
-        (crops, 6, 4h, 4w), the dense head, for a mask refiner.
+        (crops, 6, 4h, 4w), output of the dense head, for a mask refiner.
     crops : Crops
         The batch.
     origin : Tensor
@@ -150,7 +156,7 @@ def prompt_losses(
     Returns
     -------
     dict of str to float
-        Loss and IoU of the best mask, by first prompt, for the log.
+        IoU of the best mask by first prompt, and the error of the predicted IoU.
     """
     draw = unit(generator, embedding.device)
     side = min(stage.windows[int(draw * len(stage.windows))], embedding.shape[-1])
@@ -267,7 +273,7 @@ def _refined(
     to_frame: Tensor,
     prompts: tuple[Tensor, Tensor, Tensor | None],
 ) -> tuple[Tensor, Tensor]:
-    """Masks and predicted IoU after the refiner, whose gradient ends there."""
+    """Logits and predicted IoU after the refiner; no gradient passes to what precedes it."""
     coords, labels, boxes = prompts
     reach = side * PER
     near = []
@@ -289,11 +295,11 @@ def _refined(
 def _silent_rounds(
     stage: StageConfig, generator: torch.Generator, device: torch.device
 ) -> set[int]:
-    """Rounds that repeat the prompts with the last mask and no new point: the last one first."""
+    """Rounds without a new point: the final one, then others drawn in between."""
     silent: set[int] = set()
     if stage.silent_rounds:
         silent.add(stage.rounds - 1)
-    if stage.silent_rounds > 1:  # the others among the rounds between
+    if stage.silent_rounds > 1:
         middle = torch.randperm(stage.rounds - 2, generator=generator, device=device) + 1
         silent.update(middle[: stage.silent_rounds - 1].tolist())
     return silent
@@ -307,7 +313,7 @@ def _append(
     to_frame: Tensor,
     stride: int,
 ) -> tuple[Tensor, Tensor]:
-    """Add points given on the grid of the logits to prompts in frame pixels, x before y."""
+    """Append points on the grid of the logits to prompts in frame pixels, (x, y)."""
     pixels = points * stride + 0.5 * (stride - 1) + to_frame
     coords = torch.cat([coords, pixels.flip(1)[:, None].float()], dim=1)
     return coords, torch.cat([labels, kinds[:, None]], dim=1)

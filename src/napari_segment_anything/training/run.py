@@ -1,7 +1,7 @@
-"""A whole run: data, network, stages, and the model that comes of it.
+"""A training run: data, network, stages, and the resulting model.
 
-Stages follow each other, each from the averaged weights of the one before. A run that was killed
-goes on where it stood when it is started again with the same configuration and folder.
+Each stage starts from the averaged weights of the one before. A run that was stopped resumes when
+it is started again with the same configuration and folder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .toml import read_config
 from .trainer import StageTrainer
 from .validation import QuickValidation, validation_subset
 
-# of the model started from
+# metadata kept from the model started from
 _KEPT = (
     "everything", "auto_mode", "prompted_parts_only", "focus", "citation", "data_licences",
 )  # fmt: skip
@@ -44,24 +44,24 @@ _KEPT = (
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What a run leaves behind.
+    """The result of a run.
 
     Parameters
     ----------
     model : Path
         The checkpoint, for `load_model`.
     folder : Path
-        With the curves as CSV (and PNG, where matplotlib is installed), the card, the settled
-        configuration with the data's hashes, and each stage's state.
+        Has the curves as CSV (and PNG, if matplotlib is installed), the card, the settled
+        configuration with the data's hashes, and the state of each stage.
     steps : dict of str to int
-        Steps of each stage; fewer than configured where it stopped early.
+        Steps of each stage; fewer than configured if it stopped early.
     before, after : dict of str to float
-        Measures on the held out images before training and of the weights kept. Empty without
-        held out images.
+        Measures on the held-out images before training and of the final weights. Empty without
+        held-out images.
     seconds : float
-        Of this call.
+        Duration of this call.
     card : str
-        The model card, Markdown.
+        The model card in Markdown.
     """
 
     model: Path
@@ -89,20 +89,19 @@ def train(
     Parameters
     ----------
     config : path, mapping or TrainingConfig
-        A TOML file, or what one would hold: see `TrainingConfig`.
+        A TOML file, or its contents; see `TrainingConfig`.
     images, held_out : iterables of (image, labels), optional
-        Arrays to train on and to validate on, beside the sets of the configuration: images as for
-        `Predictor.embed`, labels (H, W) integers with 0 for background. Generators will do.
+        Arrays to train on and to validate on, besides the sets of the configuration: images as for
+        `Predictor.embed`, labels (H, W) integers with 0 for background. May be generators.
     output : path, optional
-        The run's folder, in place of the configuration's. The same call again goes on where an
-        earlier one stopped.
+        The run's folder, in place of the configuration's. The same call again resumes the run.
     data : path, optional
-        What the sets' relative paths start from: the folder of the configuration file, or the
-        current one.
+        Folder that the sets' relative paths start from; by default that of the configuration file,
+        or the current one.
     device : str or torch.device
         "auto" takes CUDA, MPS or the CPU, in this order.
     overwrite : bool
-        Begin anew where the folder holds a run.
+        Remove a run that the folder holds.
     on_progress : callable, optional
         Called with every `Progress`; its `partial` is an `Estimate` before the first step, then a
         `StepReport`.
@@ -117,11 +116,11 @@ def train(
     ParameterError
         If the configuration is wrong, or the folder holds another run.
     FormatError, ImageError
-        If the data is missing, unpaired, mis-sized or empty.
+        If data is missing, unpaired, empty or of unequal size.
     CheckpointError, DownloadError
-        If the model to start from cannot be had.
+        If the model to start from cannot be loaded.
     ResourceError
-        If memory will not do, or another process works in the folder.
+        If memory does not suffice, or another process uses the folder.
     """
     generator = train_steps(
         config,
@@ -145,7 +144,10 @@ def train_steps(
     device: str | torch.device = "auto",
     overwrite: bool = False,
 ) -> Generator[Progress, None, TrainingResult]:
-    """`train` as a generator of `Progress`; closing it stops the run, which can be resumed."""
+    """Run `train` as a generator of `Progress`; closing it stops the run, which can be resumed.
+
+    Parameters, results and errors are those of `train`.
+    """
     began = time.perf_counter()
     file = Path(config).expanduser() if isinstance(config, str | Path) else None
     asked = config if isinstance(config, TrainingConfig) else read_config(config)
@@ -159,7 +161,7 @@ def train_steps(
     network = checkpoint.network if checkpoint else new_network(asked.seed)
     full = settled(asked, network)
     if full.watch and not sets.validation:
-        raise ParameterError("'watch' needs held out images: give a set 'validation'")
+        raise ParameterError("'watch' needs held-out images: give a set 'validation'")
     with working_in(folder):
         record_run(folder, full, sets, checkpoint, overwrite)
         run = _Run(full, sets, network, checkpoint, folder, where)
@@ -169,7 +171,7 @@ def train_steps(
 
 @dataclass
 class _Run:
-    """A settled run: its stages, and the model that comes of them.
+    """A settled run: its stages, and the model they result in.
 
     Parameters
     ----------
@@ -178,9 +180,9 @@ class _Run:
     sets : TrainingImages
         To train on and to validate on.
     network : Sam
-        To train; replaced where its batch normalisation is folded away.
+        To train; replaced when its batch normalisation is folded.
     checkpoint : Checkpoint or None
-        What the network comes from.
+        The model started from.
     folder : Path
         The run's.
     device : torch.device
@@ -202,14 +204,14 @@ class _Run:
         self.network = self.network.to(self.device)
         self.subset = validation_subset(sets.validation, config.validation_images)
         self.weights = {i.group: sets.weights.get(i.group, 0.0) for i in sets.train}
-        # on a GPU with room to spare the images are kept there, and crops cut there
+        # if the GPU has ample memory, images are kept and crops cut there
         room = available_memory(self.device) or 0
         roomy = self.device.type == "cuda" and 4 * sets.nbytes < room
         self.cutting = self.device if roomy else torch.device("cpu")
         self.held: dict[str, HeldImage] = {}
 
     def stages(self) -> Iterator[Progress]:
-        """Train stage after stage, each from where the one before ended."""
+        """Train the stages one after the other."""
         config, done = self.config, 0
         total = sum(stage.steps for stage in config.stages)
         if not all((self.folder / f"{stage.name}.pt").exists() for stage in config.stages):
@@ -235,7 +237,7 @@ class _Run:
         sampler = CropSampler(
             self.sets.train, self.weights, seed, geometry, self.cutting, self.held
         )
-        # from scratch the sets are many: half of them tell as much
+        # runs from scratch validate on many sets, of which half the images suffice
         share = 2 if config.model == SCRATCH else 1
         check = QuickValidation(self.subset, stage, share) if self.subset else None
         network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -250,12 +252,12 @@ class _Run:
             predict_memory(plain, config, stage, nbytes, self.device) for stage in config.stages
         )
         free = available_memory(self.device)
-        if free is not None and self.device.type == "cpu":  # the images are counted as needed too
+        if free is not None and self.device.type == "cpu":  # which counts the images as needed too
             free += nbytes
         return Estimate(needed, free)
 
     def _timed(self, estimate: Estimate) -> Estimate:
-        """The estimate with the time that all steps and validations take."""
+        """Add the time of all steps and validations, from a timed step of each stage."""
         config = self.config
         seconds = slowest = 0.0
         for number, stage in enumerate(config.stages):
@@ -279,7 +281,7 @@ class _Run:
         Parameters
         ----------
         began : float
-            When the run was started, of `time.perf_counter`.
+            Start of the run, from `time.perf_counter`.
         """
         config, checkpoint, folder, steps = self.config, self.checkpoint, self.folder, self.steps
         merge_lora(self.network.image_encoder)
@@ -301,7 +303,7 @@ class _Run:
                 "fingerprint": checkpoint.fingerprint,
                 "licence": checkpoint.metadata.get("licence", ""),
             }
-            if config.train == "decoder":  # an instance decoder is made for the encoder as it was
+            if config.train == "decoder":  # an instance decoder fits only an unchanged encoder
                 decoder = checkpoint.instance_decoder
         name = config.name or folder.name
         described = self.sets.describe()
@@ -334,6 +336,6 @@ class _Run:
 
 
 def _source(model: str, file: Path | None) -> str | Path:
-    """A checkpoint's path may start from the folder of the configuration."""
+    """Path of a checkpoint, which may be relative to the configuration file."""
     beside = file.parent / model if file is not None else Path(model)
     return beside if beside.is_file() else model

@@ -1,4 +1,4 @@
-"""What a stage trains, and how fast: groups of parameters, and their learning rates by step."""
+"""Parameter groups of a stage, and the schedule of their learning rates."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from .config import StageConfig
 
 
 def parameter_groups(network: nn.Module, stage: StageConfig) -> list[dict[str, Any]]:
-    """Optimiser groups: each part, with and without weight decay; frozen ones off.
+    """Parameter groups for the optimiser, by learning rate and weight decay.
 
-    An encoder that is frozen in parts (LoRA) stays so.
+    Parameters with learning rate 0 are frozen. In an encoder with LoRA only what LoRA leaves
+    trainable is trained.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def parameter_groups(network: nn.Module, stage: StageConfig) -> list[dict[str, A
 
 
 def rate_factor(step: int, stage: StageConfig) -> float:
-    """Learning rate over its peak: linear warm-up, then cosine down to `final_rate`."""
+    """Learning rate relative to its peak: linear warm-up, then cosine decay to `final_rate`."""
     if step < stage.warmup:
         return (step + 1) / stage.warmup
     done = (step - stage.warmup) / max(stage.steps - stage.warmup, 1)

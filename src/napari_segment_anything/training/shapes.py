@@ -1,8 +1,8 @@
-"""Generated images of shapes that the public sets have little of, for models that take anything.
+"""Generated images of shapes that are rare in the public sets.
 
-Packed cells without gaps, long and crossing worms, cells with branches, objects that differ from
-the ground in texture alone, grains of many sizes, and stained tissue. As in `generated`, variety
-counts more than realism.
+Packed cells without gaps, long and crossing worms, branching cells, objects that differ from the
+background only in texture, grains of many sizes, and stained tissue. As in `generated`, variety
+matters more than realism.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ Drawn = tuple[NDArray, NDArray[np.int32]]
 
 
 def shapes(count: int, seed: int) -> list[LabelledImage]:
-    """`count` labelled images of the group "shapes", a function of the seed alone."""
+    """Generate labelled images, of each kind in turn.
+
+    Parameters
+    ----------
+    count : int
+        Number of images.
+    seed : int
+        Determines the images.
+    """
     images = []
     for number in range(count):
         rng = np.random.default_rng((seed, 79, number))
@@ -47,16 +55,16 @@ def _packed(rng: np.random.Generator, side: int) -> Drawn:
         )
         image = image + sign * rng.uniform(0.2, 0.7) * spots / max(float(spots.max()), 1e-6)
     gone = rng.random(labels.max() + 1) < rng.uniform(0, 0.15)
-    if rng.random() < 0.5:  # open places without cells
+    if rng.random() < 0.5:  # gaps without cells
         image = np.where(gone[labels], float(rng.normal(0, 0.2)), image)
         labels = np.where(gone[labels], 0, labels)
-    if rng.random() < 0.5:  # a membrane that belongs to nobody
+    if rng.random() < 0.5:  # unlabelled membranes
         labels = np.where(_edges(labels), 0, labels)
     return _gray(rng, image), labels.astype(np.int32)
 
 
 def _worms(rng: np.random.Generator, side: int) -> Drawn:
-    """Long bent objects that touch and cross, the later ones on top."""
+    """Long bent objects that touch and cross; later ones lie on top."""
     labels = np.zeros((side, side), np.int32)
     image = np.zeros((side, side), np.float32)
     width = rng.uniform(1.6, 9)
@@ -80,7 +88,7 @@ def _worms(rng: np.random.Generator, side: int) -> Drawn:
 
 
 def _branching(rng: np.random.Generator, side: int) -> Drawn:
-    """A body with branches: neurons, glia, hyphae."""
+    """Bodies with branches, such as neurons, glia and hyphae."""
     labels = np.zeros((side, side), np.int32)
     image = np.zeros((side, side), np.float32)
     contrast = rng.uniform(0.4, 1.0) * rng.choice((-1, 1))
@@ -220,7 +228,7 @@ def _tessellation(
 
 
 def _whole_parts(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Each label's largest connected part; crumbs become background."""
+    """Keep the largest connected part of each label."""
     out = np.zeros_like(labels)
     for number, where in enumerate(ndimage.find_objects(labels), start=1):
         if where is None:
@@ -232,13 +240,13 @@ def _whole_parts(labels: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _eroded(labels: NDArray[np.int32], depth: float) -> NDArray[np.int32]:
-    """Labels without their outermost `depth` pixels, where the object survives that."""
+    """Erode labels by `depth` pixels; objects that vanish are dropped."""
     inner = ndimage.distance_transform_edt(~_edges(labels))
     return _whole_parts(np.where(inner > depth, labels, 0).astype(np.int32))
 
 
 def _rounded(labels: NDArray[np.int32], radius: float) -> NDArray[np.int32]:
-    """Labels opened with a disk, where the object survives that."""
+    """Open labels with a disk; objects that vanish are dropped."""
     core = _eroded(labels, radius)
     distance, nearest = ndimage.distance_transform_edt(core == 0, return_indices=True)
     grown = core[tuple(nearest)]
@@ -253,7 +261,7 @@ def _edges(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
 def _stroke(
     side: int, line: NDArray[np.float64], radii: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """A line drawn with a round brush: mask, and depth from 0 at its edge to 1 in its middle."""
+    """Draw a line with a round brush: its mask, and depth from 0 at the edge to 1 in the middle."""
     depth = np.zeros((side, side), np.float32)
     reach = float(radii.max()) + 1
     low = np.clip(np.floor(line.min(0) - reach), 0, side).astype(int)
@@ -275,7 +283,7 @@ def _texture(rng: np.random.Generator, side: int) -> NDArray:
 
 
 def _gray(rng: np.random.Generator, image: NDArray) -> NDArray[np.uint16]:
-    """Uneven light, blur and noise over an image of any range; 16 bit."""
+    """Add uneven illumination, blur and noise, and scale to 16 bits."""
     side = image.shape[0]
     if rng.random() < 0.5:
         image = image + rng.uniform(0, 0.4) * noise_field(rng, side, side / rng.uniform(2, 5))

@@ -15,15 +15,15 @@ from .cropping import CropConfig
 
 
 def read_config(source: str | Path | Mapping[str, Any]) -> TrainingConfig:
-    """Read a run's configuration.
+    """Read the configuration of a run.
 
     Parameters
     ----------
     source : path or mapping
-        A TOML file, or what one would hold. ``[[data]]`` tables are the sets; ``[[stages]]``
-        tables the stages, instead of which values of a stage may stand at the top level. ``sets``
-        is the path of another TOML file with ``[[data]]`` tables, and above these with values that
-        they share. It and every ``split`` lie relative to the file that names them.
+        A TOML file, or its contents. ``[[data]]`` tables are the sets, ``[[stages]]`` tables the
+        stages; without stages, values of a stage may be given at the top level. ``sets`` is the
+        path of another TOML file of ``[[data]]`` tables; values above them hold for all of them.
+        Its path and that of every ``split`` are relative to the file that names them.
 
     Raises
     ------
@@ -93,18 +93,18 @@ def _made(kind: type, table: Any) -> Any:
 def _values(
     kind: type, table: Any, *, skip: tuple[str, ...] = (), more: set[str] | None = None
 ) -> dict[str, Any]:
-    """Values of a table, of the types that the fields of a dataclass have.
+    """Convert the values of a table to the types of a dataclass's fields.
 
     Parameters
     ----------
     kind : type
         The dataclass.
     table : mapping
-        As TOML gives it; lists become tuples.
+        As read from TOML; lists become tuples.
     skip : tuple of str
-        Keys whose values are taken as they are.
+        Keys whose values are not converted.
     more : set of str
-        Further keys to name as known ones.
+        Further known keys, for the message.
     """
     if not isinstance(table, Mapping):
         raise ParameterError(f"expected a table of values, not {table!r}")

@@ -1,4 +1,4 @@
-"""The trainer: stages of AdamW with warm-up and cosine, averaged weights, exact resume."""
+"""Train one stage: AdamW, averaged weights, validation, early stop, exact resume."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from .losses import stage_dense_losses
 from .prefetch import Prefetch
 from .schedule import parameter_groups, rate_factor
 
-_FROM_WEIGHTS = "from weights alone: the optimiser's moments begin anew"
+_FROM_WEIGHTS = "from weights alone: the optimiser's moments start from zero"
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What a step of training has to say.
+    """Measures of the latest training steps, or of a validation.
 
     Parameters
     ----------
     stage : str
         Which stage.
     losses : dict of str to float
-        Losses and other measures of the last steps; empty at a validation.
+        Losses and other measures, averaged over the latest steps; empty at a validation.
     validation : dict of str to float
-        Measures on the held out images; empty between validations.
+        Measures on the held-out images; empty between validations.
     """
 
     stage: str
@@ -49,28 +49,27 @@ class StepReport:
 
 
 class StageTrainer:
-    """Trains one stage and can be killed at any time.
+    """Trains one stage; it may be killed at any time and resumed.
 
     Parameters
     ----------
     network : nn.Module
         A `Sam`, or a module that has an `image_encoder` alone.
     stage, config : StageConfig, TrainingConfig
-        What to do.
+        Of the stage and of the run.
     sampler : CropSampler
-        Where crops come from.
+        Source of crops.
     folder : Path
-        Checkpoint and log are written here.
+        For the stage's checkpoint and logs.
     validate : callable or None
-        Given the module with the averaged weights, returns named measures.
+        Returns measures by name for a network with the averaged weights.
     prompt_losses : callable or None
-        Trains the decoder on the embedding (see `prompts.prompt_losses`): given network, embedding,
-        crops, origin, stage and generator it returns measures, having propagated its own gradient
-        to the decoder and, if the embedding requires one, to the embedding.
+        As `prompts.prompt_losses`: computes the decoder's losses for an embedding and propagates
+        their gradients to the decoder and, if the embedding requires one, to the embedding.
     device : str or torch.device
         Where to train.
     resume : bool
-        Go on from the stage's checkpoint, where there is one.
+        Continue from the stage's checkpoint, if there is one.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class StageTrainer:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(network, stage), betas=(0.9, 0.98), fused=fused
         )
-        # what a run from a checkpoint leaves as it is need not be stored with every step
+        # weights that a fine-tuning run leaves unchanged are not stored again
         self.average = Average(network, stage.ema, trained_only=config.model != SCRATCH)
         self.best: dict[str, Any] | None = None
         ahead = 0 if self.device.type == "cpu" else min(4, os.cpu_count() or 1)
@@ -116,18 +115,23 @@ class StageTrainer:
             self._resume()
         elif resume:
             for kind in ("train", "validation"):
-                self._log(kind).unlink(missing_ok=True)  # of a run killed before it was saved
+                self._log(kind).unlink(
+                    missing_ok=True
+                )  # of a run killed before its first checkpoint
 
     @property
     def complete(self) -> bool:
-        """Whether the stage is at its end."""
+        """Whether the stage has ended."""
         return self.stopped or self.step >= self.stage.steps
 
     def run(self) -> Iterator[Progress]:
-        """Train to the end of the stage, yielding progress; stop iterating to stop.
+        """Train to the end of the stage; closing the generator stops it.
 
-        Each `Progress` has a `StepReport`. At the end the network has the averaged weights, or the
-        best of them where the configuration names a measure to watch.
+        Yields
+        ------
+        Progress
+            With a `StepReport`. At the end the network has the averaged weights, or the best of
+            them if the configuration names a measure to watch.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         stage, config = self.stage, self.config
@@ -142,7 +146,7 @@ class StageTrainer:
             and config.model != SCRATCH
             and not self.complete
         ):
-            yield self._validation()  # what it starts from is the first to beat
+            yield self._validation()  # the initial weights may be the best
             started, busy = time.perf_counter(), time.process_time()
         while not self.complete:
             for name, value in self._one_step().items():
@@ -174,7 +178,7 @@ class StageTrainer:
         last = not self.config.stages or self.stage.name == self.config.stages[-1].name
         if watch and watch not in measures and last:
             raise ParameterError(
-                f"watch = {watch!r} is none of the measures: {', '.join(measures)}"
+                f"watch = {watch!r} is not measured; measures are {', '.join(measures)}"
             )
         if watch in measures:
             best = self.best
@@ -192,9 +196,12 @@ class StageTrainer:
         return Progress(self.step, self.stage.steps, report, words)
 
     def time_step(self) -> tuple[float, float]:
-        """Seconds that a step takes, and further ones to embed the views of one, if any.
+        """Measure the duration of a step, without changing anything.
 
-        Runs the first batch once or twice and forgets what it did.
+        Returns
+        -------
+        (float, float)
+            Seconds per step, and for encoding the fixed crops of one batch, if there are any.
         """
         kept = {k: v.clone() for k, v in self.network.named_buffers()}
         seconds = []
@@ -227,14 +234,14 @@ class StageTrainer:
         return measures
 
     def _step_gradients(self) -> dict[str, float]:
-        """Draw the batch of the current step and leave its gradients behind."""
+        """Compute the gradients of the current step's batch; returns losses by name."""
         stage = self.stage
         learns = stage.encoder_learning_rate > 0
         generator = torch.Generator(self.device)
         generator.manual_seed((self.config.seed * 1_000_003 + self.step) * 31 + len(stage.name))
         torch.manual_seed(generator.initial_seed())
         self.network.train()
-        # a pretrained batch normalisation keeps its statistics: batches are small here
+        # pretrained batch normalisation keeps its statistics, since batches are small here
         encoder: Any = self.network.image_encoder
         encoder.train(learns and self.config.model == SCRATCH)
         if self._kept is not None:
@@ -253,7 +260,7 @@ class StageTrainer:
             total = total * stage.dense_weight
             if embedding.grad is not None:
                 total = total + (encoded.embedding * embedding.grad).sum()
-            if total.requires_grad:  # not where a batch without objects met a headless encoder
+            if total.requires_grad:  # else no loss applies: no objects, and no dense head
                 total.backward()
             measures |= {name: float(value.detach()) for name, value in losses.items()}
         return measures
@@ -279,7 +286,7 @@ class StageTrainer:
         return measures
 
     def save(self) -> None:
-        """Write everything that resuming needs, atomically."""
+        """Write a checkpoint of the stage, atomically."""
         held = {
             "step": self.step,
             "network": live_state(self.network, self.average.trained_only),
@@ -303,13 +310,13 @@ class StageTrainer:
             if not self.complete and "optimizer" in held:
                 self.optimizer.load_state_dict(held["optimizer"])
             elif not self.complete:
-                self._notice = f"{self.stage.name} goes on at step {self.step} {_FROM_WEIGHTS}"
+                self._notice = f"{self.stage.name} continues at step {self.step} {_FROM_WEIGHTS}"
         except (MemoryError, ResourceError):
             raise
-        except Exception as error:  # damage shows as almost anything
+        except Exception as error:  # damaged files raise errors of many kinds
             raise FormatError(
-                f"{self.checkpoint} cannot be gone on from ({one_line(error)}): it is truncated or "
-                "of another run. Remove it to train this stage anew, or choose another folder"
+                f"{self.checkpoint} cannot be resumed ({one_line(error)}): it is damaged or of "
+                "another run. Remove it to repeat the stage, or choose another folder"
             ) from error
         for kind in ("train", "validation"):
             drop_rows_after(self._log(kind), self.step)

@@ -1,4 +1,4 @@
-"""Quick validation during training, on the grid of the dense head."""
+"""Quick validation during training, on the grid of the logits."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from .config import StageConfig
 from .data import LabelledImage
 from .geometry import Geometry, has_dense_head, mixed_precision
 
-# Cells of the dense grid below which a found object is taken for noise.
+# smaller objects of the dense head are ignored
 MIN_CELLS = 12
 
 
 class QuickValidation:
-    """The quick measures of a stage, of what it trains.
+    """The quick measures of those parts of a network that a stage trains.
 
     Parameters
     ----------
     images : sequence of LabelledImage
-        Held out.
+        Held-out images.
     stage : StageConfig
-        Where it trains the encoder, the dense head is measured; where it prompts, the decoder.
+        If it trains the encoder, the dense head is measured; if it prompts, the decoder.
     share : int
-        Prompt every so many-th image only.
+        Measure the decoder on every `share`-th image only.
     """
 
     def __init__(self, images: Sequence[LabelledImage], stage: StageConfig, share: int = 2) -> None:
@@ -55,7 +55,14 @@ class QuickValidation:
 
 
 def validation_subset(images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
-    """About `count` images, evenly from every group; large groups give more."""
+    """Choose images evenly from every set, more from larger sets.
+
+    Parameters
+    ----------
+    images : sequence of LabelledImage
+    count : int
+        About how many.
+    """
     groups: dict[str, list[LabelledImage]] = {}
     for image in images:
         groups.setdefault(image.group, []).append(image)
@@ -70,7 +77,13 @@ def validation_subset(images: Sequence[LabelledImage], count: int) -> list[Label
 def frame_of(
     source: LabelledImage, geometry: Geometry | None = None
 ) -> tuple[Tensor, NDArray[np.int32]]:
-    """The image as inference puts it into the frame, and its labels on the grid of logits.
+    """Resize an image as inference does, and sample its labels on the grid of the logits.
+
+    Parameters
+    ----------
+    source : LabelledImage
+    geometry : Geometry, optional
+        Frame and stride of the network.
 
     Returns
     -------
@@ -92,7 +105,15 @@ def frame_of(
 
 
 def normalise(pixels: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Subtract the published mean and divide by the published deviation; padding becomes 0."""
+    """Normalise pixels with the published mean and standard deviation.
+
+    Parameters
+    ----------
+    pixels : Tensor
+        (batch, 3, h, w) or (3, h, w) in 0..255.
+    valid : Tensor, optional
+        0 or False in the padding, which is set to 0.
+    """
     mean = pixels.new_tensor([123.675, 116.28, 103.53])[:, None, None]
     deviation = pixels.new_tensor([58.395, 57.12, 57.375])[:, None, None]
     out = (pixels - mean) / deviation
@@ -100,7 +121,19 @@ def normalise(pixels: Tensor, valid: Tensor | None = None) -> Tensor:
 
 
 def dense_maps(encoder: nn.Module, source: LabelledImage) -> tuple[NDArray, NDArray[np.int32]]:
-    """Dense maps of a frame, cut to its valid part, and the labels on their grid."""
+    """Predict the dense maps of an image, and sample its labels on their grid.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Image encoder with a dense head.
+    source : LabelledImage
+
+    Returns
+    -------
+    (float32 array (6, h, w), int32 array (h, w))
+        Without padding.
+    """
     geometry = Geometry.of(encoder)
     image, labels = frame_of(source, geometry)
     frame = torch.zeros(1, 3, geometry.frame, geometry.frame)
@@ -112,7 +145,14 @@ def dense_maps(encoder: nn.Module, source: LabelledImage) -> tuple[NDArray, NDAr
 
 
 def dense_scores(encoder: nn.Module, images: Sequence[LabelledImage]) -> dict[str, float]:
-    """Mean over images of AP = TP / (TP + FP + FN) at IoU .5, .7 and .8, and .5 per group."""
+    """Mean AP = TP / (TP + FP + FN) over images at IoU .5, .7 and .8, and at .5 for each set.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Image encoder with a dense head, in eval mode.
+    images : sequence of LabelledImage
+    """
     rows: dict[str, list[float]] = {}
     for source in images:
         maps, labels = dense_maps(encoder, source)
@@ -132,7 +172,7 @@ def prompt_scores(
     clicks: int = 3,
     dense: bool = False,
 ) -> dict[str, float]:
-    """Mean IoU on the grid of logits from one centre click, a box, and corrective clicks.
+    """Mean IoU for a click in the middle, for a box, and after corrective clicks.
 
     Parameters
     ----------
@@ -143,10 +183,10 @@ def prompt_scores(
     objects : int
         Objects per image, spread evenly over its labels.
     clicks : int
-        Clicks in all, the first included; each further one goes to the middle of the largest
-        error, with the last mask's logits as mask prompt.
+        Number of clicks, the first included. Further clicks lie in the middle of the largest error,
+        with the last mask's logits as mask prompt.
     dense : bool
-        Also report the instance of the dense head under the click.
+        Also measure the dense head's instance under the click.
 
     Returns
     -------
@@ -229,6 +269,6 @@ def _ious(logits: Tensor, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _correction(found: NDArray[np.bool_], mask: NDArray[np.bool_]) -> tuple[float, float, int]:
-    """Row, column and label of the next click; one inside where nothing is wrong."""
+    """Row, column and label of the next click; inside the object if nothing is wrong."""
     click = next_click(found, mask)
     return (*interior_point(mask), 1) if click is None else (click.row, click.col, click.label)
