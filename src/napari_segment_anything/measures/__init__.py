@@ -20,11 +20,12 @@ from .metrics import (
     recall_at,
     top,
 )
-from .overlap import OverlapTable, overlap_of_masks, overlap_table
+from .overlap import OverlapTable, overlap_of_masks, overlap_table, shared_pixels
 
 __all__ = [
     "overlap_table",
     "overlap_of_masks",
+    "shared_pixels",
     "OverlapTable",
     "THRESHOLDS",
     "match",

@@ -82,25 +82,48 @@ def overlap_table(truth: ArrayLike, found: ArrayLike) -> OverlapTable:
     for labels in (a, b):
         if labels.dtype.kind not in "iub":
             raise ParameterError(f"label images hold integers, not {labels.dtype}")
-    true_ids, true_flat = np.unique(a, return_inverse=True)
-    found_ids, found_flat = np.unique(b, return_inverse=True)
-    width = max(len(found_ids), 1)
-    codes = true_flat.ravel().astype(np.int64) * width + found_flat.ravel()
-    pairs, shared = np.unique(codes, return_counts=True)
-    rows, cols = pairs // width, pairs % width
-    true_areas = np.bincount(rows, shared, len(true_ids)).astype(np.int64)
-    found_areas = np.bincount(cols, shared, len(found_ids)).astype(np.int64)
-    real_rows, real_cols = true_ids != 0, found_ids != 0
-    keep = real_rows[rows] & real_cols[cols]
+    true_ids, true_ranks = _ranked(a)
+    found_ids, found_ranks = _ranked(b)
+    first, second, shared = shared_pixels(true_ranks, found_ranks)
     return OverlapTable(
-        true_ids[real_rows].astype(np.int64),
-        found_ids[real_cols].astype(np.int64),
-        true_areas[real_rows],
-        found_areas[real_cols],
-        (np.cumsum(real_rows) - 1)[rows[keep]],
-        (np.cumsum(real_cols) - 1)[cols[keep]],
-        shared[keep].astype(np.int64),
+        true_ids,
+        found_ids,
+        np.bincount(true_ranks.ravel(), minlength=len(true_ids) + 1)[1:],
+        np.bincount(found_ranks.ravel(), minlength=len(found_ids) + 1)[1:],
+        first - 1,
+        second - 1,
+        shared,
     )
+
+
+def _ranked(labels: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids of the objects, and each pixel's position in them from 1; 0 is background."""
+    ids, flat = np.unique(labels, return_inverse=True)
+    real = ids != 0
+    ranks = (np.cumsum(real) * real)[flat].reshape(labels.shape)
+    return ids[real].astype(np.int64), ranks.astype(np.int64)
+
+
+def shared_pixels(
+    first: NDArray[np.integer], second: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Find the pairs of objects of two label images that share pixels.
+
+    Parameters
+    ----------
+    first, second : integer array, equal shapes
+        Not negative; 0 is background.
+
+    Returns
+    -------
+    first, second, pixels : int64 array (k,)
+        The labels of each pair, in ascending order, and the number of pixels it shares.
+    """
+    both = (first > 0) & (second > 0)
+    a, b = first[both].astype(np.int64), second[both].astype(np.int64)
+    width = int(b.max(initial=0)) + 1
+    keys, pixels = np.unique(a * width + b, return_counts=True)
+    return keys // width, keys % width, pixels.astype(np.int64)
 
 
 def overlap_of_masks(
@@ -122,19 +145,18 @@ def overlap_of_masks(
         If a mask reaches beyond the label image.
     """
     labels = np.asarray(truth)
-    ids, dense = np.unique(labels, return_inverse=True)
-    dense = dense.reshape(labels.shape)
-    areas = np.bincount(dense.ravel(), minlength=len(ids)).astype(np.int64)
+    ids, ranks = _ranked(labels)
     rows, cols, counts, found_areas = [], [], [], []
     for number, (row, col, pixels) in enumerate(masks):
-        under = dense[row : row + pixels.shape[0], col : col + pixels.shape[1]]
+        under = ranks[row : row + pixels.shape[0], col : col + pixels.shape[1]]
         if min(row, col) < 0 or under.shape != pixels.shape:
             raise ParameterError(
                 f"a mask of {pixels.shape} at ({row}, {col}) reaches beyond labels of shape "
                 f"{labels.shape}"
             )
         inside = under[pixels]
-        touched = np.bincount(inside, minlength=len(ids))
+        touched = np.bincount(inside, minlength=1)
+        touched[0] = 0
         which = np.flatnonzero(touched)
         rows.append(which)
         cols.append(np.full(len(which), number))
@@ -144,14 +166,12 @@ def overlap_of_masks(
     row_index, col_index, shared = (
         np.concatenate(empty + part).astype(np.int64) for part in (rows, cols, counts)
     )
-    real = ids != 0
-    keep = real[row_index]
     return OverlapTable(
-        ids[real].astype(np.int64),
+        ids,
         np.arange(len(found_areas), dtype=np.int64),
-        areas[real],
+        np.bincount(ranks.ravel(), minlength=len(ids) + 1)[1:],
         np.array(found_areas, np.int64),
-        (np.cumsum(real) - 1)[row_index[keep]],
-        col_index[keep],
-        shared[keep],
+        row_index - 1,
+        col_index,
+        shared,
     )
