@@ -21,6 +21,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from ..engine import Window
+from ..measures import shared_pixels
 from ..progress import Progress
 from .grid import TileGrid
 from .ledger import Ledger, TileResult, TileStatus
@@ -212,12 +213,9 @@ def compare(
         return np.zeros((0, 5), np.int64)
     x = first.labels[common.slices_in(one)].ravel().astype(np.int64)
     y = second.labels[common.slices_in(other)].ravel().astype(np.int64)
-    both = (x > 0) & (y > 0)
-    width = len(second) + 1
-    keys, counts = np.unique(x[both] * width + y[both], return_counts=True)
-    i, j = keys // width, keys % width
+    i, j, counts = shared_pixels(x, y)
     in_a = np.bincount(x, minlength=len(first) + 1)
-    in_b = np.bincount(y, minlength=width)
+    in_b = np.bincount(y, minlength=len(second) + 1)
     return np.stack([i, j, counts, in_a[i], in_b[j]], axis=1)
 
 

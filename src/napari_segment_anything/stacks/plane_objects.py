@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError
+from ..measures import shared_pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +109,8 @@ class StackObjects:
             PlaneObjects(ids, counts.astype(np.int64), centroids.reshape(-1, 2), quality, places)
         )
         for back, before in enumerate(reversed(self._last), start=1):
-            self.overlaps[plane - back, plane] = _shared(before, ranks, len(ids) + 1)
+            first, second, pixels = shared_pixels(before, ranks)
+            self.overlaps[plane - back, plane] = Overlaps(first - 1, second - 1, pixels)
         self._last.append(ranks)
 
 
@@ -123,9 +125,3 @@ def _ranks(
     if len(ids) and ids[0] != 0:
         return ids.astype(np.int64), ranks + 1, first.astype(np.int64)
     return ids[1:].astype(np.int64), ranks, first[1:].astype(np.int64)
-
-
-def _shared(a: NDArray[np.int64], b: NDArray[np.int64], width: int) -> Overlaps:
-    both = (a > 0) & (b > 0)
-    keys, pixels = np.unique(a[both] * width + b[both], return_counts=True)
-    return Overlaps(keys // width - 1, keys % width - 1, pixels.astype(np.int64))
