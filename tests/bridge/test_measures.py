@@ -146,7 +146,7 @@ def test_locks_survive_recovery_and_replay(viewer, predictor, tmp_path) -> None:
     put(session, (25, 10, 60, 45))
     labels = np.array(session.target.data)
     session.close()
-    assert "lock" in {event["do"] for event in Journal.read(path)[1]}
+    assert "lock" in {event.action.do for event in Journal.read(path)[1]}
     assert replay(path, image, predictor.model).identical
     viewer.layers.remove(viewer.layers["one objects"])
     again = ViewerSession(viewer, predictor=predictor)

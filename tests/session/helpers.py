@@ -28,6 +28,8 @@ class DiscModel:
     precision: str = "fp32"
     image_size: int = 64
     mask_threshold: float = 0.0
+    prompted_parts_only: bool = False
+    focus: None = None
     device: str = "cpu"
     defaults: dict = field(default_factory=dict)
 

@@ -8,8 +8,6 @@ import sys
 import numpy as np
 import zarr
 
-from napari_segment_anything.session import ArrayTarget
-
 from .helpers import disc_session
 
 
@@ -35,10 +33,10 @@ def clicks(seed: int = 5):
 
 
 def main(journal: str, labels: str) -> None:
-    session, _ = disc_session(journal=journal, overwrite=True)
-    session.target = ArrayTarget(zarr.open_array(labels, mode="r+"))
+    array = zarr.open_array(labels, mode="r+")
+    session, _ = disc_session(journal=journal, overwrite=True, labels=array)
     count = 0
-    write = session._record
+    write = session.recorder.record
 
     def record(event, durable=False):
         nonlocal count
@@ -46,7 +44,7 @@ def main(journal: str, labels: str) -> None:
         count += 1
         print(count, flush=True)
 
-    session._record = record
+    session.recorder.record = record
     for action in clicks():
         with contextlib.suppress(ValueError):
             action(session)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import napari_segment_anything as nsa
 from napari_segment_anything.cli.main import run
-from napari_segment_anything.session import recover as recovering
+from napari_segment_anything.session import replay as replaying
 
 from .tiny import tiny_model
 
@@ -22,7 +22,7 @@ def test_recover_and_replay(tmp_path, monkeypatch, capsys):
 
     model = replace(tiny_model(), name="default")
     monkeypatch.chdir(tmp_path)
-    for place in (nsa, engine, sys.modules[recovering.__module__]):
+    for place in (nsa, engine, sys.modules[replaying.__module__]):
         monkeypatch.setattr(place, "load_model", lambda *_, **__: model)
     names: dict = {}
     text = PAGE.read_text("utf-8")

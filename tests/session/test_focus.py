@@ -43,12 +43,12 @@ def test_a_click_is_seen_from_closer_and_further_clicks_from_there(focused):
     first = only(mine)
     assert first.view.side < 200 and first.view.holds((100, 120, 100, 120))
     assert first.window == first.view.window and mine.preview.mask.any()
-    encoded = len(mine._store)
+    encoded = len(mine.state.chain.store)
     mine.add_point((), (102, 123))
     request = mine.request()
     assert request.items[0].feed is not None and request.items[0].start(request) == first.view
     mine.accept(finish(mine.decode(request)))
-    assert only(mine).view == first.view and len(mine._store) == encoded
+    assert only(mine).view == first.view and len(mine.state.chain.store) == encoded
     # a click elsewhere needs another view, and begins anew
     mine.add_point((), (20, 240))
     request = mine.request()
@@ -73,7 +73,7 @@ def test_a_box_needs_no_look_at_the_whole(focused):
     mine = session(focused)
     mine.set_box((), (90, 110, 110, 130))
     mine.update()
-    assert len(mine._store) == 1 and only(mine).view.side < 100
+    assert len(mine.state.chain.store) == 1 and only(mine).view.side < 100
     mine.cancel()
     mine.set_box((), (5, 5, 195, 245))
     mine.update()
@@ -84,7 +84,7 @@ def test_a_look_under_the_pointer_never_encodes_another_view(focused):
     mine = session(focused)
     request = mine.hover_request((), (100, 120))
     result = finish(mine.decode(request))
-    assert result.objects[0].view.window == Window.full(SHAPE) and len(mine._store) == 1
+    assert result.objects[0].view.window == Window.full(SHAPE) and len(mine.state.chain.store) == 1
 
 
 def test_many_objects_share_views_and_equal_single_ones(focused):
@@ -106,8 +106,8 @@ def test_nothing_sure_is_looked_for_from_farther_away():
     mine = session(tiny_model(focus={"least": 5.0, "most": 60.0, "best": 20.0, "unsure": 1.0}))
     mine.add_point((), (100, 120))
     mine.update()
-    assert len(mine._store) == 3  # the whole, two and four times as far
-    scores = dict.fromkeys(mine._store._items)
+    assert len(mine.state.chain.store) == 3  # the whole, two and four times as far
+    scores = dict.fromkeys(mine.state.chain.store._items)
     assert len(scores) == 3 and only(mine).view.side >= 250
     plain = session(tiny_model())
     plain.add_point((), (100, 120))

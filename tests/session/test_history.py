@@ -12,9 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from napari_segment_anything.engine import Window
 from napari_segment_anything.errors import PromptError
 from napari_segment_anything.session import ArrayTarget, Journal
+from napari_segment_anything.session.events import read_event, recorded_edits
 from napari_segment_anything.session.label_edits import apply
-from napari_segment_anything.session.recover import repeat_event
-from napari_segment_anything.session.repeat import recorded_patches
+from napari_segment_anything.session.recover import at
+from napari_segment_anything.session.session_actions import Decoded
 
 from .helpers import DiscSession, disc_predictor, disc_session
 
@@ -226,10 +227,11 @@ class Actions(RuleBasedStateMachine):
 
     def check_journal(self):
         """Going through what was recorded gives the same labels, objects and draft."""
-        events = [json.loads(line) for line in self.journal.lines[1:]]
+        lines = self.journal.lines[1:]
+        events = [read_event(line, f"line {number}") for number, line in enumerate(lines, 2)]
         array = self.start.copy()
-        for patch in recorded_patches(events):
-            apply(ArrayTarget(array), [patch])
+        for edit in recorded_edits(events):
+            apply(ArrayTarget(array), edit.patches)
         assert (array == self.labels).all()
         array = self.start.copy()
         again = DiscSession(
@@ -238,13 +240,12 @@ class Actions(RuleBasedStateMachine):
             ArrayTarget(array),
             overwrite=self.session.overwrite,
         )
-        for event in events:
-            again._watch.hold(event["t"])
-            again._recorded = event
-            if event["do"] == "decode":
-                again.update()
-            else:
-                repeat_event(again, event)
+        for number, event in enumerate(events, start=1):
+            with at(again, event, number):
+                if isinstance(event.action, Decoded):
+                    again.update()
+                else:
+                    again.repeat(event)
         assert (array == self.labels).all()
         assert again.objects == self.session.objects
         assert again.draft == self.session.draft

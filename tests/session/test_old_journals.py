@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_segment_anything.engine import PlaneSource
-from napari_segment_anything.session import ArrayTarget, recover, replay
+from napari_segment_anything.session import ArrayTarget, PolicyWarning, recover, replay
 
 JOURNAL = Path(__file__).parent / "data" / "journal_v1.jsonl"
 AREAS = {1: 244, 2: 1828, 11: 150, 30: 3703, 31: 124}
@@ -28,7 +28,8 @@ def areas(labels):
 
 def test_it_recovers_to_the_pixel(journal, predictor, image):
     labels = np.zeros(image.shape, np.uint16)
-    session = recover(journal, predictor, PlaneSource(image), ArrayTarget(labels))
+    with pytest.warns(PolicyWarning, match="no decoding policy was recorded"):
+        session = recover(journal, predictor, PlaneSource(image), ArrayTarget(labels))
     assert areas(labels) == AREAS
     assert set(session.objects) == set(AREAS)
     assert session.locked == {1, 2}
@@ -47,3 +48,4 @@ def test_it_replays(journal, model, image):
     assert result.differing_pixels < 20  # other processors round sums differently
     assert set(result.objects) == set(AREAS)
     assert result.decoded > 8
+    assert "no decoding policy was recorded" in result.policy_note

@@ -16,11 +16,22 @@ from napari_segment_anything.engine.cleaning import clean
 from napari_segment_anything.engine.planning import choose_window, default_size, grown
 from napari_segment_anything.errors import FormatError, ParameterError, PromptError
 from napari_segment_anything.formats import rle
+from napari_segment_anything.reading import decode_json
 from napari_segment_anything.session import ObjectPrompts, Scribble, SessionObject
-from napari_segment_anything.session.regions import Patch, drawn_mask, mask_from, mask_json
+from napari_segment_anything.session.label_edits import LabelEdit, LabelPatch
+from napari_segment_anything.session.objects import drawn_mask
+from napari_segment_anything.session.schema import to_json
 
 masks = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=14))
 places = st.tuples(st.floats(0, 400), st.floats(0, 300))
+
+
+def read(kind, plain):
+    return decode_json(json.dumps(plain), kind, "")
+
+
+def through_json(value):
+    return read(type(value), to_json(value))
 
 
 @given(st.lists(places, min_size=1, max_size=12))
@@ -57,24 +68,25 @@ def test_a_packed_mask_is_the_mask(mask, row, col):
         return
     drawn = drawn_mask(mask, window)
     assert (drawn.within(window) == mask).all()
-    assert mask_from(json.loads(json.dumps(mask_json(drawn)))) == drawn
+    assert through_json(ObjectPrompts(mask=drawn)).mask == drawn
 
 
 def test_a_damaged_mask_is_refused():
-    data = mask_json(PlacedMask.of(np.ones((9, 9), bool)))
+    mask = to_json(ObjectPrompts(mask=PlacedMask.of(np.ones((9, 9), bool))))["mask"]
     with pytest.raises(FormatError, match="size"):
-        mask_from({**data, "window": [0, 0, 90, 90]})
+        read(ObjectPrompts, {"mask": {**mask, "window": [0, 0, 90, 90]}})
     with pytest.raises(FormatError, match="cannot be read"):
-        mask_from({**data, "bits": "?"})
+        read(ObjectPrompts, {"mask": {**mask, "bits": "?"}})
 
 
 @given(arrays.arrays(np.int16, (7, 5)), arrays.arrays(np.int16, (7, 5)))
 def test_a_patch_goes_there_and_back(before, after):
-    patch = Patch.between((2,), Window(3, 4, 7, 5), before, after)
+    patch = LabelPatch.between((2,), Window(3, 4, 7, 5), before, after)
     if patch is None:
         assert (before == after).all()
         return
-    assert Patch.from_json(json.loads(json.dumps(patch.to_json()))) == patch
+    edit = LabelEdit(patches=(patch,))
+    assert through_json(edit) == edit
     assert patch.inverse().inverse() == patch
     old, new = patch.arrays()
     inner = (
@@ -113,10 +125,10 @@ def test_prompts_and_objects_survive_json():
     )
     assert len(prompts) == 5
     assert prompts.decodable and not prompts.ambiguous
-    assert ObjectPrompts.from_json(json.loads(json.dumps(prompts.to_json()))) == prompts
-    assert ObjectPrompts.from_json({}) == ObjectPrompts()
+    assert through_json(prompts) == prompts
+    assert to_json(ObjectPrompts()) == {} and read(ObjectPrompts, {}) == ObjectPrompts()
     item = SessionObject(3, (1, 2), prompts, 1, (0.5, 0.75), 0.75, "f", 2.5)
-    assert SessionObject.from_json(json.loads(json.dumps(item.to_json()))) == item
+    assert through_json(item) == item
     joined = prompts.joined(ObjectPrompts(((7.0, 7.0),), (True,), (5.0, 1.0, 20.0, 3.0)))
     assert joined.box == (0.0, 0.0, 20.0, 8.0)
     assert len(joined.points) == 3

@@ -106,7 +106,7 @@ def test_the_next_click_refines_the_last_mask(real):
     session.choose(2)
     session.add_point((), (60, 50), positive=False)
     request = session.request()
-    result = session._results.get(request.fed_by)
+    result = session.state.chain.results.get(request.fed_by)
     assert np.array_equal(request.items[0].feed, result.objects[0].logits[2])
     session.move_point(0, (42, 50))  # the old mask speaks of another place
     assert session.request().items[0].feed is None
@@ -425,10 +425,10 @@ def test_model_switched_in_mid_object(predictor, image):
     session.add_point((), (90, 120))
     running = session.request()
     session.update()
-    assert len(session._store)
+    assert len(session.state.chain.store)
     other = Predictor(tiny_model(seed=1))
     session.set_predictor(other)
-    assert len(session._store) == 0
+    assert len(session.state.chain.store) == 0
     assert session.preview is None
     assert not session.accept(finish(session.decode(running)))  # of the old model
     assert session.draft.points[0].position == (90.0, 120.0)

@@ -12,7 +12,7 @@ import pytest
 
 from napari_segment_anything.engine import PlaneSource
 from napari_segment_anything.session import Journal, discard, recover, unsaved_work
-from napari_segment_anything.session.unsaved import count_objects
+from napari_segment_anything.session.events import recorded_objects
 
 from .helpers import disc_session, put
 
@@ -46,7 +46,7 @@ def test_objects_are_counted_as_the_session_has_them(tmp_path, seed) -> None:
             session.add_point((), tuple(rng.uniform(5, 55, 2)))
         begun = (tmp_path / "one.jsonl").exists()
         events = Journal.read(tmp_path / "one.jsonl")[1] if begun else []
-        assert count_objects(events) == len(session.objects), action
+        assert recorded_objects(events) == session.objects, action
 
 
 def test_only_what_a_killed_session_left_of_this_image_is_offered(tmp_path) -> None:

@@ -111,7 +111,7 @@ def test_parameters_survive_and_a_journal_is_kept(qtbot, opened) -> None:
     other.shut()
     (path,) = journal_directory().glob("*.jsonl")
     _, events = Journal.read(path)
-    assert "commit" in {event["do"] for event in events}
+    assert "commit" in {event.action.do for event in events}
     widget.overwrite.value = False
     widget.tools.qt.button("points").click()
 

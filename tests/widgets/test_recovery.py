@@ -73,7 +73,7 @@ def test_discarded_is_not_offered_again_but_can_be_recovered_from_the_menu(qtbot
     press(widget, "Discard")
     assert "unsaved" not in widget.notices.topics
     path = journal_directory() / "killed.jsonl"
-    assert Journal.read(path)[1][-1]["do"] == "closed"
+    assert Journal.read(path)[1][-1].action.do == "closed"
     recover_from(viewer, str(path))
     assert (np.asarray(widget.session.target.data) == labels).all()
 
@@ -84,4 +84,4 @@ def test_leaving_an_image_loses_no_offer_and_closing_leaves_none(qtbot, left) ->
     assert Journal.is_in_use(path)  # left, but not closed: a crash now would lose it
     viewer.close()
     qtbot.waitUntil(lambda: not Journal.is_in_use(path))
-    assert Journal.read(path)[1][-1]["do"] == "closed"
+    assert Journal.read(path)[1][-1].action.do == "closed"

@@ -62,7 +62,7 @@ def test_ctrl_z_takes_a_stroke_on_the_target_back_for_good(qtbot, viewer) -> Non
     assert np.array_equal(target.data, before)
     assert sorted(session.objects) == [1] and widget.objects.rowCount() == 1
     (path,) = journal_directory().glob("*.jsonl")
-    assert [event["do"] for event in Journal.read(path)[1]][-2:] == ["paint", "undo"]
+    assert [event.action.do for event in Journal.read(path)[1]][-2:] == ["paint", "undo"]
     window.press("Ctrl+Shift+Z")
     assert np.array_equal(target.data, painted) and sorted(session.objects) == [1, 9]
     window.press("Ctrl+Z")

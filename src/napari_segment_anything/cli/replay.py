@@ -148,24 +148,25 @@ def replay(
                 "identical": result.identical,
                 "differing_pixels": result.differing_pixels,
                 "model": result.model,
+                "policy_note": result.policy_note,
                 "seconds": round(result.seconds, 3),
                 "labels": None if output is None else str(output),
             }
         )
     elif not quiet:
         same = "identical" if result.identical else f"{result.differing_pixels} pixels differ"
-        print_facts(
-            "",
-            {
-                "objects": len(result.objects),
-                "recorded labels": same,
-                "events": f"{result.events}, {result.decoded} of them decoded masks",
-                "image": where,
-                "model": f"{result.model['name']} ({result.model['fingerprint'][:12]})",
-                "time": f"{result.seconds:.2f} s",
-                "labels": output,
-            },
-        )
+        facts = {
+            "objects": len(result.objects),
+            "recorded labels": same,
+            "events": f"{result.events}, {result.decoded} of them decoded masks",
+            "image": where,
+            "model": f"{result.model['name']} ({result.model['fingerprint'][:12]})",
+            "time": f"{result.seconds:.2f} s",
+            "labels": output,
+        }
+        if result.policy_note is not None:
+            facts["policy"] = result.policy_note
+        print_facts("", facts)
 
 
 def _recorded_image(path: str | None, journal: Path, anywhere: bool) -> str:

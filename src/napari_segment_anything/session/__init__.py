@@ -2,11 +2,13 @@
 
 from .decoding import DecodeRequest, DecodeResult
 from .draft import Draft, DraftPoint
+from .events import recorded_objects
 from .journal import Journal, journal_directory, new_journal_path, unfinished_journals
 from .objects import ObjectPrompts, Scribble, SessionObject
 from .precompute import Ahead, ahead_windows, embed_ahead
 from .preview import DecodedObject, Preview, PreviewObject
-from .recover import Replay, recorded_model, recover, replay, replay_steps
+from .recover import PolicyWarning, recover
+from .replay import Replay, recorded_model, replay, replay_steps
 from .scheduler import Delivery, LatestWins
 from .session import Session
 from .target import ArrayTarget, LabelTarget, PyramidTarget
@@ -25,6 +27,8 @@ __all__ = [
     "UnsavedWork",
     "discard",
     "recover",
+    "PolicyWarning",
+    "recorded_objects",
     "replay",
     "replay_steps",
     "recorded_model",

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..engine import PlacedMask, Window
 from ..errors import PromptError
-from .objects import Box, ObjectPrompts, Point, Scribble, SessionObject
+from .objects import ObjectPrompts, Scribble
+from .schema import Box, Plane, Point
 
 T = TypeVar("T")
 Keyed = tuple[tuple[int, T], ...]
@@ -66,7 +67,7 @@ class Draft:
         The next object's key.
     """
 
-    plane: tuple[int, ...]
+    plane: Plane
     revision: int
     batch: bool = False
     points: tuple[DraftPoint, ...] = ()
@@ -133,6 +134,55 @@ class Draft:
         owners = {key: own[key] for key in keys if own[key].decodable} or own
         return _nearest(owners, [point.position])
 
+    def key_or_first(self, key: int | None) -> int:
+        """Return the key of an object, by default of the first.
+
+        Raises
+        ------
+        PromptError
+            If there is no such object.
+        """
+        return self.keys[0] if key is None else self.check_key(key)
+
+    def key_for(self, key: int | None, positive: bool = True) -> tuple[Draft, int | None]:
+        """Decide which object a new prompt belongs to: in a batch, if need be, a new one.
+
+        Parameters
+        ----------
+        key : int or None
+            The object that was asked for.
+        positive : bool
+            A negative prompt of a batch belongs to the nearest object: its key is None.
+
+        Returns
+        -------
+        draft : Draft
+            With the next key counted up, where there is a new object.
+        key : int or None
+        """
+        if key is not None:
+            if self.keys or self.batch:
+                self.check_key(key)
+            return self, key
+        if not self.batch:
+            return self, 0
+        if not positive:
+            return self, None
+        return replace(self, next_key=self.next_key + 1), self.next_key
+
+    def unpainted(self, key: int | None) -> Draft:
+        """Return the draft with a mask drawn by hand as the region to refine, of all if None."""
+        draft = self
+        for own in [own for own, _ in self.painted] if key is None else [key]:
+            drawn = lookup(self.painted, own)
+            if drawn is not None:
+                painted, masks = (
+                    assign(draft.painted, own, None),
+                    assign(draft.masks, own, drawn),
+                )
+                draft = replace(draft, painted=painted, masks=masks)
+        return draft
+
     def check_index(self, index: int) -> int:
         """Return the index of a point.
 
@@ -169,103 +219,6 @@ def assign(pairs: Keyed[T], key: int, value: T | None) -> Keyed[T]:
     """Return pairs with a value for a key; None takes it away."""
     rest = tuple(pair for pair in pairs if pair[0] != key)
     return rest if value is None else (*rest, (key, value))
-
-
-def key_for(draft: Draft, key: int | None, positive: bool = True) -> tuple[Draft, int | None]:
-    """Decide which object a new prompt belongs to; makes a new one in a batch."""
-    if key is not None:
-        if draft.keys or draft.batch:
-            draft.check_key(key)
-        return draft, key
-    if not draft.batch:
-        return draft, 0
-    if not positive:
-        return draft, None
-    return replace(draft, next_key=draft.next_key + 1), draft.next_key
-
-
-def add_point(draft: Draft, point: Point, positive: bool, key: int | None) -> Draft:
-    """Add a point."""
-    draft, key = key_for(draft, key, positive)
-    return unpainted(replace(draft, points=(*draft.points, DraftPoint(point, positive, key))), key)
-
-
-def move_point(draft: Draft, index: int, point: Point) -> Draft:
-    """Move a point."""
-    index = draft.check_index(index)
-    points = list(draft.points)
-    points[index] = replace(points[index], position=point)
-    return unpainted(replace(draft, points=tuple(points), ancestors=()), points[index].key)
-
-
-def remove_point(draft: Draft, index: int) -> Draft:
-    """Take a point away."""
-    index = draft.check_index(index)
-    key = draft.points[index].key
-    points = draft.points[:index] + draft.points[index + 1 :]
-    return unpainted(replace(draft, points=points, ancestors=()), key)
-
-
-def set_box(draft: Draft, box: Box | None, key: int | None) -> Draft:
-    """Give an object its box, or take it away."""
-    if box is None and key is None and draft.batch:
-        raise PromptError("say which object's box to take away")
-    draft, key = key_for(draft, key)
-    number = 0 if key is None else key
-    had = lookup(draft.boxes, number) is not None
-    draft = replace(draft, boxes=assign(draft.boxes, number, box))
-    return unpainted(replace(draft, ancestors=()) if had else draft, key)
-
-
-def add_scribble(draft: Draft, scribble: Scribble, key: int | None) -> Draft:
-    """Add a line."""
-    draft, key = key_for(draft, key, scribble.positive)
-    return unpainted(replace(draft, scribbles=(*draft.scribbles, (key, scribble))), key)
-
-
-def set_mask(draft: Draft, mask: PlacedMask | None, key: int | None) -> Draft:
-    """Give an object a region to refine, or take it away."""
-    draft, key = key_for(draft, key)
-    number = 0 if key is None else key
-    draft = replace(draft, masks=assign(draft.masks, number, mask), ancestors=())
-    return replace(draft, painted=assign(draft.painted, number, None))
-
-
-def paint(draft: Draft, mask: PlacedMask, key: int) -> Draft:
-    """Replace the decoded mask of an object by one drawn by hand."""
-    return replace(draft, painted=assign(draft.painted, key, mask), ancestors=())
-
-
-def unpainted(draft: Draft, key: int | None) -> Draft:
-    """Turn a mask drawn by hand into the region to refine, now that there are other prompts."""
-    keys = [own for own, _ in draft.painted] if key is None else [key]
-    for own in keys:
-        drawn = lookup(draft.painted, own)
-        if drawn is not None:
-            draft = replace(
-                draft,
-                painted=assign(draft.painted, own, None),
-                masks=assign(draft.masks, own, drawn),
-            )
-    return draft
-
-
-def from_object(item: SessionObject, plane: tuple[int, ...], revision: int) -> Draft:
-    """Make a draft of a committed object's prompts, to edit it."""
-    prompts = item.prompts
-    return Draft(
-        plane,
-        revision,
-        points=tuple(
-            DraftPoint(point, label, 0)
-            for point, label in zip(prompts.points, prompts.labels, strict=True)
-        ),
-        boxes=() if prompts.box is None else ((0, prompts.box),),
-        masks=() if prompts.mask is None else ((0, prompts.mask),),
-        scribbles=tuple((0, scribble) for scribble in prompts.scribbles),
-        candidates=() if item.candidate is None else ((0, item.candidate),),
-        editing=item.id,
-    )
 
 
 def _owned(draft: Draft, keys: tuple[int, ...]) -> dict[int, ObjectPrompts]:
@@ -309,7 +262,12 @@ def _distance(prompts: ObjectPrompts, wanted: np.ndarray) -> float:
     if prompts.mask is not None:
         window = prompts.mask.window
         boxes.append(
-            (window.row, window.col, window.row + window.height, window.col + window.width)
+            (
+                window.row,
+                window.col,
+                window.row + window.height,
+                window.col + window.width,
+            )
         )
     for box in boxes:
         low, high = np.asarray(box[:2]), np.asarray(box[2:])

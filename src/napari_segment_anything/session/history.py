@@ -1,103 +1,60 @@
-"""Actions that can be taken back, one line of them across planes and commits."""
+"""Changes that can be reverted, in one line across planes and commits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
+from ..engine import Window
 from .draft import Draft
-from .objects import SessionObject
-from .regions import Patch
-
-ObjectChange = tuple[int, SessionObject | None, SessionObject | None]
+from .label_edits import LabelEdit
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
-    """What an action does to objects and labels.
-
-    Parameters
-    ----------
-    objects : tuple of (id, before, after)
-        None where there is none.
-    patches : tuple of Patch
-        In the order they are applied.
-    next_id : (int, int)
-        The next free label before and after.
-    """
-
-    objects: tuple[ObjectChange, ...] = ()
-    patches: tuple[Patch, ...] = ()
-    next_id: tuple[int, int] = (0, 0)
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """Objects that change."""
-        return tuple(label for label, _, _ in self.objects)
-
-    def inverse(self) -> Edit:
-        """Return what takes it back."""
-        return Edit(
-            tuple((label, after, before) for label, before, after in reversed(self.objects)),
-            tuple(patch.inverse() for patch in reversed(self.patches)),
-            (self.next_id[1], self.next_id[0]),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "objects": [
-                [label, *(None if item is None else item.to_json() for item in states)]
-                for label, *states in self.objects
-            ],
-            "patches": [patch.to_json() for patch in self.patches],
-            "next_id": list(self.next_id),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Edit:
-        """Read what `to_json` gave."""
-
-        def item(plain: Any) -> SessionObject | None:
-            return None if plain is None else SessionObject.from_json(plain)
-
-        first, last = data["next_id"]
-        return cls(
-            tuple((int(label), item(old), item(new)) for label, old, new in data["objects"]),
-            tuple(Patch.from_json(patch) for patch in data["patches"]),
-            (int(first), int(last)),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One step of the history.
+class Change:
+    """What an action changes, and so what reverts it.
 
     Parameters
     ----------
     description : str
         For people: "add point".
     before, after : Draft or None
-        What was in progress.
-    edit : Edit or None
-        What happened to committed objects.
+        The object in progress.
+    edit : LabelEdit or None
+        What happens to committed objects.
     """
 
     description: str
     before: Draft | None
     after: Draft | None
-    edit: Edit | None = None
+    edit: LabelEdit | None = None
+
+    def inverse(self) -> Change:
+        """Return the change that reverts this one."""
+        edit = None if self.edit is None else self.edit.inverse()
+        return Change(self.description, self.after, self.before, edit)
+
+    def within(self, window: Window | None) -> Change:
+        """Return the same change with the object in progress decoded in a given window."""
+        after = None if self.after is None else replace(self.after, window=window)
+        return replace(self, after=after)
 
 
 class History:
-    """Actions done, and actions undone that can be done again."""
+    """Changes made, and changes reverted that can be made again."""
 
     def __init__(self) -> None:
-        self.done: list[Action] = []
-        self.undone: list[Action] = []
+        self.done: list[Change] = []
+        self.undone: list[Change] = []
 
-    def push(self, action: Action) -> None:
-        """Add what was just done; what was undone before cannot be redone any more."""
-        self.done.append(action)
+    def push(self, change: Change) -> None:
+        """Add what was just changed; what was reverted before cannot be made again any more."""
+        self.done.append(change)
         self.undone.clear()
+
+    def step_back(self) -> None:
+        """Count the last change as reverted."""
+        self.undone.append(self.done.pop())
+
+    def step_forward(self) -> None:
+        """Count the change reverted last as made again."""
+        self.done.append(self.undone.pop())

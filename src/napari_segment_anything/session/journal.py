@@ -18,10 +18,12 @@ import platformdirs
 from ..errors import FormatError, ResourceError
 from ..limits import JOURNAL_BYTES
 from ..reading import decode_json, read_bytes
-from .schema import AnyEvent, Header
+from .events import Event, read_event
+from .schema import Header
 
 FORMAT = "napari-segment-anything journal"
-VERSION = 1
+VERSION = 2
+"""1 (or none): without the decoding policy. 2: with it."""
 _LAST = 256
 _HEADER = 2**20
 _CLOSED = b'{"do":"closed"'
@@ -167,13 +169,13 @@ class Journal:
             return False
 
     @staticmethod
-    def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Event]]:
         """Read a journal.
 
         Returns
         -------
         header : dict
-        events : list of dict
+        events : list of Event
             In order. A torn last line is left out, and so is an event that failed.
 
         Raises
@@ -186,14 +188,14 @@ class Journal:
         data = read_bytes(path, JOURNAL_BYTES, what="journal")
         lines = data.split(b"\n")[:-1]  # what follows the last line end was being written
         header: dict[str, Any] = {}
-        events: list[dict[str, Any]] = []
+        events: list[Event] = []
         for number, line in enumerate(lines, start=1):
             where = f"line {number} of the journal {path}"
             if number == 1:
                 header = _read_header(line, path, where)
                 continue
-            event = decode_json(line, AnyEvent, where)
-            if event["do"] != "void":
+            event = read_event(line, where)
+            if event is not None:
                 events.append(event)
             elif not events:
                 raise FormatError(f"{where} takes back an event that is not there")
@@ -208,10 +210,11 @@ def _read_header(line: bytes, path: Path, where: str) -> dict[str, Any]:
     plain = decode_json(line, dict[str, Any], where)
     if plain.get("format") != FORMAT:
         raise FormatError(f"{path} is not a journal of a session")
-    if plain.get("version") != VERSION:
+    version = plain.get("version", 1)
+    if type(version) is not int or not 1 <= version <= VERSION:
         raise FormatError(
-            f"{path} is a journal of version {plain.get('version')}, this program reads "
-            f"version {VERSION}; use a newer one"
+            f"{path} is a journal of version {version}, this program reads versions up to "
+            f"{VERSION}; use a newer one"
         )
     header: dict[str, Any] = decode_json(line, Header, where)
     return {**plain, **header}

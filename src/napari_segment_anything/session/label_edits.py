@@ -1,21 +1,139 @@
-"""Changes of labels in the making: computed first, applied afterwards."""
+"""Changes of labels: planned first, journalled, then written; packed small, and invertible."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias
 
 import numpy as np
+from pydantic import AfterValidator
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from ..engine import PlacedMask, PlaneSource, Window
-from .history import Edit, ObjectChange
+from ..errors import PromptError
+from ..limits import MASK_PIXELS
+from ..reading import inflate
 from .objects import SessionObject
-from .regions import Patch
+from .schema import IntegerType, Label, Packed, Plane, Rectangle
 from .target import LabelTarget, check_id
 
-Plane = tuple[int, ...]
 _BLOCK = 2048
 _TOGETHER = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class LabelPatch:
+    """A change of labels in a window of a plane.
+
+    Parameters
+    ----------
+    plane : tuple of int
+        Which plane.
+    window : Window
+        Where, in full-resolution pixels.
+    dtype : str
+        Of the labels.
+    before, after : bytes
+        Labels (height, width), deflated.
+    """
+
+    plane: Plane
+    window: Rectangle
+    dtype: IntegerType
+    before: Packed
+    after: Packed
+
+    @classmethod
+    def between(
+        cls, plane: Plane, window: Window, before: np.ndarray, after: np.ndarray
+    ) -> LabelPatch | None:
+        """Make the patch that turns `before` into `after`; None where they are equal.
+
+        Parameters
+        ----------
+        plane : tuple of int
+        window : Window
+            Where the labels lie, in full-resolution pixels.
+        before, after : int array (height, width)
+        """
+        changed = PlacedMask.of(before != after, window.row, window.col)
+        if changed.empty:
+            return None
+        dtype, inner = before.dtype.newbyteorder("<"), changed.window
+        where = inner.slices_in(window)
+        parts = [np.ascontiguousarray(part[where], dtype) for part in (before, after)]
+        packed = [zlib.compress(part.tobytes(), 6) for part in parts]
+        return cls(tuple(plane), inner, dtype.str, packed[0], packed[1])
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels before and after: each int (height, width)."""
+        size = self.window.height * self.window.width * np.dtype(self.dtype).itemsize
+        before, after = (
+            np.frombuffer(inflate(data, size, "a change of labels"), self.dtype).reshape(
+                self.window.shape
+            )
+            for data in (self.before, self.after)
+        )
+        return before, after
+
+    def onto(self, labels: np.ndarray) -> np.ndarray:
+        """Return labels (height, width) of the window with the changed pixels replaced."""
+        before, after = self.arrays()
+        return np.where(before != after, after, labels)
+
+    def inverse(self) -> LabelPatch:
+        """Return the patch that reverts this one."""
+        return LabelPatch(self.plane, self.window, self.dtype, self.after, self.before)
+
+
+def _checked(patch: LabelPatch) -> LabelPatch:
+    """Check a patch from a journal: its size is bounded, and it unpacks to no more than that."""
+    MASK_PIXELS.check(patch.window.height * patch.window.width, "a change of labels in the journal")
+    patch.arrays()
+    return patch
+
+
+ObjectChange: TypeAlias = tuple[Label, SessionObject | None, SessionObject | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelEdit:
+    """What an action does to committed objects and their labels.
+
+    Parameters
+    ----------
+    objects : tuple of (label, before, after)
+        None where there is no object.
+    patches : tuple of LabelPatch
+        In the order they are applied.
+    next_id : (int, int)
+        The next free label before and after.
+    """
+
+    objects: tuple[ObjectChange, ...] = ()
+    patches: tuple[Annotated[LabelPatch, AfterValidator(_checked)], ...] = ()
+    next_id: tuple[Label, Label] = (0, 0)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Objects that change."""
+        return tuple(label for label, _, _ in self.objects)
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """Objects that are there afterwards."""
+        return tuple(label for label, _, after in self.objects if after is not None)
+
+    def inverse(self) -> LabelEdit:
+        """Return the edit that reverts this one."""
+        return LabelEdit(
+            tuple((label, after, before) for label, before, after in reversed(self.objects)),
+            tuple(patch.inverse() for patch in reversed(self.patches)),
+            (self.next_id[1], self.next_id[0]),
+        )
 
 
 class Extents:
@@ -23,72 +141,78 @@ class Extents:
 
     Parameters
     ----------
+    target : LabelTarget
+    source : PlaneSource
     first : int
         Labels from here on were made by the session: all their places are known. The others
         are searched for when they are first needed.
     """
 
-    def __init__(self, first: int) -> None:
-        self.first = first
+    def __init__(self, target: LabelTarget, source: PlaneSource, first: int) -> None:
+        self._target, self._source, self._first = target, source, first
         self._places: dict[int, dict[Plane, Window]] = {}
         self._searched: set[int] = set()
 
-    def grow(self, patch: Patch) -> None:
+    def grow(self, patch: LabelPatch) -> None:
         """Note where a change puts labels."""
         before, after = patch.arrays()
         for label in np.unique(after[before != after]):
             self._add(int(label), patch.plane, after == label, patch.window)
 
-    def _add(self, label: int, plane: Plane, mask: np.ndarray, window: Window) -> None:
-        placed = PlacedMask.of(mask, window.row, window.col)
-        if not placed.empty:
-            places, where = self._places.setdefault(label, {}), placed.window
-            places[plane] = where.union(places[plane]) if plane in places else where
-
-    def find(
-        self, label: int, target: LabelTarget, source: PlaneSource, plane: Plane | None = None
-    ) -> list[tuple[Plane, Window]]:
+    def find(self, label: int, plane: Plane | None = None) -> list[tuple[Plane, Window]]:
         """Return planes and windows that hold every pixel of a label (of one plane, if given)."""
-        if label < self.first and label not in self._searched:
-            planes: Iterable[Plane] = np.ndindex(*source.plane_shape) if plane is None else [plane]
+        if label < self._first and label not in self._searched:
+            planes: Iterable[Plane] = [plane] if plane is not None else self._planes()
             for where in planes:
-                for window in _blocks(source.shape):
-                    self._add(label, where, target.read(where, window) == label, window)
+                for window in _blocks(self._source.shape):
+                    self._add(label, where, self._target.read(where, window) == label, window)
             if plane is None:
                 self._searched.add(label)
         places = self._places.get(label, {})
         return [item for item in places.items() if plane is None or item[0] == plane]
 
+    def _planes(self) -> Iterator[Plane]:
+        return iter(np.ndindex(*self._source.plane_shape))
+
+    def _add(self, label: int, plane: Plane, mask: np.ndarray, window: Window) -> None:
+        found = PlacedMask.of(mask, window.row, window.col)
+        if not found.empty:
+            places, where = self._places.setdefault(label, {}), found.window
+            places[plane] = where.union(places[plane]) if plane in places else where
+
 
 @dataclass(slots=True)
-class Work:
-    """Changes in the making: labels as they will be, while the target stays as it is.
+class LabelPlan:
+    """An edit in the making: labels as they will be, while the target stays as it is.
 
     Parameters
     ----------
     target : LabelTarget
-    source : PlaneSource
     extents : Extents
     objects : dict of int to SessionObject
         As they are.
+    first_id : int
+        The next free label that the session has recorded.
     next_id : int
+        The next free label.
     """
 
     target: LabelTarget
-    source: PlaneSource
     extents: Extents
     objects: dict[int, SessionObject]
+    first_id: int
     next_id: int
-    patches: list[Patch] = field(default_factory=list)
+    patches: list[LabelPatch] = field(default_factory=list)
     changes: dict[int, SessionObject | None] = field(default_factory=dict)
 
     def read(self, plane: Plane, window: Window) -> np.ndarray:
-        """Return labels as they will be."""
+        """Return labels as they will be: int (height, width)."""
         labels = np.array(self.target.read(plane, window))
         for patch in self.patches:
             shared = patch.window.intersection(window) if patch.plane == plane else None
             if shared is not None:
-                before, after = (part[shared.slices_in(patch.window)] for part in patch.arrays())
+                inner = shared.slices_in(patch.window)
+                before, after = (part[inner] for part in patch.arrays())
                 changed = before != after
                 labels[shared.slices_in(window)][changed] = after[changed]
         return labels
@@ -96,11 +220,10 @@ class Work:
     def put(self, plane: Plane, window: Window, after: np.ndarray) -> bool:
         """Plan labels for a window; return whether anything changes."""
         before = self.read(plane, window)
-        return self.add(
-            Patch.between(plane, window, before, after.astype(before.dtype, copy=False))
-        )
+        after = after.astype(before.dtype, copy=False)
+        return self.add(LabelPatch.between(plane, window, before, after))
 
-    def add(self, patch: Patch | None) -> bool:
+    def add(self, patch: LabelPatch | None) -> bool:
         """Plan a change; return whether there is one."""
         if patch is not None:
             self.patches.append(patch)
@@ -109,7 +232,7 @@ class Work:
     def replace(self, label: int, by: int, plane: Plane | None = None) -> bool:
         """Plan that a label becomes another one, or 0; return whether it was there."""
         changed = False
-        for where, window in self.extents.find(label, self.target, self.source, plane):
+        for where, window in self.extents.find(label, plane):
             labels = self.read(where, window)
             labels[labels == label] = by
             changed |= self.put(where, window, labels)
@@ -117,9 +240,28 @@ class Work:
 
     def occurs(self, label: int) -> bool:
         """Whether a label will have a pixel."""
-        places = self.extents.find(label, self.target, self.source)
+        places = self.extents.find(label)
         planned = [(patch.plane, patch.window) for patch in self.patches]
         return any((self.read(*place) == label).any() for place in [*places, *planned])
+
+    def require(self, label: int, plane: Plane | None = None) -> None:
+        """Check that a label has a pixel (on a plane, if given).
+
+        Raises
+        ------
+        PromptError
+            If not.
+        """
+        if not any((self.read(*place) == label).any() for place in self.extents.find(label, plane)):
+            raise PromptError(f"there is no object {label}")
+
+    def mask(self, label: int, plane: Plane) -> PlacedMask | None:
+        """Return the pixels of a label on a plane; None if there is none."""
+        for where, window in self.extents.find(label, plane):
+            mask = self.read(where, window) == label
+            if mask.any():
+                return PlacedMask.of(mask, window.row, window.col)
+        return None
 
     def set(self, label: int, item: SessionObject | None) -> None:
         """Plan what an object becomes."""
@@ -132,28 +274,25 @@ class Work:
         return label
 
     def drop_vanished(self) -> None:
-        """Plan that objects without a pixel go."""
-        touched: set[int] = set()
+        """Plan that objects without a pixel are dropped."""
+        losing: set[int] = set()
         for patch in self.patches:
             before, after = patch.arrays()
-            touched |= {int(label) for label in np.unique(before[before != after])}
-        for label in touched:
-            if self.changes.get(label, self.objects.get(label)) is None:
-                continue
-            if not self.occurs(label):
+            losing |= set(np.unique(before[before != after]).tolist())
+        for label in losing:
+            item = self.changes.get(label, self.objects.get(label))
+            if item is not None and not self.occurs(label):
                 self.set(label, None)
 
-    def edit(self, first_id: int) -> Edit:
+    def edit(self) -> LabelEdit:
         """Return what was planned."""
         changes: list[ObjectChange] = [
-            (label, self.objects.get(label), after)
-            for label, after in self.changes.items()
-            if self.objects.get(label) != after
+            (label, self.objects.get(label), after) for label, after in self.changes.items()
         ]
-        return Edit(tuple(changes), tuple(self.patches), (first_id, self.next_id))
+        return LabelEdit(tuple(changes), tuple(self.patches), (self.first_id, self.next_id))
 
 
-def touched(patches: Iterable[Patch]) -> list[tuple[Plane, Window]]:
+def touched(patches: Iterable[LabelPatch]) -> list[tuple[Plane, Window]]:
     """Return the planes that are changed, and a window around the changes of each."""
     places: dict[Plane, Window] = {}
     for patch in patches:
@@ -162,7 +301,7 @@ def touched(patches: Iterable[Patch]) -> list[tuple[Plane, Window]]:
     return list(places.items())
 
 
-def apply(target: LabelTarget, patches: Sequence[Patch]) -> None:
+def apply(target: LabelTarget, patches: Sequence[LabelPatch]) -> None:
     """Write changes in order; pixels that they do not change keep what they hold now.
 
     Changes that lie near each other are written at once.
@@ -176,7 +315,9 @@ def apply(target: LabelTarget, patches: Sequence[Patch]) -> None:
                 _apply(target, plane, patch.window, [patch])
 
 
-def _apply(target: LabelTarget, plane: Plane, around: Window, patches: Sequence[Patch]) -> None:
+def _apply(
+    target: LabelTarget, plane: Plane, around: Window, patches: Sequence[LabelPatch]
+) -> None:
     labels = np.array(target.read(plane, around))
     differs = False
     for patch in patches:
@@ -187,6 +328,17 @@ def _apply(target: LabelTarget, plane: Plane, around: Window, patches: Sequence[
         part[changed] = after[changed]
     if differs:
         target.write(plane, around, labels)
+
+
+def clusters(windows: Mapping[int, Window]) -> list[list[int]]:
+    """Group windows, by their keys, such that those of different groups share no pixel."""
+    if not windows:
+        return []
+    keys = list(windows)
+    boxes = np.array([(w.row, w.col, w.row + w.height, w.col + w.width) for w in windows.values()])
+    near = (boxes[:, None, :2] < boxes[None, :, 2:]).all(-1)
+    count, group = connected_components(csr_array(near & near.T), directed=False)
+    return [[keys[i] for i in np.flatnonzero(group == number)] for number in range(count)]
 
 
 def _blocks(shape: tuple[int, int]) -> Iterator[Window]:

@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..engine import PlaneSource, Window
+from ..engine import PlaneSource
 from ..formats import measure
-from .objects import SessionObject
-from .session import Session
+from .committed import ObjectPlace
 from .target import LabelTarget
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectPlace:
-    """Where an object lies on the plane that it was made on.
-
-    Parameters
-    ----------
-    label : int
-    item : SessionObject
-    window : Window
-        Holds all of its pixels there.
-    """
-
-    label: int
-    item: SessionObject
-    window: Window
-
-
-def places(session: Session, ids: Collection[int] | None = None) -> list[ObjectPlace]:
-    """Return where objects lie, by default all; on the session's own thread."""
-    found = []
-    extents = session._known_extents()
-    for label, item in sorted(session.objects.items()):
-        if ids is not None and label not in ids:
-            continue
-        for _, window in extents.find(label, session.target, session.source, item.plane):
-            found.append(ObjectPlace(label, item, window))
-    return found
 
 
 def measure_object(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,10 +9,7 @@ import numpy as np
 
 from ..engine import PlacedMask, Window
 from ..errors import PromptError
-from .regions import mask_from, mask_json
-
-Point = tuple[float, float]
-Box = tuple[float, float, float, float]
+from .schema import Box, Flag, Index, Label, Line, Number, Plane, Point, RecordedMask, Text
 
 SCRIBBLE_POINTS = 6
 SCRIBBLE_SPACING = 4.0
@@ -31,7 +27,7 @@ class Scribble:
         Inside the object, or not.
     """
 
-    line: tuple[Point, ...]
+    line: Line
     positive: bool = True
 
     def points(self) -> list[Point]:
@@ -64,14 +60,20 @@ class ObjectPrompts:
     box : (row_min, col_min, row_max, col_max), optional
     scribbles : tuple of Scribble
     mask : PlacedMask, optional
-        A mask to refine.
+        A region to refine.
     """
 
     points: tuple[Point, ...] = ()
-    labels: tuple[bool, ...] = ()
+    labels: tuple[Flag, ...] = ()
     box: Box | None = None
     scribbles: tuple[Scribble, ...] = ()
-    mask: PlacedMask | None = None
+    mask: RecordedMask | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.points) != len(self.labels):
+            raise PromptError(f"{len(self.points)} points and {len(self.labels)} labels of points")
+        if self.box is not None:
+            _require_area(self.box)
 
     def __len__(self) -> int:
         """Return the number of prompts; a scribble is one."""
@@ -126,37 +128,6 @@ class ObjectPrompts:
             self.mask if other.mask is None else (other.mask if self.mask is None else None),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values; what is empty is left out."""
-        plain: dict[str, Any] = {}
-        if self.points:
-            plain["points"] = [list(point) for point in self.points]
-            plain["labels"] = [int(label) for label in self.labels]
-        if self.box is not None:
-            plain["box"] = list(self.box)
-        if self.scribbles:
-            plain["scribbles"] = [
-                {"line": [list(point) for point in item.line], "positive": item.positive}
-                for item in self.scribbles
-            ]
-        if self.mask is not None:
-            plain["mask"] = mask_json(self.mask)
-        return plain
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> ObjectPrompts:
-        """Read what `to_json` gave."""
-        return cls(
-            tuple(_point(point) for point in data.get("points", ())),
-            tuple(bool(label) for label in data.get("labels", ())),
-            None if data.get("box") is None else as_box(data["box"]),
-            tuple(
-                Scribble(tuple(_point(p) for p in item["line"]), bool(item["positive"]))
-                for item in data.get("scribbles", ())
-            ),
-            None if data.get("mask") is None else mask_from(data["mask"]),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class SessionObject:
@@ -183,44 +154,15 @@ class SessionObject:
     state : {"draft", "committed"}
     """
 
-    id: int | None
-    plane: tuple[int, ...]
+    id: Label | None
+    plane: Plane
     prompts: ObjectPrompts = field(default_factory=ObjectPrompts)
-    candidate: int | None = None
-    scores: tuple[float, ...] = ()
-    score: float | None = None
-    fingerprint: str = ""
-    seconds: float = 0.0
+    candidate: Index | None = None
+    scores: tuple[Number, ...] = ()
+    score: Number | None = None
+    fingerprint: Text = ""
+    seconds: Number = 0.0
     state: Literal["draft", "committed"] = "committed"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "id": self.id,
-            "plane": list(self.plane),
-            "prompts": self.prompts.to_json(),
-            "candidate": self.candidate,
-            "scores": list(self.scores),
-            "score": self.score,
-            "fingerprint": self.fingerprint,
-            "seconds": self.seconds,
-            "state": self.state,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> SessionObject:
-        """Read what `to_json` gave."""
-        return cls(
-            data["id"],
-            tuple(data["plane"]),
-            ObjectPrompts.from_json(data["prompts"]),
-            data["candidate"],
-            tuple(float(score) for score in data["scores"]),
-            data["score"],
-            data["fingerprint"],
-            float(data["seconds"]),
-            data["state"],
-        )
 
 
 def as_box(box: Any) -> Box:
@@ -232,28 +174,41 @@ def as_box(box: Any) -> Box:
         If it is not four finite numbers that span an area.
     """
     values = _floats(box, 4, "a box is (row_min, col_min, row_max, col_max)")
-    if not (values[0] < values[2] and values[1] < values[3]):
-        raise PromptError(
-            f"the box {tuple(values)} has no area; it is (row_min, col_min, row_max, col_max)"
-        )
-    return (values[0], values[1], values[2], values[3])
+    found = (values[0], values[1], values[2], values[3])
+    _require_area(found)
+    return found
 
 
-def as_point(point: Any, shape: tuple[int, int]) -> Point:
+def _require_area(box: Box) -> None:
+    if not (box[0] < box[2] and box[1] < box[3]):
+        raise PromptError(f"the box {box} has no area; it is (row_min, col_min, row_max, col_max)")
+
+
+def as_point(point: Any) -> Point:
     """Return a point as two floats.
 
     Raises
     ------
     PromptError
-        If it is not two finite numbers, or lies outside an image of shape (rows, columns).
+        If it is not two finite numbers.
     """
     row, col = _floats(point, 2, "a point is (row, column)")
-    if not inside((row, col), shape):
-        raise PromptError(
-            f"the point at (row {row:g}, column {col:g}) lies outside the image, whose rows run "
-            f"from 0 to {shape[0] - 1} and columns from 0 to {shape[1] - 1}"
-        )
     return (row, col)
+
+
+def require_inside(point: Point, shape: tuple[int, int]) -> None:
+    """Check that a point lies on an image of shape (rows, columns).
+
+    Raises
+    ------
+    PromptError
+        If it does not.
+    """
+    if not inside(point, shape):
+        raise PromptError(
+            f"the point at (row {point[0]:g}, column {point[1]:g}) lies outside the image, whose "
+            f"rows run from 0 to {shape[0] - 1} and columns from 0 to {shape[1] - 1}"
+        )
 
 
 def inside(point: Point, shape: tuple[int, int]) -> bool:
@@ -261,9 +216,49 @@ def inside(point: Point, shape: tuple[int, int]) -> bool:
     return all(-0.5 <= at <= size - 0.5 for at, size in zip(point, shape, strict=True))
 
 
-def _point(point: Sequence[float]) -> Point:
-    row, col = point
-    return (float(row), float(col))
+def drawn_mask(mask: Any, window: Window) -> PlacedMask:
+    """Take a mask that a user drew.
+
+    Parameters
+    ----------
+    mask : bool array (height, width)
+    window : Window
+        Where it lies, in full-resolution pixels.
+
+    Raises
+    ------
+    PromptError
+        If it is not boolean, is empty, or has another shape than the window.
+    """
+    array = np.asarray(mask)
+    if array.dtype != np.bool_:
+        raise PromptError(f"a mask is boolean, not {array.dtype}; compare labels with an id")
+    if array.shape != window.shape:
+        raise PromptError(f"the mask has shape {array.shape}, its window {window.shape}")
+    placed = PlacedMask.of(array, window.row, window.col)
+    if placed.empty:
+        raise PromptError("the mask is empty; draw or choose something")
+    return placed
+
+
+def as_rows(values: Any, width: int, what: str) -> list[Any]:
+    """Return rows of `width` finite numbers; `what` they are begins the message of an error.
+
+    Raises
+    ------
+    PromptError
+        If they are no such rows.
+    """
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"{what} must be numbers: {error}") from error
+    if array.size == 0:
+        return []
+    array = np.atleast_2d(array)
+    if array.ndim != 2 or array.shape[1] != width or not np.isfinite(array).all():
+        raise PromptError(f"{what}: an array (n, {width}) of finite numbers, not {array.shape}")
+    return list(array.tolist())
 
 
 def _floats(values: Any, count: int, what: str) -> list[float]:

@@ -1,11 +1,32 @@
-"""What the lines of a journal have to be: a header, then events."""
+"""Types of what a journal holds. All are bounded, since a journal may come from anybody.
+
+The classes that are recorded (actions, prompts, objects, changes of labels) use these types for
+their fields, so that reading a line checks it.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import zlib
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
-from pydantic import AfterValidator, ConfigDict, Field, with_config
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    with_config,
+)
 from typing_extensions import TypedDict
+
+from ..engine import PlacedMask, Window
+from ..errors import FormatError
+from ..limits import MASK_PIXELS
+from ..reading import inflate
 
 _MOST = 2**31 - 1
 Index = Annotated[int, Field(ge=0, le=_MOST)]
@@ -16,23 +37,70 @@ Number = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=4096)]
 Shape = Annotated[list[Size], Field(min_length=1, max_length=32)]
-Plane = Annotated[list[Index], Field(max_length=32)]
-Point = Annotated[list[Number], Field(min_length=2, max_length=2)]
-Line = Annotated[list[Point], Field(min_length=1)]
-Box = Annotated[list[Number], Field(min_length=4, max_length=4)]
+Plane = Annotated[tuple[Index, ...], Field(max_length=32)]
+Point: TypeAlias = tuple[Number, Number]
+Box: TypeAlias = tuple[Number, Number, Number, Number]
+Line = Annotated[tuple[Point, ...], Field(min_length=1)]
+Flag = Annotated[bool, BeforeValidator(bool)]
+Multimask: TypeAlias = bool | Literal["auto"]
 IntegerType = Annotated[str, Field(pattern=r"^([<>=|]?[ui][1248]|u?int(8|16|32|64))$")]
 
 
-def _rectangle(values: list[int]) -> list[int]:
-    if min(values) < 0 or min(values[2:]) < 1 or max(values) > _MOST:
+@lru_cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _window(values: Any) -> Window:
+    whole = isinstance(values, list) and len(values) == 4
+    if not whole or any(type(value) is not int or value > _MOST for value in values):
         raise ValueError("a window is [row, column, height, width], with pixels")
-    return values
+    return Window(*values)
 
 
-Rectangle = Annotated[list[int], Field(min_length=4, max_length=4), AfterValidator(_rectangle)]
+def _unpacked(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise FormatError(f"packed pixels cannot be read: {error}") from error
 
 
-class Image(TypedDict):
+def window_json(window: Window) -> list[int]:
+    """Return a window as [row, col, height, width]."""
+    return [window.row, window.col, window.height, window.width]
+
+
+Rectangle = Annotated[Window, PlainValidator(_window), PlainSerializer(window_json)]
+Packed = Annotated[
+    bytes,
+    PlainValidator(_unpacked),
+    PlainSerializer(lambda data: base64.b64encode(data).decode("ascii")),
+]
+
+
+class _MaskJson(TypedDict):
+    window: Rectangle
+    bits: Packed
+
+
+def _mask(value: Any) -> PlacedMask:
+    """Read a mask; its size is bounded, and it unpacks to no more than that."""
+    plain = _adapter(_MaskJson).validate_python(value)
+    window: Window = plain["window"]
+    count = window.height * window.width
+    MASK_PIXELS.check(count, "a mask in the journal")
+    return PlacedMask(window, inflate(plain["bits"], -(-count // 8), "a mask in the journal"))
+
+
+def _mask_json(mask: PlacedMask) -> Any:
+    packed: _MaskJson = {"window": mask.window, "bits": zlib.compress(mask.bits, 6)}
+    return _adapter(_MaskJson).dump_python(packed, mode="json")
+
+
+RecordedMask = Annotated[PlacedMask, PlainValidator(_mask), PlainSerializer(_mask_json)]
+
+
+class RecordedImage(TypedDict):
     """`PlaneSource.signature`."""
 
     shape: Shape
@@ -48,14 +116,25 @@ class Image(TypedDict):
     checksum: NotRequired[Text]
 
 
+class RecordedPolicy(TypedDict):
+    """`engine.policy`."""
+
+    rules: Index
+    focus: dict[Text, Number] | None
+    prompted_parts_only: bool
+    min_mask_region_area: Number
+
+
 class RecordedModel(TypedDict):
-    """What numbers depend on besides the image."""
+    """What masks depend on besides the image, the prompts and the settings."""
 
     name: Text
     fingerprint: Text
     precision: Literal["fp32", "bf16", "fp16"]
     embeddings: Literal["half", "full"]
+    device: NotRequired[Text]
     threads: NotRequired[Annotated[int, Field(ge=0)]]
+    policy: NotRequired[RecordedPolicy]
 
 
 class RecordedTarget(TypedDict):
@@ -67,240 +146,31 @@ class RecordedTarget(TypedDict):
     displayed: NotRequired[list[Axis] | None]
 
 
-@with_config(ConfigDict(extra="forbid"))
-class JournalSettings(TypedDict):
-    """How masks are decoded. Nothing here says where anything is read or written."""
+class ChangedSettings(TypedDict, total=False):
+    """Settings that may change while a session runs."""
 
-    window_size: NotRequired[Size | None]
-    overwrite: NotRequired[bool]
-    multimask: NotRequired[bool | Literal["auto"]]
-    min_mask_region_area: NotRequired[Share | None]
+    overwrite: bool
+    multimask: Multimask
+    min_mask_region_area: Share | None
+
+
+@with_config(ConfigDict(extra="forbid"))
+class RecordedSettings(ChangedSettings, total=False):
+    """Settings of a session. Nothing here says where anything is read or written."""
+
+    window_size: Size | None
 
 
 class Header(TypedDict):
     """The first line."""
 
-    image: Image
+    image: RecordedImage
     model: RecordedModel
     target: RecordedTarget
-    settings: JournalSettings
+    settings: RecordedSettings
 
 
-class Mask(TypedDict):
-    """`regions.mask_json`."""
-
-    window: Rectangle
-    bits: str
-
-
-class Patch(TypedDict):
-    """`Patch.to_json`."""
-
-    plane: Plane
-    window: Rectangle
-    dtype: IntegerType
-    before: str
-    after: str
-
-
-class Scribble(TypedDict):
-    """A line drawn inside an object, or outside of it."""
-
-    line: Line
-    positive: bool
-
-
-class Prompts(TypedDict):
-    """`ObjectPrompts.to_json`."""
-
-    points: NotRequired[list[Point]]
-    labels: NotRequired[list[int]]
-    box: NotRequired[Box | None]
-    scribbles: NotRequired[list[Scribble]]
-    mask: NotRequired[Mask | None]
-
-
-def _labelled(prompts: Prompts) -> Prompts:
-    points, labels = prompts.get("points", []), prompts.get("labels", [])
-    if len(points) != len(labels):
-        raise ValueError(f"{len(points)} points and {len(labels)} labels of points")
-    return prompts
-
-
-class Object(TypedDict):
-    """`SessionObject.to_json`."""
-
-    id: Label | None
-    plane: Plane
-    prompts: Annotated[Prompts, AfterValidator(_labelled)]
-    candidate: Index | None
-    scores: list[Number]
-    score: Number | None
-    fingerprint: Text
-    seconds: Number
-    state: Literal["draft", "committed"]
-
-
-class Edit(TypedDict):
-    """`Edit.to_json`."""
-
-    objects: list[tuple[Label, Object | None, Object | None]]
-    patches: list[Patch]
-    next_id: Annotated[list[Label], Field(min_length=2, max_length=2)]
-
-
-class Event(TypedDict):
-    """What all events may have."""
-
-    t: NotRequired[Number]
-    window: NotRequired[Rectangle | None]
-
-
-class Simple(Event):
-    """What says no more than its name; a decoding's figures are for people."""
-
-    do: Literal["undo", "redo", "cancel", "closed", "void", "decode"]
-
-
-class Begin(Event):
-    do: Literal["begin"]
-    plane: Plane
-
-
-class BeginBatch(Event):
-    do: Literal["begin_batch"]
-    plane: Plane
-    points: list[Point]
-    boxes: list[Box]
-
-
-class AddPoint(Event):
-    do: Literal["add_point"]
-    plane: Plane
-    point: Point
-    positive: bool
-    draft: Index | None
-
-
-class MovePoint(Event):
-    do: Literal["move_point"]
-    index: Index
-    point: Point
-
-
-class RemovePoint(Event):
-    do: Literal["remove_point"]
-    index: Index
-
-
-class SetBox(Event):
-    do: Literal["set_box"]
-    plane: Plane
-    box: Box | None
-    draft: Index | None
-
-
-class AddScribble(Event):
-    do: Literal["add_scribble"]
-    plane: Plane
-    line: Line
-    positive: bool
-    draft: Index | None
-
-
-class SetMask(Event):
-    do: Literal["set_mask"]
-    plane: Plane
-    mask: Mask | None
-    draft: Index | None
-
-
-class PaintPreview(Event):
-    do: Literal["paint_preview"]
-    mask: Mask
-    draft: Index | None
-
-
-class Choose(Event):
-    do: Literal["choose"]
-    candidate: Index | None
-    draft: Index | None
-
-
-class TakeUp(Event):
-    do: Literal["edit"]
-    id: Label
-    plane: Plane
-    mask: Mask | None
-
-
-class Changed(Event):
-    do: Literal["settings"]
-    overwrite: NotRequired[bool]
-    multimask: NotRequired[bool | Literal["auto"]]
-    min_mask_region_area: NotRequired[Share | None]
-
-
-class Reserve(Event):
-    do: Literal["reserve"]
-    label: Label
-
-
-class Lock(Event):
-    do: Literal["lock"]
-    ids: list[Label]
-    on: bool
-
-
-class ChangeModel(Event):
-    do: Literal["model"]
-    model: RecordedModel
-
-
-class Recovered(Event):
-    do: Literal["recovered"]
-    model: RecordedModel
-    label: Annotated[int, Field(ge=-1, le=2**63 - 1)]
-
-
-class Commit(Event):
-    do: Literal["commit"]
-    ids: list[Label]
-    edit: Edit
-
-
-class OfObjects(Event):
-    do: Literal["delete", "merge"]
-    ids: list[Label]
-    plane: Plane | None
-    edit: Edit
-
-
-class SplitOff(Event):
-    do: Literal["split_off"]
-    label: Label
-    mask: Mask
-    plane: Plane | None
-    edit: Edit
-
-
-class Relabel(Event):
-    do: Literal["relabel"]
-    label: Label
-    new: Label
-    plane: Plane | None
-    edit: Edit
-
-
-class Paint(Event):
-    do: Literal["paint"]
-    edit: Edit
-
-
-AnyEvent: TypeAlias = Any
-AnyEvent = Annotated[  # type: ignore[misc]
-    Simple | Begin | BeginBatch | AddPoint | MovePoint | RemovePoint | SetBox | AddScribble
-    | SetMask | PaintPreview | Choose | TakeUp | Changed | Reserve | Lock | ChangeModel | Recovered
-    | Commit | OfObjects | SplitOff | Relabel | Paint,
-    Field(discriminator="do"),
-]  # fmt: skip
+def to_json(value: object) -> Any:
+    """Return a recorded object as plain values; fields with their defaults are left out."""
+    kind: Any = type(value)
+    return _adapter(kind).dump_python(value, mode="json", exclude_defaults=True)

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import os
+import time
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Window
-from ..errors import ParameterError, PromptError
-from . import draft as drafts
-from . import editing
-from .draft import Draft, lookup
-from .label_edits import Work
-from .objects import ObjectPrompts, SessionObject
-from .predicting import Predicting
-from .preview import Preview, PreviewObject
-from .regions import mask_from, mask_json
-from .timing import at_one_time
+from ..engine import PlacedMask, PlaneSource, Predictor, Window
+from ..errors import PromptError, ResourceError
+from ..progress import Progress, finish
+from ..wording import counted
+from . import draft_actions as on_draft
+from . import object_actions as on_objects
+from . import session_actions as on_session
+from .action import Action
+from .committed import CommittedObjects, ObjectPlace
+from .decoding import DecodeRequest, DecodeResult, decode
+from .decoding_chain import DecodingChain
+from .draft import Draft
+from .events import VOID, Event, to_event
+from .history import Change
+from .journal import Journal
+from .label_edits import touched
+from .objects import (
+    SessionObject,
+    as_box,
+    as_point,
+    as_rows,
+    drawn_mask,
+    require_inside,
+)
+from .preview import Preview
+from .recorder import Recorder, model_record
+from .settings import SessionSettings
+from .state import SessionEvents, SessionState
+from .target import LabelTarget
+from .timing import Stopwatch
 
 
-class Session(Predicting):
+class Session:
     """Objects with prompts on the planes of an image, and their labels.
 
     No window, no thread: mutations are cheap and belong to one thread; `decode` is pure and may
-    run on any. Everything done can be undone, across planes and commits; with a journal,
-    everything done is in a file too.
+    run on any. Everything done is an `Action` that can be undone, across planes and commits; with
+    a journal, everything done is in a file too.
 
     Parameters
     ----------
@@ -54,6 +75,13 @@ class Session(Predicting):
     clock : callable
         Seconds, to measure what an object takes.
 
+    Attributes
+    ----------
+    events : SessionEvents
+    state : SessionState
+        The session's parts: objects and labels, the object in progress, decoding, history.
+    recorder : Recorder
+
     Examples
     --------
     >>> session = Session(predictor, PlaneSource(image), ArrayTarget(labels))  # doctest: +SKIP
@@ -64,186 +92,513 @@ class Session(Predicting):
     (1,)
     """
 
-    # -- committed objects -----------------------------------------------------------------------
+    def __init__(
+        self,
+        predictor: Predictor,
+        source: PlaneSource,
+        target: LabelTarget,
+        *,
+        journal: Journal | str | os.PathLike[str] | None = None,
+        window_size: int | None = None,
+        overwrite: bool = False,
+        multimask: Any = "auto",
+        min_mask_region_area: float | None = None,
+        on_journal_lost: Callable[[ResourceError], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        settings = SessionSettings(window_size, overwrite, multimask, min_mask_region_area)
+        self.events = SessionEvents()
+        self.state = SessionState(
+            source,
+            Stopwatch(clock),
+            DecodingChain(predictor, source, settings),
+            CommittedObjects(target, source),
+        )
+        self.recorder = Recorder(journal, self.state.watch.now, self.header, on_journal_lost)
 
-    @at_one_time
-    def commit(self) -> tuple[int, ...]:
-        """Write what is in progress to the labels.
+    def __repr__(self) -> str:
+        objects = counted(len(self.state.objects.items), "object")
+        going = "" if self.draft is None else ", one in progress"
+        name = self.source.name or "an image"
+        shape = " x ".join(str(n) for n in self.source.data_shape)
+        return f"<Session: {name} ({shape}), {objects}{going}, model {self.predictor.model.name}>"
+
+    # -- what there is ---------------------------------------------------------------------------
+
+    @property
+    def source(self) -> PlaneSource:
+        """The image."""
+        return self.state.source
+
+    @property
+    def target(self) -> LabelTarget:
+        """Where labels are written."""
+        return self.state.objects.target
+
+    @property
+    def journal(self) -> Journal | None:
+        """The journal, if there is one."""
+        return self.recorder.journal
+
+    @property
+    def draft(self) -> Draft | None:
+        """What is in progress, immutable; None if nothing is."""
+        return self.state.draft
+
+    @property
+    def objects(self) -> dict[int, SessionObject]:
+        """Committed objects by label, a copy. Labels from before the session are not among them."""
+        return dict(self.state.objects.items)
+
+    @property
+    def next_id(self) -> int:
+        """The label that the next object gets; all labels are below it."""
+        return self.state.objects.next_id
+
+    @property
+    def locked(self) -> frozenset[int]:
+        """Labels that are finished; see `lock`."""
+        return frozenset(self.state.objects.locked)
+
+    def object_at(self, plane: Sequence[int], point: npt.ArrayLike) -> int | None:
+        """Return the label under a point; None where there is none or no image."""
+        where = self.source.check_plane(plane)
+        row, col = (int(np.floor(float(at) + 0.5)) for at in np.asarray(point, np.float64))
+        rows, cols = self.source.shape
+        if not (0 <= row < rows and 0 <= col < cols):
+            return None
+        return int(self.target.read(where, Window(row, col, 1, 1))[0, 0]) or None
+
+    def places(self, ids: Collection[int] | None = None) -> list[ObjectPlace]:
+        """Return where objects lie, by default all."""
+        return self.state.objects.places(ids)
+
+    # -- settings --------------------------------------------------------------------------------
+
+    @property
+    def predictor(self) -> Predictor:
+        """The predictor in use; see `set_predictor`."""
+        return self.state.chain.predictor
+
+    def set_predictor(self, predictor: Predictor) -> None:
+        """Use another model, in mid-object too: its prompts stay and are decoded anew.
+
+        Embeddings and masks of the old model are dropped; committed objects keep theirs.
+        """
+        if predictor is not self.predictor:
+            self.state.chain.use(predictor)
+            self.perform(on_session.ChangeModel(model_record(predictor)))
+
+    @property
+    def window_size(self) -> int | None:
+        """Side in pixels of the window that is encoded around prompts, if it was chosen."""
+        return self.state.chain.settings.window_size
+
+    @property
+    def overwrite(self) -> bool:
+        """Whether a new object takes pixels from other labels; they are kept if not."""
+        return self.state.chain.settings.overwrite
+
+    @overwrite.setter
+    def overwrite(self, value: bool) -> None:
+        self._configure(overwrite=bool(value))
+
+    @property
+    def multimask(self) -> Any:
+        """Which candidates there are.
+
+        "auto": three (whole, part, subpart) for a single point; for more prompts the mask meant
+        for these and the three besides. True: three always. False: the one.
+        """
+        return self.state.chain.settings.multimask
+
+    @multimask.setter
+    def multimask(self, value: Any) -> None:
+        self._configure(multimask=value)
+
+    @property
+    def min_mask_region_area(self) -> float | None:
+        """Holes and islands smaller than this are cleaned away; None is the model's own value."""
+        return self.state.chain.settings.min_mask_region_area
+
+    @min_mask_region_area.setter
+    def min_mask_region_area(self, value: float | None) -> None:
+        self._configure(min_mask_region_area=None if value is None else float(value))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as plain values, by parameter name."""
+        return self.state.chain.settings.to_json()
+
+    def _configure(self, **values: Any) -> None:
+        action = on_session.ChangeSettings(values)  # type: ignore[arg-type]
+        if action.among(self.state.chain.settings) != self.state.chain.settings:
+            self.perform(action)
+
+    def lock(self, ids: Iterable[int], on: bool = True) -> None:
+        """Lock objects, or unlock them. Is no step of the history, but recorded.
+
+        A locked object is neither edited nor deleted, merged, split or relabelled, and new
+        objects leave its pixels alone. What was done before can be undone, and what others paint
+        is taken over.
+
+        Parameters
+        ----------
+        ids : iterable of int
+        on : bool
+            False to unlock them.
+        """
+        changed = sorted({int(label) for label in ids if (int(label) in self.locked) != on})
+        if changed:
+            self.perform(on_session.Lock(tuple(changed), on))
+
+    def reserve(self, label: int) -> None:
+        """Give no label up to this one from now on: others who write to the same labels use it.
+
+        Is no step of the history.
+        """
+        if int(label) >= self.next_id:
+            self.perform(on_session.Reserve(int(label)))
+
+    # -- actions ---------------------------------------------------------------------------------
+
+    def perform(self, action: Action, recorded: Event | None = None) -> Change:
+        """Check, plan, journal and do an action. If it fails, everything is as it was.
+
+        Parameters
+        ----------
+        action : Action
+        recorded : Event, optional
+            What came of it before, where it is done again.
+
+        Raises
+        ------
+        PromptError
+            If it cannot be done.
+        ResourceError
+            If it cannot be journalled.
+        """
+        with self.state.watch.moment():
+            change = action.plan(self.state)
+            if recorded is not None and recorded.window:
+                change = change.within(recorded.window[0])
+            self._take(action, change)
+        return change
+
+    def repeat(self, event: Event) -> None:
+        """Do a recorded action again; what came of it then is not looked at."""
+        self.perform(event.action.again(self.state, event.edit), event)
+
+    def restore(self, event: Event) -> None:
+        """Do a recorded action again with the labels that came of it then."""
+        if event.edit is None:
+            self.perform(event.action, event)
+        else:
+            self._take(event.action, event.action.after(self.state, event.edit))
+
+    def _take(self, action: Action, change: Change) -> None:
+        state, edit, before = self.state, change.edit, self.state.draft
+        self.recorder.record(to_event(action, change), durable=edit is not None)
+        if edit is not None:
+            try:
+                state.objects.apply(edit)
+            except BaseException:
+                self.recorder.record(VOID, durable=True)
+                raise
+        if change.after is not before:
+            state.draft = state.running(change.after)
+        action.settle(state, change)
+        if edit is not None:
+            for plane, window in touched(edit.patches):
+                self.events.target_changed.emit(plane, window)
+            if edit.objects:
+                self.events.objects_changed.emit(edit.ids)
+        if change.after is not before:
+            self.events.draft_changed.emit()
+            if state.chain.shows_other(before, state.draft):
+                self.events.preview_changed.emit()
+        action.announce(self.events)
+        if action.in_history:
+            self.events.history_changed.emit()
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an action to take back."""
+        return bool(self.state.history.done)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether an action was taken back last."""
+        return bool(self.state.history.undone)
+
+    def undo(self) -> str | None:
+        """Take the last action back, of whatever kind and on whatever plane.
 
         Returns
         -------
-        tuple of int
-            The labels, in the order of the draft's objects. In a batch, objects that are left
-            without a pixel are left out.
+        str or None
+            What it was; None if there is nothing to take back.
+        """
+        return self.perform(on_session.Undo()).description if self.can_undo else None
+
+    def redo(self) -> str | None:
+        """Do again what was taken back last.
+
+        Returns
+        -------
+        str or None
+            What it is; None if there is nothing.
+        """
+        return self.perform(on_session.Redo()).description if self.can_redo else None
+
+    # -- the object in progress ------------------------------------------------------------------
+
+    def begin(self, plane: Sequence[int] = ()) -> None:
+        """Begin an object on a plane; the first prompt does so by itself.
 
         Raises
         ------
         PromptError
-            If nothing is in progress, its masks are not decoded yet, or no pixel is left.
-        ParameterError
-            If the target's dtype is too small for a new label.
+            If the image has no such plane, or another object is in progress.
         """
-        draft, preview = self._draft, self.preview
-        if draft is None or draft.empty:
-            raise PromptError("there is no object in progress to commit")
-        if preview is None:
-            raise PromptError(
-                "the mask is not there yet: call update() or wait for it"
-                if any(item.decodable for item in draft.objects().values())
-                else "there are negative prompts only; add a positive point, a box or a mask"
-            )
-        work = self._work()
-        prompts = draft.objects()
-        masks = [
-            (item.mask, self._finished(draft, prompts[item.key], preview, item))
-            for item in preview.objects
-        ]
-        ids = editing.commit(work, draft.plane, masks, draft.editing, self._overwrite, self._locked)
-        what = f"commit object {ids[0]}" if len(ids) == 1 else f"commit {len(ids)} objects"
-        edit = work.edit(self._next_id)
-        self._perform("commit", {"ids": list(ids)}, what, None, edit)
-        return ids
+        self.perform(on_draft.Begin(self.source.check_plane(plane)))
 
-    def _finished(
-        self, draft: Draft, prompts: ObjectPrompts, preview: Preview, item: PreviewObject
-    ) -> SessionObject:
-        painted = lookup(draft.painted, item.key)
-        if painted is not None:
-            prompts = replace(prompts, mask=painted)
-        return SessionObject(
-            None,
-            draft.plane,
-            prompts,
-            draft.candidate(item.key),
-            item.decoded.scores if painted is None else (),
-            item.score,
-            self._predictor.model.fingerprint,
-            round(self._spent(draft) / len(preview.objects), 6),
-        )
+    def begin_batch(
+        self,
+        plane: Sequence[int] = (),
+        points: npt.ArrayLike = (),
+        boxes: npt.ArrayLike = (),
+    ) -> tuple[int, ...]:
+        """Begin many objects at once: each point and each box is one of its own.
 
-    def delete(self, ids: int | Sequence[int], plane: Sequence[int] | None = None) -> None:
-        """Take objects away, also such that are older than the session.
-
-        Parameters
-        ----------
-        ids : int, or sequence of int
-        plane : sequence of int, optional
-            On this plane only.
-
-        Raises
-        ------
-        PromptError
-            If one is not there, or is being edited.
-        """
-        wanted = [ids] if isinstance(ids, (int, np.integer)) else list(ids)
-        labels = [self._not_edited(label) for label in wanted]
-        where, arguments = self._on(plane)
-        work = self._work()
-        editing.delete(work, labels, where)
-        what = f"delete object {labels[0]}" if len(labels) == 1 else f"delete {len(labels)} objects"
-        self._edited("delete", {"ids": labels, **arguments}, what, work)
-
-    def merge(self, ids: Sequence[int], plane: Sequence[int] | None = None) -> int:
-        """Make one object of several, with the first one's label and the prompts of all.
-
-        Raises
-        ------
-        PromptError
-            If there are fewer than two, one is not there, or is being edited.
-        """
-        labels = [self._not_edited(label) for label in ids]
-        where, arguments = self._on(plane)
-        work = self._work()
-        first = editing.merge(work, labels, where)
-        what = f"merge {len(labels)} objects"
-        self._edited("merge", {"ids": labels, **arguments}, what, work)
-        return first
-
-    def split_off(
-        self, label: int, mask: np.ndarray, window: Window, plane: Sequence[int] | None = None
-    ) -> int:
-        """Make a new object of the part of one that lies in a region; return its label.
-
-        Parameters
-        ----------
-        label : int
-        mask : bool array (height, width)
-        window : Window
-            Where the mask lies.
-        plane : sequence of int, optional
-            By default the object's.
-
-        Raises
-        ------
-        PromptError
-            If the region holds none of the object, or all of it.
-        """
-        label = self._not_edited(label)
-        if plane is None and label not in self._objects and self.source.ndim_planes:
-            raise PromptError(f"say on which plane object {label} is to be split")
-        own = self._objects[label].plane if label in self._objects else ()
-        where = own if plane is None else self.source.check_plane(plane)
-        region = self._drawn(mask, window)
-        work = self._work()
-        new = editing.split_off(work, label, region, where)
-        arguments = {"label": label, "mask": mask_json(region), "plane": list(where)}
-        self._edited("split_off", arguments, f"split object {label}", work)
-        return new
-
-    def relabel(self, label: int, new: int, plane: Sequence[int] | None = None) -> None:
-        """Give an object another label.
-
-        Raises
-        ------
-        PromptError
-            If the object is not there, or the other label is in use.
-        ParameterError
-            If the target's dtype is too small for it.
-        """
-        label = self._not_edited(label)
-        where, arguments = self._on(plane)
-        work = self._work()
-        editing.relabel(work, label, int(new), where)
-        what = f"relabel object {label} to {int(new)}"
-        self._edited("relabel", {"label": label, "new": int(new), **arguments}, what, work)
-
-    def paint(
-        self, plane: Sequence[int], window: Window, before: npt.ArrayLike, after: npt.ArrayLike
-    ) -> None:
-        """Take a brush stroke into the history, whether or not the labels hold it already.
+        Every further positive prompt is one more object; a negative one belongs to the object
+        that is nearest. They are decoded and committed together.
 
         Parameters
         ----------
         plane : sequence of int
-        window : Window
-            Where.
-        before, after : int array (height, width)
-            Labels without and with it.
+        points : array-like (n, 2)
+            (row, column).
+        boxes : array-like (m, 4)
+            (row_min, col_min, row_max, col_max).
+
+        Returns
+        -------
+        tuple of int
+            Keys of the objects, points first.
 
         Raises
         ------
         PromptError
-            If it changes nothing.
-        ParameterError
-            If the arrays do not fit the window.
+            If a prompt lies outside the image, or another object is in progress.
         """
         where = self.source.check_plane(plane)
-        arrays = [np.asarray(array) for array in (before, after)]
-        if any(array.shape != window.shape for array in arrays):
-            raise ParameterError(f"what was painted has another shape than its window, {window}")
-        old, new = (array.astype(self.target.dtype) for array in arrays)
-        if any((cast != array).any() for cast, array in zip((old, new), arrays, strict=True)):
-            raise ParameterError(f"a painted label does not fit labels of type {self.target.dtype}")
-        if self._extents is None:  # a stroke that is there already is no part of what was before
-            present = np.array(self.target.read(where, window))
-            self.target.write(where, window, old)
-            try:
-                self._known_extents()
-            finally:
-                self.target.write(where, window, present)
-        work = self._work()
-        editing.paint(work, where, window, old, new)
-        self._edited("paint", {}, "paint", work)
+        places = tuple(as_point(point) for point in as_rows(points, 2, "points"))
+        frames = tuple(as_box(box) for box in as_rows(boxes, 4, "boxes"))
+        after = self.perform(on_draft.BeginBatch(where, places, frames)).after
+        return () if after is None else after.keys
+
+    def add_point(
+        self,
+        plane: Sequence[int],
+        point: npt.ArrayLike,
+        positive: bool = True,
+        draft: int | None = None,
+    ) -> int | None:
+        """Add a point to the object in progress.
+
+        Parameters
+        ----------
+        plane : sequence of int
+        point : (row, column)
+        positive : bool
+            Inside the object, or not.
+        draft : int, optional
+            Key of the object; by default, in a batch, a positive point is a new object, and
+            a negative one belongs to the nearest.
+
+        Returns
+        -------
+        int or None
+            The key of the object that it belongs to.
+
+        Raises
+        ------
+        PromptError
+            If it lies outside the image, or the object in progress is on another plane.
+        """
+        where = self.source.check_plane(plane)
+        action = on_draft.AddPoint(where, as_point(point), bool(positive), draft)
+        after = self.perform(action).after
+        return None if after is None else after.key_of(len(after.points) - 1)
+
+    def move_point(self, index: int, point: npt.ArrayLike) -> None:
+        """Move a point of the object in progress.
+
+        Parameters
+        ----------
+        index : int
+            In `draft.points`.
+        point : (row, column)
+
+        Raises
+        ------
+        PromptError
+            If there is no such point, or it would lie outside the image.
+        """
+        self.perform(on_draft.MovePoint(int(index), as_point(point)))
+
+    def remove_point(self, index: int) -> None:
+        """Take a point of the object in progress away; `index` is in `draft.points`.
+
+        Raises
+        ------
+        PromptError
+            If there is no such point.
+        """
+        self.perform(on_draft.RemovePoint(int(index)))
+
+    def set_box(
+        self, plane: Sequence[int], box: npt.ArrayLike | None, draft: int | None = None
+    ) -> None:
+        """Give the object in progress a box, or take it away with None.
+
+        Parameters
+        ----------
+        plane : sequence of int
+        box : (row_min, col_min, row_max, col_max), or None
+            What reaches over the image's edge is cut off.
+        draft : int, optional
+            Key of the object; by default, in a batch, a box is a new object.
+
+        Raises
+        ------
+        PromptError
+            If the box has no area inside the image.
+        """
+        frame = None if box is None else as_box(box)
+        self.perform(on_draft.SetBox(self.source.check_plane(plane), frame, draft))
+
+    def add_scribble(
+        self,
+        plane: Sequence[int],
+        line: npt.ArrayLike,
+        positive: bool = True,
+        draft: int | None = None,
+    ) -> None:
+        """Add a line; the network is given points along it.
+
+        Parameters
+        ----------
+        plane : sequence of int
+        line : array-like (k, 2)
+            (row, column) of its vertices; those outside the image are left out.
+        positive : bool
+            Inside the object, or not.
+        draft : int, optional
+            As for `add_point`.
+
+        Raises
+        ------
+        PromptError
+            If no vertex lies on the image.
+        """
+        vertices = tuple(as_point(point) for point in as_rows(line, 2, "a line"))
+        where = self.source.check_plane(plane)
+        self.perform(on_draft.AddScribble(where, vertices, bool(positive), draft))
+
+    def set_mask(
+        self,
+        plane: Sequence[int],
+        mask: np.ndarray | None,
+        window: Window | None = None,
+        draft: int | None = None,
+    ) -> None:
+        """Give the object in progress a region to refine, or take it away with None.
+
+        Parameters
+        ----------
+        plane : sequence of int
+        mask : bool array (height, width), or None
+        window : Window, optional
+            Where it lies; the whole plane by default.
+        draft : int, optional
+            As for `set_box`.
+
+        Raises
+        ------
+        PromptError
+            If the mask is empty, not boolean, or does not fit the window.
+        """
+        region = None if mask is None else self._region(mask, window)
+        self.perform(on_draft.SetMask(self.source.check_plane(plane), region, draft))
+
+    def paint_preview(
+        self, mask: np.ndarray, window: Window | None = None, draft: int | None = None
+    ) -> None:
+        """Replace the mask of the object in progress by one that was drawn by hand.
+
+        It is what a commit takes; another prompt makes it the region to refine.
+
+        Parameters
+        ----------
+        mask : bool array (height, width)
+        window : Window, optional
+            Where it lies; the whole plane by default.
+        draft : int, optional
+            Which object; needed in a batch only.
+
+        Raises
+        ------
+        PromptError
+            If nothing is in progress, or the mask is empty or does not fit.
+        """
+        self.perform(on_draft.PaintPreview(self._region(mask, window), draft))
+
+    def choose(self, candidate: int | None, draft: int | None = None) -> None:
+        """Choose a candidate; None takes the best again.
+
+        Parameters
+        ----------
+        candidate : int or None
+            Index in the preview's scores.
+        draft : int, optional
+            Which object, the first by default.
+
+        Raises
+        ------
+        PromptError
+            If nothing is in progress, or there is no such candidate.
+        """
+        self.perform(on_draft.Choose(None if candidate is None else int(candidate), draft))
+
+    def cycle(self, step: int = 1, draft: int | None = None) -> None:
+        """Choose the next candidate, or the one before (-1).
+
+        Parameters
+        ----------
+        step : int
+        draft : int, optional
+            Which object, the first by default.
+
+        Raises
+        ------
+        PromptError
+            If there is no preview.
+        """
+        preview = self.preview
+        if preview is None:
+            raise PromptError("there is no mask yet to choose another one for")
+        items = {item.key: item for item in preview.objects}
+        key = preview.objects[0].key if draft is None else draft
+        if key not in items:
+            raise PromptError(f"there is no object {key} in progress; there are {list(items)}")
+        count = len(items[key].decoded.masks)
+        self.choose((items[key].chosen + int(step)) % count, key)
+
+    def cancel(self) -> None:
+        """Drop what is in progress; it can be undone. Does nothing if nothing is."""
+        if self.draft is not None:
+            self.perform(on_draft.Cancel())
 
     def edit(self, label: int, plane: Sequence[int] | None = None) -> Draft:
         """Take a committed object's prompts up again; a commit replaces the object.
@@ -262,65 +617,256 @@ class Session(Predicting):
         PromptError
             If it is not there, or another object is in progress.
         """
-        label = int(label)
-        self._require_no_draft()
-        self._require_unlocked(label)
-        item = self._objects.get(label)
-        if item is None and plane is None and self.source.ndim_planes:
-            raise PromptError(f"say on which plane object {label} is to be edited")
-        own = () if item is None else item.plane
-        where = own if plane is None else self.source.check_plane(plane)
-        work = self._work()
-        editing.require(work, label, where)
-        item = item if item is not None and item.plane == where else SessionObject(label, where)
-        mask = None
-        if not item.prompts.decodable:
-            mask = editing.region_of(work, label, where)
-            item = replace(item, prompts=replace(item.prompts, mask=mask))
-        return self._take_up(item, None if mask is None else mask_json(mask))
+        objects = self.state.objects
+        self.state.require_no_draft()
+        objects.require_unlocked(int(label))
+        where = objects.plane_of(int(label), plane, "edited")
+        plan = objects.plan()
+        plan.require(int(label), where)
+        decodable = objects.on_plane(int(label), where).prompts.decodable
+        mask = None if decodable else plan.mask(int(label), where)
+        change = self.perform(on_draft.EditObject(int(label), where, mask))
+        return change.after  # type: ignore[return-value]
 
-    def _take_up_recorded(self, label: int, plane: Sequence[int], mask: Any) -> None:
-        """Do again what `edit` did, without looking at the labels."""
-        where = self.source.check_plane(plane)
-        item = self._objects.get(label)
-        item = item if item is not None and item.plane == where else SessionObject(label, where)
-        if mask is not None:
-            item = replace(item, prompts=replace(item.prompts, mask=mask_from(mask)))
-        self._take_up(item, mask)
+    # -- masks -----------------------------------------------------------------------------------
 
-    @at_one_time
-    def _take_up(self, item: SessionObject, mask: Any) -> Draft:
-        window = self._planned_window(
-            self._window(item.prompts, self._embedded(item.plane, item.prompts))
+    def request(self) -> DecodeRequest | None:
+        """Return a snapshot of what has to be decoded; None if nothing has."""
+        return self.state.chain.request(self.draft)
+
+    def hover_request(self, plane: Sequence[int], point: npt.ArrayLike) -> DecodeRequest:
+        """Return a request for the mask under a point, which changes nothing.
+
+        Raises
+        ------
+        PromptError
+            If the point lies outside the image.
+        """
+        where, place = self.source.check_plane(plane), as_point(point)
+        require_inside(place, self.source.shape)
+        return self.state.chain.hover_request(where, place)
+
+    def is_encoded(self, request: DecodeRequest) -> bool:
+        """Whether a request needs the mask decoder only, which is fast."""
+        return self.state.chain.is_encoded(request)
+
+    def decode(
+        self, request: DecodeRequest, cancelled: Callable[[], bool] = lambda: False
+    ) -> Generator[Progress, None, DecodeResult | None]:
+        """Decode a request; on any thread, and several at a time.
+
+        Parameters
+        ----------
+        request : DecodeRequest
+            From `request` or `hover_request`.
+        cancelled : callable
+            Asked before every step that costs time.
+
+        Yields
+        ------
+        Progress
+            Before every step.
+
+        Returns
+        -------
+        DecodeResult or None
+            For `accept`; None if it was cancelled.
+        """
+        return decode(request, self.state.chain.store, cancelled)
+
+    def accept(self, result: DecodeResult | None) -> bool:
+        """Take over what was decoded.
+
+        Returns
+        -------
+        bool
+            False if it is stale: prompts, model or settings have changed since, or it was but a
+            look (`hover_request`).
+        """
+        if result is None or not self.state.chain.accepts(self.draft, result):
+            return False
+        self.recorder.record(on_session.Decoded.of(result).to_json())
+        self.state.chain.results.add(result)
+        self.events.preview_changed.emit()
+        return True
+
+    def update(self) -> Preview | None:
+        """Decode what has to be decoded, here and now, and return the preview."""
+        request = self.request()
+        if request is not None:
+            self.accept(finish(self.decode(request)))
+        return self.preview
+
+    @property
+    def preview(self) -> Preview | None:
+        """Masks of what is in progress; None as long as they are not decoded."""
+        return self.state.chain.preview(self.draft)
+
+    # -- committed objects -----------------------------------------------------------------------
+
+    def commit(self) -> tuple[int, ...]:
+        """Write what is in progress to the labels.
+
+        Returns
+        -------
+        tuple of int
+            The labels, in the order of the draft's objects. In a batch, objects that are left
+            without a pixel are left out.
+
+        Raises
+        ------
+        PromptError
+            If nothing is in progress, its masks are not decoded yet, or no pixel is left.
+        ParameterError
+            If the target's dtype is too small for a new label.
+        """
+        return self._written(on_objects.Commit())
+
+    def delete(self, ids: int | Sequence[int], plane: Sequence[int] | None = None) -> None:
+        """Take objects away, also such that are older than the session.
+
+        Parameters
+        ----------
+        ids : int, or sequence of int
+        plane : sequence of int, optional
+            On this plane only.
+
+        Raises
+        ------
+        PromptError
+            If one is not there, or is being edited.
+        """
+        labels = np.atleast_1d(np.asarray(ids, np.int64)).tolist()
+        self.perform(on_objects.Delete(tuple(labels), self._plane(plane)))
+
+    def merge(self, ids: Sequence[int], plane: Sequence[int] | None = None) -> int:
+        """Make one object of several, with the first one's label and the prompts of all.
+
+        Parameters
+        ----------
+        ids : sequence of int
+        plane : sequence of int, optional
+            On this plane only.
+
+        Returns
+        -------
+        int
+            The label.
+
+        Raises
+        ------
+        PromptError
+            If there are fewer than two, one is not there, or is being edited.
+        """
+        labels = tuple(int(label) for label in ids)
+        self.perform(on_objects.Merge(labels, self._plane(plane)))
+        return labels[0]
+
+    def split_off(
+        self,
+        label: int,
+        mask: np.ndarray,
+        window: Window,
+        plane: Sequence[int] | None = None,
+    ) -> int:
+        """Make a new object of the part of one that lies in a region; return its label.
+
+        Parameters
+        ----------
+        label : int
+        mask : bool array (height, width)
+        window : Window
+            Where the mask lies.
+        plane : sequence of int, optional
+            By default the object's.
+
+        Raises
+        ------
+        PromptError
+            If the region holds none of the object, or all of it.
+        """
+        where = self.state.objects.plane_of(int(label), plane, "split")
+        region = self._region(mask, window)
+        return self._written(on_objects.SplitOff(int(label), region, where))[-1]
+
+    def relabel(self, label: int, new: int, plane: Sequence[int] | None = None) -> None:
+        """Give an object another label.
+
+        Parameters
+        ----------
+        label, new : int
+        plane : sequence of int, optional
+            On this plane only.
+
+        Raises
+        ------
+        PromptError
+            If the object is not there, or the other label is in use.
+        ParameterError
+            If the target's dtype is too small for it.
+        """
+        self.perform(on_objects.Relabel(int(label), int(new), self._plane(plane)))
+
+    def paint(
+        self,
+        plane: Sequence[int],
+        window: Window,
+        before: npt.ArrayLike,
+        after: npt.ArrayLike,
+    ) -> None:
+        """Take a brush stroke into the history, whether or not the labels hold it already.
+
+        Parameters
+        ----------
+        plane : sequence of int
+        window : Window
+            Where.
+        before, after : int array (height, width)
+            Labels without and with it.
+
+        Raises
+        ------
+        PromptError
+            If it changes nothing.
+        ParameterError
+            If the arrays do not fit the window.
+        """
+        where, old, new = (
+            self.source.check_plane(plane),
+            np.asarray(before),
+            np.asarray(after),
         )
-        after = drafts.from_object(item, item.plane, self._next_revision())
-        after = replace(
-            after, window=window, seconds=item.seconds, started=self._watch.now(), next_key=1
-        )
-        arguments = {"id": item.id, "plane": list(item.plane), "mask": mask}
-        self._perform("edit", arguments, f"edit object {item.id}", after)
-        return after
+        self.perform(on_objects.Paint.of(self.state, where, window, old, new))
 
-    def object_at(self, plane: Sequence[int], point: npt.ArrayLike) -> int | None:
-        """Return the label under a point; None where there is none or no image."""
-        where = self.source.check_plane(plane)
-        row, col = (int(np.floor(float(at) + 0.5)) for at in np.asarray(point, np.float64))
-        rows, cols = self.source.shape
-        if not (0 <= row < rows and 0 <= col < cols):
-            return None
-        return int(self.target.read(where, Window(row, col, 1, 1))[0, 0]) or None
+    def _written(self, action: Action) -> tuple[int, ...]:
+        edit = self.perform(action).edit
+        return () if edit is None else edit.written
 
-    def _edited(self, kind: str, arguments: dict[str, Any], what: str, work: Work) -> None:
-        self._perform(kind, arguments, what, self._draft, work.edit(self._next_id))
+    def _plane(self, plane: Sequence[int] | None) -> tuple[int, ...] | None:
+        return None if plane is None else self.source.check_plane(plane)
 
-    def _not_edited(self, label: int) -> int:
-        if self._draft is not None and self._draft.editing == label:
-            raise PromptError(f"object {label} is being edited; commit or cancel it first")
-        self._require_unlocked(int(label))
-        return int(label)
+    def _region(self, mask: np.ndarray, window: Window | None) -> PlacedMask:
+        return drawn_mask(mask, window or Window.full(self.source.shape))
 
-    def _on(self, plane: Sequence[int] | None) -> tuple[tuple[int, ...] | None, dict[str, Any]]:
-        if plane is None:
-            return None, {"plane": None}
-        where = self.source.check_plane(plane)
-        return where, {"plane": list(where)}
+    # -- the journal -----------------------------------------------------------------------------
+
+    def header(self) -> dict[str, Any]:
+        """Return what a journal begins with, as plain values."""
+        objects = self.state.objects
+        return {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "image": self.source.signature(),
+            "model": model_record(self.predictor),
+            "target": {
+                "shape": [int(n) for n in self.target.shape],
+                "dtype": str(self.target.dtype),
+                "displayed": list(getattr(self.target, "displayed", ())) or None,
+                "largest": objects.largest,
+            },
+            "settings": self.settings(),
+        }
+
+    def close(self) -> None:
+        """Close the journal and drop what was decoded; labels and objects stay."""
+        self.recorder.close(on_session.Closed().to_json())
+        self.state.chain.forget()

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Stopwatch:
@@ -52,15 +47,3 @@ class Stopwatch:
         if self._held is not None:
             self._began = self._clock() - self._held
             self._held = None
-
-
-def at_one_time(method: Callable[P, R]) -> Callable[P, R]:
-    """Make a session's method see one time only, the one that the journal gets."""
-
-    @functools.wraps(method)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        session: Any = args[0]
-        with session._watch.moment():
-            return method(*args, **kwargs)
-
-    return wrapped

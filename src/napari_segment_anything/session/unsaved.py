@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +12,10 @@ from typing import Any
 
 from ..engine import PlaneSource
 from ..errors import FormatError, ImageError
-from .history import Edit
+from .events import recorded_objects
 from .journal import Journal, unfinished_journals
-from .repeat import check_image
-
-_NO_ACTION = frozenset({"decode", "model", "settings", "reserve", "recovered", "lock", "closed"})
+from .recover import check_image
+from .session_actions import Closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def unsaved_work(
             ended = datetime.fromtimestamp(path.stat().st_mtime)
         except (FormatError, ImageError, OSError, ValueError, KeyError):
             continue
-        objects = count_objects(events)
+        objects = len(recorded_objects(events))
         if objects:
             onto_labels = int(header["target"]["largest"]) > 0
             found.append(UnsavedWork(path, objects, ended, onto_labels))
@@ -91,33 +90,8 @@ def discard(path: str | os.PathLike[str]) -> None:
     """
     journal = Journal(path)
     journal.resume()
-    journal.write({"do": "closed"}, durable=True)
+    journal.write(Closed().to_json(), durable=True)
     journal.close()
-
-
-def count_objects(events: Sequence[Mapping[str, Any]]) -> int:
-    """Count the committed objects there are after recorded events."""
-    there: set[int] = set()
-    done: list[Edit | None] = []
-    undone: list[Edit | None] = []
-
-    def take(edit: Edit | None) -> None:
-        for label, _, after in () if edit is None else edit.objects:
-            (there.discard if after is None else there.add)(label)
-
-    for event in events:
-        kind = event["do"]
-        if kind == "undo":
-            undone.append(done.pop())
-            take(None if undone[-1] is None else undone[-1].inverse())
-        elif kind == "redo":
-            done.append(undone.pop())
-            take(done[-1])
-        elif kind not in _NO_ACTION:
-            done.append(Edit.from_json(event["edit"]) if "edit" in event else None)
-            undone.clear()
-            take(done[-1])
-    return len(there)
 
 
 def _header(path: Path) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import numpy as np
 from ...engine import Window
 from ...formats import write_table
 from ...progress import Progress
-from ...session.measuring import ObjectPlace, Row, columns, measure_object, places
+from ...session.committed import ObjectPlace
+from ...session.measuring import Row, columns, measure_object
 from .runners import Ears, Inline, Runner
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class ObjectMeasures:
         self._rows = self._present()
         for view in self._session.views:
             missing = {n for n in view.session.objects if (view, n) not in self._rows}
-            for place in places(view.session, missing) if missing else ():
+            for place in view.session.places(missing):
                 self.note(view, place.item.plane, place.window)
 
     def _job(self) -> Generator[Progress, None, dict[_Key, Row]]:
@@ -113,7 +114,7 @@ class ObjectMeasures:
         for view in self._session.views:
             mine = [change for change in self._changes if change[0] is view]
             if mine:
-                asked.append((view, places(view.session), mine, self._pixel_size(view)))
+                asked.append((view, view.session.places(), mine, self._pixel_size(view)))
         return _measure(asked)
 
     def _pixel_size(self, view: View) -> _PixelSize:

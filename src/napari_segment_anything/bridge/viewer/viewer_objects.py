@@ -256,7 +256,7 @@ class ViewerObjects(ViewerPrompts):
         """Keep sessions that write to the same labels from giving one label twice."""
         if len(self._views) > 1:
             largest = max(self.objects, default=0)
-            view.session._next_id = max(view.session._next_id, largest + 1)
+            view.session.reserve(largest)
 
     @property
     def can_undo(self) -> bool:

@@ -1,0 +1,76 @@
+"""What can be done in a session: every action is a value that says what it changes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from ..reading import decode_json
+from .history import Change
+from .label_edits import LabelEdit
+from .schema import to_json
+from .state import SessionEvents, SessionState
+
+
+class Action:
+    """Something to do in a session; a frozen dataclass of what it was asked to do.
+
+    Its change is planned, both are journalled, and only then does anything change. What was
+    recorded can be read again, and done again.
+    """
+
+    __slots__ = ()
+
+    do: ClassVar[str]
+    """Its name in journals."""
+    in_history: ClassVar[bool] = True
+    """Whether it is a step of the history."""
+    edits: ClassVar[bool] = False
+    """Whether it changes labels; a journal then has the edit as well."""
+    says: ClassVar[str] = ""
+    """What it did, for people: a format of its fields; by default its name."""
+
+    def plan(self, state: SessionState) -> Change:
+        """Return what it changes of the object in progress and of committed ones.
+
+        Raises
+        ------
+        PromptError
+            If it cannot be done.
+        """
+        return Change(self.describe(), state.draft, state.draft)
+
+    def describe(self, edit: LabelEdit | None = None) -> str:
+        """Return what it did, for people."""
+        return self.says.format(self) or self.do.replace("_", " ")
+
+    def again(self, state: SessionState, edit: LabelEdit | None) -> Action:
+        """Return a recorded action as it is to be done again, where its edit says what it was."""
+        return self
+
+    def after(self, state: SessionState, edit: LabelEdit) -> Change:
+        """Return the change that a recorded edit stands for, without planning it."""
+        return Change(self.describe(edit), state.draft, state.draft, edit)
+
+    def settle(self, state: SessionState, change: Change) -> None:
+        """Take over the rest, once the change is made."""
+        if self.in_history:
+            state.history.push(change)
+
+    def announce(self, events: SessionEvents) -> None:
+        """Tell others of what `settle` changed."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the action as a journal has it."""
+        return {"do": self.do, **to_json(self)}
+
+    @classmethod
+    def read(cls, line: bytes, where: str) -> Self:
+        """Read a line of a journal; `where` it is begins the message of an error.
+
+        Raises
+        ------
+        FormatError
+            If it is not such an action.
+        """
+        action: Self = decode_json(line, cls, where)
+        return action

@@ -1,0 +1,213 @@
+"""From drafts to masks: what is decoded where, which earlier mask is refined, what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..engine import PlaneSource, Predictor, View, Window
+from ..engine.focus import around
+from ..engine.planning import choose_window, default_size
+from .decoding import DecodeItem, DecodeRequest, DecodeResult, EmbeddingStore
+from .draft import Draft, lookup
+from .objects import ObjectPrompts
+from .precompute import WindowList
+from .preview import DecodedObject, Preview, PreviewObject
+from .results import DecodedResults
+from .schema import Plane, Point
+from .settings import SessionSettings
+
+
+class DecodingChain:
+    """Decodes a session's drafts, each refining the masks of earlier ones.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    source : PlaneSource
+        The image.
+    settings : SessionSettings
+    """
+
+    def __init__(
+        self, predictor: Predictor, source: PlaneSource, settings: SessionSettings
+    ) -> None:
+        self.predictor = predictor
+        self.source = source
+        self.settings = settings
+        self.results = DecodedResults()
+        self.store = EmbeddingStore()
+        self._epoch = 0
+        self._revisions = 0
+        self._precomputed: dict[Plane, WindowList] = {}
+
+    def use(self, predictor: Predictor) -> None:
+        """Decode with another model from now on."""
+        self.predictor = predictor
+        self._precomputed.clear()
+        self.forget()
+
+    def configure(self, settings: SessionSettings) -> bool:
+        """Take other settings; return whether masks have to be decoded anew."""
+        anew = replace(settings, overwrite=False) != replace(self.settings, overwrite=False)
+        self.settings = settings
+        if anew:
+            self.forget()
+        return anew
+
+    def forget(self) -> None:
+        """Drop what was decoded; what is being decoded is not accepted any more."""
+        self._epoch += 1
+        self.results.clear()
+        self.store.clear()
+
+    # -- what to decode --------------------------------------------------------------------------
+
+    def next_revision(self) -> int:
+        """Return a number for a draft whose masks have to be decoded."""
+        self._revisions += 1
+        return self._revisions
+
+    def window_of(self, plane: Plane, prompts: ObjectPrompts) -> Window:
+        """Return where to decode an object first, one of the precomputed windows if that fits."""
+        return self._choose(prompts, None, self._known(plane, prompts))
+
+    def next_window(self, before: Draft, after: Draft) -> Window | None:
+        """Return where to decode a changed draft: where it was, as long as that fits."""
+        prompts = after.objects().get(0)
+        if after.batch or prompts is None:
+            return before.window
+        result = self.results.get(before.revision)
+        current = result.objects[0].asked if result and result.objects else before.window
+        return self._choose(prompts, current, self._known(after.plane, prompts))
+
+    def request(self, draft: Draft | None) -> DecodeRequest | None:
+        """Return a snapshot of what has to be decoded for a draft; None if nothing has."""
+        if draft is None or draft.revision in self.results:
+            return None
+        wanted = {
+            key: prompts
+            for key, prompts in draft.objects().items()
+            if prompts.decodable and lookup(draft.painted, key) is None
+        }
+        if not wanted:
+            return None
+        feed, view, fed_by = self._feed(draft)
+        items: list[DecodeItem] = []
+        for key, prompts in wanted.items():
+            reuse = next(self.results.same(draft.plane, prompts), None) if draft.batch else None
+            window = draft.window
+            if window is None or draft.batch:
+                window = self._choose(prompts) if reuse is None else reuse.asked
+            items.append(DecodeItem(key, prompts, window, feed, view, reuse))
+        return self._make_request(draft.revision, draft.plane, items, fed_by)
+
+    def hover_request(self, plane: Plane, point: Point) -> DecodeRequest:
+        """Return a request for the mask under a point, which changes nothing."""
+        prompts = ObjectPrompts((point,), (True,))
+        item = DecodeItem(0, prompts, self.window_of(plane, prompts))
+        return self._make_request(-1, plane, [item], None)
+
+    def is_encoded(self, request: DecodeRequest) -> bool:
+        """Whether a request needs the mask decoder only, which is fast."""
+        return all(
+            item.reuse is not None or self.store.has(request, item.start(request))
+            for item in request.items
+        )
+
+    def _make_request(
+        self, revision: int, plane: Plane, items: list[DecodeItem], fed_by: int | None
+    ) -> DecodeRequest:
+        segmenter = self.settings.segmenter(self.predictor)
+        return DecodeRequest(
+            revision, plane, tuple(items), segmenter, self.source, fed_by, self._epoch
+        )
+
+    def _choose(
+        self, prompts: ObjectPrompts, current: Window | None = None, known: Sequence[Window] = ()
+    ) -> Window:
+        shape, side = self.source.shape, self.predictor.model.image_size
+        size = default_size(shape, side, self.settings.window_size)
+        return choose_window(prompts, shape, size, current, known)
+
+    def _known(self, plane: Plane, prompts: ObjectPrompts) -> list[Window]:
+        """Return windows around prompts that were embedded before the session."""
+        cache = self.predictor.cache
+        if cache is None or cache.directory is None:
+            return []
+        if plane not in self._precomputed:
+            model = self.predictor.model
+            self._precomputed[plane] = WindowList(cache, self.source, plane, model)
+        return self._precomputed[plane].around(prompts.extent())
+
+    def _feed(self, draft: Draft) -> tuple[np.ndarray | None, View | None, int | None]:
+        """Return the logits of the latest mask made with part of a draft's prompts, if any."""
+        nothing = (None, None, None)
+        if draft.batch or draft.masks:
+            return nothing
+        for revision, candidate in reversed(draft.ancestors):
+            result = self.results.get(revision)
+            if result is None or not result.objects:
+                continue
+            item = result.objects[0]
+            if item.logits is None or item.view is None or item.asked != draft.window:
+                return nothing
+            chosen = item.best if candidate is None else min(candidate, len(item.masks) - 1)
+            if item.masks[chosen].empty or not _shows(item.view, draft.objects()[0]):
+                return nothing
+            return item.logits[chosen], item.view, revision
+        return nothing
+
+    # -- what was decoded ------------------------------------------------------------------------
+
+    def accepts(self, draft: Draft | None, result: DecodeResult | None) -> bool:
+        """Whether a result is what a draft waits for, and not stale."""
+        return (
+            result is not None
+            and draft is not None
+            and result.revision == draft.revision
+            and result.epoch == self._epoch
+            and result.revision not in self.results
+        )
+
+    def preview(self, draft: Draft | None) -> Preview | None:
+        """Return the masks of a draft; None as long as they are not decoded."""
+        if draft is None:
+            return None
+        result = self.results.get(draft.revision)
+        decoded = {} if result is None else {item.key: item for item in result.objects}
+        shown = []
+        for key, prompts in draft.objects().items():
+            painted, found = lookup(draft.painted, key), decoded.get(key)
+            if painted is not None:
+                if found is None:
+                    window = painted.window
+                    found = DecodedObject(key, prompts, window, window, (painted,), (), 0)
+                shown.append(PreviewObject(found, found.best, painted))
+            elif found is not None:
+                chosen = draft.candidate(key)
+                if chosen is None or chosen >= len(found.masks):
+                    chosen = found.best
+                shown.append(PreviewObject(found, chosen, None))
+            elif prompts.decodable:
+                return None
+        return Preview(draft.revision, draft.plane, tuple(shown)) if shown else None
+
+    def shows_other(self, before: Draft | None, after: Draft | None) -> bool:
+        """Whether another draft has other masks to show now, and not only when it is decoded."""
+        if after is None or before is None or after.plane != before.plane:
+            return True
+        if after.revision in self.results or after.painted != before.painted:
+            return True
+        return not any(prompts.decodable for prompts in after.objects().values())
+
+
+def _shows(view: View, prompts: ObjectPrompts) -> bool:
+    """Whether all that says where the object is lies in a view; negative points may lie outside."""
+    points, labels = prompts.all_points()
+    corners = [point for point, label in zip(points, labels, strict=True) if label]
+    if prompts.box is not None:
+        corners += [prompts.box[:2], prompts.box[2:]]
+    return not corners or view.holds(around(np.array(corners)))

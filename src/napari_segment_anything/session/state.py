@@ -1,0 +1,88 @@
+"""The state of a session, which actions read and change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from psygnal import Signal, SignalGroup
+
+from ..engine import PlaneSource, Window
+from ..errors import PromptError
+from .committed import CommittedObjects
+from .decoding_chain import DecodingChain
+from .draft import Draft
+from .history import History
+from .timing import Stopwatch
+
+
+class SessionEvents(SignalGroup):
+    """What a session tells others; always after the change, on the thread that made it."""
+
+    draft_changed = Signal()
+    """Prompts of the object in progress, or its chosen candidate."""
+    preview_changed = Signal()
+    """There are other masks to show, or none any more."""
+    objects_changed = Signal(tuple)
+    """Committed objects: emits their labels."""
+    target_changed = Signal(tuple, Window)
+    """Labels were written: emits the plane and the window."""
+    history_changed = Signal()
+    """What can be undone or redone."""
+
+
+@dataclass(slots=True)
+class SessionState:
+    """The parts of a session.
+
+    Parameters
+    ----------
+    source : PlaneSource
+        The image.
+    watch : Stopwatch
+    chain : DecodingChain
+    objects : CommittedObjects
+    history : History
+    draft : Draft or None
+        The object in progress.
+    """
+
+    source: PlaneSource
+    watch: Stopwatch
+    chain: DecodingChain
+    objects: CommittedObjects
+    history: History = field(default_factory=History)
+    draft: Draft | None = None
+
+    def spent(self, draft: Draft) -> float:
+        """Return the seconds spent on a draft up to now."""
+        return round(draft.seconds + self.watch.now() - draft.started, 6)
+
+    def running(self, draft: Draft | None) -> Draft | None:
+        """Return a draft whose time goes on from now."""
+        if draft is None:
+            return None
+        spent = draft.seconds if self.draft is None else self.spent(self.draft)
+        return replace(draft, seconds=max(spent, draft.seconds), started=self.watch.now())
+
+    def require_no_draft(self) -> None:
+        """Check that no object is in progress.
+
+        Raises
+        ------
+        PromptError
+            If one is.
+        """
+        if self.draft is not None and not self.draft.empty:
+            raise PromptError("there is an object in progress; commit or cancel it first")
+
+    def require_draft(self, purpose: str) -> Draft:
+        """Return the object in progress; `purpose` is what for, for the message.
+
+        Raises
+        ------
+        PromptError
+            If there is none.
+        """
+        if self.draft is None or self.draft.empty:
+            raise PromptError(f"there is no object in progress {purpose}".rstrip())
+        return self.draft
