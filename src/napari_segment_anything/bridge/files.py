@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -141,26 +139,13 @@ def journal_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple
 
 
 def _read_journal(path: str) -> list[LayerTuple]:
-    """Rebuild the labels of a journal; the file is left as it is."""
-    from ..engine import PlaneSource, Predictor, load_model
-    from ..session import ArrayTarget, Journal, recover
+    """Rebuild the labels of a journal."""
+    from ..session import ArrayTarget, Journal, recorded_objects
 
-    header, _ = Journal.read(path)
-    shape = tuple(header["target"]["shape"])
-    labels = np.zeros(shape, np.dtype(header["target"]["dtype"]))
-    source = PlaneSource(np.broadcast_to(np.uint8(0), shape))
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "journal.jsonl"
-        shutil.copy(path, copy)
-        session = recover(
-            copy,
-            Predictor(load_model("default")),
-            source,
-            ArrayTarget(labels, displayed=source.displayed),
-            other_image=True,
-        )
-        objects = session.objects
-        session.close()
+    header, events = Journal.read(path)
+    recorded = header["target"]
+    labels = np.zeros(tuple(recorded["shape"]), recorded["dtype"])
+    objects = recorded_objects(events, ArrayTarget(labels, displayed=recorded.get("displayed")))
     features = {
         "index": list(objects),
         "predicted_iou": [item.score for item in objects.values()],

@@ -46,20 +46,20 @@ from .timing import Stopwatch
 class Session:
     """Objects with prompts on the planes of an image, and their labels.
 
-    No window, no thread: mutations are cheap and belong to one thread; `decode` is pure and may
-    run on any. Everything done is an `Action` that can be undone, across planes and commits; with
-    a journal, everything done is in a file too.
+    Without a viewer and without threads: methods are fast and belong to one thread; `decode`
+    changes nothing and may run on any. Every method performs an `Action`, which can be undone,
+    across planes and commits, and is written to the journal.
 
     Parameters
     ----------
     predictor : Predictor
-        Shared or not; the session keeps the embeddings it used last besides.
+        May be shared; the session also keeps the embeddings that it used last.
     source : PlaneSource
         The image.
     target : LabelTarget
-        Where labels go.
+        Where labels are written.
     journal : Journal or path, optional
-        A file for every event, begun with the first one.
+        A file of every event, made with the first one.
     window_size : int, optional
         Side in pixels of the window that is encoded around prompts. By default the model's
         frame side, or the whole image where it is no larger than two frames.
@@ -68,12 +68,12 @@ class Session:
     multimask : "auto" or bool
         Which candidates there are; see `multimask`.
     min_mask_region_area : float, optional
-        Holes and islands smaller than this are cleaned away; the model's own value by default.
+        Holes and islands smaller than this are removed; the model's own value by default.
     on_journal_lost : callable, optional
-        Called with the `ResourceError` when the journal cannot be written; the session then goes on
+        Called with the `ResourceError` when the journal cannot be written; the session goes on
         without one. By default the error is raised, and nothing is done.
     clock : callable
-        Seconds, to measure what an object takes.
+        Gives seconds, to measure how long an object takes.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class Session:
 
     @property
     def draft(self) -> Draft | None:
-        """What is in progress, immutable; None if nothing is."""
+        """The object in progress (several in a batch), immutable; None if there is none."""
         return self.state.draft
 
     @property
@@ -157,7 +157,7 @@ class Session:
 
     @property
     def locked(self) -> frozenset[int]:
-        """Labels that are finished; see `lock`."""
+        """Labels of locked objects; see `lock`."""
         return frozenset(self.state.objects.locked)
 
     def object_at(self, plane: Sequence[int], point: npt.ArrayLike) -> int | None:
@@ -181,10 +181,7 @@ class Session:
         return self.state.chain.predictor
 
     def set_predictor(self, predictor: Predictor) -> None:
-        """Use another model, in mid-object too: its prompts stay and are decoded anew.
-
-        Embeddings and masks of the old model are dropped; committed objects keep theirs.
-        """
+        """Use another model. The prompts of the object in progress are decoded anew."""
         if predictor is not self.predictor:
             self.state.chain.use(predictor)
             self.perform(on_session.ChangeModel(model_record(predictor)))
@@ -207,8 +204,8 @@ class Session:
     def multimask(self) -> Any:
         """Which candidates there are.
 
-        "auto": three (whole, part, subpart) for a single point; for more prompts the mask meant
-        for these and the three besides. True: three always. False: the one.
+        "auto": three (whole, part, subpart) for a single point; for other prompts, the mask meant
+        for these as well. True: three always. False: only the one.
         """
         return self.state.chain.settings.multimask
 
@@ -218,7 +215,7 @@ class Session:
 
     @property
     def min_mask_region_area(self) -> float | None:
-        """Holes and islands smaller than this are cleaned away; None is the model's own value."""
+        """Holes and islands smaller than this are removed; None is the model's own value."""
         return self.state.chain.settings.min_mask_region_area
 
     @min_mask_region_area.setter
@@ -235,11 +232,10 @@ class Session:
             self.perform(action)
 
     def lock(self, ids: Iterable[int], on: bool = True) -> None:
-        """Lock objects, or unlock them. Is no step of the history, but recorded.
+        """Lock objects, or unlock them. This is recorded, but no step of the history.
 
-        A locked object is neither edited nor deleted, merged, split or relabelled, and new
-        objects leave its pixels alone. What was done before can be undone, and what others paint
-        is taken over.
+        A locked object cannot be edited, deleted, merged, split or relabelled, and new objects
+        leave its pixels alone. Earlier actions can still be undone, and strokes are taken over.
 
         Parameters
         ----------
@@ -252,23 +248,20 @@ class Session:
             self.perform(on_session.Lock(tuple(changed), on))
 
     def reserve(self, label: int) -> None:
-        """Give no label up to this one from now on: others who write to the same labels use it.
-
-        Is no step of the history.
-        """
+        """Give no new object a label up to this one: another writer of the same labels uses it."""
         if int(label) >= self.next_id:
             self.perform(on_session.Reserve(int(label)))
 
     # -- actions ---------------------------------------------------------------------------------
 
     def perform(self, action: Action, recorded: Event | None = None) -> Change:
-        """Check, plan, journal and do an action. If it fails, everything is as it was.
+        """Plan, journal and make the change of an action. If it fails, nothing has changed.
 
         Parameters
         ----------
         action : Action
         recorded : Event, optional
-            What came of it before, where it is done again.
+            What came of it before, if it is performed again.
 
         Raises
         ------
@@ -285,11 +278,11 @@ class Session:
         return change
 
     def repeat(self, event: Event) -> None:
-        """Do a recorded action again; what came of it then is not looked at."""
+        """Perform a recorded action again, whatever came of it then."""
         self.perform(event.action.again(self.state, event.edit), event)
 
     def restore(self, event: Event) -> None:
-        """Do a recorded action again with the labels that came of it then."""
+        """Perform a recorded action again, with the labels that came of it then."""
         if event.edit is None:
             self.perform(event.action, event)
         else:
@@ -322,32 +315,20 @@ class Session:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is an action to take back."""
+        """Whether there is an action to undo."""
         return bool(self.state.history.done)
 
     @property
     def can_redo(self) -> bool:
-        """Whether an action was taken back last."""
+        """Whether there is an action to redo."""
         return bool(self.state.history.undone)
 
     def undo(self) -> str | None:
-        """Take the last action back, of whatever kind and on whatever plane.
-
-        Returns
-        -------
-        str or None
-            What it was; None if there is nothing to take back.
-        """
+        """Revert the last action, of any kind and on any plane; return what it was, or None."""
         return self.perform(on_session.Undo()).description if self.can_undo else None
 
     def redo(self) -> str | None:
-        """Do again what was taken back last.
-
-        Returns
-        -------
-        str or None
-            What it is; None if there is nothing.
-        """
+        """Do the action again that was undone last; return what it is, or None."""
         return self.perform(on_session.Redo()).description if self.can_redo else None
 
     # -- the object in progress ------------------------------------------------------------------
@@ -368,10 +349,9 @@ class Session:
         points: npt.ArrayLike = (),
         boxes: npt.ArrayLike = (),
     ) -> tuple[int, ...]:
-        """Begin many objects at once: each point and each box is one of its own.
+        """Begin a batch: an object for each point and each box, decoded and committed together.
 
-        Every further positive prompt is one more object; a negative one belongs to the object
-        that is nearest. They are decoded and committed together.
+        Every further positive prompt is one more object; a negative one belongs to the nearest.
 
         Parameters
         ----------
@@ -413,8 +393,8 @@ class Session:
         positive : bool
             Inside the object, or not.
         draft : int, optional
-            Key of the object; by default, in a batch, a positive point is a new object, and
-            a negative one belongs to the nearest.
+            Key of the object. By default, in a batch, a positive point is a new object, and a
+            negative one belongs to the nearest.
 
         Returns
         -------
@@ -448,7 +428,7 @@ class Session:
         self.perform(on_draft.MovePoint(int(index), as_point(point)))
 
     def remove_point(self, index: int) -> None:
-        """Take a point of the object in progress away; `index` is in `draft.points`.
+        """Remove a point of the object in progress, by its index in `draft.points`.
 
         Raises
         ------
@@ -460,7 +440,7 @@ class Session:
     def set_box(
         self, plane: Sequence[int], box: npt.ArrayLike | None, draft: int | None = None
     ) -> None:
-        """Give the object in progress a box, or take it away with None.
+        """Give the object in progress a box, or remove it with None.
 
         Parameters
         ----------
@@ -485,7 +465,7 @@ class Session:
         positive: bool = True,
         draft: int | None = None,
     ) -> None:
-        """Add a line; the network is given points along it.
+        """Add a scribble; the network is given points along it.
 
         Parameters
         ----------
@@ -513,7 +493,7 @@ class Session:
         window: Window | None = None,
         draft: int | None = None,
     ) -> None:
-        """Give the object in progress a region to refine, or take it away with None.
+        """Give the object in progress a region to refine, or remove it with None.
 
         Parameters
         ----------
@@ -537,7 +517,7 @@ class Session:
     ) -> None:
         """Replace the mask of the object in progress by one that was drawn by hand.
 
-        It is what a commit takes; another prompt makes it the region to refine.
+        A commit writes it as it is; after another prompt it is the region to refine.
 
         Parameters
         ----------
@@ -596,15 +576,15 @@ class Session:
         self.choose((items[key].chosen + int(step)) % count, key)
 
     def cancel(self) -> None:
-        """Drop what is in progress; it can be undone. Does nothing if nothing is."""
+        """Drop the object in progress, if there is one; this can be undone."""
         if self.draft is not None:
             self.perform(on_draft.Cancel())
 
     def edit(self, label: int, plane: Sequence[int] | None = None) -> Draft:
-        """Take a committed object's prompts up again; a commit replaces the object.
+        """Edit a committed object's prompts; the next commit replaces the object.
 
-        An object without prompts (drawn by hand, or older than the session) is refined from
-        its region.
+        The pixels of an object without prompts (drawn by hand, or older than the session) become
+        its region to refine.
 
         Parameters
         ----------
@@ -653,19 +633,14 @@ class Session:
     def decode(
         self, request: DecodeRequest, cancelled: Callable[[], bool] = lambda: False
     ) -> Generator[Progress, None, DecodeResult | None]:
-        """Decode a request; on any thread, and several at a time.
+        """Decode a request, on any thread; several may run at a time.
 
         Parameters
         ----------
         request : DecodeRequest
             From `request` or `hover_request`.
         cancelled : callable
-            Asked before every step that costs time.
-
-        Yields
-        ------
-        Progress
-            Before every step.
+            Asked before every step that takes time.
 
         Returns
         -------
@@ -675,13 +650,9 @@ class Session:
         return decode(request, self.state.chain.store, cancelled)
 
     def accept(self, result: DecodeResult | None) -> bool:
-        """Take over what was decoded.
+        """Show what was decoded; return False if it is stale, or was only a look at a point.
 
-        Returns
-        -------
-        bool
-            False if it is stale: prompts, model or settings have changed since, or it was but a
-            look (`hover_request`).
+        A result is stale if prompts, model or settings have changed since its request.
         """
         if result is None or not self.state.chain.accepts(self.draft, result):
             return False
@@ -705,25 +676,25 @@ class Session:
     # -- committed objects -----------------------------------------------------------------------
 
     def commit(self) -> tuple[int, ...]:
-        """Write what is in progress to the labels.
+        """Write the object in progress to the labels.
 
         Returns
         -------
         tuple of int
-            The labels, in the order of the draft's objects. In a batch, objects that are left
-            without a pixel are left out.
+            The new labels, in the order of the draft's objects. Objects of a batch that get no
+            pixel are left out.
 
         Raises
         ------
         PromptError
-            If nothing is in progress, its masks are not decoded yet, or no pixel is left.
+            If nothing is in progress, its masks are not decoded yet, or it gets no pixel.
         ParameterError
             If the target's dtype is too small for a new label.
         """
         return self._written(on_objects.Commit())
 
     def delete(self, ids: int | Sequence[int], plane: Sequence[int] | None = None) -> None:
-        """Take objects away, also such that are older than the session.
+        """Delete objects, also such that are older than the session.
 
         Parameters
         ----------
@@ -740,18 +711,13 @@ class Session:
         self.perform(on_objects.Delete(tuple(labels), self._plane(plane)))
 
     def merge(self, ids: Sequence[int], plane: Sequence[int] | None = None) -> int:
-        """Make one object of several, with the first one's label and the prompts of all.
+        """Merge objects into the first; return its label. It gets the prompts of all.
 
         Parameters
         ----------
         ids : sequence of int
         plane : sequence of int, optional
             On this plane only.
-
-        Returns
-        -------
-        int
-            The label.
 
         Raises
         ------
@@ -769,7 +735,7 @@ class Session:
         window: Window,
         plane: Sequence[int] | None = None,
     ) -> int:
-        """Make a new object of the part of one that lies in a region; return its label.
+        """Make the part of an object that lies in a region a new object; return its label.
 
         Parameters
         ----------
@@ -814,15 +780,15 @@ class Session:
         before: npt.ArrayLike,
         after: npt.ArrayLike,
     ) -> None:
-        """Take a brush stroke into the history, whether or not the labels hold it already.
+        """Add a brush stroke to the history, whether or not the labels hold it already.
 
         Parameters
         ----------
         plane : sequence of int
         window : Window
-            Where.
+            Where it lies.
         before, after : int array (height, width)
-            Labels without and with it.
+            Labels of the window without and with it.
 
         Raises
         ------
@@ -867,6 +833,6 @@ class Session:
         }
 
     def close(self) -> None:
-        """Close the journal and drop what was decoded; labels and objects stay."""
+        """Close the journal, and drop what was decoded; labels and objects stay."""
         self.recorder.close(on_session.Closed().to_json())
         self.state.chain.forget()
