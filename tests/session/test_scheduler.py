@@ -166,7 +166,7 @@ def test_closing_in_the_middle_leaves_no_thread():
 def test_misuse_is_an_error():
     with pytest.raises(ParameterError, match="thread"):
         LatestWins(threads=0)
-    with LatestWins() as scheduler, pytest.raises(ParameterError, match="who takes"):
+    with LatestWins() as scheduler, pytest.raises(ParameterError, match="takes its deliveries"):
         scheduler.submit(job("a"))
 
 

@@ -1,4 +1,4 @@
-"""Objects that own their prompts; undo, journal, recovery. No Qt, no napari."""
+"""Annotation sessions: objects with their prompts, undo, journal, recovery. No Qt, no napari."""
 
 from .decoding import DecodeRequest, DecodeResult
 from .draft import Draft, DraftPoint

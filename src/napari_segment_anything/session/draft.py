@@ -1,4 +1,4 @@
-"""Objects in progress: immutable, so that a step back is the draft of before."""
+"""Objects in progress, as immutable values: undo restores the earlier draft."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class DraftPoint:
     position : (row, column)
     positive : bool
     key : int or None
-        Of the object it belongs to; None for a negative point that belongs to the object whose
-        positive prompts are nearest.
+        Of its object; None for a negative point that belongs to the object with the nearest
+        positive prompts.
     """
 
     position: Point
@@ -37,32 +37,32 @@ class DraftPoint:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """One object in progress, or, in a batch, several.
+    """The object in progress, or several in a batch.
 
     Parameters
     ----------
     plane : tuple of int
         Where it lies.
     revision : int
-        Changes whenever the masks have to be decoded anew.
+        Changes whenever masks have to be decoded anew.
     batch : bool
-        Whether every positive prompt is an object of its own.
+        Whether every positive prompt is a separate object.
     points : tuple of DraftPoint
-        In the order they were made.
+        In the order in which they were added.
     boxes, masks : tuple of (key, value)
     scribbles : tuple of (key or None, Scribble)
     painted : tuple of (key, PlacedMask)
-        Masks as drawn by hand over the decoded ones.
+        Masks drawn by hand, which replace the decoded ones.
     candidates : tuple of (key, int)
-        Candidates chosen by hand.
+        Candidates that the user chose.
     editing : int or None
         The committed object that will be replaced.
     window : Window or None
         Where a single object is decoded.
     ancestors : tuple of (revision, candidate or None)
-        Earlier states with part of these prompts, the latest last: their masks may be refined.
+        Earlier drafts with some of these prompts, the latest last; their masks may be refined.
     seconds, started : float
-        Seconds spent before the session's time `started`.
+        Seconds spent up to `started`, a time of the session.
     next_key : int
         The next object's key.
     """
@@ -90,7 +90,7 @@ class Draft:
 
     @property
     def keys(self) -> tuple[int, ...]:
-        """Keys of the objects, in the order they were made."""
+        """Keys of the objects, in the order in which they were begun."""
         found = {point.key for point in self.points if point.key is not None}
         found |= {key for key, _ in self.boxes} | {key for key, _ in self.masks}
         found |= {key for key, _ in self.scribbles if key is not None}
@@ -98,7 +98,7 @@ class Draft:
         return tuple(sorted(found))
 
     def objects(self) -> dict[int, ObjectPrompts]:
-        """Return each object's prompts by its key; a negative prompt belongs to one object."""
+        """Return the prompts of each object by its key; every negative prompt has one object."""
         keys = self.keys
         if not keys:
             return {}
@@ -119,7 +119,7 @@ class Draft:
         return own
 
     def candidate(self, key: int) -> int | None:
-        """Return the candidate chosen by hand for an object, or None."""
+        """Return the candidate that the user chose for an object, or None."""
         return lookup(self.candidates, key)
 
     def key_of(self, index: int) -> int | None:
@@ -216,7 +216,7 @@ def lookup(pairs: Keyed[T], key: int) -> T | None:
 
 
 def assign(pairs: Keyed[T], key: int, value: T | None) -> Keyed[T]:
-    """Return pairs with a value for a key; None takes it away."""
+    """Return pairs with a value for a key, or without it if the value is None."""
     rest = tuple(pair for pair in pairs if pair[0] != key)
     return rest if value is None else (*rest, (key, value))
 

@@ -1,4 +1,4 @@
-"""The journal: every event of a session in a file, so that nothing is lost."""
+"""The journal: a file with every event of a session, so that no work is lost."""
 
 from __future__ import annotations
 
@@ -30,21 +30,16 @@ _CLOSED = b'{"do":"closed"'
 
 
 class Journal:
-    """An append-only file of JSON lines: a header, then an event each.
+    """An append-only file of JSON lines: a header, then one event per line.
 
-    Each event is handed to the operating system before it takes effect: a process that is
-    killed loses at most the one it was writing. Those that change labels are also forced to the
-    disk, so that a power failure loses little.
+    Each event is handed to the operating system before it takes effect, so a killed process loses
+    at most the event that it was writing. Events that change labels are also forced to the disk,
+    so a power failure loses little.
 
     Parameters
     ----------
     path : path
-        The file. It is made with the header, when the session begins.
-
-    Raises
-    ------
-    ResourceError
-        If it cannot be written.
+        The file. It is made by `begin`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -77,7 +72,7 @@ class Journal:
         self.write({"format": FORMAT, "version": VERSION, **header}, durable=True)
 
     def resume(self) -> None:
-        """Go on after the last whole line; what a killed process left of another is cut off.
+        """Continue after the last complete line; an incomplete one is cut off.
 
         Raises
         ------
@@ -106,7 +101,7 @@ class Journal:
         event : mapping
             Plain values.
         durable : bool
-            Wait until it is on the disk, not only with the operating system.
+            Wait until it is on the disk, not only handed to the operating system.
 
         Raises
         ------
@@ -128,10 +123,10 @@ class Journal:
 
     def _hold(self, file: Any) -> None:
         with contextlib.suppress(filelock.Timeout, OSError, NotImplementedError):
-            if not self._lock.is_locked:  # tells others that it is in use; nothing depends on it
+            if not self._lock.is_locked:  # only tells others that it is in use
                 self._lock.acquire(timeout=0)
         self._file = file
-        # every event is in the file already; windows are closed after the exit functions have run
+        # not at exit: Qt windows, which close their sessions, are destroyed even later
         weakref.finalize(self, file.close).atexit = False
 
     def _rewind(self) -> None:
@@ -145,7 +140,7 @@ class Journal:
             self._file = None
 
     def close(self) -> None:
-        """Close the file; nothing more can be written."""
+        """Close the file; no more events can be written."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -156,7 +151,7 @@ class Journal:
 
     @staticmethod
     def is_in_use(path: str | os.PathLike[str]) -> bool:
-        """Whether a running session writes to a journal, in this process or another one."""
+        """Whether a running session uses a journal, in this process or another."""
         lock = _lock(Path(path))
         if not Path(lock.lock_file).exists():
             return False
@@ -176,17 +171,17 @@ class Journal:
         -------
         header : dict
         events : list of Event
-            In order. A torn last line is left out, and so is an event that failed.
+            In order, without an incomplete last line and without events that failed.
 
         Raises
         ------
         FormatError
-            If it is not a journal, is of a later version, is damaged, or a line is not what
-            `schema` says; the message names the line.
+            If it is not a journal, is of a later version, or is damaged; the message names the
+            line.
         """
         path = Path(path).expanduser()
         data = read_bytes(path, JOURNAL_BYTES, what="journal")
-        lines = data.split(b"\n")[:-1]  # what follows the last line end was being written
+        lines = data.split(b"\n")[:-1]  # what follows the last line end is incomplete
         header: dict[str, Any] = {}
         events: list[Event] = []
         for number, line in enumerate(lines, start=1):
@@ -225,9 +220,9 @@ def _lock(path: Path) -> filelock.BaseFileLock:
 
 
 def journal_directory() -> Path:
-    """Return the folder where journals without a place of their own go.
+    """Return the default folder of journals.
 
-    The environment variable NAPARI_SEGMENT_ANYTHING_JOURNALS names another one.
+    The environment variable NAPARI_SEGMENT_ANYTHING_JOURNALS overrides it.
     """
     chosen = os.environ.get("NAPARI_SEGMENT_ANYTHING_JOURNALS")
     if chosen:
@@ -243,7 +238,7 @@ def new_journal_path(name: str = "", directory: str | os.PathLike[str] | None = 
     name : str
         The image's name.
     directory : path, optional
-        By default `journal_directory()`. Nothing is made.
+        By default `journal_directory()`. It is not created.
     """
     folder = journal_directory() if directory is None else Path(directory)
     words = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:40]
@@ -258,7 +253,7 @@ def new_journal_path(name: str = "", directory: str | os.PathLike[str] | None = 
 def unfinished_journals(directory: str | os.PathLike[str] | None = None) -> list[Path]:
     """Return journals of sessions that were not closed, the latest first.
 
-    They run still, in another viewer perhaps, or were killed.
+    These sessions were killed, or are still running.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Measures of committed objects: what they look like, and how they came about."""
+"""Measurements of committed objects: shape, intensity, and how they were made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def measure_object(
     scale: Sequence[float] | None = None,
     unit: str | None = None,
 ) -> Row | None:
-    """Measure an object on its plane; on any thread. None if it has no pixel there.
+    """Measure an object on its plane, on any thread; None if it has no pixel there.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def measure_object(
 
 
 def columns(rows: Iterable[Row]) -> dict[str, list[Any]]:
-    """Turn rows into columns, in ascending order of labels; what a row lacks is NaN."""
+    """Turn rows into columns, in ascending order of labels; missing values are NaN."""
     ordered = sorted(rows, key=lambda row: int(row["label"]))
     names = dict.fromkeys(name for row in ordered for name in row)
     return {name: [row.get(name, float("nan")) for row in ordered] for name in names}

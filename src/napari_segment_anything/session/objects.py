@@ -1,4 +1,4 @@
-"""Objects that own their prompts."""
+"""Objects and their prompts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCRIBBLE_SPACING = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Scribble:
-    """A line drawn inside an object, or outside of it.
+    """A line drawn inside an object, or outside.
 
     Parameters
     ----------
@@ -31,10 +31,10 @@ class Scribble:
     positive: bool = True
 
     def points(self) -> list[Point]:
-        """Return points along the line, evenly spaced: what the network is given.
+        """Return evenly spaced points along the line, which the network is given.
 
-        One for every `SCRIBBLE_SPACING` pixels, `SCRIBBLE_POINTS` at most, each in the middle of
-        its share of the line, since ends of a drawn line often overshoot.
+        There is one for every `SCRIBBLE_SPACING` pixels, at most `SCRIBBLE_POINTS`, each in the
+        middle of its part of the line, since the ends of a drawn line often overshoot.
         """
         line = np.asarray(self.line, np.float64)
         steps = np.hypot(*np.diff(line, axis=0).T) if len(line) > 1 else np.zeros(0)
@@ -82,17 +82,17 @@ class ObjectPrompts:
 
     @property
     def decodable(self) -> bool:
-        """Whether there is something positive."""
+        """Whether there is a positive prompt."""
         lines = any(scribble.positive for scribble in self.scribbles)
         return any(self.labels) or lines or self.box is not None or self.mask is not None
 
     @property
     def ambiguous(self) -> bool:
-        """Whether it is one point and nothing else, which may mean several objects."""
+        """Whether it is a single point, which may mean several objects."""
         return len(self) == 1 and len(self.points) == 1
 
     def all_points(self) -> tuple[list[Point], list[bool]]:
-        """Return points and labels, those along scribbles included."""
+        """Return all points and their labels, including those along scribbles."""
         points, labels = list(self.points), list(self.labels)
         for scribble in self.scribbles:
             sampled = scribble.points()
@@ -113,7 +113,7 @@ class ObjectPrompts:
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
     def joined(self, other: ObjectPrompts) -> ObjectPrompts:
-        """Return the prompts of both; of two boxes the one around them, of two masks none."""
+        """Return the prompts of both, with the box around two boxes, and without two masks."""
         boxes = [box for box in (self.box, other.box) if box is not None]
         box = boxes[0] if boxes else None
         if len(boxes) == 2:
@@ -131,7 +131,7 @@ class ObjectPrompts:
 
 @dataclass(frozen=True, slots=True)
 class SessionObject:
-    """An object and what made it.
+    """An object, its prompts, and how it was made.
 
     Parameters
     ----------
@@ -140,17 +140,17 @@ class SessionObject:
     plane : tuple of int
         Where its prompts lie.
     prompts : ObjectPrompts
-        None of them for an object drawn by hand.
+        Empty for an object drawn by hand.
     candidate : int or None
-        The candidate chosen by hand; None for the best.
+        The candidate that the user chose; None for the best.
     scores : tuple of float
         Predicted IoU of each candidate.
     score : float or None
-        Predicted IoU of the one that was taken; None for an object drawn by hand.
+        Predicted IoU of the mask; None for an object drawn by hand.
     fingerprint : str
         Of the model.
     seconds : float
-        Spent on it, from its first prompt on.
+        Spent on it, from its first prompt.
     state : {"draft", "committed"}
     """
 

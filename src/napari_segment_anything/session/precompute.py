@@ -1,7 +1,7 @@
-"""Embeddings made before they are needed: which windows, and how a session finds them again.
+"""Embeddings computed before they are needed: which windows, and how a session finds them.
 
-Windows of a large image usually lie around the prompts. Those embedded ahead lie on a grid; a list
-beside the cache says which there are, so that a session takes one of them where it fits.
+Windows of a large image usually lie around the prompts. Precomputed ones lie on a grid; a list of
+them beside the cache lets a session choose one that fits.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from ..progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """What `embed_ahead` did.
+    """The result of `embed_ahead`.
 
     Parameters
     ----------
     encoded, found : int
-        Windows that were encoded, and that were in the cache already.
+        Windows that were encoded, and those that were in the cache already.
     bytes : int
-        What those encoded take on disk.
+        Size on disk of the encoded ones.
     seconds : float
         Computing time.
     """
@@ -50,7 +50,7 @@ class Ahead:
 def ahead_windows(
     shape: tuple[int, int], size: int, reach: int = 0, region: Window | None = None
 ) -> list[Window]:
-    """Return windows such that every prompt has one that a session takes for it.
+    """Return windows such that a session finds one of them for every prompt.
 
     Parameters
     ----------
@@ -59,14 +59,14 @@ def ahead_windows(
     size : int
         Side of a window, from `default_size`.
     reach : int
-        Side of the largest box that shall have a window too; 0 for points.
+        Side of the largest box that is to have a window; 0 for points only.
     region : Window, optional
-        Only where prompts lie in here.
+        Return only windows for prompts in this part of the image.
 
     Raises
     ------
     ParameterError
-        If a box of that side never has a window of this size.
+        If windows of this size are too small for boxes of that side.
     """
     if size >= max(shape):
         return [Window.full(shape)]
@@ -111,25 +111,25 @@ def embed_ahead(
     in_memory: bool = False,
     together: int | None = None,
 ) -> Generator[Progress, None, Ahead]:
-    """Put embeddings of windows into the predictor's cache, for sessions to come.
+    """Compute embeddings of windows into the predictor's cache, for later sessions.
 
-    What is there already is left alone, so a run that was stopped goes on where it was.
+    Existing ones are kept, so a run that was stopped can be resumed.
 
     Parameters
     ----------
     predictor : Predictor
         With a cache on disk.
     source : PlaneSource
-        The image; with a path, if its windows are to be found again.
+        The image. Sessions find its windows by its path.
     planes : sequence of (sequence of int)
         Which planes; ``[()]`` for a 2-D image.
     windows : sequence of Window
-        Of each plane, from `ahead_windows`.
+        Windows of each plane, from `ahead_windows`.
     in_memory : bool
-        Read each plane whole, as a viewer does that opens the file so: contrast limits of large
-        planes are estimated from other pixels then.
+        Read each plane whole, as a viewer does that holds the image in memory: the contrast limits
+        of large planes are then estimated from other pixels.
     together : int, optional
-        Embeddings that the cache shall hold at the same time, where more images follow.
+        Number of embeddings that the cache has to hold at a time, if more images follow.
 
     Yields
     ------
@@ -139,7 +139,7 @@ def embed_ahead(
     Raises
     ------
     ParameterError
-        If there is no cache on disk, or it may not hold that much.
+        If there is no cache on disk, or it is too small.
     FormatError
         If the cache cannot be written.
     """
@@ -171,7 +171,7 @@ def embed_ahead(
 
 
 def _whole(source: PlaneSource, image: np.ndarray) -> dict[str, Any]:
-    """What `embed` needs for a plane that is in memory."""
+    """Arguments of `embed` for a plane that is in memory."""
     axis = source.channel_axis
     if axis is not None:
         axis = 2 if axis > max(source.displayed) else 0
@@ -186,7 +186,7 @@ def _whole(source: PlaneSource, image: np.ndarray) -> dict[str, Any]:
 
 
 def _check_room(cache: EmbeddingCache, count: int) -> int:
-    """Return the bytes of the one embedding written last, or say that all do not fit."""
+    """Return the bytes of the embedding written last; raise an error if all do not fit."""
     directory = cache.directory
     if directory is None:
         return 0
@@ -209,14 +209,14 @@ def _check_room(cache: EmbeddingCache, count: int) -> int:
 
 
 class WindowList:
-    """The windows of one plane that were embedded ahead with one model.
+    """The precomputed windows of one plane, with one model.
 
     Parameters
     ----------
     cache : EmbeddingCache
         On disk; the list is a file beside the embeddings.
     source : PlaneSource
-        Known by its path: nothing of it is read.
+        Identified by its path; no pixel is read.
     plane : tuple of int
     model : Model
     """
@@ -253,7 +253,7 @@ class WindowList:
             raise FormatError(f"{self._path} cannot be written: {error.strerror}.") from error
 
     def around(self, extent: Sequence[float]) -> list[Window]:
-        """Return the windows that hold prompts within (row_min, col_min, row_max, col_max)."""
+        """Return the windows that contain an extent (row_min, col_min, row_max, col_max)."""
         rows = self._read()
         low, high = rows[:, :2], rows[:, :2] + rows[:, 2:]
         inside = (low <= np.asarray(extent)[:2]) & (np.asarray(extent)[2:] <= high)

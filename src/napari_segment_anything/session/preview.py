@@ -1,4 +1,4 @@
-"""What decoding gives, and how it looks before it is committed."""
+"""Decoded masks, and the preview of the object in progress."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class DecodedObject:
     prompts : ObjectPrompts
         What was decoded.
     asked, window : Window
-        The window that was asked for, and the pixels that the masks were decoded in.
+        The window of the request, and the pixels that the masks were decoded in.
     masks : tuple of PlacedMask
         A mask for each candidate.
     scores : tuple of float
         Predicted IoU of each.
     best : int
-        The candidate that is taken unless another is chosen.
+        Index of the candidate that is used unless another is chosen.
     logits : float32 array (candidates, 4h, 4w) or None
-        To refine; None in a batch.
+        Low-resolution masks, which the next prompt refines; None in a batch.
     view : View or None
-        Where they were decoded; None if nothing was.
+        From where they were decoded; None for a mask drawn by hand.
     """
 
     key: int
@@ -60,7 +60,7 @@ class PreviewObject:
     ----------
     decoded : DecodedObject
     chosen : int
-        Which candidate.
+        Index of the candidate that is used.
     painted : PlacedMask or None
         A mask drawn by hand instead.
     """
@@ -76,7 +76,7 @@ class PreviewObject:
 
     @property
     def mask(self) -> PlacedMask:
-        """The mask that counts."""
+        """The mask that a commit writes."""
         return self.decoded.masks[self.chosen] if self.painted is None else self.painted
 
     @property

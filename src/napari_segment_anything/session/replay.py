@@ -34,7 +34,7 @@ ModelSource: TypeAlias = Model | Callable[[Mapping[str, Any]], Model] | None
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replay:
-    """What `replay` gives.
+    """The result of `replay`.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Replay:
         Axes as the image has them, without channels.
     objects : dict of int to SessionObject
     events, decoded : int
-        How many were gone through, and how many of them decoded masks.
+        Numbers of all events, and of those that decoded masks.
     differing_pixels : int
         Pixels that differ from the recorded labels.
     seconds : float
@@ -63,19 +63,19 @@ class Replay:
 
     @property
     def identical(self) -> bool:
-        """Whether the labels are what was recorded."""
+        """Whether the labels are the recorded ones."""
         return self.differing_pixels == 0
 
 
 def recorded_model(recorded: Mapping[str, Any]) -> str:
-    """Return the recorded name of a model, which may be one of the catalogue only.
+    """Return the recorded name of a model, if that is in the catalogue.
 
-    A journal can come from anybody: no file is opened and no URL fetched because it says so.
+    A journal may come from anybody, so it cannot make the program open a file or fetch a URL.
 
     Raises
     ------
     ParameterError
-        If it is another name.
+        If the name is not in the catalogue.
     """
     name = str(recorded["name"])
     if find_entry(name) is None:
@@ -96,7 +96,7 @@ def replay(
     other_model: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
 ) -> Replay:
-    """Do everything in a journal again, decoding every mask anew.
+    """Repeat everything in a journal, decoding every mask anew.
 
     On the same machine with the same model the labels are identical to the recorded ones.
 
@@ -105,21 +105,21 @@ def replay(
     path : path
         The journal.
     image : PlaneSource, array-like, or sequence of array-likes
-        The image; an array (or the levels of a pyramid) is understood as recorded.
+        The image; axes and channels of an array (or of the levels of a pyramid) are as recorded.
     model : Model, or callable, optional
-        The model, or what gives it for a recorded {"name", "fingerprint", "precision"}; loaded
-        by its recorded name otherwise.
+        The model, or a function of a recorded {"name", "fingerprint", "precision"} that returns
+        it; by default it is loaded by its recorded name.
     labels : int array, optional
-        The labels as they were before the session; needed if there were any.
+        The labels as they were before the session; required if there were any.
     other_image, other_model : bool
-        Do not refuse another image, or another model, than the recorded ones.
+        Allow another image, or another model, than the recorded ones.
     on_progress : callable, optional
-        Takes every Progress.
+        Called with every Progress.
 
     Raises
     ------
     FormatError
-        If the journal is damaged, or an event cannot be done again.
+        If the journal is damaged, or an event cannot be repeated.
     ImageError, ParameterError
         If it is another image, another model, or labels are missing.
     """
@@ -138,7 +138,7 @@ def replay_steps(
     other_image: bool = False,
     other_model: bool = False,
 ) -> Generator[Progress, None, Replay]:
-    """Do what `replay` does, as a generator of Progress; an event each."""
+    """Do what `replay` does, as a generator of one Progress per event."""
     began = time.perf_counter()
     header, events = Journal.read(path)
     source = _source(header, image)
@@ -227,7 +227,7 @@ def _initial(
     recorded = header["target"]
     dtype = np.dtype(recorded["dtype"])
     ARRAY_BYTES.check(
-        math.prod(shape) * dtype.itemsize, "the journal's labels are too large to be replayed"
+        math.prod(shape) * dtype.itemsize, "the journal's labels are too large for a replay"
     )
     if labels is None:
         if int(recorded["largest"]) > 0:
@@ -249,7 +249,7 @@ def _initial(
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Compute with so many threads: sums are rounded by how they are split among them."""
+    """Compute with a number of threads, since the rounding of sums depends on it."""
     THREADS.check(count, "the journal asks for too many threads", ParameterError)
     before = torch.get_num_threads()
     if count > 0 and count != before:
@@ -262,7 +262,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 class _Predictors:
-    """Predictors for recorded models, each made once."""
+    """Makes a predictor for each recorded model, once."""
 
     def __init__(self, model: ModelSource, other: bool, stack: ExitStack) -> None:
         self._model, self._other, self._stack = model, other, stack
@@ -285,7 +285,7 @@ class _Predictors:
                     )
         self.policy_note = self.policy_note or policy_difference(recorded.get("policy"), model)
         cache = None
-        if recorded["embeddings"] == "half":  # a cache on disk rounds what it gives
+        if recorded["embeddings"] == "half":  # a cache on disk rounds embeddings
             folder = self._stack.enter_context(tempfile.TemporaryDirectory())
             cache = EmbeddingCache(folder)
         self._made[key] = Predictor(model, cache)

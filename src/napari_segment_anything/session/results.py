@@ -1,4 +1,4 @@
-"""What was decoded lately: masks to go back to, logits to refine."""
+"""The latest decoded results: masks for undo, logits for refinement."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ CAPACITY = 1 << 27
 
 
 class DecodedResults:
-    """Results by the draft's revision; those used longest ago are dropped.
+    """Results by the draft's revision; the oldest are dropped when they take too much memory.
 
-    What is kept depends on nothing but the results themselves, so that going through recorded
-    events again finds the same.
+    What is kept depends only on the results, so that a replay finds the same ones.
 
     Parameters
     ----------

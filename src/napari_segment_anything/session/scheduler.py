@@ -1,4 +1,4 @@
-"""The latest request wins; what it overtakes is dropped before it costs time."""
+"""A scheduler where the latest job wins: earlier ones are dropped or stopped."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Job: TypeAlias = Callable[[Cancelled], Generator[Progress, None, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a job has to say.
+    """A message of a job.
 
     Parameters
     ----------
     ticket : int
-        Which job: what `LatestWins.submit` returned.
+        The job, as `LatestWins.submit` returned it.
     kind : {"progress", "result", "error", "stopped"}
-        "stopped" is the last word of a job that had begun and was overtaken or cancelled.
-        Every job that has begun says exactly one of result, error and stopped; a job that was
-        dropped before it began says nothing.
+        "stopped" is the last message of a job that was replaced or cancelled while it ran. Every
+        job that was started sends exactly one of result, error and stopped; a job that was dropped
+        before sends nothing.
     value : object
         A `Progress`, the job's return value, an exception, or None.
     """
@@ -40,19 +40,19 @@ Deliver: TypeAlias = Callable[[Delivery], object]
 
 
 class LatestWins:
-    """Runs jobs on threads of its own; a new job replaces the ones before it.
+    """Runs jobs on its own threads; a new job replaces earlier ones.
 
-    A job that has not begun is dropped, one that runs is closed at its next yield.
+    A job that has not started is dropped; a running one is closed at its next yield.
 
     Parameters
     ----------
     deliver : callable, optional
-        Called on the worker thread with each `Delivery`; `submit` may give another one.
-        An exception in it ends nothing: it becomes an "error" delivery once, and is then dropped.
+        Called on the worker thread with each `Delivery`; `submit` may name another one.
+        An exception in it is delivered once as "error", and otherwise ignored.
     threads : int
-        How many jobs may run at a time; with one, a new job waits until the old one has yielded.
+        How many jobs may run at a time. With one, a new job waits until the old one yields.
     name : str
-        Of the threads.
+        Prefix of the threads' names.
     """
 
     def __init__(
@@ -71,24 +71,24 @@ class LatestWins:
         self._closed = False
 
     def submit(self, job: Job, deliver: Deliver | None = None) -> int:
-        """Ask for a job; return its ticket.
+        """Start a job as soon as a thread is free; return its ticket.
 
         Parameters
         ----------
         job : callable
             Called on the worker thread with a function that tells whether the job has been
-            overtaken; returns a generator of Progress.
+            replaced; returns a generator of Progress.
         deliver : callable, optional
-            Instead of the scheduler's own.
+            Used instead of the scheduler's own.
 
         Raises
         ------
         ParameterError
-            If nobody takes deliveries, or the scheduler is closed.
+            If there is no `deliver`, or the scheduler is closed.
         """
         taker = deliver or self._deliver
         if taker is None:
-            raise ParameterError("say who takes what the job delivers")
+            raise ParameterError("a job needs a function that takes its deliveries")
         with self._wake:
             if self._closed:
                 raise ParameterError("this scheduler is closed")
@@ -104,7 +104,7 @@ class LatestWins:
             return self._latest
 
     def cancel(self) -> None:
-        """Drop what waits, and stop what runs at its next yield."""
+        """Drop the waiting job, and stop running ones at their next yield."""
         with self._wake:
             self._latest += 1
             self._pending = None
@@ -121,7 +121,7 @@ class LatestWins:
             return self._wake.wait_for(lambda: self._pending is None and not self._running, timeout)
 
     def close(self, timeout: float | None = None) -> bool:
-        """Cancel everything and end the threads; return whether they have ended."""
+        """Cancel all jobs and end the threads; return whether they have ended."""
         with self._wake:
             self._closed = True
             self._latest += 1
@@ -180,5 +180,5 @@ class LatestWins:
             deliver(last)
         except Exception as error:
             if last.kind != "error":
-                with contextlib.suppress(Exception):  # whoever takes deliveries is gone
+                with contextlib.suppress(Exception):  # the receiver is gone
                     deliver(Delivery(ticket, "error", error))

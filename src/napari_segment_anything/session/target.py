@@ -1,4 +1,4 @@
-"""Where labels are written: arrays, window by window of a plane."""
+"""Label arrays that a session writes to, window by window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BLOCK = 1 << 24
 
 @runtime_checkable
 class LabelTarget(Protocol):
-    """Labels that objects are written to.
+    """Labels to which objects are written.
 
     A plane is a tuple of indices along the axes that are not displayed; windows are in
     full-resolution pixels.
@@ -41,7 +41,7 @@ class LabelTarget(Protocol):
         ...
 
     def largest(self) -> int:
-        """Return the largest label, 0 for none."""
+        """Return the largest label, 0 if there is none."""
         ...
 
 
@@ -68,7 +68,7 @@ class ArrayTarget:
     Parameters
     ----------
     array : NumPy array, zarr array, or alike
-        Of integers; whatever can be read and assigned by slices.
+        Of integers; anything that can be read and assigned by slices.
     displayed : (int, int), optional
         Axes that are rows and columns of a plane; the last two by default.
 
@@ -118,7 +118,7 @@ class ArrayTarget:
         self.array[self._index(plane, window)] = np.ascontiguousarray(part)
 
     def largest(self) -> int:
-        """Return the largest label, 0 for none; lazy arrays are read chunk by chunk."""
+        """Return the largest label, 0 if there is none; lazy arrays are read chunk by chunk."""
         if isinstance(self.array, np.ndarray):
             return max(0, int(self.array.max())) if self.array.size else 0
         if getattr(self.array, "nchunks_initialized", None) == 0:
@@ -145,9 +145,9 @@ class ArrayTarget:
 
 
 class PyramidTarget:
-    """Multiscale labels: written at every level, read at the full resolution.
+    """Multiscale labels, written at every level and read at the full resolution.
 
-    A reduced level takes the label at the middle of each of its pixels.
+    A pixel of a reduced level gets the label at its centre.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ class PyramidTarget:
                 level.write(where, small, values[np.ix_(rows, cols)])
 
     def largest(self) -> int:
-        """Return the largest label of the full resolution, 0 for none."""
+        """Return the largest label of the full resolution, 0 if there is none."""
         return self.levels[0].largest()
 
     def _reduced_plane(self, level: ArrayTarget, plane: Sequence[int]) -> tuple[int, ...] | None:
@@ -229,7 +229,7 @@ def check_writable(array: Any) -> None:
     Raises
     ------
     ParameterError
-        If not; the message says what to do.
+        If not. The message names a remedy.
     """
     module = type(array).__module__.split(".")[0]
     if module == "dask":

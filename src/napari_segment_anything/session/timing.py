@@ -1,4 +1,4 @@
-"""The time a session has taken."""
+"""The time of a session."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Seconds since a session began; can be set, to go through recorded events again.
+    """Seconds since a session began; can be set while recorded events are repeated.
 
     Parameters
     ----------
     clock : callable
-        Seconds since any moment.
+        Gives seconds; only differences matter.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -28,7 +28,7 @@ class Stopwatch:
 
     @contextmanager
     def moment(self) -> Iterator[None]:
-        """Let no time pass."""
+        """Keep the time constant, so that one action has one time."""
         if self._held is not None:
             yield
             return
@@ -39,11 +39,11 @@ class Stopwatch:
             self._held = None
 
     def hold(self, seconds: float) -> None:
-        """Stand still at a time."""
+        """Stop at a time."""
         self._held = float(seconds)
 
     def go_on(self) -> None:
-        """Run on from where it stands."""
+        """Continue from the time at which it was stopped."""
         if self._held is not None:
             self._began = self._clock() - self._held
             self._held = None

@@ -1,4 +1,4 @@
-"""Work that only a journal has: of sessions that ended without being closed."""
+"""Unsaved work: journals of sessions that ended without being closed."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .session_actions import Closed
 
 @dataclass(frozen=True, slots=True)
 class UnsavedWork:
-    """What a session left that was not closed.
+    """The work of a session that was not closed.
 
     Parameters
     ----------
     path : Path
         Its journal.
     objects : int
-        How many there were at its end.
+        How many objects there were at its end.
     ended : datetime
         When the last event was written, in local time.
     onto_labels : bool
-        Whether there were labels before that session, which its journal does not have.
+        Whether there were labels before the session; its journal does not contain them.
     """
 
     path: Path
@@ -43,10 +43,10 @@ class UnsavedWork:
 def unsaved_work(
     source: PlaneSource, directory: str | os.PathLike[str] | None = None
 ) -> list[UnsavedWork]:
-    """Look for journals of an image with objects of sessions that were not closed.
+    """Find journals with objects of an image, of sessions that were not closed.
 
-    Journals that a running session writes to, damaged ones and those of other images or planes
-    are passed over. Pixels are read as `PlaneSource.signature` does; safe on any thread.
+    Journals that are in use or damaged, or of other images or planes, are left out. Reads the
+    pixels that `PlaneSource.signature` needs. May run on any thread.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def unsaved_work(
 
 
 def discard(path: str | os.PathLike[str]) -> None:
-    """Have a journal offered no more. It stays where it is, and can still be recovered.
+    """Mark a journal as closed, so that it is not offered again; it can still be recovered.
 
     Raises
     ------
