@@ -1,4 +1,4 @@
-"""`napari-sam replay`: a recorded session done again without a viewer."""
+"""`napari-sam replay`: repeat a recorded session without a viewer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def replay(
         typer.Argument(
             metavar="[IMAGE]",
             help="The image: a file, a Zarr folder, or sample:NAME. By default the recorded file, "
-            "where it lies beside the journal or in this folder.",
+            "if it is beside the journal or in the working directory.",
         ),
     ] = None,
     output: Annotated[
@@ -51,7 +51,7 @@ def replay(
         str | None,
         typer.Option(
             metavar="NAME|FILE|URL",
-            help="The model, where it cannot be loaded by its recorded name.",
+            help="The model, if it cannot be loaded by its recorded name.",
             rich_help_panel=options.MODEL,
         ),
     ] = None,
@@ -60,7 +60,7 @@ def replay(
         bool,
         typer.Option(
             "--recorded-image",
-            help="Read the image where the journal says, wherever that is, URLs included.",
+            help="Read the recorded image wherever it is, also from a URL.",
             rich_help_panel=options.INPUT,
         ),
     ] = False,
@@ -81,10 +81,10 @@ def replay(
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Do a recorded session again: every mask decoded anew, the same labels.
+    """Repeat a recorded session: every mask is decoded anew.
 
-    On the same machine with the same model the labels are identical to the recorded ones; the
-    summary says whether they are.
+    On the same machine with the same model the labels are identical to the recorded ones. The
+    summary says whether they are, and whether masks are decoded by another policy today.
 
     Examples:
 
@@ -170,10 +170,10 @@ def replay(
 
 
 def _recorded_image(path: str | None, journal: Path, anywhere: bool) -> str:
-    """Return the recorded image's path, where it may be read because a journal says so.
+    """Return the path of the recorded image, if it may be read.
 
-    A journal can come from anybody. Its image is read where it lies near the journal or in the
-    working directory, or where the journal is one of this user's own; from elsewhere on request.
+    A journal may come from anybody. Its image is read only from beside the journal or from the
+    working directory, unless the journal is in this user's own folder, or the user asks for it.
     """
     from ..errors import ImageError
     from ..formats import is_url

@@ -1,4 +1,4 @@
-"""A recorded session done again without a viewer: every mask decoded anew."""
+"""Repeat a recorded session without a viewer, decoding every mask anew."""
 
 from __future__ import annotations
 
