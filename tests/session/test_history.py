@@ -14,7 +14,7 @@ from napari_segment_anything.errors import PromptError
 from napari_segment_anything.session import ArrayTarget, Journal
 from napari_segment_anything.session.events import read_event, recorded_edits
 from napari_segment_anything.session.label_edits import apply
-from napari_segment_anything.session.recover import at
+from napari_segment_anything.session.recovery import at
 from napari_segment_anything.session.session_actions import Decoded
 
 from .helpers import DiscSession, disc_predictor, disc_session

@@ -7,8 +7,8 @@ from .journal import Journal, journal_directory, new_journal_path, unfinished_jo
 from .objects import ObjectPrompts, Scribble, SessionObject
 from .precompute import Ahead, ahead_windows, embed_ahead
 from .preview import DecodedObject, Preview, PreviewObject
-from .recover import PolicyWarning, recover
-from .replay import Replay, recorded_model, replay, replay_steps
+from .recovery import PolicyWarning, recover
+from .replaying import Replay, recorded_model, replay, replay_steps
 from .scheduler import Delivery, LatestWins
 from .session import Session
 from .target import ArrayTarget, LabelTarget, PyramidTarget

@@ -14,7 +14,7 @@ from ..engine import PlaneSource
 from ..errors import FormatError, ImageError
 from .events import recorded_objects
 from .journal import Journal, unfinished_journals
-from .recover import check_image
+from .recovery import check_image
 from .session_actions import Closed
 
 

@@ -24,7 +24,7 @@ from .events import recorded_objects
 from .journal import Journal
 from .objects import SessionObject
 from .recorder import model_record
-from .recover import at, check_image
+from .recovery import at, check_image
 from .session import Session
 from .session_actions import ChangeModel, Decoded, Recovered
 from .target import ArrayTarget
