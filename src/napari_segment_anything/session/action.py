@@ -30,13 +30,7 @@ class Action:
     """What it did, for people: a format of its fields; by default its name."""
 
     def plan(self, state: SessionState) -> Change:
-        """Return what it changes of the object in progress and of committed ones.
-
-        Raises
-        ------
-        PromptError
-            If it cannot be done.
-        """
+        """Return what it changes; raise a `PromptError` if it cannot be done. Changes nothing."""
         return Change(self.describe(), state.draft, state.draft)
 
     def describe(self, edit: LabelEdit | None = None) -> str:

@@ -127,13 +127,7 @@ class CommittedObjects:
         return () if item is None else item.plane
 
     def require_unlocked(self, label: int) -> None:
-        """Check that an object is not locked.
-
-        Raises
-        ------
-        PromptError
-            If it is.
-        """
+        """Raise a `PromptError` if an object is locked."""
         if label in self.locked:
             raise PromptError(f"object {label} is locked; unlock it first")
 

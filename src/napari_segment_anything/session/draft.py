@@ -135,13 +135,7 @@ class Draft:
         return _nearest(owners, [point.position])
 
     def key_or_first(self, key: int | None) -> int:
-        """Return the key of an object, by default of the first.
-
-        Raises
-        ------
-        PromptError
-            If there is no such object.
-        """
+        """Return the key of an object, by default the first; raise a `PromptError` if not there."""
         return self.keys[0] if key is None else self.check_key(key)
 
     def key_for(self, key: int | None, positive: bool = True) -> tuple[Draft, int | None]:
@@ -184,13 +178,7 @@ class Draft:
         return draft
 
     def check_index(self, index: int) -> int:
-        """Return the index of a point.
-
-        Raises
-        ------
-        PromptError
-            If there is no such point.
-        """
+        """Return the index of a point; raise a `PromptError` if there is no such point."""
         if not 0 <= int(index) < len(self.points):
             raise PromptError(
                 f"there is no point {index}; the object in progress has {len(self.points)}"
@@ -198,13 +186,7 @@ class Draft:
         return int(index)
 
     def check_key(self, key: int) -> int:
-        """Return the key of an object.
-
-        Raises
-        ------
-        PromptError
-            If there is no such object.
-        """
+        """Return the key of an object; raise a `PromptError` if there is no such object."""
         if key not in self.keys:
             raise PromptError(f"there is no object {key} in progress; there are {list(self.keys)}")
         return int(key)

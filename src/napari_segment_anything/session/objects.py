@@ -166,13 +166,7 @@ class SessionObject:
 
 
 def as_box(box: Any) -> Box:
-    """Return a box as four floats.
-
-    Raises
-    ------
-    PromptError
-        If it is not four finite numbers that span an area.
-    """
+    """Return a box as four floats; raise a `PromptError` unless they span an area."""
     values = _floats(box, 4, "a box is (row_min, col_min, row_max, col_max)")
     found = (values[0], values[1], values[2], values[3])
     _require_area(found)
@@ -185,13 +179,7 @@ def _require_area(box: Box) -> None:
 
 
 def as_point(point: Any) -> Point:
-    """Return a point as two floats.
-
-    Raises
-    ------
-    PromptError
-        If it is not two finite numbers.
-    """
+    """Return a point as two floats; raise a `PromptError` if it is not two finite numbers."""
     row, col = _floats(point, 2, "a point is (row, column)")
     return (row, col)
 

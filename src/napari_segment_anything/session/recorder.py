@@ -60,13 +60,7 @@ class Recorder:
             self._lose(error)
 
     def resume(self, journal: Journal) -> None:
-        """Go on in a journal that was written before.
-
-        Raises
-        ------
-        ResourceError
-            If it cannot be written.
-        """
+        """Continue a journal that was written before."""
         self.journal = journal
         try:
             journal.resume()

@@ -334,13 +334,7 @@ class Session:
     # -- the object in progress ------------------------------------------------------------------
 
     def begin(self, plane: Sequence[int] = ()) -> None:
-        """Begin an object on a plane; the first prompt does so by itself.
-
-        Raises
-        ------
-        PromptError
-            If the image has no such plane, or another object is in progress.
-        """
+        """Begin an object on a plane, if none is in progress; the first prompt does so as well."""
         self.perform(on_draft.Begin(self.source.check_plane(plane)))
 
     def begin_batch(
@@ -428,13 +422,7 @@ class Session:
         self.perform(on_draft.MovePoint(int(index), as_point(point)))
 
     def remove_point(self, index: int) -> None:
-        """Remove a point of the object in progress, by its index in `draft.points`.
-
-        Raises
-        ------
-        PromptError
-            If there is no such point.
-        """
+        """Remove a point of the object in progress, by its index in `draft.points`."""
         self.perform(on_draft.RemovePoint(int(index)))
 
     def set_box(

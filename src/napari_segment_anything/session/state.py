@@ -65,24 +65,12 @@ class SessionState:
         return replace(draft, seconds=max(spent, draft.seconds), started=self.watch.now())
 
     def require_no_draft(self) -> None:
-        """Check that no object is in progress.
-
-        Raises
-        ------
-        PromptError
-            If one is.
-        """
+        """Raise a `PromptError` if an object is in progress."""
         if self.draft is not None and not self.draft.empty:
             raise PromptError("there is an object in progress; commit or cancel it first")
 
     def require_draft(self, purpose: str) -> Draft:
-        """Return the object in progress; `purpose` is what for, for the message.
-
-        Raises
-        ------
-        PromptError
-            If there is none.
-        """
+        """Return the object in progress; raise a `PromptError` if there is none for a purpose."""
         if self.draft is None or self.draft.empty:
             raise PromptError(f"there is no object in progress {purpose}".rstrip())
         return self.draft
