@@ -124,7 +124,7 @@ def test_prompts_and_objects_survive_json():
         PlacedMask.of(np.eye(4, dtype=bool), 2, 2),
     )
     assert len(prompts) == 5
-    assert prompts.decodable and not prompts.ambiguous
+    assert prompts.decodable and not prompts.ask().ambiguous
     assert through_json(prompts) == prompts
     assert to_json(ObjectPrompts()) == {} and read(ObjectPrompts, {}) == ObjectPrompts()
     item = SessionObject(3, (1, 2), prompts, 1, (0.5, 0.75), 0.75, "f", 2.5)

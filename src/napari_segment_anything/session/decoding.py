@@ -35,17 +35,7 @@ class DecodeItem:
 
     def ask(self) -> Ask:
         """What is asked of the segmenter."""
-        points, labels = self.prompts.all_points()
-        mask = self.prompts.mask
-        return Ask(
-            np.asarray(points, np.float64).reshape(-1, 2),
-            np.asarray(labels, bool),
-            self.prompts.box,
-            mask,
-            self.window,
-            self.feed,
-            self.feed_view,
-        )
+        return self.prompts.ask(self.window, self.feed, self.feed_view)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -206,8 +206,7 @@ class DecodingChain:
 
 def _shows(view: View, prompts: ObjectPrompts) -> bool:
     """Whether all that says where the object is lies in a view; negative points may lie outside."""
-    points, labels = prompts.all_points()
-    corners = [point for point, label in zip(points, labels, strict=True) if label]
+    corners = [prompts.ask().positive]
     if prompts.box is not None:
-        corners += [prompts.box[:2], prompts.box[2:]]
-    return not corners or view.holds(around(np.array(corners)))
+        corners.append(np.reshape(prompts.box, (2, 2)))
+    return not sum(map(len, corners)) or view.holds(around(*corners))

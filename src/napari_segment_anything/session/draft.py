@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ import numpy as np
 from ..engine import PlacedMask, Window
 from ..errors import PromptError
 from .objects import ObjectPrompts, Scribble
-from .schema import Box, Plane, Point
+from .schema import Box, Plane, Point, window_json
 
 T = TypeVar("T")
 Keyed = tuple[tuple[int, T], ...]
@@ -99,22 +99,16 @@ class Draft:
 
     def objects(self) -> dict[int, ObjectPrompts]:
         """Return the prompts of each object by its key; every negative prompt has one object."""
-        keys = self.keys
-        if not keys:
-            return {}
-        own = _owned(self, keys)
-        owners = {key: own[key] for key in keys if own[key].decodable} or dict(own)
-        for point in self.points:
+        own = _owned(self)
+        for point in self.points if own else ():
             if point.key is None:
-                key = _nearest(owners, [point.position])
-                own[key] = replace(
-                    own[key],
-                    points=(*own[key].points, point.position),
-                    labels=(*own[key].labels, point.positive),
-                )
-        for free, scribble in self.scribbles:
+                key = _nearest(own, [point.position])
+                points = (*own[key].points, point.position)
+                labels = (*own[key].labels, point.positive)
+                own[key] = replace(own[key], points=points, labels=labels)
+        for free, scribble in self.scribbles if own else ():
             if free is None:
-                key = _nearest(owners, scribble.points())
+                key = _nearest(own, scribble.points())
                 own[key] = replace(own[key], scribbles=(*own[key].scribbles, scribble))
         return own
 
@@ -125,14 +119,8 @@ class Draft:
     def key_of(self, index: int) -> int | None:
         """Return the key of the object that a point belongs to."""
         point = self.points[self.check_index(index)]
-        if point.key is not None:
-            return point.key
-        keys = self.keys
-        if not keys:
-            return None
-        own = _owned(self, keys)
-        owners = {key: own[key] for key in keys if own[key].decodable} or own
-        return _nearest(owners, [point.position])
+        own = {} if point.key is not None else _owned(self)
+        return _nearest(own, [point.position]) if own else point.key
 
     def key_or_first(self, key: int | None) -> int:
         """Return the key of an object, by default the first; raise a `PromptError` if not there."""
@@ -203,57 +191,48 @@ def assign(pairs: Keyed[T], key: int, value: T | None) -> Keyed[T]:
     return rest if value is None else (*rest, (key, value))
 
 
-def _owned(draft: Draft, keys: tuple[int, ...]) -> dict[int, ObjectPrompts]:
-    """Return the prompts that say which object they belong to."""
-    points: dict[int, list[DraftPoint]] = {key: [] for key in keys}
+def _owned(draft: Draft) -> dict[int, ObjectPrompts]:
+    """Return the prompts that have a key, by object."""
+    points: dict[int, list[DraftPoint]] = {key: [] for key in draft.keys}
+    lines: dict[int, list[Scribble]] = {key: [] for key in points}
     for point in draft.points:
         if point.key is not None:
             points[point.key].append(point)
-    lines: dict[int, list[Scribble]] = {key: [] for key in keys}
     for own, scribble in draft.scribbles:
         if own is not None:
             lines[own].append(scribble)
     boxes, masks = dict(draft.boxes), dict(draft.masks)
     return {
         key: ObjectPrompts(
-            tuple(point.position for point in points[key]),
-            tuple(point.positive for point in points[key]),
+            tuple(point.position for point in mine),
+            tuple(point.positive for point in mine),
             boxes.get(key),
             tuple(lines[key]),
             masks.get(key),
         )
-        for key in keys
+        for key, mine in points.items()
     }
 
 
 def _nearest(objects: dict[int, ObjectPrompts], points: Sequence[Point]) -> int:
     """Return the key of the object whose positive prompts are nearest to any of the points."""
     wanted = np.asarray(points, np.float64)
-    return min(objects, key=lambda key: (_distance(objects[key], wanted), key))
+    owners = [key for key in objects if objects[key].decodable] or [*objects]
+    return min(owners, key=lambda key: (_distance(objects[key], wanted), key))
 
 
 def _distance(prompts: ObjectPrompts, wanted: np.ndarray) -> float:
-    places, labels = prompts.all_points()
-    positive: Iterable[Point] = (at for at, label in zip(places, labels, strict=True) if label)
-    found = np.asarray([*positive], np.float64).reshape(-1, 2)
+    """Return the distance between points (k, 2) and what is positive of an object's prompts."""
     distances = [float("inf")]
+    found = prompts.ask().positive
     if len(found):
-        offset = wanted[:, None] - found[None]
-        distances.append(float(np.hypot(offset[..., 0], offset[..., 1]).min()))
+        distances.append(float(np.linalg.norm(wanted[:, None] - found[None], axis=-1).min()))
     boxes = [] if prompts.box is None else [prompts.box]
     if prompts.mask is not None:
-        window = prompts.mask.window
-        boxes.append(
-            (
-                window.row,
-                window.col,
-                window.row + window.height,
-                window.col + window.width,
-            )
-        )
+        row, col, height, width = window_json(prompts.mask.window)
+        boxes.append((row, col, row + height, col + width))
     for box in boxes:
         low, high = np.asarray(box[:2]), np.asarray(box[2:])
-        middle = (low + high) / 2
-        away = np.abs(wanted - middle) - (high - low) / 2
-        distances.append(float(np.hypot(*np.maximum(away, 0).T).min()))
+        away = np.abs(wanted - (low + high) / 2) - (high - low) / 2
+        distances.append(float(np.linalg.norm(np.maximum(away, 0), axis=-1).min()))
     return min(distances)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..engine import PlacedMask, Window
+from ..engine import Ask, PlacedMask, View, Window
 from ..errors import PromptError
 from .schema import Box, Flag, Index, Label, Line, Number, Plane, Point, RecordedMask, Text
 
@@ -86,11 +86,6 @@ class ObjectPrompts:
         lines = any(scribble.positive for scribble in self.scribbles)
         return any(self.labels) or lines or self.box is not None or self.mask is not None
 
-    @property
-    def ambiguous(self) -> bool:
-        """Whether it is a single point, which may mean several objects."""
-        return len(self) == 1 and len(self.points) == 1
-
     def all_points(self) -> tuple[list[Point], list[bool]]:
         """Return all points and their labels, including those along scribbles."""
         points, labels = list(self.points), list(self.labels)
@@ -100,17 +95,20 @@ class ObjectPrompts:
             labels += [scribble.positive] * len(sampled)
         return points, labels
 
+    def ask(
+        self,
+        window: Window | None = None,
+        feed: np.ndarray | None = None,
+        feed_view: View | None = None,
+    ) -> Ask:
+        """Return the prompts as the segmenter takes them; parameters as in `Ask`."""
+        points, labels = self.all_points()
+        places, inside = np.asarray(points, np.float64).reshape(-1, 2), np.asarray(labels, bool)
+        return Ask(places, inside, self.box, self.mask, window, feed, feed_view)
+
     def extent(self) -> tuple[float, float, float, float]:
         """Return (row_min, col_min, row_max, col_max) of all prompts."""
-        points, _ = self.all_points()
-        corners = list(points)
-        if self.box is not None:
-            corners += [self.box[:2], self.box[2:]]
-        if self.mask is not None:
-            corners += _corners(self.mask.window)
-        array = np.asarray(corners, np.float64)
-        low, high = array.min(0), array.max(0)
-        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+        return self.ask().extent()
 
     def joined(self, other: ObjectPrompts) -> ObjectPrompts:
         """Return the prompts of both, with the box around two boxes, and without two masks."""
@@ -257,10 +255,3 @@ def _floats(values: Any, count: int, what: str) -> list[float]:
     if array.shape != (count,) or not np.isfinite(array).all():
         raise PromptError(f"{what}, not {values!r}")
     return [float(value) for value in array]
-
-
-def _corners(window: Window) -> list[Point]:
-    return [
-        (float(window.row), float(window.col)),
-        (float(window.row + window.height - 1), float(window.col + window.width - 1)),
-    ]
