@@ -81,7 +81,7 @@ def ahead_windows(
     for row, height in _spread(shape[0], size, step):
         for col, width in _spread(shape[1], size, step):
             window = Window(row, col, height, width)
-            if region is None or _overlap(window, region):
+            if region is None or window.intersection(region) is not None:
                 windows.append(window)
     return windows
 
@@ -91,15 +91,6 @@ def _spread(extent: int, size: int, step: int) -> Iterator[tuple[int, int]]:
     count = math.ceil((extent - side) / step)
     for index in range(count + 1):
         yield (extent - side) * index // max(count, 1), side
-
-
-def _overlap(first: Window, second: Window) -> bool:
-    return (
-        first.row < second.row + second.height
-        and second.row < first.row + first.height
-        and first.col < second.col + second.width
-        and second.col < first.col + first.width
-    )
 
 
 def embed_ahead(

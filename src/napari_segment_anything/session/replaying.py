@@ -144,14 +144,15 @@ def replay_steps(
     source = _source(header, image)
     if not other_image:
         check_image(header, source)
-    start = _initial(header, source, labels)
+    shape, displayed = _layout(source)
+    start = _initial(header, shape, labels)
     decoded = 0
     with ExitStack() as stack:
         stack.enter_context(_threads(int(header["model"].get("threads", 0))))
         models = _Predictors(model, other_model, stack)
         yield Progress(0, len(events), message="loading the model")
         predictor = models.get(header["model"])
-        done = ArrayTarget(start.copy(), displayed=_displayed(source))
+        done = ArrayTarget(start.copy(), displayed=displayed)
         session = Session(predictor, source, done, **header["settings"])
         session.state.objects.begin_at(int(header["target"]["largest"]) + 1)
         for number, event in enumerate(events, start=1):
@@ -168,7 +169,7 @@ def replay_steps(
                     if isinstance(action, Recovered):
                         session.set_predictor(models.get(action.model))
         used = model_record(session.predictor)
-    recorded = ArrayTarget(start, displayed=_displayed(source))
+    recorded = ArrayTarget(start, displayed=displayed)
     recorded_objects(events, recorded)
     return Replay(
         done.array,
@@ -213,17 +214,18 @@ def _source(header: Mapping[str, Any], image: Any) -> PlaneSource:
     )
 
 
-def _displayed(source: PlaneSource) -> tuple[int, int]:
+def _layout(source: PlaneSource) -> tuple[tuple[int, ...], tuple[int, int]]:
+    """Return shape and displayed axes of an image's labels: those of the image without channels."""
     colour = len(source.data_shape) - 1 if source.rgb else source.channel_axis
-    row, col = (axis - (colour is not None and colour < axis) for axis in source.displayed)
-    return row, col
+    axes = [axis for axis in range(len(source.data_shape)) if axis != colour]
+    row, col = (axes.index(axis) for axis in source.displayed)
+    return tuple(source.data_shape[axis] for axis in axes), (row, col)
 
 
 def _initial(
-    header: Mapping[str, Any], source: PlaneSource, labels: np.ndarray | None
+    header: Mapping[str, Any], shape: tuple[int, ...], labels: np.ndarray | None
 ) -> np.ndarray:
-    colour = len(source.data_shape) - 1 if source.rgb else source.channel_axis
-    shape = tuple(n for axis, n in enumerate(source.data_shape) if axis != colour)
+    """Return the labels as they were before the session, checked against the journal."""
     recorded = header["target"]
     dtype = np.dtype(recorded["dtype"])
     ARRAY_BYTES.check(
@@ -271,9 +273,10 @@ class _Predictors:
 
     def get(self, recorded: Mapping[str, Any]) -> Predictor:
         key = tuple(str(recorded[name]) for name in ("fingerprint", "precision", "embeddings"))
+        model = self._made[key].model if key in self._made else self._load(recorded)
+        self.policy_note = self.policy_note or policy_difference(recorded.get("policy"), model)
         if key in self._made:
             return self._made[key]
-        model = self._load(recorded)
         if not self._other:
             for name in ("fingerprint", "precision"):
                 found = getattr(model, name)
@@ -283,7 +286,6 @@ class _Predictors:
                         f"{recorded[name][:12]}), not with {model.name} ({found[:12]}); its masks "
                         "would differ. Choose that model, or allow another one"
                     )
-        self.policy_note = self.policy_note or policy_difference(recorded.get("policy"), model)
         cache = None
         if recorded["embeddings"] == "half":  # a cache on disk rounds embeddings
             folder = self._stack.enter_context(tempfile.TemporaryDirectory())
