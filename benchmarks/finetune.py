@@ -15,8 +15,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import page
 import torch
-from page import write_between
 from sets import entries
 
 import napari_segment_anything as nsa
@@ -106,20 +106,16 @@ def report(title: str):
 
 def table(rows: dict[str, tuple[Row, Row]], count: int) -> str:
     """Markdown: a set a line, before and after."""
-    heads = [title for _, _, title in COLUMNS]
-    lines = [
-        f"| set | held out | {' | '.join(heads)} |",
-        f"|---|---|{'---|' * len(heads)}",
-    ]
+    cells_of = []
     for name, (before, after) in rows.items():
         cells = []
         for old, new in zip(before.values, after.values, strict=True):
             better = f"**{new:.3f}**" if new > old else f"{new:.3f}"
             cells.append(f"{old:.3f} → {better}")
         held = f"{before.images} images, {before.objects} objects prompted"
-        lines.append(f"| {name} | {held} | {' | '.join(cells)} |")
-    lines += ["", f"Fine-tuned on {count} images of each set; default → fine-tuned."]
-    return "\n".join(lines) + "\n"
+        cells_of.append((name, held, *cells))
+    text = page.table(("set", "held out", *(title for *_, title in COLUMNS)), cells_of)
+    return f"{text}\n\nFine-tuned on {count} images of each set; default → fine-tuned.\n"
 
 
 def main() -> None:
@@ -146,7 +142,7 @@ def main() -> None:
         rows[name] = (before, after)
         print(table(rows, options.count), flush=True)
     if options.write:
-        write_between(PAGE, MARKERS, table(rows, options.count))
+        page.write_between(PAGE, MARKERS, table(rows, options.count))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import page
+
 PIECES = ("checks", "speed", "train")
 MARKS = ("<!-- gpu table -->", "<!-- end of gpu table -->")
 RECIPE = Path(__file__).parent / "training" / "gpu.toml"
@@ -106,14 +108,7 @@ def speed(job: Job) -> dict[str, Any]:
 
     def shortest(work: Callable[[], object], rounds: int = 5) -> float:
         work()
-        times = []
-        for _ in range(1 if job.miniature else rounds):
-            wait()
-            start = time.perf_counter()
-            work()
-            wait()
-            times.append(time.perf_counter() - start)
-        return min(times)
+        return min(page.durations(work, 1 if job.miniature else rounds, wait=wait))
 
     side = 512 if job.miniature else 8192 if device.type == "cuda" else 2048
     rate: dict[str, float] = {}
@@ -256,18 +251,18 @@ def table(out: Path) -> str:
             f"{found['device']}; measured matrix rate {rate['fp32']:.3g} TFLOP/s in fp32, "
             f"{rate['bf16']:.3g} in bf16.",
             "",
-            "| encoder | batch | ms an image | TFLOP/s | share of the matrix rate |",
-            "|---|---|---|---|---|",
         ]
-        lines += [
-            f"| {r['encoder']} | {r['batch']} | {r['milliseconds']:.2f} | {r['TFLOP/s']:.3g} | "
-            f"{r['share']:.2f} |"
+        encoders = [
+            (r["encoder"], r["batch"], f"{r['milliseconds']:.2f}", f"{r['TFLOP/s']:.3g}",
+             f"{r['share']:.2f}")
             for r in found["encoders"]
-        ]
-        lines += ["", "| what | measured |", "|---|---|"]
-        lines += [f"| {k} | {v:.2f} |" for k, v in found.items() if k.startswith("everything")]
+        ]  # fmt: skip
+        columns = ("encoder", "batch", "ms an image", "TFLOP/s", "share of the matrix rate")
+        lines += [page.table(columns, encoders), ""]
+        speeds = [(k, f"{v:.2f}") for k, v in found.items() if k.startswith("everything")]
         large = found["large run"]
-        lines += [f"| tiles a second, {large['side']} px | {large['tiles a second']:.1f} |"]
+        speeds.append((f"tiles a second, {large['side']} px", f"{large['tiles a second']:.1f}"))
+        lines += [page.table(("what", "measured"), speeds)]
     for piece in ("checks", "train"):
         if piece in held:
             lines += ["", f"{piece}: `{json.dumps(held[piece])}`"]
@@ -312,10 +307,7 @@ def main() -> int:
     text = table(out)
     print(text)
     if options.write:
-        sys.path.insert(0, str(Path(__file__).parent))
-        from page import write_between
-
-        write_between(options.write, MARKS, text)
+        page.write_between(options.write, MARKS, text)
     return 1 if failed else 0
 
 

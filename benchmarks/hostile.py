@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks import page
 from tests.hostile.corpus import CASES, Case
 
 
@@ -57,8 +58,8 @@ def measured(case: Case) -> tuple[int, int, int, float, float]:
 
 
 def rows() -> Iterator[str]:
-    yield "| verb | inputs | exit code | lines | files left | most CPU seconds | most MB |"
-    yield "|---|---|---|---|---|---|---|"
+    columns = ("verb", "inputs", "exit code", "lines", "files left", "most CPU seconds", "most MB")
+    yield page.table(columns, ())
     groups: dict[str, list[Case]] = {}
     for case in CASES:
         kind = case.name.partition(":")[0] if ":" in case.name else "images and options"
@@ -69,8 +70,8 @@ def rows() -> Iterator[str]:
         found = [measured(case) for case in cases]
         codes, lines, left = (", ".join(map(str, sorted({f[i] for f in found}))) for i in range(3))
         seconds, megabytes = max(f[3] for f in found), max(f[4] for f in found)
-        counts = f"{len(cases)} | {codes} | {lines} | {left}"
-        yield f"| {title} | {counts} | {seconds:.1f} | {megabytes:.0f} |"
+        worst_of = f"{seconds:.1f}", f"{megabytes:.0f}"
+        yield page.row((title, len(cases), codes, lines, left, *worst_of))
         worst += [(f[3], f[4], f"{c.kind}: {c.name}") for f, c in zip(found, cases, strict=True)]
     yield ""
     slow, large = max(worst), max(worst, key=lambda item: item[1])

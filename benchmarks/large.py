@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import zarr
 from mosaic import CELL, Cells, write_mosaic
-from page import write_between
+from page import table, write_between
 
 PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
 MARKERS = ("<!-- large table -->", "<!-- end of large table -->")
@@ -250,24 +250,24 @@ def measure_fast(side: int, options: argparse.Namespace) -> None:
 def fast_text(out: Path) -> str:
     """Table of what `measure_fast` measured."""
     found = {int(p.stem.removeprefix("fast")): json.loads(p.read_text()) for p in out.glob("fast*")}
-    rows = [
-        "| side, px | tiles | objects | failed | peak memory above the idle model, MiB | "
-        "processor time per tile, relative |",
-        "|---|---|---|---|---|---|",
-    ]
+    columns = (
+        "side, px", "tiles", "objects", "failed", "peak memory above the idle model, MiB",
+        "processor time per tile, relative",
+    )  # fmt: skip
+    rows = []
     sides = sorted(found)
     per_tile = {side: found[side]["processor"] / found[side]["tiles"] for side in sides}
     for side in sides:
         run = found[side]
-        rows.append(
-            f"| {side} | {run['tiles']} | {run['objects']} | {run['failed']} | {run['peak']:.0f} | "
-            f"{per_tile[side] / per_tile[sides[0]]:.2f} |"
-        )
+        relative = f"{per_tile[side] / per_tile[sides[0]]:.2f}"
+        counts = run["tiles"], run["objects"], run["failed"]
+        rows.append((side, *counts, f"{run['peak']:.0f}", relative))
+    text = table(columns, rows)
     if len(sides) > 1:
         times = [np.log(found[side]["processor"]) for side in sides]
         slope = np.polyfit(np.log([side**2 for side in sides]), times, 1)[0]
-        rows += ["", f"Processor time grows as area to the power {slope:.2f}."]
-    return "\n".join(rows)
+        text += f"\n\nProcessor time grows as area to the power {slope:.2f}."
+    return text
 
 
 def main() -> None:

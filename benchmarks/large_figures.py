@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 from mosaic import CELL, Cells, layout, window
 from numpy.typing import NDArray
+from page import table
 from PIL import Image
 
 from napari_segment_anything.formats import overlay
@@ -357,25 +358,25 @@ def report_text(results: Mapping[int, Mapping[str, Any]], threads: int) -> str:
         f"{os.cpu_count()} cores, {threads} tiles at a time. AP is the mean over cells held out "
         "of training: stitched / each by itself.",
         "",
-        "| side, px | held-out cells | AP at .50 | mean AP | mean AP differs by (95 %) |",
-        "|---|---|---|---|---|",
     ]
+    rows: list[tuple[object, ...]] = []
     for side, result in results.items():
         got = result["accuracy"]
         value, low, high = got["difference"]
         relative = 100 * (got["ap"][0] / got["ap"][1] - 1)
-        lines.append(
-            f"| {side} | {got['validation']} of {got['cells']} | {pair(got['ap50'])} "
-            f"| {pair(got['ap'])} | {value:+.4f} ({low:+.4f} to {high:+.4f}), {relative:+.1f} % |"
-        )
+        held = f"{got['validation']} of {got['cells']}"
+        differs = f"{value:+.4f} ({low:+.4f} to {high:+.4f}), {relative:+.1f} %"
+        rows.append((side, held, pair(got["ap50"]), pair(got["ap"]), differs))
+    columns: tuple[str, ...] = (
+        "side, px", "held-out cells", "AP at .50", "mean AP", "mean AP differs by (95 %)",
+    )  # fmt: skip
     lines += [
+        table(columns, rows),
         "",
         "True objects of all cells that lie across the border of two tiles' cores:",
         "",
-        "| side, px | objects | found as one | cut in two or more | cut, though found as one by "
-        "itself | mean IoU |",
-        "|---|---|---|---|---|---|",
     ]
+    rows = []
     for side, result in results.items():
         for name, title in (
             ("crossing", "seen whole by a tile"), ("crossing, large", "larger than that"),
@@ -383,26 +384,27 @@ def report_text(results: Mapping[int, Mapping[str, Any]], threads: int) -> str:
         ):  # fmt: skip
             got = result["accuracy"][name]
             if got["objects"]:
-                lines.append(
-                    f"| {side} | {got['objects']} {title} | {got['one'][0]} / {got['one'][1]} "
-                    f"| {got['cut'][0]} / {got['cut'][1]} | {got['cut_by_seam']} "
-                    f"| {pair(got['iou'])} |"
-                )
+                one, cut = (f"{got[key][0]} / {got[key][1]}" for key in ("one", "cut"))
+                objects = f"{got['objects']} {title}"
+                rows.append((side, objects, one, cut, got["cut_by_seam"], pair(got["iou"])))
+    columns = (
+        "side, px", "objects", "found as one", "cut in two or more",
+        "cut, though found as one by itself", "mean IoU",
+    )  # fmt: skip
+    lines += [table(columns, rows), ""]
     first = next(iter(results.values()))["large"]
     base = first["processor"] / first["tiles"]
-    lines += [
-        "",
-        "| side, px | tiles | peak memory above the idle model, MiB | processor time per tile, "
-        "relative | processor time beside tiles alone |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     for side, result in results.items():
         run, plain = result["large"], result.get("plain")
         beside = f"{run['processor'] / plain['processor']:.3f}" if plain else "–"
-        lines.append(
-            f"| {side} | {run['tiles']} | {run['peak']:.0f} "
-            f"| {run['processor'] / run['tiles'] / base:.2f} | {beside} |"
-        )
+        relative = f"{run['processor'] / run['tiles'] / base:.2f}"
+        rows.append((side, run["tiles"], f"{run['peak']:.0f}", relative, beside))
+    columns = (
+        "side, px", "tiles", "peak memory above the idle model, MiB",
+        "processor time per tile, relative", "processor time beside tiles alone",
+    )  # fmt: skip
+    lines += [table(columns, rows)]
     if len(results) > 1:
         area = np.log([float(side) ** 2 for side in results])
         spent = np.log([result["large"]["processor"] for result in results.values()])

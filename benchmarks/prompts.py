@@ -19,6 +19,8 @@ import sys
 import time
 from pathlib import Path
 
+import page
+
 CASES = ("vit_b decoder 64", "default decoder 64", "session 512 64", "session 1024 64",
          "session 2048 150", "session unsure 2048 150")  # fmt: skip
 SOURCE = Path(__file__).resolve().parents[1] / "src"
@@ -93,13 +95,8 @@ def run_case(name: str, repeats: int) -> dict[str, float]:
             session.begin_batch((), points=points)
             session.update()
 
-    seconds = []
-    for _ in range(repeats):
-        encoded[0] = 0
-        began = time.process_time()
-        work()
-        seconds.append(time.process_time() - began)
-    return {"seconds": min(seconds), "encoded": encoded[0]}
+    seconds = page.durations(work, repeats, time.process_time)
+    return {"seconds": min(seconds), "encoded": encoded[0] // repeats}
 
 
 def main() -> None:
@@ -114,8 +111,8 @@ def main() -> None:
         return
     sources = {"now": SOURCE} | ({"before": given.before.resolve()} if given.before else {})
     base = 0.0
-    print("| work | version | processor seconds | windows encoded | of ViT-B's decoder |")
-    print("|---|---|---|---|---|")
+    columns = ("work", "version", "processor seconds", "windows encoded", "of ViT-B's decoder")
+    print(page.table(columns, ()))
     for case in CASES:
         for version, source in sources.items():
             if case == CASES[0] and version != "now":
@@ -128,11 +125,8 @@ def main() -> None:
             result = json.loads(told.stdout.splitlines()[-1])
             base = base or result["seconds"]
             ratio = result["seconds"] / base
-            print(
-                f"| {case} | {version} | {result['seconds']:.2f} | {result['encoded']} | "
-                f"{ratio:.2f} |",
-                flush=True,
-            )
+            figures = f"{result['seconds']:.2f}", result["encoded"], f"{ratio:.2f}"
+            print(page.row((case, version, *figures)), flush=True)
 
 
 if __name__ == "__main__":

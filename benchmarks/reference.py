@@ -17,13 +17,14 @@ import re
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+import page
+
 SIDE = 1024
 PROMPTS = (1, 64)
-MARK = re.compile(r"(<!-- reference:begin -->\n).*?(<!-- reference:end -->)", re.DOTALL)
+MARKS = ("<!-- reference:begin -->", "<!-- reference:end -->")
 
 # name -> (whose, precision, what)
 CASES = {
@@ -50,11 +51,7 @@ def measure(work: Callable[[], object], repeats: int) -> dict[str, float]:
     """Median seconds and peak MiB above the start."""
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
+    times = page.durations(work, repeats)
     return {"seconds": statistics.median(times), "mebibytes": resident("VmHWM") - before}
 
 
@@ -130,10 +127,7 @@ def processor() -> str:
 
 def table(results: dict[str, list[dict[str, float | str]]]) -> str:
     """A Markdown table with ratios to the published form in fp32."""
-    rows = [
-        "| work | implementation | seconds | times faster | peak MiB | of theirs |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for what in ("encoder", "decoder 1", "decoder 64"):
         base = results[f"{what}, transformers fp32"]
         base_s = [float(r["seconds"]) for r in base]
@@ -152,11 +146,10 @@ def table(results: dict[str, list[dict[str, float | str]]]) -> str:
                 "decoder 1": "1 prompt, 3 masks at 1024 px",
                 "decoder 64": "64 prompts, 192 masks at 1024 px",
             }[what]
-            rows.append(
-                f"| {work} | {label} | {statistics.median(seconds):.3g} | {ratio:.1f} "
-                f"| {memory:.0f} | {memory / base_m:.2f} |"
-            )
-    return "\n".join(rows)
+            shown = f"{statistics.median(seconds):.3g}", f"{ratio:.1f}", f"{memory:.0f}"
+            rows.append((work, label, *shown, f"{memory / base_m:.2f}"))
+    columns = ("work", "implementation", "seconds", "times faster", "peak MiB", "of theirs")
+    return page.table(columns, rows)
 
 
 def main() -> None:
@@ -186,10 +179,7 @@ def main() -> None:
         f"{table(results)}\n"
     )
     if options.write:
-        page = options.write.read_text()
-        if not MARK.search(page):
-            raise SystemExit(f"{options.write} lacks the reference:begin / reference:end marks")
-        options.write.write_text(MARK.sub(lambda m: m[1] + text + m[2], page))
+        page.write_between(options.write, MARKS, text)
     print(text)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import page
 
 _OWN = Path(tempfile.mkdtemp())
 os.environ.setdefault("NAPARI_CONFIG", str(_OWN / "settings.yaml"))
@@ -86,10 +87,12 @@ def main() -> None:
         at = QPoint(round(col + width / 2), round(row + height / 2))
         QTest.mouseClick(native, Qt.LeftButton, Qt.NoModifier, at)
 
-    print("| what | takes | event loop held at most |")
-    print("|---|---|---|")
+    def tell(what: str, took: str, held: float) -> None:
+        print(page.row((what, took, f"{1000 * held:.0f} ms")), flush=True)
+
+    print(page.table(("what", "takes", "event loop held at most"), ()))
     took, held = measure(lambda: click((200, 200)), decoded)
-    print(f"| first click on a cold image, model loaded | {took:.2f} s | {1000 * held:.0f} ms |")
+    tell("first click on a cold image, model loaded", f"{took:.2f} s", held)
     prompts.cancel()
     rng = np.random.default_rng(0)
     truth = np.asarray(sample.labels)
@@ -102,10 +105,8 @@ def main() -> None:
             times.append(took)
             holds.append(held)
             prompts.cancel()
-        print(
-            f"| click on {where} to mask, embedding cached, median of 25 "
-            f"| {1000 * np.median(times):.0f} ms | {1000 * max(holds):.0f} ms |"
-        )
+        what = f"click on {where} to mask, embedding cached, median of 25"
+        tell(what, f"{1000 * np.median(times):.0f} ms", max(holds))
     labels = np.zeros(image.data.shape[:2], np.int32)
     plain = viewer.add_labels(labels, name="plain napari")
 
@@ -118,17 +119,17 @@ def main() -> None:
         QTest.qWait(100)
         _, held = measure(lambda row=row, col=col: paint(row, col), lambda: True)
         holds.append(held)
-    print(f"| napari alone: a Labels region written and drawn | | {1000 * max(holds):.0f} ms |")
+    tell("napari alone: a Labels region written and drawn", "", max(holds))
     viewer.layers.remove(plain)
     found = np.arange(labels.size, dtype=np.int32).reshape(labels.shape) // 3000
     _, held = measure(lambda: viewer.add_labels(found, name="plain napari"), lambda: True)
-    print(f"| napari alone: a Labels layer with 90 objects added | | {1000 * held:.0f} ms |")
+    tell("napari alone: a Labels layer with 90 objects added", "", held)
     viewer.layers.remove("plain napari")
     viewer.layers.selection.active = image
     for mode in ("instances", "grid"):
         every.mode.value = mode
         took, held = measure(every.start, lambda: not every._jobs.running)
-        print(f"| everything, {mode} | {took:.2f} s | {1000 * held:.0f} ms |")
+        tell(f"everything, {mode}", f"{took:.2f} s", held)
     every.mode.value = "auto"
     viewer.close()
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from page import write_between
+from page import table, write_between
 from scipy import ndimage
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
@@ -276,11 +276,11 @@ def page_text(figures: dict[str, dict[str, Any]]) -> str:
         if not rows:
             continue
         names = list(next(iter(rows.values())))
-        lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-        for name, found in rows.items():
-            values = (f"{found[k]:.3f}" if found[k] % 1 else f"{found[k]:.0f}" for k in names)
-            lines.append(f"| {name} | {' | '.join(values)} |")
-        blocks.append("\n".join([title, "", *lines]))
+        cells = [
+            (name, *(f"{found[k]:.3f}" if found[k] % 1 else f"{found[k]:.0f}" for k in names))
+            for name, found in rows.items()
+        ]
+        blocks.append(f"{title}\n\n{table(('', *names), cells)}")
     return "\n\n".join(blocks)
 
 

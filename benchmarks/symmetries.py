@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from page import table
 from sets import entries
 from thresholds import precision
 
@@ -35,13 +36,14 @@ def main() -> None:
     for plane in planes:
         for count in views:
             began = time.process_time()
-            table = nsa.segment_everything(plane.image, model, "instances", symmetries=count)
+            found = nsa.segment_everything(plane.image, model, "instances", symmetries=count)
             seconds[count] += time.process_time() - began
-            scores[count].append(precision(plane.labels, table.to_labels()))
-    print("| symmetries | AP at .50 | mean AP | processor seconds an image |\n|---|---|---|---|")
+            scores[count].append(precision(plane.labels, found.to_labels()))
+    rows = []
     for count in views:
         ap50, mean = np.mean(scores[count], 0)
-        print(f"| {count} | {ap50:.3f} | {mean:.3f} | {seconds[count] / len(planes):.2f} |")
+        rows.append((count, f"{ap50:.3f}", f"{mean:.3f}", f"{seconds[count] / len(planes):.2f}"))
+    print(table(("symmetries", "AP at .50", "mean AP", "processor seconds per image"), rows))
 
 
 if __name__ == "__main__":

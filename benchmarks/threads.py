@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+import page
 import torch
 
 from napari_segment_anything import load_model
@@ -25,8 +26,8 @@ def main() -> None:
     parser.add_argument("--modes", nargs="+", default=("proposals", "instances"))
     parser.add_argument("--side", type=int, default=256)
     arguments = parser.parse_args()
-    print("| sample | precision | mode | largest change of a score | objects | pixels changed |")
-    print("|---|---|---|---|---|---|")
+    columns = ("sample", "precision", "mode", "largest change of a score", "objects")
+    print(page.table((*columns, "pixels changed"), ()))
     for name in arguments.samples:
         found = sample(name)
         image = np.asarray(found.image)
@@ -46,10 +47,8 @@ def main() -> None:
                 if len(a.scores) == len(b.scores):
                     change = f"{np.abs(np.asarray(a.scores) - b.scores).max(initial=0):.1e}"
                 pixels = np.mean(a.to_labels() != b.to_labels())
-                print(
-                    f"| {name} | {precision} | {mode} | {change} | {objects} | {pixels:.3%} |",
-                    flush=True,
-                )
+                cells = (name, precision, mode, change, objects, f"{pixels:.3%}")
+                print(page.row(cells), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from page import table
 from sets import entries
 
 import napari_segment_anything as nsa
@@ -80,16 +81,17 @@ def main() -> None:
     scores: dict[int, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for title, image, labels in training_images(options.data):
         for number, values in enumerate(choices):
-            table = nsa.segment_everything(
+            found = nsa.segment_everything(
                 image, predictor.model, "instances", predictor=predictor, **values
             )
-            scores[number][title].append(precision(labels, table.to_labels()))
-    print("| | " + " | ".join(SETS) + " | mean |\n" + "|---" * (len(SETS) + 2) + "|")
+            scores[number][title].append(precision(labels, found.to_labels()))
+    rows = []
     for number, values in enumerate(choices):
         means = [np.mean(scores[number][title], 0) for title in SETS]
         cells = [f"{a:.3f} / {b:.3f}" for a, b in (*means, np.mean(means, 0))]
         name = ", ".join(f"{k} {v:g}" for k, v in values.items()) or "as the model carries"
-        print(f"| {name} | " + " | ".join(cells) + " |")
+        rows.append((name, *cells))
+    print(table(("", *SETS, "mean"), rows))
 
 
 if __name__ == "__main__":
