@@ -1,6 +1,6 @@
 """Volumes and time-lapses: objects followed through planes, linked and tracked."""
 
-from .joining import link, track
+from .label_planes import link, track
 from .propagation import PropagationResult, PropagationView, propagate, propagate_steps
 from .result import StackResult, StackView, Tracks
 from .segment import segment_stack, segment_stack_steps

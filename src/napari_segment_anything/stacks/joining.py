@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImageError, ParameterError
+from ..errors import ParameterError
 from ..parameters import LINKING, check_values
-from ..progress import Progress, finish
+from ..progress import Progress
 from .linking import LINK_THRESH, link_planes
 from .plane_objects import StackObjects
 from .relabel import relabel
-from .result import StackResult, Tracks
+from .result import Tracks
 from .tracking import LINK_THRESH as TRACK_THRESH
 from .tracking import track_planes
 
@@ -103,6 +103,15 @@ class Joined:
         """The largest number."""
         return max((int(n.max()) for n in self.numbers if len(n)), default=0)
 
+    def extents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the first and last plane of each number, from 0."""
+        first = np.full(self.count + 1, len(self.numbers), np.int64)
+        last = np.full(self.count + 1, -1, np.int64)
+        for plane, numbers in enumerate(self.numbers):
+            first[numbers] = np.minimum(first[numbers], plane)
+            last[numbers] = np.maximum(last[numbers], plane)
+        return first, last
+
     def table(self, measured: StackObjects, stack: int, offset: int) -> dict[str, NDArray[Any]]:
         """Return the columns of `StackResult.table`.
 
@@ -114,33 +123,27 @@ class Joined:
         offset : int
             Added to every number.
         """
-        planes = np.repeat(np.arange(len(self.numbers)), [len(n) for n in self.numbers])
+        count = self.count
+        first, last = (ends[1:] for ends in self.extents())
         number = np.concatenate([*self.numbers, np.zeros(0, np.int64)])
         area = np.concatenate([*(s.areas for s in measured.planes), np.zeros(0, np.int64)])
         score = np.concatenate([*(s.scores for s in measured.planes), np.zeros(0)])
-        keep = number > 0
-        planes, number, area, score = planes[keep], number[keep], area[keep], score[keep]
-        count = self.count
-        first = np.full(count + 1, len(self.numbers), np.int64)
-        last = np.full(count + 1, -1, np.int64)
-        np.minimum.at(first, number, planes)
-        np.maximum.at(last, number, planes)
-        seen = np.bincount(number, minlength=count + 1)
-        areas = np.bincount(number, area, minlength=count + 1)
-        known = np.isfinite(score)
-        weights = np.bincount(number[known], area[known], minlength=count + 1)
-        sums = np.bincount(number[known], (area * score)[known], minlength=count + 1)
+
+        def per_number(which: NDArray[np.bool_], weights: NDArray[Any]) -> NDArray[Any]:
+            return np.bincount(number[which], weights[which], minlength=count + 1)[1:]
+
+        known, every = np.isfinite(score), np.ones(len(number), bool)
         with np.errstate(invalid="ignore", divide="ignore"):
-            means = sums / weights
+            means = per_number(known, area * score) / per_number(known, area)
         parents = np.array([self.parents.get(i, 0) for i in range(1, count + 1)], np.int64)
         return {
             "label": np.arange(1, count + 1) + offset,
-            "first": first[1:],
-            "last": last[1:],
-            "extent": (last - first + 1)[1:],
-            "planes": seen[1:],
-            "area": areas[1:].astype(np.int64),
-            "score": means[1:],
+            "first": first,
+            "last": last,
+            "extent": last - first + 1,
+            "planes": per_number(every, np.ones(len(number))).astype(np.int64),
+            "area": per_number(every, area).astype(np.int64),
+            "score": means,
             "parent": np.where(parents > 0, parents + offset, 0),
             "stack": np.full(count, stack, np.int64),
         }
@@ -177,13 +180,8 @@ def join_stack(measured: StackObjects, joining: Joining, anisotropy: float | Non
 
 def _long_enough(joined: Joined, least: int) -> Joined:
     """Drop what is on fewer planes, unless it is part of a lineage; number the rest anew."""
-    count = joined.count
     least = min(least, len(joined.numbers))
-    first = np.full(count + 1, len(joined.numbers), np.int64)
-    last = np.full(count + 1, -1, np.int64)
-    for plane, numbers in enumerate(joined.numbers):
-        first[numbers] = np.minimum(first[numbers], plane)
-        last[numbers] = np.maximum(last[numbers], plane)
+    first, last = joined.extents()
     keep = last - first + 1 >= least
     related = {*joined.parents, *joined.parents.values()}
     keep[list(related)] = True
@@ -293,124 +291,3 @@ def tracks_of(
         labels,
         rows,
     )
-
-
-def link(
-    label_planes: Iterable[Any],
-    *,
-    link_thresh: float | None = None,
-    max_gap: int = 1,
-    min_extent: int | None = None,
-    anisotropy: float | None = None,
-    fill_gaps: bool = True,
-    scores: Sequence[Mapping[int, float]] | None = None,
-) -> StackResult:
-    """Give objects of label planes that overlap one id: 2-D segmentations to a volume.
-
-    Parameters
-    ----------
-    label_planes : array (planes, rows, columns), or iterable of arrays (rows, columns)
-        Integers; 0 is background. Ids of different planes have nothing to do with each other.
-    link_thresh : float, optional
-        Least overlap (IoU), relative to that of two sections of a ball of this size at this
-        distance; 0.3 by default.
-    max_gap : int
-        Planes in between that an object may be missing from.
-    min_extent : int, optional
-        Objects on fewer planes, from first to last, are dropped; 2 by default.
-    anisotropy : float, optional
-        Distance of two planes in pixels of a plane; 1 by default.
-    fill_gaps : bool
-        Draw objects on planes in between.
-    scores : sequence of mapping, optional
-        For each plane the score of each label.
-
-    Returns
-    -------
-    StackResult
-        With labels in memory.
-
-    Raises
-    ------
-    ImageError, ParameterError
-        If planes or options cannot be used.
-    """
-    joining = Joining("overlap", link_thresh, max_gap, min_extent, anisotropy, fill_gaps=fill_gaps)
-    labels, table, *_ = _join(label_planes, joining, scores)
-    return StackResult(labels, table)
-
-
-def track(
-    label_planes: Iterable[Any],
-    *,
-    link_thresh: float | None = None,
-    max_distance: float | None = None,
-    max_gap: int = 1,
-    min_extent: int | None = None,
-    divisions: bool = True,
-    fill_gaps: bool = False,
-    scores: Sequence[Mapping[int, float]] | None = None,
-) -> Tracks:
-    """Follow objects of label planes in time, with divisions.
-
-    Parameters
-    ----------
-    label_planes : array (frames, rows, columns), or iterable of arrays (rows, columns)
-        Integers; 0 is background. Ids of different frames have nothing to do with each other.
-    link_thresh : float, optional
-        Objects that overlap by at least this IoU may be linked whatever their distance; 0.1 by
-        default.
-    max_distance : float, optional
-        Pixels an object may move in a frame; by default found from the data.
-    max_gap : int
-        Frames in between that an object may be missing from.
-    min_extent : int, optional
-        Tracks over fewer frames are dropped, unless they divide or come from a division; 1 by
-        default.
-    divisions : bool
-        Look for them.
-    fill_gaps : bool
-        Draw objects on frames in between.
-    scores : sequence of mapping, optional
-        For each frame the score of each label.
-
-    Returns
-    -------
-    Tracks
-        For napari's Tracks layer; `labels` (in memory) are for a Labels layer.
-
-    Raises
-    ------
-    ImageError, ParameterError
-        If frames or options cannot be used.
-    """
-    joining = Joining(
-        "track", link_thresh, max_gap, min_extent, None, max_distance, divisions, fill_gaps
-    )
-    labels, table, measured, joined = _join(label_planes, joining, scores)
-
-    def position(_: int, frame: int, places: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.column_stack([np.full(len(places), frame), places])
-
-    return tracks_of([measured], joined, position, labels, table)
-
-
-def _join(
-    label_planes: Iterable[Any],
-    joining: Joining,
-    scores: Sequence[Mapping[int, float]] | None,
-) -> tuple[NDArray[np.uint32], dict[str, NDArray[Any]], StackObjects, list[Joined]]:
-    """Join label planes in memory."""
-    measured = StackObjects(joining.max_gap + 1)
-    planes = [np.asarray(plane) for plane in label_planes]
-    for number, plane in enumerate(planes):
-        measured.add(plane, None if scores is None else scores[number])
-    if not planes:
-        raise ImageError("there are no label planes")
-    labels = np.zeros((len(planes), *planes[0].shape), np.uint32)
-    steps = join_stacks(
-        [measured], joining, None, lambda _, plane: planes[plane],
-        lambda _, plane, final: np.copyto(labels[plane], final),
-    )  # fmt: skip
-    table, joined = finish(steps)
-    return labels, table, measured, joined

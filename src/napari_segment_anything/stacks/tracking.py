@@ -333,30 +333,30 @@ def _close_gaps(
     divided = set(parents.values())
     ends = [i for i, path in enumerate(paths) if i not in divided and path[-1][0] < len(frames) - 1]
     starts = [i for i, path in enumerate(paths) if i not in parents and path[0][0] > 0]
-    rows, cols, gains = [], [], []
-    by_frame: dict[int, list[int]] = {}
-    for column, index in enumerate(starts):
-        by_frame.setdefault(paths[index][0][0], []).append(column)
+    ends_in: dict[int, dict[int, int]] = {}
+    starts_in: dict[int, dict[int, int]] = {}
     for row, index in enumerate(ends):
-        u, place = paths[index][-1]
+        frame, place = paths[index][-1]
+        ends_in.setdefault(frame, {})[place] = row
+    for column, index in enumerate(starts):
+        frame, place = paths[index][0]
+        starts_in.setdefault(frame, {})[place] = column
+    rows, cols, gains = [], [], []
+    for u, here in ends_in.items():
         for missing in range(1, max_gap + 1):
             t = u + missing + 1
-            columns = by_frame.get(t)
-            if not columns:
+            there = starts_in.get(t)
+            if not there:
                 continue
-            moved = np.sum(drift[u:t], axis=0)
-            shared = measured.overlaps[u, t]
-            far = reach * float(np.sqrt(missing + 1))
-            _, y, gain = _costs(
-                _only(frames[u], place), frames[t], _of(shared, place), moved, far, link_thresh
-            )
-            known = dict(zip(y.tolist(), gain.tolist(), strict=True))
-            for column in columns:
-                value = known.get(paths[starts[column]][0][1])
-                if value is not None and value > 0.5 * missing:
-                    rows.append(row)
-                    cols.append(column)
-                    gains.append(value - 0.5 * missing)
+            found = _costs(
+                frames[u], frames[t], measured.overlaps[u, t], np.sum(drift[u:t], axis=0),
+                reach * float(np.sqrt(missing + 1)), link_thresh,
+            )  # fmt: skip
+            for i, j, gain in zip(*(side.tolist() for side in found), strict=True):
+                if i in here and j in there and gain > 0.5 * missing:
+                    rows.append(here[i])
+                    cols.append(there[j])
+                    gains.append(gain - 0.5 * missing)
     if not rows:
         return paths, parents
     first, second = _assign(np.array(rows), np.array(cols), np.array(gains), len(ends), len(starts))
@@ -373,19 +373,3 @@ def _close_gaps(
             whole += paths[index]
         joined.append(whole)
     return joined, {renamed[c]: renamed[p] for c, p in parents.items()}
-
-
-def _only(seen: PlaneObjects, place: int) -> PlaneObjects:
-    part = slice(place, place + 1)
-    return PlaneObjects(
-        seen.ids[part],
-        seen.areas[part],
-        seen.centroids[part],
-        seen.scores[part],
-        seen.places[part],
-    )
-
-
-def _of(shared: Overlaps, place: int) -> Overlaps:
-    mine = shared.first == place
-    return Overlaps(np.zeros(int(mine.sum()), np.int64), shared.second[mine], shared.pixels[mine])
