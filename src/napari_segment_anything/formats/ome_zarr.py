@@ -76,7 +76,8 @@ def create_labels(
     chunks : sequence of int, optional
         512 rows and columns of one plane by default.
     scale, units : sequence, optional
-        Pixel size along each dimension, and its unit. Those of the image if it has them.
+        Pixel size along each dimension, and its unit. Those of the image if it has them, also
+        where sizes are all 1 and no unit is known.
     source : str, optional
         Path or URL of the image that was segmented, if it lies elsewhere; a local one is noted
         relative to the labels.
@@ -101,6 +102,8 @@ def create_labels(
     require(destination, (str, Path), "a store", "give its path or URL")
     size = tuple(int(n) for n in shape)
     letters = _ngff.check_label_axes(axes, size)
+    if scale is not None and all(size == 1 for size in scale) and not any(units or ()):
+        scale = units = None
     kind = np.dtype(dtype)
     if kind.kind not in "ui" or 0 in size:
         raise FormatError(f"Labels are integers and have pixels; got {kind}, shape {size}.")

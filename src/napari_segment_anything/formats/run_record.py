@@ -40,8 +40,8 @@ class RunRecord:
         return dict(self.group.attrs.asdict().get("run") or {})
 
     def note(self, **facts: Any) -> None:
-        """Add to what is recorded of the run."""
-        self.group.attrs["run"] = {**self.run, **facts}
+        """Add to what is recorded of the run; arrays become lists."""
+        self.group.attrs["run"] = {**self.run, **_plain(facts)}
 
     def status(self) -> NDArray[np.uint8]:
         """Return the status of every unit."""
@@ -146,10 +146,9 @@ def check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: str) 
     ParameterError
         If they differ; the message names what does.
     """
-    plain = json.loads(json.dumps(dict(wanted)))
     differ = [
         f"{name} was {_short(stored.get(name))}, is {_short(value)}"
-        for name, value in plain.items()
+        for name, value in _plain(wanted).items()
         if stored.get(name) != value
     ]
     if differ:
@@ -157,6 +156,12 @@ def check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: str) 
             f"{path} holds a run with other settings ({'; '.join(differ)}): run it with those to "
             "resume it, give another label name, or overwrite=True to begin again"
         )
+
+
+def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as they come back from JSON; those of NumPy as numbers and lists."""
+    values: dict[str, Any] = json.loads(json.dumps(dict(facts), default=lambda v: v.tolist()))
+    return values
 
 
 def _short(value: Any) -> str:

@@ -157,15 +157,6 @@ class LargeImage:
                 "tile: save it as Zarr where all workers reach it, and give its path"
             )
 
-    @property
-    def pixel_size(self) -> tuple[list[float] | None, list[str | None] | None]:
-        """Scale and units of the labels' dimensions; None where unknown."""
-        data, kept = self.data, self.label_axes
-        scale = [float(data.scale[i]) for i in kept]
-        units = [data.units[i] for i in kept]
-        known = any(units) or any(size != 1.0 for size in scale)
-        return (scale, units) if known else (None, None)
-
     def settle_contrast(self) -> tuple[tuple[float, float], ...]:
         """Settle the contrast limits, once for all planes and windows.
 

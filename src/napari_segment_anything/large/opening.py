@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..engine import Window
 from ..errors import ParameterError
 from ..formats.ome_zarr import locate
@@ -38,17 +36,6 @@ def tiles_over(
     """
     shared = max(0, round(tile * OVERLAP)) if overlap is None else int(overlap)
     return TileGrid.over(image.planes.shape, image.planes.plane_shape, tile, shared, region)
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def destination_of(image: Any, output: str | Path | None) -> str:
@@ -101,7 +88,6 @@ def open_run(
         If the labels were made by something else, or cannot be created.
     """
     data, kept = image.data, image.label_axes
-    scale, units = image.pixel_size
     labels, resumed = resume_or_create(
         destination,
         label,
@@ -111,12 +97,12 @@ def open_run(
         shape=tuple(data.shape[i] for i in kept),
         axes="".join(data.axes[i] for i in kept),
         chunks=tuple(grid.stride if data.axes[i] in "YX" else 1 for i in kept),
-        scale=scale,
-        units=units,
+        scale=[data.scale[i] for i in kept],
+        units=[data.units[i] for i in kept],
         source=image.source if isinstance(image.source, str) else None,
     )
     if resumed:
         return Ledger(labels, grid)
-    limits = plain(image.settle_contrast())
+    limits = image.settle_contrast()
     run = {**wanted, "limits": limits, "failed": {}, "opened": image.opened()}
     return Ledger.create(labels, grid, run)

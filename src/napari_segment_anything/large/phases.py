@@ -12,7 +12,7 @@ from ..errors import CheckpointError, ImageError, ParameterError
 from ..progress import Progress, mapped
 from .compose import compose_chunk, plan_chunk
 from .ledger import Ledger, TileStatus
-from .plan import LargePlan, peak_memory, probes
+from .plan import LargePlan, PeakMemory, probes
 from .result import LargeResult, LargeView, failures
 from .runners import Runner, ThreadRunner
 from .stitching import Stitched, stitch
@@ -104,7 +104,7 @@ class _Tiles:
         """Run tiles one by one until one was not empty."""
         for index in probes(left):
             report = None
-            with peak_memory() as peak:
+            with PeakMemory() as peak:
                 for outcome in self.runner.run(run_tile, self.job, [index]):
                     if outcome is not None:
                         report = self._take(*outcome)

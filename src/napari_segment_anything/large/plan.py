@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,7 @@ def plan_large(
     runner, tiles = ThreadRunner(workers, with_what.device), ImageTiles(large, grid)
     for index in probes(range(len(grid))):
         began = time.perf_counter()
-        with peak_memory() as peak:
+        with PeakMemory() as peak:
             found = segment_window(tiles, with_what.segment, index, tiles.read(index))
         if found is not None:
             timed = time.perf_counter() - began, len(found.pack()), peak.bytes
@@ -185,33 +185,28 @@ def readable_size(count: float) -> str:
 
 
 class PeakMemory:
-    """Memory that this process took at its peak, beyond what it had before; None if unknown."""
+    """Measures the peak memory of a block; `bytes` is None where the system does not report it."""
 
-    def __init__(self) -> None:
-        self.bytes: int | None = None
+    bytes: int | None = None
 
+    def __enter__(self) -> PeakMemory:
+        self._before: int | None = None
+        clear = Path("/proc/self/clear_refs")
+        if sys.platform == "linux" and os.access(clear, os.W_OK):
+            with suppress(OSError):
+                clear.write_text("5")  # resets VmHWM
+                self._before = _kib("VmRSS:")
+        return self
 
-@contextmanager
-def peak_memory() -> Iterator[PeakMemory]:
-    """Measure the peak memory of a block, where the system reports it."""
-    peak = PeakMemory()
-    status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    before = None
-    if sys.platform == "linux" and os.access(clear, os.W_OK):
-        try:
-            clear.write_text("5")  # resets VmHWM
-            before = _kib(status, "VmRSS:")
-        except OSError:
-            before = None
-    yield peak
-    if before is not None:
-        high = _kib(status, "VmHWM:")
-        if high is not None:
-            peak.bytes = max(0, high - before) << 10
+    def __exit__(self, *_: object) -> None:
+        high = None if self._before is None else _kib("VmHWM:")
+        if self._before is not None and high is not None:
+            self.bytes = max(0, high - self._before) << 10
 
 
-def _kib(status: Path, name: str) -> int | None:
-    for line in status.read_text("ascii", errors="replace").splitlines():
+def _kib(name: str) -> int | None:
+    status = Path("/proc/self/status").read_text("ascii", errors="replace")
+    for line in status.splitlines():
         if line.startswith(name):
             return int(line.split()[1])
     return None

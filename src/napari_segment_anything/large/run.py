@@ -18,7 +18,7 @@ from ..parameters import RUN, TILING, check_values
 from ..progress import Progress, finish
 from .image import LargeImage
 from .ledger import LEDGER
-from .opening import destination_of, open_run, plain, tiles_over
+from .opening import destination_of, open_run, tiles_over
 from .phases import run_phases
 from .result import LargeResult
 from .runners import DaskRunner, Runner, ThreadRunner
@@ -184,7 +184,7 @@ def segment_large_steps(
         )  # fmt: skip
         large = LargeImage.of(image, axes, channel_axis, channels, contrast_limits)
         grid = tiles_over(large, tile or with_what.side, overlap, region)
-        wanted = plain({
+        wanted = {
             "ledger": LEDGER,
             "version": __version__.rsplit(".", 1)[0],
             "image": large.planes.identity(),
@@ -196,7 +196,7 @@ def segment_large_steps(
             "tile": grid.tile,
             "overlap": grid.overlap,
             "region": [grid.region.row, grid.region.col, *grid.region.shape],
-        })  # fmt: skip
+        }
         destination = destination_of(image, output)
         if runner is None:
             runner = ThreadRunner(workers, with_what.device, worker_resources)

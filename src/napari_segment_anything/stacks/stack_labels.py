@@ -145,9 +145,6 @@ class StackLabels:
         if output is None:
             self.array: Any = _in_memory(shape)
             return
-        scale = [volume.scale[axis] for axis in self._kept]
-        units = [volume.units[axis] for axis in self._kept]
-        known = any(units) or any(size != 1 for size in scale)
         layout: dict[str, Any] = {
             "shape": shape,
             "axes": "".join(volume.axes[axis] for axis in self._kept),
@@ -155,8 +152,8 @@ class StackLabels:
                 min(_CHUNK, volume.shape[axis]) if axis in volume.displayed else 1
                 for axis in self._kept
             ],
-            "scale": scale if known else None,
-            "units": units if known else None,
+            "scale": [volume.scale[axis] for axis in self._kept],
+            "units": [volume.units[axis] for axis in self._kept],
             "source": volume.path,
         }
         if run is None:
