@@ -41,9 +41,9 @@ class Chain:
     links : list of Link
         Without the seed itself.
     end : str
-        Why it ended: `EDGE`, `MET`, or what `follow` said; "" while it goes on.
+        Why it ended: `EDGE`, `MET`, or the reason of `Followed`; "" while it continues.
     at_end : float
-        Predicted IoU on the plane where it was lost.
+        Predicted IoU on the plane where it ended.
     """
 
     start: PlacedMask
@@ -54,11 +54,19 @@ class Chain:
 
     @property
     def last(self) -> PlacedMask:
-        """Mask to go on from."""
+        """The mask to continue from."""
         return self.links[-1].mask if self.links else self.start
 
     def cut(self, limit: int, step: int) -> Chain:
-        """Return a copy that ends before a plane, and may be gone on with if it is farther."""
+        """Return a copy that ends before the plane `limit`, which may lie farther than before.
+
+        Parameters
+        ----------
+        limit : int
+            First plane it does not go to.
+        step : int
+            Its direction, +1 or -1.
+        """
         links = [link for link in self.links if (limit - link.plane) * step > 0]
         lost = self.end not in (EDGE, MET, "") and len(links) == len(self.links)
         if lost:
@@ -80,9 +88,8 @@ def join(
 ) -> dict[int, tuple[PlacedMask, float]]:
     """Put the chains of one object together.
 
-    Between two planes with prompts the chains from both are followed to each other's end. They
-    change over where their masks agree most; among planes where they agree alike, nearest the
-    middle.
+    Between two planes with prompts both chains are followed. The object changes from one to the
+    other where their masks agree best; among planes with equal agreement, nearest to the middle.
 
     Parameters
     ----------

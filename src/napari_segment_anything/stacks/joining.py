@@ -23,7 +23,7 @@ from .tracking import track_planes
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """How planes are joined; values left at None are settled by `link`.
+    """How planes are joined; the defaults of values left at None depend on `link`.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def join_stack(measured: StackObjects, joining: Joining, anisotropy: float | Non
         With a reach of `joining.max_gap` + 1.
     joining : Joining
     anisotropy : float, optional
-        What the image says, where `joining` has none.
+        That of the image, where `joining` has none.
     """
     if joining.link == "overlap":
         known = anisotropy if joining.anisotropy is None else joining.anisotropy
@@ -166,20 +166,18 @@ def join_stack(measured: StackObjects, joining: Joining, anisotropy: float | Non
             measured, link_thresh=joining.thresh, max_gap=joining.max_gap, anisotropy=known
         )
         return _long_enough(Joined(numbers, {}), joining.least)
-    lineage = track_planes(
+    found = track_planes(
         measured,
         link_thresh=joining.thresh,
         max_distance=joining.max_distance,
         max_gap=joining.max_gap,
         divisions=joining.divisions is not False,
     )
-    return _long_enough(
-        Joined(lineage.numbers, lineage.parents, lineage.max_distance), joining.least
-    )
+    return _long_enough(Joined(*found), joining.least)
 
 
 def _long_enough(joined: Joined, least: int) -> Joined:
-    """Drop what is on fewer planes, unless it is part of a lineage; number the rest anew."""
+    """Drop objects on fewer planes, unless they are part of a lineage; renumber the others."""
     least = min(least, len(joined.numbers))
     first, last = joined.extents()
     keep = last - first + 1 >= least
@@ -206,7 +204,7 @@ def join_stacks(
         With a reach of `joining.max_gap` + 1.
     joining : Joining
     anisotropy : float, optional
-        What the image says, where `joining` has none.
+        That of the image, where `joining` has none.
     read : callable
         From stack and plane to its labels, with their own ids.
     write : callable

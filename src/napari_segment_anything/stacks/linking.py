@@ -23,13 +23,12 @@ def link_planes(
     max_gap: int = 1,
     anisotropy: float | None = None,
 ) -> list[NDArray[np.int64]]:
-    """Give objects of planes that overlap one number.
+    """Number objects so that those of different planes that overlap have one number.
 
-    Pairs are joined in the order of their overlap, the best first; a pair that would put two
-    objects of one plane together is left apart. The overlap (IoU) is compared with that which
-    two sections of a ball of their size have at their distance, so that small objects and
-    far planes are not asked for more than they can have. A small section inside a larger one is
-    taken for its tip.
+    Pairs are joined in the order of their overlap, the best first; a pair that would join two
+    objects of one plane is not. The overlap (IoU) is divided by that of two sections of a ball of
+    their size at their distance, so that small objects and distant planes need less of it. A small
+    section inside a larger one counts as its tip.
 
     Parameters
     ----------
@@ -69,7 +68,7 @@ def link_planes(
     if weights:
         weight = np.concatenate(weights)
         first, second = np.concatenate(firsts), np.concatenate(seconds)
-        # ties are settled by place, so that the planes' own ids are of no consequence
+        # ties are broken by position, so that the ids of the planes do not matter
         pixel = np.concatenate([seen.places for seen in measured.planes])
         places = (pixel[second], planes[second], pixel[first], planes[first])
         for index in np.lexsort((*places, -weight)):
@@ -109,7 +108,7 @@ def tips(
     shared: NDArray[np.integer],
     distance: float,
 ) -> NDArray[np.float64]:
-    """How much a section may be the tip of an object whose next section is much larger.
+    """Score of a section as the tip of an object whose next section is much larger.
 
     Parameters
     ----------

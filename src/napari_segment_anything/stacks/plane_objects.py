@@ -1,4 +1,4 @@
-"""What linking and tracking need to know of label planes: objects and their overlaps."""
+"""Objects of label planes and their overlaps, measured for linking and tracking."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PlaneObjects:
     scores : float64 array (n,)
         Predicted IoU; NaN where unknown.
     places : int64 array (n,)
-        First pixel of each, counted row by row: tells objects apart whatever their labels.
+        First pixel of each, counted row by row; it does not depend on the labels.
     """
 
     ids: NDArray[np.int64]

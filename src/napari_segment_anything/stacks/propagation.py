@@ -40,24 +40,23 @@ def propagate(
 ) -> PropagationResult:
     """Follow objects through a stack, from prompts or masks on one or more of its planes.
 
-    With a model that has a dense head, an object's section on the next plane is made up of the
-    instances found there, of brightness, and of the sections prompted for and on the plane before;
-    a rounded body becomes smaller away from the first. With other models the network is prompted
-    with box, innermost point and mask from the plane before. An object ends where its score or
-    its overlap with the plane before is low, or its area changes at once. Between two planes
-    with prompts it is followed
-    from both; the two meet where they agree best, else in the middle.
+    With a model that has a dense head, an object's section on the next plane is computed from the
+    instances found there, from brightness, and from two sections: the prompted one, reduced like
+    that of a rounded body, and the one on the plane before. Other models are prompted with the box,
+    innermost point and mask of the plane before. An object ends where its score or its overlap with
+    the plane before is low, or its area changes abruptly. Between two planes with prompts it is
+    followed from both; the two chains meet where they agree best.
 
     Parameters
     ----------
     volume : array-like, pyramid, PlaneSource, ImageData, str or Path
         A stack: any array with shape, dtype and indexing, of which single planes are read; the
-        levels of a pyramid; a file.
+        levels of a pyramid; or a file.
     prompts_by_slice : mapping of int to Prompts, mapping, or label image
-        What is known, by plane. `Prompts`: its objects are 1, 2, ...; {object: prompts}, where
-        prompts are `Prompts` of one object, a mapping with "points", "labels", "box", or a
-        bool mask; or a label image (rows, columns). Masks and labels are taken as they are.
-        Coordinates are those of the plane.
+        Prompts by plane, in one of these forms: `Prompts`, whose objects are 1, 2, ...;
+        {object: prompts}, where prompts are `Prompts` of one object, a mapping with "points",
+        "labels", "box", or a bool mask; or a label image (rows, columns). Masks and labels are not
+        decoded again. Coordinates are (row, column) in pixels of the plane.
     model : Model
         A loaded model.
     on_progress : callable, optional
@@ -109,7 +108,8 @@ def propagate_steps(
 ) -> Generator[Progress, None, PropagationResult]:
     """Follow objects through a stack, step by step.
 
-    `volume`, `prompts_by_slice` and `model` are those of `propagate`. All are checked at once.
+    `volume`, `prompts_by_slice` and `model` are those of `propagate`. Everything is checked before
+    the first step.
 
     Parameters
     ----------
@@ -117,41 +117,40 @@ def propagate_steps(
         Axis of the volume to go along, by its number or letter; by default Z, else T, else the
         first that holds no channels.
     at : sequence of int
-        Of a volume with further axes, which stack: an index for each, in order.
+        Which stack of a volume with further axes: an index for each of these, in order.
     objects : iterable of int, optional
         Only these of the objects prompted for.
     previous : PropagationResult, optional
-        Of the same volume, model and options: what its prompts have in common with these is
-        taken over, and only planes that an edit touches are decoded again.
+        Of the same volume, model and options. Only planes whose prompts differ, and those
+        followed from them, are decoded again.
     direction : {"both", "forward", "backward"}
-        Where to follow objects to, from the planes with prompts.
+        In which direction objects are followed from the planes with prompts.
     pred_iou_thresh : float
-        An object ends where its predicted IoU is lower; "dense": its score, 1 where all that is
-        seen speaks for it and 0 where all speaks against it.
+        An object ends where its predicted IoU is lower; "dense": its score, which is 1 where
+        brightness and instances support it fully, and 0 where they contradict it fully.
     overlap_thresh : float
         It ends where its mask has a lower IoU with that of the plane before.
     max_area_change : float
-        It ends where its mask is so many times larger or smaller than that before.
+        It ends where its mask is more than this many times larger or smaller than that before.
     stiffness : float
-        How much the outline on the plane before counts against the network, in logits per
-        radius of the object; 0 takes the network's masks as they are. "dense": how much the
-        sections prompted for and before count against what is seen; 12 is as usual.
+        Weight of the outline on the plane before against the network, in logits per radius of the
+        object; 0 uses the network's masks unchanged. "dense": weight of the prompted section and of
+        the one before against brightness and instances; 12 is the usual one.
     likeness_thresh : float
-        It ends where it looks less like it does where it was prompted for: 1 is the same, 0 is
-        background. "dense": where its score is lower and no instance matches it. Else it is the
-        product of the predicted IoU, relative to that on the plane with
-        prompts, and of the likeness of the image embedding inside and around the object.
+        It ends where its likeness to itself on the plane with prompts is lower: 1 is the same, 0
+        is background. This is the product of the predicted IoU, relative to that on the plane with
+        prompts, and of the likeness of the image embedding inside and around the object. "dense":
+        it ends where its score is lower and no instance matches it.
     method : {"auto", "dense", "decoder"}
-        "dense": by the instances that the model's dense head finds on every plane, by brightness,
-        and by the shape of the section that was prompted for; "decoder": prompted with the
-        section on the plane before; "auto": "dense" where the model has a dense head.
+        "dense": by the instances of the model's dense head on every plane, by brightness, and by
+        the shape of the prompted section; "decoder": by prompts made from the plane before; "auto":
+        "dense" where the model has a dense head.
     anisotropy : float, optional
-        "dense": distance of two planes in pixels of a plane; by default what the file says, else
-        that at which objects are as long as they usually are. The larger, the sooner objects
-        end. Of no effect along T.
+        "dense": distance of two planes in pixels of a plane; by default that of the file, else one
+        that suits cells and nuclei. The larger, the sooner objects end. Without effect along T.
     window_size : int, optional
-        Side in pixels of what is encoded around an object on planes larger than that; by default
-        the model's frame, or what shows the object at a size that the model says it needs.
+        Side in pixels of the window that is encoded around an object on larger planes; by default
+        the model's frame, or what shows the object at a size that suits the model.
     output : str or Path, optional
         OME-Zarr store, new or existing, for labels larger than memory.
     label : str
@@ -159,9 +158,9 @@ def propagate_steps(
     overwrite : bool
         Replace labels of that name.
     predictor : Predictor, optional
-        Of the same model, to use its cache of embeddings.
+        Of the same model, whose cache of embeddings is used.
     axes, channel_axis, rgb, channels, contrast_limits
-        How the volume is to be understood, as for `segment_stack`.
+        As for `segment_stack`.
 
     Yields
     ------

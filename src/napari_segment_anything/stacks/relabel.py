@@ -1,4 +1,4 @@
-"""Write the final numbers of a stack, plane by plane, and draw what is missing in between."""
+"""Write the final numbers of a stack plane by plane, and fill gaps of objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When an object that is followed goes on to the next plane, and when it ends."""
+"""Rules by which an object is followed to the next plane, or ends."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Rules:
     max_area_change : float
         It ends where its area is more than this many times larger or smaller.
     stiffness : float
-        How much the last plane's outline counts against what the network says: logits per
-        radius of the object. 0 takes the network's masks as they are. Logits count in full from
-        a predicted IoU of 0.8, and hardly at 0.3.
+        Weight of the last plane's outline against the network, in logits per radius of the object.
+        0 uses the network's masks unchanged. Logits have full weight from a predicted IoU of 0.8
+        on, and a tenth of it below 0.3.
     likeness_thresh : float
-        It ends where it looks less like it did on the plane it was prompted for on; see
+        It ends where its likeness to itself on the plane with prompts is lower; see
         `Reference.likeness`.
 
     Raises
@@ -72,7 +72,7 @@ class Follower(Protocol):
     def know(
         self, embedding: Embedding, place: Place, masks: Sequence[PlacedMask]
     ) -> Sequence[Any]:
-        """Look at objects on the plane they were prompted for on, to know them again.
+        """Describe objects on the plane with their prompts, to recognise them on others.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class Follower(Protocol):
         Returns
         -------
         sequence
-            What `follow` takes as `known`, for each object.
+            For each object what `follow` takes as `known`.
         """
         ...
 
@@ -109,7 +109,7 @@ class Follower(Protocol):
         last : sequence of PlacedMask
             The objects on the plane before.
         known : sequence
-            What `know` said of them.
+            From `know`, for each object.
         rules : Rules
         """
         ...

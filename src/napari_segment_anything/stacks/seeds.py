@@ -25,7 +25,7 @@ class Seed:
     prompts : Prompts or None
         Of one object, in pixels of the plane.
     mask : PlacedMask or None
-        Taken as it is.
+        Not decoded again.
     key : str
         Equal for equal seeds.
     """

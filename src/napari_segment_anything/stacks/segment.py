@@ -40,14 +40,14 @@ def segment_stack(
     """Segment every object of a volume or time-lapse.
 
     Every plane is segmented by itself; then objects are linked through the planes, by overlap (a
-    volume) or as tracks with divisions (a time-lapse). Single planes are read, never the volume.
+    volume) or as tracks with divisions (a time-lapse). The volume is read plane by plane.
 
     Parameters
     ----------
     volume : array-like, pyramid, PlaneSource, ImageData, str or Path
         A stack: any array with shape, dtype and indexing (NumPy, Zarr, Dask), the levels of a
-        pyramid, or a file. With more axes than one to go along, each further stack (such as every
-        time point of a volume) is linked by itself; ids differ between all.
+        pyramid, or a file. Where it holds several stacks, such as the time points of a volume, each
+        is linked by itself; ids differ between stacks.
     model : Model
         A loaded model.
     on_progress : callable, optional
@@ -97,7 +97,7 @@ def segment_stack_steps(
 ) -> StackSteps:
     """Segment a volume or time-lapse, step by step.
 
-    `volume` and `model` are those of `segment_stack`. All options are checked at once.
+    `volume` and `model` are those of `segment_stack`. Options are checked before the first step.
 
     Parameters
     ----------
@@ -110,39 +110,39 @@ def segment_stack_steps(
         By default "track" along an axis known to be T, else "overlap".
     link_thresh : float, optional
         "overlap": least overlap (IoU) of an object's sections, relative to that of a ball of
-        this size (0.3). "track": objects with this IoU may be linked whatever their distance
-        (0.1).
+        this size; 0.3 by default. "track": objects with this IoU may be linked at any distance;
+        0.1 by default.
     max_gap : int
         Planes in between that an object may be missing from.
     min_extent : int, optional
         Objects on fewer planes, from first to last, are dropped; 2 for "overlap", 1 for "track",
         where dividing tracks always stay.
     anisotropy : float, optional
-        "overlap": distance of two planes in pixels of a plane; by default what the file says, or
-        1. The larger, the less overlap is asked for, of small objects above all.
+        "overlap": distance of two planes in pixels of a plane; by default that of the file, or 1.
+        The larger, the less overlap is needed, of small objects above all.
     max_distance : float, optional
-        "track": pixels an object may move in a frame; by default found from the data.
+        "track": pixels an object may move in a frame; by default estimated from the data.
     divisions : bool, optional
-        "track": look for them, as it does by default.
+        "track": whether to look for divisions; by default yes.
     fill_gaps : bool, optional
-        Draw objects on planes in between that they are missing from; by default for "overlap".
+        Draw objects on planes in between that they are missing from; by default with "overlap".
     policy : {"small", "score", "large"}
         Which mask wins where two overlap; see `CandidateTable.resolve`.
     output : str or Path, optional
         OME-Zarr store, new or existing, for labels larger than memory; else a NumPy array. A run
-        into a store that was stopped, even killed, goes on where it stopped.
+        into a store can be stopped, even killed: the same call resumes it.
     label : str
         Name of the labels in the store.
     overwrite : bool
         Replace labels of that name, also those of a run that was stopped.
     predictor : Predictor, optional
-        Of the same model, to use its cache of embeddings.
+        Of the same model, whose cache of embeddings is used.
     axes : str, optional
-        A letter per axis of the volume (TZCYXSQ), in place of what the file says.
+        A letter per axis of the volume (TZCYXSQ), in place of those in the file.
     channel_axis, rgb, channels
         As for `PlaneSource`.
     contrast_limits : "auto", "percentile", "plane", (low, high), or one such pair per channel
-        One for all planes, settled on a few of them; "plane": each plane its own.
+        The same for all planes, estimated on a few of them; "plane": each plane its own.
     **parameters
         Of everything mode, as for `segment_everything`.
 
@@ -237,7 +237,7 @@ class _StackRun:
                     embeddings.expect(todo[: 1 + _AHEAD])
                     todo.pop(0)
                     labels, scores = self._plane(embeddings, place, failed)
-                    if self._index(place) not in failed:  # those are tried again
+                    if self._index(place) not in failed:  # failed planes are tried again
                         self.labels.keep(done, place.plane, place.stack, labels, scores)
                 measured[place.stack].add(labels, scores)
                 yield self._progress(done + 1, len(places), place, "segmenting", False)
@@ -250,7 +250,7 @@ class _StackRun:
     def _plane(
         self, embeddings: PlaneEmbeddings, place: Place, failed: dict[tuple[int, ...], str]
     ) -> tuple[NDArray[np.uint32], dict[int, float]]:
-        """Segment a plane; one that cannot be read is noted, and empty."""
+        """Segment a plane; one that cannot be read is noted in `failed`, and empty."""
         try:
             table = self._everything(embeddings, place)
         except ImageError as error:

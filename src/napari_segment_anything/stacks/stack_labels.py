@@ -1,4 +1,4 @@
-"""Labels of a stack as they come, plane by plane: in memory, or in an OME-Zarr store."""
+"""Labels of a stack, written plane by plane: in memory, or in an OME-Zarr store."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class StackLabels:
         labels: NDArray[np.uint32],
         scores: Mapping[int, float],
     ) -> None:
-        """Write a plane that is not linked yet; in a store, also on record.
+        """Write a plane that is not linked yet; in a store also to the record.
 
         Parameters
         ----------

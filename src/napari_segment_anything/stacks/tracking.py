@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -22,25 +21,6 @@ _APART = 2.5
 _SHRUNK = 0.85
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Lineage:
-    """Tracks of a stack.
-
-    Parameters
-    ----------
-    numbers : list of int64 array
-        For each frame the track of each of its objects, from 1.
-    parents : dict of int to int
-        The track that divided into this one.
-    max_distance : float
-        Pixels a frame that were allowed.
-    """
-
-    numbers: list[NDArray[np.int64]]
-    parents: dict[int, int]
-    max_distance: float
-
-
 def track_planes(
     measured: StackObjects,
     *,
@@ -48,14 +28,14 @@ def track_planes(
     max_distance: float | None = None,
     max_gap: int = 1,
     divisions: bool = True,
-) -> Lineage:
+) -> tuple[list[NDArray[np.int64]], dict[int, int], float]:
     """Follow objects from frame to frame.
 
     Objects of neighbouring frames are assigned to each other at the least total cost, made of
-    distance (after what all have moved in common), overlap and change of area (after
-    Jaqaman et al. 2008). Tracks that begin beside one that ends, or that lost much of its area at
-    that moment, are its daughters where there are two of similar size, on both sides of where it
-    was. What is left is joined over gaps.
+    distance (after subtracting their common motion), overlap and change of area (after Jaqaman et
+    al. 2008). Tracks that begin beside one that ends, or that loses much of its area, are its
+    daughters if there are two of similar size on opposite sides of it. The rest is joined over
+    gaps.
 
     Parameters
     ----------
@@ -64,12 +44,21 @@ def track_planes(
     link_thresh : float
         Objects that overlap by at least this IoU may be linked whatever their distance.
     max_distance : float, optional
-        Pixels an object may move in a frame; by default as far as the data show: three times
-        what most objects move, between three quarters of and two typical diameters.
+        Pixels an object may move in a frame; by default three times what most objects move, and
+        between three quarters of a typical diameter and two of them.
     max_gap : int
         Frames in between that an object may be missing from.
     divisions : bool
         Look for them.
+
+    Returns
+    -------
+    list of int64 array
+        For each frame the track of each of its objects, from 1.
+    dict of int to int
+        For each track that came from a division the one that divided.
+    float
+        Pixels an object was allowed to move in a frame.
     """
     frames = measured.planes
     drift = [_drift(a, b) for a, b in pairwise(frames)]
@@ -100,7 +89,7 @@ def track_planes(
         for t, place in path:
             numbers[t][place] = rank[index]
     graph = {rank[child]: rank[parent] for child, parent in parents.items()}
-    return Lineage(numbers, dict(sorted(graph.items())), float(max_distance))
+    return numbers, dict(sorted(graph.items())), float(max_distance)
 
 
 Track = list[tuple[int, int]]
