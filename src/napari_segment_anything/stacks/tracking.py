@@ -65,7 +65,6 @@ def track_planes(
     if max_distance is None:
         max_distance = _typical_distance(frames, drift)
     after: list[NDArray[np.int64]] = [np.full(len(seen), -1, np.int64) for seen in frames]
-    before: list[NDArray[np.int64]] = [np.full(len(seen), -1, np.int64) for seen in frames]
     for t in range(len(frames) - 1):
         rows, cols = _assign(
             *_costs(
@@ -74,7 +73,7 @@ def track_planes(
             ),
             len(frames[t]), len(frames[t + 1]),
         )  # fmt: skip
-        after[t][rows], before[t + 1][cols] = cols, rows
+        after[t][rows] = cols
     paths = _paths(frames, after)
     parents: dict[int, int] = {}
     if divisions:
