@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .grid import TileGrid
 from .ledger import Ledger, TileResult
 from .stitching import Stitched
-from .tiles import Job, writing
+from .tiles import TileJob, writing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,12 +92,12 @@ def draw(grid: TileGrid, plan: ChunkPlan, results: dict[int, TileResult]) -> NDA
     return out
 
 
-def compose_chunk(job: Job, plan: ChunkPlan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def compose_chunk(job: TileJob, plan: ChunkPlan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Write the final labels of a chunk.
 
     Parameters
     ----------
-    job : Job
+    job : TileJob
     plan : ChunkPlan
 
     Returns

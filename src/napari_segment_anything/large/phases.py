@@ -16,7 +16,7 @@ from .plan import LargePlan, PeakMemory, probes
 from .result import LargeResult, LargeView, failures
 from .runners import Runner, ThreadRunner
 from .stitching import Stitched, stitch
-from .tiles import Job, StoreError, TileReport, run_tile, writing
+from .tiles import StoreError, TileJob, TileReport, run_tile, writing
 from .unchanged import check_unchanged
 
 HOPELESS = 20
@@ -28,13 +28,13 @@ R = TypeVar("R")
 
 
 def run_phases(
-    job: Job, ledger: Ledger, runner: Runner, retries: int, redecode: bool
+    job: TileJob, ledger: Ledger, runner: Runner, retries: int, redecode: bool
 ) -> Generator[Progress, None, LargeResult]:
     """Do what is left of a run.
 
     Parameters
     ----------
-    job : Job
+    job : TileJob
     ledger : Ledger
     runner : Runner
         Where tiles are worked on.
@@ -67,7 +67,7 @@ def run_phases(
 class _Tiles:
     """The tiles of one call: their status, and what failed."""
 
-    def __init__(self, job: Job, ledger: Ledger, runner: Runner) -> None:
+    def __init__(self, job: TileJob, ledger: Ledger, runner: Runner) -> None:
         self.job, self.ledger, self.runner, self.grid = job, ledger, runner, ledger.grid
         self.status = ledger.status()
         self.reasons: dict[str, str] = dict(ledger.run.get("failed", {}))
@@ -162,7 +162,7 @@ class _Tiles:
 
 
 def _compose(
-    job: Job, ledger: Ledger, runner: Runner, stitched: Stitched
+    job: TileJob, ledger: Ledger, runner: Runner, stitched: Stitched
 ) -> Generator[Progress, None, None]:
     """Write the final labels of all chunks, then the tables."""
     grid = ledger.grid

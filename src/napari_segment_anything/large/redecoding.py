@@ -33,7 +33,7 @@ from .ledger import Ledger, TileStatus
 from .runners import ThreadRunner
 from .segmenting import ModelSegment, model_of
 from .stitching import KINDS
-from .tiles import ImageTiles, Job, writing
+from .tiles import ImageTiles, TileJob, writing
 from .unchanged import check_unchanged
 
 ROOM = 4.0
@@ -108,12 +108,12 @@ def _redecode(labels: LabelsGroup, model: Model, seam: int, image: Any) -> dict[
     return found
 
 
-def redecode_oversize(job: Job, ledger: Ledger) -> Generator[Progress, None, None]:
+def redecode_oversize(job: TileJob, ledger: Ledger) -> Generator[Progress, None, None]:
     """Prompt again for every object that was put together from pieces, in the order of ids.
 
     Parameters
     ----------
-    job : Job
+    job : TileJob
         Of a model.
     ledger : Ledger
         With tables of objects and seams, which are written after every object.

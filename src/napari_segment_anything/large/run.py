@@ -23,7 +23,7 @@ from .phases import run_phases
 from .result import LargeResult
 from .runners import DaskRunner, Runner, ThreadRunner
 from .segmenting import WindowFunction, prepare
-from .tiles import ImageTiles, Job
+from .tiles import ImageTiles, TileJob
 
 LargeSteps = Generator[Progress, None, LargeResult]
 
@@ -206,7 +206,7 @@ def segment_large_steps(
         ledger = open_run(large, destination, label, grid, wanted, overwrite)
         limits = tuple((float(a), float(b)) for a, b in ledger.run["limits"])
         large = replace(large, contrast_limits=limits, token=uuid.uuid4().hex)
-        job = Job(
+        job = TileJob(
             ImageTiles(large, grid), with_what.segment, ledger.labels, float(empty_thresh),
             runner.torch_threads,
         )  # fmt: skip

@@ -14,10 +14,10 @@ from ..errors import ParameterError, ResourceError
 from ..limits import CONNECT_SECONDS, THREADS
 from ..parameters import TILING
 
-Outcome = tuple[Any, Any]
+ItemOutcome = tuple[Any, Any]
 """An item and what came of it: the function's result, or the exception it raised."""
-Outcomes = Generator[Outcome | None, None, None]
-"""Outcomes as they come, in any order, and None now and then in between."""
+ItemOutcomes = Generator[ItemOutcome | None, None, None]
+"""ItemOutcomes as they come, in any order, and None now and then in between."""
 
 TICK = 0.25
 
@@ -40,7 +40,9 @@ class Runner(Protocol):
         """Address of the cluster's dashboard."""
         ...
 
-    def run(self, function: Callable[[Any, Any], Any], job: Any, items: Iterable[Any]) -> Outcomes:
+    def run(
+        self, function: Callable[[Any, Any], Any], job: Any, items: Iterable[Any]
+    ) -> ItemOutcomes:
         """Call ``function(job, item)`` for each item.
 
         Closing the generator stops: what is in progress is waited for or cancelled.
@@ -112,7 +114,9 @@ class ThreadRunner:
         self.torch_threads = 1 if device == "cpu" else None
         self.workers = workers or (cores() if device == "cpu" else 2)
 
-    def run(self, function: Callable[[Any, Any], Any], job: Any, items: Iterable[Any]) -> Outcomes:
+    def run(
+        self, function: Callable[[Any, Any], Any], job: Any, items: Iterable[Any]
+    ) -> ItemOutcomes:
         """Run on threads; see `Runner`."""
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="tile")
 
@@ -201,7 +205,9 @@ class DaskRunner:
         """Threads of all workers, as of now."""
         return max(1, sum(self._client.nthreads().values()))
 
-    def run(self, function: Callable[[Any, Any], Any], job: Any, items: Iterable[Any]) -> Outcomes:
+    def run(
+        self, function: Callable[[Any, Any], Any], job: Any, items: Iterable[Any]
+    ) -> ItemOutcomes:
         """Run on workers; see `Runner`."""
         begun: set[Any] = set()
 

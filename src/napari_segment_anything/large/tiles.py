@@ -68,7 +68,7 @@ def read_with_hash(tiles: ImageTiles, index: int) -> tuple[NDArray[Any], tuple[i
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TileJob:
     """All that is needed to work on any tile of a run.
 
     Parameters
@@ -113,12 +113,12 @@ class TileReport:
     stored: int = 0
 
 
-def run_tile(job: Job, index: int) -> TileReport:
+def run_tile(job: TileJob, index: int) -> TileReport:
     """Segment a tile, keep its objects, and show them in the labels until these are composed.
 
     Parameters
     ----------
-    job : Job
+    job : TileJob
     index : int
         Number of the tile.
 
@@ -210,7 +210,7 @@ def measure(found: WindowObjects, grid: TileGrid, index: int) -> TileResult:
     )
 
 
-def _write(job: Job, index: int, result: TileResult) -> int:
+def _write(job: TileJob, index: int, result: TileResult) -> int:
     grid = job.tiles.grid
     core, window = grid.core(index), grid.window(index)
     cut = result.labels[core.slices_in(window)]

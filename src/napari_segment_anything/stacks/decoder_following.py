@@ -43,7 +43,7 @@ class DecoderFollower:
     def know(
         self, embedding: Embedding, place: Place, masks: Sequence[PlacedMask]
     ) -> list[Reference]:
-        """Look at objects where they were prompted for; see `Follower`."""
+        """Look at objects where they were prompted for; see `ObjectFollower`."""
         own = self._follow(embedding, masks, None, _ANYTHING)
         return [
             Reference(Look.of(self.volume, embedding, mask), found.score)
@@ -58,7 +58,7 @@ class DecoderFollower:
         known: Sequence[Reference],
         rules: Rules,
     ) -> list[Followed]:
-        """Find objects on a plane; see `Follower`."""
+        """Find objects on a plane; see `ObjectFollower`."""
         return self._follow(embedding, last, known, rules)
 
     def _follow(

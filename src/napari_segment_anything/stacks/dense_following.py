@@ -132,7 +132,7 @@ class DenseFollower:
         self._read: OrderedDict[Place, _Read] = OrderedDict()
 
     def know(self, embedding: Embedding, place: Place, masks: Sequence[PlacedMask]) -> list[Known]:
-        """Look at sections that were prompted for; see `Follower`."""
+        """Look at sections that were prompted for; see `ObjectFollower`."""
         read = self._view(embedding, place)
         return [self._know(read, place.plane, mask) for mask in masks]
 
@@ -144,7 +144,7 @@ class DenseFollower:
         known: Sequence[Known],
         rules: Rules,
     ) -> list[Followed]:
-        """Find objects on a plane; see `Follower`.
+        """Find objects on a plane; see `ObjectFollower`.
 
         The score of a section is how far brightness and dense head speak for it: 1 fully, 0
         fully against it.

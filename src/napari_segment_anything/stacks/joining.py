@@ -228,7 +228,7 @@ def join_stacks(
     for stack, seen in enumerate(stacks):
         found = join_stack(seen, joining, anisotropy)
         planes = relabel(
-            seen, found, partial(read, stack), partial(write, stack), joining.fills, offset
+            seen, found.numbers, partial(read, stack), partial(write, stack), joining.fills, offset
         )
         for plane in planes:
             done += 1

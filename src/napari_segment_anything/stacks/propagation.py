@@ -19,7 +19,7 @@ from .embeddings import PlaneEmbeddings
 from .propagation_result import PropagationResult, PropagationView
 from .propagation_run import PropagationRun
 from .propagation_state import State, Task
-from .rules import Follower, Rules
+from .rules import ObjectFollower, Rules
 from .seeds import Seeds, read_seeds
 from .spacing import Spacing
 from .stack_labels import StackLabels
@@ -209,7 +209,7 @@ def propagate_steps(
         if before is not None and predictor is None
         else PlaneEmbeddings(opened, predictor or Predictor(model))
     )
-    follower: Follower = (
+    follower: ObjectFollower = (
         DecoderFollower(opened, embeddings.predictor)
         if spacing is None
         else DenseFollower(opened, model, stack, spacing)

@@ -16,7 +16,7 @@ from .embeddings import Place, PlaneEmbeddings
 from .masks import compose
 from .propagation_result import PropagationResult, PropagationView
 from .propagation_state import Followings, State, Task
-from .rules import Follower
+from .rules import ObjectFollower
 from .seeds import Seed, segment_seeds
 from .stack_labels import StackLabels
 from .windows import window_for
@@ -28,7 +28,7 @@ class PropagationRun:
     Parameters
     ----------
     task : Task
-    follower : Follower
+    follower : ObjectFollower
         Finds objects on the next plane.
     embeddings : PlaneEmbeddings
     labels : StackLabels
@@ -40,7 +40,7 @@ class PropagationRun:
     def __init__(
         self,
         task: Task,
-        follower: Follower,
+        follower: ObjectFollower,
         embeddings: PlaneEmbeddings,
         labels: StackLabels,
         before: State | None,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +11,10 @@ from scipy import ndimage
 from ..engine import PlacedMask
 from .plane_objects import StackObjects
 
-if TYPE_CHECKING:
-    from .joining import Joined
-
 
 def relabel(
     measured: StackObjects,
-    joined: Joined,
+    numbers: Sequence[NDArray[np.int64]],
     read: Callable[[int], NDArray[np.integer]],
     write: Callable[[int, NDArray[np.uint32]], object],
     fills: bool,
@@ -29,7 +25,8 @@ def relabel(
     Parameters
     ----------
     measured : StackObjects
-    joined : Joined
+    numbers : sequence of int64 array
+        For each plane the final number of each of its objects; 0 for those dropped.
     read, write : callable
         A plane of labels with its own ids; and the final one.
     fills : bool
@@ -42,14 +39,14 @@ def relabel(
     int
         Each plane, once it is written.
     """
-    gaps = _gaps(joined) if fills else {}
+    gaps = _gaps(numbers) if fills else {}
     waiting: dict[int, tuple[int, PlacedMask]] = {}
     held: dict[int, NDArray[np.uint32]] = {}
-    for plane, numbers in enumerate(joined.numbers):
+    for plane, final_numbers in enumerate(numbers):
         labels = np.asarray(read(plane))
-        final = renumber(labels, measured.planes[plane].ids, numbers, offset)
+        final = renumber(labels, measured.planes[plane].ids, final_numbers, offset)
         held[plane] = final
-        for number in set(numbers.tolist()) & gaps.keys():
+        for number in set(final_numbers.tolist()) & gaps.keys():
             here = PlacedMask.of(final == number + offset)
             if here.empty:
                 continue
@@ -69,11 +66,11 @@ def relabel(
         yield ready
 
 
-def _gaps(joined: Joined) -> dict[int, int]:
+def _gaps(planes: Sequence[NDArray[np.int64]]) -> dict[int, int]:
     """Objects that are missing somewhere in between, and the last plane after a gap."""
     last: dict[int, int] = {}
     found: dict[int, int] = {}
-    for plane, numbers in enumerate(joined.numbers):
+    for plane, numbers in enumerate(planes):
         for number in numbers.tolist():
             if number and number in last and plane > last[number] + 1:
                 found[number] = plane

@@ -66,7 +66,7 @@ class Followed:
     end: str = ""
 
 
-class Follower(Protocol):
+class ObjectFollower(Protocol):
     """A way to find objects on the next plane."""
 
     def know(
