@@ -124,6 +124,7 @@ def as_image(labels: np.ndarray) -> np.ndarray:
     return np.repeat(labels[..., None].astype(np.uint8), 3, axis=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_perfect_boxes_give_the_objects(seed: int) -> None:
     labels = discs(25, SIDE, seed)
@@ -349,6 +350,7 @@ def test_crops_find_instances_too_small_for_the_frame() -> None:
     assert len(table) >= 0.9 * len(places)
 
 
+@pytest.mark.slow
 def test_the_crop_layer_that_explains_most_is_chosen() -> None:
     rows, cols = np.mgrid[:512, :512]
     small, large = np.zeros((2, 512, 512), np.int32)

@@ -49,6 +49,7 @@ def same(a: CandidateTable, b: CandidateTable) -> bool:
     return rows[0] == rows[1]
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.fixed_dictionaries(

@@ -39,6 +39,7 @@ def test_it_is_refused_in_one_line(case, tmp_path, monkeypatch, capsys):
     assert seconds < 10
 
 
+@pytest.mark.slow
 def test_the_image_of_the_corpus_is_a_good_one(tmp_path, monkeypatch, tiny):
     """What is refused above is refused for its fault, not for the command around it."""
     import numpy as np

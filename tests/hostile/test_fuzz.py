@@ -45,6 +45,8 @@ from napari_segment_anything.training import read_config
 from ..cli.conftest import tiny as tiny
 from .corpus import config, image, multiscale, png, pt, tiff
 
+pytestmark = pytest.mark.slow
+
 FIXED = settings(
     max_examples=60,
     deadline=None,

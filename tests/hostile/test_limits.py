@@ -130,6 +130,7 @@ def silent(monkeypatch):
         connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_silent_zarr_server_is_given_up(silent):
@@ -147,6 +148,7 @@ def test_a_silent_zarr_server_is_given_up(silent):
         assert time.monotonic() - began < 20
 
 
+@pytest.mark.slow
 def test_a_silent_scheduler_is_given_up(silent, tmp_path):
     began = time.monotonic()
     image = np.zeros((64, 64), np.uint8)

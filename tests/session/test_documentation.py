@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 import napari_segment_anything as nsa
 from napari_segment_anything.cli.main import run
 from napari_segment_anything.session import replay as replaying
@@ -15,6 +17,7 @@ from .tiny import tiny_model
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "recover-and-replay.md"
 
 
+@pytest.mark.slow
 def test_recover_and_replay(tmp_path, monkeypatch, capsys):
     import sys
 

@@ -181,6 +181,7 @@ def places(value, at=()):
             yield (*at, key)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=150,
     deadline=None,

@@ -66,6 +66,7 @@ def click(session: Session, plane, point) -> None:
     session.commit()
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_every_prompt_has_a_window(data):
@@ -95,6 +96,7 @@ def test_windows_in_a_region_only():
         ahead_windows((5000, 5000), 512, 300)
 
 
+@pytest.mark.slow
 def test_later_clicks_encode_nothing(model, image, tmp_path):
     planes = [(0,), (2,)]
     predictor = Predictor(model, EmbeddingCache(tmp_path / "cache", 0))
@@ -128,6 +130,7 @@ def source_of_like(array, image):
     return PlaneSource(array, path=str(image.store.root))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on(model, image, tmp_path):
     predictor = Predictor(model, EmbeddingCache(tmp_path / "cache", 0))
     windows = ahead_windows(SHAPE, SIDE)
@@ -170,6 +173,7 @@ def test_planes_in_memory_have_the_limits_of_a_viewer(model, image, tmp_path):
     assert model.metadata["encoded"] == before
 
 
+@pytest.mark.slow
 def test_channels_and_colours_are_found(model, tmp_path):
     """A viewer has a channel as an image of its own, or the channels first, or colours."""
     pixels = np.random.default_rng(2).integers(0, 255, (2, 300, 280), np.uint8)
@@ -196,6 +200,7 @@ def test_channels_and_colours_are_found(model, tmp_path):
         assert model.metadata["encoded"] == before
 
 
+@pytest.mark.slow
 def test_a_replay_takes_the_recorded_windows(model, image, tmp_path):
     """It knows no list, and gives the same labels all the same."""
     predictor = Predictor(model, EmbeddingCache(tmp_path / "cache", 0))

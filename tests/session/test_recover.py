@@ -152,6 +152,7 @@ def test_replay_decodes_anew_and_finds_the_same(recorded, model, image):
     assert not result.identical
 
 
+@pytest.mark.slow
 def test_replay_after_a_recovery_in_the_middle(recorded, predictor, model, image):
     session, labels, path = recorded
     session.journal.close()
@@ -187,6 +188,7 @@ def test_labels_that_others_use_are_left_to_them(predictor, model, image, tmp_pa
     assert replay(path, image, model).identical
 
 
+@pytest.mark.slow
 def test_replay_with_half_precision_embeddings(model, image, tmp_path):
     labels = np.zeros(image.shape, np.uint16)
     predictor = Predictor(model, EmbeddingCache(tmp_path / "cache"))
@@ -199,6 +201,7 @@ def test_replay_with_half_precision_embeddings(model, image, tmp_path):
     assert result.objects == session.objects
 
 
+@pytest.mark.slow
 def test_replay_across_a_change_of_model(recorded, model, image):
     session, _, path = recorded
     other = tiny_model(seed=1)
@@ -218,6 +221,7 @@ def test_replay_across_a_change_of_model(recorded, model, image):
     assert not replay(path, image, model, other_model=True).identical
 
 
+@pytest.mark.slow
 def test_another_image_is_refused(recorded, predictor, model, image):
     session, labels, path = recorded
     other = image.copy()
@@ -446,6 +450,7 @@ def test_an_event_whose_labels_could_not_be_written_did_not_happen(tmp_path):
 # -- killed --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("events", [7, 60, 150])
 def test_a_killed_process_loses_at_most_the_event_in_flight(events, tmp_path):
     path, store = tmp_path / "session.jsonl", tmp_path / "labels.zarr"
@@ -539,6 +544,7 @@ def files(recorded, image, tmp_path, monkeypatch, model):
     return recorded[1], recorded[2], tmp_path, asked
 
 
+@pytest.mark.slow
 def test_replay_on_the_command_line(files, capsys):
     import tifffile
 
@@ -562,6 +568,7 @@ def test_replay_on_the_command_line(files, capsys):
     assert asked[-1][0] == "mine"
 
 
+@pytest.mark.slow
 def test_bad_input_on_the_command_line_is_one_line(files, capsys):
     _, path, folder, _ = files
     image = str(folder / "noise.tif")

@@ -108,6 +108,7 @@ def test_a_damaged_journal_is_passed_over(tmp_path) -> None:
     assert unsaved_work(session.source, tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_session_may_be_closed_while_the_program_ends(tmp_path):
     """A window that Qt destroys last closes its session after the exit functions have run."""
     script = (
