@@ -83,7 +83,7 @@ def image() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def expected(predictor, image) -> dict[str, list[np.ndarray]]:
-    """What the segmenter gives."""
+    """Masks of the segmenter."""
     segmenter = Segmenter(predictor)
     found = {
         name: [
@@ -187,7 +187,7 @@ def test_in_evaluation(kind, predictor, image, expected):
 
 
 def test_clicks_of_evaluation_are_those_of_a_session(predictor, image):
-    """Click after click: what the simulated user sees is what a real one would."""
+    """Click by click, the simulated user sees the same masks as a real one."""
     truth = np.zeros(SHAPE, np.uint16)
     rows, cols = np.ogrid[: SHAPE[0], : SHAPE[1]]
     truth[np.hypot(rows - 150, cols - 90) <= 45] = 1

@@ -1,4 +1,4 @@
-"""What the tests of the session share: a tiny real model, and a stand-in that draws discs."""
+"""Fixtures of the session tests: a tiny real model, and an image of noise."""
 
 from __future__ import annotations
 

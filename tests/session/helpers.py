@@ -21,7 +21,7 @@ RADII = (4, 7, 10)
 
 @dataclass
 class DiscModel:
-    """What a session asks of a model."""
+    """The attributes of a model that a session uses."""
 
     name: str = "discs"
     fingerprint: str = "d" * 32
@@ -91,7 +91,7 @@ class DiscSession(Session):
 
 
 def disc_session(shape=(60, 80), dtype=np.uint16, labels=None, clock=None, **options):
-    """Return a session, and the array its labels are in."""
+    """Return a session, and the array of its labels."""
     array = np.zeros(shape, dtype) if labels is None else labels
     image = np.random.default_rng(1).integers(0, 255, array.shape, dtype=np.uint8)
     times = iter(range(10**9))

@@ -1,4 +1,4 @@
-"""A session that annotates until it is killed; tells of every event on standard output."""
+"""A session that annotates until it is killed, and prints the number of recorded events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .helpers import disc_session
 
 
 def clicks(seed: int = 5):
-    """Yield what an eager annotator does, for ever, the same every time."""
+    """Yield an endless, reproducible sequence of annotation steps."""
     rng = np.random.default_rng(seed)
     while True:
         point = (int(rng.integers(0, 60)), int(rng.integers(0, 80)))

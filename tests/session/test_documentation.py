@@ -1,4 +1,4 @@
-"""The examples of the how-to page run as they stand."""
+"""The examples of the how-to page run as written."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_delete(three):
     assert set(np.unique(labels)) == {0, 2}
     assert set(session.objects) == {2}
     check_round_trip(session, labels, before, objects)
-    assert put(session, (45, 40)) == 4  # labels are not given twice
+    assert put(session, (45, 40)) == 4  # a label is never used twice
 
 
 def test_merge_keeps_all_prompts(three):

@@ -1,4 +1,4 @@
-"""An object in progress is looked at from where the model sees it best."""
+"""An object in progress is decoded from the view in which the model sees it best."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_click_is_seen_from_closer_and_further_clicks_from_there(focused):
     assert request.items[0].feed is not None and request.items[0].start(request) == first.view
     mine.accept(finish(mine.decode(request)))
     assert only(mine).view == first.view and len(mine.state.chain.store) == encoded
-    # a click elsewhere needs another view, and begins anew
+    # a click elsewhere needs another view, without refinement
     mine.add_point((), (20, 240))
     request = mine.request()
     assert request.items[0].feed is None

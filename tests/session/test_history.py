@@ -1,4 +1,4 @@
-"""Whatever is done, undoing all of it gives the beginning, and redoing all of it the end."""
+"""Undoing any sequence of actions restores the beginning, and redoing it the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ labels = st.integers(1, 9)
 
 
 class MemoryJournal(Journal):
-    """Keeps its lines, as text."""
+    """Keeps its lines in memory."""
 
     def __init__(self):
         super().__init__("nowhere")
@@ -59,7 +59,7 @@ class Actions(RuleBasedStateMachine):
         )
 
     def attempt(self, action, *arguments, **options):
-        """Do something; if it is refused, nothing may change."""
+        """Perform an action; if it raises an error, nothing may change."""
         before = (self.labels.copy(), self.session.objects, self.session.draft)
         lines = len(self.journal.lines)
         try:
@@ -226,7 +226,7 @@ class Actions(RuleBasedStateMachine):
         self.check_journal()
 
     def check_journal(self):
-        """Going through what was recorded gives the same labels, objects and draft."""
+        """Repeating the recorded events gives the same labels, objects and draft."""
         lines = self.journal.lines[1:]
         events = [read_event(line, f"line {number}") for number, line in enumerate(lines, 2)]
         array = self.start.copy()

@@ -1,4 +1,4 @@
-"""Journals from strangers: they say what was done, and can do no more than that."""
+"""Journals from untrusted sources can change labels, and do nothing else."""
 
 from __future__ import annotations
 

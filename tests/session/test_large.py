@@ -1,4 +1,4 @@
-"""Images of one pixel, and images that nobody should ever read whole."""
+"""Images of one pixel, and images too large to be read whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embeddings made ahead: every click finds one, and only what is missing is encoded."""
+"""Precomputed embeddings: every click finds one, and only missing ones are encoded."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def model(monkeypatch):
         return real(self, *arguments)
 
     monkeypatch.setattr(type(model), "encode", encode)
-    # masks of this model mean nothing: none is cut off and wants a larger window
+    # masks of this model are random: none may ask for a larger window
     monkeypatch.setattr(segmenter, "grown", lambda *_: None)
     return model
 
@@ -149,7 +149,9 @@ def test_a_stopped_run_goes_on(model, image, tmp_path):
     assert listed.around((0, 0, 499, 419)) == []
     assert listed.around((10, 10, 20, 20)) == [windows[0]]
     path = listed._path
-    path.write_text(path.read_text()[:-6] + "\n1 2\nx y z w\n9 9 0 0\n")  # torn, and nonsense
+    path.write_text(
+        path.read_text()[:-6] + "\n1 2\nx y z w\n9 9 0 0\n"
+    )  # incomplete and invalid lines
     torn = WindowList(predictor.cache, source_of(image), (1,), model)
     assert torn.around((10, 10, 20, 20)) == [windows[0]]
     assert len(torn._read()) >= len(windows) - 1
@@ -202,7 +204,7 @@ def test_channels_and_colours_are_found(model, tmp_path):
 
 @pytest.mark.slow
 def test_a_replay_takes_the_recorded_windows(model, image, tmp_path):
-    """It knows no list, and gives the same labels all the same."""
+    """It has no list of windows, and still gives the same labels."""
     predictor = Predictor(model, EmbeddingCache(tmp_path / "cache", 0))
     finish(embed_ahead(predictor, source_of(image), [(1,)], ahead_windows(SHAPE, SIDE)))
     target = ArrayTarget(np.zeros(image.shape, np.uint16))

@@ -1,4 +1,4 @@
-"""The latest request wins, and what it overtakes costs nothing."""
+"""The latest job wins, and replaced jobs do not run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_segment_anything.session import LatestWins
 
 
 class Log:
-    """Takes deliveries."""
+    """Collects deliveries."""
 
     def __init__(self):
         self.items, self.threads = [], set()
@@ -66,7 +66,7 @@ def test_stale_requests_are_dropped_before_they_cost_time():
             scheduler.submit(job(value, 1, started, gate, ended))
         gate.set()
         assert scheduler.join(10)
-    assert started == [0, 49]  # 48 jobs were never begun
+    assert started == [0, 49]  # 48 jobs were never started
     assert ended == [0, 49]
     assert log.of("result") == [49]
     assert [item.ticket for item in log.items if item.kind == "stopped"] == [1]

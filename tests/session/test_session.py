@@ -108,7 +108,7 @@ def test_the_next_click_refines_the_last_mask(real):
     request = session.request()
     result = session.state.chain.results.get(request.fed_by)
     assert np.array_equal(request.items[0].feed, result.objects[0].logits[2])
-    session.move_point(0, (42, 50))  # the old mask speaks of another place
+    session.move_point(0, (42, 50))  # the old mask belongs to another place
     assert session.request().items[0].feed is None
 
 
@@ -345,7 +345,7 @@ def test_scribbles_and_regions_are_prompts(real):
     assert session.update().mask.any()
     session.add_point((), (80, 95))
     request = session.request()
-    assert request.items[0].feed is None  # the region itself is refined, not what came of it
+    assert request.items[0].feed is None  # the region itself is refined, not its mask
     session.update()
     (label,) = session.commit()
     assert session.objects[label].prompts.mask.mask.all()
@@ -515,7 +515,10 @@ def test_events_tell_what_changed():
     assert heard == ["preview_changed"]
     heard.clear()
     session.add_point((), (21, 20))
-    assert heard == ["draft_changed", "history_changed"]  # the old mask stays until there is a new
+    assert heard == [
+        "draft_changed",
+        "history_changed",
+    ]  # the old mask stays until there is a new one
     session.update()
     heard.clear()
     session.commit()

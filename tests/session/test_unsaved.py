@@ -1,4 +1,4 @@
-"""Unsaved work: which journals of an image are offered, and how much is in them."""
+"""Unsaved work: which journals of an image are offered, with how many objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .helpers import disc_session, put
 
 
 def left_by_a_kill(session, path: Path) -> Path:
-    """Return what a session's journal is after its process was killed: no lock, no last line."""
+    """Copy a session's journal as a killed process leaves it: without lock and last line."""
     left = path.with_name(f"killed-{path.name}")
     shutil.copy(session.journal.path, left)
     return left
@@ -56,7 +56,7 @@ def test_only_what_a_killed_session_left_of_this_image_is_offered(tmp_path) -> N
     put(session, (20, 20))
     put(session, (40, 60))
     assert Journal.is_in_use(path)
-    assert unsaved_work(session.source, tmp_path) == []  # somebody works on it
+    assert unsaved_work(session.source, tmp_path) == []  # in use
     left = left_by_a_kill(session, path)
     (work,) = unsaved_work(session.source, tmp_path)
     assert (work.path, work.objects, work.onto_labels) == (left, 2, False)
@@ -68,7 +68,7 @@ def test_only_what_a_killed_session_left_of_this_image_is_offered(tmp_path) -> N
     again, pixels = disc_session()
     again = recover(left, again.predictor, again.source, again.target)
     assert (pixels == labels).all() and len(again.objects) == 2
-    assert unsaved_work(session.source, tmp_path) == []  # it goes on
+    assert unsaved_work(session.source, tmp_path) == []  # in use again
     again.close()
     assert unsaved_work(session.source, tmp_path) == []
 
@@ -90,7 +90,7 @@ def test_what_was_discarded_is_kept_but_offered_no_more(tmp_path) -> None:
     left = left_by_a_kill(session, tmp_path / "one.jsonl")
     session.close()
     with left.open("ab") as file:
-        file.write(b'{"do":"add_po')  # torn
+        file.write(b'{"do":"add_po')  # incomplete
     discard(left)
     assert unsaved_work(session.source, tmp_path) == []
     fresh, _ = disc_session()

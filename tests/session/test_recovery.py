@@ -1,4 +1,4 @@
-"""Journals: what is in them, what a killed process leaves, and the way back."""
+"""Journals: their content, what a killed process leaves, recovery and replay."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_recover_brings_everything_back(recorded, predictor):
     while back.redo() is not None:
         pass
     assert (again == labels).all()
-    # and it goes on in the same file
+    # the session continues in the same file
     back.update()
     (label,) = back.commit()
     assert label == max(session.objects) + 1
@@ -139,7 +139,7 @@ def test_replay_decodes_anew_and_finds_the_same(recorded, model, image):
     assert result.objects == session.objects
     assert result.decoded > 8
     assert steps[-1].done == steps[-1].total - 1
-    # what was recorded is looked at only to compare: without it the labels are the same
+    # recorded labels are only compared: without them the replayed labels are the same
     lines = path.read_text().splitlines()
     for number, line in enumerate(lines):
         event = json.loads(line)
@@ -158,7 +158,7 @@ def test_replay_after_a_recovery_in_the_middle(recorded, predictor, model, image
     session.journal.close()
     again = np.zeros_like(labels)
     back = recover(path, predictor, session.source, ArrayTarget(again))
-    back.add_point((), (90, 20))  # what was decoded before is not there to be refined
+    back.add_point((), (90, 20))  # earlier masks are not available for refinement
     back.update()
     back.commit()
     back.add_point((), (20, 100))
@@ -170,7 +170,7 @@ def test_replay_after_a_recovery_in_the_middle(recorded, predictor, model, image
     last = recover(path, predictor, session.source, ArrayTarget(third))
     last.update()
     (label,) = last.commit()
-    assert label > max(back.objects) + 1  # labels that were given once are not given again
+    assert label > max(back.objects) + 1  # a label is never used twice
     result = replay(path, image, model)
     assert result.identical
     assert (result.labels == third).all()
@@ -469,14 +469,14 @@ def test_a_killed_process_loses_at_most_the_event_in_flight(events, tmp_path):
         if told >= events:
             process.send_signal(signal.SIGKILL)
             break
-    for line in process.stdout:  # what it managed to say before it died
+    for line in process.stdout:  # printed before it was killed
         told = int(line)
     process.stdout.close()
     assert process.wait(30) == -signal.SIGKILL
     header, found = Journal.read(path)
     assert told <= len(found) <= told + 1
 
-    # what the journal gives, on fresh labels and on those that the process left behind
+    # recovery onto empty labels, and onto those that the process left
     session, fresh = disc_session()
     back = recover(path, disc_predictor(), session.source, ArrayTarget(fresh))
     back.close()
@@ -486,7 +486,7 @@ def test_a_killed_process_loses_at_most_the_event_in_flight(events, tmp_path):
     again.close()
     assert (left.read((), Window(0, 0, 60, 80)) == fresh).all()
 
-    # and what a process that was not killed has after the same events
+    # the labels of a process that was not killed, after the same events
     from .killed import clicks
 
     other, labels = disc_session(journal=tmp_path / "other.jsonl", overwrite=True)
