@@ -134,7 +134,7 @@ class Walk:
 
     def models(self, studio: Studio) -> None:
         """The list of models."""
-        box = studio.widget.models
+        box = studio.widget.models.qt
         box.showPopup()
         QTest.qWait(400)
         popup = box.view().window()
