@@ -101,7 +101,7 @@ class Panel(QWidget):
             if isinstance(item, Section):
                 item.show()
         Docking(self, title, tab)
-        self._ends.callback(self.shared.bind_model(self.models, self.notices, self.status))
+        self._ends.callback(self.shared.bind_model(self))
         self._watch = WindowWatch(self, self.shut)
 
     def reset_choices(self, *_: Any) -> None:

@@ -49,7 +49,7 @@ class PromptWidget(Panel):
         self._restore()
         self._connect()
         self._bind_keys()
-        self.recovery = RecoveryOffer(self.shared, self.notices, self.status, self)
+        self.recovery = RecoveryOffer(self)
         self.at_the_end(self.recovery.close_down)
         self._on_layers()
         self._on_draft()

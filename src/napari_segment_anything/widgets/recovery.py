@@ -15,12 +15,8 @@ from ..wording import counted
 from .jobs import Jobs
 
 if TYPE_CHECKING:
-    from qtpy.QtCore import QObject
-
     from ..bridge import ViewerSession
-    from .notices import Notices
-    from .shared import SharedSession
-    from .status import StatusLine
+    from .panel import Panel
 
 TOPIC = "unsaved"
 
@@ -54,21 +50,15 @@ class RecoveryOffer:
 
     Parameters
     ----------
-    shared : SharedSession
-    notices : Notices
-        Shows the offer.
-    status : StatusLine
-        Shows the outcome.
-    parent : QObject
+    panel : Panel
+        Shows the offer and its outcome.
     """
 
-    def __init__(
-        self, shared: SharedSession, notices: Notices, status: StatusLine, parent: QObject
-    ) -> None:
-        self._shared, self._notices, self._status = shared, notices, status
-        self._jobs = Jobs(parent, name="segment-anything-recovery")
+    def __init__(self, panel: Panel) -> None:
+        self._shared, self._notices, self._status = panel.shared, panel.notices, panel.status
+        self._jobs = Jobs(panel, name="segment-anything-recovery")
         self._jobs.finished.connect(self._offer)
-        shared.images.changed.connect(self.look)
+        self._shared.images.changed.connect(self.look)
         self.look()
 
     def close_down(self) -> None:

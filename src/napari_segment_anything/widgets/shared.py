@@ -13,15 +13,15 @@ from ..bridge import Background, ViewerSession, attach
 from ..progress import Progress
 from ..session import LatestWins, new_journal_path
 from .chosen import ChosenImage
-from .forms import QtField
 from .jobs import MainThread
 from .loading import embedding_cache
-from .notices import Notices
 from .settings import PluginSettings
 from .status import StatusLine
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+
+    from .panel import Panel
 
 _LOADING = "loading"
 
@@ -50,7 +50,7 @@ class SharedSession:
         self.session.measures.set_runner(Background(self.dispatch, measuring))
         if not self.session.is_loaded:
             self.session.set_model(engine["model"])
-        self._bound: list[tuple[QtField, Notices, StatusLine]] = []
+        self._panels: list[Panel] = []
         self._starting: list[StatusLine] = []
         self.session.model_changed.connect(self._on_model)
         self.session.model_failed.connect(self._on_model_failed)
@@ -85,12 +85,10 @@ class SharedSession:
     def _new_journal(self, name: str) -> Path:
         return new_journal_path(name, self.settings.get("engine")["journal_directory"])
 
-    def bind_model(
-        self, models: QtField, notices: Notices, status: StatusLine
-    ) -> Callable[[], None]:
-        """Connect a widget's model box; it shows the current model and what went wrong.
+    def bind_model(self, panel: Panel) -> Callable[[], None]:
+        """Connect a panel's model field, which then shows the current model and what went wrong.
 
-        While a model is loaded or downloaded, the widget's status shows that unless it is busy
+        While a model is loaded or downloaded, the panel's status shows that unless it is busy
         with something else, with a button that stops a download.
 
         Returns
@@ -98,19 +96,18 @@ class SharedSession:
         callable
             Disconnects it.
         """
-        bound = (models, notices, status)
-        self._bound.append(bound)
-        status.cancelled.connect(self._stop_loading)
-        models.changed.connect(self.choose_model)
+        self._panels.append(panel)
+        panel.status.cancelled.connect(self._stop_loading)
+        panel.models.changed.connect(self.choose_model)
         if self.session.model_source is not None:
-            models.qt.value = self.session.model_source
-        return lambda: self._bound.remove(bound)
+            panel.models.qt.value = self.session.model_source
+        return lambda: self._panels.remove(panel)
 
     def choose_model(self, source: str) -> None:
         """Load another model on another thread; the old one stays in use until then."""
-        for models, notices, _ in self._bound:
-            notices.drop("model")
-            models.qt.value = source
+        for panel in self._panels:
+            panel.notices.drop("model")
+            panel.models.qt.value = source
         self.session.set_model(source)
         self.session.when_loaded(lambda: None)  # load it now
 
@@ -144,8 +141,8 @@ class SharedSession:
             return
         if self.session.is_loaded:
             self.settings.set("engine", model=source)
-        for models, *_ in self._bound:
-            models.qt.value = source
+        for panel in self._panels:
+            panel.models.qt.value = source
 
     def _on_model_failed(self, source: str, error: BaseException) -> None:
         """Show that a model could not be loaded, until the user dismisses it."""
@@ -154,11 +151,11 @@ class SharedSession:
         self._starting.clear()
         used = self.session.model_source
         if used is not None:
-            for models, *_ in self._bound:
-                models.qt.value = used
+            for panel in self._panels:
+                panel.models.qt.value = used
         rest = "" if used in (None, source) else f" The model in use is {used}."
-        for _, notices, _ in self._bound:
-            notices.tell(
+        for panel in self._panels:
+            panel.notices.tell(
                 "model",
                 f"{Path(source).name} could not be loaded: {str(error).rstrip('.')}.{rest}",
                 ("Try again", lambda: self.choose_model(source)),
@@ -168,14 +165,14 @@ class SharedSession:
     def _on_progress(self, step: Progress) -> None:
         if not self.session.is_loading:
             return
-        for _, _, status in self._bound:
+        for status in (panel.status for panel in self._panels):
             if status.doing == "":
                 status.busy("Loading the model …", doing=_LOADING)
             if status.doing == _LOADING:
                 status.show_progress(step, stoppable=step.total > 1)
 
     def _on_busy(self, busy: bool) -> None:
-        for _, _, status in self._bound:
+        for status in (panel.status for panel in self._panels):
             if status.doing == _LOADING and not self.session.is_loading:
                 status.rest()
 
@@ -183,8 +180,8 @@ class SharedSession:
         self.session.stop_loading()
 
     def _drop_model_notice(self) -> None:
-        for _, notices, _ in self._bound:
-            notices.drop("model")
+        for panel in self._panels:
+            panel.notices.drop("model")
 
     def enter(self) -> None:
         """Add a user of the session."""
