@@ -129,6 +129,8 @@ def test_a_split_on_record_and_columns_choose_images(tmp_path):
     (tmp_path / "index.json").write_text(json.dumps({"s": columns}))
     odd = load(tmp_path, folder="s", metadata="index.json", where={"kind": "b"}, name="odd")
     assert [i.name for i in odd.train] == ["odd/d1", "odd/d3"] and odd.weights == {"odd": 1.0}
+    few = load(tmp_path, folder="s", limit=2)
+    assert [i.name for i in few.train] == ["s/d0", "s/d2"]
     (tmp_path / "split.json").write_text('{"t": {}}')
     with pytest.raises(ParameterError, match="no image of the set s"):
         load(tmp_path, folder="s", split=str(tmp_path / "split.json"))

@@ -183,6 +183,8 @@ class DataConfig:
         Path of a CSV or JSON file with columns.
     where : mapping of str to str
         Only images with these values in the columns.
+    limit : int
+        Number of images, evenly spread over each folder; 0 takes all.
     complete : bool
         Whether every object is labelled; if not, background pixels have no loss.
     channel_axis : int
@@ -214,6 +216,7 @@ class DataConfig:
     split: str = ""
     metadata: str = ""
     where: Mapping[str, str] = field(default_factory=dict)
+    limit: int = 0
     complete: bool = True
     channel_axis: int | None = None
     channels: tuple[int, ...] | None = None
@@ -237,10 +240,11 @@ class DataConfig:
             raise ParameterError("a 'split' says what 'validation' and 'train' would; leave it out")
         if isinstance(self.validation, float | int) and not 0 <= self.validation < 1:
             raise ParameterError(f"validation is a share from 0 to below 1, not {self.validation}")
-        if not 0 <= self.weight < _MOST or self.planes < 1 or not 0 <= self.generated < 10**6:
-            raise ParameterError(
-                "weight and generated are at least 0, planes at least 1, generated below a million"
-            )
+        counts = (self.generated, self.limit)
+        if not 0 <= self.weight < _MOST or self.planes < 1 or min(counts) < 0:
+            raise ParameterError("weight, generated and limit are at least 0, planes at least 1")
+        if self.generated >= 10**6:
+            raise ParameterError(f"generated is below a million, not {self.generated}")
         if self.kind not in DRAWN:
             raise ParameterError(f"kind is one of {', '.join(DRAWN)}, not {self.kind!r}")
         if self.unlabelled not in ("error", "skip"):

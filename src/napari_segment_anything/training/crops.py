@@ -73,3 +73,28 @@ class Crops:
 
 
 _TENSORS = ("images", "valid", "labels", "interior", "wholes", "known")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedCrops:
+    """A batch of crops with the output of the image encoder.
+
+    Parameters
+    ----------
+    embedding : Tensor
+        (batch, 256, h, w).
+    maps : Tensor or None
+        (batch, 6, 4h, 4w), the dense head; None where no mask refiner is trained.
+    crops : Crops
+        The batch.
+    origin : Tensor
+        (batch, 2), row and column in the frame of each crop's first pixel.
+    heads : mapping of str to Tensor
+        All heads of the encoder, with their gradients.
+    """
+
+    embedding: Tensor
+    maps: Tensor | None
+    crops: Crops
+    origin: Tensor
+    heads: dict[str, Tensor]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,36 +12,11 @@ from torch.nn.utils import parametrize
 from .augment import AugmentConfig, augment
 from .config import StageConfig
 from .cropping import CropSampler
-from .crops import Crops
+from .crops import Crops, EncodedCrops
 from .geometry import Geometry, has_dense_head, mixed_precision
 from .validation import normalise
 
 _KEPT_BYTES = 2 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedCrops:
-    """A batch of crops with the output of the image encoder.
-
-    Parameters
-    ----------
-    embedding : Tensor
-        (batch, 256, h, w).
-    maps : Tensor or None
-        (batch, 6, 4h, 4w), the dense head; None where no mask refiner is trained.
-    crops : Crops
-        The batch.
-    origin : Tensor
-        (batch, 2), row and column in the frame of each crop's first pixel.
-    heads : mapping of str to Tensor
-        All heads of the encoder, with their gradients.
-    """
-
-    embedding: Tensor
-    maps: Tensor | None
-    crops: Crops
-    origin: Tensor
-    heads: dict[str, Tensor]
 
 
 class CropEncoder:

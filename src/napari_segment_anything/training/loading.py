@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from ..datasets import Entry, find_entries, read_planes, split_parts
+from ..datasets import Entry, find_entries, read_planes, split_parts, spread
 from ..datasets import held_out as held_out_names
 from ..datasets.finding import SAMPLE
 from ..errors import FormatError, ImageError, ParameterError
@@ -147,6 +147,7 @@ def _read(found: TrainingImages, data: DataConfig, base: Path) -> Iterator[Progr
         entries = [e for e in entries if parts.get(e.name) in ("train", "validation")]
         if not entries:
             raise ParameterError(f"{data.split} has no image of the set {data.title}")
+    entries = spread(entries, data.limit or None)
     several = len({entry.set for entry in entries}) > 1
     images: dict[str, list[LabelledImage]] = {}
     sides: dict[str, str] = {}

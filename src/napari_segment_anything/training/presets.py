@@ -149,37 +149,28 @@ def _stage(name: str, values: dict[str, Any], crop: CropConfig, options: Any) ->
 def _check(
     stage: StageConfig, config: TrainingConfig, geometry: Geometry, micro: bool, refines: bool
 ) -> None:
-    cells = stage.crop.size // (4 * geometry.stride)
-    if stage.crop.size > geometry.frame:
-        raise ParameterError(
-            f"{stage.name}: crops of {stage.crop.size} pixels are larger than the model's frame of "
-            f"{geometry.frame}"
-        )
-    if not micro and stage.crop.size != geometry.frame:
-        raise ParameterError(
-            f"{stage.name}: this image encoder is trained on whole frames: crop.size = "
-            f"{geometry.frame}, not {stage.crop.size}"
-        )
-    if stage.objects and max(stage.windows) > cells:
-        raise ParameterError(
-            f"{stage.name}: windows of {max(stage.windows)} cells do not fit crops of "
-            f"{stage.crop.size} pixels, which have {cells}"
-        )
-    if not micro and not stage.objects:
-        raise ParameterError(f"{stage.name}: without 'objects' nothing is trained")
-    if config.train == "decoder" and stage.encoder_learning_rate > 0:
-        raise ParameterError(
-            f"{stage.name}: train = 'decoder' leaves the encoder as it is, but its learning rate "
-            f"is {stage.encoder_learning_rate}"
-        )
-    if stage.refiner_learning_rate > 0 and not refines:
-        raise ParameterError(
-            f"{stage.name}: this model has no mask refiner for refiner_learning_rate to train"
-        )
-    if stage.views and stage.encoder_learning_rate > 0:
-        raise ParameterError(
-            f"{stage.name}: views keep embeddings, which change when the encoder is trained"
-        )
+    size, frame, widest = stage.crop.size, geometry.frame, max(stage.windows)
+    cells = size // (4 * geometry.stride)
+    learns = stage.encoder_learning_rate > 0
+    wrong = {
+        f"crops of {size} pixels are larger than the model's frame of {frame}": size > frame,
+        f"this image encoder is trained on whole frames: crop.size = {frame}, not {size}": (
+            not micro and size != frame
+        ),
+        f"windows of {widest} cells do not fit crops of {size} pixels, which have {cells}": (
+            stage.objects and widest > cells
+        ),
+        "without 'objects' nothing is trained": not micro and not stage.objects,
+        "train = 'decoder' leaves the encoder as it is, but its learning rate is "
+        f"{stage.encoder_learning_rate}": config.train == "decoder" and learns,
+        "this model has no mask refiner for refiner_learning_rate to train": (
+            stage.refiner_learning_rate > 0 and not refines
+        ),
+        "views keep embeddings, which change when the encoder is trained": stage.views and learns,
+    }
+    for message, applies in wrong.items():
+        if applies:
+            raise ParameterError(f"{stage.name}: {message}")
 
 
 def summary(stage: StageConfig) -> dict[str, Any]:

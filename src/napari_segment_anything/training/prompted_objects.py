@@ -33,6 +33,17 @@ class PromptedObjects:
     target: Tensor
     box: Tensor
 
+    @property
+    def side(self) -> int:
+        """Side of a window in cells."""
+        return self.target.shape[-1] // PER
+
+    def take(self, chosen: Tensor) -> PromptedObjects:
+        """Some of the objects, by their positions."""
+        return PromptedObjects(
+            self.image[chosen], self.corner[chosen], self.target[chosen], self.box[chosen]
+        )
+
 
 def choose_objects(
     crops: Crops, count: int, side: int, generator: torch.Generator, min_area: int = 10

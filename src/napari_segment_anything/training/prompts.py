@@ -7,13 +7,14 @@ negatives and negative in false positives, and feeds back that mask's logits.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .config import StageConfig
-from .crops import Crops
+from .crops import EncodedCrops
 from .decoding import decode_windows, window_cells, window_positions
 from .geometry import mixed_precision
 from .losses import dice_loss, focal_loss
@@ -123,13 +124,7 @@ def mask_losses(
 
 
 def prompt_losses(
-    network: Any,
-    embedding: Tensor,
-    maps: Tensor | None,
-    crops: Crops,
-    origin: Tensor,
-    stage: StageConfig,
-    generator: torch.Generator,
+    network: Any, encoded: EncodedCrops, stage: StageConfig, generator: torch.Generator
 ) -> dict[str, float]:
     """Prompt the objects of a batch for several rounds and accumulate the gradients.
 
@@ -140,14 +135,8 @@ def prompt_losses(
     ----------
     network : Sam
         Its prompt encoder, mask decoder and mask refiner, if it has one, are trained.
-    embedding : Tensor
-        (crops, 256, h, w), a leaf.
-    maps : Tensor or None
-        (crops, 6, 4h, 4w), output of the dense head, for a mask refiner.
-    crops : Crops
-        The batch.
-    origin : Tensor
-        (crops, 2), row and column of each crop's first pixel in the frame.
+    encoded : EncodedCrops
+        The batch; its embedding is a leaf.
     stage : StageConfig
         Objects, rounds, shares, window sizes.
     generator : torch.Generator
@@ -158,10 +147,11 @@ def prompt_losses(
     dict of str to float
         IoU of the best mask by first prompt, and the error of the predicted IoU.
     """
+    embedding = encoded.embedding
     draw = unit(generator, embedding.device)
     side = min(stage.windows[int(draw * len(stage.windows))], embedding.shape[-1])
     count = max(stage.cells // side**2, 2) if stage.cells else stage.objects
-    objects = choose_objects(crops, count, side, generator)
+    objects = choose_objects(encoded.crops, count, side, generator)
     measures = dict.fromkeys(
         ("point_first", "box_first", "point_last", "box_last", "iou_error"), 0.0
     )
@@ -171,79 +161,85 @@ def prompt_losses(
     order = torch.randperm(count, generator=generator, device=embedding.device)
     boxed = round(count * stage.box_share)
     for kind, chosen in (("box", order[:boxed]), ("point", order[boxed:])):
-        if len(chosen) == 0:
-            continue
-        part = PromptedObjects(
-            objects.image[chosen],
-            objects.corner[chosen],
-            objects.target[chosen],
-            objects.box[chosen],
-        )
-        weight = len(chosen) / count / stage.rounds
-        measures |= _converse(
-            network,
-            embedding,
-            maps,
-            part,
-            origin,
-            kind == "box",
-            side,
-            crops.stride,
-            stage,
-            generator,
-            weight,
-        )
+        if len(chosen):
+            weight = len(chosen) / count / stage.rounds
+            part = objects.take(chosen)
+            measures |= _rounds(network, encoded, part, kind == "box", stage, generator, weight)
     return measures
 
 
-def _converse(
+@dataclass
+class _PromptsSoFar:
+    """Prompts of objects after some rounds, in frame pixels, (x, y).
+
+    Parameters
+    ----------
+    to_frame : Tensor
+        (n, 2), row and column in the frame of each window's first pixel.
+    stride : int
+        Frame pixels per logit.
+    """
+
+    to_frame: Tensor
+    stride: int
+    coords: Tensor = field(init=False)
+    labels: Tensor = field(init=False)
+    boxes: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.coords = self.to_frame.new_zeros(len(self.to_frame), 0, 2, dtype=torch.float32)
+        self.labels = self.to_frame.new_zeros(len(self.to_frame), 0, dtype=torch.int64)
+
+    def add(self, points: Tensor, kinds: Tensor) -> None:
+        """Append points given as row and column on the grid of the window's logits."""
+        pixels = points * self.stride + 0.5 * (self.stride - 1) + self.to_frame
+        self.coords = torch.cat([self.coords, pixels.flip(1)[:, None].float()], dim=1)
+        self.labels = torch.cat([self.labels, kinds[:, None]], dim=1)
+
+    def within_windows(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Points, labels and boxes relative to each object's window."""
+        first = self.to_frame.flip(1)
+        boxes = None if self.boxes is None else self.boxes - first.repeat(1, 2)
+        coords = self.coords - first[:, None] if self.coords.shape[1] else self.coords
+        return coords, self.labels, boxes
+
+
+def _rounds(
     network: Any,
-    embedding: Tensor,
-    maps: Tensor | None,
+    encoded: EncodedCrops,
     objects: PromptedObjects,
-    origin: Tensor,
     boxed: bool,
-    side: int,
-    stride: int,
     stage: StageConfig,
     generator: torch.Generator,
     weight: float,
 ) -> dict[str, float]:
-    device = embedding.device
-    target = objects.target
-    count = len(target)
-    start = origin[objects.image]
+    """All rounds of objects that start from the same kind of prompt."""
+    device, target = encoded.embedding.device, objects.target
+    count, side, stride = len(target), objects.side, encoded.crops.stride
+    start = encoded.origin[objects.image]
     cell = PER * stride
-    to_frame = objects.corner * cell + start
+    prompts = _PromptsSoFar(objects.corner * cell + start, stride)
     position = window_positions(network.prompt_encoder, objects.corner, start, side, cell)
-    boxes = None
-    coords = torch.zeros(count, 0, 2, device=device)
-    labels = torch.zeros(count, 0, dtype=torch.int64, device=device)
     if boxed:
         noisy = noised_boxes(objects.box, generator) + start.repeat(1, 2)
-        boxes = noisy[:, [1, 0, 3, 2]]
+        prompts.boxes = noisy[:, [1, 0, 3, 2]]
     if not boxed or unit(generator, device) < stage.box_point_share:
         points = sample_points(target, generator)
-        coords, labels = _append(
-            coords, labels, points, torch.ones_like(points[:, 0]), to_frame, stride
-        )
+        prompts.add(points, torch.ones_like(points[:, 0]))
     previous: Tensor | None = None
     name = "box" if boxed else "point"
     measures: dict[str, float] = {}
     silent = _silent_rounds(stage, generator, device)
     for turn in range(stage.rounds):
         with mixed_precision(device, network.image_encoder):
-            sparse, dense = network.prompt_encoder(
-                coords if coords.shape[1] else None, labels, boxes, previous
-            )
-            cells = window_cells(embedding, objects.image, objects.corner, side)
+            coords = prompts.coords if prompts.coords.shape[1] else None
+            sparse, dense = network.prompt_encoder(coords, prompts.labels, prompts.boxes, previous)
+            cells = window_cells(encoded.embedding, objects.image, objects.corner, side)
             cells = cells + dense.flatten(2).transpose(1, 2)
             logits, iou = decode_windows(network.mask_decoder, cells, position, sparse)
         loss, error, true_iou = mask_losses(logits, iou, target, turn == 0, boxed)
-        if maps is not None:
-            logits, iou = _refined(
-                network, logits, iou, maps, objects, side, to_frame, (coords, labels, boxes)
-            )
+        if encoded.maps is not None:
+            logits, iou = _refined(network, logits, iou, encoded.maps, objects, prompts)
             more, error, true_iou = mask_losses(logits, iou, target, turn == 0, boxed)
             loss = loss + more
         if loss.requires_grad:
@@ -254,11 +250,10 @@ def _converse(
         if turn + 1 == stage.rounds:
             break
         with torch.no_grad():
-            pick = 1 + iou[:, 1:].argmax(1) if turn == 0 else torch.zeros_like(labels[:, 0])
+            pick = 1 + iou[:, 1:].argmax(1) if turn == 0 else torch.zeros_like(objects.image)
             chosen = logits[torch.arange(count, device=device), pick].detach()
             if turn + 1 not in silent:
-                points, kinds = error_points(chosen, target, generator)
-                coords, labels = _append(coords, labels, points, kinds, to_frame, stride)
+                prompts.add(*error_points(chosen, target, generator))
             previous = chosen[:, None]
     return measures
 
@@ -269,25 +264,17 @@ def _refined(
     iou: Tensor,
     maps: Tensor,
     objects: PromptedObjects,
-    side: int,
-    to_frame: Tensor,
-    prompts: tuple[Tensor, Tensor, Tensor | None],
+    prompts: _PromptsSoFar,
 ) -> tuple[Tensor, Tensor]:
     """Logits and predicted IoU after the refiner; no gradient passes to what precedes it."""
-    coords, labels, boxes = prompts
-    reach = side * PER
-    near = []
-    for image, (row, col) in zip(
-        objects.image.tolist(), (objects.corner * PER).tolist(), strict=True
-    ):
-        near.append(maps[image, :, row : row + reach, col : col + reach])
-    first = to_frame.flip(1)
-    if boxes is not None:
-        boxes = boxes - first.repeat(1, 2)
-    if coords.shape[1]:
-        coords = coords - first[:, None]
+    reach = objects.side * PER
+    corners = (objects.corner * PER).tolist()
+    near = [
+        maps[image, :, row : row + reach, col : col + reach]
+        for image, (row, col) in zip(objects.image.tolist(), corners, strict=True)
+    ]
     refined: tuple[Tensor, Tensor] = network.mask_refiner(
-        logits.detach(), iou.detach(), torch.stack(near), coords, labels, boxes
+        logits.detach(), iou.detach(), torch.stack(near), *prompts.within_windows()
     )
     return refined
 
@@ -303,17 +290,3 @@ def _silent_rounds(
         middle = torch.randperm(stage.rounds - 2, generator=generator, device=device) + 1
         silent.update(middle[: stage.silent_rounds - 1].tolist())
     return silent
-
-
-def _append(
-    coords: Tensor,
-    labels: Tensor,
-    points: Tensor,
-    kinds: Tensor,
-    to_frame: Tensor,
-    stride: int,
-) -> tuple[Tensor, Tensor]:
-    """Append points on the grid of the logits to prompts in frame pixels, (x, y)."""
-    pixels = points * stride + 0.5 * (stride - 1) + to_frame
-    coords = torch.cat([coords, pixels.flip(1)[:, None].float()], dim=1)
-    return coords, torch.cat([labels, kinds[:, None]], dim=1)

@@ -20,8 +20,9 @@ from .augment import AugmentConfig
 from .average import Average, live_state, load_live_state
 from .config import SCRATCH, StageConfig, TrainingConfig
 from .cropping import CropSampler
+from .crops import EncodedCrops
 from .curves import append_row, drop_rows_after
-from .encoding import CropEncoder, EncodedCrops, KeptEmbeddings
+from .encoding import CropEncoder, KeptEmbeddings
 from .losses import stage_dense_losses
 from .prefetch import Prefetch
 from .schedule import parameter_groups, rate_factor
@@ -270,10 +271,7 @@ class StageTrainer:
     ) -> dict[str, float]:
         if self.prompt_losses is None:
             return {}
-        return self.prompt_losses(
-            self.network, encoded.embedding, encoded.maps, encoded.crops, encoded.origin,
-            self.stage, generator,
-        )  # fmt: skip
+        return self.prompt_losses(self.network, encoded, self.stage, generator)
 
     def _validate(self) -> dict[str, float]:
         kept = {
