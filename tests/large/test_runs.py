@@ -251,7 +251,7 @@ def test_killed_three_times_it_ends_with_the_same_labels(calm, stored, segment, 
         assert process.wait(30) == -signal.SIGKILL
         process.stderr.close()
     steps = list(segment_large_steps(stored, out, segment, **SETTINGS))
-    assert max(step.done for step in steps if "checking" in step.message) >= 2
+    assert max(step.done for step in steps if "checking" in step.message) >= 1
     assert (np.asarray(open_labels(out).array[...]) == calm.labels).all()
 
 
