@@ -45,10 +45,8 @@ class Action:
         """Return the change that a recorded edit stands for, without planning it."""
         return Change(self.describe(edit), state.draft, state.draft, edit)
 
-    def settle(self, state: SessionState, change: Change) -> None:
-        """Take over the rest, once the change is made."""
-        if self.in_history:
-            state.history.push(change)
+    def settle(self, state: SessionState) -> None:
+        """Change the rest of the state, if the action is no step of the history."""
 
     def announce(self, events: SessionEvents) -> None:
         """Tell others of what `settle` changed."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..engine import PlaneSource, Predictor, View, Window
+from ..engine import PlaneSource, Predictor, Segmenter, View, Window
 from ..engine.focus import around
 from ..engine.planning import choose_window, default_size
 from .decoding import DecodeItem, DecodeRequest, DecodeResult, EmbeddingStore
@@ -120,7 +120,12 @@ class DecodingChain:
     def _make_request(
         self, revision: int, plane: Plane, items: list[DecodeItem], fed_by: int | None
     ) -> DecodeRequest:
-        segmenter = self.settings.segmenter(self.predictor)
+        segmenter = Segmenter(
+            self.predictor,
+            multimask=self.settings.multimask,
+            min_mask_region_area=self.settings.min_mask_region_area,
+            window_size=self.settings.window_size,
+        )
         return DecodeRequest(
             revision, plane, tuple(items), segmenter, self.source, fed_by, self._epoch
         )

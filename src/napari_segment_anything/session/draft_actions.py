@@ -245,7 +245,7 @@ class EditObject(Action):
     mask: RecordedMask | None
 
     def plan(self, state: SessionState) -> Change:
-        item = state.objects.on_plane(self.id, state.source.check_plane(self.plane))
+        item = state.objects.on_plane(self.id, self.plane)
         prompts = item.prompts if self.mask is None else replace(item.prompts, mask=self.mask)
         after = Draft(
             item.plane,
@@ -282,10 +282,9 @@ def on_image(mask: PlacedMask, shape: tuple[int, int]) -> PlacedMask:
 
 
 def _begun(state: SessionState, plane: Plane, batch: bool) -> Draft:
-    where = state.source.check_plane(plane)
     state.require_no_draft()
     revision = state.chain.next_revision()
-    return Draft(where, revision, batch=batch, started=state.watch.now())
+    return Draft(plane, revision, batch=batch, started=state.watch.now())
 
 
 def _prompted(
@@ -297,7 +296,6 @@ def _prompted(
     """Change prompts of the draft, which is made on `plane` if need be."""
     before = state.draft
     if plane is not None:
-        plane = state.source.check_plane(plane)
         if before is None or (before.empty and before.plane != plane):
             batch = before is not None and before.batch
             before = Draft(plane, 0, batch=batch, started=state.watch.now())

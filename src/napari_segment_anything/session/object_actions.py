@@ -80,7 +80,7 @@ class Delete(Action):
         return _counted(self.do, self.ids)
 
     def plan(self, state: SessionState) -> Change:
-        plan = _editable(state, self.ids, self.plane)
+        plan = _editable(state, self.ids)
         for label in self.ids:
             if not plan.replace(label, 0, self.plane) and label not in plan.objects:
                 raise PromptError(f"there is no object {label}")
@@ -101,7 +101,7 @@ class Merge(Action):
         return _counted(self.do, self.ids)
 
     def plan(self, state: SessionState) -> Change:
-        plan = _editable(state, self.ids, self.plane)
+        plan = _editable(state, self.ids)
         first, *others = dict.fromkeys(self.ids) or [0]
         if not others:
             raise PromptError("merging takes at least two objects")
@@ -130,7 +130,7 @@ class SplitOff(Action):
     plane: Plane | None
 
     def plan(self, state: SessionState) -> Change:
-        plan = _editable(state, [self.label], self.plane)
+        plan = _editable(state, [self.label])
         plane = state.objects.plane_of(self.label, self.plane, "split")
         mask = on_image(self.mask, state.source.shape)
         plan.require(self.label, plane)
@@ -168,7 +168,7 @@ class Relabel(Action):
     plane: Plane | None
 
     def plan(self, state: SessionState) -> Change:
-        plan = _editable(state, [self.label], self.plane)
+        plan = _editable(state, [self.label])
         check_id(plan.target, self.new)
         if self.new == self.label:
             raise PromptError(f"object {self.label} has this label already")
@@ -224,14 +224,14 @@ class Paint(Action):
         ParameterError
             If they do not fit the window, or the target's dtype.
         """
-        where, dtype = state.source.check_plane(plane), state.objects.target.dtype
+        dtype = state.objects.target.dtype
         if before.shape != window.shape or after.shape != window.shape:
             raise ParameterError(f"what was painted has another shape than its window, {window}")
         old, new = before.astype(dtype), after.astype(dtype)
         if (old != before).any() or (new != after).any():
             raise ParameterError(f"a painted label does not fit labels of type {dtype}")
-        state.objects.begin_before(where, window, old)
-        return cls(LabelPatch.between(where, window, old, new))
+        state.objects.begin_before(plane, window, old)
+        return cls(LabelPatch.between(plane, window, old, new))
 
     def again(self, state: SessionState, edit: LabelEdit | None) -> Paint:
         if edit is None or len(edit.patches) != 1:
@@ -245,14 +245,12 @@ def _counted(verb: str, ids: Sequence[int]) -> str:
     return f"{verb} object {ids[0]}" if len(ids) == 1 else f"{verb} {len(ids)} objects"
 
 
-def _editable(state: SessionState, ids: Sequence[int], plane: Plane | None) -> LabelPlan:
-    """Begin an edit of objects, which may be changed, on a plane of the image."""
+def _editable(state: SessionState, ids: Sequence[int]) -> LabelPlan:
+    """Begin an edit of objects, if these may be changed."""
     for label in ids:
         if state.draft is not None and state.draft.editing == label:
             raise PromptError(f"object {label} is being edited; commit or cancel it first")
         state.objects.require_unlocked(label)
-    if plane is not None:
-        state.source.check_plane(plane)
     return state.objects.plan()
 
 

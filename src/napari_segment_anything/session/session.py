@@ -270,6 +270,9 @@ class Session:
         ResourceError
             If it cannot be journalled.
         """
+        plane = getattr(action, "plane", None)
+        if plane is not None:
+            self.state.source.check_plane(plane)
         with self.state.watch.moment():
             change = action.plan(self.state)
             if recorded is not None and recorded.window:
@@ -284,7 +287,7 @@ class Session:
     def restore(self, event: Event) -> None:
         """Perform a recorded action again, with the labels that came of it then."""
         if event.edit is None:
-            self.perform(event.action, event)
+            self.repeat(event)
         else:
             self._take(event.action, event.action.after(self.state, event.edit))
 
@@ -299,7 +302,10 @@ class Session:
                 raise
         if change.after is not before:
             state.draft = state.running(change.after)
-        action.settle(state, change)
+        if action.in_history:
+            state.history.push(change)
+        else:
+            action.settle(state)
         if edit is not None:
             for plane, window in touched(edit.patches):
                 self.events.target_changed.emit(plane, window)
@@ -309,9 +315,10 @@ class Session:
             self.events.draft_changed.emit()
             if state.chain.shows_other(before, state.draft):
                 self.events.preview_changed.emit()
-        action.announce(self.events)
         if action.in_history:
             self.events.history_changed.emit()
+        else:
+            action.announce(self.events)
 
     @property
     def can_undo(self) -> bool:
@@ -600,7 +607,7 @@ class Session:
 
     def request(self) -> DecodeRequest | None:
         """Return a snapshot of what has to be decoded; None if nothing has."""
-        return self.state.chain.request(self.draft)
+        return self.state.chain.request(self.state.draft)
 
     def hover_request(self, plane: Sequence[int], point: npt.ArrayLike) -> DecodeRequest:
         """Return a request for the mask under a point, which changes nothing.
@@ -642,7 +649,7 @@ class Session:
 
         A result is stale if prompts, model or settings have changed since its request.
         """
-        if result is None or not self.state.chain.accepts(self.draft, result):
+        if result is None or not self.state.chain.accepts(self.state.draft, result):
             return False
         self.recorder.record(on_session.Decoded.of(result).to_json())
         self.state.chain.results.add(result)
@@ -659,7 +666,7 @@ class Session:
     @property
     def preview(self) -> Preview | None:
         """Masks of what is in progress; None as long as they are not decoded."""
-        return self.state.chain.preview(self.draft)
+        return self.state.chain.preview(self.state.draft)
 
     # -- committed objects -----------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ class Undo(Action):
             raise PromptError("there is nothing to undo")
         return state.history.done[-1].inverse()
 
-    def settle(self, state: SessionState, change: Change) -> None:
+    def settle(self, state: SessionState) -> None:
         state.history.step_back()
 
     def announce(self, events: SessionEvents) -> None:
@@ -48,7 +48,7 @@ class Redo(Action):
             raise PromptError("there is nothing to redo")
         return state.history.undone[-1]
 
-    def settle(self, state: SessionState, change: Change) -> None:
+    def settle(self, state: SessionState) -> None:
         state.history.step_forward()
 
     def announce(self, events: SessionEvents) -> None:
@@ -67,7 +67,7 @@ class ChangeSettings(Action):
         """Return settings with the changed ones."""
         return replace(settings, **self.values)
 
-    def settle(self, state: SessionState, change: Change) -> None:
+    def settle(self, state: SessionState) -> None:
         state.chain.configure(self.among(state.chain.settings))
 
     def announce(self, events: SessionEvents) -> None:
@@ -91,7 +91,7 @@ class Lock(Action):
     ids: tuple[Label, ...]
     on: bool
 
-    def settle(self, state: SessionState, change: Change) -> None:
+    def settle(self, state: SessionState) -> None:
         locked = state.objects.locked
         (locked.update if self.on else locked.difference_update)(self.ids)
 
@@ -107,7 +107,7 @@ class Reserve(Action):
     in_history: ClassVar[bool] = False
     label: Label
 
-    def settle(self, state: SessionState, change: Change) -> None:
+    def settle(self, state: SessionState) -> None:
         state.objects.reserve(self.label)
 
 
@@ -132,7 +132,7 @@ class Recovered(Action):
     model: RecordedModel
     label: Annotated[int, Field(ge=-1, le=2**63 - 1)]
 
-    def settle(self, state: SessionState, change: Change) -> None:
+    def settle(self, state: SessionState) -> None:
         state.chain.forget()
         state.objects.reserve(self.label)
 

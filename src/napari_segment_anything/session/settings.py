@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..engine import Predictor, Segmenter
 from ..errors import ParameterError
 from .schema import Multimask, Share, Size
 
@@ -45,12 +44,3 @@ class SessionSettings:
     def to_json(self) -> dict[str, Any]:
         """Return plain values, by parameter name."""
         return asdict(self)
-
-    def segmenter(self, predictor: Predictor) -> Segmenter:
-        """Return what turns prompts into masks with these settings."""
-        return Segmenter(
-            predictor,
-            multimask=self.multimask,
-            min_mask_region_area=self.min_mask_region_area,
-            window_size=self.window_size,
-        )
