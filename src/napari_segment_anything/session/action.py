@@ -14,8 +14,8 @@ from .state import SessionEvents, SessionState
 class Action:
     """Something to do in a session; a frozen dataclass of what it was asked to do.
 
-    Its change is planned, both are journalled, and only then does anything change. What was
-    recorded can be read again, and done again.
+    Its change is planned, both are journalled, and only then does the state change. A recorded
+    action can be read and performed again.
     """
 
     __slots__ = ()
@@ -38,11 +38,11 @@ class Action:
         return self.says.format(self) or self.do.replace("_", " ")
 
     def again(self, state: SessionState, edit: LabelEdit | None) -> Action:
-        """Return a recorded action as it is to be done again, where its edit says what it was."""
+        """Return a recorded action as it is performed again; its edit may say what it was."""
         return self
 
     def after(self, state: SessionState, edit: LabelEdit) -> Change:
-        """Return the change that a recorded edit stands for, without planning it."""
+        """Return the change of a planned or recorded edit."""
         return Change(self.describe(edit), state.draft, state.draft, edit)
 
     def settle(self, state: SessionState) -> None:
@@ -57,7 +57,14 @@ class Action:
 
     @classmethod
     def read(cls, line: bytes, where: str) -> Self:
-        """Read a line of a journal; `where` it is begins the message of an error.
+        """Read a line of a journal.
+
+        Parameters
+        ----------
+        line : bytes
+            JSON.
+        where : str
+            Begins the message of an error.
 
         Raises
         ------

@@ -59,13 +59,13 @@ class CommittedObjects:
         return self._extents or self.begin_at(self.target.largest() + 1)
 
     def begin_at(self, first: int) -> Extents:
-        """Take `first` as the first label of the session's own, without searching the target."""
+        """Set the session's first own label, without searching the target for the largest."""
         self._extents = Extents(self.target, self.source, first)
         self._next_id = first
         return self._extents
 
     def begin_before(self, plane: Plane, window: Window, labels: np.ndarray) -> None:
-        """Search the target as it was before a stroke that is in it already.
+        """Search the target for its largest label, without a stroke that it already contains.
 
         Parameters
         ----------
@@ -89,30 +89,30 @@ class CommittedObjects:
         return max(self.largest + 1, self._reserved)
 
     def reserve(self, label: int) -> None:
-        """Give no label up to this one: others who write to the same labels use it."""
+        """Give no new object a label up to this one: another writer of the same labels uses it."""
         self._reserved = max(self._reserved, label + 1)
 
     @property
     def largest(self) -> int:
-        """The largest label that was there or was given by the session; 0 for none."""
+        """The largest label in the target or given by the session; 0 if there is none."""
         if self._extents is None:
             self.begin_at(self.target.largest() + 1)
         return self._next_id - 1
 
     def on_plane(self, label: int, plane: Plane) -> SessionObject:
-        """Return an object as it is on a plane; without prompts where it was made on another."""
+        """Return an object as it is on a plane; without its prompts if these are on another."""
         item = self.items.get(label)
         return item if item is not None and item.plane == plane else SessionObject(label, plane)
 
     def plane_of(self, label: int, plane: Sequence[int] | None, purpose: str) -> Plane:
-        """Return the plane that is meant: the one given, or else the one of an object.
+        """Return the plane that is given, or by default the object's.
 
         Parameters
         ----------
         label : int
         plane : sequence of int, optional
         purpose : str
-            What for, for the message: "edited".
+            For the message: "edited".
 
         Raises
         ------
@@ -137,7 +137,7 @@ class CommittedObjects:
         return LabelPlan(self.target, extents, self.items, first, self.next_id)
 
     def apply(self, edit: LabelEdit) -> None:
-        """Write an edit's labels, and take over its objects. If it fails, nothing has changed."""
+        """Write an edit's labels, and change the objects. If it fails, nothing has changed."""
         extents = self.extents
         try:
             apply(self.target, edit.patches)

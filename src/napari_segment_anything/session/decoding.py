@@ -1,4 +1,4 @@
-"""From a snapshot of prompts to masks: the part that takes time, on any thread."""
+"""Decoding a snapshot of prompts: the part that takes time, on any thread."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class DecodeItem:
     reuse: DecodedObject | None = None
 
     def start(self, request: DecodeRequest) -> View:
-        """Where to decode first: where its mask came from, from where its box is seen best."""
+        """Return the first view: that of the mask to refine, or the best one for its box."""
         return request.segmenter.first_view(self.ask(), request.source.shape)
 
     def ask(self) -> Ask:
-        """What is asked of the segmenter."""
+        """Return the prompts as the segmenter takes them."""
         return self.prompts.ask(self.window, self.feed, self.feed_view)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodeRequest:
-    """A snapshot of all that decoding needs; made by `Session.request`.
+    """A snapshot of everything that decoding needs; made by `Session.request`.
 
     Parameters
     ----------
@@ -66,13 +66,13 @@ class DecodeRequest:
 
     @property
     def predictor(self) -> Predictor:
-        """What decodes."""
+        """The predictor that decodes."""
         return self.segmenter.predictor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodeResult:
-    """What `decode` returns.
+    """The result of `decode`.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def decode(
     store: EmbeddingStore,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[Progress, None, DecodeResult | None]:
-    """Decode a request. Touches nothing but the store; several threads may run it.
+    """Decode a request. Changes only the store; several threads may run it.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def decode(
 
 
 class _Plane:
-    """The plane of a request, as a segmenter wants it."""
+    """The plane of a request, as the segmenter takes it."""
 
     def __init__(self, request: DecodeRequest, store: EmbeddingStore) -> None:
         self._request, self._store = request, store

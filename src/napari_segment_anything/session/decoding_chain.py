@@ -1,4 +1,4 @@
-"""From drafts to masks: what is decoded where, which earlier mask is refined, what is kept."""
+"""Decoding of drafts: in which window, which earlier mask is refined, which results are kept."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class DecodingChain:
         self.forget()
 
     def configure(self, settings: SessionSettings) -> bool:
-        """Take other settings; return whether masks have to be decoded anew."""
+        """Change the settings; return whether masks have to be decoded anew."""
         anew = replace(settings, overwrite=False) != replace(self.settings, overwrite=False)
         self.settings = settings
         if anew:
@@ -58,7 +58,7 @@ class DecodingChain:
         return anew
 
     def forget(self) -> None:
-        """Drop what was decoded; what is being decoded is not accepted any more."""
+        """Drop all results; those of running requests will not be accepted."""
         self._epoch += 1
         self.results.clear()
         self.store.clear()
@@ -66,16 +66,16 @@ class DecodingChain:
     # -- what to decode --------------------------------------------------------------------------
 
     def next_revision(self) -> int:
-        """Return a number for a draft whose masks have to be decoded."""
+        """Return a new number for a draft whose masks have to be decoded."""
         self._revisions += 1
         return self._revisions
 
     def window_of(self, plane: Plane, prompts: ObjectPrompts) -> Window:
-        """Return where to decode an object first, one of the precomputed windows if that fits."""
+        """Return the first window of an object: a precomputed one, if one fits."""
         return self._choose(prompts, None, self._known(plane, prompts))
 
     def next_window(self, before: Draft, after: Draft) -> Window | None:
-        """Return where to decode a changed draft: where it was, as long as that fits."""
+        """Return the window of a changed draft: the same as before, as long as it fits."""
         prompts = after.objects().get(0)
         if after.batch or prompts is None:
             return before.window
@@ -138,7 +138,7 @@ class DecodingChain:
         return choose_window(prompts, shape, size, current, known)
 
     def _known(self, plane: Plane, prompts: ObjectPrompts) -> list[Window]:
-        """Return windows around prompts that were embedded before the session."""
+        """Return precomputed windows around prompts."""
         cache = self.predictor.cache
         if cache is None or cache.directory is None:
             return []
@@ -148,7 +148,7 @@ class DecodingChain:
         return self._precomputed[plane].around(prompts.extent())
 
     def _feed(self, draft: Draft) -> tuple[np.ndarray | None, View | None, int | None]:
-        """Return the logits of the latest mask made with part of a draft's prompts, if any."""
+        """Return the logits to refine: of the latest mask of some of these prompts, if any."""
         nothing = (None, None, None)
         if draft.batch or draft.masks:
             return nothing
@@ -168,7 +168,7 @@ class DecodingChain:
     # -- what was decoded ------------------------------------------------------------------------
 
     def accepts(self, draft: Draft | None, result: DecodeResult | None) -> bool:
-        """Whether a result is what a draft waits for, and not stale."""
+        """Whether a result belongs to a draft, is not stale, and was not accepted before."""
         return (
             result is not None
             and draft is not None
@@ -201,7 +201,7 @@ class DecodingChain:
         return Preview(draft.revision, draft.plane, tuple(shown)) if shown else None
 
     def shows_other(self, before: Draft | None, after: Draft | None) -> bool:
-        """Whether another draft has other masks to show now, and not only when it is decoded."""
+        """Whether a change of drafts changes the preview at once, before anything is decoded."""
         if after is None or before is None or after.plane != before.plane:
             return True
         if after.revision in self.results or after.painted != before.painted:
@@ -210,7 +210,7 @@ class DecodingChain:
 
 
 def _shows(view: View, prompts: ObjectPrompts) -> bool:
-    """Whether all that says where the object is lies in a view; negative points may lie outside."""
+    """Whether positive points and box are in a view; negative points may be outside."""
     corners = [prompts.ask().positive]
     if prompts.box is not None:
         corners.append(np.reshape(prompts.box, (2, 2)))

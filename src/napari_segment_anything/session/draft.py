@@ -127,19 +127,19 @@ class Draft:
         return self.keys[0] if key is None else self.check_key(key)
 
     def key_for(self, key: int | None, positive: bool = True) -> tuple[Draft, int | None]:
-        """Decide which object a new prompt belongs to: in a batch, if need be, a new one.
+        """Return the object that a new prompt belongs to; in a batch, a new one if none is given.
 
         Parameters
         ----------
         key : int or None
-            The object that was asked for.
+            The object that was given.
         positive : bool
             A negative prompt of a batch belongs to the nearest object: its key is None.
 
         Returns
         -------
         draft : Draft
-            With the next key counted up, where there is a new object.
+            With the next key incremented, if there is a new object.
         key : int or None
         """
         if key is not None:
@@ -153,7 +153,7 @@ class Draft:
         return replace(self, next_key=self.next_key + 1), self.next_key
 
     def unpainted(self, key: int | None) -> Draft:
-        """Return the draft with a mask drawn by hand as the region to refine, of all if None."""
+        """Make the mask drawn by hand of an object (of all, if None) its region to refine."""
         draft = self
         for own in [own for own, _ in self.painted] if key is None else [key]:
             drawn = lookup(self.painted, own)
@@ -222,7 +222,7 @@ def _nearest(objects: dict[int, ObjectPrompts], points: Sequence[Point]) -> int:
 
 
 def _distance(prompts: ObjectPrompts, wanted: np.ndarray) -> float:
-    """Return the distance between points (k, 2) and what is positive of an object's prompts."""
+    """Return the distance between points (k, 2) and an object's positive prompts."""
     distances = [float("inf")]
     found = prompts.ask().positive
     if len(found):

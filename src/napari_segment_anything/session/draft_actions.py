@@ -1,4 +1,4 @@
-"""Actions on the object in progress: cheap, since a draft is an immutable value."""
+"""Actions on the object in progress; each makes a new draft of the old one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Begin(Action):
 
 @dataclass(frozen=True, slots=True)
 class BeginBatch(Action):
-    """Begin many objects at once: each point and each box is one of its own."""
+    """Begin a batch: each point and each box is a separate object."""
 
     do: ClassVar[str] = "begin_batch"
     says: ClassVar[str] = "begin a batch"
@@ -76,7 +76,7 @@ class AddPoint(Action):
 
 @dataclass(frozen=True, slots=True)
 class MovePoint(Action):
-    """Move a point. Earlier masks are not refined any more: they speak of another place."""
+    """Move a point. Earlier masks belong to another place and are not refined any more."""
 
     do: ClassVar[str] = "move_point"
     index: Index
@@ -130,7 +130,7 @@ class SetBox(Action):
 
 @dataclass(frozen=True, slots=True)
 class AddScribble(Action):
-    """Add a line, inside the object or not; what lies outside the image is left out."""
+    """Add a line, inside the object or not; vertices outside the image are left out."""
 
     do: ClassVar[str] = "add_scribble"
     plane: Plane
@@ -233,9 +233,9 @@ class Cancel(Action):
 
 @dataclass(frozen=True, slots=True)
 class EditObject(Action):
-    """Take the prompts of a committed object up again.
+    """Edit the prompts of a committed object.
 
-    An object without positive prompts is refined from `mask`, its pixels when it was taken up.
+    For an object without positive prompts, `mask` are its pixels, the region to refine.
     """
 
     do: ClassVar[str] = "edit"
@@ -293,7 +293,7 @@ def _prompted(
     change: Callable[[Draft], Draft],
     plane: Plane | None = None,
 ) -> Change:
-    """Change prompts of the draft, which is made on `plane` if need be."""
+    """Change prompts of the draft; make one on `plane` if there is none."""
     before = state.draft
     if plane is not None:
         if before is None or (before.empty and before.plane != plane):
@@ -312,7 +312,7 @@ def _prompted(
     after = replace(
         after,
         revision=state.chain.next_revision(),
-        # what was chosen among old masks says nothing of the new ones
+        # a choice among old masks is not valid for new ones
         candidates=tuple(pair for pair in after.candidates if had.get(pair[0]) == has.get(pair[0])),
         window=state.chain.next_window(before, after),
     )
@@ -327,7 +327,7 @@ def _with_point(draft: Draft, point: Point, positive: bool, key: int | None) -> 
 
 def _with_box(draft: Draft, box: Box | None, key: int | None) -> Draft:
     if box is None and key is None and draft.batch:
-        raise PromptError("say which object's box to take away")
+        raise PromptError("say which object's box to remove")
     draft, key = draft.key_for(key)
     number = key or 0
     ancestors = draft.ancestors if lookup(draft.boxes, number) is None else ()

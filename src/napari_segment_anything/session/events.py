@@ -1,4 +1,4 @@
-"""Events: what a journal has of each action, and how it is read again."""
+"""Events: actions and their outcome as a journal records them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ ACTIONS: dict[str, type[Action]] = {
 """Every action by the name that it has in journals."""
 
 VOID = {"do": "void"}
-"""Takes back the event before it, whose labels could not be written."""
+"""Revokes the event before it, whose labels could not be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An action that was recorded, and what came of it.
+    """A recorded action and its outcome.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Event:
     edit : LabelEdit or None
         The change of labels; given if the action makes one.
     window : tuple of (Window or None), optional
-        Where the object in progress was decoded afterwards; empty if that was not recorded.
+        The window of the object in progress afterwards; empty if that was not recorded.
     """
 
     action: Action
@@ -61,7 +61,7 @@ class _Outcome(TypedDict):
 
 
 def to_event(action: Action, change: Change) -> dict[str, Any]:
-    """Return what a journal has of an action and its change, but for the time."""
+    """Return the event of an action and its change as plain values, without the time."""
     event = action.to_json()
     if action.edits:
         event["edit"] = to_json(change.edit)
@@ -72,7 +72,7 @@ def to_event(action: Action, change: Change) -> dict[str, Any]:
 
 
 def read_event(line: bytes, where: str) -> Event | None:
-    """Read a line of a journal; None if it takes back the event before.
+    """Read a line of a journal; return None if it revokes the event before.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def read_event(line: bytes, where: str) -> Event | None:
     Raises
     ------
     FormatError
-        If it is not what an action recorded.
+        If it is not an event.
     """
     outcome: _Outcome = decode_json(line, _Outcome, where)
     name = outcome["do"]
@@ -112,7 +112,7 @@ def recorded_objects(
     ----------
     events : iterable of Event
     target : LabelTarget, optional
-        Labels as they were before; gets the recorded ones.
+        Labels as they were before; the recorded ones are written to it.
 
     Raises
     ------

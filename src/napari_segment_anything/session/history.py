@@ -1,4 +1,4 @@
-"""Changes that can be reverted, in one line across planes and commits."""
+"""The history: changes that can be undone, across planes and commits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .label_edits import LabelEdit
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an action changes, and so what reverts it.
+    """What an action changes; its inverse is what undo does.
 
     Parameters
     ----------
@@ -40,21 +40,21 @@ class Change:
 
 
 class History:
-    """Changes made, and changes reverted that can be made again."""
+    """Changes that were made, and undone ones that can be redone."""
 
     def __init__(self) -> None:
         self.done: list[Change] = []
         self.undone: list[Change] = []
 
     def push(self, change: Change) -> None:
-        """Add what was just changed; what was reverted before cannot be made again any more."""
+        """Add a change; those that were undone before cannot be redone any more."""
         self.done.append(change)
         self.undone.clear()
 
     def step_back(self) -> None:
-        """Count the last change as reverted."""
+        """Move the last change to the undone ones."""
         self.undone.append(self.done.pop())
 
     def step_forward(self) -> None:
-        """Count the change reverted last as made again."""
+        """Move the change that was undone last back to the made ones."""
         self.done.append(self.undone.pop())

@@ -1,4 +1,4 @@
-"""Changes of labels: planned first, journalled, then written; packed small, and invertible."""
+"""Changes of labels: planned, then journalled, then written; compressed and invertible."""
 
 from __future__ import annotations
 
@@ -137,14 +137,14 @@ class LabelEdit:
 
 
 class Extents:
-    """Where labels lie, so that one object can be changed without reading everything.
+    """Where labels are, so that one object can be changed without reading all labels.
 
     Parameters
     ----------
     target : LabelTarget
     source : PlaneSource
     first : int
-        Labels from here on were made by the session: all their places are known. The others
+        Labels from this one on were made by the session, so all their places are known. Others
         are searched for when they are first needed.
     """
 
@@ -183,7 +183,7 @@ class Extents:
 
 @dataclass(slots=True)
 class LabelPlan:
-    """An edit in the making: labels as they will be, while the target stays as it is.
+    """An edit that is being planned: labels as they will be. The target does not change.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ class LabelPlan:
     objects : dict of int to SessionObject
         As they are.
     first_id : int
-        The next free label that the session has recorded.
+        The next free label as recorded.
     next_id : int
         The next free label.
     """
@@ -245,7 +245,7 @@ class LabelPlan:
         return any((self.read(*place) == label).any() for place in [*places, *planned])
 
     def require(self, label: int, plane: Plane | None = None) -> None:
-        """Check that a label has a pixel (on a plane, if given).
+        """Check that a label has a pixel, on one plane if that is given.
 
         Raises
         ------
@@ -302,9 +302,9 @@ def touched(patches: Iterable[LabelPatch]) -> list[tuple[Plane, Window]]:
 
 
 def apply(target: LabelTarget, patches: Sequence[LabelPatch]) -> None:
-    """Write changes in order; pixels that they do not change keep what they hold now.
+    """Write changes in order; other pixels of their windows keep their present labels.
 
-    Changes that lie near each other are written at once.
+    Changes near each other are written together.
     """
     for plane, around in touched(patches):
         here = [patch for patch in patches if patch.plane == plane]
@@ -331,7 +331,7 @@ def _apply(
 
 
 def clusters(windows: Mapping[int, Window]) -> list[list[int]]:
-    """Group windows, by their keys, such that those of different groups share no pixel."""
+    """Group windows by overlap: those of different groups share no pixel. Return their keys."""
     if not windows:
         return []
     keys = list(windows)

@@ -69,7 +69,7 @@ class Commit(Action):
 
 @dataclass(frozen=True, slots=True)
 class Delete(Action):
-    """Remove objects, also such that are older than the session; on one plane only, if given."""
+    """Delete objects, also such that are older than the session; on one plane only, if given."""
 
     do: ClassVar[str] = "delete"
     edits: ClassVar[bool] = True
@@ -90,7 +90,7 @@ class Delete(Action):
 
 @dataclass(frozen=True, slots=True)
 class Merge(Action):
-    """Make one object of several, with the first one's label and the prompts of all."""
+    """Merge objects into the first, which gets the prompts of all."""
 
     do: ClassVar[str] = "merge"
     edits: ClassVar[bool] = True
@@ -120,7 +120,7 @@ class Merge(Action):
 
 @dataclass(frozen=True, slots=True)
 class SplitOff(Action):
-    """Make a new object of the part of one that lies in a region."""
+    """Make the part of an object that lies in a region a new object."""
 
     do: ClassVar[str] = "split_off"
     says: ClassVar[str] = "split object {0.label}"
@@ -185,9 +185,9 @@ class Relabel(Action):
 
 @dataclass(frozen=True, slots=True)
 class Paint(Action):
-    """Take over a brush stroke, whether or not the labels hold it already.
+    """Add a brush stroke, whether or not the labels hold it already.
 
-    A journal has the stroke as the edit that it was, and nothing besides.
+    A journal records only its edit.
     """
 
     do: ClassVar[str] = "paint"
@@ -271,8 +271,8 @@ def _write(
 ) -> None:
     """Plan new objects of masks.
 
-    Labels are given in the order of the masks; among them, the higher score wins contested pixels.
-    `kept` are the labels that do not give way; None for all of them.
+    Labels are given in the order of the masks; the higher score wins contested pixels. `kept` are
+    the existing labels that are not overwritten; None keeps all.
     """
     if editing is not None:
         plan.replace(editing, 0)
@@ -338,5 +338,5 @@ def _covers(window: Window, mask: np.ndarray, point: Point) -> bool:
 
 
 def _rank(item: SessionObject) -> float:
-    """Return who wins contested pixels: what was drawn by hand, then the higher score."""
+    """Return the rank of an object at contested pixels: drawn by hand first, then by score."""
     return 2.0 if item.score is None else item.score

@@ -1,4 +1,4 @@
-"""Writes what happens in a session to its journal."""
+"""Recording of a session in its journal."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Recorder:
     header : callable
         What a new journal begins with.
     on_lost : callable, optional
-        Called with the `ResourceError` when the journal cannot be written: it is given up then,
-        since a journal without one of its events is worthless. By default the error is raised.
+        Called with the `ResourceError` when the journal cannot be written. The journal is then
+        given up, since one with a missing event is useless. By default the error is raised.
     """
 
     def __init__(

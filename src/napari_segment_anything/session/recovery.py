@@ -1,4 +1,4 @@
-"""From a journal back to a session."""
+"""Recovery of a session from its journal."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ def recover(
     other_image: bool = False,
     **options: Any,
 ) -> Session:
-    """Bring a session back from its journal: objects, labels, what was in progress, history.
+    """Recover a session from its journal: objects, labels, the object in progress, history.
 
-    Nothing is decoded: labels come from the journal. The session goes on in the same file. A
-    `PolicyWarning` says if the recorded masks were decoded by another policy than the next ones.
+    Nothing is decoded: labels come from the journal. The session continues in the same file. A
+    `PolicyWarning` tells if the recorded masks were decoded by another policy than the next ones.
 
     Parameters
     ----------
     path : path
         The journal.
     predictor : Predictor
-        To go on with; it need not be the recorded one.
+        For the next masks; it need not have the recorded model.
     source : PlaneSource
         The image.
     target : LabelTarget
         The labels as they were before the session, or as it left them.
     other_image : bool
-        Do not check that it is the recorded image.
+        Do not check that the image is the recorded one.
     **options
         For `Session`, instead of the recorded settings.
 
@@ -97,19 +97,19 @@ def recover(
 
 @contextmanager
 def at(session: Session, event: Event, number: int) -> Iterator[None]:
-    """Go through a recorded event at its time; name the event if it cannot be done again.
+    """Set the session's time to that of an event; name the event if it cannot be repeated.
 
     Parameters
     ----------
     session : Session
     event : Event
     number : int
-        In the journal, from 1 on.
+        Of the event in the journal, from 1 on.
 
     Raises
     ------
     FormatError
-        If the event cannot be done again.
+        If the event cannot be repeated.
     """
     session.state.watch.hold(event.seconds)
     expected = (SegmentAnythingError, KeyError, TypeError, ValueError, IndexError)
@@ -119,7 +119,7 @@ def at(session: Session, event: Event, number: int) -> Iterator[None]:
         raise
     except expected as error:
         raise FormatError(
-            f"event {number} of the journal ({event.action.do}) cannot be done again: {error}"
+            f"event {number} of the journal ({event.action.do}) cannot be repeated: {error}"
         ) from error
 
 
@@ -140,7 +140,7 @@ def check_image(
     Raises
     ------
     ImageError
-        If it is not; the message says in what.
+        If it is not; the message names the difference.
     """
     recorded = header["image"]
     found = source.signature() if signature is None else signature

@@ -1,4 +1,4 @@
-"""Types of what a journal holds. All are bounded, since a journal may come from anybody.
+"""Types of the values in a journal. All are bounded, since a journal may come from anybody.
 
 The classes that are recorded (actions, prompts, objects, changes of labels) use these types for
 their fields, so that reading a line checks it.

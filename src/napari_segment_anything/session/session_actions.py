@@ -1,4 +1,4 @@
-"""What else happens in a session: steps back and forth, locks, settings, and notes for a replay."""
+"""Other actions: undo, redo, settings, locks, and notes that a replay needs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Redo(Action):
 
 @dataclass(frozen=True, slots=True)
 class ChangeSettings(Action):
-    """Change settings; what was decoded with others is dropped."""
+    """Change settings; masks that depend on them are dropped."""
 
     do: ClassVar[str] = "settings"
     in_history: ClassVar[bool] = False
@@ -101,7 +101,7 @@ class Lock(Action):
 
 @dataclass(frozen=True, slots=True)
 class Reserve(Action):
-    """Give no label up to this one: others who write to the same labels use it."""
+    """Give no new object a label up to this one: another writer of the same labels uses it."""
 
     do: ClassVar[str] = "reserve"
     in_history: ClassVar[bool] = False
@@ -125,7 +125,7 @@ class ChangeModel(Action):
 
 @dataclass(frozen=True, slots=True)
 class Recovered(Action):
-    """Note that the session was recovered: what was decoded before cannot be refined any more."""
+    """Note that the session was recovered: earlier masks are not available for refinement."""
 
     do: ClassVar[str] = "recovered"
     in_history: ClassVar[bool] = False

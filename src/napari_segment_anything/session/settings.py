@@ -11,7 +11,7 @@ from .schema import Multimask, Share, Size
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """How a session decodes masks, and what a commit may write to; as in `Session`.
+    """How a session decodes masks, and whether commits overwrite labels; see `Session`.
 
     Parameters
     ----------

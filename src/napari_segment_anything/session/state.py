@@ -16,12 +16,12 @@ from .timing import Stopwatch
 
 
 class SessionEvents(SignalGroup):
-    """What a session tells others; always after the change, on the thread that made it."""
+    """Signals of a session, emitted after a change on the thread that made it."""
 
     draft_changed = Signal()
     """Prompts of the object in progress, or its chosen candidate."""
     preview_changed = Signal()
-    """There are other masks to show, or none any more."""
+    """There are other masks to show, or none."""
     objects_changed = Signal(tuple)
     """Committed objects: emits their labels."""
     target_changed = Signal(tuple, Window)
@@ -58,7 +58,7 @@ class SessionState:
         return round(draft.seconds + self.watch.now() - draft.started, 6)
 
     def running(self, draft: Draft | None) -> Draft | None:
-        """Return a draft whose time goes on from now."""
+        """Return a draft whose time continues from now."""
         if draft is None:
             return None
         spent = draft.seconds if self.draft is None else self.spent(self.draft)
