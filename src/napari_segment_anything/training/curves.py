@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,9 +47,8 @@ def drop_rows_after(path: Path, step: int) -> None:
     kept = [line for line in lines[1:] if line.split(",")[0].isdigit()]
     kept = [line for line in kept if int(line.split(",")[0]) <= step and line.endswith("\n")]
     if len(kept) + 1 < len(lines):
-        part = path.with_suffix(".part")
-        part.write_text("".join([*lines[:1], *kept]), "utf-8")
-        os.replace(part, path)
+        with replacing(path) as temporary:
+            temporary.write_text("".join([*lines[:1], *kept]), "utf-8")
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from ..checkpoints import Checkpoint
 from ..errors import FormatError, ParameterError, ResourceError
+from ..formats.atomic import replacing
 from ..reading import read_json
 from .config import TrainingConfig
 from .loading import TrainingImages
@@ -156,6 +156,5 @@ def _placeless(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_record(path: Path, record: Mapping[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-    os.replace(part, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")

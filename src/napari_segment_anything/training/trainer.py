@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ..errors import FormatError, ParameterError, ResourceError
+from ..formats.atomic import replacing
 from ..progress import Progress
 from ..reading import one_line
 from .augment import AugmentConfig
@@ -294,9 +295,8 @@ class StageTrainer:
             held["optimizer"] = self.optimizer.state_dict()
         if self.config.watch:
             held |= {"best": self.best, "stopped": self.stopped}
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(held, part)
-        os.replace(part, self.checkpoint)
+        with replacing(self.checkpoint) as temporary:
+            torch.save(held, temporary)
 
     def _resume(self) -> None:
         try:
