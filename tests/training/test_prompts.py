@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from napari_segment_anything.training.config import StageConfig
 from napari_segment_anything.training.crops import Crops
-from napari_segment_anything.training.prompted_objects import choose_objects
+from napari_segment_anything.training.prompted_objects import draw_objects
 from napari_segment_anything.training.prompts import (
     _silent_rounds,
     error_points,
@@ -92,7 +92,7 @@ def test_windows_hold_their_objects():
         2,
     )
     for seed in range(8):
-        objects = choose_objects(crops, 4, 20, generator(seed))
+        objects = draw_objects(crops, 4, 20, generator(seed))
         areas = sorted(objects.target.sum((1, 2)).tolist())
         assert areas == [60.0, 600.0, 80.0 * 80.0]  # the large one fills its window
         assert objects.corner.min() >= 0 and objects.corner.max() <= 12

@@ -45,7 +45,7 @@ class PromptedObjects:
         )
 
 
-def choose_objects(
+def draw_objects(
     crops: Crops, count: int, side: int, generator: torch.Generator, min_area: int = 10
 ) -> PromptedObjects | None:
     """Draw objects from each crop, regardless of their size, and place a window on each.

@@ -18,7 +18,7 @@ from .crops import EncodedCrops
 from .decoding import decode_windows, window_cells, window_positions
 from .geometry import mixed_precision
 from .losses import dice_loss, focal_loss
-from .prompted_objects import PER, PromptedObjects, choose_objects, unit
+from .prompted_objects import PER, PromptedObjects, draw_objects, unit
 
 
 def noised_boxes(boxes: Tensor, generator: torch.Generator) -> Tensor:
@@ -151,7 +151,7 @@ def prompt_losses(
     draw = unit(generator, embedding.device)
     side = min(stage.windows[int(draw * len(stage.windows))], embedding.shape[-1])
     count = max(stage.cells // side**2, 2) if stage.cells else stage.objects
-    objects = choose_objects(encoded.crops, count, side, generator)
+    objects = draw_objects(encoded.crops, count, side, generator)
     measures = dict.fromkeys(
         ("point_first", "box_first", "point_last", "box_last", "iou_error"), 0.0
     )
