@@ -9,6 +9,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from napari_segment_anything.automatic import (
+    BoxDecoding,
     decode_dense,
     decode_distances,
     find_proposals,
@@ -177,8 +178,8 @@ def test_pieces_without_a_valley_between_them_are_joined() -> None:
     for number, row in enumerate((6, 30, 31 + 24, 90), start=1):
         labels[row : row + 14, 10 + 6 * number : 80 + 6 * number] = number
     maps = split_maps(labels)
-    assert len(decode_dense(maps).scores) == 8
-    found = decode_dense(maps, merge_thresh=0.85)
+    assert len(decode_dense(maps, BoxDecoding(merge_thresh=1.0)).scores) == 8
+    found = decode_dense(maps)
     assert len(found.scores) == 4
     assert overlaps(labels[::2, ::2], found.labels).min() > 0.8
     low, high = found.boxes[:, :2], found.boxes[:, 2:]
@@ -189,8 +190,8 @@ def test_pieces_without_a_valley_between_them_are_joined() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_valley_keeps_neighbours_apart(seed: int) -> None:
     labels = discs(25, SIDE, seed)
-    apart = decode_dense(box_maps(labels), merge_thresh=1.0)
-    found = decode_dense(box_maps(labels), merge_thresh=0.85)
+    apart = decode_dense(box_maps(labels), BoxDecoding(merge_thresh=1.0))
+    found = decode_dense(box_maps(labels))
     np.testing.assert_array_equal(found.labels, apart.labels)
     np.testing.assert_array_equal(found.points, apart.points)
 

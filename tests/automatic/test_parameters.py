@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_segment_anything.automatic.parameters import filters, resolve
+from napari_segment_anything.automatic.parameters import Filters, pick, resolve
 from napari_segment_anything.errors import ParameterError
 
 PUBLISHED = {
@@ -39,7 +39,7 @@ def test_the_callers_value_wins_over_the_models_over_the_published() -> None:
 
 
 def test_instances_mode_filters_nothing_by_default() -> None:
-    chosen = filters(resolve("instances", {}))
+    chosen = pick(Filters, resolve("instances", {}))
     assert (chosen.pred_iou_thresh, chosen.stability_score_thresh) == (0, 0)
     assert chosen.box_nms_thresh == 1
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 import napari_segment_anything.engine as engine
 from napari_segment_anything.checkpoints import catalogue
-from napari_segment_anything.cli import output, picture
+from napari_segment_anything.cli import picture, report
 from napari_segment_anything.cli.main import run
 from napari_segment_anything.cli.options import Precision
 from napari_segment_anything.formats import rle
@@ -240,7 +240,7 @@ def test_bugs_are_one_line_too_unless_debugging(image, tmp_path, capsys, monkeyp
     def broken(*_):
         raise KeyError("surprise")
 
-    monkeypatch.setattr(output, "_print_json", broken)
+    monkeypatch.setattr(report, "print_json", broken)
     command = ["everything", str(image), "--json", *LOOSE]
     assert run(command) == 1
     assert "surprise" in one_line(capsys)
@@ -253,7 +253,7 @@ def test_warnings_of_the_engine_are_notes(image, capsys, monkeypatch):
     import warnings
 
     monkeypatch.setattr(
-        output, "_print_json", lambda *_: warnings.warn("memory ran out", UserWarning, stacklevel=1)
+        report, "print_json", lambda *_: warnings.warn("memory ran out", UserWarning, stacklevel=1)
     )
     assert run(["everything", str(image), "--json", *LOOSE]) == 0
     assert one_line(capsys) == "napari-sam: note: memory ran out"

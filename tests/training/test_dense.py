@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_segment_anything.automatic.dense import decode_dense
+from napari_segment_anything.automatic.dense import BoxDecoding, decode_dense
 from napari_segment_anything.training.dense import encode_dense, interior_map
 
 
@@ -58,7 +58,7 @@ def test_perfect_maps_give_the_objects_back(seed):
         disk = ((yy - r) / a) ** 2 + ((xx - c) / b) ** 2 < 1
         if (labels[disk] > 0).sum() < 0.1 * disk.sum() and disk.sum() > 40:
             labels[disk & (labels == 0)] = number
-    found = decode_dense(perfect_maps(labels)).labels
+    found = decode_dense(perfect_maps(labels), BoxDecoding(merge_thresh=1.0)).labels
     for number in np.unique(labels[labels > 0]):
         mask = labels == number
         own = np.bincount(found[mask]).argmax()

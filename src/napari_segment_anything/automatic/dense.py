@@ -18,10 +18,33 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from skimage.segmentation import watershed
 
+from ..parameters import EVERYTHING
 from .nms import box_nms
 
 STRIDE = 2
 _NEAREST = 6
+
+
+@dataclass(frozen=True, slots=True)
+class BoxDecoding:
+    """How instances are read off the ``"dense"`` head; `EVERYTHING` says what each value means."""
+
+    foreground_thresh: float = EVERYTHING["foreground_thresh"].default
+    peak_thresh: float = EVERYTHING["peak_thresh"].default
+    peak_nms_thresh: float = EVERYTHING["peak_nms_thresh"].default
+    agreement_thresh: float = EVERYTHING["agreement_thresh"].default
+    merge_thresh: float = EVERYTHING["merge_thresh"].default
+
+
+@dataclass(frozen=True, slots=True)
+class DistanceDecoding:
+    """How instances are read off the ``"distances"`` head; see `EVERYTHING`."""
+
+    foreground_thresh: float = EVERYTHING["foreground_thresh"].default
+    center_distance_thresh: float = EVERYTHING["center_distance_thresh"].default
+    boundary_distance_thresh: float = EVERYTHING["boundary_distance_thresh"].default
+    foreground_smoothing: float = EVERYTHING["foreground_smoothing"].default
+    distance_smoothing: float = EVERYTHING["distance_smoothing"].default
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,11 +98,7 @@ def sigmoid(x: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def find_proposals(
-    maps: NDArray[np.float32],
-    *,
-    peak_thresh: float = 0.4,
-    peak_nms_thresh: float = 0.35,
-    stride: int = STRIDE,
+    maps: NDArray[np.float32], how: BoxDecoding | None = None, *, stride: int = STRIDE
 ) -> Proposals:
     """Peaks of the interior map, each with the box predicted there; the best of similar boxes.
 
@@ -87,31 +106,26 @@ def find_proposals(
     ----------
     maps : float32 array (6, h, w)
         The ``"dense"`` head (`network.micro`), cut to the valid part of the frame.
-    peak_thresh : float
-        Least value of interior times foreground probability at a peak.
-    peak_nms_thresh : float
-        Peaks whose box overlaps that of a better one by more than this IoU are left out.
+    how : BoxDecoding, optional
+        Of these values, `peak_thresh` and `peak_nms_thresh` count.
     stride : int
         Frame pixels per cell.
     """
+    how = how or BoxDecoding()
     score = ndimage.uniform_filter(sigmoid(maps[0]) * sigmoid(maps[1]), 3)
-    peak = (score == ndimage.maximum_filter(score, 3)) & (score > peak_thresh)
+    peak = (score == ndimage.maximum_filter(score, 3)) & (score > how.peak_thresh)
     cells = np.argwhere(peak)
     smooth = np.stack([ndimage.uniform_filter(m, 3)[peak] for m in maps[2:6]], axis=1)
     points = (cells * stride + (stride - 1) / 2).astype(np.float32)
     boxes = _boxes(points, smooth)
-    keep = box_nms(boxes, score[peak], peak_nms_thresh)
+    keep = box_nms(boxes, score[peak], how.peak_nms_thresh)
     return Proposals(points[keep], boxes[keep], score[peak][keep])
 
 
 def decode_dense(
     maps: NDArray[np.float32],
+    how: BoxDecoding | None = None,
     *,
-    foreground_thresh: float = 0.5,
-    peak_thresh: float = 0.4,
-    peak_nms_thresh: float = 0.35,
-    agreement_thresh: float = 0.2,
-    merge_thresh: float = 1.0,
     min_cells: int = 1,
     stride: int = STRIDE,
 ) -> DenseInstances:
@@ -126,15 +140,8 @@ def decode_dense(
     ----------
     maps : float32 array (6, h, w)
         The ``"dense"`` head (`network.micro`), cut to the valid part of the frame.
-    foreground_thresh : float
-        Least probability of a cell of an object.
-    peak_thresh, peak_nms_thresh
-        As in `find_proposals`.
-    agreement_thresh : float
-        Cells whose box agrees with no proposal's by at least this IoU stay background.
-    merge_thresh : float
-        Two neighbours are joined if the interior map on their common border reaches this part of
-        the lower of their peaks; 1 joins none.
+    how : BoxDecoding, optional
+        Thresholds; by default those of the table.
     min_cells : int
         Smaller instances are dropped.
     stride : int
@@ -146,11 +153,10 @@ def decode_dense(
         An instance's score is the mean over its cells of foreground probability times IoU of
         the cell's box with the instance's.
     """
-    proposals = find_proposals(
-        maps, peak_thresh=peak_thresh, peak_nms_thresh=peak_nms_thresh, stride=stride
-    )
+    how = how or BoxDecoding()
+    proposals = find_proposals(maps, how, stride=stride)
     foreground = sigmoid(maps[0])
-    cells = np.argwhere(foreground > foreground_thresh)
+    cells = np.argwhere(foreground > how.foreground_thresh)
     labels = np.zeros(foreground.shape, np.int32)
     quality = np.zeros(foreground.shape, np.float32)
     if len(proposals) and len(cells):
@@ -165,12 +171,12 @@ def decode_dense(
         best = agreement.argmax(axis=1)
         every = np.arange(len(own))
         agreed = agreement[every, best]
-        labels[at] = np.where(agreed >= agreement_thresh, index[every, best] + 1, 0)
+        labels[at] = np.where(agreed >= how.agreement_thresh, index[every, best] + 1, 0)
         quality[at] = foreground[at] * agreed
     boxes, points = proposals.boxes, proposals.points
-    if merge_thresh < 1 and len(proposals) > 1:
+    if how.merge_thresh < 1 and len(proposals) > 1:
         interior = ndimage.uniform_filter(sigmoid(maps[1]), 3)
-        root = _without_valley(labels, interior, merge_thresh)
+        root = _without_valley(labels, interior, how.merge_thresh)
         boxes, points = _joined(root, boxes, points, proposals.scores)
         labels = np.append(0, root + 1).astype(np.int32)[labels]
     labels, scores, kept = _largest_parts(labels, quality, min_cells)
@@ -179,12 +185,8 @@ def decode_dense(
 
 def decode_distances(
     maps: NDArray[np.float32],
+    how: DistanceDecoding | None = None,
     *,
-    foreground_thresh: float = 0.5,
-    center_distance_thresh: float = 0.5,
-    boundary_distance_thresh: float = 0.5,
-    foreground_smoothing: float = 1.0,
-    distance_smoothing: float = 1.6,
     min_cells: int = 1,
     stride: int = 1,
 ) -> DenseInstances:
@@ -195,12 +197,9 @@ def decode_distances(
     maps : float32 array (3, h, w)
         Foreground probability; distance to the object's centre, 0 there to 1 far away; distance
         to its boundary, 1 there to 0 well inside. Cut to the valid part of the frame.
-    foreground_thresh : float
-        Least probability of a cell of an object.
-    center_distance_thresh, boundary_distance_thresh : float
-        A connected region below both is a seed.
-    foreground_smoothing, distance_smoothing : float
-        Standard deviations of Gaussian filters applied first, in cells.
+    how : DistanceDecoding, optional
+        Thresholds, and standard deviations in cells; by default those of the table. A connected
+        region below both distances is a seed.
     min_cells : int
         Smaller instances are dropped.
     stride : int
@@ -211,11 +210,13 @@ def decode_distances(
     DenseInstances
         An instance's score is its mean foreground probability.
     """
-    foreground = ndimage.gaussian_filter(maps[0], foreground_smoothing)
-    center = ndimage.gaussian_filter(maps[1], distance_smoothing)
-    boundary = ndimage.gaussian_filter(maps[2], distance_smoothing)
-    inside = foreground > foreground_thresh
-    seed = inside & (center < center_distance_thresh) & (boundary < boundary_distance_thresh)
+    how = how or DistanceDecoding()
+    foreground = ndimage.gaussian_filter(maps[0], how.foreground_smoothing)
+    center = ndimage.gaussian_filter(maps[1], how.distance_smoothing)
+    boundary = ndimage.gaussian_filter(maps[2], how.distance_smoothing)
+    inside = foreground > how.foreground_thresh
+    near = (center < how.center_distance_thresh) & (boundary < how.boundary_distance_thresh)
+    seed = inside & near
     seeds, count = ndimage.label(seed, np.ones((3, 3)))
     labels = watershed(boundary, seeds, mask=inside).astype(np.int32)
     labels, scores, kept = _largest_parts(labels, foreground, min_cells)
@@ -314,10 +315,7 @@ def _largest_parts(
         if where is None:
             continue
         here = labels[where]
-        mask = here == number + 1
-        parts, count = ndimage.label(mask)
-        if count > 1:
-            mask = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+        mask = largest_part(here == number + 1)
         if np.count_nonzero(mask) < min_cells:
             continue
         scores.append(quality[where][mask].mean())
@@ -325,3 +323,12 @@ def _largest_parts(
         filled = ndimage.binary_fill_holes(mask) & ((here == number + 1) | (here == 0))
         out[where][filled] = len(kept)
     return out, np.array(scores, np.float32), np.array(kept, np.intp)
+
+
+def largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Largest connected part of a mask, the first of equals; the mask itself if it has one part."""
+    parts, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    largest: NDArray[np.bool_] = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    return largest

@@ -13,11 +13,19 @@ from scipy.ndimage import gaussian_filter
 from ..engine import Embedding, Model, Predictor, Prompts, Window
 from ..progress import Progress, finish
 from .candidates import Builder
-from .dense import DenseInstances, Proposals, decode_dense, decode_distances, find_proposals
+from .dense import (
+    BoxDecoding,
+    DenseInstances,
+    DistanceDecoding,
+    Proposals,
+    decode_dense,
+    decode_distances,
+    find_proposals,
+)
 from .grid import Crop, crops, point_grids, useful_layers
 from .heads import choose_mode, dense_head, dense_maps
 from .measure import Measured, measure
-from .parameters import filters, resolve, unit_grids
+from .parameters import Filters, pick, resolve, unit_grids
 from .rendering import render
 from .table import CandidateTable
 
@@ -168,7 +176,7 @@ class _Run:
 
     def _table(self, builder: Builder) -> CandidateTable:
         return CandidateTable.filtered(
-            builder.build(), self.mode, filters(self.values), dict(self.values)
+            builder.build(), self.mode, pick(Filters, self.values), dict(self.values)
         )
 
     def _batches(
@@ -225,12 +233,7 @@ class _Run:
             inside = np.minimum(points, origin + window.shape - 0.5)
             return points - builder.origin, Prompts.each_point(inside)
         maps, stride = dense_maps(self.model, embedding)
-        proposals = find_proposals(
-            maps,
-            peak_thresh=self.values["peak_thresh"],
-            peak_nms_thresh=self.values["peak_nms_thresh"],
-            stride=stride,
-        )
+        proposals = find_proposals(maps, pick(BoxDecoding, self.values), stride=stride)
         points, prompts = _prompt_proposals(embedding, proposals, self.values["proposal_prompt"])
         return points - builder.origin, prompts
 
@@ -304,26 +307,10 @@ def read_instances(
     """
     maps, stride = dense_maps(model, embedding)
     if dense_head(model) == "dense":
-        found = decode_dense(
-            maps,
-            foreground_thresh=values["foreground_thresh"],
-            peak_thresh=values["peak_thresh"],
-            peak_nms_thresh=values["peak_nms_thresh"],
-            agreement_thresh=values["agreement_thresh"],
-            merge_thresh=values["merge_thresh"],
-            stride=stride,
-        )
-        return found, maps[0], stride
-    found = decode_distances(
-        maps,
-        foreground_thresh=values["foreground_thresh"],
-        center_distance_thresh=values["center_distance_thresh"],
-        boundary_distance_thresh=values["boundary_distance_thresh"],
-        foreground_smoothing=values["foreground_smoothing"],
-        distance_smoothing=values["distance_smoothing"],
-        stride=stride,
-    )
-    inner = np.clip(gaussian_filter(maps[0], values["foreground_smoothing"]), 1e-6, 1 - 1e-6)
+        return decode_dense(maps, pick(BoxDecoding, values), stride=stride), maps[0], stride
+    how = pick(DistanceDecoding, values)
+    found = decode_distances(maps, how, stride=stride)
+    inner = np.clip(gaussian_filter(maps[0], how.foreground_smoothing), 1e-6, 1 - 1e-6)
     return found, np.log(inner / (1 - inner)), stride
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -136,9 +136,17 @@ def check_areas(least: float | None, most: float | None) -> None:
         raise ParameterError(f"min_area={least} lies above max_area={most}: no mask would be left.")
 
 
-def filters(values: Mapping[str, Any]) -> Filters:
-    """Pick the part of resolved parameters that `CandidateTable.refilter` works with."""
-    return Filters(**{name: values[name] for name in FILTERS if name in values})
+def pick(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """Make a dataclass of the resolved parameters that it has fields for.
+
+    Parameters
+    ----------
+    kind : type
+        Such as `Filters`.
+    values : mapping of str to object
+        As `resolve` returns them; fields that are missing there have their own default.
+    """
+    return kind(**{each.name: values[each.name] for each in fields(kind) if each.name in values})
 
 
 def unit_grids(values: Mapping[str, Any]) -> list[NDArray[np.float64]] | None:

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from ..engine.embedding import Embedding
 from ..formats.rle import RLE, encode
+from .dense import largest_part
 
 # Cells beyond its edge to which an instance may grow where the foreground says so.
 _GROW = 2.0
@@ -138,9 +139,6 @@ def render(
 
 def _solid_part(canvas: NDArray[np.int32], number: int) -> NDArray[np.bool_]:
     """Largest connected part of a label, holes filled where no other label is."""
-    mask = canvas == number
-    parts, count = ndimage.label(mask)
-    if count > 1:
-        mask = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    mask = largest_part(canvas == number)
     filled: NDArray[np.bool_] = ndimage.binary_fill_holes(mask) & (mask | (canvas == 0))
     return filled

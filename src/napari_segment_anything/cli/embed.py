@@ -99,7 +99,7 @@ def embed(
     napari-sam embed slide.ome.zarr --region 20000,20000,30000,30000 --cache-gigabytes 20
     """
     from .cache import embedding_directory
-    from .report import print_facts, print_json, progress_bar, size
+    from .report import model_facts, progress_bar, size, tell
 
     if not cache_gigabytes > 0:
         raise ParameterError("--cache-gigabytes must be above 0")
@@ -131,34 +131,30 @@ def embed(
                 encoded + done.encoded, found + done.found, written + done.bytes,
             )  # fmt: skip
     seconds = time.perf_counter() - began
-    if report.as_json:
-        print_json(
-            {
-                "image": image,
-                "images": len(opened),
-                "planes": sum(len(planes) for _, planes, _ in opened),
-                "windows": total,
-                "encoded": encoded,
-                "already_there": found,
-                "bytes": written,
-                "directory": str(folder),
-                "model": loaded.describe(),
-                "seconds": round(seconds, 3),
-            }
-        )
-    elif not report.quiet:
-        shape = works[0][0].shape
-        print_facts(
-            "",
-            {
-                "image": image,
-                "windows": f"{total} of {shape[0]} x {shape[1]} pixels",
-                "encoded": f"{encoded} ({size(written)}); {found} were there already",
-                "kept in": folder,
-                "model": f"{loaded.name} ({loaded.device}, {loaded.precision})",
-                "time": f"{seconds:.1f} s",
-            },
-        )
+    shape = works[0][0].shape
+    tell(
+        report,
+        {
+            "image": image,
+            "windows": f"{total} of {shape[0]} x {shape[1]} pixels",
+            "encoded": f"{encoded} ({size(written)}); {found} were there already",
+            "kept in": folder,
+            **model_facts(loaded),
+            "time": f"{seconds:.1f} s",
+        },
+        lambda: {
+            "image": image,
+            "images": len(opened),
+            "planes": sum(len(planes) for _, planes, _ in opened),
+            "windows": total,
+            "encoded": encoded,
+            "already_there": found,
+            "bytes": written,
+            "directory": str(folder),
+            "model": loaded.describe(),
+            "seconds": round(seconds, 3),
+        },
+    )
 
 
 def _images(image: str) -> list[str]:

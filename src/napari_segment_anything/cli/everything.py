@@ -43,12 +43,12 @@ def everything(
 
     napari-sam everything cells.tif --json > masks.json
     """
-    from . import output as results
     from .cache import make_predictor
     from .inputs import open_input
+    from .output import ImageOutput, Result
     from .report import progress_bar
 
-    target = results.Target(output, overwrite, report)
+    target = ImageOutput(output, overwrite, report)
     opened = open_input(image, view, plane)
     files = target.files(opened.name)
 
@@ -68,7 +68,7 @@ def everything(
         )
     labels = table.to_labels(policy)
     target.finish(
-        results.Result(
+        Result(
             image=opened,
             model=loaded,
             labels=labels,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,8 +62,8 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where results go. Made, and checked, before the work starts.
+class ImageOutput:
+    """Where the results of an image go. Made, and checked, before the work starts.
 
     Parameters
     ----------
@@ -85,17 +85,10 @@ class Target:
     report: Reporting
 
     def __post_init__(self) -> None:
-        if self.folder is None:
-            if not self.report.as_json:
-                raise ParameterError("say where results go with -o FOLDER, or use --json")
-            return
-        existing = self.folder
-        while not existing.exists() and existing != existing.parent:
-            existing = existing.parent
-        if not existing.is_dir():
-            raise ParameterError(f"-o {self.folder}: {existing} is a file, not a folder")
-        if not os.access(existing, os.W_OK):
-            raise ParameterError(f"-o {self.folder}: {existing} cannot be written to")
+        if self.folder is not None:
+            check_folder(self.folder)
+        elif not self.report.as_json:
+            raise ParameterError("say where results go with -o FOLDER, or use --json")
 
     def files(self, name: str) -> dict[str, Path]:
         """Result files for an image of this name, by kind; none without a folder.
@@ -108,32 +101,73 @@ class Target:
         if self.folder is None:
             return {}
         files = {kind: self.folder / f"{name}_{ending}" for kind, ending in KINDS.items()}
-        taken = [path for path in files.values() if path.exists()]
-        if taken and not self.overwrite:
-            raise ParameterError(
-                f"{taken[0]} is there already: choose another folder, or add --overwrite"
-            )
+        check_free(files.values(), self.overwrite)
         return files
 
     def finish(self, result: Result, files: dict[str, Path]) -> None:
         """Write the files, all of them or none, and report."""
+        from .report import model_facts, tell
+
         if files:
             _write(result, files)
-        if self.report.as_json:
-            _print_json(result, files)
-        elif not self.report.quiet:
-            _print_summary(result, files)
+        rows, cols = result.labels.shape
+        facts = {"objects": _objects(result), **result.facts}
+        tell(
+            self.report,
+            {
+                **facts,
+                "image": f"{result.image.source}, {rows} x {cols} pixels",
+                **model_facts(result.model),
+                "time": f"{result.seconds:.2f} s",
+                **files,
+            },
+            lambda: {**_content(result, files), **facts},
+        )
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `ParameterError` unless a folder can be made or written to."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise ParameterError(f"-o {folder}: {existing} is a file, not a folder")
+    if not os.access(existing, os.W_OK):
+        raise ParameterError(f"-o {folder}: {existing} cannot be written to")
+
+
+def check_free(files: Iterable[Path], overwrite: bool) -> None:
+    """Raise `ParameterError` for a file that is there already and is not to be replaced."""
+    taken = next((path for path in files if path.exists()), None)
+    if taken is not None and not overwrite:
+        raise ParameterError(f"{taken} is there already: choose another folder, or add --overwrite")
 
 
 def _write(result: Result, files: dict[str, Path]) -> None:
+    from ..formats import measure, save_overlay, write_labels, write_sa1b, write_table
     from ..formats.atomic import staging
-    from .files import write_files
+    from . import picture
 
     folder = next(iter(files.values())).parent
     folder.mkdir(parents=True, exist_ok=True)
+    image, records = result.image, result.records
+    scale = None if image.unit is None else image.scale
     with staging(folder) as place:
         staged = {kind: place / path.name for kind, path in files.items()}
-        write_files(result, staged)
+        write_labels(staged["labels"], result.labels, scale=scale, unit=image.unit)
+        write_sa1b(staged["masks"], records)
+        table = measure(
+            result.labels,
+            image=image.pixels,
+            channel_axis=image.intensity_axis,
+            scale=scale,
+            unit=image.unit,
+            scores={
+                score: {each.id: getattr(each, score) for each in records.records}
+                for score in ("predicted_iou", "stability_score")
+            },
+        )
+        write_table(staged["table"], table)
+        drawn = picture.draw(image.display(), result.labels, result.prompts)
+        save_overlay(staged["overlay"], drawn)
         for kind, path in staged.items():
             path.replace(files[kind])
 
@@ -144,34 +178,14 @@ def _objects(result: Result) -> int:
     return int(np.count_nonzero(np.unique(result.labels)))
 
 
-def _print_summary(result: Result, files: dict[str, Path]) -> None:
-    from .report import print_facts
-
-    model = result.model
-    rows, cols = result.labels.shape
-    facts = {
-        "objects": _objects(result),
-        **result.facts,
-        "image": f"{result.image.source}, {rows} x {cols} pixels",
-        "model": f"{model.name} ({model.architecture}, {model.fingerprint[:12]})",
-        "device": f"{model.device}, {model.precision} ({model.precision_reason})",
-        "time": f"{result.seconds:.2f} s",
-    }
-    for kind, path in files.items():
-        facts[kind] = path
-    print_facts("", facts)
-
-
-def _print_json(result: Result, files: dict[str, Path]) -> None:
+def _content(result: Result, files: dict[str, Path]) -> dict[str, Any]:
+    """The result for programs; masks only where they are not in a file."""
     from ..formats.records import to_sa1b
-    from .report import print_json
 
     model = result.model
     content: dict[str, Any] = {
         "image": result.image.source,
         "shape": list(result.labels.shape),
-        "objects": _objects(result),
-        **result.facts,
         "model": {
             "name": model.name,
             "architecture": model.architecture,
@@ -183,7 +197,5 @@ def _print_json(result: Result, files: dict[str, Path]) -> None:
         "parameters": result.parameters,
     }
     if files:
-        content["files"] = {kind: str(path) for kind, path in files.items()}
-    else:
-        content["records"] = to_sa1b(result.records)["annotations"]
-    print_json(content)
+        return {**content, "files": {kind: str(path) for kind, path in files.items()}}
+    return {**content, "records": to_sa1b(result.records)["annotations"]}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..progress import Progress
+
+if TYPE_CHECKING:
+    from ..engine import Model
+    from .options import Reporting
 
 
 class Show(Protocol):
@@ -55,6 +59,34 @@ def progress_bar(quiet: bool) -> Iterator[Show]:
 
     with bar:
         yield show
+
+
+def tell(
+    report: Reporting, facts: Mapping[str, object], content: Callable[[], Mapping[str, Any]]
+) -> None:
+    """Print a result once: for programs, for people, or not at all.
+
+    Parameters
+    ----------
+    report : Reporting
+        Which of these.
+    facts : mapping of str to object
+        Lines for people.
+    content : callable
+        Gives the JSON document, when it is wanted.
+    """
+    if report.as_json:
+        print_json(content())
+    elif not report.quiet:
+        print_facts("", facts)
+
+
+def model_facts(model: Model) -> dict[str, str]:
+    """Which model computed a result, on what and how, for people."""
+    return {
+        "model": f"{model.name} ({model.architecture}, {model.fingerprint[:12]})",
+        "device": f"{model.device}, {model.precision} ({model.precision_reason})",
+    }
 
 
 def print_facts(title: str, facts: Mapping[str, object]) -> None:

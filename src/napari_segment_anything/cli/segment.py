@@ -103,10 +103,10 @@ def segment(
     """
     from ..errors import PromptError
     from ..reading import require_file
-    from . import output as results
     from . import prompt_files
     from .cache import make_predictor
     from .inputs import open_input
+    from .output import ImageOutput, Result
     from .report import progress_bar
 
     objects = prompt_files.from_options(point or [], negative or [], box or [], each_point)
@@ -116,7 +116,7 @@ def segment(
         objects = prompt_files.read_prompts(require_file(prompts, "file of prompts", PromptError))
     if not objects:
         raise PromptError("nothing to segment: give --point, --box or --prompts")
-    target = results.Target(output, overwrite, report)
+    target = ImageOutput(output, overwrite, report)
     opened = open_input(image, view, plane)
     files = target.files(opened.name)
 
@@ -150,7 +150,7 @@ def segment(
     numbers = [each["id"] for each in objects]
     lookup = np.array([0, *numbers], np.min_scalar_type(max(numbers)))
     seconds = time.perf_counter() - began
-    result = results.Result(
+    result = Result(
         image=opened,
         model=loaded,
         labels=lookup[painted.labels],

@@ -144,7 +144,7 @@ def stack(
     from .cache import make_predictor
     from .inputs import read_source
     from .report import progress_bar
-    from .stack_output import StackTarget
+    from .stack_output import StackOutput
 
     prompted = bool(point or negative or box or labels)
     if at is not None:
@@ -152,7 +152,7 @@ def stack(
     if objects is not None:
         parameters["objects"] = values.indices(objects, "--objects")
     _refuse_idle(parameters, prompted)
-    target = StackTarget(output, tables, overwrite, report)
+    target = StackOutput(output, tables, overwrite, report)
     data = read_source(image, view.axes)
     target.check(data.name)
     chosen: dict[str, Any] = {

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..errors import ParameterError
+from .output import check_folder, check_free
+from .report import model_facts, tell
 
 if TYPE_CHECKING:
     from ..engine import Model
@@ -11,49 +16,53 @@ if TYPE_CHECKING:
     from .options import Reporting
 
 
-class StackTarget:
-    """Where results go; checked before the work starts."""
+class StackOutput:
+    """Where the results of a stack go; checked before the work starts.
+
+    Parameters
+    ----------
+    output : Path or None
+        A folder, or a store that ends in .zarr.
+    tables : Path or None
+        Folder for the tables, where labels go to a store.
+    overwrite : bool
+        Whether files of an earlier run are replaced.
+    report : Reporting
+        What is printed.
+
+    Raises
+    ------
+    ParameterError
+        If they do not go together, or cannot be written to.
+    """
 
     def __init__(
         self, output: Path | None, tables: Path | None, overwrite: bool, report: Reporting
     ) -> None:
-        from ..errors import ParameterError
-
         if output is None and not report.as_json:
             raise ParameterError("say where results go with -o FOLDER or -o STORE.zarr, or --json")
         stored = output is not None and output.suffix.lower() == ".zarr"
-        self.store = output if stored else None
-        self.folder = tables if stored else output
         if tables is not None and not stored:
             raise ParameterError(
                 "--tables is for labels that go to a store; tables are in the folder anyway"
             )
+        self.store = output if stored else None
+        self.folder = tables if stored else output
         self.overwrite, self.report = overwrite, report
-        if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
-            raise ParameterError(f"{self.folder} is a file, not a folder")
+        if self.folder is not None:
+            check_folder(self.folder)
 
     def check(self, name: str) -> None:
-        """Refuse to replace files."""
-        from ..errors import ParameterError
-
-        if self.folder is None or self.overwrite:
-            return
-        for path in self._paths(name).values():
-            if path.exists():
-                raise ParameterError(
-                    f"{path} is there already: choose another folder, or add --overwrite"
-                )
+        """Raise `ParameterError` where files are there already and are not to be replaced."""
+        check_free(self._paths(name).values(), self.overwrite)
 
     def _paths(self, name: str) -> dict[str, Path]:
         if self.folder is None:
             return {}
-        found = {
-            "table": self.folder / f"{name}_table.csv",
-            "tracks": self.folder / f"{name}_tracks.csv",
-        }
-        if self.store is None:
-            found["labels"] = self.folder / f"{name}_labels.tif"
-        return found
+        kinds = {"table": "table.csv", "tracks": "tracks.csv", "labels": "labels.tif"}
+        if self.store is not None:
+            kinds.pop("labels")
+        return {kind: self.folder / f"{name}_{ending}" for kind, ending in kinds.items()}
 
     def finish(self, result: dict[str, Any], data: ImageData, model: Model, source: str) -> None:
         """Write the files and report."""
@@ -64,38 +73,28 @@ class StackTarget:
             facts["divisions"] = len(tracks.divisions)
         if result.get("failed"):
             facts["planes that failed"] = len(result["failed"])
-        if not self.report.as_json:
-            if not self.report.quiet:
-                from .report import print_facts
-
-                shape = " x ".join(str(n) for n in result["labels"].shape)
-                shown = {
-                    **facts,
-                    "image": f"{source}, {shape}",
-                    "model": f"{model.name} ({model.architecture}, {model.fingerprint[:12]})",
-                    "device": f"{model.device}, {model.precision} ({model.precision_reason})",
-                    "time": f"{result['seconds']:.2f} s",
-                    **files,
-                }
-                print_facts("", shown)
-            return
-        from .report import print_json
-
-        content: dict[str, Any] = {
-            "image": source,
-            "shape": list(result["labels"].shape),
-            **{name.replace(" ", "_"): value for name, value in facts.items()},
-            "model": {"name": model.name, "fingerprint": model.fingerprint},
-            "seconds": round(result["seconds"], 3),
-            "files": {name: str(path) for name, path in files.items()},
-            "table": _rows(table),
-        }
-        for name in ("scores", "ends", "failed"):
-            if name in result:
-                content[name] = result[name]
-        if tracks is not None:
-            content["graph"] = tracks.graph
-        print_json(content)
+        shape = result["labels"].shape
+        tell(
+            self.report,
+            {
+                **facts,
+                "image": f"{source}, {' x '.join(map(str, shape))}",
+                **model_facts(model),
+                "time": f"{result['seconds']:.2f} s",
+                **files,
+            },
+            lambda: {
+                "image": source,
+                "shape": list(shape),
+                **{name.replace(" ", "_"): value for name, value in facts.items()},
+                "model": {"name": model.name, "fingerprint": model.fingerprint},
+                "seconds": round(result["seconds"], 3),
+                "files": files,
+                "table": _rows(table),
+                **{name: result[name] for name in ("scores", "ends", "failed") if name in result},
+                **({} if tracks is None else {"graph": tracks.graph}),
+            },
+        )
 
     def _write(self, result: dict[str, Any], data: ImageData) -> dict[str, str]:
         from ..formats import write_labels, write_table
@@ -107,14 +106,15 @@ class StackTarget:
         paths = self._paths(data.name)
         if "labels" in paths:
             kept = [i for i, a in enumerate(data.axes) if a not in "CS" and i != data.channel_axis]
-            axes = "".join(data.axes[i] for i in kept).replace("Q", "Z")
-            scale, unit = [data.scale[i] for i in kept], data.units[data.axes.index("X")]
-            if len(axes) != result["labels"].ndim:
-                axes, scale = axes[-result["labels"].ndim :], scale[-result["labels"].ndim :]
+            kept = kept[-result["labels"].ndim :]
+            unit = data.units[data.axes.index("X")]
             write_labels(
-                paths["labels"], result["labels"], axes=axes,
-                scale=None if unit is None else scale, unit=unit,
-            )  # fmt: skip
+                paths["labels"],
+                result["labels"],
+                axes="".join(data.axes[i] for i in kept).replace("Q", "Z"),
+                scale=None if unit is None else [data.scale[i] for i in kept],
+                unit=unit,
+            )
         write_table(paths["table"], result["table"])
         if result["tracks"] is None:
             paths.pop("tracks")
@@ -134,13 +134,13 @@ def _write_tracks(path: Path, tracks: Any) -> None:
 
 
 def _rows(table: dict[str, Any]) -> list[dict[str, Any]]:
-    import math
+    """The table row by row; null where a number is not finite."""
 
     def plain(value: Any) -> Any:
         number = value.item() if hasattr(value, "item") else value
         return None if isinstance(number, float) and not math.isfinite(number) else number
 
     return [
-        {name: plain(column[i]) for name, column in table.items()}
-        for i in range(len(table["label"]))
+        {name: plain(value) for name, value in zip(table, row, strict=True)}
+        for row in zip(*table.values(), strict=True)
     ]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..automatic.dense import decode_dense
+from ..automatic.dense import BoxDecoding, decode_dense
 from ..measures import (
     counts,
     interior_point,
@@ -26,6 +26,8 @@ from .geometry import Geometry, has_dense_head, mixed_precision
 
 # smaller objects of the dense head are ignored
 MIN_CELLS = 12
+# Boxes alone decide: joining pieces would hide that they disagree.
+_APART = BoxDecoding(merge_thresh=1.0)
 
 
 class QuickValidation:
@@ -156,7 +158,7 @@ def dense_scores(encoder: nn.Module, images: Sequence[LabelledImage]) -> dict[st
     rows: dict[str, list[float]] = {}
     for source in images:
         maps, labels = dense_maps(encoder, source)
-        table = overlap_table(labels, decode_dense(maps, min_cells=MIN_CELLS).labels)
+        table = overlap_table(labels, decode_dense(maps, _APART, min_cells=MIN_CELLS).labels)
         for threshold in (0.5, 0.7, 0.8):
             score = counts(table, threshold).ap
             rows.setdefault(f"ap{int(threshold * 100)}", []).append(score)
@@ -214,7 +216,7 @@ def prompt_scores(
             known = {} if network.mask_refiner is None else {"maps": output.heads["dense"]}
             if dense:
                 maps = output.heads["dense"][0, :, : labels.shape[0], : labels.shape[1]]
-                found = decode_dense(maps.float().cpu().numpy(), min_cells=MIN_CELLS).labels
+                found = decode_dense(maps.float().cpu().numpy(), _APART, min_cells=MIN_CELLS).labels
                 for mask, (r, c) in zip(masks, points, strict=True):
                     own = found == found[r, c] if found[r, c] else np.zeros_like(mask)
                     rows.setdefault("dense_at_point", []).append(mask_iou(own, mask))
