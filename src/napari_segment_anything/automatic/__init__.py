@@ -3,7 +3,15 @@
 from ..parameters import EVERYTHING as PARAMETERS
 from ..parameters import MODES, POLICIES, Parameter
 from .candidates import Candidates
-from .dense import DenseInstances, Proposals, decode_dense, decode_distances, find_proposals
+from .dense import (
+    BoxDecoding,
+    DenseInstances,
+    DistanceDecoding,
+    Proposals,
+    decode_dense,
+    decode_distances,
+    find_proposals,
+)
 from .filtering import Reason
 from .generate import generate_candidates, segment_everything
 from .heads import available_modes, choose_mode
@@ -14,7 +22,9 @@ from .table import CandidateTable
 __all__ = [
     "CandidateTable",
     "Candidates",
+    "BoxDecoding",
     "DenseInstances",
+    "DistanceDecoding",
     "Filters",
     "LabelImage",
     "MODES",

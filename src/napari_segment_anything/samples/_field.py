@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,44 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 Float = NDArray[np.floating[Any]]
+Truth = NDArray[np.int32]
+Choice = tuple[float, float] | Callable[[np.random.Generator, Sequence[int]], Any]
+
+
+def drawn(**choices: Choice) -> Callable[..., Any]:
+    """Have a generator choose the options that are not given.
+
+    The generator takes the shape (along T, Z, Y, X, as far as it has them), a random number
+    generator, and options by name; it returns an image, its int32 labels, and perhaps a lineage.
+
+    Parameters
+    ----------
+    **choices : (float, float) or callable
+        For each option the range that it is drawn from, or a function of the random number
+        generator and the shape. They are drawn in this order.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def generator(shape: Sequence[int], rng: np.random.Generator, **options: Any) -> Any:
+            for name, choice in choices.items():
+                if options.get(name) is None:
+                    options[name] = (
+                        float(rng.uniform(*choice))
+                        if isinstance(choice, tuple)
+                        else choice(rng, shape)
+                    )
+            return function(shape, rng, **options)
+
+        return generator
+
+    return decorate
+
+
+def pixels(window: Sequence[slice]) -> tuple[Float, Float]:
+    """Row and column of every pixel of a window, to be broadcast."""
+    rows, columns = (np.arange(part.start, part.stop, dtype=np.float32) for part in window)
+    return rows[:, None], columns[None]
 
 
 def fractal(

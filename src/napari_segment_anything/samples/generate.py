@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -191,7 +192,7 @@ def generate(
             f"'{name}' takes a shape of {len(kind.shape)} sizes ({grid}), "
             f"rows and columns at least {MIN_SIDE}; got {size}."
         )
-    known = kind.function.__kwdefaults__ or {}
+    known = list(inspect.signature(kind.function).parameters)[2:]  # after shape and rng
     for option in options:
         if option not in known:
             raise ParameterError(f"'{name}' has no option '{option}'; it has {', '.join(known)}.")

@@ -7,16 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ._field import (
-    Float,
-    blur,
-    fractal,
-    illumination,
-    photons,
-    to_uint16,
-)
+from ._field import Float, Truth, blur, drawn, fractal, illumination, photons, to_uint16
 from ._shapes import Blob, place, tidy_stack, wobble
-from .generate_nuclei import Truth, nucleus
+from .generate_nuclei import nucleus
 
 
 @dataclass(slots=True)
@@ -32,34 +25,31 @@ class _Cell:
     texture: int
 
 
+@drawn(diameter=(18, 30), cycle=(14, 24), speed=(0.6, 2.0), snr=(60, 300))
 def dividing_nuclei(
     shape: tuple[int, int, int],
     rng: np.random.Generator,
     *,
-    diameter: float | None = None,
+    diameter: float,
     count: int | None = None,
-    cycle: float | None = None,
-    speed: float | None = None,
-    snr: float | None = None,
+    cycle: float,
+    speed: float,
+    snr: float,
 ) -> tuple[NDArray[np.uint16], Truth, dict[int, list[int]]]:
     """Time-lapse of nuclei that wander, push one another, and divide.
 
     Parameters
     ----------
-    shape : tuple of int
-        (frames, rows, columns).
-    rng : numpy.random.Generator
-        Source of randomness; it also chooses each parameter that is left at None.
-    diameter : float, optional
-        Typical diameter in pixels, 18 to 30 by choice.
+    diameter : float
+        Typical diameter in pixels.
     count : int, optional
-        Nuclei in the first frame; about an eighth of the field by choice.
-    cycle : float, optional
-        Frames from division to division, 14 to 24 by choice.
-    speed : float, optional
-        Pixels a frame, 0.6 to 2 by choice.
-    snr : float, optional
-        Photons of a typical nucleus, 60 to 300 by choice.
+        Nuclei in the first frame; about an eighth of the field by default.
+    cycle : float
+        Frames from division to division.
+    speed : float
+        Pixels a frame.
+    snr : float
+        Photons of a typical nucleus.
 
     Returns
     -------
@@ -67,12 +57,8 @@ def dividing_nuclei(
         uint16 movie, int32 track ids, both (frames, rows, columns), and each daughter's parent as
         {daughter: [parent]}. A track ends when its nucleus divides or leaves the field.
     """
-    diameter = float(rng.uniform(18, 30)) if diameter is None else diameter
     if count is None:
         count = max(int(0.12 * shape[1] * shape[2] / (np.pi * diameter**2 / 4)), 2)
-    cycle = float(rng.uniform(14, 24)) if cycle is None else cycle
-    speed = float(rng.uniform(0.6, 2.0)) if speed is None else speed
-    snr = float(rng.uniform(60, 300)) if snr is None else snr
     radii = diameter / 2 * np.clip(rng.lognormal(0, 0.1, count), 0.75, 1.3)
     centers, which = place(shape[1:], radii, rng, spacing=1.15, clustering=0.2)
     cells = []

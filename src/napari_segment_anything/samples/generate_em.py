@@ -7,47 +7,38 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from ._field import Float, blur, fractal, illumination, to_uint8
+from ._field import Float, Truth, blur, drawn, fractal, illumination, pixels, to_uint8
 from ._shapes import Blob, place, tidy, wobble
 
-Truth = NDArray[np.int32]
 
-
+@drawn(diameter=(25, 90), membrane=(2.5, 5), noise=(0.02, 0.08), contrast=(0.35, 0.6))
 def em_membranes(
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
-    diameter: float | None = None,
-    membrane: float | None = None,
-    noise: float | None = None,
-    contrast: float | None = None,
+    diameter: float,
+    membrane: float,
+    noise: float,
+    contrast: float,
 ) -> tuple[NDArray[np.uint8], Truth]:
     """Neural tissue in a section: tightly packed profiles with membranes and organelles.
 
     Parameters
     ----------
-    shape : tuple of int
-        (rows, columns).
-    rng : numpy.random.Generator
-        Source of randomness; it also chooses each parameter that is left at None.
-    diameter : float, optional
-        Typical diameter of a profile in pixels, 25 to 90 by choice.
-    membrane : float, optional
-        Thickness of a membrane in pixels, 2.5 to 5 by choice.
-    noise : float, optional
-        Standard deviation of the noise relative to the grey range, 0.02 to 0.08 by choice.
-    contrast : float, optional
-        Darkness of membranes, 0.35 to 0.6 by choice.
+    diameter : float
+        Typical diameter of a profile in pixels.
+    membrane : float
+        Thickness of a membrane in pixels.
+    noise : float
+        Standard deviation of the noise relative to the grey range.
+    contrast : float
+        Darkness of membranes.
 
     Returns
     -------
     tuple of array
         uint8 image and int32 labels, both (rows, columns); membranes are background.
     """
-    diameter = float(rng.uniform(25, 90)) if diameter is None else diameter
-    membrane = float(rng.uniform(2.5, 5)) if membrane is None else membrane
-    noise = float(rng.uniform(0.02, 0.08)) if noise is None else noise
-    contrast = float(rng.uniform(0.35, 0.6)) if contrast is None else contrast
     region, edge = _profiles(shape, rng, diameter)
     thickness = membrane * (1 + 0.25 * fractal(shape, rng, scale=diameter, slope=2))
     depth = edge / np.clip(thickness / 2, 0.6, None)
@@ -115,8 +106,7 @@ def _mitochondria(
         if stamp is None:
             continue
         window, distance = stamp
-        rows = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None]
-        columns = np.arange(window[1].start, window[1].stop, dtype=np.float32)[None]
+        rows, columns = pixels(window)
         turn = blob.angle + np.pi / 2 + rng.normal(0, 0.4)
         across = rows * np.float32(np.sin(turn)) + columns * np.float32(np.cos(turn))
         cristae = 0.5 + 0.5 * np.sin(across * np.float32(2 * np.pi / max(0.45 * size, 3)))

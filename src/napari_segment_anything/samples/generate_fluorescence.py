@@ -7,46 +7,38 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from ._field import (
-    Float,
-    blur,
-    fractal,
-    illumination,
-    photons,
-    to_uint8,
-    to_uint16,
-)
+from ._field import Float, Truth, blur, drawn, fractal, illumination, photons, to_uint8, to_uint16
 from ._shapes import place, tidy
 from .generate_nuclei import nucleus
 
-Truth = NDArray[np.int32]
 
-
+@drawn(
+    width=(3, 8),
+    count=lambda rng, shape: max(int(rng.uniform(10, 40) * shape[0] * shape[1] / 512**2), 2),
+    stiffness=(60, 400),
+    snr=(30, 400),
+)
 def filaments(
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
-    width: float | None = None,
-    count: int | None = None,
-    stiffness: float | None = None,
-    snr: float | None = None,
+    width: float,
+    count: int,
+    stiffness: float,
+    snr: float,
 ) -> tuple[NDArray[np.uint8], Truth]:
     """Fluorescent filaments in focus, over a blurred network below.
 
     Parameters
     ----------
-    shape : tuple of int
-        (rows, columns).
-    rng : numpy.random.Generator
-        Source of randomness; it also chooses each parameter that is left at None.
-    width : float, optional
-        Width in pixels, 3 to 8 by choice.
-    count : int, optional
-        Filaments begun, 10 to 40 on 512 x 512 pixels by choice.
-    stiffness : float, optional
-        Length in pixels over which a filament keeps its direction, 60 to 400 by choice.
-    snr : float, optional
-        Photons at a filament's middle, 30 to 400 by choice.
+    width : float
+        Width in pixels.
+    count : int
+        Filaments begun; 10 to 40 on 512 x 512 pixels.
+    stiffness : float
+        Length in pixels over which a filament keeps its direction.
+    snr : float
+        Photons at a filament's middle.
 
     Returns
     -------
@@ -54,11 +46,6 @@ def filaments(
         uint8 image and int32 labels, both (rows, columns). A filament ends where it meets
         another; those out of focus have no label.
     """
-    width = float(rng.uniform(3, 8)) if width is None else width
-    if count is None:
-        count = max(int(rng.uniform(10, 40) * shape[0] * shape[1] / 512**2), 2)
-    stiffness = float(rng.uniform(60, 400)) if stiffness is None else stiffness
-    snr = float(rng.uniform(30, 400)) if snr is None else snr
     seeds = np.zeros(shape, np.int32)
     signal = np.zeros(shape, np.float32)
     for number in range(1, count + 1):
@@ -128,28 +115,25 @@ def _draw(image: Float, path: Float, brightness: NDArray[np.float64] | float) ->
             np.add.at(image, (corner[:, 0] + row, corner[:, 1] + column), share * brightness)
 
 
+@drawn(diameter=(40, 90), density=(0.25, 0.8), snr=(40, 500))
 def stained_cells(
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
-    diameter: float | None = None,
-    density: float | None = None,
-    snr: float | None = None,
+    diameter: float,
+    density: float,
+    snr: float,
 ) -> tuple[NDArray[np.uint16], Truth]:
     """Cells in two channels: nuclei, and the cytoplasm with its fibres around them.
 
     Parameters
     ----------
-    shape : tuple of int
-        (rows, columns).
-    rng : numpy.random.Generator
-        Source of randomness; it also chooses each parameter that is left at None.
-    diameter : float, optional
-        Typical diameter of a cell in pixels, 40 to 90 by choice.
-    density : float, optional
-        Share of the field that is covered, 0.25 to 0.8 by choice.
-    snr : float, optional
-        Photons of a typical cell, 40 to 500 by choice.
+    diameter : float
+        Typical diameter of a cell in pixels.
+    density : float
+        Share of the field that is covered.
+    snr : float
+        Photons of a typical cell.
 
     Returns
     -------
@@ -157,9 +141,6 @@ def stained_cells(
         uint16 image (2, rows, columns), nuclei first, and int32 labels of whole cells
         (rows, columns).
     """
-    diameter = float(rng.uniform(40, 90)) if diameter is None else diameter
-    density = float(rng.uniform(0.25, 0.8)) if density is None else density
-    snr = float(rng.uniform(40, 500)) if snr is None else snr
     count = max(int(1.25 * density * shape[0] * shape[1] / (np.pi * diameter**2 / 4)), 1)
     radii = diameter / 2 * np.clip(rng.lognormal(0, 0.18, min(count, 2500)), 0.6, 1.6)
     centers, which = place(shape, radii, rng, spacing=0.78, clustering=0.6)

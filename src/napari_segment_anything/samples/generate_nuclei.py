@@ -5,47 +5,41 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ._field import (
-    Float,
-    blur,
-    fractal,
-    illumination,
-    photons,
-    to_uint16,
-)
+from ._field import Float, Truth, blur, drawn, fractal, illumination, photons, to_uint16
 from ._shapes import Blob, place, tidy, wobble
 
-Truth = NDArray[np.int32]
 
-
+@drawn(
+    diameter=(10, 60),
+    density=(0.03, 0.35),
+    clustering=(0, 0.7),
+    defocus=(0.02, 0.12),
+    snr=lambda rng, shape: float(np.exp(rng.uniform(np.log(30), np.log(1000)))),
+)
 def fluorescent_nuclei(
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
-    diameter: float | None = None,
-    density: float | None = None,
-    clustering: float | None = None,
-    defocus: float | None = None,
-    snr: float | None = None,
+    diameter: float,
+    density: float,
+    clustering: float,
+    defocus: float,
+    snr: float,
 ) -> tuple[NDArray[np.uint16], Truth]:
     """Stained nuclei in a widefield microscope.
 
     Parameters
     ----------
-    shape : tuple of int
-        (rows, columns).
-    rng : numpy.random.Generator
-        Source of randomness; it also chooses each parameter that is left at None.
-    diameter : float, optional
-        Typical diameter in pixels, 10 to 60 by choice.
-    density : float, optional
-        Share of the field that is covered, 0.03 to 0.35 by choice.
-    clustering : float, optional
-        Share of nuclei that touch another, 0 to 0.7 by choice.
-    defocus : float, optional
-        Strongest blur relative to the diameter, 0.02 to 0.12 by choice.
-    snr : float, optional
-        Photons of a typical nucleus, 30 to 1000 by choice.
+    diameter : float
+        Typical diameter in pixels.
+    density : float
+        Share of the field that is covered.
+    clustering : float
+        Share of nuclei that touch another.
+    defocus : float
+        Strongest blur relative to the diameter.
+    snr : float
+        Photons of a typical nucleus.
 
     Returns
     -------
@@ -53,11 +47,6 @@ def fluorescent_nuclei(
         uint16 image and int32 labels, both (rows, columns). Haze from far out of focus has no
         label.
     """
-    diameter = float(rng.uniform(10, 60)) if diameter is None else diameter
-    density = float(rng.uniform(0.03, 0.35)) if density is None else density
-    clustering = float(rng.uniform(0, 0.7)) if clustering is None else clustering
-    defocus = float(rng.uniform(0.02, 0.12)) if defocus is None else defocus
-    snr = float(np.exp(rng.uniform(np.log(30), np.log(1000)))) if snr is None else snr
     count = max(int(density * shape[0] * shape[1] / (np.pi * diameter**2 / 4)), 1)
     radii = diameter / 2 * np.clip(rng.lognormal(0, 0.18, min(count, 4000)), 0.5, 1.8)
     centers, which = place(shape, radii, rng, spacing=0.92, clustering=clustering)
@@ -120,40 +109,34 @@ def _body(distance: Float, blob: Blob, chromatin: Float, rng: np.random.Generato
     return body
 
 
+@drawn(diameter=(22, 34), density=(0.06, 0.16), snr=(60, 400))
 def nuclei_volume(
     shape: tuple[int, int, int],
     rng: np.random.Generator,
     *,
-    diameter: float | None = None,
-    density: float | None = None,
+    diameter: float,
+    density: float,
     anisotropy: float = 4.0,
-    snr: float | None = None,
+    snr: float,
 ) -> tuple[NDArray[np.uint16], Truth]:
     """Stack of nuclei whose planes lie further apart than their pixels.
 
     Parameters
     ----------
-    shape : tuple of int
-        (planes, rows, columns).
-    rng : numpy.random.Generator
-        Source of randomness; it also chooses each parameter that is left at None.
-    diameter : float, optional
-        Typical diameter in pixels, 22 to 34 by choice.
-    density : float, optional
-        Share of the volume that is filled, 0.06 to 0.16 by choice.
+    diameter : float
+        Typical diameter in pixels.
+    density : float
+        Share of the volume that is filled.
     anisotropy : float
         Distance of planes in pixels.
-    snr : float, optional
-        Photons of a typical nucleus in the uppermost plane, 60 to 400 by choice.
+    snr : float
+        Photons of a typical nucleus in the uppermost plane.
 
     Returns
     -------
     tuple of array
         uint16 stack and int32 labels, both (planes, rows, columns).
     """
-    diameter = float(rng.uniform(22, 34)) if diameter is None else diameter
-    density = float(rng.uniform(0.06, 0.16)) if density is None else density
-    snr = float(rng.uniform(60, 400)) if snr is None else snr
     box = (shape[0] * anisotropy, shape[1], shape[2])
     count = max(int(density * float(np.prod(box)) / (np.pi / 6 * diameter**3)), 1)
     radii = diameter / 2 * np.clip(rng.lognormal(0, 0.14, min(count, 2000)), 0.6, 1.5)

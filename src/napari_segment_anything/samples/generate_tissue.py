@@ -6,51 +6,42 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ._field import Float, blur, fractal, illumination, to_uint8
+from ._field import Float, Truth, blur, drawn, fractal, illumination, pixels, to_uint8
 from ._shapes import Blob, place, tidy, wobble
-
-Truth = NDArray[np.int32]
 
 # Optical density of the two stains in red, green and blue.
 _HAEMATOXYLIN = (0.62, 0.68, 0.36)
 _EOSIN = (0.17, 0.72, 0.36)
 
 
+@drawn(diameter=(10, 24), glands=(0, 0.4), cellularity=(0.05, 0.18), stain=(0.8, 1.25))
 def tissue(
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
-    diameter: float | None = None,
-    glands: float | None = None,
-    cellularity: float | None = None,
-    stain: float | None = None,
+    diameter: float,
+    glands: float,
+    cellularity: float,
+    stain: float,
 ) -> tuple[NDArray[np.uint8], Truth]:
     """Glands in fibrous stroma, stained with haematoxylin and eosin; nuclei are the objects.
 
     Parameters
     ----------
-    shape : tuple of int
-        (rows, columns).
-    rng : numpy.random.Generator
-        Source of randomness; it also chooses each parameter that is left at None.
-    diameter : float, optional
-        Typical diameter of a nucleus in pixels, 10 to 24 by choice.
-    glands : float, optional
-        Share of the field that glands cover, 0 to 0.4 by choice.
-    cellularity : float, optional
-        Share of the stroma that nuclei cover, 0.05 to 0.18 by choice.
-    stain : float, optional
-        Strength of the stain, 0.8 to 1.25 by choice.
+    diameter : float
+        Typical diameter of a nucleus in pixels.
+    glands : float
+        Share of the field that glands cover.
+    cellularity : float
+        Share of the stroma that nuclei cover.
+    stain : float
+        Strength of the stain.
 
     Returns
     -------
     tuple of array
         uint8 RGB image (rows, columns, 3) and int32 labels (rows, columns).
     """
-    diameter = float(rng.uniform(10, 24)) if diameter is None else diameter
-    glands = float(rng.uniform(0, 0.4)) if glands is None else glands
-    cellularity = float(rng.uniform(0.05, 0.18)) if cellularity is None else cellularity
-    stain = float(rng.uniform(0.8, 1.25)) if stain is None else stain
     fibres, flow = _fibres(shape, rng, diameter)
     eosin = 0.36 + 0.085 * fibres + 0.06 * fractal(shape, rng, scale=4 * diameter, slope=2)
     gaps = np.clip(fractal(shape, rng, scale=2 * diameter, slope=1.8) - 0.7 * fibres - 2.0, 0, 0.6)
@@ -202,8 +193,7 @@ def _stain_nuclei(
         if open_chromatin > 0.15:
             at = np.asarray(blob.center) + rng.normal(0, 0.2, 2) * min(blob.radii)
             spot = Blob((float(at[0]), float(at[1])), (0.2 * diameter, 0.2 * diameter))
-            rows = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None]
-            columns = np.arange(window[1].start, window[1].stop, dtype=np.float32)[None]
+            rows, columns = pixels(window)
             d = spot.distance(rows - np.float32(at[0]), columns - np.float32(at[1]))
             body += 0.35 * np.exp(-(d**2) * 2)
         stain[window][inside] = np.clip(strength * body, 0.25, 1.4)[inside]

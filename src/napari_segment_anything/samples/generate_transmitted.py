@@ -8,58 +8,57 @@ from numpy.typing import NDArray
 from ..errors import ParameterError
 from ._field import (
     Float,
+    Truth,
     blur,
+    drawn,
     fractal,
     illumination,
     interference_contrast,
     phase_contrast,
     photons,
+    pixels,
     to_uint8,
 )
 from ._shapes import Blob, place, tidy, wobble
 
-Truth = NDArray[np.int32]
 
-
+@drawn(
+    diameter=(35, 80),
+    density=(0.08, 0.45),
+    stretch=(1.1, 2.6),
+    rounded=(0, 0.15),
+    halo=(0.05, 0.14),
+)
 def phase_cells(
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
-    diameter: float | None = None,
-    density: float | None = None,
-    stretch: float | None = None,
-    rounded: float | None = None,
-    halo: float | None = None,
+    diameter: float,
+    density: float,
+    stretch: float,
+    rounded: float,
+    halo: float,
 ) -> tuple[NDArray[np.uint8], Truth]:
     """Adherent cells in phase contrast, with halos, granules and a few rounded, bright cells.
 
     Parameters
     ----------
-    shape : tuple of int
-        (rows, columns).
-    rng : numpy.random.Generator
-        Source of randomness; it also chooses each parameter that is left at None.
-    diameter : float, optional
-        Typical diameter in pixels, 35 to 80 by choice.
-    density : float, optional
-        Share of the field that is covered, 0.08 to 0.45 by choice.
-    stretch : float, optional
-        Typical ratio of length to width, 1.1 to 2.6 by choice.
-    rounded : float, optional
-        Share of cells that are rounded up, 0 to 0.15 by choice.
-    halo : float, optional
-        Width of the halo relative to the diameter, 0.05 to 0.14 by choice.
+    diameter : float
+        Typical diameter in pixels.
+    density : float
+        Share of the field that is covered.
+    stretch : float
+        Typical ratio of length to width.
+    rounded : float
+        Share of cells that are rounded up.
+    halo : float
+        Width of the halo relative to the diameter.
 
     Returns
     -------
     tuple of array
         uint8 image and int32 labels of whole cells, both (rows, columns).
     """
-    diameter = float(rng.uniform(35, 80)) if diameter is None else diameter
-    density = float(rng.uniform(0.08, 0.45)) if density is None else density
-    stretch = float(rng.uniform(1.1, 2.6)) if stretch is None else stretch
-    rounded = float(rng.uniform(0, 0.15)) if rounded is None else rounded
-    halo = float(rng.uniform(0.05, 0.14)) if halo is None else halo
     count = max(int(density * shape[0] * shape[1] / (np.pi * diameter**2 / 4)), 1)
     radii = diameter / 2 * np.clip(rng.lognormal(0, 0.2, min(count, 1500)), 0.6, 1.7)
     centers, which = place(shape, radii, rng, spacing=0.95, clustering=0.35)
@@ -136,8 +135,7 @@ def _spread(
     """Optical path of a flat cell: thin rim, thick middle, nucleus with nucleoli, granules."""
     thickness = np.clip(1 - distance**2, 0, None)
     body = 0.12 * np.minimum(thickness * 6, 1) + 0.30 * thickness
-    rows = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None]
-    columns = np.arange(window[1].start, window[1].stop, dtype=np.float32)[None]
+    rows, columns = pixels(window)
     row, column = np.asarray(blob.center) + rng.normal(0, 0.12, 2) * min(blob.radii)
     size = np.float32(0.45 * min(blob.radii))
     nucleus = np.sqrt((rows - row) ** 2 + (columns - column) ** 2) / size
@@ -154,41 +152,39 @@ def _spread(
     return lumps
 
 
+@drawn(
+    width=(6, 14),
+    length=(2.2, 5),
+    density=(0.04, 0.3),
+    contrast=lambda rng, shape: str(rng.choice(["phase", "fluorescence"])),
+)
 def bacteria(
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
-    width: float | None = None,
-    length: float | None = None,
-    density: float | None = None,
-    contrast: str | None = None,
+    width: float,
+    length: float,
+    density: float,
+    contrast: str,
 ) -> tuple[NDArray[np.uint8], Truth]:
     """Rod-shaped bacteria in small colonies.
 
     Parameters
     ----------
-    shape : tuple of int
-        (rows, columns).
-    rng : numpy.random.Generator
-        Source of randomness; it also chooses each parameter that is left at None.
-    width : float, optional
-        Width of a rod in pixels, 6 to 14 by choice.
-    length : float, optional
-        Typical length relative to the width, 2.2 to 5 by choice.
-    density : float, optional
-        Share of the field that is covered, 0.04 to 0.3 by choice.
-    contrast : {"phase", "fluorescence"}, optional
-        Kind of microscope; one of them by choice.
+    width : float
+        Width of a rod in pixels.
+    length : float
+        Typical length relative to the width.
+    density : float
+        Share of the field that is covered.
+    contrast : {"phase", "fluorescence"}
+        Kind of microscope.
 
     Returns
     -------
     tuple of array
         uint8 image and int32 labels, both (rows, columns).
     """
-    width = float(rng.uniform(6, 14)) if width is None else width
-    length = float(rng.uniform(2.2, 5)) if length is None else length
-    density = float(rng.uniform(0.04, 0.3)) if density is None else density
-    contrast = str(rng.choice(["phase", "fluorescence"])) if contrast is None else contrast
     if contrast not in ("phase", "fluorescence"):
         raise ParameterError(f"contrast is 'phase' or 'fluorescence'; got '{contrast}'.")
     labels, profile, brightness = _rods(shape, rng, width, length, density)
@@ -276,30 +272,27 @@ def _rod(
     return window, np.sqrt(beyond**2 + across**2) / np.float32(radius)
 
 
+@drawn(diameter=(22, 60), density=(0.06, 0.4), budding=(0.2, 0.6), angle=(0, 2 * np.pi))
 def yeast(
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
-    diameter: float | None = None,
-    density: float | None = None,
-    budding: float | None = None,
-    angle: float | None = None,
+    diameter: float,
+    density: float,
+    budding: float,
+    angle: float,
 ) -> tuple[NDArray[np.uint8], Truth]:
     """Budding yeast as differential interference contrast shows it: a relief lit from one side.
 
     Parameters
     ----------
-    shape : tuple of int
-        (rows, columns).
-    rng : numpy.random.Generator
-        Source of randomness; it also chooses each parameter that is left at None.
-    diameter : float, optional
-        Typical diameter in pixels, 22 to 60 by choice.
-    density : float, optional
-        Share of the field that is covered, 0.06 to 0.4 by choice.
-    budding : float, optional
-        Share of cells with a bud, which has a label of its own; 0.2 to 0.6 by choice.
-    angle : float, optional
+    diameter : float
+        Typical diameter in pixels.
+    density : float
+        Share of the field that is covered.
+    budding : float
+        Share of cells with a bud, which has a label of its own.
+    angle : float
         Direction of the light in radians from the column axis.
 
     Returns
@@ -307,10 +300,6 @@ def yeast(
     tuple of array
         uint8 image and int32 labels, both (rows, columns).
     """
-    diameter = float(rng.uniform(22, 60)) if diameter is None else diameter
-    density = float(rng.uniform(0.06, 0.4)) if density is None else density
-    budding = float(rng.uniform(0.2, 0.6)) if budding is None else budding
-    angle = float(rng.uniform(0, 2 * np.pi)) if angle is None else angle
     count = max(int(density * shape[0] * shape[1] / (np.pi * diameter**2 / 4)), 1)
     radii = diameter / 2 * np.clip(rng.lognormal(0, 0.12, min(count, 2000)), 0.7, 1.4)
     centers, which = place(shape, radii, rng, spacing=1.0, clustering=0.75)
@@ -359,8 +348,7 @@ def _vacuoles(
     body: Float, cell: Blob, window: tuple[slice, slice], rng: np.random.Generator
 ) -> None:
     """Hollow out one to three vacuoles, and add a dense granule or two."""
-    rows = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None]
-    columns = np.arange(window[1].start, window[1].stop, dtype=np.float32)[None]
+    rows, columns = pixels(window)
     radius = min(cell.radii)
     for size, depth in [
         *((rng.uniform(0.25, 0.45), -0.75) for _ in range(int(rng.integers(0, 3)))),
