@@ -11,7 +11,6 @@ import re
 import stat
 import tomllib
 import zlib
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -206,11 +205,6 @@ def one_line(error: BaseException) -> str:
     """An exception's message on one line of at most 200 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:199] + "…"
-
-
-def keys_of(value: Any) -> set[str]:
-    """Keys of a table, none of anything else."""
-    return {str(key) for key in value} if isinstance(value, Mapping) else set()
 
 
 def _reason(error: BaseException) -> str:

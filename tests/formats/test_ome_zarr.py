@@ -334,16 +334,16 @@ def test_a_store_that_cannot_be_written(
         create_labels(tmp_path / "b.zarr", shape=(4, 4), axes="YX")
     with pytest.raises(FormatError, match=message):
         finish(labels.build_pyramid(8))
-    with pytest.raises(FormatError, match=message), ome_zarr.writing(labels.path):
+    with pytest.raises(FormatError, match=message), ome_zarr.store_errors(labels.path):
         labels.array[:] = 2
-    with pytest.raises(ZeroDivisionError), ome_zarr.writing(labels.path):
+    with pytest.raises(ZeroDivisionError), ome_zarr.store_errors(labels.path):
         _ = 1 // 0  # what has nothing to do with the store stays what it is
 
 
 LIMITED = """
 import resource, signal, sys
 import numpy as np
-from napari_segment_anything.formats.ome_zarr import create_labels, writing
+from napari_segment_anything.formats.ome_zarr import create_labels, store_errors
 from napari_segment_anything.errors import FormatError
 from napari_segment_anything.progress import finish
 
@@ -352,7 +352,7 @@ labels.array[:256] = 1
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # as a disk that is full
 try:
-    with writing(labels.path):
+    with store_errors(labels.path):
         labels.array[256:] = np.random.default_rng(0).integers(0, 2**32, (256, 512), np.uint32)
 except FormatError as error:
     print(error)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.segmentation import expand_labels
 
 from ..engine.embedding import Embedding
 from ..formats.rle import RLE, encode
@@ -105,8 +106,7 @@ def render(
     rows, cols = (Taps.of(embedding, axis, labels.shape[axis], stride) for axis in (0, 1))
     # Holes that were filled on the grid stay filled.
     solid = np.where((labels > 0) & (foreground <= threshold), threshold + 1e-3, foreground)
-    away, nearest = ndimage.distance_transform_edt(labels == 0, return_indices=True)
-    grown = np.where(away <= _GROW, labels[tuple(nearest)], 0)
+    grown = expand_labels(labels, _GROW)
     canvas = np.zeros(shape, np.int32)
     member = np.full(shape, np.float32(1e-6))
     found = ndimage.find_objects(grown, count)

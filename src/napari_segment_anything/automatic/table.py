@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ParameterError
+from ..formats.records import ImageRecords, MaskRecord, to_coco
 from ..formats.rle import RLE
 from .candidates import Candidates
 from .filtering import Reason, apply
@@ -345,24 +346,16 @@ class CandidateTable:
             images, categories, annotations; an annotation's id is its label, its bbox
             [x, y, width, height] counts whole pixels, and its score is the predicted IoU.
         """
-        rows, cols = self.shape
-        annotations = [
-            {
-                "id": number,
-                "image_id": image_id,
-                "category_id": 1,
-                "iscrowd": 0,
-                "segmentation": mask.to_coco(),
-                "area": mask.area,
-                "bbox": mask.bbox,
-                "score": float(self.candidates.predicted_iou[i]),
-                "stability_score": float(self.candidates.stability_score[i]),
-            }
-            for number, (mask, i) in enumerate(zip(self.masks, self.kept, strict=True), 1)
-        ]
-        image = {"id": image_id, "file_name": file_name, "width": cols, "height": rows}
-        return {
-            "images": [image],
-            "categories": [{"id": 1, "name": category}],
-            "annotations": annotations,
-        }
+        return to_coco(
+            [replace(self.image_records(file_name), image_id=image_id)], categories=(category,)
+        )
+
+    def image_records(self, file_name: str = "") -> ImageRecords:
+        """Kept masks with their scores, each with the id it has in label images."""
+        pairs = zip(self.masks, self.to_records("coco_rle"), strict=True)
+        keys = ("predicted_iou", "stability_score", "point_coords", "crop_box")
+        records = tuple(
+            MaskRecord.from_mask(mask, id=number, **{key: record[key] for key in keys})
+            for number, (mask, record) in enumerate(pairs, start=1)
+        )
+        return ImageRecords(self.shape[1], self.shape[0], records, file_name)

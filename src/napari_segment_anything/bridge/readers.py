@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import FormatError
-from ..formats.scenes import Pyramid, read_scene
+from ..formats.zarr_images import Pyramid, read_scene
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 

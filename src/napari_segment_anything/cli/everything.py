@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..parameters import RUN
 from . import options
 from .generated import generated
-
-if TYPE_CHECKING:
-    from ..automatic import CandidateTable
-    from ..formats.records import ImageRecords
 
 
 @generated(*options.FINDING)
@@ -72,24 +68,10 @@ def everything(
             image=opened,
             model=loaded,
             labels=labels,
-            records=_records(table, opened.source),
+            records=table.image_records(opened.source),
             seconds=time.perf_counter() - began,
             facts={"mode": table.mode, "candidates": len(table.candidates)},
             parameters=dict(table.parameters),
         ),
         files,
     )
-
-
-def _records(table: CandidateTable, source: str) -> ImageRecords:
-    """Masks with their scores, each with the id it has in the label image."""
-    from ..formats.records import ImageRecords, MaskRecord
-
-    rows, cols = table.shape
-    pairs = zip(table.masks, table.to_records("coco_rle"), strict=True)
-    keys = ("predicted_iou", "stability_score", "point_coords", "crop_box")
-    records = [
-        MaskRecord.from_mask(mask, id=number, **{key: record[key] for key in keys})
-        for number, (mask, record) in enumerate(pairs, start=1)
-    ]
-    return ImageRecords(cols, rows, tuple(records), file_name=source)

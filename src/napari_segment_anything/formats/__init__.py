@@ -26,7 +26,7 @@ from .records import (
     write_coco,
     write_sa1b,
 )
-from .rle import RLE, encode, encode_labels, encode_many
+from .rle import RLE, encode, encode_labels
 from .tables import measure, read_table, write_table
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "create_labels",
     "encode",
     "encode_labels",
-    "encode_many",
     "is_url",
     "label_names",
     "measure",

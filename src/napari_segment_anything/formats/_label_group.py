@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from ..errors import FormatError
 from ..progress import Progress
 from . import _ngff, _stores
-from ._stores import writing
+from ._stores import store_errors
 
 _BLOCK = 1024
 _OWN = "napari-segment-anything"
@@ -35,16 +36,8 @@ class LabelsGroup:
     def __init__(self, path: str, mode: str = "r") -> None:
         self.path = path
         self.mode = mode
-        group = self.group
-        try:
-            self._first: dict[str, Any] = dict(_ngff.ome_attributes(group)["multiscales"][0])
-            for each in self._first["datasets"]:
-                _stores.inside(path, each["path"], "the level")
-            self.array: Any = group[self._first["datasets"][0]["path"]]
-            ndim = len(self.array.shape)
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-            raise FormatError(f"{path} has damaged OME-Zarr metadata: {error}") from error
-        self._placement = _ngff.read_placement(self._first, ndim, path)
+        self._first, levels, self._placement = _ngff.open_levels(self.group, path)
+        self.array: Any = levels[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path, self.mode)
@@ -55,8 +48,8 @@ class LabelsGroup:
     @property
     def group(self) -> Any:
         """The `zarr.Group`, opened anew: attributes are those of this moment."""
-        node = _stores.open_node(self.path, mode=self.mode)
-        if node is None or not hasattr(node, "array_keys"):
+        node = _stores.open_group(self.path, mode=self.mode)
+        if node is None:
             raise FormatError(f"{self.path} is not a label image, or is not there any more.")
         return node
 
@@ -97,7 +90,7 @@ class LabelsGroup:
 
     def mark(self, complete: bool) -> None:
         """Note whether the labels are complete; `create_labels` and `build_pyramid` do it."""
-        with writing(self.path):
+        with store_errors(self.path):
             self.group.attrs.update({_OWN: {"complete": complete}})
 
     @property
@@ -145,21 +138,21 @@ class LabelsGroup:
         chunks = tuple(int(n) for n in self.array.chunks)
         plans = [list(_blocks(shape, chunks)) for shape in shapes[kept:]]
         done, total = 0, sum(len(plan) for plan in plans)
-        with writing(self.path):
+        with store_errors(self.path):
             if len(self.levels) != kept:
                 self._publish(kept)
         for level, plan in enumerate(plans, start=kept):
-            with writing(self.path):
+            with store_errors(self.path):
                 source = self.array if level == 1 else self.group[str(level - 1)]
                 target = create_array(
                     self.group, str(level), shapes[level], self.array.dtype, chunks, self.axes
                 )
             for block in plan:
-                with writing(self.path):
+                with store_errors(self.path):
                     reduce_block(source, target, block)
                 done += 1
                 yield Progress(done, total, message="making the pyramid of the labels")
-            with writing(self.path):
+            with store_errors(self.path):
                 self._publish(level + 1)
         self.mark(complete=True)
 
@@ -181,14 +174,14 @@ class LabelsGroup:
         for source, target in pairwise(levels):
             rows, cols = (slice(s.start // 2, -(-s.stop // 2)) for s in block[-2:])
             block = (*block[:-2], rows, cols)
-            with writing(self.path):
+            with store_errors(self.path):
                 reduce_block(source, target, block)
 
     def _levels_of_image(self) -> int:
         """Levels of the image that the labels lie beside; 0 if there is none."""
         image, inside = _stores.split(_stores.split(self.path)[0])
-        root = _stores.open_node(image) if inside == "labels" else None
-        if root is None or not hasattr(root, "array_keys"):
+        root = _stores.open_group(image) if inside == "labels" else None
+        if root is None:
             return 0
         scales = _ngff.ome_attributes(root).get("multiscales")
         if not scales or _ngff.only_labels(scales[0]):
@@ -280,13 +273,25 @@ def is_complete(node: Any) -> bool:
 
 def listed(location: str) -> list[str]:
     """Return what a `labels` group has on its list."""
-    group = _stores.open_node(location)
-    if group is None or not hasattr(group, "array_keys"):
+    group = _stores.open_group(location)
+    if group is None:
         return []
     names = _ngff.ome_attributes(group).get("labels") or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise FormatError(f"{location} has damaged OME-Zarr metadata: its labels are {names!r:.60}")
     return names
+
+
+def label_names(destination: str | Path) -> list[str]:
+    """Names of the labels in an OME-Zarr store; empty if it has none, or is no Zarr store."""
+    location = _stores.locate(destination)
+    group = _stores.open_group(location)
+    return [] if group is None else listed(_stores.join(location, *labels_prefix(group)))
+
+
+def labels_prefix(group: Any) -> tuple[str, ...]:
+    """Where labels lie below a group: nowhere, if it is the `labels` group itself."""
+    return () if "labels" in _ngff.ome_attributes(group) else ("labels",)
 
 
 def show_labels(location: str) -> None:
@@ -295,8 +300,8 @@ def show_labels(location: str) -> None:
     Other programs look for an image at the root of a store. Its metadata names the levels of the
     labels; nothing is stored twice.
     """
-    root = _stores.open_node(location, mode="r+")
-    if root is None or not hasattr(root, "array_keys"):
+    root = _stores.open_group(location, mode="r+")
+    if root is None:
         return
     scales = _ngff.ome_attributes(root).get("multiscales")
     if scales and not _ngff.only_labels(scales[0]):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import FormatError
+from ._stores import inside, line
 
 ORDER = "TQZYX"
 """Axes that labels may have, in the order that OME-Zarr asks for; Q is a stack of no known kind."""
@@ -106,6 +107,41 @@ def multiscales(
         datasets.append({"path": str(level), "coordinateTransformations": transforms})
     whole: dict[str, Any] = {"name": name, "axes": axes, "datasets": datasets, "type": "striding"}
     return [with_version(zarr_format, whole)]
+
+
+def open_levels(group: Any, where: str) -> tuple[Mapping[str, Any], tuple[Any, ...], Placement]:
+    """Open the pyramid that a group's metadata names.
+
+    Parameters
+    ----------
+    group : zarr.Group
+    where : str
+        Its path or URL.
+
+    Returns
+    -------
+    first : mapping
+        The first `multiscales` entry.
+    levels : tuple of zarr.Array
+        Full resolution first; at least one.
+    placement : Placement
+        Of the first level.
+
+    Raises
+    ------
+    FormatError
+        If the metadata is damaged, or names a place outside the group.
+    """
+    try:
+        first = dict(ome_attributes(group)["multiscales"][0])
+        paths = [each["path"] for each in first["datasets"]]
+        for path in paths:
+            inside(where, path, "the level")
+        levels = tuple(group[path] for path in paths)
+        ndim = len(levels[0].shape)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise FormatError(f"{where} has damaged OME-Zarr metadata: {line(error)}") from error
+    return first, levels, read_placement(first, ndim, where)
 
 
 def read_placement(first: Mapping[str, Any], ndim: int, where: str) -> Placement:

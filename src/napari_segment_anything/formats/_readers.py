@@ -22,7 +22,7 @@ _NEEDS_CODEC = (
 
 
 @dataclass(slots=True)
-class Found:
+class FileContent:
     """What a reader found: pyramid levels, and axes, scale and units where the file has them.
 
     `files` are named where an image lies in several.
@@ -35,7 +35,7 @@ class Found:
     files: tuple[Path, ...] = ()
 
 
-def read_tiff(path: Path, series: int, lazy: bool | None, stored: bool = False) -> Found:
+def read_tiff(path: Path, series: int, lazy: bool | None, stored: bool = False) -> FileContent:
     """Read one series of a TIFF file; its axes from OME, ImageJ, or the pages themselves.
 
     With `stored`, values are those in the file, whatever it says that they mean.
@@ -58,7 +58,7 @@ def read_tiff(path: Path, series: int, lazy: bool | None, stored: bool = False) 
                 if shown is not None:
                     levels = tuple(Mapped(level, shown) for level in levels)
                     axes = _with_colours(axes, levels[0], chosen)
-                return Found(levels, axes, scale, units, files)
+                return FileContent(levels, axes, scale, units, files)
             array = _tiff_pixels(chosen, path)
             if shown is not None:
                 array = shown(array)
@@ -73,7 +73,7 @@ def read_tiff(path: Path, series: int, lazy: bool | None, stored: bool = False) 
         at = axes.index("S")
         array = np.ascontiguousarray(np.moveaxis(array, at, -1))
         axes = axes[:at] + axes[at + 1 :] + "S"
-    return Found((array,), axes, scale, units, files)
+    return FileContent((array,), axes, scale, units, files)
 
 
 def _with_colours(axes: str | None, array: Any, chosen: Any) -> str | None:
@@ -183,7 +183,7 @@ def _imagej_sizes(file: Any) -> dict[str, tuple[float, str | None]]:
     return sizes
 
 
-def read_picture(path: Path) -> Found:
+def read_picture(path: Path) -> FileContent:
     """Read a PNG, JPEG or BMP picture as it is stored."""
     from PIL import Image, UnidentifiedImageError
 
@@ -213,7 +213,7 @@ def read_picture(path: Path) -> Found:
         raise ImageError(f"{path.name} cannot be read: {line(error)}") from error
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("="))
-    return Found((array,), "YX" if array.ndim == 2 else "YXS")
+    return FileContent((array,), "YX" if array.ndim == 2 else "YXS")
 
 
 def _plain(picture: Any) -> Any:
@@ -224,7 +224,7 @@ def _plain(picture: Any) -> Any:
     return picture.convert("L") if picture.mode == "1" else picture
 
 
-def read_npy(path: Path, lazy: bool | None) -> Found:
+def read_npy(path: Path, lazy: bool | None) -> FileContent:
     """Read or map a NumPy file."""
     size = path.stat().st_size
     if lazy is None:
@@ -238,16 +238,16 @@ def read_npy(path: Path, lazy: bool | None) -> Found:
         array = np.load(path, mmap_mode="r" if lazy else None, allow_pickle=False)
     except (OSError, ValueError, EOFError, OverflowError) as error:
         raise ImageError(f"{path.name} cannot be read as NPY: {line(error)}") from error
-    return Found((array,))
+    return FileContent((array,))
 
 
-def read_npz(path: Path, key: str | None) -> Found:
+def read_npz(path: Path, key: str | None) -> FileContent:
     """Read one array of a NumPy archive."""
     with path.open("rb") as file:
         if file.read(6) == b"\x93NUMPY":
             raise ImageError(f"{path.name} is not an archive of arrays; name it .npy.")
     with open_npz(path) as archive:
-        return Found((archive[pick(list(archive.files), key, path.name)],))
+        return FileContent((archive[pick(list(archive.files), key, path.name)],))
 
 
 def choose(items: Any, number: int, name: str) -> Any:

@@ -202,8 +202,20 @@ def open_node(location: str, *, mode: str = "r") -> Any:
         raise FormatError(f"{location} cannot be read as Zarr: {line(error)}") from error
 
 
+def open_group(location: str, *, mode: str = "r") -> Any:
+    """Open the Zarr group at a location; None if there is none, or it is an array.
+
+    Raises
+    ------
+    FormatError
+        As `open_node`.
+    """
+    node = open_node(location, mode=mode)
+    return node if hasattr(node, "array_keys") else None
+
+
 @contextmanager
-def writing(location: object) -> Iterator[None]:
+def store_errors(location: object) -> Iterator[None]:
     """Turn what a store says when it cannot be written into one `FormatError`.
 
     Parameters

@@ -205,7 +205,7 @@ def open_file(
 ) -> ImageData:
     """Read a file as `read_image` does; with `stored`, the values of a TIFF as they are in it."""
     require(path, (str, Path), "an image's path", "give a text or a Path; arrays need no reading")
-    from . import _readers, _zarr_reader
+    from . import _readers, zarr_images
     from ._stores import is_url, locate, short_name
 
     if is_url(path):
@@ -213,7 +213,7 @@ def open_file(
         if is_url(location):
             if location.lower().endswith((*TIFF_SUFFIXES, *PICTURE_SUFFIXES, ".npy", ".npz")):
                 raise ImageError(f"{location}: only Zarr is read from a URL; download the file.")
-            found = _zarr_reader.read_zarr(location, series, key, lazy)
+            found = zarr_images.read_zarr(location, series, key, lazy)
             return _finish(location, short_name(location), found, axes)
         path = location
     path = Path(path).expanduser()
@@ -221,7 +221,7 @@ def open_file(
         raise ImageError(f"{path} does not exist.")
     suffix = path.suffix.lower()
     if path.is_dir():
-        found = _zarr_reader.read_zarr(str(path), series, key, lazy)
+        found = zarr_images.read_zarr(str(path), series, key, lazy)
     elif not require_file(path, "image", ImageError).stat().st_size:
         raise ImageError(f"{path} is empty (0 bytes).")
     elif suffix in TIFF_SUFFIXES:

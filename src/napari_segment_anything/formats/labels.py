@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import uuid
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,18 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import FormatError, ImageError
 from ..limits import ARRAY_BYTES
 from ..reading import require_file
-from ._stores import is_url, locate, open_node
-from .atomic import replacing
+from ._stores import is_url, locate, open_node, store_errors
+from .atomic import replacing, staging
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr")
-
-
-def smallest_dtype(largest: int) -> np.dtype[Any]:
-    """Smallest unsigned dtype, of 8, 16, 32 or 64 bits, that holds a label id."""
-    for kind in (np.uint8, np.uint16, np.uint32):
-        if largest <= np.iinfo(kind).max:
-            return np.dtype(kind)
-    return np.dtype(np.uint64)
 
 
 def write_labels(
@@ -151,7 +142,7 @@ def _checked(labels: ArrayLike) -> NDArray[Any]:
         raise FormatError(f"Labels have 2 to 4 dimensions and pixels; got shape {array.shape}.")
     if array.dtype.kind == "i" and array.min() < 0:
         raise FormatError(f"Labels are not negative; got {array.min()}.")
-    return array.astype(smallest_dtype(int(array.max())), copy=False)
+    return array.astype(np.min_scalar_type(int(array.max())), copy=False)
 
 
 def _words(dtype: np.dtype[Any]) -> str:
@@ -231,12 +222,9 @@ def _write_ome_zarr(
     units: Sequence[str | None] | None,
 ) -> None:
     from ..progress import finish
-    from .ome_zarr import create_labels, writing
+    from .ome_zarr import create_labels
 
-    # a new store is there whole or not at all; one that holds an image is added to
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
-    place = path if path.exists() else temporary
-    try:
+    def write(place: Path) -> None:
         labels = create_labels(
             place,
             shape=array.shape,
@@ -246,13 +234,18 @@ def _write_ome_zarr(
             units=units,
             overwrite=True,
         )
-        with writing(path):
+        with store_errors(path):
             labels.array[...] = array
             finish(labels.build_pyramid())
-            if place is temporary:
-                temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+    if path.exists():  # it holds an image, which gets the labels
+        write(path)
+        return
+    with store_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with staging(path.parent) as folder:
+            write(folder / path.name)
+            (folder / path.name).rename(path)
 
 
 def _write_zarr(path: Path, array: NDArray[Any], axes: str) -> None:
@@ -263,20 +256,13 @@ def _write_zarr(path: Path, array: NDArray[Any], axes: str) -> None:
             raise FormatError(f"{path} exists and is not a Zarr array; choose another name.")
         if (path / "zarr.json").exists() and not isinstance(zarr.open(path, mode="r"), zarr.Array):
             raise FormatError(f"{path} is a Zarr group with data of its own; choose another name.")
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    try:
+    chunks = tuple(min(n, 512 if i >= array.ndim - 2 else 1) for i, n in enumerate(array.shape))
+    names = tuple(axis.lower() for axis in axes)
+    with store_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        chunks = tuple(min(n, 512 if i >= array.ndim - 2 else 1) for i, n in enumerate(array.shape))
-        zarr.create_array(
-            temporary,
-            data=array,
-            chunks=chunks,
-            dimension_names=tuple(a.lower() for a in axes),
-        )
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    except OSError as error:
-        raise FormatError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with staging(path.parent) as folder:
+            made = folder / path.name
+            zarr.create_array(made, data=array, chunks=chunks, dimension_names=names)
+            if path.exists():
+                shutil.rmtree(path)
+            made.replace(path)

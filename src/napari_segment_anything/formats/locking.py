@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import FormatError, ResourceError
-from ._stores import is_url, locate, writing
+from ._stores import is_url, locate, store_errors
 
 SUFFIX = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -56,7 +56,7 @@ def only_writer(destination: str | Path, name: str) -> Iterator[None]:
     file = folder / f".{hashlib.sha256(name.encode()).hexdigest()[:16]}{SUFFIX}"
     lock = FileLock(file, timeout=0, thread_local=False)
     try:
-        with writing(location):
+        with store_errors(location):
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire()

@@ -1,4 +1,4 @@
-"""Labels of any size in OME-Zarr stores, written as they come; and the images of a plate.
+"""Labels of any size in OME-Zarr stores, written as they come.
 
 Labels lie in the ``labels`` group of an image, or of a store of their own. Metadata is valid
 from the start: a viewer sees what there is while it is written, and a process killed at any
@@ -22,10 +22,19 @@ from numpy.typing import DTypeLike
 from ..errors import FormatError
 from ..reading import plain_name, require
 from . import _ngff, _stores
-from ._label_group import LabelsGroup, create_array, is_complete, listed, reconsolidate, show_labels
-from ._plates import PlateImage, plate_images
-from ._stores import describe_write_error, is_url, locate, writing
+from ._label_group import (
+    LabelsGroup,
+    create_array,
+    is_complete,
+    label_names,
+    labels_prefix,
+    listed,
+    reconsolidate,
+    show_labels,
+)
+from ._stores import describe_write_error, is_url, locate, store_errors
 from .locking import holds_only_locks
+from .zarr_images import PlateImage, plate_images
 
 __all__ = [
     "LabelsGroup",
@@ -37,7 +46,7 @@ __all__ = [
     "locate",
     "open_labels",
     "plate_images",
-    "writing",
+    "store_errors",
 ]
 
 CHUNK = 512
@@ -123,7 +132,7 @@ def create_labels(
             f"{location} has labels '{name}' already{partly}; choose another name, or overwrite "
             "them."
         )
-    with writing(location):
+    with store_errors(location):
         if found is None:
             import zarr
 
@@ -175,13 +184,13 @@ def open_labels(destination: str | Path, name: str | None = None, mode: str = "r
     if name is None and "image-label" in _ngff.ome_attributes(node):
         path = location
     else:
-        names = _names(location, node)
+        names = listed(_stores.join(location, *labels_prefix(node)))
         if name is None:
             if len(names) != 1:
                 what = f"has the labels {', '.join(names)}: name one" if names else "has no labels"
                 raise FormatError(f"{location} {what}.")
             name = names[0]
-        path = _stores.inside(location, "/".join((*_prefix(node), name)), "the labels")
+        path = _stores.inside(location, "/".join((*labels_prefix(node), name)), "the labels")
         found = _stores.open_node(path)
         if found is None or "multiscales" not in _ngff.ome_attributes(found):
             has = f"it has {', '.join(names)}" if names else "it has none"
@@ -190,16 +199,9 @@ def open_labels(destination: str | Path, name: str | None = None, mode: str = "r
         _stores.without_links(path)
     labels = LabelsGroup(path, mode)
     if mode != "r" and path != location:
-        with writing(location):  # a process killed while it made them may have left them out
+        with store_errors(location):  # a process killed while it made them may have left them out
             _register(path)
     return labels
-
-
-def label_names(destination: str | Path) -> list[str]:
-    """Names of the labels in an OME-Zarr store; empty if it has none, or is no Zarr store."""
-    location = _stores.locate(destination)
-    node = _stores.open_node(location)
-    return [] if node is None or not hasattr(node, "array_keys") else _names(location, node)
 
 
 # -- making labels -------------------------------------------------------------------------------
@@ -329,15 +331,3 @@ def _remove(path: str) -> None:
         doomed = folder.with_name(f"{_REMOVED}{uuid.uuid4().hex[:8]}")
         os.rename(folder, doomed)
         shutil.rmtree(doomed)
-
-
-# -- finding labels ------------------------------------------------------------------------------
-
-
-def _prefix(node: Any) -> tuple[str, ...]:
-    """Where labels lie below a group: nowhere, if it is the `labels` group itself."""
-    return () if "labels" in _ngff.ome_attributes(node) else ("labels",)
-
-
-def _names(location: str, node: Any) -> list[str]:
-    return listed(_stores.join(location, *_prefix(node)))

@@ -7,7 +7,7 @@ Everything here works on the runs; only `RLE.decode` makes an array of the image
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,11 +192,6 @@ def encode(mask: ArrayLike) -> RLE:
     return _freeze(counts, (rows, columns))
 
 
-def encode_many(masks: Iterable[ArrayLike]) -> list[RLE]:
-    """Encode each mask of an (n, rows, columns) array or of any iterable of masks."""
-    return [encode(mask) for mask in masks]
-
-
 def encode_labels(labels: ArrayLike) -> dict[int, RLE]:
     """Encode every object of a label image.
 
@@ -304,52 +299,6 @@ def intersection(a: RLE, b: RLE) -> int:
     if len(a.counts) < len(b.counts):
         a, b = b, a
     return _shared(_Cumulative(a), b)
-
-
-def iou(a: RLE, b: RLE) -> float:
-    """Intersection over union of two masks; 0 where both are empty."""
-    shared = intersection(a, b)
-    union = a.area + b.area - shared
-    return shared / union if union else 0.0
-
-
-def iou_matrix(a: Sequence[RLE], b: Sequence[RLE] | None = None) -> NDArray[np.float64]:
-    """Intersection over union of every mask of `a` with every mask of `b`.
-
-    Parameters
-    ----------
-    a, b : sequence of RLE
-        Masks of one image; `b` is `a` when left out.
-
-    Returns
-    -------
-    float64 array (len(a), len(b))
-        Pairs whose bounds do not meet cost nothing.
-    """
-    symmetric = b is None
-    other = a if b is None else b
-    out = np.zeros((len(a), len(other)))
-    if not len(a) or not len(other):
-        return out
-    for mask in (*a, *other):
-        _same_size(a[0], mask)
-    bounds_a = np.array([m.bounds for m in a])
-    bounds_b = np.array([m.bounds for m in other])
-    meet = np.all(
-        np.maximum(bounds_a[:, None, :2], bounds_b[None, :, :2])
-        < np.minimum(bounds_a[:, None, 2:], bounds_b[None, :, 2:]),
-        axis=-1,
-    )
-    if symmetric:
-        meet &= np.tri(len(a), dtype=bool).T
-    area_a = [m.area for m in a]
-    area_b = [m.area for m in other]
-    for i in np.flatnonzero(meet.any(axis=1)).tolist():
-        cumulative = _Cumulative(a[i])
-        for j in np.flatnonzero(meet[i]).tolist():
-            shared = _shared(cumulative, other[j])
-            out[i, j] = shared / (area_a[i] + area_b[j] - shared)
-    return np.maximum(out, out.T) if symmetric else out
 
 
 class _Cumulative:
