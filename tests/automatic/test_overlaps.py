@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from napari_segment_anything.automatic import CandidateTable, Filters
 from napari_segment_anything.automatic.candidates import Builder
-from napari_segment_anything.automatic.grid import Crop
+from napari_segment_anything.automatic.grid import ImageCrop
 from napari_segment_anything.automatic.measure import Measured
 from napari_segment_anything.errors import ParameterError
 from napari_segment_anything.formats.rle import encode
@@ -24,7 +24,7 @@ def table_of(masks, scores=None) -> CandidateTable:
     masks = np.asarray(masks, bool)
     count, rows, cols = masks.shape
     scores = np.linspace(0.9, 0.8, count) if scores is None else np.asarray(scores)
-    builder = Builder((rows, cols), (0, 0), [Crop(0, 0, rows, cols, 0)])
+    builder = Builder((rows, cols), (0, 0), [ImageCrop(0, 0, rows, cols, 0)])
     measured = [Measured(np.float32(1), encode(m) if m.any() else None) for m in masks]
     builder.add(0, np.zeros((count, 2)), np.zeros(count), scores, measured)
     return CandidateTable.filtered(builder.build(), "grid", KEEP_ALL, {})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_segment_anything.automatic import measure as measuring
-from napari_segment_anything.automatic.grid import Crop, crops, near_crop_edge, point_grids
+from napari_segment_anything.automatic.grid import ImageCrop, crops, near_crop_edge, point_grids
 from napari_segment_anything.automatic.measure import measure
 from napari_segment_anything.automatic.nms import box_nms, mask_nms
 from napari_segment_anything.automatic.regions import remove_small_regions
@@ -93,7 +93,7 @@ def test_cleaning_equals_whole_image_cleaning(mask, smallest, margins) -> None:
 )
 def test_crops_cover_every_pixel(shape, layers, overlap) -> None:
     found = crops(shape, layers, overlap)
-    assert found[0] == Crop(0, 0, *shape, 0)
+    assert found[0] == ImageCrop(0, 0, *shape, 0)
     assert all(c.row + c.height <= shape[0] and c.col + c.width <= shape[1] for c in found)
     for layer in range(layers + 1):
         covered = np.zeros(shape, bool)
@@ -113,7 +113,7 @@ def test_grids_thin_out_with_the_layer() -> None:
 
 
 def test_crop_edges_count_unless_they_are_the_images() -> None:
-    crop = Crop(0, 100, 200, 100, 1)
+    crop = ImageCrop(0, 100, 200, 100, 1)
     boxes = np.array([[5.0, 130, 90, 160], [90, 119, 120, 150], [90, 121, 120, 150]])
     assert near_crop_edge(boxes, crop, (400, 400)).tolist() == [False, True, False]
 

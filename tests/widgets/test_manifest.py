@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from napari_segment_anything.automatic import PARAMETERS
+from napari_segment_anything.parameters import EVERYTHING
 
 npe2 = pytest.importorskip("npe2", reason="npe2 is not installed (it comes with napari)")
 pytestmark = pytest.mark.filterwarnings("default")
@@ -66,10 +66,10 @@ def test_widgets(contributions) -> None:
 
 def test_settings_are_the_parameters_of_everything_mode(contributions) -> None:
     kept = contributions.configurations["everything"].properties
-    wanted = {name for name, item in PARAMETERS.items() if item.kind is not object}
+    wanted = {name for name, item in EVERYTHING.items() if item.kind is not object}
     assert set(kept) - {"mode", "region", "policy"} == wanted
     for name in wanted:
-        parameter, setting = PARAMETERS[name], kept[name]
+        parameter, setting = EVERYTHING[name], kept[name]
         assert parameter.help in setting.description
         if parameter.kind is str:
             assert setting.enum == ["model", *parameter.choices]

@@ -1,7 +1,5 @@
 """Everything mode: segment all objects of an image without being prompted."""
 
-from ..parameters import EVERYTHING as PARAMETERS
-from ..parameters import MODES, POLICIES, Parameter
 from .candidates import Candidates
 from .dense import (
     BoxDecoding,
@@ -27,10 +25,6 @@ __all__ = [
     "DistanceDecoding",
     "Filters",
     "LabelImage",
-    "MODES",
-    "PARAMETERS",
-    "POLICIES",
-    "Parameter",
     "Proposals",
     "Reason",
     "available_modes",

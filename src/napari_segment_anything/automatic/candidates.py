@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.rle import RLE
-from .grid import Crop, near_crop_edge
+from .grid import ImageCrop, near_crop_edge
 from .measure import Measured
 
 
@@ -23,7 +23,7 @@ class Candidates:
         (rows, columns) of the image that was segmented (of the window, where there was one).
     origin : tuple of int
         (row, col) of that image's first pixel in the array it is a window of.
-    crops : tuple of Crop
+    crops : tuple of ImageCrop
         The parts that were encoded; the whole image is the first.
     crop : int32 array (n,)
         Index of the crop each candidate was found in.
@@ -49,7 +49,7 @@ class Candidates:
 
     shape: tuple[int, int]
     origin: tuple[int, int]
-    crops: tuple[Crop, ...]
+    crops: tuple[ImageCrop, ...]
     crop: NDArray[np.int32]
     point: NDArray[np.float64]
     output: NDArray[np.int8]
@@ -77,7 +77,7 @@ class Builder:
 
     shape: tuple[int, int]
     origin: tuple[int, int]
-    crops: list[Crop]
+    crops: list[ImageCrop]
     pred_iou_floor: float = 0.0
     stability_score_floor: float = 0.0
     _parts: list[tuple[NDArray[np.generic], ...]] = field(default_factory=list)

@@ -22,7 +22,7 @@ from .dense import (
     decode_distances,
     find_proposals,
 )
-from .grid import Crop, crops, point_grids, useful_layers
+from .grid import ImageCrop, crops, point_grids, useful_layers
 from .heads import choose_mode, dense_head, dense_maps
 from .measure import Measured, measure
 from .parameters import Filters, pick, resolve, unit_grids
@@ -141,7 +141,7 @@ class _Run:
                 # A pyramid level may have had to be read a little beyond the crop.
                 near = embedding.window
                 row, col = near.row - builder.origin[0], near.col - builder.origin[1]
-                builder.crops[index] = Crop(row, col, near.height, near.width, crop.layer)
+                builder.crops[index] = ImageCrop(row, col, near.height, near.width, crop.layer)
             batches = self._batches(builder, embedding, index)
             counts.append(sum(size for size, _ in batches))
             for size, work in batches:
@@ -210,7 +210,7 @@ class _Run:
         measured = [Measured(stability, mask) for mask, stability in drawn]
         builder.add(crop, points, np.zeros(len(points), np.int8), found.scores, measured)
 
-    def _embed_crop(self, whole: Embedding, crop: Crop) -> Embedding:
+    def _embed_crop(self, whole: Embedding, crop: ImageCrop) -> Embedding:
         row, col = whole.window.row + crop.row, whole.window.col + crop.col
         options = {
             **self.options,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Crop:
+class ImageCrop:
     """A part of the image that is encoded on its own.
 
     Parameters
@@ -68,7 +68,7 @@ def point_grids(per_side: int, layers: int, downscale: int) -> list[NDArray[np.f
 
 def crops(
     shape: tuple[int, int], layers: int, overlap_ratio: float, reduced: int = 0
-) -> list[Crop]:
+) -> list[ImageCrop]:
     """Cover an image with crops: layer n has 2**n x 2**n of them (SAM paper, appendix B).
 
     Parameters
@@ -76,7 +76,7 @@ def crops(
     shape : tuple of int
         (rows, columns) of the image.
     layers : int
-        Crop layers beyond the image itself.
+        ImageCrop layers beyond the image itself.
     overlap_ratio : float
         Overlap of neighbours in the first layer, as a fraction of the image's shorter side;
         it halves from layer to layer.
@@ -85,12 +85,12 @@ def crops(
 
     Returns
     -------
-    list of Crop
+    list of ImageCrop
         The image first, reduced ones next, then layer by layer; within a layer down the columns.
         Parts without a pixel, which tiny images can lead to, are left out.
     """
     height, width = shape
-    out = [Crop(0, 0, height, width, -layer) for layer in range(reduced + 1)]
+    out = [ImageCrop(0, 0, height, width, -layer) for layer in range(reduced + 1)]
     for layer in range(1, layers + 1):
         side = 2**layer
         overlap = int(overlap_ratio * min(shape) * (2 / side))
@@ -101,7 +101,7 @@ def crops(
                 col, row = i * (crop_width - overlap), j * (crop_height - overlap)
                 rows, cols = min(crop_height, height - row), min(crop_width, width - col)
                 if rows > 0 and cols > 0:
-                    out.append(Crop(row, col, rows, cols, layer))
+                    out.append(ImageCrop(row, col, rows, cols, layer))
     return out
 
 
@@ -120,7 +120,7 @@ def useful_layers(shape: tuple[int, int], image_size: int) -> int:
 
 def near_crop_edge(
     boxes: NDArray[np.floating],
-    crop: Crop,
+    crop: ImageCrop,
     shape: tuple[int, int],
     tolerance: float = 20.0,
 ) -> NDArray[np.bool_]:
@@ -130,7 +130,7 @@ def near_crop_edge(
     ----------
     boxes : float array (n, 4)
         (row_min, col_min, row_max, col_max) in the image.
-    crop : Crop
+    crop : ImageCrop
         The crop they were found in.
     shape : tuple of int
         (rows, columns) of the image.

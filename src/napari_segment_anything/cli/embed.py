@@ -230,17 +230,11 @@ def _in_memory(data: ImageData, source: PlaneSource) -> bool:
 def _windows(
     model: Model, source: PlaneSource, region: str | None, boxes: int, window: int | None
 ) -> list[Window]:
-    from ..engine import Window
     from ..engine.planning import default_size
     from ..session import ahead_windows
 
-    only = None
-    if region is not None:
-        corners = [round(value) for value in values.box(region, "--region")]
-        top, left = max(corners[0], 0), max(corners[1], 0)
-        if corners[2] <= top or corners[3] <= left:
-            raise ParameterError(f"--region {region} lies outside the image")
-        only = Window(top, left, corners[2] - top, corners[3] - left).clip(source.shape)
+    part = values.region(region)
+    only = None if part is None else part.clip(source.shape)
     size = default_size(source.shape, model.image_size, window)
     return ahead_windows(source.shape, size, boxes, only)
 

@@ -265,16 +265,16 @@ def _split(entries: Sequence[Entry], part: str | None, file: Path | None) -> lis
 
 
 def _parameters(items: list[str]) -> dict[str, Any]:
-    from ..automatic import PARAMETERS
     from ..errors import ParameterError
+    from ..parameters import EVERYTHING
 
     found: dict[str, Any] = {}
     for item in items:
         name, _, text = item.partition("=")
         name = name.strip().replace("-", "_")
-        known = PARAMETERS.get(name)
+        known = EVERYTHING.get(name)
         if "=" not in item or known is None or known.kind not in (int, float, str):
-            names = ", ".join(n for n, p in PARAMETERS.items() if p.kind in (int, float, str))
+            names = ", ".join(n for n, p in EVERYTHING.items() if p.kind in (int, float, str))
             raise ParameterError(f"--parameter takes NAME=VALUE, not {item!r}; names: {names}")
         try:
             found[name] = known.kind(text)

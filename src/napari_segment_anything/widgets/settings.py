@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, Literal
 
-from ..automatic import PARAMETERS
 from ..errors import ParameterError
+from ..parameters import EVERYTHING
 
 PLUGIN = "segment-anything-napari"
 SettingsSection = Literal["engine", "prompt", "everything"]
@@ -107,4 +107,4 @@ def _kept(section: str, name: str, value: Any, before: Any) -> Any:
 def _may_be_own(section: str, name: str) -> bool:
     if section == "prompt":
         return name == "min_mask_region_area"
-    return section == "everything" and name in PARAMETERS
+    return section == "everything" and name in EVERYTHING
