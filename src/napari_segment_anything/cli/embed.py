@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ..errors import ImageError, ParameterError
 from ..limits import TILES
 from . import options, values
@@ -35,51 +33,47 @@ def embed(
     view: options.ImageOptions,
     plane: Annotated[
         str | None,
-        typer.Option(
+        options.option(
+            WHAT,
+            "Which plane of a stack; an axis that is left out is taken whole.",
             metavar="I|T=I,Z=J",
-            help="Which plane of a stack; an axis that is left out is taken whole.",
-            rich_help_panel=WHAT,
         ),
     ] = None,
     region: Annotated[
         str | None,
-        typer.Option(
+        options.option(
+            WHAT,
+            "Only where clicks will be in this rectangle of a large image.",
             metavar="R0,C0,R1,C1",
-            help="Only where clicks will be in this rectangle of a large image.",
-            rich_help_panel=WHAT,
         ),
     ] = None,
     boxes: Annotated[
         int,
-        typer.Option(
+        options.option(
+            WHAT,
+            "Large images: windows lie closer, so that boxes up to this side find one too.",
             metavar="PIXELS",
-            help="Large images: windows lie closer, so that boxes up to this side find one too.",
-            rich_help_panel=WHAT,
         ),
     ] = 0,
     window: Annotated[
         int | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Side of a window, where the viewer's setting is not 0.",
-            rich_help_panel=WHAT,
+        options.option(
+            WHAT, "Side of a window, where the viewer's setting is not 0.", metavar="PIXELS"
         ),
     ] = None,
     network: options.ModelOptions,
     directory: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of embeddings, where the viewer's setting names one.",
-            rich_help_panel=KEPT,
+        options.option(
+            KEPT, "Folder of embeddings, where the viewer's setting names one.", metavar="DIR"
         ),
     ] = None,
     cache_gigabytes: Annotated[
         float,
-        typer.Option(
-            help="Bound of that folder. Keep the viewer's setting at least as high: whoever "
+        options.option(
+            KEPT,
+            "Bound of that folder. Keep the viewer's setting at least as high: whoever "
             "finds the folder too full drops what was used longest ago.",
-            rich_help_panel=KEPT,
         ),
     ] = VIEWER_GIGABYTES,
     report: options.Reporting,

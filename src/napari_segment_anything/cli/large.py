@@ -29,44 +29,34 @@ def large(
     ],
     output: Annotated[
         str | None,
-        typer.Option(
+        options.option(
+            options.RESULT,
+            "OME-Zarr store, new or existing, whose labels/ the result goes to; by default "
+            "the image's own.",
             "-o",
             "--output",
             metavar="STORE",
-            help="OME-Zarr store, new or existing, whose labels/ the result goes to; by default "
-            "the image's own.",
-            rich_help_panel=options.RESULT,
         ),
     ] = None,
     label: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="Name of the label image.", rich_help_panel=options.RESULT
-        ),
+        str, options.option(options.RESULT, "Name of the label image.", metavar="NAME")
     ] = "segment_anything",
     overwrite: Annotated[
         bool,
-        typer.Option(
-            "--overwrite",
-            help="Begin anew where there are labels of that name.",
-            rich_help_panel=options.RESULT,
+        options.option(
+            options.RESULT, "Begin anew where there are labels of that name.", "--overwrite"
         ),
     ] = False,
     tables: Annotated[
         str | None,
-        typer.Option(
+        options.option(
+            options.RESULT,
+            "Also write objects.csv, seams.csv and failed.csv to this folder.",
             metavar="DIR",
-            help="Also write objects.csv, seams.csv and failed.csv to this folder.",
-            rich_help_panel=options.RESULT,
         ),
     ] = None,
     plan: Annotated[
-        bool,
-        typer.Option(
-            "--plan",
-            help="Only say what it would take, from one timed tile.",
-            rich_help_panel=TILED,
-        ),
+        bool, options.option(TILED, "Only say what it would take, from one timed tile.", "--plan")
     ] = False,
     *,
     parameters: dict[str, Any],

@@ -27,6 +27,23 @@ CANDIDATES = {
 }
 
 
+def option(panel: str, text: str, *names: str, **more: Any) -> Any:
+    """An option in a panel of the help text.
+
+    Parameters
+    ----------
+    panel : str
+        Title of the panel.
+    text : str
+        What the option means.
+    *names : str
+        How it is written, where the parameter's name does not say.
+    **more
+        Others of `typer.Option`, such as `metavar`.
+    """
+    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
+
+
 def panel_of(parameter: Parameter) -> str:
     """Panel of a parameter of everything mode."""
     if parameter.filter:
@@ -56,106 +73,73 @@ ImageArgument = Annotated[
     ),
 ]
 ChannelAxisOption = Annotated[
-    int | None,
-    typer.Option(help="Axis that holds the channels (0 first, -1 last).", rich_help_panel=INPUT),
+    int | None, option(INPUT, "Axis that holds the channels (0 first, -1 last).")
 ]
 ChannelsOption = Annotated[
     str | None,
-    typer.Option(
+    option(
+        INPUT,
+        "Channels to use, by index: one for grey, two or three for red, green, blue.",
         metavar="I[,J[,K]]",
-        help="Channels to use, by index: one for grey, two or three for red, green, blue.",
-        rich_help_panel=INPUT,
     ),
 ]
 AxesOption = Annotated[
     str | None,
-    typer.Option(
+    option(
+        INPUT,
+        "What the file's dimensions are, such as CYX or TZYX, where the file does not say.",
         metavar="LETTERS",
-        help="What the file's dimensions are, such as CYX or TZYX, where the file does not say.",
-        rich_help_panel=INPUT,
     ),
 ]
 PlaneOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="I|T=I,Z=J",
-        help="Which plane of a stack or time-lapse.",
-        rich_help_panel=INPUT,
-    ),
+    str | None, option(INPUT, "Which plane of a stack or time-lapse.", metavar="I|T=I,Z=J")
 ]
 ContrastOption = Annotated[
     str,
-    typer.Option(
+    option(
+        INPUT,
+        "Intensities shown as black and white. auto: 8-bit RGB as it is, else percentiles.",
         metavar="auto|percentile|LO,HI",
-        help="Intensities shown as black and white. auto: 8-bit RGB as it is, else percentiles.",
-        rich_help_panel=INPUT,
     ),
 ]
 ModelOption = Annotated[
     str,
-    typer.Option(
-        metavar="NAME|FILE|URL",
-        help="A name from `napari-sam models`, or any SAM checkpoint.",
-        rich_help_panel=MODEL,
+    option(
+        MODEL, "A name from `napari-sam models`, or any SAM checkpoint.", metavar="NAME|FILE|URL"
     ),
 ]
 DecoderOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="FILE|URL",
-        help="A separate instance decoder that belongs to the checkpoint.",
-        rich_help_panel=MODEL,
+    option(
+        MODEL, "A separate instance decoder that belongs to the checkpoint.", metavar="FILE|URL"
     ),
 ]
 CacheOption = Annotated[
     bool,
-    typer.Option(
-        "--cache",
-        help="Keep the image's embedding on disk: the next run on it starts at once.",
-        rich_help_panel=MODEL,
+    option(
+        MODEL, "Keep the image's embedding on disk: the next run on it starts at once.", "--cache"
     ),
 ]
-DeviceOption = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|cpu|cuda|mps", help="Where the network runs.", rich_help_panel=MODEL
-    ),
-]
+DeviceOption = Annotated[str, option(MODEL, "Where the network runs.", metavar="auto|cpu|cuda|mps")]
 PrecisionOption = Annotated[
-    Precision,
-    typer.Option(
-        help="auto: bf16 where the hardware is fast at it, else fp32 (exact).",
-        rich_help_panel=MODEL,
-    ),
+    Precision, option(MODEL, "auto: bf16 where the hardware is fast at it, else fp32 (exact).")
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        RESULT,
+        "Folder for the labels, records, table and overlay; made when missing.",
         "-o",
         "--output",
         metavar="DIR",
-        help="Folder for the labels, records, table and overlay; made when missing.",
-        rich_help_panel=RESULT,
     ),
 ]
 OverwriteOption = Annotated[
-    bool,
-    typer.Option("--overwrite", help="Replace results of an earlier run.", rich_help_panel=RESULT),
+    bool, option(RESULT, "Replace results of an earlier run.", "--overwrite")
 ]
-JsonOption = Annotated[
-    bool,
-    typer.Option(
-        "--json", help="Print the result as JSON on standard output.", rich_help_panel=TALK
-    ),
-]
-QuietOption = Annotated[
-    bool,
-    typer.Option("-q", "--quiet", help="No progress and no summary.", rich_help_panel=TALK),
-]
-DebugOption = Annotated[
-    bool,
-    typer.Option("--debug", help="Show the traceback when something fails.", rich_help_panel=TALK),
-]
+JsonOption = Annotated[bool, option(TALK, "Print the result as JSON on standard output.", "--json")]
+QuietOption = Annotated[bool, option(TALK, "No progress and no summary.", "-q", "--quiet")]
+DebugOption = Annotated[bool, option(TALK, "Show the traceback when something fails.", "--debug")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +172,10 @@ class StackOptions(ImageOptions):
 
     contrast_limits: Annotated[
         str,
-        typer.Option(
+        option(
+            INPUT,
+            "Intensities shown as black and white, the same on all planes; plane: each its own.",
             metavar="auto|percentile|plane|LO,HI",
-            help="Intensities shown as black and white, the same on all planes; plane: each its "
-            "own.",
-            rich_help_panel=INPUT,
         ),
     ] = "auto"
 

@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from ..parameters import PROMPTING
 from . import options
 from .generated import generated
@@ -28,41 +26,32 @@ def segment(
     image: options.ImageArgument,
     point: Annotated[
         list[str] | None,
-        typer.Option(
+        options.option(
+            PROMPTS,
+            "A point in the object; repeat for more points of the same object.",
             metavar="ROW,COL",
-            help="A point in the object; repeat for more points of the same object.",
-            rich_help_panel=PROMPTS,
         ),
     ] = None,
     negative: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="ROW,COL", help="A point outside of the object.", rich_help_panel=PROMPTS
-        ),
+        options.option(PROMPTS, "A point outside of the object.", metavar="ROW,COL"),
     ] = None,
     box: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="R0,C0,R1,C1",
-            help="A box around an object; repeat for more objects.",
-            rich_help_panel=PROMPTS,
+        options.option(
+            PROMPTS, "A box around an object; repeat for more objects.", metavar="R0,C0,R1,C1"
         ),
     ] = None,
     each_point: Annotated[
-        bool,
-        typer.Option(
-            "--each-point",
-            help="Every --point is an object of its own.",
-            rich_help_panel=PROMPTS,
-        ),
+        bool, options.option(PROMPTS, "Every --point is an object of its own.", "--each-point")
     ] = False,
     prompts: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="CSV with columns object,kind,row,col,label,row_min,col_min,row_max,col_max, "
+        options.option(
+            PROMPTS,
+            "CSV with columns object,kind,row,col,label,row_min,col_min,row_max,col_max, "
             "or points or shapes saved from napari as CSV, or a JSON list of objects.",
-            rich_help_panel=PROMPTS,
+            metavar="FILE",
         ),
     ] = None,
     *,
@@ -72,11 +61,11 @@ def segment(
     cache: options.CacheOption = False,
     multimask: Annotated[
         bool | None,
-        typer.Option(
-            "--multimask/--single-mask",
-            help="The best of three masks (whole, part, subpart), or the network's single one. "
+        options.option(
+            options.MODEL,
+            "The best of three masks (whole, part, subpart), or the network's single one. "
             "By default the best of three for a single point, else the single one.",
-            rich_help_panel=options.MODEL,
+            "--multimask/--single-mask",
         ),
     ] = None,
     parameters: dict[str, Any],

@@ -23,7 +23,7 @@ FOLLOWED = "From plane to plane: prompted objects"
 
 
 def _prompt(text: str, metavar: str) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=FOLLOWED, show_default=False)
+    return options.option(FOLLOWED, text, metavar=metavar, show_default=False)
 
 
 @generated(
@@ -41,47 +41,40 @@ def stack(
     ],
     output: Annotated[
         Path | None,
-        typer.Option(
+        options.option(
+            options.RESULT,
+            "Folder for labels (TIFF) and tables; or an OME-Zarr store (NAME.zarr), new or "
+            "existing, that labels are written to as they come: for volumes larger than memory. "
+            "Everything in a volume: the same command again goes on where a run was stopped.",
             "-o",
             "--output",
             metavar="DIR|STORE",
-            help="Folder for labels (TIFF) and tables; or an OME-Zarr store (NAME.zarr), new or "
-            "existing, that labels are written to as they come: for volumes larger than memory. "
-            "Everything in a volume: the same command again goes on where a run was stopped.",
-            rich_help_panel=options.RESULT,
         ),
     ] = None,
     label: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Name of the labels in the store.",
-            rich_help_panel=options.RESULT,
-        ),
+        str, options.option(options.RESULT, "Name of the labels in the store.", metavar="NAME")
     ] = "segment_anything",
     tables: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder for the tables, where labels go to a store.",
-            rich_help_panel=options.RESULT,
+        options.option(
+            options.RESULT, "Folder for the tables, where labels go to a store.", metavar="DIR"
         ),
     ] = None,
     overwrite: options.OverwriteOption = False,
     axis: Annotated[
         str | None,
-        typer.Option(
+        options.option(
+            options.INPUT,
+            "Axis to go along: Z, T, or its number; Z where there is one, else T.",
             metavar="LETTER|N",
-            help="Axis to go along: Z, T, or its number; Z where there is one, else T.",
-            rich_help_panel=options.INPUT,
         ),
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option(
+        options.option(
+            options.INPUT,
+            "Prompted objects: which stack of a volume with more axes, such as the time.",
             metavar="I[,J]",
-            help="Prompted objects: which stack of a volume with more axes, such as the time.",
-            rich_help_panel=options.INPUT,
         ),
     ] = None,
     point: Annotated[
@@ -96,12 +89,7 @@ def stack(
         _prompt("A box around an object; each an object of its own.", "PLANE,R0,C0,R1,C1"),
     ] = None,
     each_point: Annotated[
-        bool,
-        typer.Option(
-            "--each-point",
-            help="Every --point is an object of its own.",
-            rich_help_panel=FOLLOWED,
-        ),
+        bool, options.option(FOLLOWED, "Every --point is an object of its own.", "--each-point")
     ] = False,
     labels: Annotated[
         Path | None,
