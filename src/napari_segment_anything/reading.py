@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ErrorType = type[SegmentAnythingError]
 
 _NAME_LENGTH = 100
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+(::|://)")
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(10))}
 
 
@@ -199,6 +200,11 @@ def require(value: Any, kind: type | tuple[type, ...], what: str, hint: str) -> 
     """Raise `ParameterError` unless an argument is of a type; `hint` says how to get one."""
     if not isinstance(value, kind):
         raise ParameterError(f"{what} is {_a(type(value).__name__)}; {hint}")
+
+
+def is_url(source: object) -> bool:
+    """Whether this is a URL (``https://``, ``s3://``, ``file://`` ...); a drive letter is not."""
+    return isinstance(source, str) and _URL.match(source) is not None
 
 
 def one_line(error: BaseException) -> str:

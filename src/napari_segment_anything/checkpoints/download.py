@@ -136,11 +136,6 @@ def is_here(entry: CatalogueEntry, directory: str | Path | None = None) -> bool:
     return True
 
 
-def is_url(source: str) -> bool:
-    """Whether a source is a URL; a path with a drive letter is not."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
-
-
 def fetch_url(
     url: str,
     directory: str | Path | None = None,

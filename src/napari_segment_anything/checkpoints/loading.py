@@ -12,12 +12,12 @@ from ..errors import CheckpointError
 from ..network.instance_decoder import InstanceDecoder
 from ..network.sam import Sam, SamConfig
 from ..progress import Progress
-from ..reading import decode_json
+from ..reading import decode_json, is_url
 from .architecture import architecture_name, infer_config, infer_decoder_config
 from .building import build_decoder, build_network
 from .catalogue import CatalogueEntry, catalogue, find_entry, unknown_name
 from .configuration import check_config, config_from_json, decoder_config_from_json
-from .download import embedded_path, fetch, fetch_url, is_url, records_file
+from .download import embedded_path, fetch, fetch_url, records_file
 from .fingerprint import combine, fingerprint
 from .reading import StoredTensors, read_decoder, read_tensors
 from .records import recall, record

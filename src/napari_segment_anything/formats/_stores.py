@@ -13,15 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import FormatError
 from ..limits import CONNECT_SECONDS, READ_SECONDS
-from ..reading import one_line
+from ..reading import is_url, one_line
 
-_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+(::|://)")
 _REMOTE_MODULES = ("aiohttp", "aiobotocore", "botocore", "s3fs", "gcsfs", "adlfs", "requests")
-
-
-def is_url(source: object) -> bool:
-    """Whether `source` is a URL (``s3://``, ``https://``, ``memory://``, ``file://`` ...)."""
-    return isinstance(source, str) and _URL.match(source) is not None
 
 
 def locate(source: str | Path) -> str:

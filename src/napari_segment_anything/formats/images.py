@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError
-from ..reading import require, require_file
+from ..reading import is_url, require, require_file
 
 AXES = "TZCYXSQ"
 LAZY_ABOVE = 256 * 2**20
@@ -206,7 +206,7 @@ def open_file(
     """Read a file as `read_image` does; with `stored`, the values of a TIFF as they are in it."""
     require(path, (str, Path), "an image's path", "give a text or a Path; arrays need no reading")
     from . import _readers, zarr_images
-    from ._stores import is_url, locate, short_name
+    from ._stores import locate, short_name
 
     if is_url(path):
         location = locate(path)

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import FormatError, ImageError
 from ..limits import ARRAY_BYTES
-from ..reading import require_file
-from ._stores import is_url, locate, open_node, store_errors
+from ..reading import is_url, require_file
+from ._stores import locate, open_node, store_errors
 from .atomic import replacing, staging
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr")

@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import FormatError, ResourceError
-from ._stores import is_url, locate, store_errors
+from ..reading import is_url
+from ._stores import locate, store_errors
 
 SUFFIX = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..errors import FormatError
-from ..reading import plain_name, require
+from ..reading import is_url, plain_name, require
 from . import _ngff, _stores
 from ._label_group import (
     LabelsGroup,
@@ -32,7 +32,7 @@ from ._label_group import (
     reconsolidate,
     show_labels,
 )
-from ._stores import describe_write_error, is_url, locate, store_errors
+from ._stores import describe_write_error, locate, store_errors
 from .locking import holds_only_locks
 from .zarr_images import PlateImage, plate_images
 
