@@ -25,9 +25,10 @@ from napari_segment_anything.checkpoints import (
     transfer,
 )
 from napari_segment_anything.checkpoints.catalogue import CatalogueEntry, RemoteFile
-from napari_segment_anything.checkpoints.download import fetch, fetch_url, is_url
+from napari_segment_anything.checkpoints.download import fetch, fetch_url
 from napari_segment_anything.errors import CheckpointError, DownloadError, ResourceError
 from napari_segment_anything.progress import Progress
+from napari_segment_anything.reading import is_url
 
 from .conftest import Site
 
