@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -113,10 +114,9 @@ def test_every_parameter_has_its_option(verb, tables) -> None:
             else:
                 assert kinds == [parameter.kind]
             if name not in seen:  # the first table that has a name words its option
-                assert parameter.help[:20] in option.help.replace("-", "_") or (
-                    parameter.help[:20] in option.help
-                )
-                assert f"({default_text(parameter).replace('_', '-')})" in option.help
+                dashed = re.sub("(?<=[a-z])_(?=[a-z])", "-", parameter.help)
+                assert option.help.removeprefix("JSON file. ") == dashed
+                assert option.show_default == default_text(parameter)
             seen.add(name)
 
 

@@ -102,12 +102,12 @@ def option_of(parameter: Parameter, panel: str) -> Any:
         kind = Literal[parameter.choices]
     elif metavar is None and parameter.unit.isalpha():
         metavar = parameter.unit.upper()
-    text = f"{parameter.help} ({default_text(parameter)})"
+    text = f"JSON file. {parameter.help}" if metavar == "FILE" else parameter.help
     option = typer.Option(
         help=re.sub(r"(?<=[a-z])_(?=[a-z])", "-", text),
         metavar=metavar,
         rich_help_panel=panel,
-        show_default=False,
+        show_default=default_text(parameter),
     )
     return Annotated[kind | None, option]
 

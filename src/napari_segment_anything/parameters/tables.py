@@ -13,15 +13,15 @@ _DENSE = ("proposals", "instances")
 RUN: dict[str, Parameter] = {
     "mode": Parameter(
         "auto", str, "Mode",
-        "How objects are found. grid: the paper's grid of points. proposals: prompts at the "
-        "model's own proposals. instances: read off the model's dense output. auto: what the "
-        "model does best.",
+        "How objects are found: at a grid of points (grid, as in the paper), at the model's own "
+        "proposals (proposals), from its dense output without prompts (instances), or the way that "
+        "validates best for the model (auto).",
         choices=("auto", *MODES),
     ),
     "policy": Parameter(
         "small", str, "Overlaps",
-        "Which mask wins a pixel: the smaller (parts stay visible on wholes), the one with the "
-        "better score, or the larger.",
+        "Which mask keeps a pixel that several cover: the smaller one, so that parts stay visible "
+        "on wholes; the one with the better score; or the larger one.",
         choices=POLICIES,
     ),
 }
@@ -34,42 +34,42 @@ EVERYTHING: dict[str, Parameter] = {
     ),
     "points_per_batch": Parameter(
         64, int, "Batch",
-        "Prompts decoded at once; more needs more memory.",
+        "Prompts decoded together; more need more memory.",
         low=1, high=65536, unit="prompts", modes=_DECODER,
     ),
     "pred_iou_thresh": Parameter(
         0.88, float, "Score above",
-        "Masks must have a predicted IoU above this.",
+        "Keep masks with a predicted IoU above this.",
         low=0, high=1, filter=True, mode_defaults={"instances": 0.0},
     ),
     "stability_score_thresh": Parameter(
         0.95, float, "Stability from",
-        "Masks must have at least this stability score.",
+        "Keep masks with at least this stability score.",
         low=0, high=1, filter=True, mode_defaults={"instances": 0.0},
     ),
     "stability_score_offset": Parameter(
         1.0, float, "Stability offset",
-        "Shift of the logit threshold that stability is measured with.",
+        "Offset of the logit threshold that stability is measured with.",
         low=0, high=100,
     ),
     "box_nms_thresh": Parameter(
         0.7, float, "Overlap up to",
-        "Largest overlap (IoU) of two masks found in the same crop.",
+        "Largest overlap (IoU) of two masks from the same crop.",
         low=0, high=1, filter=True, mode_defaults={"instances": 1.0},
     ),
     "crop_n_layers": Parameter(
         0, int, "Layers of crops",
-        "Also run on crops: layer n has 2^n x 2^n of them.",
+        "Layers of crops to segment as well; layer n has 2^n x 2^n crops.",
         low=0, high=6,
     ),
     "reduced_n_layers": Parameter(
         0, int, "Reduced layers",
-        "Also run on the image reduced: layer n 2^n times, for objects that fill it.",
+        "Layers that show the whole image reduced by 2^n, for objects that fill it.",
         low=0, high=4, modes=("instances",),
     ),
     "symmetries": Parameter(
         1, int, "Symmetric views",
-        "Average dense maps over so many mirrored and turned views; time grows with it.",
+        "Flipped and rotated views to average dense maps over; run time grows in proportion.",
         low=1, high=8, modes=_DENSE, head="dense",
     ),
     "crop_nms_thresh": Parameter(
@@ -79,42 +79,43 @@ EVERYTHING: dict[str, Parameter] = {
     ),
     "crop_choice": Parameter(
         "all", str, "Crop layers",
-        "Masks of all crop layers together, or of the one layer that explains most of the image.",
+        "Whether masks of all crop layers are kept, or of the layer that explains most of the "
+        "image.",
         choices=("all", "best"), modes=("instances",), filter=True,
     ),
     "crop_overlap_ratio": Parameter(
         512 / 1500, float, "Crops share",
-        "Overlap of crops in the first layer, of the shorter side.",
+        "Overlap of crops in the first layer, as a fraction of the image's shorter side.",
         low=0, high=0.99,
     ),
     "crop_n_points_downscale_factor": Parameter(
         1, int, "Fewer points",
-        "Divide points_per_side by this for each crop layer.",
+        "Factor that points_per_side is divided by for each crop layer.",
         low=1, high=1024, modes=("grid",),
     ),
     "point_grids": Parameter(
         None, object, "Point grids",
-        "One array (n, 2) of (x, y) in 0..1 per crop layer, in place of points_per_side.",
+        "One list of (x, y) points in 0..1 for each crop layer, instead of points_per_side.",
         otherwise="points_per_side", modes=("grid",), metavar="FILE",
     ),
     "min_mask_region_area": Parameter(
         0, int, "Clean below",
-        "Fill holes and drop islands with fewer pixels.",
+        "Fill holes and drop islands with fewer pixels than this.",
         low=0, high=2**31, unit="pixels", filter=True,
     ),
     "min_area": Parameter(
         0, int, "Area from",
-        "Drop masks with fewer pixels.",
+        "Drop masks with fewer pixels than this.",
         low=0, high=2**40, unit="pixels", filter=True,
     ),
     "max_area": Parameter(
         None, int, "Area up to",
-        "Drop masks with more pixels; none by default.",
+        "Drop masks with more pixels than this.",
         low=1, high=2**40, unit="pixels", otherwise="no limit", filter=True,
     ),
     "nms": Parameter(
         "box", str, "Overlap of",
-        "Whether overlap is that of the boxes (as published) or of the masks.",
+        "Whether overlap is measured on bounding boxes (as published) or on masks.",
         choices=("box", "mask"), filter=True,
     ),
     "pred_iou_floor": Parameter(
@@ -129,53 +130,53 @@ EVERYTHING: dict[str, Parameter] = {
     ),
     "proposal_prompt": Parameter(
         "point", str, "Prompt by",
-        "How the decoder is prompted at a proposal.",
+        "What the decoder is prompted with at a proposal.",
         choices=("point", "box", "both"), modes=("proposals",),
     ),
     "foreground_thresh": Parameter(
         0.5, float, "Foreground",
-        "Least foreground probability of a pixel of an object.",
+        "Lowest foreground probability of an object's pixels.",
         low=0.001, high=0.999, modes=("instances",),
     ),
     "peak_thresh": Parameter(
         0.4, float, "Peak height",
-        "Least height of a peak of the interior map that proposes an object.",
+        "Lowest peak of the interior map that counts as a proposal.",
         low=0, high=1, modes=_DENSE, head="dense",
     ),
     "peak_nms_thresh": Parameter(
         0.35, float, "Peak overlap",
-        "Largest overlap (IoU) of two proposals' predicted boxes.",
+        "Largest overlap (IoU) of the boxes predicted at two proposals.",
         low=0, high=1, modes=_DENSE, head="dense",
     ),
     "agreement_thresh": Parameter(
         0.2, float, "Agreement",
-        "Least IoU of a pixel's own predicted box with that of its object.",
+        "Lowest IoU of the box predicted at a pixel with that of its object.",
         low=0, high=1, modes=("instances",), head="dense",
     ),
     "merge_thresh": Parameter(
         0.85, float, "Merge above",
-        "Join neighbours where the interior map between them reaches this part of their peaks; "
-        "1 joins none.",
+        "Merge neighbours where the interior map between them reaches this fraction of their "
+        "peaks; 1 merges none.",
         low=0, high=1, modes=("instances",), head="dense",
     ),
     "center_distance_thresh": Parameter(
         0.5, float, "Centre distance",
-        "Seeds lie nearer to a predicted centre than this.",
+        "Seeds lie where the centre map is below this (0 at the centre, 1 far from it).",
         low=0, high=1, modes=("instances",), head="distances",
     ),
     "boundary_distance_thresh": Parameter(
         0.5, float, "Boundary distance",
-        "Seeds lie farther inside a predicted boundary than this.",
+        "Seeds lie where the boundary map is below this (0 well inside, 1 at the boundary).",
         low=0, high=1, modes=("instances",), head="distances",
     ),
     "foreground_smoothing": Parameter(
         1.0, float, "Smooth foreground",
-        "Gaussian smoothing of the foreground, in frame pixels.",
+        "Gaussian smoothing (sigma) of the foreground map, in frame pixels.",
         low=0, high=100, unit="frame pixels", modes=("instances",), head="distances",
     ),
     "distance_smoothing": Parameter(
         1.6, float, "Smooth distances",
-        "Gaussian smoothing of the distances, in frame pixels.",
+        "Gaussian smoothing (sigma) of the distance maps, in frame pixels.",
         low=0, high=100, unit="frame pixels", modes=("instances",), head="distances",
     ),
 }
@@ -183,43 +184,44 @@ EVERYTHING: dict[str, Parameter] = {
 LINKING: dict[str, Parameter] = {
     "link": Parameter(
         None, str, "Join by",
-        "How planes are joined: by overlap (volumes), or as tracks (time-lapses, with divisions).",
+        "How objects are joined from plane to plane: by overlap (volumes), or as tracks with "
+        "divisions (time-lapses).",
         choices=("overlap", "track"), otherwise="track along T, else overlap",
     ),
     "link_thresh": Parameter(
         None, float, "Overlap from",
-        "Least overlap (IoU) of an object on two planes, relative to a ball's; tracks: objects "
-        "with it are linked however far apart they are.",
+        "Lowest overlap (IoU) of an object on two planes, relative to that of a ball; for tracks, "
+        "the overlap at which objects are linked at any distance.",
         low=0, high=1, above=True, otherwise="0.3; tracks: 0.1",
     ),
     "max_gap": Parameter(
         1, int, "Gaps up to",
-        "Planes in between that an object may be missing from.",
+        "Planes in a row that an object may be missing from.",
         low=0, high=1000, unit="planes",
     ),
     "min_extent": Parameter(
         None, int, "Planes from",
-        "Drop objects on fewer planes, from first to last.",
+        "Drop objects that span fewer planes than this.",
         low=1, high=10**6, unit="planes", otherwise="2; tracks: 1",
     ),
     "anisotropy": Parameter(
         None, float, "Anisotropy",
-        "Distance of two planes, in pixels of a plane.",
+        "Distance between planes, in pixels of a plane.",
         low=0, above=True, otherwise="what the file says", modes=("overlap",),
     ),
     "max_distance": Parameter(
         None, float, "Moves up to",
-        "How far an object may move in a frame.",
+        "Largest movement of an object between two frames.",
         low=0, above=True, unit="pixels", otherwise="found from the data", modes=("track",),
     ),
     "divisions": Parameter(
         None, bool, "Divisions",
-        "Look for objects that divide.",
+        "Detect divisions.",
         otherwise="yes", modes=("track",),
     ),
     "fill_gaps": Parameter(
         None, bool, "Fill gaps",
-        "Draw objects on the planes in between that they are missing from.",
+        "Draw objects on the planes of a gap as well.",
         otherwise="with overlap only",
     ),
 }
@@ -227,18 +229,18 @@ LINKING: dict[str, Parameter] = {
 FOLLOWING: dict[str, Parameter] = {
     "direction": Parameter(
         "both", str, "Direction",
-        "Where to, from the planes with prompts.",
+        "Where to follow objects to, from the planes with prompts.",
         choices=("both", "forward", "backward"),
     ),
     "method": Parameter(
         "auto", str, "Method",
-        "dense: by what the model's dense head finds on every plane. decoder: by prompts made "
-        "from the plane before. auto: dense where the model has such a head.",
+        "What objects are followed by: the instances of the model's dense head (dense), prompts "
+        "made from the plane before (decoder), or the dense head where there is one (auto).",
         choices=("auto", "dense", "decoder"),
     ),
     "pred_iou_thresh": Parameter(
         0.15, float, "Score from",
-        "An object ends where its predicted IoU is lower.",
+        "An object ends where its predicted IoU (method dense: its score) is lower.",
         low=0, high=1,
     ),
     "overlap_thresh": Parameter(
@@ -248,28 +250,28 @@ FOLLOWING: dict[str, Parameter] = {
     ),
     "max_area_change": Parameter(
         6.0, float, "Area change",
-        "An object ends where its area grows or shrinks by more than this factor.",
+        "An object ends where its area changes by more than this factor.",
         low=1, above=True,
     ),
     "likeness_thresh": Parameter(
         0.35, float, "Likeness from",
-        "An object ends where it looks less like itself on the planes with prompts; 1 is the same.",
+        "An object ends where it looks less like itself on the planes with prompts; 1 is the same, "
+        "0 is background.",
         low=0, high=1,
     ),
     "stiffness": Parameter(
         12.0, float, "Stiffness",
-        "How much the outline on other planes counts against what is seen on this one; 0: not at "
-        "all.",
+        "Weight of the outline on other planes against what is seen on this one; 0 ignores it.",
         low=0,
     ),
     "anisotropy": Parameter(
         None, float, "Anisotropy",
-        "Distance of two planes, in pixels of a plane: the larger, the sooner objects end.",
+        "Distance between planes, in pixels of a plane; the larger, the sooner objects end.",
         low=0, above=True, otherwise="what the file says", modes=("dense",),
     ),
     "window_size": Parameter(
         None, int, "Window",
-        "Side of what is encoded around an object on planes larger than that.",
+        "Side of the window encoded around an object, on planes larger than that.",
         low=1, high=65536, unit="pixels", otherwise="what suits model and object",
     ),
 }
@@ -282,37 +284,38 @@ TILING: dict[str, Parameter] = {
     ),
     "overlap": Parameter(
         None, int, "Overlap",
-        "What neighbouring tiles share.",
+        "Overlap of neighbouring tiles.",
         low=0, high=32768, unit="pixels", otherwise="an eighth of the tile",
     ),
     "region": Parameter(
         None, object, "Region",
-        "The part of every plane to segment.",
+        "Part of every plane to segment.",
         otherwise="all", metavar="R0,C0,R1,C1",
     ),
     "oversize": Parameter(
         "merge", str, "Large objects",
-        "Objects that no tile sees whole: merge their pieces, or prompt for them again.",
+        "Objects that no tile sees whole: merge their pieces, or prompt for them again with a box "
+        "(redecode).",
         choices=("merge", "redecode"),
     ),
     "empty_thresh": Parameter(
         4.0, float, "Empty below",
-        "Tiles that vary by fewer grey levels (of 255) are empty; 0 looks at every tile.",
+        "Tiles that vary by fewer grey levels (of 255) are skipped as empty; 0 skips none.",
         low=0, high=255, unit="levels",
     ),
     "workers": Parameter(
         None, int, "Threads",
-        "Threads on this machine.",
+        "Number of threads on this machine.",
         low=1, unit="threads", otherwise="one per core",
     ),
     "scheduler": Parameter(
         "threads", str, "Scheduler",
-        "threads (on this machine), or the address of a Dask scheduler.",
+        "Where tiles are segmented: threads of this machine, or the address of a Dask scheduler.",
         metavar="ADDRESS",
     ),
     "worker_resources": Parameter(
         None, object, "Resources",
-        "What a tile needs of a Dask worker.",
+        "Dask resources that a tile needs.",
         otherwise="nothing", metavar="NAME=N[,NAME=N]",
     ),
     "retries": Parameter(
@@ -325,17 +328,17 @@ TILING: dict[str, Parameter] = {
 PROMPTING: dict[str, Parameter] = {
     "multimask": Parameter(
         "auto", object, "Candidates",
-        "Whether the best of three masks is taken (whole, part, subpart), or the network's single "
-        "one; auto: the best of three for a single point.",
+        "Whether the best of three masks (whole, part, subpart) or the network's single mask is "
+        "taken; auto takes the best of three for a single point.",
     ),
     "min_mask_region_area": Parameter(
         None, float, "Clean below",
-        "Fill holes and drop islands with fewer pixels.",
+        "Fill holes and drop islands with fewer pixels than this.",
         low=0, high=2**31, unit="pixels", otherwise="what the model carries",
     ),
     "window_size": Parameter(
         None, int, "Window",
-        "Side of what is encoded around a prompt.",
+        "Side of the window encoded around a prompt.",
         low=1, high=65536, unit="pixels", otherwise="what suits model and image",
     ),
 }
