@@ -83,7 +83,7 @@ def test_refiltering_below_the_floor_says_what_to_do(image, model) -> None:
     assert len(table.refilter(pred_iou_thresh=0.4)) >= len(table)
     with pytest.raises(ParameterError, match="lower pred_iou_floor"):
         table.refilter(pred_iou_thresh=0.3)
-    with pytest.raises(ParameterError, match="needs new candidates"):
+    with pytest.raises(ParameterError, match="needs a new run"):
         table.refilter(points_per_side=3)
     with pytest.raises(ParameterError, match="box_nms_thresh"):
         table.refilter(box_nms_tresh=0.3)

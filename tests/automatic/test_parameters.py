@@ -57,7 +57,7 @@ def test_instances_mode_filters_nothing_by_default() -> None:
         ("grid", {"points_per_side": True}, "a whole number"),
         ("grid", {"points_per_side": 0}, "between 1 and"),
         ("grid", {"nms": "ball"}, "box, mask"),
-        ("grid", {"pred_iou_floor": 0.9}, "lies above pred_iou_thresh"),
+        ("grid", {"pred_iou_floor": 0.9}, "is above pred_iou_thresh"),
         ("grid", {"points_per_side": 4, "point_grids": [np.zeros((1, 2))]}, "not both"),
         ("grid", {"point_grids": [np.zeros((1, 2))], "crop_n_layers": 1}, "2 arrays"),
         ("grid", {"point_grids": [np.zeros((1, 3))]}, "shape"),

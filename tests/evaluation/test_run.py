@@ -320,7 +320,7 @@ def test_the_program_writes_a_report(data, tmp_path, program, capsys):
     ("options", "message"),
     [
         (["--protocol", "dots"], "no protocol 'dots'"),
-        (["--mode", "instances"], "cannot do mode"),
+        (["--mode", "instances"], "does not support mode"),
         (["--parameter", "sharpness=3"], "points_per_side"),
         (["--parameter", "min_area=few"], "number"),
         (["--split-file", "x.json"], "--split"),

@@ -1,4 +1,4 @@
-"""Candidates as they come from the model, before any filter: what is dear to compute."""
+"""Candidates as they come from the model, before any filter: the expensive part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .measure import Measured
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """All candidates of one run, column by column, in the order they were computed.
+    """All candidates of one run, column by column, in the order of computation.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class Candidates:
     origin : tuple of int
         (row, col) of that image's first pixel in the array it is a window of.
     crops : tuple of ImageCrop
-        The parts that were encoded; the whole image is the first.
+        The crops that were encoded; the whole image is the first.
     crop : int32 array (n,)
         Index of the crop each candidate was found in.
     point : float64 array (n, 2)
@@ -34,7 +34,7 @@ class Candidates:
     predicted_iou : float32 array (n,)
         The model's own estimate of the mask's quality.
     stability_score : float32 array (n,)
-        NaN where it was not measured (below `pred_iou_floor`) or the mask is empty.
+        NaN where the predicted IoU is below `pred_iou_floor`, or the mask is empty.
     masks : tuple of RLE or None
         None where the mask is empty or below a floor.
     box : int64 array (n, 4)
@@ -42,9 +42,9 @@ class Candidates:
     area : int64 array (n,)
         Pixels.
     at_crop_edge : bool array (n,)
-        Whether the edge of its crop probably cuts it.
+        Whether it is probably cut by the edge of its crop.
     pred_iou_floor, stability_score_floor : float
-        How far down masks were kept; 0 is all.
+        Lowest scores that masks were kept for; 0 keeps all.
     """
 
     shape: tuple[int, int]

@@ -1,4 +1,4 @@
-"""Instances and proposals from an encoder's dense maps: NumPy in, NumPy out.
+"""Instances and proposals from the dense maps of an encoder: NumPy in, NumPy out.
 
 Two kinds of maps are understood. The ``"dense"`` head of the embedded default gives every cell
 its object's box (`network.micro`); cells that predict the same box belong together. The
@@ -27,7 +27,7 @@ _NEAREST = 6
 
 @dataclass(frozen=True, slots=True)
 class BoxDecoding:
-    """How instances are read off the ``"dense"`` head; `EVERYTHING` says what each value means."""
+    """Thresholds for the ``"dense"`` head; see `EVERYTHING` for their meaning."""
 
     foreground_thresh: float = EVERYTHING["foreground_thresh"].default
     peak_thresh: float = EVERYTHING["peak_thresh"].default
@@ -38,7 +38,7 @@ class BoxDecoding:
 
 @dataclass(frozen=True, slots=True)
 class DistanceDecoding:
-    """How instances are read off the ``"distances"`` head; see `EVERYTHING`."""
+    """Thresholds for the ``"distances"`` head; see `EVERYTHING` for their meaning."""
 
     foreground_thresh: float = EVERYTHING["foreground_thresh"].default
     center_distance_thresh: float = EVERYTHING["center_distance_thresh"].default
@@ -49,7 +49,7 @@ class DistanceDecoding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposals:
-    """Objects the dense head points at, best first.
+    """Objects that the dense head proposes, best first.
 
     Parameters
     ----------
@@ -71,14 +71,14 @@ class Proposals:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DenseInstances:
-    """Objects read off dense maps, on their grid.
+    """Objects found in dense maps, on their grid.
 
     Parameters
     ----------
     labels : int32 array (h, w)
         0 background, 1 to n.
     scores : float32 array (n,)
-        0 to 1: how much the object's cells agree that it is one.
+        0 to 1: how well the cells of the object agree.
     boxes : float32 array (n, 4)
         (row_min, col_min, row_max, col_max) in frame pixels.
     points : float32 array (n, 2)
@@ -100,14 +100,16 @@ def sigmoid(x: NDArray[np.floating]) -> NDArray[np.float32]:
 def find_proposals(
     maps: NDArray[np.float32], how: BoxDecoding | None = None, *, stride: int = STRIDE
 ) -> Proposals:
-    """Peaks of the interior map, each with the box predicted there; the best of similar boxes.
+    """Find the peaks of the interior map, each with the box predicted there.
+
+    Of peaks with similar boxes, the best is kept.
 
     Parameters
     ----------
     maps : float32 array (6, h, w)
-        The ``"dense"`` head (`network.micro`), cut to the valid part of the frame.
+        The ``"dense"`` head (`network.micro`), without the padding of the frame.
     how : BoxDecoding, optional
-        Of these values, `peak_thresh` and `peak_nms_thresh` count.
+        Only `peak_thresh` and `peak_nms_thresh` are used.
     stride : int
         Frame pixels per cell.
     """
@@ -129,17 +131,17 @@ def decode_dense(
     min_cells: int = 1,
     stride: int = STRIDE,
 ) -> DenseInstances:
-    """Instances from boxes that cells agree on.
+    """Find instances by grouping cells that predict the same box.
 
-    Every foreground cell goes to the proposal whose box is most like the cell's own. Neighbours
-    without a valley of the interior map between them are pieces of one object and are joined. Of
-    what results, the largest connected part is the instance, its holes filled. Nothing in
-    this depends on the objects' size.
+    Every foreground cell is assigned to the proposal whose box is most similar to the box predicted
+    at the cell. Neighbours without a valley of the interior map between them are merged. The
+    largest connected part of each group, with its holes filled, is an instance. Nothing here
+    depends on the size of objects.
 
     Parameters
     ----------
     maps : float32 array (6, h, w)
-        The ``"dense"`` head (`network.micro`), cut to the valid part of the frame.
+        The ``"dense"`` head (`network.micro`), without the padding of the frame.
     how : BoxDecoding, optional
         Thresholds; by default those of the table.
     min_cells : int
@@ -150,8 +152,8 @@ def decode_dense(
     Returns
     -------
     DenseInstances
-        An instance's score is the mean over its cells of foreground probability times IoU of
-        the cell's box with the instance's.
+        The score of an instance is the mean over its cells of the foreground probability times
+        the IoU of the cell's box with the instance's.
     """
     how = how or BoxDecoding()
     proposals = find_proposals(maps, how, stride=stride)
@@ -164,7 +166,7 @@ def decode_dense(
         points = (cells * stride + (stride - 1) / 2).astype(np.float32)
         own = _boxes(points, maps[2:6, at[0], at[1]].T)
         nearest = min(_NEAREST, len(proposals))
-        # Boxes are compared as points of four dimensions first: near corners, high IoU.
+        # A fast preselection: boxes with similar corners have a high IoU.
         _, index = cKDTree(proposals.boxes).query(own, k=nearest)
         index = index.reshape(len(own), nearest)
         agreement = _iou(own[:, None], proposals.boxes[index])
@@ -190,13 +192,13 @@ def decode_distances(
     min_cells: int = 1,
     stride: int = 1,
 ) -> DenseInstances:
-    """Instances by watershed on boundary distances, from seeds near centres.
+    """Find instances by watershed on boundary distances, from seeds near centres.
 
     Parameters
     ----------
     maps : float32 array (3, h, w)
         Foreground probability; distance to the object's centre, 0 there to 1 far away; distance
-        to its boundary, 1 there to 0 well inside. Cut to the valid part of the frame.
+        to its boundary, 1 there to 0 well inside. Without the padding of the frame.
     how : DistanceDecoding, optional
         Thresholds, and standard deviations in cells; by default those of the table. A connected
         region below both distances is a seed.
@@ -208,7 +210,7 @@ def decode_distances(
     Returns
     -------
     DenseInstances
-        An instance's score is its mean foreground probability.
+        The score of an instance is its mean foreground probability.
     """
     how = how or DistanceDecoding()
     foreground = ndimage.gaussian_filter(maps[0], how.foreground_smoothing)
@@ -237,7 +239,7 @@ def decode_distances(
 def _without_valley(
     labels: NDArray[np.int32], interior: NDArray[np.float32], threshold: float
 ) -> NDArray[np.intp]:
-    """For each of the labels 1 to n (as 0 to n - 1) the one it is joined to, perhaps itself."""
+    """For each label 1 to n (as 0 to n - 1) the label it is merged into, possibly itself."""
     count = int(labels.max())
     root = np.arange(count)
     if count < 2:
@@ -273,7 +275,7 @@ def _joined(
     points: NDArray[np.float32],
     scores: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Boxes around those of each joined group, and the point of its best member."""
+    """Bounding box of each merged group, and the point of its best member."""
     boxes, points = boxes.copy(), points.copy()
     best = np.zeros(len(root), np.float32)
     for index in np.flatnonzero(np.bincount(root, minlength=len(root))[root] > 1):

@@ -1,4 +1,4 @@
-"""From candidates to the masks that stay: the published filters, in their order."""
+"""Filter candidates: the published filters, in their published order."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Reason(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What the filters decided.
+    """The result of filtering.
 
     Parameters
     ----------
     reason : uint8 array (n,)
-        `Reason` of every candidate.
+        `Reason` for every candidate.
     kept : int64 array (k,)
-        Indices of those that stay, in the published order: by predicted IoU within a crop,
-        smaller crops first, cleaned masks last.
+        Indices of those kept, in the published order: by predicted IoU within a crop, smaller
+        crops first, cleaned masks last.
     masks : tuple of RLE
         Their masks, small regions removed.
     """
@@ -109,7 +109,7 @@ def apply(candidates: Candidates, filters: Filters) -> Outcome:
 def _crop_nms(
     candidates: Candidates, which: NDArray[np.int64], filters: Filters
 ) -> NDArray[np.int64]:
-    """Which of the candidates stay when those of smaller crops go first."""
+    """Non-maximum suppression between crops, in which smaller crops take precedence."""
     if len(candidates.crops) < 2:
         return np.arange(len(which))
     areas = np.array([crop.area for crop in candidates.crops])
@@ -122,10 +122,10 @@ def _best_layer(
 ) -> NDArray[np.bool_]:
     """Which of the kept candidates belong to the crop layer with the most evidence.
 
-    A layer's evidence is the area of its masks, each found once, weighted by the square of their
-    scores. Objects too small for a layer are missed there; objects too large for it fall apart
-    into pieces with low scores. A layer that shows the image reduced needs half as much evidence
-    again as the others, and higher scores too: small objects run together there.
+    The evidence of a layer is the area of its masks after non-maximum suppression, weighted by the
+    square of their scores. Objects too small for a layer are missed there; objects too large for
+    it are broken into pieces with low scores. A layer that shows the image reduced needs 1.5 times
+    the evidence of the others, and higher scores, because small objects merge there.
     """
     layer = np.array([crop.layer for crop in candidates.crops])[candidates.crop[kept]]
     evidence, surety = {}, {}
@@ -159,8 +159,8 @@ def _check_floors(candidates: Candidates, filters: Filters) -> None:
         floor = getattr(candidates, f"{stem}_floor")
         if threshold < floor:
             raise ParameterError(
-                f"{stem}_thresh={threshold:g} lies below {stem}_floor={floor:g}, down to which "
-                f"masks were kept; segment again with a lower {stem}_floor."
+                f"{stem}_thresh={threshold:g} is below {stem}_floor={floor:g}, the lowest that masks "
+                f"were kept for; segment again with a lower {stem}_floor."
             )
 
 

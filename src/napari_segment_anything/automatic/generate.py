@@ -51,12 +51,12 @@ def segment_everything(
         A loaded model.
     mode : {"auto", "grid", "proposals", "instances"}
         "grid" prompts the decoder at a grid of points (SAM paper, section 5 and appendix B);
-        "proposals" at the objects the model's dense head points at; "instances" takes them
-        from the dense head alone; "auto" is what the model says validates best.
+        "proposals" at the objects that the model's dense head proposes; "instances" takes
+        objects from the dense head alone; "auto" is the mode that validates best for the model.
     on_progress : callable, optional
-        Called with every `Progress`; if it raises, the run is cancelled.
+        Called with every `Progress`. If it raises, the run is cancelled.
     predictor : Predictor, optional
-        Of the same model, to use its cache of embeddings.
+        A predictor of the same model whose cache of embeddings is used.
     **params
         Image options (channel_axis, channels, contrast_limits, window) and the parameters of
         the mode (`parameters.EVERYTHING`) under the published names. None is the model's own
@@ -65,13 +65,13 @@ def segment_everything(
     Returns
     -------
     CandidateTable
-        Masks and rejected candidates. With a `window`, everything is relative to it.
+        Masks and rejected candidates. With a `window`, coordinates are relative to it.
 
     Raises
     ------
     ParameterError
-        If a parameter is unknown, without effect in this mode, or out of range, or the model
-        cannot do the mode.
+        If a parameter is unknown, out of range or without effect in this mode, or the model
+        does not support the mode.
     ImageError
         If the image cannot be used.
     """
@@ -89,15 +89,15 @@ def generate_candidates(
 ) -> Generator[Progress, None, CandidateTable]:
     """Segment every object of an image, step by step.
 
-    Parameters are those of `segment_everything`, and are checked at once. Closing the generator
-    between two steps cancels the run.
+    Parameters are those of `segment_everything`; they are checked before the first step. Closing
+    the generator cancels the run.
 
     Yields
     ------
     Progress
-        Before every encoder pass and after every batch of prompts; `done` and `total` count
-        prompts ("instances": crops). `partial` is a function without arguments that gives the
-        table so far.
+        Before every encoder pass and after every batch of prompts. `done` and `total` count
+        prompts (mode "instances": crops). `partial` is a function without arguments that
+        returns the table so far.
 
     Returns
     -------
@@ -127,7 +127,7 @@ class _Run:
         self.predictor, self.options, self.values = predictor, options, values
 
     def run(self) -> Generator[Progress, None, CandidateTable]:
-        """Go through the crops, batch by batch."""
+        """Process the crops, batch by batch."""
         yield Progress(0, 1, message="encoding")
         whole, builder = self._start()
         table = partial(self._table, builder)
@@ -138,7 +138,7 @@ class _Run:
                 message = f"encoding crop {index} of {len(builder.crops) - 1}"
                 yield Progress(done, self._total(builder, counts), table, message)
                 embedding = self._embed_crop(whole, crop)
-                # A pyramid level may have had to be read a little beyond the crop.
+                # At a pyramid level, the window read may extend slightly beyond the crop.
                 near = embedding.window
                 row, col = near.row - builder.origin[0], near.col - builder.origin[1]
                 builder.crops[index] = ImageCrop(row, col, near.height, near.width, crop.layer)
@@ -151,7 +151,7 @@ class _Run:
         return table()
 
     def _start(self) -> tuple[Embedding, Builder]:
-        """Encode the image (or window), which also tells its size."""
+        """Encode the image (or window) and plan its crops."""
         values = self.values
         if values.get("symmetries", 1) > 1:
             self.options["symmetries"] = values["symmetries"]
@@ -182,7 +182,7 @@ class _Run:
     def _batches(
         self, builder: Builder, embedding: Embedding, crop: int
     ) -> list[tuple[int, Callable[[], None]]]:
-        """What there is to do for a crop: how much it is, and a function that does it."""
+        """The work for a crop: pairs of an amount and a function that does it."""
         if self.mode == "instances":
             return [(1, partial(self._add_instances, builder, embedding, crop))]
         points, prompts = self._prompts(builder, embedding, builder.crops[crop].layer)
@@ -194,7 +194,7 @@ class _Run:
         ]
 
     def _add_instances(self, builder: Builder, embedding: Embedding, crop: int) -> None:
-        """Read the objects of a crop off its dense maps, and draw them."""
+        """Find the objects of a crop in its dense maps, and render their masks."""
         found, logits, stride = read_instances(self.model, embedding, self.values)
         level = self.values["foreground_thresh"]
         drawn = render(
@@ -224,12 +224,12 @@ class _Run:
     def _prompts(
         self, builder: Builder, embedding: Embedding, layer: int
     ) -> tuple[NDArray[np.float64], Prompts]:
-        """Points relative to the image that is segmented, and prompts in the whole array."""
+        """Points relative to the segmented image, and prompts in coordinates of the whole array."""
         window = embedding.window
         origin = np.array([window.row, window.col], np.float64)
         if self.mode == "grid":
             points = self._grids()[layer] * window.shape + origin
-            # Beyond the last pixel only where points are closer than pixels.
+            # Points lie beyond the last pixel only where they are closer together than pixels.
             inside = np.minimum(points, origin + window.shape - 0.5)
             return points - builder.origin, Prompts.each_point(inside)
         maps, stride = dense_maps(self.model, embedding)
@@ -275,7 +275,7 @@ class _Run:
         builder.add(crop, points, places, scores, measured)
 
     def _total(self, builder: Builder, counts: list[int]) -> int:
-        """Work in all, as far as known: later crops have the mean number of proposals."""
+        """Total work; crops not encoded yet are assumed to have the mean number of proposals."""
         rest = builder.crops[len(counts) :]
         if self.mode == "grid":
             sizes = [len(grid) for grid in self._grids()]
@@ -286,7 +286,7 @@ class _Run:
 def read_instances(
     model: Model, embedding: Embedding, values: Mapping[str, Any]
 ) -> tuple[DenseInstances, NDArray[np.float32], int]:
-    """Read the objects of an encoded image off its dense maps.
+    """Find the objects of an encoded image in its dense maps.
 
     Parameters
     ----------
@@ -324,7 +324,7 @@ def _prompt_proposals(
     if how == "point" or not len(proposals):
         return points, Prompts.each_point(points)
     corners = np.clip(embedding.from_frame(proposals.boxes.reshape(-1, 2, 2)), low, high)
-    # A box needs an area, even if it was predicted on a single line of pixels.
+    # A box needs an area, even if it was predicted on a single row or column of pixels.
     corners[:, 0] = np.minimum(corners[:, 0], corners[:, 1] - 0.25)
     corners[:, 1] = np.maximum(corners[:, 1], corners[:, 0] + 0.25)
     boxes = corners.reshape(-1, 4)

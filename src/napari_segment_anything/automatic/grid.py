@@ -1,4 +1,4 @@
-"""Where grid mode asks: point grids and the crops they are laid over."""
+"""Point grids, and the crops that they are laid over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class ImageCrop:
-    """A part of the image that is encoded on its own.
+    """A part of the image that is encoded separately.
 
     Parameters
     ----------
@@ -20,8 +20,8 @@ class ImageCrop:
     height, width : int
         Its size in pixels.
     layer : int
-        0 for the whole image, then 1 for four crops, 2 for sixteen, and so on; -1 for the whole
-        image reduced twice, -2 four times, and so on.
+        0 for the whole image, 1 for four crops, 2 for sixteen, and so on; -1 for the whole image
+        at half resolution, -2 at a quarter, and so on.
     """
 
     row: int
@@ -81,13 +81,13 @@ def crops(
         Overlap of neighbours in the first layer, as a fraction of the image's shorter side;
         it halves from layer to layer.
     reduced : int
-        Layers that show the whole image reduced.
+        Layers that show the whole image at reduced resolution.
 
     Returns
     -------
     list of ImageCrop
-        The image first, reduced ones next, then layer by layer; within a layer down the columns.
-        Parts without a pixel, which tiny images can lead to, are left out.
+        The image first, then its reductions, then layer by layer; within a layer column by
+        column. Crops without a pixel, which tiny images can lead to, are left out.
     """
     height, width = shape
     out = [ImageCrop(0, 0, height, width, -layer) for layer in range(reduced + 1)]
@@ -106,7 +106,7 @@ def crops(
 
 
 def useful_layers(shape: tuple[int, int], image_size: int) -> int:
-    """How many crop layers magnify pixels to the model's frame no more than twice.
+    """Number of crop layers that magnify pixels at most twice.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def near_crop_edge(
     shape: tuple[int, int],
     tolerance: float = 20.0,
 ) -> NDArray[np.bool_]:
-    """Whether masks are probably cut by the edge of their crop.
+    """Tell masks that are probably cut by the edge of their crop.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def near_crop_edge(
     shape : tuple of int
         (rows, columns) of the image.
     tolerance : float
-        Pixels within which a side counts as being at the edge.
+        Largest distance from the edge, in pixels, that counts as touching it.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Which modes a model can do, and its dense maps."""
+"""Which modes a model supports, and its dense maps."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..reading import require
 
 
 def dense_head(model: Model) -> str:
-    """Tell the kind of dense maps a model gives.
+    """Tell which kind of dense maps a model computes.
 
     Returns
     -------
     str
-        "dense": the embedded default's, with boxes; "distances": those of an instance decoder;
-        "" none.
+        "dense" for the embedded default model's, with boxes; "distances" for those of an
+        instance decoder; "" for none.
     """
     if isinstance(model.network.config.encoder, MicroConfig):
         return "dense"
@@ -30,7 +30,7 @@ def dense_head(model: Model) -> str:
 
 
 def available_modes(model: Model) -> tuple[str, ...]:
-    """Everything modes a model can do.
+    """Modes of everything mode that a model supports.
 
     Returns
     -------
@@ -43,12 +43,12 @@ def available_modes(model: Model) -> tuple[str, ...]:
 
 
 def choose_mode(model: Model, mode: str = "auto") -> str:
-    """Settle "auto" and refuse modes a model cannot do.
+    """Resolve "auto", and check that the model supports the mode.
 
     Raises
     ------
     ParameterError
-        Naming the modes it can do.
+        If the mode is unknown or not supported; the message names those that are.
     """
     require(model, Model, "the model", "load one with load_model(name)")
     available = available_modes(model)
@@ -60,14 +60,14 @@ def choose_mode(model: Model, mode: str = "auto") -> str:
         raise ParameterError(f"mode is one of auto, {', '.join(MODES)}; got {mode!r}{hint}")
     if mode not in available:
         raise ParameterError(
-            f"Model '{model.name}' cannot do mode '{mode}', which needs a dense head; "
-            f"it can do {', '.join(available)}."
+            f"Model '{model.name}' does not support mode '{mode}', which needs a dense head; "
+            f"choose {' or '.join(available)}."
         )
     return mode
 
 
 def dense_maps(model: Model, embedding: Embedding) -> tuple[NDArray[np.float32], int]:
-    """Give the dense maps of an encoded image, without the frame's padding.
+    """Return the dense maps of an encoded image, without the padding of the frame.
 
     Parameters
     ----------

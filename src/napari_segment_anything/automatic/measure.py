@@ -1,4 +1,4 @@
-"""From low-resolution logits to masks at full size, with their stability."""
+"""Low-resolution logits to full-resolution masks, with their stability scores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..formats.rle import RLE, encode
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one candidate's logits say at the image's resolution.
+    """One candidate at the image's resolution.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def measure(
     offset: float = 1.0,
     floor: float = 0.0,
 ) -> list[Measured]:
-    """Threshold candidates at the image's resolution and count their stability.
+    """Threshold candidates at the image's resolution and measure their stability.
 
     Only the part of the image where a logit can exceed the lower threshold is upsampled on a
     CPU, a few rows at a time; a GPU takes a few whole masks at a time.
@@ -54,7 +54,7 @@ def measure(
     offset : float
         Distance of the two stability thresholds from it.
     floor : float
-        Masks below this stability are measured but not kept; 0 keeps all.
+        Lowest stability of masks to keep; 0 keeps all.
 
     Returns
     -------
@@ -81,7 +81,7 @@ _Part = tuple[int, int, int, int, int, "NDArray[np.bool_] | Tensor"]
 def _by_patches(
     logits: Tensor, embedding: Embedding, threshold: float, offset: float
 ) -> Iterator[_Part]:
-    """Upsample only what can exceed the low threshold; leave out candidates without any."""
+    """Upsample only patches that can exceed the low threshold; skip candidates without any."""
     current, row, col, high, low = -1, 0, 0, 0, 0
     strips: list[NDArray[np.bool_]] = []
     for patch in patches(logits, embedding, threshold - offset):
@@ -100,7 +100,7 @@ def _by_patches(
 def _by_masks(
     logits: Tensor, embedding: Embedding, threshold: float, offset: float
 ) -> Iterator[_Part]:
-    """Upsample whole masks, a few at a time, where they are."""
+    """Upsample whole masks, a few at a time, on their device."""
     for batch, values in upsample(logits, embedding):
         high = (values > threshold + offset).flatten(1).sum(1).tolist()
         low = (values > threshold - offset).flatten(1).sum(1).tolist()

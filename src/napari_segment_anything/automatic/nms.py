@@ -11,7 +11,7 @@ from ..formats.rle import RLE, intersection
 
 
 def box_nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
-    """Keep the best of boxes that overlap.
+    """Keep the best of overlapping boxes.
 
     Boxes are visited by falling score, equal scores in the order given; one is kept unless a
     kept one overlaps it with an intersection over union above `threshold`. Sides are
@@ -43,7 +43,7 @@ def box_nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np
         if not alive[best]:
             continue
         keep.append(best)
-        # Most boxes do not meet, and a cheap test along one axis spares the others the rest.
+        # Most boxes do not overlap; a cheap test along one axis rules most of them out.
         later = slice(best + 1, None)
         meet = alive[later] & (top[later] < bottom[best]) & (bottom[later] > top[best])
         rest = np.flatnonzero(meet) + best + 1
@@ -59,7 +59,7 @@ def box_nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np
 def mask_nms(
     masks: Sequence[RLE], boxes: ArrayLike, scores: ArrayLike, threshold: float
 ) -> NDArray[np.int64]:
-    """Keep the best of masks that overlap: as `box_nms`, but by the masks' own overlap.
+    """Keep the best of overlapping masks: `box_nms` with the overlap of masks.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def mask_nms(
         other = order[later]
         meet = np.all(corners[other, :2] <= corners[best, 2:], axis=1)
         meet &= np.all(corners[other, 2:] >= corners[best, :2], axis=1)
-        # Two masks of unlike size cannot overlap by more than the ratio of their areas.
+        # The IoU of two masks is at most the ratio of their areas.
         small, large = np.minimum(area[other], area[best]), np.maximum(area[other], area[best])
         meet &= small > threshold * large
         for index in np.flatnonzero(meet):

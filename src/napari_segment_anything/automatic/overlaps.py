@@ -1,4 +1,4 @@
-"""From overlapping masks to a label image: who wins, and what becomes of the remnants."""
+"""Overlapping masks to a label image: which mask wins a pixel, and what remains of the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EIGHT = np.ones((3, 3), bool)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelImage:
-    """A label image, and what is left of each mask in it.
+    """A label image, and the visible area of each mask in it.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class LabelImage:
     label : int64 array (n,)
         The id of each mask; 0 for masks that were dropped.
     visible_area : int64 array (n,)
-        Pixels that carry it.
+        Pixels with that id.
     """
 
     labels: NDArray[np.unsignedinteger]
@@ -38,7 +38,7 @@ class LabelImage:
 def priority(
     policy: str, area: NDArray[np.integer], score: NDArray[np.floating]
 ) -> NDArray[np.int64]:
-    """Order in which masks take pixels, first come, first served.
+    """Order in which masks are painted, the first on top.
 
     Parameters
     ----------
@@ -69,11 +69,11 @@ def resolve_overlaps(
     min_visible: float = 0.5,
     min_piece: float = 0.25,
 ) -> LabelImage:
-    """Paint masks into a label image without rings and fragments.
+    """Paint masks into a label image, without leftover rings and fragments.
 
-    Masks are painted in `order` on what is still free. Of the free part, pieces (8-connected)
-    smaller than `min_piece` of its largest piece are left out. If what remains is less than
-    `min_visible` of the mask, the mask is dropped and its pixels stay free for later ones.
+    Masks are painted in `order`, each on pixels that are still free. Of the free part of a mask,
+    8-connected pieces smaller than `min_piece` times the largest are left out. If what remains is
+    less than `min_visible` of the mask, the mask is dropped and its pixels stay free.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def _existing(existing: ArrayLike | None, shape: tuple[int, int]) -> NDArray[np.
         array = array.astype(np.uint8)
     if array.shape != shape or array.dtype.kind not in "iu" or (array < 0).any():
         raise ParameterError(
-            f"existing is a label image of shape {shape} without negative values; "
+            f"existing must be a label image of shape {shape} without negative values; "
             f"got {array.dtype} {array.shape}."
         )
     return array
@@ -156,7 +156,7 @@ def _main_pieces(mask: NDArray[np.bool_], min_piece: float) -> NDArray[np.bool_]
 def parents(
     masks: Sequence[RLE], boxes: NDArray[np.integer], area: NDArray[np.integer], containment: float
 ) -> NDArray[np.int64]:
-    """For each mask the smallest larger one that holds it, or -1.
+    """For each mask, the smallest larger mask that contains it, or -1.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def parents(
     Returns
     -------
     int64 array (n,)
-        Indices. Of masks with the same area the earlier can hold the later.
+        Indices. Of masks with the same area, the earlier one can contain the later one.
     """
     out = np.full(len(masks), -1, np.int64)
     order = np.argsort(-np.asarray(area), kind="stable")
@@ -188,7 +188,7 @@ def parents(
 
 
 def depths(parent: NDArray[np.integer]) -> NDArray[np.int64]:
-    """How many masks hold each mask, one in the other: 0 for a whole, 1 for its parts, ..."""
+    """Nesting depth of each mask: 0 for a whole, 1 for its parts, and so on."""
     out = np.zeros(len(parent), np.int64)
     up = parent.copy()
     while np.any(up >= 0):

@@ -1,4 +1,4 @@
-"""The parameters of everything mode, settled: the caller's, else the model's, else the table's."""
+"""Resolve the parameters of everything mode: the caller's, else the model's, else the table's."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from ..errors import ParameterError
 from ..parameters import EVERYTHING, check_names
 
-# How far below the thresholds the floors lie where they are not given.
+# Distance of the floors below the thresholds, where floors are not given.
 FLOOR_MARGIN = {"pred_iou": 0.2, "stability_score": 0.2}
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Thresholds that decide which candidates stay; as `EVERYTHING` describes them."""
+    """Thresholds that candidates are filtered by; see `EVERYTHING` for their meaning."""
 
     pred_iou_thresh: float = EVERYTHING["pred_iou_thresh"].default
     stability_score_thresh: float = EVERYTHING["stability_score_thresh"].default
@@ -49,7 +49,7 @@ def check(
     head: str = "",
     names: Sequence[str] | None = None,
 ) -> None:
-    """Refuse unknown names, names without effect in `mode`, and values outside their range.
+    """Check that names are known and have an effect in `mode`, and that values are in range.
 
     Parameters
     ----------
@@ -58,14 +58,14 @@ def check(
     values : mapping of str to object
         Parameters; None means "not given".
     head : str
-        Dense head of the model, "" if it does not matter.
+        Dense head of the model; "" accepts the parameters of any.
     names : sequence of str, optional
-        The names allowed here; all of the mode's by default.
+        Names that are allowed; by default all that act in the mode.
 
     Raises
     ------
     ParameterError
-        Saying what would be right.
+        If one is not; the message says what would be valid.
     """
     allowed = applicable(mode, head)
     if names is not None:
@@ -82,23 +82,23 @@ def resolve(
     carried: Mapping[str, Any] | None = None,
     head: str = "",
 ) -> dict[str, Any]:
-    """All parameters of a mode: what the caller gave, else what the model carries, else ours.
+    """Resolve all parameters of a mode: the caller's value, else the model's, else the default.
 
     Parameters
     ----------
     mode : str
         One of `MODES`.
     given : mapping of str to object
-        The caller's; None means "not given".
+        The caller's values; None means "not given".
     carried : mapping of str to object, optional
-        The model's own defaults for this mode.
+        Defaults that the model carries for this mode.
     head : str
-        The model's dense head, if it has one.
+        The model's dense head; "" if it has none.
 
     Returns
     -------
     dict of str to object
-        Every parameter of the mode; floors resolved.
+        Every parameter of the mode, including floors.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def resolve(
 def check_areas(least: float | None, most: float | None) -> None:
     """Raise `ParameterError` if no mask can have an area between both."""
     if least is not None and most is not None and least > most:
-        raise ParameterError(f"min_area={least} lies above max_area={most}: no mask would be left.")
+        raise ParameterError(f"min_area={least} is above max_area={most}: no mask would be kept.")
 
 
 def pick(kind: type[Any], values: Mapping[str, Any]) -> Any:
@@ -150,7 +150,7 @@ def pick(kind: type[Any], values: Mapping[str, Any]) -> Any:
 
 
 def unit_grids(values: Mapping[str, Any]) -> list[NDArray[np.float64]] | None:
-    """Turn the caller's point grids into (row, col) fractions; None where there are none."""
+    """Convert the caller's point grids to (row, col) fractions; None if there are none."""
     if values.get("point_grids") is None:
         return None
     return [np.asarray(g, np.float64)[:, ::-1] for g in values["point_grids"]]
@@ -166,7 +166,7 @@ def _refuse(name: str, mode: str, allowed: Sequence[str]) -> None:
     if parameter.head and not parameter.filter:
         raise ParameterError(f"'{name}' has no effect with this model's dense head.")
     raise ParameterError(
-        f"'{name}' needs new candidates; without them only {', '.join(allowed)} can change."
+        f"'{name}' needs a new run; candidates can be filtered again by {', '.join(allowed)}."
     )
 
 
@@ -203,5 +203,5 @@ def _set_floors(values: dict[str, Any]) -> None:
             values[f"{stem}_floor"] = max(0.0, threshold - margin)
         elif floor > threshold:
             raise ParameterError(
-                f"{stem}_floor={floor} lies above {stem}_thresh={threshold}; lower it."
+                f"{stem}_floor={floor} is above {stem}_thresh={threshold}; lower it."
             )

@@ -1,4 +1,4 @@
-"""Clean masks: fill small holes, drop small islands."""
+"""Clean masks: fill small holes and drop small islands."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ _EIGHT = np.ones((3, 3), bool)
 def remove_small_regions(mask: RLE, min_area: float) -> tuple[RLE, bool]:
     """Fill holes smaller than `min_area` pixels, then drop islands smaller than that.
 
-    Regions are 8-connected, both the mask's and the background's. The whole background
-    counts as a hole where it is that small. If every island is too small, the largest stays
-    (the first of equals, row by row).
+    Holes and islands are 8-connected. The whole background counts as a hole if it is that small.
+    If every island is too small, the largest is kept (the first of equals, row by row).
 
     Parameters
     ----------
     mask : RLE
-        The mask; it may not be empty.
+        The mask; not empty.
     min_area : float
         Pixels.
 
@@ -30,12 +29,12 @@ def remove_small_regions(mask: RLE, min_area: float) -> tuple[RLE, bool]:
     mask : RLE
         The cleaned mask.
     changed : bool
-        Whether there was a small hole or island, even if the only one was kept.
+        Whether there was a small hole or island, even if the largest was kept.
     """
     rows, cols = mask.size
     row0, col0, row1, col1 = mask.bounds
-    # What lies outside the mask's box is background in whole rows and columns: one line on
-    # each side stands for all of them, with their number as its weight.
+    # Outside the mask's box there is only background: one row or column on each side stands for
+    # all of them, weighted by their number.
     height = np.array([row0, *[1] * (row1 - row0), rows - row1])
     width = np.array([col0, *[1] * (col1 - col0), cols - col1])
     part = np.pad(mask.decode_bounds(), 1)[height > 0][:, width > 0]

@@ -1,4 +1,4 @@
-"""Instances on the grid of dense maps, drawn at the image's resolution."""
+"""Render instances on the grid of dense maps at the image's resolution."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..engine.embedding import Embedding
 from ..formats.rle import RLE, encode
 from .dense import largest_part
 
-# Cells beyond its edge to which an instance may grow where the foreground says so.
+# Cells by which an instance may grow where there is foreground.
 _GROW = 2.0
 
 
@@ -24,9 +24,9 @@ class Taps:
     Parameters
     ----------
     near : int64 array (pixels,)
-        First of the two cells each pixel lies between, never falling; the other is the next.
+        First of the two cells that each pixel lies between, non-decreasing.
     weight : float32 array (pixels,)
-        Share of the second.
+        Weight of the second cell.
     """
 
     near: NDArray[np.int64]
@@ -34,7 +34,7 @@ class Taps:
 
     @classmethod
     def of(cls, embedding: Embedding, axis: int, cells: int, stride: int) -> Taps:
-        """For an axis of `cells` cells of `stride` frame pixels."""
+        """Interpolation for an axis of `cells` cells of `stride` frame pixels each."""
         pixels = np.arange(embedding.window.shape[axis])
         frame = (pixels + 0.5) * embedding.frame_shape[axis] / embedding.canvas[axis]
         place = np.clip(frame / stride - 0.5, 0, cells - 1)
@@ -42,7 +42,7 @@ class Taps:
         return cls(near, (place - near).astype(np.float32))
 
     def reach(self, start: int, stop: int) -> slice:
-        """Pixels between two of the cells start ... stop - 1."""
+        """Pixels that lie between the cells start and stop - 1."""
         first = int(np.searchsorted(self.near, start))
         return slice(first, int(np.searchsorted(self.near, max(stop - 1, start + 1))))
 
@@ -73,7 +73,7 @@ def render(
     embedding: Embedding,
     stride: int,
 ) -> list[tuple[RLE | None, np.float32]]:
-    """Draw instances with smooth outlines: masks at the image's resolution that do not overlap.
+    """Render instances as masks with smooth outlines that do not overlap.
 
     Between instances, a pixel goes to the one with the larger interpolated membership; towards
     the background, the outline is where the interpolated foreground crosses its threshold.
@@ -96,7 +96,7 @@ def render(
     Returns
     -------
     list of (RLE or None, float32)
-        For each label its mask (None if no pixel is left), and the share of its pixels whose
+        For each label its mask (None if no pixel is left), and the fraction of its pixels whose
         foreground logit exceeds the threshold by `offset`.
     """
     count = int(labels.max(initial=0))

@@ -1,4 +1,4 @@
-"""The result of everything mode: candidates, why each stayed or went, and what to make of them."""
+"""The result of everything mode: candidates, why each was kept or rejected, and exports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CandidateTable:
-    """Candidates of an image and the choice among them.
+    """Candidates of an image, and which of them are kept.
 
     Made by `segment_everything`. Kept masks come in the published order; mask number i
     (from 0) has the label i + 1 wherever labels are made, whatever the overlap policy.
@@ -30,7 +30,7 @@ class CandidateTable:
     Parameters
     ----------
     candidates : Candidates
-        Everything the model proposed, the rejected included; shared by all refiltered tables.
+        All candidates, including rejected ones; shared by all refiltered tables.
     mode : str
         "grid", "proposals" or "instances".
     filters : Filters
@@ -42,7 +42,7 @@ class CandidateTable:
     masks : tuple of RLE
         Their masks, with small regions removed where that was asked for.
     parameters : mapping of str to object
-        All parameters of the run, for provenance.
+        All parameters of the run.
     """
 
     candidates: Candidates
@@ -93,7 +93,7 @@ class CandidateTable:
         return self.candidates.predicted_iou[self.kept]
 
     def counts(self) -> dict[str, int]:
-        """How many candidates each filter dropped, and how many were kept.
+        """Count the candidates that each filter rejected, and those kept.
 
         Returns
         -------
@@ -104,16 +104,16 @@ class CandidateTable:
         return {reason.name.lower(): int(found[reason]) for reason in Reason}
 
     def refilter(self, **thresholds: Any) -> CandidateTable:
-        """Filter the same candidates anew, without running the model.
+        """Filter the same candidates again with other thresholds, without running the model.
 
-        The result equals that of a fresh run with these thresholds.
+        The result equals that of a new run with these thresholds.
 
         Parameters
         ----------
         **thresholds
             pred_iou_thresh, stability_score_thresh, box_nms_thresh, crop_nms_thresh,
-            min_mask_region_area, min_area, max_area, nms. Those left out, or None, stay as
-            they are; but max_area=None lifts that limit.
+            min_mask_region_area, min_area, max_area, nms. Those left out, or None, keep
+            their values; max_area=None removes that limit.
 
         Returns
         -------
@@ -123,8 +123,8 @@ class CandidateTable:
         Raises
         ------
         ParameterError
-            If a name is unknown or belongs to the run, a value is out of range, or a threshold
-            lies below the floor that masks were kept down to.
+            If a name is unknown or needs a new run, a value is out of range, or a threshold is
+            below the floor of the run.
         """
         check(self.mode, thresholds, names=FILTERS)
         given = {k: v for k, v in thresholds.items() if v is not None or k == "max_area"}
@@ -140,7 +140,7 @@ class CandidateTable:
         min_visible: float = 0.5,
         min_piece: float = 0.25,
     ) -> LabelImage:
-        """Label image together with what became of each mask.
+        """Paint a label image, and tell what became of each mask.
 
         Parameters
         ----------
@@ -150,11 +150,11 @@ class CandidateTable:
         existing : int array (rows, columns), optional
             Labels to respect: they stay, and new ids begin above the largest.
         min_visible : float
-            A mask that keeps less than this fraction of its area is dropped and gives its
-            pixels to those below it, so that no ring around a part gets an id of its own.
+            A mask that keeps less than this fraction of its area is dropped and leaves its pixels
+            to the masks below it, so that rings around parts get no label.
         min_piece : float
-            Disconnected pieces smaller than this fraction of the mask's largest piece are
-            left out, so that no crumb gets an id.
+            Disconnected pieces smaller than this fraction of the mask's largest piece are left
+            out, so that fragments get no label.
 
         Returns
         -------
@@ -164,7 +164,7 @@ class CandidateTable:
         Raises
         ------
         ParameterError
-            If a value is outside its meaning.
+            If a value is out of range.
         """
         order = priority(policy, self.areas, self.scores)
         return resolve_overlaps(
@@ -180,7 +180,7 @@ class CandidateTable:
         min_visible: float = 0.5,
         min_piece: float = 0.25,
     ) -> NDArray[np.unsignedinteger]:
-        """Label image: `resolve` without the bookkeeping; see there.
+        """Paint a label image; parameters are those of `resolve`.
 
         Returns
         -------
@@ -193,17 +193,17 @@ class CandidateTable:
         ).labels
 
     def parents(self, containment: float = 0.8) -> NDArray[np.int64]:
-        """Which mask each mask is part of.
+        """For each mask, the mask that it is part of.
 
         Parameters
         ----------
         containment : float
-            Fraction of a mask that must lie in a larger one for that to be its whole.
+            Fraction of a mask that must lie inside a larger one.
 
         Returns
         -------
         int64 array (k,)
-            Number of the smallest mask that holds it, counted from 0, or -1.
+            Index of the smallest mask that contains it, or -1.
         """
         if not 0 < containment <= 1:
             raise ParameterError(f"containment lies between 0 and 1; got {containment!r}.")
@@ -212,14 +212,14 @@ class CandidateTable:
     def layers(
         self, *, containment: float = 0.8, min_visible: float = 0.5, min_piece: float = 0.25
     ) -> list[NDArray[np.unsignedinteger]]:
-        """Label images that keep nested masks apart: wholes, their parts, the parts' parts.
+        """Paint nested masks into separate label images: wholes, their parts, and so on.
 
         Parameters
         ----------
         containment : float
             As in `parents`.
         min_visible, min_piece : float
-            As in `resolve`; masks of one layer that overlap are settled by the policy "score".
+            As in `resolve`. Where masks of one layer overlap, the better score wins.
 
         Returns
         -------
@@ -245,7 +245,7 @@ class CandidateTable:
         min_piece: float = 0.25,
         containment: float = 0.8,
     ) -> dict[str, NDArray[Any]]:
-        """Measurements of the masks, column by column; fits napari's `Labels.features`.
+        """Measurements of the masks, column by column, as for napari's `Labels.features`.
 
         Parameters
         ----------
@@ -275,7 +275,7 @@ class CandidateTable:
             columns.update(label=label, visible_area=image.visible_area)
             rows = np.flatnonzero(label)
         elif existing is not None:
-            raise ParameterError("existing needs a policy, as to_labels has one.")
+            raise ParameterError("existing has an effect only together with a policy.")
         parent = self.parents(containment)
         columns["predicted_iou"] = self.scores
         columns["stability_score"] = self.candidates.stability_score[self.kept]
@@ -288,7 +288,7 @@ class CandidateTable:
         return {name: column[rows] for name, column in columns.items()}
 
     def to_records(self, output_mode: str = "binary_mask") -> list[dict[str, Any]]:
-        """Make records as the published mask generator returns them.
+        """Return records in the form of the published mask generator.
 
         Parameters
         ----------
@@ -329,14 +329,14 @@ class CandidateTable:
     def to_coco(
         self, *, file_name: str = "", image_id: int = 1, category: str = "object"
     ) -> dict[str, Any]:
-        """Make a COCO data set of this one image, ready for JSON.
+        """Return a COCO data set of this image, ready for JSON.
 
         Parameters
         ----------
         file_name : str
-            Of the image.
+            Name of the image file.
         image_id : int
-            Its id.
+            Id of the image.
         category : str
             Name of the only category.
 
