@@ -310,7 +310,7 @@ def test_an_instance_decoders_maps_are_understood() -> None:
     assert np.median(overlaps(labels, table.to_labels())) > 0.85
     with pytest.raises(ParameterError, match="no effect with this model"):
         segment_everything(as_image(labels), model, "instances", agreement_thresh=0.3)
-    with pytest.raises(ParameterError, match="it can do grid, instances"):
+    with pytest.raises(ParameterError, match="choose grid or instances"):
         segment_everything(as_image(labels), model, "proposals")
 
 

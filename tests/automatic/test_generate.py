@@ -202,7 +202,7 @@ def test_tiny_images_do_not_fail(model) -> None:
 
 
 def test_modes_a_model_cannot_do(image, model) -> None:
-    with pytest.raises(ParameterError, match="it can do grid"):
+    with pytest.raises(ParameterError, match="choose grid"):
         segment_everything(image, model, "instances")
     with pytest.raises(ParameterError, match="did you mean 'proposals'"):
         segment_everything(image, model, "proposal")

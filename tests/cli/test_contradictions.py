@@ -34,9 +34,9 @@ def stack(tmp_path):
     [
         (
             ["everything", "sample:coins", "--min-area", "90", "--max-area", "9"],
-            "min_area=90 is above",
+            "min_area=90 is",
         ),
-        (["large", "sample:coins", "--min-area", "90", "--max-area", "9"], "min_area=90 is above"),
+        (["large", "sample:coins", "--min-area", "90", "--max-area", "9"], "min_area=90 is"),
         (["everything", "STACK", "--plane", "Q=1,Q=2"], "names an axis twice"),
         (["everything", "STACK", "--plane", "Q=1,q=1"], "names an axis twice"),
         (["everything", "STACK", "--axes", "CYX", "--channels", "1,1"], "chosen twice: 1, 1"),
@@ -70,7 +70,7 @@ def test_the_engine_refuses_the_same(default_model) -> None:
     table = segment_everything(
         image[:128, :128], model, "instances", crop_n_layers=0, reduced_n_layers=0
     )
-    with pytest.raises(ParameterError, match="no mask would be left"):
+    with pytest.raises(ParameterError, match="no mask would be kept"):
         table.refilter(min_area=50, max_area=20)
     assert len(table.refilter(min_area=20, max_area=20).masks) == 0
 

@@ -159,8 +159,8 @@ def _check_floors(candidates: Candidates, filters: Filters) -> None:
         floor = getattr(candidates, f"{stem}_floor")
         if threshold < floor:
             raise ParameterError(
-                f"{stem}_thresh={threshold:g} is below {stem}_floor={floor:g}, the lowest that masks "
-                f"were kept for; segment again with a lower {stem}_floor."
+                f"{stem}_thresh={threshold:g} is below {stem}_floor={floor:g}, which masks "
+                f"were kept down to; segment again with a lower {stem}_floor."
             )
 
 
