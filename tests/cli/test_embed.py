@@ -150,7 +150,7 @@ def test_what_is_said(tmp_path, capsys):
     assert run(["embed", "sample:coins"]) == 0
     printed = capsys.readouterr()
     assert "1 encoded" not in printed.out
-    for word in ("windows", "encoded", "kept in", "embeddings"):
+    for word in ("windows", "encoded", "folder", "embeddings"):
         assert word in printed.out
     assert "embedding" in printed.err
     assert run(["embed", "sample:coins", "-q"]) == 0

@@ -86,7 +86,7 @@ def test_every_field_of_a_plate(tmp_path, coins, capsys) -> None:
     assert label_names(plate / "A" / "2" / "0") == ["segment_anything"]
     assert len(list((tmp_path / "t").glob("*objects.csv"))) == 2
     assert run([*line, "-o", str(tmp_path / "elsewhere.zarr")]) == 2
-    assert "leave --output out" in capsys.readouterr().err
+    assert "omit --output" in capsys.readouterr().err
 
 
 def test_failed_tiles_are_told_by_the_exit_code(tmp_path, coins, capsys, monkeypatch) -> None:

@@ -44,7 +44,7 @@ def test_each_point_is_an_object():
         ([], [], ["5,5,1,9"], False, "second corner"),
         ([], ["3,3"], [], False, "--negative needs"),
         (["1,1"], [], ["0,0,5,5", "6,6,9,9"], False, "--prompts file"),
-        (["1,1"], ["2,2"], [], True, "--each-point takes only --point"),
+        (["1,1"], ["2,2"], [], True, "--each-point can only be combined"),
         ([], [], [], True, "at least one --point"),
     ],
 )

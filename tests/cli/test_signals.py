@@ -80,7 +80,7 @@ def test_labels_of_a_killed_stack_are_marked(tmp_path, how) -> None:
     ]
     _, said = stopped(STACK, line, how)
     if how is signal.SIGTERM:
-        assert "terminated; labels that were begun in a store are marked as unfinished" in said
+        assert "terminated; labels in a store are marked as unfinished" in said
     labels = open_labels(tmp_path / "x.zarr")
     assert not labels.complete and np.asarray(labels.array[...]).any()
     with pytest.warns(UserWarning, match="unfinished: what wrote them was stopped"):

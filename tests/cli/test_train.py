@@ -89,7 +89,7 @@ def test_ctrl_c_says_that_it_can_go_on(config, capsys, monkeypatch):
 
     monkeypatch.setattr(training.StageTrainer, "run", interrupted)
     assert run(["train", str(config)]) == 130
-    assert "the same command goes on where it stopped" in capsys.readouterr().err
+    assert "run the same command again to continue" in capsys.readouterr().err
 
 
 STAGE = """

@@ -346,7 +346,7 @@ def test_an_interruption_says_how_to_go_on(data, tmp_path, program, capsys, monk
     monkeypatch.setattr(ask, "points", slow)
     command = ["evaluate", str(data), "-o", str(tmp_path / "o"), "-q", "--protocol", "points"]
     assert program([*command, "--no-plots"]) == 130
-    assert "goes on where it stopped" in capsys.readouterr().err
+    assert "run the same command again to continue" in capsys.readouterr().err
     held = (tmp_path / "o" / "results.jsonl").read_text()
     assert "first/1.npz" in held and "first/2.npz" not in held
     monkeypatch.setattr(ask, "points", points)

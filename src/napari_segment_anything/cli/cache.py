@@ -1,4 +1,4 @@
-"""The part of the cache folder that the command line uses: embeddings kept between runs."""
+"""Embeddings that the command line keeps on disk between runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def embedding_directory() -> Path:
 
 
 def make_predictor(model: Model, keep: bool) -> Predictor:
-    """A predictor that keeps its embeddings on disk, or keeps nothing."""
+    """Make a predictor that keeps its embeddings on disk, or none."""
     from ..engine import EmbeddingCache, Predictor
 
     return Predictor(model, EmbeddingCache(embedding_directory()) if keep else None)
 
 
 def usage(folder: Path) -> dict[str, int]:
-    """Files and folders directly in a folder, and the bytes of all that is in them."""
+    """Number of entries of a folder, and the bytes of all files below it."""
     if not folder.is_dir():
         return {"count": 0, "bytes": 0}
     return {

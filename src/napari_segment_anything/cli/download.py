@@ -17,7 +17,7 @@ def download(
     directory: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Where to put the files, in place of the cache.", show_default=False
+            metavar="DIR", help="Folder for the files, instead of the cache.", show_default=False
         ),
     ] = None,
     as_json: options.JsonOption = False,
@@ -26,7 +26,8 @@ def download(
 ) -> None:
     """Download models and check them against their published hashes.
 
-    Loading a model downloads it too; this does it ahead, say before going offline.
+    Models are also downloaded when they are first loaded; this does it ahead of time, for example
+    before working offline.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""`napari-sam embed`: encode images ahead, so that the first click on them is fast."""
+"""`napari-sam embed`: encode images ahead of time, so that the first click on them is fast."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHAT = "What is encoded"
 KEPT = "Where it is kept"
 VIEWER_GIGABYTES = 4.0
 WHOLE_PLANE = 1 << 31
-"""Planes of files are read whole up to this many bytes, as viewers read them."""
+"""Planes of files up to this many bytes are read whole, as viewers do."""
 
 
 @generated()
@@ -43,7 +43,7 @@ def embed(
         str | None,
         options.option(
             WHAT,
-            "Only where clicks will be in this rectangle of a large image.",
+            "Encode only this rectangle of a large image.",
             metavar="R0,C0,R1,C1",
         ),
     ] = None,
@@ -51,38 +51,42 @@ def embed(
         int,
         options.option(
             WHAT,
-            "Large images: windows lie closer, so that boxes up to this side find one too.",
+            "Large images: place windows so densely that boxes up to this side fit into one.",
             metavar="PIXELS",
         ),
     ] = 0,
     window: Annotated[
         int | None,
         options.option(
-            WHAT, "Side of a window, where the viewer's setting is not 0.", metavar="PIXELS"
+            WHAT,
+            "Side of a window; as in the plugin's settings, if it is set there.",
+            metavar="PIXELS",
         ),
     ] = None,
     network: options.ModelOptions,
     directory: Annotated[
         Path | None,
         options.option(
-            KEPT, "Folder of embeddings, where the viewer's setting names one.", metavar="DIR"
+            KEPT,
+            "Folder for embeddings; as in the plugin's settings, if it is set there.",
+            metavar="DIR",
         ),
     ] = None,
     cache_gigabytes: Annotated[
         float,
         options.option(
             KEPT,
-            "Bound of that folder. Keep the viewer's setting at least as high: whoever "
-            "finds the folder too full drops what was used longest ago.",
+            "Largest size of that folder. Set the plugin to at least as much: whichever finds the "
+            "folder too full removes the embeddings that were unused for longest.",
         ),
     ] = VIEWER_GIGABYTES,
     report: options.Reporting,
 ) -> None:
-    """Encode an image ahead: later clicks on it, in napari or with --cache, start at once.
+    """Encode an image ahead of time, so that clicks in napari and runs with --cache start at once.
 
-    An image up to two frames of the model wide is encoded whole, plane by plane; a larger one in
-    overlapping windows, of which each click finds one. Of a plate, every image is encoded. Run
-    the same command again to go on after an interruption.
+    Images up to twice the model's frame are encoded whole, plane by plane; larger ones in
+    overlapping windows. Of a plate, every image is encoded. An interrupted run continues when the
+    same command is run again.
 
     Examples:
 
@@ -96,7 +100,7 @@ def embed(
     from .report import model_facts, progress_bar, size, tell
 
     if not cache_gigabytes > 0:
-        raise ParameterError("--cache-gigabytes must be above 0")
+        raise ParameterError("--cache-gigabytes must be larger than 0")
     sources = _images(image)
     opened = [_open(each, view, plane) for each in sources]
 
@@ -131,8 +135,8 @@ def embed(
         {
             "image": image,
             "windows": f"{total} of {shape[0]} x {shape[1]} pixels",
-            "encoded": f"{encoded} ({size(written)}); {found} were there already",
-            "kept in": folder,
+            "encoded": f"{encoded} ({size(written)}); {found} were cached already",
+            "folder": folder,
             **model_facts(loaded),
             "time": f"{seconds:.1f} s",
         },
@@ -164,7 +168,7 @@ def _images(image: str) -> list[str]:
 def _open(
     name: str, view: options.ImageOptions, plane: str | None
 ) -> tuple[PlaneSource, list[tuple[int, ...]], bool]:
-    """The image as planes, which of them, and whether a viewer has it in memory."""
+    """The image as planes, which planes to encode, and whether a viewer has it in memory."""
     from ..engine import PlaneSource
     from .inputs import read_source
 
@@ -236,7 +240,7 @@ def _windows(
 def _remaining(
     show: Callable[[Progress], object], before: int, total: int, began: float
 ) -> Callable[[Progress], object]:
-    """Shows the progress of one image as part of all, with the time that is left."""
+    """Show the progress of one image as part of the whole, with the time left."""
     from ..progress import Progress
 
     def report(step: Progress) -> None:

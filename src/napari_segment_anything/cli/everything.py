@@ -27,7 +27,7 @@ def everything(
     """Find and outline every object in an image.
 
     Writes NAME_labels.tif, NAME_masks.json, NAME_table.csv and NAME_overlay.png. Parameters that
-    are left out have the model's own defaults, else those in parentheses.
+    are not given have the values that the model recommends, else the defaults shown here.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""Options of a verb that nobody writes down: those of parameter tables and of option groups."""
+"""Generate the options of a verb from tables of parameters and groups of options."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ Panels = Callable[[Parameter], str]
 def generated(*tables: tuple[Mapping[str, Parameter], str | Panels]) -> Callable[..., Any]:
     """Give a verb an option for every parameter of some tables, and for every field of its groups.
 
-    What was given of the tables reaches the verb as ``parameters``, by name, checked against the
-    tables. A parameter of the verb whose type is a dataclass is a group: its fields become options.
+    Values that were given for parameters of the tables are checked and passed to the verb as
+    ``parameters``, by name. A parameter of the verb whose type is a dataclass is a group: its
+    fields become options.
 
     Parameters
     ----------
     *tables : (table, panel)
-        A table of `parameters`, and the panel of the help text that its options stand in: a name,
-        or a function from a parameter to one. A name that an earlier table has is not repeated.
+        A table of `parameters`, and the panel of the help text for its options: a title, or a
+        function that returns the title for a parameter. Names of earlier tables are skipped.
 
     Returns
     -------
@@ -85,14 +86,14 @@ def generated(*tables: tuple[Mapping[str, Parameter], str | Panels]) -> Callable
 
 
 def option_of(parameter: Parameter, panel: str) -> Any:
-    """Typer's annotation of a parameter's option; None, left out, is the default there.
+    """Typer's annotation of the option for a parameter; its default is None.
 
     Parameters
     ----------
     parameter : Parameter
         From a table.
     panel : str
-        The panel of the help text.
+        Title of the panel in the help text.
     """
     kind: Any = parameter.kind
     metavar = parameter.metavar or None
@@ -113,7 +114,7 @@ def option_of(parameter: Parameter, panel: str) -> Any:
 
 
 def default_text(parameter: Parameter) -> str:
-    """What acts where a parameter is not given, as help texts say it."""
+    """The default of a parameter, as shown in help texts."""
 
     def plain(value: Any) -> str:
         return f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -125,7 +126,7 @@ def default_text(parameter: Parameter) -> str:
 
 
 def option_name(name: str) -> str:
-    """How a parameter is called on the command line."""
+    """Name of a parameter on the command line."""
     return "--" + name.replace("_", "-")
 
 

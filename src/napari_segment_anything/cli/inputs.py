@@ -36,7 +36,7 @@ class Input:
     channels : tuple of int or None
         Channels in use; None for all.
     contrast_limits : tuple of (float, float)
-        One pair for each channel in use, settled once for the whole image.
+        One pair for each channel in use, determined once for the whole image.
     scale : tuple of float
         Size of a pixel: (row, column).
     unit : str or None
@@ -59,7 +59,7 @@ class Input:
 
     @property
     def engine_options(self) -> dict[str, Any]:
-        """How the engine is to understand the image."""
+        """Options that tell the engine how to interpret the image."""
         return {
             "channel_axis": self.channel_axis,
             "channels": self.channels,
@@ -100,16 +100,16 @@ def open_input(source: str, view: ImageOptions, plane: str | None = None) -> Inp
     source : str
         As the user wrote it.
     view : ImageOptions
-        How it is to be understood.
+        How to interpret it.
     plane : str, optional
         Which plane of a stack: `12`, or `T=3,Z=12`.
 
     Raises
     ------
     ImageError
-        There is no such image, or it is a stack and `plane` does not say which plane.
+        If there is no such image, or it is a stack and `plane` is missing.
     ParameterError
-        An option has another form.
+        If an option is malformed.
     """
     options = view.read()
     chosen, channel_axis = options["channels"], options["channel_axis"]
@@ -121,14 +121,14 @@ def open_input(source: str, view: ImageOptions, plane: str | None = None) -> Inp
             example = ",".join(f"{axis}={n // 2}" for axis, n in lengths.items() if n > 1)
             raise ImageError(
                 f"{source} is a stack, {data.axes} of shape {data.shape}: "
-                f"choose a plane, such as --plane {example}"
+                f"choose a plane, for example with --plane {example}"
             )
         where = values.plane(plane, data.stack_axes)
         data = data.plane(**where)
         place = [f"{axis}{index}" for axis, index in where.items()]
         name, source = "_".join([name, *place]), " ".join([source, *place])
     elif plane is not None:
-        raise ImageError(f"{source} is a single plane: leave --plane out")
+        raise ImageError(f"{source} is a single plane: omit --plane")
     axis = data.channel_axis if channel_axis is None else channel_axis
     levels = list(data.levels) or [data.array]
 
@@ -153,12 +153,12 @@ def open_input(source: str, view: ImageOptions, plane: str | None = None) -> Inp
 
 
 def read_source(source: str, axes: str | None = None) -> ImageData:
-    """Read the image argument as it lies: a file, a Zarr folder or URL, or a built-in sample.
+    """Read the image argument: a file, a Zarr folder or URL, or a built-in sample.
 
     Raises
     ------
     ImageError
-        There is no such image, or it cannot be read.
+        If there is no such image, or it cannot be read.
     """
     return _sample(source) if source.startswith(SAMPLE) else _file(source, axes)
 
@@ -185,6 +185,6 @@ def _file(source: str, axes: str | None) -> ImageData:
     if not is_url(source) and not Path(source).expanduser().exists():
         from ..samples import sample_names
 
-        hint = f"; the built-in image is {SAMPLE}{source}" if source in sample_names() else ""
+        hint = f"; the built-in sample is {SAMPLE}{source}" if source in sample_names() else ""
         raise ImageError(f"there is no file {source}{hint}")
     return read_image(source, axes=axes)

@@ -44,7 +44,7 @@ def large(
     overwrite: Annotated[
         bool,
         options.option(
-            options.RESULT, "Begin anew where there are labels of that name.", "--overwrite"
+            options.RESULT, "Replace labels of that name and start over.", "--overwrite"
         ),
     ] = False,
     tables: Annotated[
@@ -56,7 +56,10 @@ def large(
         ),
     ] = None,
     plan: Annotated[
-        bool, options.option(TILED, "Only say what it would take, from one timed tile.", "--plan")
+        bool,
+        options.option(
+            TILED, "Only estimate time, memory and disk space, from one timed tile.", "--plan"
+        ),
     ] = False,
     *,
     parameters: dict[str, Any],
@@ -67,10 +70,10 @@ def large(
 ) -> None:
     """Segment everything in an image of any size, tile by tile.
 
-    Labels are written as they come, into an OME-Zarr store; every plane of a stack is segmented by
-    itself. Kill it any time: the same command goes on. With a Dask scheduler the tiles are
-    worked on by a cluster. Exit code 3: done, but some tiles failed (the same command tries them
-    again).
+    Labels are written to an OME-Zarr store as they are computed; every plane of a stack is
+    segmented separately. An interrupted run continues when the same command is run again. With a
+    Dask scheduler, tiles are computed on a cluster. Exit code 3: finished, but some tiles failed;
+    the same command tries them again.
 
     Examples:
 
@@ -118,7 +121,7 @@ def large(
 
 
 def _images(source: Any, output: str | None, name: str) -> list[tuple[str, Any, str | None]]:
-    """Title, image and store of each image: one, or all fields of a plate."""
+    """Title, image and store of each image: a single one, or all fields of a plate."""
     if not isinstance(source, str):
         return [(name, source, output)]
     from ..formats.ome_zarr import plate_images
@@ -129,7 +132,7 @@ def _images(source: Any, output: str | None, name: str) -> list[tuple[str, Any, 
     if output is not None:
         from ..errors import ParameterError
 
-        raise ParameterError("the labels of a plate go into its own images: leave --output out")
+        raise ParameterError("the labels of a plate are written to its own images: omit --output")
     return [(f"{field.well} {field.field}", field.path, None) for field in fields]
 
 

@@ -1,4 +1,4 @@
-"""The `napari-sam` program: its verbs, and what happens when something goes wrong."""
+"""The `napari-sam` program: its verbs, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ app = typer.Typer(
     name=PROGRAM,
     help="""Segment Anything for scientific images.
 
-    Try it without any data: napari-sam everything sample:coins -o out/
+    To try it without data of your own: napari-sam everything sample:coins -o out/
 
-    More built-in images: napari-sam info --samples
+    All built-in sample images: napari-sam info --samples
     """,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -85,9 +85,8 @@ app.command("info")(info.info)
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code.
 
-    0: done. 2: the input was bad, one line on stderr says what and what to do.
-    130: interrupted with Ctrl-C; 143: by SIGTERM, which ends it in the same way.
-    1: a bug of ours, still one line unless `--debug`.
+    0: success. 2: invalid input; one line on standard error says what is wrong. 130: interrupted
+    with Ctrl-C; 143: terminated by SIGTERM. 1: an unexpected error, also one line unless `--debug`.
 
     Parameters
     ----------
@@ -97,12 +96,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     if not debug:
-        # it logs what it stumbles over in a damaged file; our own line says it better
+        # it logs details of damaged files, which our own message covers
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     signals: list[int] = []
     try:
         with _terminable(signals), warnings.catch_warnings():
-            # what the engine had to do differently (less memory, no cache) is news for the user
+            # fallbacks of the engine (less memory, no cache) are shown as notes
             warnings.showwarning = _note
             code = typer.main.get_command(app).main(
                 args=arguments, prog_name=PROGRAM, standalone_mode=False
@@ -123,17 +122,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         _complain(
-            f"unexpected {type(error).__name__}: {error} "
-            "(a bug of this program; --debug shows the traceback)"
+            f"unexpected {type(error).__name__}: {error} (a bug; --debug shows the traceback)"
         )
         return UNEXPECTED
     if code == INTERRUPTED:
         verb = arguments[0] if arguments else ""
         rest = (
-            "the same command goes on where it stopped"
+            "run the same command again to continue"
             if verb in RESUMABLE
             else (
-                "labels that were begun in a store are marked as unfinished; no file was written"
+                "labels in a store are marked as unfinished; no file was written"
                 if verb == "stack"
                 else "nothing was written"
             )
@@ -145,11 +143,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _terminable(signals: list[int]) -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that it clears up behind itself."""
+    """Turn SIGTERM into KeyboardInterrupt, so that the block cleans up."""
 
     def stop(number: int, frame: object) -> None:
         signals.append(number)
-        signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+        signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
         raise KeyboardInterrupt
 
     ours = threading.current_thread() is threading.main_thread() and (
@@ -170,7 +168,7 @@ def _describe(error: Exception) -> str:
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error) or type(error).__name__
     where = "" if error.filename is None else f": {error.filename}"
-    hint = "; make room and run again" if error.errno == errno.ENOSPC else ""
+    hint = "; free some space and run again" if error.errno == errno.ENOSPC else ""
     return f"{error.strerror}{where}{hint}"
 
 

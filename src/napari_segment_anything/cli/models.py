@@ -1,4 +1,4 @@
-"""`napari-sam models`: what can be loaded by name."""
+"""`napari-sam models`: models that can be loaded by name."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def models(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME|FILE]", help="Show this one and its card.", show_default=False
+            metavar="[NAME|FILE]", help="Show this model and its card.", show_default=False
         ),
     ] = None,
     as_json: options.JsonOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """List the models that --model knows by name, or show the card of one.
+    """List the models that --model accepts by name, or show the card of one.
 
-    Any other SAM checkpoint is loaded from its file or URL.
+    Any other SAM checkpoint can be given as a file or URL.
 
     Examples:
 
@@ -60,7 +60,7 @@ def models(
 
 
 def _show(model: str, as_json: bool) -> None:
-    """One model: what its file says of itself."""
+    """Show the metadata and card of one model."""
     from ..checkpoints import load_checkpoint
     from . import report
 
@@ -89,7 +89,7 @@ def _facts(entry: CatalogueEntry) -> dict[str, Any]:
         try:
             path, where = embedded_path(entry), "in this package"
         except CheckpointError:
-            path, where = None, "missing: install the package again"
+            path, where = None, "missing: reinstall the package"
     else:
         path = cached_path(entry.checkpoint)
         where = "to be downloaded" if path is None else "downloaded"

@@ -56,7 +56,7 @@ FINDING = ((RUN, FIND), (CANDIDATES, panel_of))
 
 
 class Precision(StrEnum):
-    """Arithmetic of the network: of all of it, or of encoder and decoder."""
+    """Arithmetic of the network, or of encoder and decoder separately."""
 
     auto = "auto"
     fp32 = "fp32"
@@ -69,11 +69,12 @@ class Precision(StrEnum):
 ImageArgument = Annotated[
     str,
     typer.Argument(
-        metavar="IMAGE", help="TIFF, PNG, JPEG, NPY, NPZ, Zarr or its URL; or sample:NAME."
+        metavar="IMAGE",
+        help="TIFF, PNG, JPEG, NPY, NPZ or Zarr file, URL of a Zarr image, or sample:NAME.",
     ),
 ]
 ChannelAxisOption = Annotated[
-    int | None, option(INPUT, "Axis that holds the channels (0 first, -1 last).")
+    int | None, option(INPUT, "Index of the channel axis (0 is the first, -1 the last).")
 ]
 ChannelsOption = Annotated[
     str | None,
@@ -87,18 +88,18 @@ AxesOption = Annotated[
     str | None,
     option(
         INPUT,
-        "What the file's dimensions are, such as CYX or TZYX, where the file does not say.",
+        "Letters of the dimensions, such as CYX or TZYX, if the file does not state them.",
         metavar="LETTERS",
     ),
 ]
 PlaneOption = Annotated[
-    str | None, option(INPUT, "Which plane of a stack or time-lapse.", metavar="I|T=I,Z=J")
+    str | None, option(INPUT, "Plane of a stack or time-lapse.", metavar="I|T=I,Z=J")
 ]
 ContrastOption = Annotated[
     str,
     option(
         INPUT,
-        "Intensities shown as black and white. auto: 8-bit RGB as it is, else percentiles.",
+        "Intensities mapped to black and white. auto: percentiles, but 8-bit RGB unchanged.",
         metavar="auto|percentile|LO,HI",
     ),
 ]
@@ -117,18 +118,24 @@ DecoderOption = Annotated[
 CacheOption = Annotated[
     bool,
     option(
-        MODEL, "Keep the image's embedding on disk: the next run on it starts at once.", "--cache"
+        MODEL,
+        "Keep the image's embedding on disk, so that the next run on it starts at once.",
+        "--cache",
     ),
 ]
 DeviceOption = Annotated[str, option(MODEL, "Where the network runs.", metavar="auto|cpu|cuda|mps")]
 PrecisionOption = Annotated[
-    Precision, option(MODEL, "auto: bf16 where the hardware is fast at it, else fp32 (exact).")
+    Precision,
+    option(
+        MODEL,
+        "Arithmetic of the network. auto: bf16 if the hardware is fast at it, else fp32 (exact).",
+    ),
 ]
 OutputOption = Annotated[
     Path | None,
     option(
         RESULT,
-        "Folder for the labels, records, table and overlay; made when missing.",
+        "Folder for labels, masks, table and overlay; created if missing.",
         "-o",
         "--output",
         metavar="DIR",
@@ -138,13 +145,13 @@ OverwriteOption = Annotated[
     bool, option(RESULT, "Replace results of an earlier run.", "--overwrite")
 ]
 JsonOption = Annotated[bool, option(TALK, "Print the result as JSON on standard output.", "--json")]
-QuietOption = Annotated[bool, option(TALK, "No progress and no summary.", "-q", "--quiet")]
-DebugOption = Annotated[bool, option(TALK, "Show the traceback when something fails.", "--debug")]
+QuietOption = Annotated[bool, option(TALK, "Print no progress and no summary.", "-q", "--quiet")]
+DebugOption = Annotated[bool, option(TALK, "Show the traceback of an error.", "--debug")]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageOptions:
-    """How the image is to be understood."""
+    """How to interpret the image."""
 
     axes: AxesOption = None
     channel_axis: ChannelAxisOption = None
@@ -152,12 +159,12 @@ class ImageOptions:
     contrast_limits: ContrastOption = "auto"
 
     def read(self) -> dict[str, Any]:
-        """Their values as the engine takes them.
+        """Return the values as the engine takes them.
 
         Raises
         ------
         ParameterError
-            One of them has another form.
+            If one of them is malformed.
         """
         return {
             "channel_axis": self.channel_axis,
@@ -168,19 +175,20 @@ class ImageOptions:
 
 @dataclass(frozen=True, slots=True)
 class StackOptions(ImageOptions):
-    """How a stack is to be understood: every plane may have limits of its own."""
+    """How to interpret a stack; each plane may have contrast limits of its own."""
 
     contrast_limits: Annotated[
         str,
         option(
             INPUT,
-            "Intensities shown as black and white, the same on all planes; plane: each its own.",
+            "Intensities mapped to black and white, the same on all planes; plane: separately on "
+            "each plane.",
             metavar="auto|percentile|plane|LO,HI",
         ),
     ] = "auto"
 
     def read(self) -> dict[str, Any]:
-        """Their values as the engine takes them."""
+        """Return the values as the engine takes them."""
         if self.contrast_limits != "plane":
             return ImageOptions.read(self)
         return {
@@ -191,7 +199,7 @@ class StackOptions(ImageOptions):
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """Which model, and where it runs."""
+    """Which model to load, and where it runs."""
 
     model: ModelOption = "default"
     device: DeviceOption = "auto"
@@ -222,7 +230,7 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """What is printed."""
+    """What to print."""
 
     as_json: JsonOption = False
     quiet: QuietOption = False

@@ -1,4 +1,4 @@
-"""What a run leaves behind: files in a folder, a summary for people, JSON for programs."""
+"""Results of a run: files in a folder, a summary, or JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a verb found.
+    """The result of a verb for one image.
 
     Parameters
     ----------
@@ -40,13 +40,13 @@ class Result:
     labels : (H, W) integer array
         0 is background.
     records : ImageRecords
-        The masks, whole, also where others were painted over them; a record's id is its label.
+        The complete masks, also where others are painted over them; ids are labels.
     seconds : float
         Computing time, without loading the model.
     facts : dict
         More lines for the summary.
     parameters : dict
-        How it was computed, for provenance.
+        Parameters of the computation.
     prompts : sequence of dict
         Prompts to draw on the overlay.
     """
@@ -63,7 +63,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class ImageOutput:
-    """Where the results of an image go. Made, and checked, before the work starts.
+    """Where the results of an image are written; checked before the work starts.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class ImageOutput:
     Raises
     ------
     ParameterError
-        There is neither a folder nor JSON, or the folder cannot be written to.
+        If there is neither a folder nor JSON, or the folder cannot be written to.
     """
 
     folder: Path | None
@@ -88,7 +88,9 @@ class ImageOutput:
         if self.folder is not None:
             check_folder(self.folder)
         elif not self.report.as_json:
-            raise ParameterError("say where results go with -o FOLDER, or use --json")
+            raise ParameterError(
+                "choose an output folder with -o FOLDER, or print JSON with --json"
+            )
 
     def files(self, name: str) -> dict[str, Path]:
         """Result files for an image of this name, by kind; none without a folder.
@@ -96,7 +98,7 @@ class ImageOutput:
         Raises
         ------
         ParameterError
-            Some are there already and are not to be replaced.
+            If some exist already and are not to be replaced.
         """
         if self.folder is None:
             return {}
@@ -105,7 +107,7 @@ class ImageOutput:
         return files
 
     def finish(self, result: Result, files: dict[str, Path]) -> None:
-        """Write the files, all of them or none, and report."""
+        """Write all files or none, and report."""
         from .report import model_facts, tell
 
         if files:
@@ -135,10 +137,10 @@ def check_folder(folder: Path) -> None:
 
 
 def check_free(files: Iterable[Path], overwrite: bool) -> None:
-    """Raise `ParameterError` for a file that is there already and is not to be replaced."""
+    """Raise `ParameterError` for a file that exists already and is not to be replaced."""
     taken = next((path for path in files if path.exists()), None)
     if taken is not None and not overwrite:
-        raise ParameterError(f"{taken} is there already: choose another folder, or add --overwrite")
+        raise ParameterError(f"{taken} exists already: choose another folder, or add --overwrite")
 
 
 def _write(result: Result, files: dict[str, Path]) -> None:
@@ -179,7 +181,7 @@ def _objects(result: Result) -> int:
 
 
 def _content(result: Result, files: dict[str, Path]) -> dict[str, Any]:
-    """The result for programs; masks only where they are not in a file."""
+    """The result as JSON; masks are included only if they are not in a file."""
     from ..formats.records import to_sa1b
 
     model = result.model

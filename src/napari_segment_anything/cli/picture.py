@@ -1,4 +1,4 @@
-"""A picture of the result, with the prompts that led to it."""
+"""A picture of the result, with the prompts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def draw(
     Parameters
     ----------
     image : (H, W, 3) array, 0 to 255
-        The image as the network sees it. Very large ones are reduced.
+        The image as the network sees it. Very large images are reduced.
     labels : (H, W) integer array
         0 is background.
     prompts : sequence of dict

@@ -1,4 +1,4 @@
-"""Prompts from options and from files, as a list of objects.
+"""Read prompts from options and files into a list of objects.
 
 An object is a dict with any of `points` (k, 2), `labels` (k,), `box` (4,), all in
 (row, col) pixels; `id` is the label it gets in the result.
@@ -21,8 +21,8 @@ decimal point. The text is UTF-8, or UTF-16 as Excel's "Unicode text".
 JSON files hold a list of objects: `[{"points": [[120, 80]], "labels": [1]},
 {"id": 7, "box": [10, 10, 60, 70]}]`.
 
-Nothing is guessed: an unknown column or key, a row with more or fewer cells than the
-header, text where a number belongs, are errors that name the line or the object.
+Unknown columns or keys, rows with more or fewer cells than the header, and text in place of
+numbers are errors that name the line or the object.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def from_options(
     Raises
     ------
     PromptError
-        A value that is not coordinates, or options whose objects cannot be told apart.
+        If a value is malformed, or it is ambiguous which prompts belong to an object.
     """
     foreground = [values.point(text) for text in points]
     background = [values.point(text, "--negative") for text in negatives]
@@ -70,8 +70,8 @@ def from_options(
     if each_point:
         if background or corners:
             raise PromptError(
-                "--each-point takes only --point; objects with several prompts go into "
-                "a --prompts file"
+                "--each-point can only be combined with --point; describe objects with several "
+                "prompts in a --prompts file"
             )
         if not foreground:
             raise PromptError("--each-point needs at least one --point")
@@ -79,14 +79,15 @@ def from_options(
     clicks: PromptObject = {}
     if foreground or background:
         if not foreground and not corners:
-            raise PromptError("--negative needs a --point or --box to subtract from")
+            raise PromptError("--negative needs a --point or --box")
         clicks = {
             "points": foreground + background,
             "labels": [1] * len(foreground) + [0] * len(background),
         }
     if clicks and len(corners) > 1:
         raise PromptError(
-            "points with several boxes: say which belong together in a --prompts file"
+            "with points and several boxes, it is unclear which belong together; "
+            "use a --prompts file"
         )
     if len(corners) == 1:
         return _numbered([{**clicks, "box": corners[0]}])
@@ -99,9 +100,9 @@ def read_prompts(path: Path) -> list[PromptObject]:
     Raises
     ------
     PromptError
-        The file has another form; the message names the row or object.
+        If the file is malformed; the message names the row or object.
     FileNotFoundError
-        There is no such file.
+        If there is no such file.
     """
     suffix = path.suffix.lower()
     if suffix == ".json":
@@ -142,7 +143,7 @@ def _from_json(path: Path) -> list[PromptObject]:
         for key in each:
             if key not in _KEYS:
                 raise PromptError(f"{where}: unknown key {key!r}{_meant(key, _KEYS)}")
-        # null is the same as a key that is left out
+        # null means the same as a missing key
         given = {key: value for key, value in each.items() if value is not None}
         result: PromptObject = {"id": given.get("id", number)}
         points, labels = given.get("points", []), given.get("labels")
@@ -300,7 +301,7 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
     if not lines:
         return [], []
     first, names = lines[0]
-    # a spreadsheet may save empty columns at its right
+    # spreadsheets may save empty columns on the right
     used = max((i for _, cells in lines for i, cell in enumerate(cells, 1) if cell), default=0)
     names = names[: max(used, len([name for name in names if name]))]
     for number, name in enumerate(names, start=1):

@@ -1,4 +1,4 @@
-"""What people see while a verb runs and when it is done."""
+"""Progress and results on the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Show(Protocol):
-    """Takes the progress of one stage after another."""
+    """Shows the progress of one stage after another."""
 
     def __call__(self, step: Progress) -> object:
         """Show one step."""
@@ -24,7 +24,7 @@ class Show(Protocol):
 
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator[Show]:
-    """A bar on standard error, with the stage it is at.
+    """Show a progress bar on standard error, with the name of the stage.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def progress_bar(quiet: bool) -> Iterator[Show]:
     Yields
     ------
     callable
-        Takes each `Progress`.
+        To be called with each `Progress`.
     """
     if quiet:
         yield lambda step: None
@@ -64,16 +64,16 @@ def progress_bar(quiet: bool) -> Iterator[Show]:
 def tell(
     report: Reporting, facts: Mapping[str, object], content: Callable[[], Mapping[str, Any]]
 ) -> None:
-    """Print a result once: for programs, for people, or not at all.
+    """Print a result as JSON or as a summary, or not at all.
 
     Parameters
     ----------
     report : Reporting
-        Which of these.
+        Which of these to print.
     facts : mapping of str to object
-        Lines for people.
+        Lines of the summary.
     content : callable
-        Gives the JSON document, when it is wanted.
+        Returns the JSON document; called only if it is wanted.
     """
     if report.as_json:
         print_json(content())
@@ -82,7 +82,7 @@ def tell(
 
 
 def model_facts(model: Model) -> dict[str, str]:
-    """Which model computed a result, on what and how, for people."""
+    """Lines of a summary about the model and its device."""
     return {
         "model": f"{model.name} ({model.architecture}, {model.fingerprint[:12]})",
         "device": f"{model.device}, {model.precision} ({model.precision_reason})",
@@ -90,7 +90,7 @@ def model_facts(model: Model) -> dict[str, str]:
 
 
 def print_facts(title: str, facts: Mapping[str, object]) -> None:
-    """A two-column table on standard output."""
+    """Print a two-column table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -103,7 +103,7 @@ def print_facts(title: str, facts: Mapping[str, object]) -> None:
 
 
 def print_rows(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """A table with a header on standard output."""
+    """Print a table with a header."""
     from rich.console import Console
     from rich.table import Table
 
@@ -114,13 +114,13 @@ def print_rows(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document."""
     json.dump(value, sys.stdout, indent=2, default=str, allow_nan=False)
     sys.stdout.write("\n")
 
 
 def size(count: float) -> str:
-    """Bytes for people: 375 MB."""
+    """Format a number of bytes: 375 MB."""
     unit = "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if count < 999.5:

@@ -28,22 +28,24 @@ def segment(
         list[str] | None,
         options.option(
             PROMPTS,
-            "A point in the object; repeat for more points of the same object.",
+            "A point inside the object; can be repeated for the same object.",
             metavar="ROW,COL",
         ),
     ] = None,
     negative: Annotated[
         list[str] | None,
-        options.option(PROMPTS, "A point outside of the object.", metavar="ROW,COL"),
+        options.option(PROMPTS, "A point outside the object.", metavar="ROW,COL"),
     ] = None,
     box: Annotated[
         list[str] | None,
         options.option(
-            PROMPTS, "A box around an object; repeat for more objects.", metavar="R0,C0,R1,C1"
+            PROMPTS,
+            "A box around an object; can be repeated, for an object each.",
+            metavar="R0,C0,R1,C1",
         ),
     ] = None,
     each_point: Annotated[
-        bool, options.option(PROMPTS, "Every --point is an object of its own.", "--each-point")
+        bool, options.option(PROMPTS, "Treat every --point as a separate object.", "--each-point")
     ] = False,
     prompts: Annotated[
         Path | None,
@@ -75,8 +77,8 @@ def segment(
 ) -> None:
     """Outline the objects under points and boxes.
 
-    All --point and --negative together describe one object; each --box is an object; points
-    and a single box describe one object together. Files hold any number of objects.
+    All --point and --negative options describe one object together, and a single --box as well;
+    several boxes are an object each. Files can hold any number of objects.
 
     Writes NAME_labels.tif, NAME_masks.json, NAME_table.csv and NAME_overlay.png.
 
@@ -101,10 +103,10 @@ def segment(
     objects = prompt_files.from_options(point or [], negative or [], box or [], each_point)
     if prompts is not None:
         if objects:
-            raise PromptError("give prompts as options or in a file, not both")
+            raise PromptError("give prompts either as options or in a file, not both")
         objects = prompt_files.read_prompts(require_file(prompts, "file of prompts", PromptError))
     if not objects:
-        raise PromptError("nothing to segment: give --point, --box or --prompts")
+        raise PromptError("there is nothing to segment: give --point, --box or --prompts")
     target = ImageOutput(output, overwrite, report)
     opened = open_input(image, view, plane)
     files = target.files(opened.name)
@@ -132,7 +134,7 @@ def segment(
             _segment(segmenter, opened.image, opened.engine_options, asked), show
         )
     areas = np.array([mask.area for mask in masks], np.int64)
-    # whatever was asked for stays, however little of it the others leave visible
+    # every prompted object is kept, however little of it is visible
     painted = resolve_overlaps(
         masks, priority("score", areas, scores), shape, min_visible=0, min_piece=0
     )
@@ -172,7 +174,7 @@ def segment(
 def _segment(
     segmenter: Segmenter, image: Any, image_options: dict[str, Any], prompts: Prompts
 ) -> Generator[Progress, None, tuple[list[RLE], Any, tuple[int, int]]]:
-    """Segment all objects; returns masks as large as the image, scores, and the image's shape."""
+    """Segment all objects; returns masks in the full image, scores, and the image's shape."""
     import numpy as np
 
     from ..engine import Ask, Views, Window

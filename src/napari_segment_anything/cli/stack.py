@@ -44,8 +44,8 @@ def stack(
         options.option(
             options.RESULT,
             "Folder for labels (TIFF) and tables; or an OME-Zarr store (NAME.zarr), new or "
-            "existing, that labels are written to as they come: for volumes larger than memory. "
-            "Everything in a volume: the same command again goes on where a run was stopped.",
+            "existing, that labels are written to as they are computed, for volumes larger than memory. "
+            "Without prompts, an interrupted run into a store continues when it is run again.",
             "-o",
             "--output",
             metavar="DIR|STORE",
@@ -57,7 +57,9 @@ def stack(
     tables: Annotated[
         Path | None,
         options.option(
-            options.RESULT, "Folder for the tables, where labels go to a store.", metavar="DIR"
+            options.RESULT,
+            "Folder for the tables, if labels are written to a store.",
+            metavar="DIR",
         ),
     ] = None,
     overwrite: options.OverwriteOption = False,
@@ -73,34 +75,36 @@ def stack(
         str | None,
         options.option(
             options.INPUT,
-            "Prompted objects: which stack of a volume with more axes, such as the time.",
+            "Prompted objects: index along each further axis, such as the time.",
             metavar="I[,J]",
         ),
     ] = None,
     point: Annotated[
         list[str] | None,
-        _prompt("A point in the object to follow; repeat for more.", "PLANE,ROW,COL"),
+        _prompt("A point inside the object to follow; can be repeated.", "PLANE,ROW,COL"),
     ] = None,
     negative: Annotated[
-        list[str] | None, _prompt("A point outside of it.", "PLANE,ROW,COL")
+        list[str] | None, _prompt("A point outside the object.", "PLANE,ROW,COL")
     ] = None,
     box: Annotated[
         list[str] | None,
-        _prompt("A box around an object; each an object of its own.", "PLANE,R0,C0,R1,C1"),
+        _prompt(
+            "A box around an object; can be repeated, for an object each.", "PLANE,R0,C0,R1,C1"
+        ),
     ] = None,
     each_point: Annotated[
-        bool, options.option(FOLLOWED, "Every --point is an object of its own.", "--each-point")
+        bool, options.option(FOLLOWED, "Treat every --point as a separate object.", "--each-point")
     ] = False,
     labels: Annotated[
         Path | None,
         _prompt(
-            "Label image with the stack's shape: follow its objects from the planes it has "
-            "them on.",
+            "Label image with the stack's shape, whose objects are followed from the planes "
+            "they are on.",
             "FILE",
         ),
     ] = None,
     objects: Annotated[
-        str | None, _prompt("Follow only these objects, by number.", "N[,N...]")
+        str | None, _prompt("Follow only the objects with these numbers.", "N[,N...]")
     ] = None,
     *,
     parameters: dict[str, Any],
@@ -112,8 +116,8 @@ def stack(
 ) -> None:
     """Segment a volume or follow a time-lapse.
 
-    Everything in it, plane by plane, joined through the planes; or, with --point, --box or
-    --labels, those objects only, followed from the planes they are prompted on.
+    Without prompts, every object is segmented plane by plane and linked through the planes. With
+    --point, --box or --labels, only those objects are followed, from the planes they are given on.
 
     Writes NAME_labels.tif and NAME_table.csv to a folder, and NAME_tracks.csv with --link track.
 
@@ -167,7 +171,7 @@ def stack(
 
 
 def _refuse_idle(given: Iterable[str], prompted: bool) -> None:
-    """An option that would do nothing is an error."""
+    """Raise `ParameterError` for an option without effect."""
     from ..errors import ParameterError
 
     acting = {*FOLLOWING, "at", "objects"} if prompted else {*LINKING, *RUN, *options.CANDIDATES}
@@ -200,12 +204,12 @@ def _seeds(
 
     if labels is not None:
         if points or negatives or boxes:
-            raise PromptError("give prompts as options or in a label image, not both")
+            raise PromptError("give prompts either as options or in a label image, not both")
         return _label_seeds(labels, data, chosen)
     if each_point and (negatives or boxes):
-        raise PromptError("--each-point goes with --point only")
+        raise PromptError("--each-point can only be combined with --point")
     if boxes and (points or negatives) and len(boxes) > 1:
-        raise PromptError("points and several boxes do not say which belong together")
+        raise PromptError("with points and several boxes, it is unclear which belong together")
     found: dict[int, dict[int, dict[str, Any]]] = {}
     for inside, texts, option in ((1, points, "--point"), (0, negatives, "--negative")):
         for number, text in enumerate(texts, start=1):

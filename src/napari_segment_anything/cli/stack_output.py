@@ -1,4 +1,4 @@
-"""What `napari-sam stack` leaves behind: labels, tables of objects and tracks, a summary."""
+"""Results of `napari-sam stack`: labels, tables of objects and tracks, a summary."""
 
 from __future__ import annotations
 
@@ -17,34 +17,36 @@ if TYPE_CHECKING:
 
 
 class StackOutput:
-    """Where the results of a stack go; checked before the work starts.
+    """Where the results of a stack are written; checked before the work starts.
 
     Parameters
     ----------
     output : Path or None
         A folder, or a store that ends in .zarr.
     tables : Path or None
-        Folder for the tables, where labels go to a store.
+        Folder for the tables, if labels are written to a store.
     overwrite : bool
         Whether files of an earlier run are replaced.
     report : Reporting
-        What is printed.
+        What to print.
 
     Raises
     ------
     ParameterError
-        If they do not go together, or cannot be written to.
+        If they contradict each other, or cannot be written to.
     """
 
     def __init__(
         self, output: Path | None, tables: Path | None, overwrite: bool, report: Reporting
     ) -> None:
         if output is None and not report.as_json:
-            raise ParameterError("say where results go with -o FOLDER or -o STORE.zarr, or --json")
+            raise ParameterError(
+                "choose an output with -o FOLDER or -o STORE.zarr, or print JSON with --json"
+            )
         stored = output is not None and output.suffix.lower() == ".zarr"
         if tables is not None and not stored:
             raise ParameterError(
-                "--tables is for labels that go to a store; tables are in the folder anyway"
+                "--tables is for labels in a store; a folder gets the tables anyway"
             )
         self.store = output if stored else None
         self.folder = tables if stored else output
@@ -53,7 +55,7 @@ class StackOutput:
             check_folder(self.folder)
 
     def check(self, name: str) -> None:
-        """Raise `ParameterError` where files are there already and are not to be replaced."""
+        """Raise `ParameterError` for files that exist already and are not to be replaced."""
         check_free(self._paths(name).values(), self.overwrite)
 
     def _paths(self, name: str) -> dict[str, Path]:
@@ -124,7 +126,7 @@ class StackOutput:
 
 
 def _write_tracks(path: Path, tracks: Any) -> None:
-    """A row for each object of each frame, as napari reads it."""
+    """Write a row for each object of each frame, as napari reads it."""
     from ..formats import write_table
 
     names = {3: ("t", "row", "col"), 4: ("t", "z", "row", "col")}[tracks.data.shape[1] - 1]

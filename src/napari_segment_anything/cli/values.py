@@ -1,4 +1,4 @@
-"""Option values that are more than one number: `120,80`, `0,0,50,60`, `auto`."""
+"""Parse option values such as `120,80`, `0,0,50,60` and `auto`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def number(text: str) -> float | None:
-    """A finite number as it is usually written; None for anything else."""
+    """Parse a finite decimal number; None for anything else."""
     text = text.strip()
     value = float(text) if _NUMBER.fullmatch(text) else math.inf
     return value if math.isfinite(value) else None
 
 
 def numbers(text: str, count: int, option: str, shape: str) -> list[float]:
-    """Exactly `count` finite numbers separated by commas; `shape` is what the message asks for."""
+    """Parse exactly `count` finite numbers separated by commas; messages ask for `shape`."""
     found = [number(part) for part in text.split(",")]
     values = [value for value in found if value is not None]
     if not len(values) == len(found) == count:
@@ -32,12 +32,12 @@ def numbers(text: str, count: int, option: str, shape: str) -> list[float]:
 
 
 def point(text: str, option: str = "--point") -> list[float]:
-    """`ROW,COL` as [row, col]."""
+    """Parse `ROW,COL` into [row, col]."""
     return numbers(text, 2, option, "ROW,COL in pixels, such as 120,80")
 
 
 def box(text: str, option: str = "--box") -> list[float]:
-    """`R0,C0,R1,C1` as [row_min, col_min, row_max, col_max]."""
+    """Parse `R0,C0,R1,C1` into [row_min, col_min, row_max, col_max]."""
     row_min, col_min, row_max, col_max = numbers(
         text, 4, option, "ROW_MIN,COL_MIN,ROW_MAX,COL_MAX in pixels, such as 10,20,60,90"
     )
@@ -49,7 +49,7 @@ def box(text: str, option: str = "--box") -> list[float]:
 
 
 def indices(text: str | None, option: str) -> tuple[int, ...] | None:
-    """`I[,J...]` as a tuple of integers; None stays None."""
+    """Parse `I[,J...]` into a tuple of integers; None stays None."""
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
@@ -59,7 +59,7 @@ def indices(text: str | None, option: str) -> tuple[int, ...] | None:
 
 
 def contrast_limits(text: str) -> str | tuple[float, float]:
-    """`auto`, `percentile`, or `LO,HI` as a pair."""
+    """Parse `auto`, `percentile`, or `LO,HI` into a pair."""
     if text in ("auto", "percentile"):
         return text
     try:
@@ -74,9 +74,9 @@ def contrast_limits(text: str) -> str | tuple[float, float]:
 
 
 def plane(text: str | None, axes: str) -> dict[str, int]:
-    """`12`, or `T=3,Z=12`, as one index for each of the stack's axes named.
+    """Parse `12`, or `T=3,Z=12`, into an index for each axis that is named.
 
-    A bare number is for a stack with one axis.
+    A number without a letter is for a stack with a single axis.
     """
     if text is None:
         return {}
@@ -95,7 +95,7 @@ def plane(text: str | None, axes: str) -> dict[str, int]:
 
 
 def region(text: str | None, option: str = "--region") -> Window | None:
-    """`R0,C0,R1,C1` as a window: rows R0 to R1 - 1, columns C0 to C1 - 1; None stays None."""
+    """Parse `R0,C0,R1,C1` into the window of rows R0 to R1 - 1 and columns C0 to C1 - 1."""
     if text is None:
         return None
     from ..engine import Window
@@ -108,7 +108,7 @@ def region(text: str | None, option: str = "--region") -> Window | None:
 
 
 def resources(text: str | None, option: str = "--worker-resources") -> dict[str, float] | None:
-    """`GPU=1[,MEMORY=2e9...]` as a mapping; None stays None."""
+    """Parse `GPU=1[,MEMORY=2e9...]` into a mapping; None stays None."""
     if text is None:
         return None
     found: dict[str, float] = {}
