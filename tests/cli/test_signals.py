@@ -83,11 +83,11 @@ def test_labels_of_a_killed_stack_are_marked(tmp_path, how) -> None:
         assert "terminated; labels in a store are marked as unfinished" in said
     labels = open_labels(tmp_path / "x.zarr")
     assert not labels.complete and np.asarray(labels.array[...]).any()
-    with pytest.warns(UserWarning, match="unfinished: what wrote them was stopped"):
+    with pytest.warns(UserWarning, match="unfinished: the run that writes it"):
         read_labels(tmp_path / "x.zarr")
     with pytest.warns(UserWarning, match="unfinished"):
         read_labels(labels.path)
-    with pytest.raises(FormatError, match="already, unfinished, of a run that was stopped"):
+    with pytest.raises(FormatError, match="unfinished, of a run that was stopped"):
         create_labels(tmp_path / "x.zarr", shape=labels.shape, axes="ZYX")
 
 

@@ -71,9 +71,9 @@ def victim(tmp_path):
 
 @pytest.mark.parametrize("path", OUTSIDE)
 def test_wells_and_images_of_a_plate_stay_inside_it(tmp_path, victim, path):
-    with pytest.raises(FormatError, match=r"no path inside|damaged|outside"):
+    with pytest.raises(FormatError, match=r"not a path inside|damaged|outside"):
         plate_images(make_plate(tmp_path / "one.zarr", [path]))
-    with pytest.raises(FormatError, match=r"no path inside|damaged|outside"):
+    with pytest.raises(FormatError, match=r"not a path inside|damaged|outside"):
         plate_images(make_plate(tmp_path / "two.zarr", ["A/1"], [path]))
     assert plate_images(make_plate(tmp_path / "good.zarr", ["A/1"]))[0].field == "0"
 
@@ -133,14 +133,14 @@ def test_listed_labels_stay_inside(tmp_path, victim):
     labels = create_labels(tmp_path / "image.zarr", shape=(32, 32), axes="YX")
     group = zarr.open_group(tmp_path / "image.zarr" / "labels", mode="r+")
     group.attrs["ome"] = {"version": "0.5", "labels": ["../../victim.zarr"]}
-    with pytest.raises(FormatError, match="no path inside"):
+    with pytest.raises(FormatError, match="not a path inside"):
         open_labels(tmp_path / "image.zarr")
     assert open_labels(tmp_path / "image.zarr", labels.name).shape == (32, 32)
 
 
 @pytest.mark.parametrize("path", ["%2e%2e/x", "a?b", "a#b", "a%2fb", "a::b", "../a"])
 def test_paths_inside_urls_are_plain(path):
-    with pytest.raises(FormatError, match="no path inside"):
+    with pytest.raises(FormatError, match="not a path inside"):
         inside("https://example.org/plate.zarr", path, "the well")
     good = inside("https://example.org/plate.zarr", "A/1/", "the well")
     assert good == "https://example.org/plate.zarr/A/1"

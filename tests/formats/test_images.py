@@ -180,7 +180,7 @@ def test_axes_that_are_not_an_images(tmp_path: Path) -> None:
         ("ZYX", "3 dimensions, but a.npy has 4"),
         ("ZCXY", "need Y"),
         ("ZZYX", "twice"),
-        ("ZWYX", "none of"),
+        ("ZWYX", "not one of"),
         ("ZSYX", "samples are 3"),
         ("SZYX", "must be last|samples"),
     ]:
@@ -201,14 +201,14 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     refused("none.tif", "does not exist")
     refused("empty.tif", "0 bytes", b"")
     refused("a.czi", "export it as OME-TIFF", b"x")
-    refused("a.txt", "unknown kind", b"x")
-    refused("a.png", "not the picture", b"not a picture at all")
+    refused("a.txt", "unknown format", b"x")
+    refused("a.png", "not what its name says", b"not a picture at all")
     refused("a.npy", "cannot be read as NPY", b"\x93NUMPY\x01\x00junk")
     refused("a.npz", "cannot be read as NPZ", b"PK\x03\x04junk")
     np.save(tmp_path / "n.npy", GREY)
-    refused("n.npz", "name it .npy", (tmp_path / "n.npy").read_bytes())
+    refused("n.npz", "rename it to .npy", (tmp_path / "n.npy").read_bytes())
     np.savez(tmp_path / "y.npz", image=GREY)
-    refused("y.npy", "name it .npz", (tmp_path / "y.npz").read_bytes())
+    refused("y.npy", "rename it to .npz", (tmp_path / "y.npz").read_bytes())
     refused("b.tif", "TIFF", b"II*\x00junkjunkjunkjunk")
     refused("c.tif", "cannot be read as TIFF", os.urandom(300))
     np.save(tmp_path / "o.npy", np.array([{"a": 1}], object), allow_pickle=True)

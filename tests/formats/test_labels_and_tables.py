@@ -63,13 +63,13 @@ def test_large_ids_and_stacks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "labels", "message"),
     [
-        ("a.tif", np.full((4, 4), -1), "not negative"),
+        ("a.tif", np.full((4, 4), -1), "must not be negative"),
         ("a.tif", np.full((4, 4), 0.5), "integers"),
         ("a.tif", np.zeros(4, int), "2 to 4 dimensions"),
         ("a.tif", np.full((4, 4), 2**33), "2\\^32"),
         ("a.png", np.full((4, 4), 70_000), "65535"),
-        ("a.png", np.zeros((2, 4, 4), int), "one plane"),
-        ("a.jpg", np.zeros((4, 4), int), "name the file so"),
+        ("a.png", np.zeros((2, 4, 4), int), "a single plane"),
+        ("a.jpg", np.zeros((4, 4), int), "can be written as"),
     ],
 )
 def test_labels_that_do_not_fit(
@@ -135,7 +135,7 @@ def test_measure_volumes_channels_and_nothing() -> None:
 
 
 def test_measure_refuses_what_does_not_fit() -> None:
-    with pytest.raises(FormatError, match="one grid"):
+    with pytest.raises(FormatError, match="they do not match"):
         measure(some_labels(2), image=np.zeros((3, 3)))
     with pytest.raises(FormatError, match="positive pixel sizes"):
         measure(some_labels(2), scale=(0, 1))

@@ -196,11 +196,11 @@ def test_a_pyramid_is_gone_on_with(place: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"axes": "YX", "shape": (1, 4, 4)}, "do not name the 3 dimensions"),
+        ({"axes": "YX", "shape": (1, 4, 4)}, "do not match the 3 dimensions"),
         ({"axes": "ZTYX", "shape": (1, 1, 4, 4)}, "in this order"),
         ({"axes": "CYX", "shape": (1, 4, 4)}, "in this order"),
         ({"dtype": np.float32}, "integers"),
-        ({"shape": (0, 4)}, "have pixels"),
+        ({"shape": (0, 4)}, "at least one pixel"),
         ({"name": "a/b"}, "no name for labels"),
         ({"scale": (1,)}, "1 pixel sizes"),
         ({"chunks": (4,)}, "chunks"),
@@ -220,10 +220,10 @@ def test_places_that_hold_something_else(tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "b.zarr", data=np.zeros((4, 4)))
     labels = create_labels(tmp_path / "c.zarr", **arguments)
     for path, message in [
-        (tmp_path / "notes", "is no Zarr store"),
-        (tmp_path / "notes" / "a.txt", "is no Zarr store"),
+        (tmp_path / "notes", "is not a Zarr store"),
+        (tmp_path / "notes" / "a.txt", "is not a Zarr store"),
         (tmp_path / "b.zarr", "plain Zarr array"),
-        (labels.path, "holds labels itself"),
+        (labels.path, "contains labels itself"),
     ]:
         with pytest.raises(FormatError, match=message):
             create_labels(path, **arguments)
@@ -313,7 +313,7 @@ def test_a_damaged_chunk(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (OSError(28, "No space left on device"), "Make room and run again"),
+        (OSError(28, "No space left on device"), "Free some space and run again"),
         (PermissionError(13, "Permission denied"), "Choose another output"),
         (OSError(30, "Read-only file system"), "Choose another output"),
         (NotImplementedError(), "is read-only"),
@@ -368,7 +368,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
-    assert "Make room and run again; what is already there is kept." in done.stdout
+    assert "Free some space and run again; finished parts are kept." in done.stdout
     labels = open_labels(path)
     assert np.asarray(labels.array[:256]).min() == 1
     assert not np.asarray(labels.array[256:]).any()
@@ -486,13 +486,13 @@ def test_a_web_address_is_read_and_never_written(tmp_path: Path) -> None:
         for place in ("a.ome.zarr", "new.zarr"):
             with pytest.raises(FormatError, match="is read-only"):
                 create_labels(f"{url}/{place}", "more", shape=(60, 80), axes="YX")
-        with pytest.raises(ImageError, match="there is none"):
+        with pytest.raises(ImageError, match="does not exist"):
             read_image(f"{url}/none.zarr")
         server.shutdown()
 
 
 def test_urls_that_are_not_read(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="only Zarr is read from a URL"):
+    with pytest.raises(ImageError, match="only Zarr is read by URL"):
         read_image("https://example.org/a.tif")
     with pytest.raises(ImageError, match=r"Protocol not known|not installed"):
         read_image("foo://example.org/a.zarr")
@@ -507,7 +507,9 @@ def test_labels_without_an_image(place: str) -> None:
     labels.array[:] = 300
     labels.mark(complete=True)
     for path in (place, f"{place}/labels"):
-        with pytest.raises(ImageError, match=r"no image, only labels \(cells\): read them with"):
+        with pytest.raises(
+            ImageError, match=r"contains no image, only labels \(cells\): read them with"
+        ):
             read_image(path)
         assert read_labels(path).dtype == np.uint16
     create_labels(place, "nuclei", shape=(8, 9), axes="YX")
@@ -597,7 +599,7 @@ def test_plates(place: str, version: str) -> None:
     with pytest.raises(FormatError, match="plate of many images"):
         create_labels(place, shape=(60, 80), axes="YX")
     put(place, {"plate": {"wells": [*wells, {"path": "C/1"}]}})
-    with pytest.raises(FormatError, match="well C/1 is named but missing"):
+    with pytest.raises(FormatError, match="well C/1 is missing"):
         plate_images(place)
 
 

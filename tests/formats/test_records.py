@@ -117,10 +117,10 @@ def test_damaged_records_name_the_annotation_and_key(image: ImageRecords) -> Non
         (_without(good, "image"), "'image'"),
         (_without(good, "annotations"), "'annotations'"),
         (_without(good, "image", "width"), "'width'"),
-        (_with(good, 0, "image", "width"), "not that of an image"),
+        (_with(good, 0, "image", "width"), "not a valid image size"),
         (_with(good, 7, "annotations", 1), "annotation 1"),
         (_without(good, "annotations", 1, "segmentation"), "annotation 1.*'segmentation'"),
-        (_with(good, "Q", "annotations", 0, "segmentation", "counts"), "annotation 0.*cut off"),
+        (_with(good, "Q", "annotations", 0, "segmentation", "counts"), "annotation 0.*truncated"),
         (_with(good, [9, 9], "annotations", 0, "segmentation", "size"), "annotation 0"),
         (_with(good, [1, 2], "annotations", 1, "bbox"), "annotation 1, 'bbox'"),
         (_with(good, "x", "annotations", 1, "predicted_iou"), "annotation 1, 'predicted_iou'"),
@@ -139,7 +139,7 @@ def test_damaged_files(tmp_path: Path, image: ImageRecords) -> None:
     path = tmp_path / "cut.json"
     write_sa1b(path, image)
     path.write_text(path.read_text()[:-40])
-    with pytest.raises(FormatError, match="cut off"):
+    with pytest.raises(FormatError, match="truncated"):
         read_sa1b(path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(FormatError, match="not valid JSON"):

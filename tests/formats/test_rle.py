@@ -136,7 +136,7 @@ def test_counts_are_read_only() -> None:
         ({"size": [2, 2], "counts": 4}, "list of integers or a string"),
         ({"size": [2, 2], "counts": "é"}, "ASCII"),
         ({"size": [2, 2], "counts": "!"}, "alphabet"),
-        ({"size": [2, 2], "counts": "Q"}, "cut off"),
+        ({"size": [2, 2], "counts": "Q"}, "truncated"),
         ({"size": [2, 2], "counts": "oooooooooooo0"}, "too long"),
         ([1, 2], "object"),
     ],

@@ -86,7 +86,7 @@ def test_a_cut_stack_ends_a_run_with_one_line(tmp_path, capsys) -> None:
     (tmp_path / "s.tif").write_bytes(content[: len(content) * 7 // 10])
     line = ["stack", str(tmp_path / "s.tif"), "-o", str(tmp_path / "out"), "-q"]
     assert run(line) == 2
-    assert "s.tif is cut off" in capsys.readouterr().err
+    assert "s.tif is truncated" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

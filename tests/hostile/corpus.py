@@ -129,7 +129,7 @@ IMAGES: dict[str, tuple[Callable[[Path], str], str]] = {
                                        struct.pack(">II", 60_000, 60_000))),
         "a.png",
     ),
-    "NPY that claims 8 TB": (written("a.npy", npy_header((2**43,)) + bytes(99)), "claims"),
+    "NPY that claims 8 TB": (written("a.npy", npy_header((2**43,)) + bytes(99)), "should have"),
     "NPY of objects": (made("a.npy", lambda p: np.save(p, np.array([{}]), True)), "objects"),
     "NPY with a header of brackets": (
         written("a.npy", b"\x93NUMPY\x01\x00\xff\x7f" + b"(" * 0x7FFF), "NPY"
@@ -143,7 +143,7 @@ IMAGES: dict[str, tuple[Callable[[Path], str], str]] = {
         made("a.zarr", zarr_array, (320_000, 320_000), (320_000, 320_000)), "MAX_ARRAY_BYTES"
     ),
     "OME-Zarr, a level outside": (
-        made("a.zarr", multiscale, [{"path": "../../victim.zarr"}]), "no path inside"
+        made("a.zarr", multiscale, [{"path": "../../victim.zarr"}]), "not a path inside"
     ),
     "OME-Zarr, levels are numbers": (made("a.zarr", multiscale, [1, 2]), "damaged"),
     "OME-Zarr, datasets missing": (made("a.zarr", multiscale, None), "damaged"),

@@ -403,7 +403,7 @@ def test_a_run_that_never_began_leaves_no_store(stored, segment, tmp_path) -> No
     folder.joinpath("a.txt").write_text("mine")
     file.write_text("mine")
     for place in (folder, file):
-        with pytest.raises(FormatError, match="no Zarr store"):
+        with pytest.raises(FormatError, match="not a Zarr store"):
             segment_large(stored, place, segment, **SETTINGS)
     assert [path.name for path in folder.iterdir()] == ["a.txt"]
     assert file.read_text() == "mine"

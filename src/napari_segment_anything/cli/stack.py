@@ -44,8 +44,8 @@ def stack(
         options.option(
             options.RESULT,
             "Folder for labels (TIFF) and tables; or an OME-Zarr store (NAME.zarr), new or "
-            "existing, that labels are written to as they are computed, for volumes larger than memory. "
-            "Without prompts, an interrupted run into a store continues when it is run again.",
+            "existing, that labels are written to as they are computed, for volumes larger "
+            "than memory. Without prompts, an interrupted run into a store can be continued.",
             "-o",
             "--output",
             metavar="DIR|STORE",

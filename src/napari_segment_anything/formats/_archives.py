@@ -1,4 +1,4 @@
-"""NumPy files, whose headers are compared with what the file holds before anything is allocated."""
+"""NumPy files; headers are checked against the size of the file before memory is allocated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..reading import one_line, require_file
 
 @contextmanager
 def open_npz(source: Path | IO[bytes]) -> Iterator[Any]:
-    """Open a NumPy archive whose arrays are checked: of numbers, whole, and not too large.
+    """Open a NumPy archive, after checking that its arrays are numeric, complete and not too large.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ def open_npz(source: Path | IO[bytes]) -> Iterator[Any]:
     Yields
     ------
     numpy.lib.npyio.NpzFile
-        Its arrays are unpacked when they are asked for.
+        Arrays are unpacked on access.
 
     Raises
     ------
     ImageError
-        If it is no archive of arrays, is damaged, or an array claims more than it holds.
+        If it is not an archive of arrays or is damaged, or a header does not match its data.
     """
     title = "packed arrays"
     if isinstance(source, Path):
@@ -66,21 +66,21 @@ def open_npz(source: Path | IO[bytes]) -> Iterator[Any]:
 
 
 def check_header(file: IO[bytes], size: int, name: str) -> int:
-    """Return the bytes of a NumPy file's array, from its header.
+    """Read the header of a NumPy file, and return the size of its array in bytes.
 
     Parameters
     ----------
     file : binary file
-        At its beginning; then at the array's.
+        Positioned at its beginning; afterwards, at the array.
     size : int
-        Of the file.
+        Size of the file in bytes.
     name : str
-        For messages.
+        Name of the file in messages.
 
     Raises
     ------
     ImageError
-        If it holds Python objects, or claims more than it holds.
+        If it holds Python objects, or the file is shorter than the header says.
     """
     from numpy.lib import format as npy
 
@@ -93,11 +93,11 @@ def check_header(file: IO[bytes], size: int, name: str) -> int:
     if dtype.hasobject:
         raise ImageError(f"{name} cannot be read as NPY: it holds Python objects, not numbers.")
     if any(n < 0 for n in shape) or len(shape) > 32:
-        raise ImageError(f"{name} claims an impossible shape {shape}.")
+        raise ImageError(f"{name} has an impossible shape {shape}.")
     claimed = math.prod(shape) * dtype.itemsize
     if claimed > size - file.tell():
         raise ImageError(
-            f"{name} claims {claimed} bytes of shape {shape} and holds {size - file.tell()}: "
-            "it is cut off or damaged."
+            f"{name} should have {claimed} bytes for shape {shape} but has {size - file.tell()}: "
+            "it is truncated or damaged."
         )
     return claimed

@@ -17,13 +17,13 @@ from ._stores import store_errors
 
 _BLOCK = 1024
 _OWN = "napari-segment-anything"
-"""Attributes of labels that are no business of OME-Zarr."""
+"""Attribute of labels that is not part of OME-Zarr."""
 
 
 class LabelsGroup:
     """One label image of an OME-Zarr store; from `create_labels` or `open_labels`.
 
-    It pickles as its place: another process opens the same store again.
+    Pickling keeps the path; another process opens the same store again.
 
     Parameters
     ----------
@@ -47,10 +47,10 @@ class LabelsGroup:
 
     @property
     def group(self) -> Any:
-        """The `zarr.Group`, opened anew: attributes are those of this moment."""
+        """The `zarr.Group`, opened again on each access, so that attributes are current."""
         node = _stores.open_group(self.path, mode=self.mode)
         if node is None:
-            raise FormatError(f"{self.path} is not a label image, or is not there any more.")
+            raise FormatError(f"{self.path} is not a label image, or no longer exists.")
         return node
 
     @property
@@ -60,7 +60,7 @@ class LabelsGroup:
 
     @property
     def store(self) -> str:
-        """Path or URL of the store that the labels lie in."""
+        """Path or URL of the store that contains the labels."""
         return _stores.split(_stores.split(self.path)[0])[0]
 
     @property
@@ -85,17 +85,17 @@ class LabelsGroup:
 
     @property
     def complete(self) -> bool:
-        """Whether whoever wrote the labels came to the end; another program's always are."""
+        """Whether the labels are finished; those of other programs always are."""
         return is_complete(self.group)
 
     def mark(self, complete: bool) -> None:
-        """Note whether the labels are complete; `create_labels` and `build_pyramid` do it."""
+        """Store whether the labels are complete; called by `create_labels` and `build_pyramid`."""
         with store_errors(self.path):
             self.group.attrs.update({_OWN: {"complete": complete}})
 
     @property
     def levels(self) -> tuple[Any, ...]:
-        """The pyramid as its metadata has it at this moment, full resolution first."""
+        """The pyramid according to the current metadata, full resolution first."""
         group = self.group
         datasets = _ngff.ome_attributes(group)["multiscales"][0]["datasets"]
         return (self.array, *(group[each["path"]] for each in datasets[1:]))
@@ -105,17 +105,17 @@ class LabelsGroup:
     ) -> Generator[Progress, None, None]:
         """Make the reduced levels, each with every second row and column of the one before.
 
-        Block by block, so memory is bounded. A level enters the metadata when it is complete.
-        Labels are marked as complete after the last.
+        Levels are made block by block, so memory is bounded. A level is added to the metadata when
+        it is complete. After the last one, the labels are marked as complete.
 
         Parameters
         ----------
         min_side : int
-            The last level is the first with no more rows and columns than this. Labels of an
-            image with several levels have as many as the image, as OME-Zarr wants it.
+            Reduction ends at the first level with no more rows and columns than this. Labels of
+            an image with several levels get as many as the image, as OME-Zarr requires.
         resume : bool
-            Keep the levels that are complete, for labels that have not changed since. Otherwise
-            all are made anew, and until then are not in the metadata.
+            Keep levels that are complete, for labels that have not changed since. Otherwise all
+            levels are removed from the metadata and made again.
 
         Yields
         ------
@@ -151,18 +151,18 @@ class LabelsGroup:
                 with store_errors(self.path):
                     reduce_block(source, target, block)
                 done += 1
-                yield Progress(done, total, message="making the pyramid of the labels")
+                yield Progress(done, total, message="building the label pyramid")
             with store_errors(self.path):
                 self._publish(level + 1)
         self.mark(complete=True)
 
     def update_pyramid(self, region: Sequence[slice]) -> None:
-        """Bring the reduced levels up to date where level 0 was changed.
+        """Update the reduced levels where level 0 was changed.
 
         Parameters
         ----------
         region : sequence of slice
-            Of level 0, one with start and stop for each dimension. Small: it is read at once.
+            Region of level 0, with start and stop for each dimension. It is read in one piece.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class LabelsGroup:
                 reduce_block(source, target, block)
 
     def _levels_of_image(self) -> int:
-        """Levels of the image that the labels lie beside; 0 if there is none."""
+        """Number of levels of the image that the labels belong to; 0 if there is none."""
         image, inside = _stores.split(_stores.split(self.path)[0])
         root = _stores.open_group(image) if inside == "labels" else None
         if root is None:
@@ -202,7 +202,7 @@ class LabelsGroup:
 
 
 def reduce_block(source: Any, target: Any, block: Sequence[slice]) -> None:
-    """Fill a block of a reduced level from the level before it."""
+    """Compute a block of a reduced level from the level before it."""
     wide = [
         slice(2 * s.start, min(2 * s.stop, int(n)))
         for s, n in zip(block[-2:], source.shape[-2:], strict=True)
@@ -215,13 +215,13 @@ def reduce_block(source: Any, target: Any, block: Sequence[slice]) -> None:
         place = ", ".join(f"{s.start}:{s.stop}" for s in (*block[:-2], *wide))
         raise FormatError(
             f"labels {source.store}/{source.path} cannot be read at [{place}]: "
-            f"{_stores.line(error)}. That chunk is damaged: remove or make it again."
+            f"{_stores.line(error)}. The chunk is damaged: remove it or write it again."
         ) from error
     target[tuple(block)] = pixels[..., ::2, ::2]
 
 
 def _blocks(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    """Blocks of whole chunks, so that each chunk is written once."""
+    """Blocks made of whole chunks, so that each chunk is written once."""
     steps = [*chunks[:-2], *(max(n, _BLOCK // n * n) for n in chunks[-2:])]
     counts = [-(-size // step) for size, step in zip(shape, steps, strict=True)]
     for index in np.ndindex(*counts):
@@ -272,7 +272,7 @@ def is_complete(node: Any) -> bool:
 
 
 def listed(location: str) -> list[str]:
-    """Return what a `labels` group has on its list."""
+    """Return the names that a `labels` group lists."""
     group = _stores.open_group(location)
     if group is None:
         return []
@@ -295,10 +295,10 @@ def labels_prefix(group: Any) -> tuple[str, ...]:
 
 
 def show_labels(location: str) -> None:
-    """Let a store without an image open as one, that of its first labels.
+    """Let other programs open a store without an image, as its first labels.
 
-    Other programs look for an image at the root of a store. Its metadata names the levels of the
-    labels; nothing is stored twice.
+    Other programs look for an image at the root of a store. The metadata written there refers to
+    the levels of the labels; no pixels are duplicated.
     """
     root = _stores.open_group(location, mode="r+")
     if root is None:
@@ -306,7 +306,7 @@ def show_labels(location: str) -> None:
     scales = _ngff.ome_attributes(root).get("multiscales")
     if scales and not _ngff.only_labels(scales[0]):
         return
-    with warnings.catch_warnings():  # files of other kinds
+    with warnings.catch_warnings():  # other files in the store
         warnings.simplefilter("ignore")
         if not scales and set(root.keys()) != {"labels"}:
             return
@@ -322,7 +322,7 @@ def show_labels(location: str) -> None:
 
 
 def reconsolidate(location: str) -> None:
-    """Bring consolidated metadata up to date, in a store that has it."""
+    """Update the consolidated metadata of a store that has it."""
     import zarr
 
     store = _stores.open_store(location, read_only=False)
@@ -331,6 +331,6 @@ def reconsolidate(location: str) -> None:
     except (OSError, ValueError):
         return
     if group.metadata.consolidated_metadata is not None:
-        with warnings.catch_warnings():  # Zarr format 3 has no finished text about it
+        with warnings.catch_warnings():  # not yet part of the specification of Zarr format 3
             warnings.simplefilter("ignore")
             zarr.consolidate_metadata(store)

@@ -1,4 +1,4 @@
-"""OME-Zarr metadata (NGFF 0.4 in Zarr format 2, 0.5 in format 3), as plain values."""
+"""Read and write OME-Zarr metadata (NGFF 0.4 in Zarr format 2, 0.5 in format 3)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..errors import FormatError
 from ._stores import inside, line
 
 ORDER = "TQZYX"
-"""Axes that labels may have, in the order that OME-Zarr asks for; Q is a stack of no known kind."""
+"""Axes of labels in the order that OME-Zarr requires; Q is a stack of unknown meaning."""
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Axes of an image, and where its pixels lie.
+    """Axes of an image, with the scale and translation of its pixels.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Placement:
     units: tuple[str | None, ...]
 
     def reorder(self, axes: str) -> Placement:
-        """The same for other axes; scale 1 and no unit where one is missing here."""
+        """Return the placement for other axes; missing ones have scale 1 and no unit."""
         at = [self.axes.find(axis) for axis in axes]
         return Placement(
             axes,
@@ -46,15 +46,15 @@ class Placement:
 
 
 def common_axes(axes: str) -> str:
-    """Axes of labels with Z in place of Q, or T or C where Z is taken.
+    """Replace axis Q by Z, or by T or C where Z is in use.
 
-    OME-Zarr has axes without a type, but readers skip or refuse them.
+    OME-Zarr allows axes without a type, but readers ignore or reject them.
     """
     return axes.replace("Q", next(axis for axis in "ZTC" if axis not in axes))
 
 
 def only_labels(first: Any) -> bool:
-    """Whether the `multiscales` entry of a store is that of its labels: it has no image."""
+    """Whether the `multiscales` entry of a store refers to its labels, so that it has no image."""
     try:
         return str(first["datasets"][0]["path"]).startswith("labels/")
     except (KeyError, IndexError, TypeError):
@@ -62,14 +62,14 @@ def only_labels(first: Any) -> bool:
 
 
 def ome_attributes(group: Any) -> dict[str, Any]:
-    """The OME-Zarr part of a group's attributes, whatever the version."""
+    """The OME-Zarr part of a group's attributes, for any version."""
     attributes = dict(group.attrs)
     inner = attributes.get("ome")
     return dict(inner) if isinstance(inner, Mapping) else attributes
 
 
 def update_ome(group: Any, fields: Mapping[str, Any]) -> None:
-    """Set OME-Zarr fields of a group, leaving all other attributes as they are."""
+    """Set OME-Zarr fields of a group; other attributes are kept."""
     if group.metadata.zarr_format == 2:
         group.attrs.update(dict(fields))
         return
@@ -79,14 +79,14 @@ def update_ome(group: Any, fields: Mapping[str, Any]) -> None:
 
 
 def with_version(zarr_format: int, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Mark an object with its version where 0.4 wants it; 0.5 keeps it in one place."""
+    """Add the version to an object where 0.4 requires it; 0.5 stores it only once."""
     return {"version": "0.4", **fields} if zarr_format == 2 else dict(fields)
 
 
 def multiscales(
     zarr_format: int, name: str, placement: Placement, levels: int
 ) -> list[dict[str, Any]]:
-    """Metadata of a pyramid whose level k has every 2^k-th row and column of level 0."""
+    """Metadata of a pyramid; level k has every 2^k-th row and column of level 0."""
     axes = []
     for axis, unit in zip(placement.axes, placement.units, strict=True):
         entry: dict[str, Any] = {"name": axis.lower()}
@@ -150,7 +150,7 @@ def read_placement(first: Mapping[str, Any], ndim: int, where: str) -> Placement
     Raises
     ------
     FormatError
-        If the metadata is not as OME-Zarr has it.
+        If the metadata is not valid OME-Zarr.
     """
     try:
         entries = first.get("axes")
@@ -171,9 +171,9 @@ def read_placement(first: Mapping[str, Any], ndim: int, where: str) -> Placement
             elif part["type"] == "translation":
                 translation = [a + float(b) for a, b in zip(translation, values, strict=True)]
         if not all(0 < size < math.inf for size in scale):
-            raise ValueError(f"a scale is larger than 0 and finite, not {scale}")
+            raise ValueError(f"a scale must be positive and finite, not {scale}")
         if not all(map(math.isfinite, translation)):
-            raise ValueError(f"a translation is finite, not {translation}")
+            raise ValueError(f"a translation must be finite, not {translation}")
         letters = letters_of(entries)
         units = tuple(e.get("unit") for e in entries)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
@@ -182,7 +182,7 @@ def read_placement(first: Mapping[str, Any], ndim: int, where: str) -> Placement
 
 
 def letters_of(entries: Sequence[Mapping[str, Any]]) -> str:
-    """A letter for each axis: what its type says, else its name, else Q."""
+    """A letter for each axis, from its type, else its name, else Q."""
     kinds = {"time": "T", "channel": "C"}
     letters = []
     for entry in entries:
@@ -192,19 +192,19 @@ def letters_of(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def check_label_axes(axes: str, shape: Sequence[int]) -> str:
-    """Return axes of labels in capitals.
+    """Check the axes of labels, and return them in capitals.
 
     Raises
     ------
     FormatError
-        If they do not fit the shape, or OME-Zarr does not have them so.
+        If they do not match the shape, or are not valid in OME-Zarr.
     """
     given = axes.upper()
     if len(given) != len(shape):
-        raise FormatError(f"Axes '{axes}' do not name the {len(shape)} dimensions of the labels.")
+        raise FormatError(f"Axes '{axes}' do not match the {len(shape)} dimensions of the labels.")
     if given != "".join(a for a in ORDER if a in given) or not given.endswith("YX"):
         raise FormatError(
-            f"Axes '{axes}': OME-Zarr has labels with axes out of T, Q, Z, Y, X in this order, "
-            "and always Y and X."
+            f"Axes '{axes}': OME-Zarr labels have axes from T, Q, Z, Y, X in this order, always "
+            "with Y and X."
         )
     return given

@@ -1,4 +1,4 @@
-"""One reader per file format, each giving arrays and what the file says of their axes."""
+"""One reader per file format, returning arrays with the axes and pixel sizes of the file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ from ._archives import check_header, open_npz
 from ._stores import line
 from .images import LAZY_ABOVE
 
-_NEEDS_CODEC = (
-    "{} is compressed in a way ({}) that needs one more package: pip install imagecodecs."
-)
+_NEEDS_CODEC = "{} is compressed with {}, which needs another package: pip install imagecodecs."
 
 
 @dataclass(slots=True)
 class FileContent:
-    """What a reader found: pyramid levels, and axes, scale and units where the file has them.
+    """Content of a file: pyramid levels, with axes, scale and units where the file has them.
 
-    `files` are named where an image lies in several.
+    `files` are given if an image consists of several.
     """
 
     levels: tuple[Any, ...]
@@ -36,9 +34,9 @@ class FileContent:
 
 
 def read_tiff(path: Path, series: int, lazy: bool | None, stored: bool = False) -> FileContent:
-    """Read one series of a TIFF file; its axes from OME, ImageJ, or the pages themselves.
+    """Read one series of a TIFF file, with axes from OME, ImageJ or the pages themselves.
 
-    With `stored`, values are those in the file, whatever it says that they mean.
+    With `stored`, values are returned as they are in the file, without applying a palette.
     """
     import tifffile
 
@@ -47,7 +45,7 @@ def read_tiff(path: Path, series: int, lazy: bool | None, stored: bool = False) 
     try:
         with tifffile.TiffFile(path) as file:
             if not file.series:
-                raise ImageError(f"{path.name} is a TIFF file without an image.")
+                raise ImageError(f"{path.name} is a TIFF file without images.")
             chosen = choose(file.series, series, path.name)
             axes, scale, units = _tiff_axes(file, chosen, tifffile)
             check_whole(file, chosen, path)
@@ -67,7 +65,7 @@ def read_tiff(path: Path, series: int, lazy: bool | None, stored: bool = False) 
         raise
     except MemoryError as error:
         raise ImageError(f"{path.name} does not fit into memory; convert it to Zarr.") from error
-    except Exception as error:  # tifffile raises many kinds for damaged files
+    except Exception as error:  # tifffile raises many types of errors for damaged files
         raise ImageError(f"{path.name} cannot be read as TIFF: {line(error)}") from error
     if axes is not None and "S" in axes and axes[-1] != "S":
         at = axes.index("S")
@@ -77,7 +75,7 @@ def read_tiff(path: Path, series: int, lazy: bool | None, stored: bool = False) 
 
 
 def _with_colours(axes: str | None, array: Any, chosen: Any) -> str | None:
-    """Add the axis of colours that a palette gives."""
+    """Add the colour axis that a palette adds."""
     return f"{axes}S" if axes is not None and len(array.shape) > len(chosen.shape) else axes
 
 
@@ -87,7 +85,7 @@ def _tiff_pixels(chosen: Any, path: Path) -> Any:
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
-    # Baseline JPEG and LZW need a codec package that is not always there; Pillow has both.
+    # Baseline JPEG and LZW need a codec package that may be missing; Pillow supports both.
     from PIL import Image
 
     page = chosen.keyframe
@@ -98,7 +96,7 @@ def _tiff_pixels(chosen: Any, path: Path) -> Any:
                 picture.seek(page.index)
                 colour = page.samplesperpixel == 3
                 array = np.asarray(picture.convert("RGB") if colour else picture)
-                if int(page.photometric) == 0:  # Pillow has turned it over already
+                if int(page.photometric) == 0:  # Pillow has inverted it already
                     array = 255 - array
         if array.shape == tuple(chosen.shape):
             return array
@@ -113,12 +111,12 @@ def _tiff_levels(path: Path, series: int, count: int) -> tuple[Any, ...]:
     for level in range(count):
         file = tifffile.TiffFile(path)
         array = zarr.open_array(file.series[series].aszarr(level=level), mode="r")
-        # The array reads from the file for as long as it lives, and nobody else closes it.
+        # The array reads from the file as long as it exists, and nothing else closes it.
         weakref.finalize(array, file.close)
         levels.append(array)
     try:
         levels[0][(0,) * levels[0].ndim]
-    except ValueError as error:  # here and now, not at some later read
+    except ValueError as error:  # fail now instead of at a later read
         if "imagecodecs" not in str(error):
             raise
         raise ImageError(_NEEDS_CODEC.format(path.name, line(error))) from error
@@ -129,7 +127,7 @@ def _tiff_axes(
     file: Any, chosen: Any, tifffile: Any
 ) -> tuple[str | None, list[float] | None, list[str | None] | None]:
     axes = chosen.axes.upper()
-    # I is a sequence of pages or files, Q or others a dimension that has only a number.
+    # I is a sequence of pages or files; Q and others are dimensions without a meaning.
     named = "".join(a if a in "TZCYXS" else "Q" for a in axes)
     if named.count("Q") > 1:
         return None, None, None
@@ -192,7 +190,7 @@ def read_picture(path: Path) -> FileContent:
     deep = head.startswith(b"\x89PNG") and head[24:25] == b"\x10"
     if deep and head[25:26] != b"\0":
         raise ImageError(
-            f"{path.name} is a PNG with 16-bit colours, which would be cut to 8 bits; "
+            f"{path.name} is a PNG with 16-bit colours, which would be reduced to 8 bits; "
             "save it as TIFF."
         )
     try:
@@ -206,7 +204,7 @@ def read_picture(path: Path) -> FileContent:
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path.name} is too large for a picture; use TIFF or Zarr.") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path.name} is not the picture its name says, or is damaged.") from error
+        raise ImageError(f"{path.name} is damaged, or not what its name says.") from error
     except (OSError, SyntaxError, ValueError, zlib.error, EOFError) as error:
         if isinstance(error, ImageError):
             raise
@@ -217,7 +215,7 @@ def read_picture(path: Path) -> FileContent:
 
 
 def _plain(picture: Any) -> Any:
-    """Turn modes that are not plain grey or RGB(A) values into those."""
+    """Convert modes other than grey and RGB(A) to one of these."""
     alpha = picture.mode in ("PA", "LA", "La", "RGBa") or "transparency" in picture.info
     if alpha or picture.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):
         return picture.convert("RGBA" if alpha else "RGB")
@@ -225,13 +223,13 @@ def _plain(picture: Any) -> Any:
 
 
 def read_npy(path: Path, lazy: bool | None) -> FileContent:
-    """Read or map a NumPy file."""
+    """Read or memory-map a NumPy file."""
     size = path.stat().st_size
     if lazy is None:
         lazy = size > LAZY_ABOVE
     with path.open("rb") as file:
         if file.read(4) == b"PK\x03\x04":
-            raise ImageError(f"{path.name} is an archive of arrays; name it .npz.")
+            raise ImageError(f"{path.name} is an archive of arrays; rename it to .npz.")
         file.seek(0)
         check_header(file, size, path.name)
     try:
@@ -245,14 +243,14 @@ def read_npz(path: Path, key: str | None) -> FileContent:
     """Read one array of a NumPy archive."""
     with path.open("rb") as file:
         if file.read(6) == b"\x93NUMPY":
-            raise ImageError(f"{path.name} is not an archive of arrays; name it .npy.")
+            raise ImageError(f"{path.name} is not an archive of arrays; rename it to .npy.")
     with open_npz(path) as archive:
         return FileContent((archive[pick(list(archive.files), key, path.name)],))
 
 
 def choose(items: Any, number: int, name: str) -> Any:
     if not -len(items) <= number < len(items):
-        raise ImageError(f"{name} has {len(items)} images (0 first); got number {number}.")
+        raise ImageError(f"{name} has {len(items)} images (0 first); there is no image {number}.")
     return items[number]
 
 
@@ -263,7 +261,7 @@ def pick(names: list[str], key: str | None, name: str) -> str:
     if wanted in names:
         return wanted
     if not names:
-        raise ImageError(f"{name} holds no array.")
+        raise ImageError(f"{name} contains no array.")
     raise ImageError(f"{name} has no array '{wanted}'; it has {', '.join(names[:8])}.")
 
 

@@ -1,4 +1,4 @@
-"""Zarr stores by path or URL, and what to say when one cannot be read or written."""
+"""Zarr stores by path or URL, and error messages where one cannot be read or written."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _REMOTE_MODULES = ("aiohttp", "aiobotocore", "botocore", "s3fs", "gcsfs", "adlfs
 
 
 def locate(source: str | Path) -> str:
-    """A store as a string that means the same in every process: an absolute path or a URL."""
+    """The absolute path or URL of a store, valid in every process."""
     if "\0" in str(source):
-        raise FormatError(f"{str(source)!r:.60} is no place for a store: it holds a null character")
+        raise FormatError(f"{str(source)!r:.60} is not a valid path: it contains a null character")
     if not is_url(source):
         return str(Path(source).expanduser().absolute())
     text = str(source)
@@ -31,7 +31,7 @@ def locate(source: str | Path) -> str:
 
 
 def join(location: str, *parts: str) -> str:
-    """The location of a group inside a store."""
+    """The path or URL of a group inside a store."""
     inside = "/".join(part.strip("/") for part in parts if part.strip("/"))
     if not inside:
         return location
@@ -42,46 +42,46 @@ def join(location: str, *parts: str) -> str:
 
 
 def inside(location: str, path: object, what: str) -> str:
-    """The location of what metadata names by a path inside a store, checked to lie there.
+    """Resolve a path that metadata names, and check that it is inside the store.
 
     Parameters
     ----------
     location : str
-        The store or group whose metadata it is.
+        The store or group with this metadata.
     path : object
-        As the metadata has it.
+        The path in the metadata.
     what : str
-        What it is, for the message: "the well".
+        What it refers to, for messages: "the well".
 
     Raises
     ------
     FormatError
-        If it is no path, or leads out of the group: by its parts, or by a link in a folder.
+        If it is not a path, or leads out of the group, possibly through a link.
     """
     text = str(path).strip("/") if isinstance(path, str | int) else ""
     parts = text.split("/")
     remote = is_url(location)
     strange = r"[\\\x00-\x1f]|::|^[A-Za-z]:" + (r"|[?#]|%(?i:2e|2f|5c)" if remote else "")
     if any(part in ("", ".", "..") for part in parts) or re.search(strange, text):
-        raise FormatError(f"{location} names {what} {path!r}, which is no path inside it.")
+        raise FormatError(f"{location} refers to {what} {path!r}, which is not a path inside it.")
     place = join(location, text)
     if not remote:
         here, there = Path(location).resolve(), Path(place).resolve()
         if not there.is_relative_to(here) or there == here:
             raise FormatError(
-                f"{location} names {what} {path!r}, a link to {there}, which lies outside of it; "
-                "open that place by its own name."
+                f"{location} refers to {what} {path!r}, a link to {there} outside of it; open that "
+                "folder directly."
             )
     return place
 
 
 def without_links(location: str) -> None:
-    """Check that no folder of a local group is a link: what is written there would go elsewhere.
+    """Check that no folder of a local group is a link to another place.
 
     Raises
     ------
     FormatError
-        If one is.
+        If one is, since labels would be written outside the store.
     """
     if is_url(location):
         return
@@ -95,7 +95,7 @@ def without_links(location: str) -> None:
 
 
 def split(location: str) -> tuple[str, str]:
-    """The location of what is around a group, and the group's name there."""
+    """The parent location of a group, and the group's name."""
     if not is_url(location):
         return str(Path(location).parent), Path(location).name
     before, path, after = _chained(location)
@@ -104,15 +104,15 @@ def split(location: str) -> tuple[str, str]:
 
 
 def short_name(location: str) -> str:
-    """The last part of a location, without its suffixes, for people."""
+    """The last part of a location, without its suffixes."""
     return split(location)[1].removesuffix(".zarr").removesuffix(".ome") or "image"
 
 
 def _chained(url: str) -> tuple[str, str, str]:
-    """The part of a chained URL that a path is added to, and what is before and after it.
+    """Split a chained URL into the part that paths are appended to, and the text around it.
 
-    ``simplecache::s3://bucket/a.zarr`` grows at its end, ``zip://a.zarr::s3://bucket/a.zip`` where
-    the path inside the archive is.
+    That part is the end of ``simplecache::s3://bucket/a.zarr``, but the path inside the archive in
+    ``zip://a.zarr::s3://bucket/a.zip``.
     """
     parts = url.split("::")
     at = next((i for i, part in enumerate(parts) if "://" in part), len(parts) - 1)
@@ -129,7 +129,7 @@ def open_store(location: str, *, read_only: bool = True) -> Any:
     Raises
     ------
     FormatError
-        If the kind of URL is unknown or needs a package that is not installed.
+        If the URL scheme is unknown or needs a package that is not installed.
     """
     from zarr.storage import FsspecStore, LocalStore
 
@@ -150,7 +150,7 @@ def open_store(location: str, *, read_only: bool = True) -> Any:
 
 
 def _timeouts(location: str) -> dict[str, Any]:
-    """What fsspec is told, for a server that does not answer to be given up."""
+    """Options for fsspec, so that servers that do not answer time out."""
     connect, read = CONNECT_SECONDS.value, READ_SECONDS.value
     options: dict[str, dict[str, Any]] = {}
     schemes = [part.partition(":")[0].lower() for part in location.split("::")]
@@ -166,17 +166,17 @@ def _timeouts(location: str) -> dict[str, Any]:
 
 
 def open_node(location: str, *, mode: str = "r") -> Any:
-    """Open the Zarr group or array at a location as it is now, past consolidated metadata.
+    """Open the Zarr group or array at a location, ignoring consolidated metadata.
 
     Returns
     -------
     zarr.Group, zarr.Array or None
-        None if nothing is there, or what is there is no Zarr.
+        None if there is none.
 
     Raises
     ------
     FormatError
-        If it is damaged or out of reach.
+        If it is damaged or cannot be reached.
     """
     import zarr
     from zarr.errors import NodeNotFoundError
@@ -192,7 +192,7 @@ def open_node(location: str, *, mode: str = "r") -> Any:
         return zarr.open_array(store, mode=mode)
     except (NodeNotFoundError, FileNotFoundError, NotADirectoryError):
         return None
-    except Exception as error:  # damage shows as almost anything
+    except Exception as error:  # damaged stores raise almost any type of error
         raise FormatError(f"{location} cannot be read as Zarr: {line(error)}") from error
 
 
@@ -210,7 +210,7 @@ def open_group(location: str, *, mode: str = "r") -> Any:
 
 @contextmanager
 def store_errors(location: object) -> Iterator[None]:
-    """Turn what a store says when it cannot be written into one `FormatError`.
+    """Convert errors of a store that cannot be written into `FormatError`.
 
     Parameters
     ----------
@@ -229,13 +229,13 @@ def store_errors(location: object) -> Iterator[None]:
 
 
 def describe_write_error(location: object, error: BaseException) -> str | None:
-    """One line that says why a store cannot be written and what to do; None for other errors."""
+    """Describe why a store cannot be written and what to do; None for other errors."""
     number = getattr(error, "errno", None)
     reason = getattr(error, "strerror", None) or line(error)
     if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (
-            f"{location} cannot be written: {reason}. Make room and run again; "
-            "what is already there is kept."
+            f"{location} cannot be written: {reason}. Free some space and run again; "
+            "finished parts are kept."
         )
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) or isinstance(error, PermissionError):
         return f"{location} cannot be written: {reason}. Choose another output."
@@ -251,5 +251,5 @@ def describe_write_error(location: object, error: BaseException) -> str | None:
 def line(error: BaseException) -> str:
     """An exception's message on one line."""
     if isinstance(error, TimeoutError):
-        return f"the server does not answer within {READ_SECONDS.value} s"
+        return f"the server did not answer within {READ_SECONDS.value} s"
     return one_line(error)

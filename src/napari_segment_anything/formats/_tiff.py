@@ -1,4 +1,4 @@
-"""What TIFF files promise: that they are whole, and what their values mean."""
+"""Checks that TIFF files are complete, and the meaning of their values."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ import numpy as np
 from ..errors import ImageError
 
 _MUST_BE_THERE = {270, 273, 279, 324, 325, 330, 50838, 50839}
-"""Tags whose values are looked for: description, places of pixels and sub-images, ImageJ's own."""
+"""Tags whose values must exist: description, offsets of pixels and sub-images, ImageJ's own."""
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
           16: 8, 17: 8, 18: 8}  # fmt: skip
 
 
 def check_whole(file: Any, chosen: Any, path: Path) -> None:
-    """Check that a TIFF file has all pages and pixels that it says it has.
+    """Check that a TIFF file contains all pages and pixels that it declares.
 
-    Readers skip what they do not find, so that the rest of a cut file looks like a shorter stack.
+    Readers skip missing pages, so that a truncated file looks like a shorter stack.
 
     Parameters
     ----------
     file : tifffile.TiffFile
     chosen : tifffile.TiffPageSeries
     path : Path
-        For messages.
+        Path for messages.
 
     Raises
     ------
     ImageError
-        If it is cut off, or one of its planes is missing.
+        If it is truncated, or one of its planes is missing.
     """
     size = file.filehandle.size
     if any(page is None for page in chosen.pages):
-        raise ImageError(f"{path.name} is damaged: it lacks some of its planes.")
-    if not (file.is_ndpi or (file.is_lsm and size >= 2**32)):  # with offsets of their own kinds
+        raise ImageError(f"{path.name} is damaged: some of its planes are missing.")
+    if not (file.is_ndpi or (file.is_lsm and size >= 2**32)):  # formats with their own offsets
         _check_directories(file, path)
     said = (file.imagej_metadata or {}).get("images", 1) if file.is_imagej else 1
     planes = chosen.size // max(1, chosen.keyframe.size)
     if len(file.series) == 1 and isinstance(said, int) and said > planes:
-        raise _cut(path, f"its header says {said} planes, and it has {planes}")
+        raise _cut(path, f"its header declares {said} planes, but it has {planes}")
     if chosen.dataoffset is not None and chosen.dataoffset + chosen.nbytes > size:
-        raise _cut(path, "pixel data is missing at its end")
+        raise _cut(path, "pixel data at its end is missing")
     for level in chosen.levels:
         for page in level.pages:
             handle = page.parent.filehandle
@@ -52,11 +52,11 @@ def check_whole(file: Any, chosen: Any, path: Path) -> None:
                 continue
             pairs = zip(page.dataoffsets, page.databytecounts, strict=False)
             if any(offset + count > size for offset, count in pairs):
-                raise _cut(path, "pixel data is missing at its end")
+                raise _cut(path, "pixel data at its end is missing")
 
 
 def _check_directories(file: Any, path: Path) -> None:
-    """Follow the chain of image directories to its end."""
+    """Check the chain of image directories."""
     handle, form = file.filehandle, file.tiff
     size, order = handle.size, form.byteorder
     wide = form.offsetsize == 8
@@ -65,7 +65,7 @@ def _check_directories(file: Any, path: Path) -> None:
     def read(at: int, layout: str) -> int:
         length = struct.calcsize(layout)
         if at + length > size:
-            raise _cut(path, "a directory of its pages is missing")
+            raise _cut(path, "a page directory is missing")
         handle.seek(at)
         return int(struct.unpack(layout, handle.read(length))[0])
 
@@ -82,23 +82,23 @@ def _check_directories(file: Any, path: Path) -> None:
             if code in _MUST_BE_THERE and length > form.offsetsize:
                 (place,) = struct.unpack(form.offsetformat, value)
                 if place + length > size:
-                    raise _cut(path, "what describes a page is missing")
+                    raise _cut(path, "the description of a page is missing")
         offset = following
 
 
 def _cut(path: Path, what: str) -> ImageError:
-    return ImageError(f"{path.name} is cut off: {what}. Copy or save it again.")
+    return ImageError(f"{path.name} is truncated: {what}. Copy or save it again.")
 
 
 class Mapped:
-    """A lazy array whose values are turned into others as they are read.
+    """A lazy array whose values are mapped as they are read.
 
     Parameters
     ----------
     array : array-like
-        What is read.
+        The array to read from.
     function : callable
-        From an array of stored values to what they mean, perhaps with one axis more at the end.
+        Maps an array of stored values, perhaps adding an axis at the end.
     """
 
     def __init__(self, array: Any, function: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -125,16 +125,16 @@ class Mapped:
 
 
 def meaning(page: Any, path: Path) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Return what turns stored values into brightness or colours; None if they are that already.
+    """Return a function from stored values to brightness or colours; None if none is needed.
 
-    Where white is zero, values are inverted. Numbers of a palette become its colours (red, green,
-    blue, 8 bits, on an axis at the end), unless the palette only ever gets brighter: such a
-    palette is a display setting, and the numbers are what was measured.
+    Where white is zero, values are inverted. Palette indices become colours (red, green, blue, 8
+    bits, on an axis at the end), unless the palette only gets brighter: then it is a display
+    setting, and the stored values are the measurements.
 
     Raises
     ------
     ImageError
-        If the file says that white is zero and holds no unsigned integers.
+        If white is zero and values are not unsigned integers.
     """
     kind = int(page.photometric)
     if kind == 0:
@@ -142,15 +142,15 @@ def meaning(page: Any, path: Path) -> Callable[[np.ndarray], np.ndarray] | None:
             return np.logical_not
         if page.dtype.kind != "u":
             raise ImageError(
-                f"{path.name} says that its lowest value is white (MinIsWhite), which has no "
-                f"meaning for {page.dtype} values; save it with black as the lowest."
+                f"{path.name} has the lowest value as white (MinIsWhite), which is undefined for "
+                f"{page.dtype} values; save it with black as the lowest value."
             )
         top = page.dtype.type(2**page.bitspersample - 1)
         return lambda values: top - values
     if kind != 3 or page.colormap is None:
         return None
     palette = np.asarray(page.colormap)
-    if palette.max(initial=0) > 255:  # 16 bits as the format has it; some writers use 8
+    if palette.max(initial=0) > 255:  # 16 bits by the standard; some programs write 8
         palette = palette >> 8
     colours = palette.T.astype(np.uint8)
     brightness = colours.astype(float) @ (0.299, 0.587, 0.114)

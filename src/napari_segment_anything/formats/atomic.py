@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _swept: set[Path] = set()
 
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
-    """Have a hidden folder beside results, to write them to before they are moved.
+    """Create a hidden folder next to the results, to write them in before they are moved.
 
-    It is removed at the end. What processes left that were killed is removed as well: their lock
-    on it is gone.
+    The folder is removed at the end. Folders left by killed processes, which hold no lock any
+    more, are removed as well.
 
     Parameters
     ----------
     folder : Path
-        Where results go; it exists.
+        The folder for the results; it must exist.
 
     Yields
     ------
@@ -38,23 +38,23 @@ def staging(folder: Path) -> Iterator[Path]:
     from filelock import FileLock, Timeout
 
     folder = folder.absolute()
-    if folder not in _swept:  # once is enough for a process
+    if folder not in _swept:  # once per process
         _swept.add(folder)
         sweep(folder)
     place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
     lock = FileLock(place / _LOCK, timeout=0, thread_local=False)
     try:
-        with suppress(OSError, Timeout):  # without locks nothing is swept
+        with suppress(OSError, Timeout):  # without locks, nothing is swept
             lock.acquire()
         yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
         lock.release()
-        shutil.rmtree(place, ignore_errors=True)  # Windows keeps files that are open
+        shutil.rmtree(place, ignore_errors=True)  # Windows does not delete open files
 
 
 def sweep(folder: Path) -> None:
-    """Remove the hidden folders that killed processes left beside results."""
+    """Remove hidden folders that killed processes left next to results."""
     from filelock import FileLock, Timeout
 
     for left in folder.glob(f"{PREFIX}*"):
@@ -64,34 +64,35 @@ def sweep(folder: Path) -> None:
                 lock.acquire()
                 shutil.rmtree(left, ignore_errors=True)
                 lock.release()
-            elif time.time() - left.stat().st_mtime > _FRESH:  # before it was locked, or older
+            elif time.time() - left.stat().st_mtime > _FRESH:  # not locked
                 shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Write a file in a hidden folder beside `path` and move it there when the block ends well.
+    """Write a file in a hidden folder next to `path`, and move it there if the block succeeds.
 
     Parameters
     ----------
     path : str or Path
-        The file to be; folders above it are made.
+        The file; its parent folders are created.
 
     Yields
     ------
     Path
-        The temporary file to write to, of the same name, in a hidden folder beside `path`.
+        The temporary file to write to, with the same name.
 
     Raises
     ------
     FormatError
-        If the file cannot be written (no space, no permission). What was at `path` stays.
+        If the file cannot be written (no space, no permission). A previous file at `path` is
+        kept.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
-            raise FormatError(f"{path} is a folder; give the name of a file.")
+            raise FormatError(f"{path} is a folder; give a file name.")
         with staging(path.parent) as place:
             temporary = place / path.name
             temporary.touch(exist_ok=False)

@@ -1,7 +1,7 @@
 """Read images: TIFF (OME, ImageJ, plain), PNG, JPEG, NPY, NPZ, Zarr and OME-Zarr.
 
-What is large stays on disk and is read as it is indexed. Axes and pixel sizes come from the
-file's own metadata; where it has none, only what is certain is claimed (see `guess_axes`).
+Large files stay on disk and are read on indexing. Axes and pixel sizes come from the metadata of
+the file; without any, axes are derived from the shape (see `guess_axes`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageData:
-    """An image as it lies in its file, with what the file says of it.
+    """An image as stored in a file, with the metadata of the file.
 
     Parameters
     ----------
@@ -53,11 +53,11 @@ class ImageData:
     name : str
         The file's name without its suffix.
     levels : tuple of array-like
-        The image pyramid, full resolution first; only ``array`` itself if there is none.
+        The image pyramid, full resolution first; only ``array`` if there is none.
     path : Path, str or None
         Where the image came from; a URL is a str.
     files : tuple of Path
-        The files that hold the pixels; () for Zarr, and for arrays that came from no file.
+        The files that contain the pixels; () for Zarr and for arrays in memory.
     """
 
     array: Any
@@ -78,7 +78,7 @@ class ImageData:
 
     @property
     def lazy(self) -> bool:
-        """Whether pixels are still on disk."""
+        """Whether pixels are on disk."""
         return not isinstance(self.array, np.ndarray) or isinstance(self.array, np.memmap)
 
     @property
@@ -92,23 +92,23 @@ class ImageData:
         return self.scale[self.axes.index("Y")], self.scale[self.axes.index("X")]
 
     def plane(self, **index: int) -> ImageData:
-        """One plane of a stack.
+        """Select one plane of a stack.
 
         Parameters
         ----------
         **index : int
-            Which plane along each stack axis, such as ``plane(T=0, Z=5)``; negative numbers
-            count from the end. An axis of length one may be left out.
+            Index along each stack axis, such as ``plane(T=0, Z=5)``; negative numbers count from
+            the end. An axis of length one may be omitted.
 
         Returns
         -------
         ImageData
-            The plane with axes YX, CYX or YXS, read into memory unless it is large itself.
+            The plane with axes YX, CYX or YXS, in memory.
 
         Raises
         ------
         ImageError
-            If a stack axis is left out, does not exist, or has no such plane.
+            If a stack axis is missing or unknown, or an index is out of range.
         """
         for axis in index:
             if axis not in self.stack_axes:
@@ -156,22 +156,22 @@ def read_image(
     key: str | None = None,
     lazy: bool | None = None,
 ) -> ImageData:
-    """Read an image file, or open it where it is large.
+    """Read an image file, or open it lazily if it is large.
 
     Parameters
     ----------
     path : str or Path
         TIFF (with OME, ImageJ or no metadata), PNG, JPEG, BMP, NPY, NPZ, or the folder of a Zarr
         array or OME-Zarr image (also of a part of a store, such as ``plate.zarr/A/1/0``). Zarr
-        may also be a URL that fsspec knows: ``s3://``, ``https://``, ``memory://`` ...
+        may also be given by a URL that fsspec supports: ``s3://``, ``https://``, ``memory://`` ...
     axes : str, optional
-        A letter for each dimension, such as "ZYX" or "CYX", in place of what the file says.
+        A letter for each dimension, such as "ZYX" or "CYX", instead of those in the file.
     series : int
-        Which image of a file with several (TIFF series, multi-image Zarr).
+        Index of the image in a file with several (TIFF series, multi-image Zarr).
     key : str, optional
         Name of the array in an NPZ file ("image" unless given) or in a Zarr group.
     lazy : bool, optional
-        Leave pixels on disk. Left out, files that hold over 256 MiB and all Zarr are lazy.
+        Leave pixels on disk. By default, files above 256 MiB and all Zarr images are lazy.
 
     Returns
     -------
@@ -181,15 +181,14 @@ def read_image(
     Raises
     ------
     ImageError
-        If the file is missing, truncated, corrupt, empty or of an unknown kind, or its axes are
-        not those of an image.
+        If the file is missing, truncated, corrupt, empty or of an unknown format, or its axes
+        are not those of an image.
 
     Notes
     -----
-    The orientation tag of JPEG photographs is ignored: pixels come as they are stored, so that
-    coordinates fit every other tool. Palette pictures become RGB, bilevel ones 0 and 255. A TIFF
-    with a palette that only gets brighter keeps its values, which were measured; where a TIFF
-    says that zero is white, values are inverted.
+    The orientation tag of JPEG files is ignored, so that coordinates agree with other programs.
+    Palette images become RGB, bilevel ones 0 and 255. A TIFF whose palette only gets brighter
+    keeps its values, which are measurements. Where zero is white in a TIFF, values are inverted.
     """
     return open_file(path, axes, series, key, lazy)
 
@@ -203,7 +202,7 @@ def open_file(
     *,
     stored: bool = False,
 ) -> ImageData:
-    """Read a file as `read_image` does; with `stored`, the values of a TIFF as they are in it."""
+    """Read a file as `read_image` does; with `stored`, TIFF values are not mapped."""
     require(path, (str, Path), "an image's path", "give a text or a Path; arrays need no reading")
     from . import _readers, zarr_images
     from ._stores import locate, short_name
@@ -212,7 +211,7 @@ def open_file(
         location = locate(path)
         if is_url(location):
             if location.lower().endswith((*TIFF_SUFFIXES, *PICTURE_SUFFIXES, ".npy", ".npz")):
-                raise ImageError(f"{location}: only Zarr is read from a URL; download the file.")
+                raise ImageError(f"{location}: only Zarr is read by URL; download the file.")
             found = zarr_images.read_zarr(location, series, key, lazy)
             return _finish(location, short_name(location), found, axes)
         path = location
@@ -234,12 +233,12 @@ def open_file(
         found = _readers.read_npz(path, key)
     elif suffix in _INSTRUMENT_SUFFIXES:
         raise ImageError(
-            f"{path.name}: {suffix} files are not read here; open the file in napari with the "
-            "reader of its maker's format, or export it as OME-TIFF or OME-Zarr."
+            f"{path.name}: {suffix} files are not supported; open the file in napari with a reader "
+            "plugin for its format, or export it as OME-TIFF or OME-Zarr."
         )
     else:
         raise ImageError(
-            f"{path.name} is of an unknown kind; give TIFF, PNG, JPEG, NPY, NPZ or Zarr."
+            f"{path.name} has an unknown format; use TIFF, PNG, JPEG, NPY, NPZ or Zarr."
         )
     return _finish(path, path.name.removesuffix(path.suffix).removesuffix(".ome"), found, axes)
 
@@ -249,7 +248,7 @@ def _finish(path: str | Path, name: str, found: Any, axes: str | None) -> ImageD
     array, levels = found.levels[0], found.levels
     dtype, shape = np.dtype(array.dtype), tuple(int(n) for n in array.shape)
     if dtype.kind not in "uifb":
-        raise ImageError(f"{where} holds {dtype} values; an image has integers or floats.")
+        raise ImageError(f"{where} has {dtype} values; images are integers or floats.")
     if 0 in shape:
         raise ImageError(f"{where} has no pixels: its shape is {shape}.")
     scale, units = found.scale, found.units
@@ -364,7 +363,7 @@ def image_data(
 
 
 def guess_axes(shape: Sequence[int], name: str = "The array") -> str:
-    """Axes of an array that comes without any metadata.
+    """Derive the axes of an array without metadata.
 
     (rows, columns) is YX; a last dimension of 3 or 4 makes YXS (colour); any other first
     dimension of three is Q, a stack of unknown meaning.
@@ -385,16 +384,16 @@ def guess_axes(shape: Sequence[int], name: str = "The array") -> str:
     if n < 2:
         raise ImageError(f"{name} has shape {tuple(shape)}; an image has at least two dimensions.")
     raise ImageError(
-        f"{name} has {n} dimensions, shape {tuple(shape)}, and does not say what they are: "
-        "give its axes, such as 'TZYX' or 'CZYX'."
+        f"{name} has {n} dimensions, shape {tuple(shape)}, of unknown meaning: give its axes, such "
+        "as 'TZYX' or 'CZYX'."
     )
 
 
 def check_axes(axes: str, shape: Sequence[int], name: str = "The array") -> None:
-    """Raise `ImageError` unless `axes` are a fitting letter for each dimension."""
+    """Raise `ImageError` unless `axes` are a valid letter for each dimension."""
     unknown = sorted(set(axes) - set(AXES))
     if unknown:
-        raise ImageError(f"{name}: axis '{unknown[0]}' is none of T, Z, C, Y, X, S and Q.")
+        raise ImageError(f"{name}: axis '{unknown[0]}' is not one of T, Z, C, Y, X, S and Q.")
     if len(set(axes)) != len(axes):
         raise ImageError(f"{name}: axes '{axes}' name a dimension twice.")
     if "Y" not in axes or "X" not in axes or axes.index("X") < axes.index("Y"):

@@ -29,7 +29,7 @@ def write_labels(
     scale: Sequence[float] | None = None,
     unit: str | None = None,
 ) -> None:
-    """Write a label image, in the format that the file's name ends with.
+    """Write a label image, in the format given by the file's suffix.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ def write_labels(
         labels), ``.npy``, ``.npz`` (key "labels"), ``.ome.zarr`` (into ``labels/segment_anything``
         of that store, which may be an image's own), or else ``.zarr`` (a plain Zarr array).
     labels : integer array
-        0 is background. Any number of dimensions from 2 to 4.
+        0 is background. 2 to 4 dimensions.
     axes : str, optional
-        A letter per dimension out of T, Z, Y, X; YX, ZYX or TZYX if left out.
+        A letter for each dimension from T, Z, Y, X; by default YX, ZYX or TZYX.
     scale : sequence of float, optional
         Pixel size along each dimension.
     unit : str, optional
@@ -49,13 +49,14 @@ def write_labels(
     Raises
     ------
     FormatError
-        If labels are negative or not integers, do not fit the format, or cannot be written.
+        If labels are negative or not integers, not supported by the format, or cannot be
+        written.
     """
     path = Path(path)
     array = _checked(labels)
     axes = {2: "YX", 3: "ZYX", 4: "TZYX"}[array.ndim] if axes is None else axes.upper()
     if len(axes) != array.ndim or set(axes) - set("TZYX") or len(set(axes)) != len(axes):
-        raise FormatError(f"Axes '{axes}' do not name the {array.ndim} dimensions of the labels.")
+        raise FormatError(f"Axes '{axes}' do not match the {array.ndim} dimensions of the labels.")
     sizes = tuple(1.0 for _ in axes) if scale is None else tuple(float(s) for s in scale)
     if len(sizes) != array.ndim:
         raise FormatError(f"{len(sizes)} pixel sizes for {array.ndim} dimensions.")
@@ -77,26 +78,24 @@ def write_labels(
     elif suffix == ".zarr":
         _write_zarr(path, array, axes)
     else:
-        raise FormatError(
-            f"{path.name}: labels are written as {', '.join(LABEL_SUFFIXES)}; name the file so."
-        )
+        raise FormatError(f"{path.name}: labels can be written as {', '.join(LABEL_SUFFIXES)}.")
 
 
 def read_labels(path: str | Path) -> NDArray[Any]:
     """Read a label image: TIFF and PNG (also with a palette), NPY, NPZ or Zarr.
 
-    Of an OME-Zarr image or store that has labels these are read, if they are the only ones; name
-    others by their own path, ``image.ome.zarr/labels/cells``.
+    If an OME-Zarr image or store has one label image, it is read; if it has several, give the
+    path of one, ``image.ome.zarr/labels/cells``.
 
     Returns
     -------
     unsigned integer array
-        The ids as they are in the file, in the smallest dtype that holds them.
+        The ids in the file, in the smallest dtype that holds them.
 
     Raises
     ------
     FormatError
-        If the file is missing or damaged, or does not hold labels.
+        If the file is missing or damaged, or does not contain labels.
     """
     from .images import open_file
 
@@ -109,8 +108,8 @@ def read_labels(path: str | Path) -> NDArray[Any]:
             group = open_labels(path)
             if not group.complete:
                 warnings.warn(
-                    f"the labels {group.path} are unfinished: what wrote them was stopped, or is "
-                    "still running",
+                    f"{group.path} is unfinished: the run that writes it was stopped, "
+                    "or is still running",
                     stacklevel=2,
                 )
             ARRAY_BYTES.check(group.array.nbytes, f"the labels {path} do not fit into memory")
@@ -136,12 +135,12 @@ def _checked(labels: ArrayLike) -> NDArray[Any]:
         array = array.astype(np.int64)
     if array.dtype.kind not in "uib":
         raise FormatError(
-            f"Labels are integers, 0 the background; these are {_words(array.dtype)}."
+            f"Labels are integers with 0 as background; these are {_words(array.dtype)}."
         )
     if not 2 <= array.ndim <= 4 or not array.size:
         raise FormatError(f"Labels have 2 to 4 dimensions and pixels; got shape {array.shape}.")
     if array.dtype.kind == "i" and array.min() < 0:
-        raise FormatError(f"Labels are not negative; got {array.min()}.")
+        raise FormatError(f"Labels must not be negative; got {array.min()}.")
     return array.astype(np.min_scalar_type(int(array.max())), copy=False)
 
 
@@ -160,7 +159,7 @@ def _write_tiff(
     import tifffile
 
     if array.dtype == np.uint64:
-        raise FormatError("OME-TIFF holds ids up to 2^32 - 1; write .npy or .zarr instead.")
+        raise FormatError("OME-TIFF supports ids up to 2^32 - 1; write .npy or .zarr instead.")
     metadata: dict[str, Any] = {"axes": axes}
     if scale is not None:
         for axis, size in zip(axes, scale, strict=True):
@@ -191,9 +190,9 @@ def _write_png(path: Path, array: NDArray[Any]) -> None:
     from PIL import Image
 
     if array.ndim != 2:
-        raise FormatError("PNG holds one plane; write a stack of labels as .tif.")
+        raise FormatError("PNG supports a single plane; write a stack of labels as .tif.")
     if array.dtype.itemsize > 2:
-        raise FormatError(f"PNG holds ids up to 65535; got {array.max()}. Write .tif instead.")
+        raise FormatError(f"PNG supports ids up to 65535; got {array.max()}. Write .tif instead.")
     with replacing(path) as temporary:
         Image.fromarray(array).save(temporary, format="PNG")
 

@@ -1,4 +1,4 @@
-"""One writer at a time for the labels of a store."""
+"""Locks, so that one process at a time writes the labels of a store."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def only_writer(destination: str | Path, name: str) -> Iterator[None]:
     """Keep other processes from writing the same labels while the block runs.
 
-    The lock is a file in the store's own ``labels`` folder, so all processes that reach the store
-    meet it, on other machines too where the file system passes locks on. It goes with the
-    process that holds it. Stores on servers, and file systems without locks, cannot be locked: a
-    warning says so.
+    The lock is a file in the ``labels`` folder of the store, so it is seen by every process that
+    can access the store, also on other machines if the file system supports that. It ends with the
+    process that holds it. Stores on servers, and on file systems without locks, cannot be locked;
+    a warning is given.
 
     Parameters
     ----------
     destination : str or Path
-        Path or URL of the store; made for the lock where it is missing.
+        Path or URL of the store; created for the lock if missing.
     name : str
         Of the labels.
 
@@ -49,11 +49,11 @@ def only_writer(destination: str | Path, name: str) -> Iterator[None]:
         yield
         return
     if store.exists() and not store.is_dir():
-        yield  # whoever opens it says what is wrong
+        yield  # opening it raises a suitable error
         return
     folder = store / "labels"
     if folder.is_symlink():
-        raise FormatError(f"{folder} is a link to another folder; labels are not written there.")
+        raise FormatError(f"{folder} is a link; labels are not written through links.")
     file = folder / f".{hashlib.sha256(name.encode()).hexdigest()[:16]}{SUFFIX}"
     lock = FileLock(file, timeout=0, thread_local=False)
     try:
@@ -84,7 +84,7 @@ def only_writer(destination: str | Path, name: str) -> Iterator[None]:
 
 
 def holds_only_locks(store: Path) -> bool:
-    """Whether a folder is empty but for locks."""
+    """Whether a folder is empty except for locks."""
     return all(
         entry.name == "labels"
         and entry.is_dir()

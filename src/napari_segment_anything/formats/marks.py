@@ -1,4 +1,4 @@
-"""Whether stored pixels are those of before, told without reading them."""
+"""Detect changes of stored pixels without reading them."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from typing import Any
 import numpy as np
 import xxhash
 
-Region = Sequence[slice]
+Slices = Sequence[slice]
 
 _AT_ONCE = 64
 _CHANGING = (
     "etag", "content-md5", "content_md5", "md5hash", "digest", "crc", "generation",
     "last-modified", "lastmodified", "last_modified", "modified", "mtime",
 )  # fmt: skip
-"""What file systems of fsspec tell of a file that is another one after a change."""
+"""Entries of fsspec's file information that differ after a change."""
 
 
-def region_marks(array: Any, files: Iterable[Path], regions: Sequence[Region]) -> list[int]:
-    """Return a number for each region of an image: another one once it was written again.
+def region_marks(array: Any, files: Iterable[Path], regions: Sequence[Slices]) -> list[int]:
+    """Return a number for each region of an image, which changes when the region is written.
 
-    It is made of size, modification and change time of the files that hold the region: the
-    chunks of a local Zarr array, or `files`. For a Zarr array on a server it is made of what
-    the server tells of each chunk: size and ETag, checksum or time.
+    It is a hash of size, modification and change time of the files that contain the region: the
+    chunks of a local Zarr array, or `files`. For a Zarr array on a server, it is a hash of what
+    the server reports for each chunk: size and ETag, checksum or time.
 
     Parameters
     ----------
     array : array-like
         The full resolution of the image.
     files : iterable of Path
-        The files it is read from, if it is no Zarr store.
+        The files of the image, if it is not a Zarr store.
     regions : sequence of sequence of slice
         With start and stop for each dimension of the array.
 
     Returns
     -------
     list of int
-        0 where nothing is known: arrays in memory, Dask arrays, servers that do not tell.
+        0 where nothing is known: arrays in memory, Dask arrays, servers without such information.
     """
     import zarr
     from zarr.storage import FsspecStore, LocalStore
@@ -80,8 +80,8 @@ def _mark(told: Sequence[Any], *context: Any) -> int:
     return xxhash.xxh3_64_intdigest(repr((told, *context)).encode()) or 1
 
 
-def _chunk_keys(array: Any, region: Region) -> list[str]:
-    """Name the stored objects that a region lies on."""
+def _chunk_keys(array: Any, region: Slices) -> list[str]:
+    """Keys of the chunks that a region overlaps."""
     sides = array.shards or array.chunks
     spans = [
         range(part.start // side, -(-part.stop // side))
@@ -101,7 +101,7 @@ def _stat(path: str | Path) -> tuple[int, ...] | str | None:
 
 
 def _ask(store: Any, inside: str, keys: list[str]) -> list[Any]:
-    """Ask a server about objects, many at a time; None where it does not tell."""
+    """Request file information for many keys at once; None where there is none."""
     from zarr.core.sync import sync
 
     store.fs.invalidate_cache()
@@ -117,7 +117,7 @@ def _ask(store: Any, inside: str, keys: list[str]) -> list[Any]:
                     return _told(await store.fs._info(f"{root}/{key}"))
                 except FileNotFoundError:
                     return "absent"
-                except Exception:  # servers fail in many ways; the pixels are looked at then
+                except Exception:  # servers fail in many ways; pixels are compared then
                     return None
 
         return await asyncio.gather(*(one(key) for key in keys))

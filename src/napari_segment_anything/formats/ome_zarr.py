@@ -1,8 +1,8 @@
-"""Labels of any size in OME-Zarr stores, written as they come.
+"""Labels of any size in OME-Zarr stores, written block by block.
 
-Labels lie in the ``labels`` group of an image, or of a store of their own. Metadata is valid
-from the start: a viewer sees what there is while it is written, and a process killed at any
-moment leaves a store that opens.
+Labels are in the ``labels`` group of an image, or of a store of their own. Metadata is valid from
+the start: a viewer can show labels while they are written, and a process killed at any moment
+leaves a store that can be opened.
 """
 
 from __future__ import annotations
@@ -67,29 +67,29 @@ def create_labels(
     zarr_format: int | None = None,
     overwrite: bool = False,
 ) -> LabelsGroup:
-    """Make an empty label image in an OME-Zarr store.
+    """Create an empty label image in an OME-Zarr store.
 
     Parameters
     ----------
     destination : str or Path
-        Path or URL of an OME-Zarr image, which gets the labels in its own Zarr format, beside
-        labels it has already; or of a store that is then made.
+        Path or URL of an OME-Zarr image, to which the labels are added in its Zarr format, next
+        to those it has; or of a new store.
     name : str
         Of the labels.
     shape : sequence of int
     axes : str
-        A letter for each dimension, out of T, Q (a stack of no known kind), Z, Y, X. Q is stored
-        as Z, or T or C where Z is taken: other programs skip or refuse axes of no known kind.
+        A letter for each dimension, from T, Q (a stack of unknown meaning), Z, Y, X. Q is stored
+        as Z, or as T or C if Z is in use, since other programs reject axes without a type.
     dtype : dtype
-        Of the ids, any integer one.
+        Any integer dtype.
     chunks : sequence of int, optional
         512 rows and columns of one plane by default.
     scale, units : sequence, optional
-        Pixel size along each dimension, and its unit. Those of the image if it has them, also
-        where sizes are all 1 and no unit is known.
+        Pixel size along each dimension, and its unit. By default, and where sizes are all 1 and
+        no unit is known, those of the image if it has them.
     source : str, optional
-        Path or URL of the image that was segmented, if it lies elsewhere; a local one is noted
-        relative to the labels.
+        Path or URL of the segmented image, if it is elsewhere; local paths are stored relative
+        to the labels.
     zarr_format : int, optional
         2 (OME-Zarr 0.4) or 3 (OME-Zarr 0.5, the default) for a new store.
     overwrite : bool
@@ -98,15 +98,15 @@ def create_labels(
     Returns
     -------
     LabelsGroup
-        To be written to; level 0 only, filled with 0 and without any chunk. It is marked as
-        incomplete until `LabelsGroup.build_pyramid` has come to its end, so that what a killed
-        process leaves can be told from labels.
+        Opened for writing; level 0 only, filled with 0 and without any chunk. It is marked as
+        incomplete until `LabelsGroup.build_pyramid` is finished, so that unfinished labels of a
+        killed process can be recognised.
 
     Raises
     ------
     FormatError
-        If there are labels of that name, the place holds something else or cannot be written,
-        or axes do not fit.
+        If there are labels of that name, the destination is something else or cannot be
+        written, or axes do not match.
     """
     require(destination, (str, Path), "a store", "give its path or URL")
     size = tuple(int(n) for n in shape)
@@ -115,7 +115,7 @@ def create_labels(
         scale = units = None
     kind = np.dtype(dtype)
     if kind.kind not in "ui" or 0 in size:
-        raise FormatError(f"Labels are integers and have pixels; got {kind}, shape {size}.")
+        raise FormatError(f"Labels are integers with at least one pixel; got {kind}, shape {size}.")
     plain_name(name, "labels", FormatError)
     pieces = _chunks(size, chunks)
     location = _stores.locate(destination)
@@ -127,9 +127,9 @@ def create_labels(
     path = _stores.inside(location, f"labels/{name}", "the labels")
     taken = _stores.open_node(path)
     if taken is not None and not overwrite and not _unfinished(taken, path):
-        partly = "" if is_complete(taken) else ", unfinished, of a run that was stopped"
+        partly = "" if is_complete(taken) else " (unfinished, of a run that was stopped)"
         raise FormatError(
-            f"{location} has labels '{name}' already{partly}; choose another name, or overwrite "
+            f"{location} already has labels '{name}'{partly}; choose another name, or overwrite "
             "them."
         )
     with store_errors(location):
@@ -139,7 +139,7 @@ def create_labels(
             zarr.create_group(_stores.open_store(location, read_only=False), zarr_format=form)  # type: ignore[arg-type]
         _remove(path)
         root = _stores.open_node(location, mode="r+")
-        # the array first: a group that has its metadata always has its pixels
+        # the array first, so that a group with metadata always has an array
         create_array(root, f"labels/{name}/0", size, kind, pieces, letters)
         image_label = {"source": {"image": "../../", **_origin(source, location, path)}}
         fields = {
@@ -162,7 +162,7 @@ def open_labels(destination: str | Path, name: str | None = None, mode: str = "r
     destination : str or Path
         Path or URL of an image or store with labels, or of the label group itself.
     name : str, optional
-        Which labels; may be left out where there is but one.
+        Name of the labels; may be omitted if there is only one.
     mode : str
         "r" to read, "r+" or "a" to write.
 
@@ -178,7 +178,7 @@ def open_labels(destination: str | Path, name: str | None = None, mode: str = "r
     location = _stores.locate(destination)
     node = _stores.open_node(location)
     if node is None:
-        raise FormatError(f"{location} does not exist, or is no Zarr store.")
+        raise FormatError(f"{location} does not exist, or is not a Zarr store.")
     if not hasattr(node, "array_keys"):
         raise FormatError(f"{location} is a Zarr array, not an OME-Zarr store with labels.")
     if name is None and "image-label" in _ngff.ome_attributes(node):
@@ -199,7 +199,7 @@ def open_labels(destination: str | Path, name: str | None = None, mode: str = "r
         _stores.without_links(path)
     labels = LabelsGroup(path, mode)
     if mode != "r" and path != location:
-        with store_errors(location):  # a process killed while it made them may have left them out
+        with store_errors(location):  # a killed process may not have
             _register(path)
     return labels
 
@@ -208,7 +208,7 @@ def open_labels(destination: str | Path, name: str | None = None, mode: str = "r
 
 
 def _existing(location: str) -> tuple[Any, Any]:
-    """The group that is at a place, and its first multiscales entry; None where there is none."""
+    """The group at a location, and its first multiscales entry; None where there is none."""
     node = _stores.open_node(location)
     if node is None:
         local = None if is_url(location) else Path(location)
@@ -217,24 +217,23 @@ def _existing(location: str) -> tuple[Any, Any]:
             and local.exists()
             and not (local.is_dir() and holds_only_locks(local))
         ):
-            raise FormatError(f"{location} exists and is no Zarr store; choose another name.")
+            raise FormatError(f"{location} exists and is not a Zarr store; choose another name.")
         return None, None
     if not hasattr(node, "array_keys"):
         raise FormatError(
-            f"{location} is a plain Zarr array, which has no place for labels; "
-            "name another store for them."
+            f"{location} is a plain Zarr array, which cannot contain labels; choose another store."
         )
     attributes = _ngff.ome_attributes(node)
     if "plate" in attributes or "well" in attributes:
-        raise FormatError(f"{location} is a plate of many images; name one of them.")
+        raise FormatError(f"{location} is a plate of many images; choose one of them.")
     if "image-label" in attributes or "labels" in attributes:
-        raise FormatError(f"{location} holds labels itself; name the image they belong to.")
+        raise FormatError(f"{location} contains labels itself; choose the image they belong to.")
     scales = attributes.get("multiscales")
     return node, scales[0] if scales and not _ngff.only_labels(scales[0]) else None
 
 
 def _origin(source: str | None, location: str, path: str) -> dict[str, str]:
-    """Where the image lies, if not where its labels do."""
+    """Reference to the image, if it is not in the same store."""
     if source is None:
         return {}
     place = _stores.locate(source)
@@ -253,7 +252,7 @@ def _format(found: Any, wanted: int | None, location: str) -> int:
         return 3 if wanted is None else wanted
     form = int(found.metadata.zarr_format)
     if wanted not in (None, form):
-        raise FormatError(f"{location} has Zarr format {form}; its labels need the same.")
+        raise FormatError(f"{location} has Zarr format {form}; its labels must have the same.")
     return form
 
 
@@ -284,13 +283,13 @@ def _placement(
 
 
 def _unfinished(node: Any, path: str) -> bool:
-    """Whether this is what a process left that was killed while it made labels."""
+    """Whether this was left by a process that was killed while it created labels."""
     if not hasattr(node, "array_keys"):
         return False
     if "0" in node and int(node["0"].nchunks_initialized) > 0:
         return False
     parent, name = _stores.split(path)
-    # replaced labels stay on the list, so that alone does not make them whole
+    # replaced labels remain listed, so being listed is not enough
     return name not in listed(parent) or "multiscales" not in _ngff.ome_attributes(node)
 
 
@@ -298,14 +297,14 @@ def _chunks(shape: tuple[int, ...], chunks: Sequence[int] | None) -> tuple[int, 
     if chunks is None:
         chunks = (*(1 for _ in shape[:-2]), CHUNK, CHUNK)
     if len(chunks) != len(shape) or min(chunks) < 1:
-        raise FormatError(f"chunks {tuple(chunks)} do not fit labels of shape {shape}.")
+        raise FormatError(f"chunks {tuple(chunks)} do not match labels of shape {shape}.")
     return tuple(min(int(c), n) for c, n in zip(chunks, shape, strict=True))
 
 
 def _register(path: str) -> None:
-    """Put labels into the list that their `labels` group has."""
+    """Add labels to the list of their `labels` group."""
     parent, name = _stores.split(path)
-    for _ in range(3):  # another process may be adding its own at the same moment
+    for _ in range(3):  # another process may be adding labels at the same time
         group = _stores.open_node(parent, mode="r+")
         if group is None:
             return
@@ -316,7 +315,7 @@ def _register(path: str) -> None:
 
 
 def _remove(path: str) -> None:
-    """Remove labels; all of them are gone at once, where the file system can do that."""
+    """Remove labels, in one step where the file system allows it."""
     if is_url(path):
         from zarr.core.sync import sync
 

@@ -1,4 +1,4 @@
-"""Pictures of a segmentation: soft fills and thin outlines over the image."""
+"""Pictures of a segmentation: translucent fills and thin outlines over the image."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from scipy import ndimage
 from ..errors import FormatError, ImageError
 from .atomic import replacing
 
-# Okabe and Ito's colours, which colour-blind people tell apart, lightened where they would drown
-# on a dark image; ordered so that the ones used most contrast most.
+# The colour-blind-safe colours of Okabe and Ito, some lightened for dark images; ordered so that
+# the most frequent ones contrast most.
 PALETTE = np.array(
     [
         (86, 180, 233),  # sky blue
@@ -36,17 +36,17 @@ _CHANNELS = np.array(
 def to_rgb(
     image: ArrayLike, *, channel_axis: int | None = None, rgb: bool | None = None
 ) -> NDArray[np.uint8]:
-    """Turn an image into a picture to look at.
+    """Convert an image to an RGB picture.
 
     Parameters
     ----------
     image : array
         (rows, columns), (rows, columns, 3 or 4), or with channels at `channel_axis`. uint8 colour
-        is taken as it is; all else is stretched from its 0.1 to its 99.9 percentile.
+        is unchanged; all else is stretched from its 0.1 to its 99.9 percentile.
     channel_axis : int, optional
         Position of the channels. One is shown grey, several in colours (blue, green, red ...).
     rgb : bool, optional
-        Whether the last axis is colour; found from its length if left out.
+        Whether the last axis is colour; by default decided by its length.
 
     Returns
     -------
@@ -98,14 +98,14 @@ def overlay(
     image : uint8 array (rows, columns, 3)
         The picture, such as `to_rgb` makes it.
     labels : int array (rows, columns)
-        0 is background. Objects that touch or nearly touch get different colours.
+        0 is background. Objects that touch, or nearly so, get different colours.
     outline : bool
         Draw a thin outline around each object.
     alpha : float
         Opacity of the fill, 0 to 1.
     min_side : int
         Small images are enlarged by a whole number until their longer side is at least this, so
-        that outlines stay thin beside the objects; 0 leaves the size as it is.
+        that outlines are thin relative to objects; 0 keeps the size.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def overlay(
     Raises
     ------
     ImageError
-        If the two do not fit together.
+        If image and labels do not match.
     """
     picture, array = np.asarray(image), np.asarray(labels)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
@@ -149,7 +149,7 @@ def overlay(
 
 
 def save_overlay(path: str | Path, picture: ArrayLike) -> None:
-    """Save a uint8 picture (rows, columns, 3) as PNG; the file appears whole or not at all.
+    """Save a uint8 picture (rows, columns, 3) as PNG.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def save_overlay(path: str | Path, picture: ArrayLike) -> None:
         raise FormatError(f"A picture is uint8 RGB; got {array.dtype} {array.shape}.")
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise FormatError(f"{path.name}: overlays are written as .png; name the file so.")
+        raise FormatError(f"{path.name}: overlays can only be written as .png.")
     with replacing(path) as temporary:
         Image.fromarray(array).save(temporary, format="PNG")
 
@@ -190,14 +190,14 @@ def colour_classes(labels: NDArray[np.integer], *, gap: int = 4) -> NDArray[np.u
         neighbours[a].append(b)
         neighbours[b].append(a)
     usage = np.zeros(len(PALETTE), np.int64)
-    # The most crowded objects choose first, while there is most choice.
+    # Objects with most neighbours are coloured first.
     order = sorted(range(1, count + 1), key=lambda i: (-len(neighbours[i]), i))
     for number in order:
         cost = usage / (usage.sum() + 1.0)
         for other in neighbours[number]:
             if colours[other]:
                 cost[colours[other] - 1] += 10
-        # A little preference by number keeps colours from running in stripes.
+        # A slight preference by number avoids stripes of equal colours.
         cost[(number * 5) % len(PALETTE)] -= 0.05
         choice = int(np.argmin(cost))
         colours[number] = choice + 1
@@ -206,7 +206,7 @@ def colour_classes(labels: NDArray[np.integer], *, gap: int = 4) -> NDArray[np.u
 
 
 def _touching(labels: NDArray[np.integer], gap: int) -> list[tuple[int, int]]:
-    """Pairs of labels whose territories meet, out to half the gap around each."""
+    """Pairs of labels that touch when each is expanded by half the gap."""
     if not labels.any():
         return []
     from skimage.segmentation import expand_labels
@@ -224,7 +224,7 @@ def _touching(labels: NDArray[np.integer], gap: int) -> list[tuple[int, int]]:
 def _outline(
     classes: NDArray[np.integer], numbers: NDArray[np.integer] | None, count: int
 ) -> NDArray[np.float32]:
-    """Opacity of the outlines: two soft pixels inside each object, one crisp one if it is small."""
+    """Opacity of outlines: two smooth pixels inside each object, or one if objects are small."""
     line = _borders(classes, numbers)
     inside = classes > 0
     if not count or inside.sum() / count < 350:
@@ -238,7 +238,7 @@ def _outline(
 def _borders(
     classes: NDArray[np.integer], numbers: NDArray[np.integer] | None
 ) -> NDArray[np.bool_]:
-    """Pixels of an object beside a pixel that is not of it."""
+    """Pixels of an object next to a pixel that does not belong to it."""
     line = np.zeros(classes.shape, bool)
     for array in (classes,) if numbers is None else (classes, numbers):
         down, right = array[1:] != array[:-1], array[:, 1:] != array[:, :-1]

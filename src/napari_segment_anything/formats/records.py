@@ -1,4 +1,4 @@
-"""Mask records as JSON: one image in SA-1B's form, or a data set in COCO's."""
+"""Mask records as JSON: one image as in SA-1B, or a data set as in COCO."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .rle import RLE, encode, from_coco
 
 @dataclass(frozen=True, slots=True)
 class MaskRecord:
-    """One mask with what is known of it; the keys are those of SA-1B.
+    """One mask with its scores and prompts; the keys are those of SA-1B.
 
     Parameters
     ----------
@@ -31,15 +31,15 @@ class MaskRecord:
     area : int
         Pixels of the mask.
     predicted_iou, stability_score : float
-        The model's own scores; NaN where there is none.
+        The model's scores; NaN if there is none.
     crop_box : tuple of float
         (x, y, width, height) of the crop the mask came from.
     point_coords : tuple of tuple of float
         The points (x, y) that prompted it.
     id : int
-        Number of the mask; 0 to have one given when written.
+        Number of the mask; 0 to assign one when writing.
     category_id : int
-        COCO category; SA-1B has none, and it is 1.
+        COCO category; 1 for SA-1B, which has none.
     """
 
     segmentation: RLE
@@ -54,7 +54,7 @@ class MaskRecord:
 
     @classmethod
     def from_mask(cls, mask: RLE | Any, **values: Any) -> MaskRecord:
-        """Make a record of an `RLE` or a boolean mask; box, area and crop follow from it."""
+        """Make a record from an `RLE` or a boolean mask, with box, area and crop."""
         rle = mask if isinstance(mask, RLE) else encode(mask)
         height, width = rle.size
         values.setdefault("crop_box", (0.0, 0.0, float(width), float(height)))
@@ -107,7 +107,7 @@ def to_sa1b(image: ImageRecords, *, compressed: bool = True) -> dict[str, Any]:
 
 
 def write_sa1b(path: str | Path, image: ImageRecords, *, compressed: bool = True) -> None:
-    """Write SA-1B JSON; the file appears whole or not at all.
+    """Write SA-1B JSON.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def read_sa1b(path: str | Path) -> ImageRecords:
     Raises
     ------
     FormatError
-        If the file is missing or damaged, naming the annotation and key at fault.
+        If the file is missing or damaged; the message names the annotation and key.
     """
     return from_sa1b(_load(path), Path(path).name)
 
@@ -138,12 +138,12 @@ def from_sa1b(data: Any, name: str = "The records") -> ImageRecords:
 
 
 def to_coco(images: Iterable[ImageRecords], *, categories: Sequence[str] = ("object",)) -> Any:
-    """Return the records of many images as a COCO data set (run-length instances).
+    """Return the records of many images as a COCO data set.
 
     Parameters
     ----------
     images : iterable of ImageRecords
-        Images with an id of 0, or an id that was there before, are given the next free one.
+        Images with id 0, or with the id of an earlier image, get the next free id.
     categories : sequence of str
         Names of categories 1, 2, ...
 
@@ -195,7 +195,7 @@ def to_coco(images: Iterable[ImageRecords], *, categories: Sequence[str] = ("obj
 def write_coco(
     path: str | Path, images: Iterable[ImageRecords], *, categories: Sequence[str] = ("object",)
 ) -> None:
-    """Write a COCO data set; the file appears whole or not at all."""
+    """Write a COCO data set as JSON."""
     _dump(path, to_coco(images, categories=categories))
 
 
@@ -205,7 +205,7 @@ def read_coco(path: str | Path) -> list[ImageRecords]:
     Raises
     ------
     FormatError
-        If the file is missing or damaged, naming the annotation and key at fault.
+        If the file is missing or damaged; the message names the annotation and key.
     """
     name = Path(path).name
     data = _load(path)
@@ -227,7 +227,7 @@ def _image_records(image: Any, annotations: list[Any], key: str, name: str) -> I
     where = f"{name}, 'image'"
     height, width = _integer(image, "height", where), _integer(image, "width", where)
     if height < 1 or width < 1:
-        raise FormatError(f"{where}: the size {width} x {height} is not that of an image.")
+        raise FormatError(f"{where}: {width} x {height} is not a valid image size.")
     records = tuple(
         _record(annotation, (height, width), f"{name}, annotation {i}")
         for i, annotation in enumerate(annotations)
@@ -285,7 +285,7 @@ def _from_polygons(polygons: list[Any], size: tuple[int, int]) -> RLE:
             raise FormatError("a polygon is a flat list [x0, y0, x1, y1, ...].") from error
         if len(points) < 3 or not np.isfinite(points).all():
             raise FormatError("a polygon needs three corners or more, all finite.")
-        # COCO's corners count from the corner of the first pixel, ours from its middle.
+        # COCO's origin is the corner of the first pixel, ours its centre.
         rows, columns = polygon(points[:, 1] - 0.5, points[:, 0] - 0.5, size)
         mask[rows, columns] = True
     return encode(mask)
@@ -307,7 +307,7 @@ def _annotation(
         "crop_box": list(record.crop_box) or [0, 0, image.width, image.height],
         "point_coords": [list(p) for p in record.point_coords],
     }
-    # JSON knows no NaN; a score that is not there is left out.
+    # JSON has no NaN; missing scores are omitted.
     for key in ("predicted_iou", "stability_score"):
         value = float(getattr(record, key))
         if math.isfinite(value):
@@ -335,7 +335,7 @@ def _load(path: str | Path) -> Any:
     try:
         return json.loads(read_bytes(path, RECORDS_BYTES, what="file of masks"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(f"{path.name} is not valid JSON, or is cut off: {error}.") from error
+        raise FormatError(f"{path.name} is not valid JSON, or is truncated: {error}.") from error
 
 
 def _get(data: Mapping[str, Any], key: str, kind: type, where: str) -> Any:

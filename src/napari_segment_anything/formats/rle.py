@@ -1,8 +1,8 @@
 """Masks as run-length codes: COCO's column-major RLE, plain and compressed.
 
-A code alternates runs of background and foreground pixels, beginning with
-background, down the columns (column after column), as COCO and SA-1B store masks.
-Everything here works on the runs; only `RLE.decode` makes an array of the image's size.
+A code alternates runs of background and foreground pixels, starting with background, in
+column-major order, as COCO and SA-1B store masks. Operations work on the runs; only `RLE.decode`
+allocates an array of the image's size.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _DENSE = 1 / 24
 class RLE:
     """One mask as run lengths.
 
-    Build it with `encode`, `from_counts` or `from_coco`; those check and bring the code
-    into its only canonical form, so that equal masks are equal objects.
+    Build it with `encode`, `from_counts` or `from_coco`, which check the code and bring it into a
+    canonical form, so that equal masks compare equal.
 
     Parameters
     ----------
     size : tuple of int
-        (rows, columns) of the image the mask lies in.
+        (rows, columns) of the image.
     counts : uint32 array (k,)
-        Run lengths, background first, down the columns. Read-only. Only the first may be 0.
+        Run lengths, background first, in column-major order. Read-only. Only the first may be 0.
     """
 
     size: tuple[int, int]
@@ -58,7 +58,7 @@ class RLE:
 
     @property
     def nbytes(self) -> int:
-        """Memory the run lengths take, in bytes."""
+        """Memory of the run lengths, in bytes."""
         return int(self.counts.nbytes)
 
     @property
@@ -70,7 +70,7 @@ class RLE:
         rows = self.size[0]
         last = end - 1
         if np.any(begin // rows != last // rows):
-            # A run that goes on into the next column touches the last and the first row.
+            # A run that continues in the next column touches the last and the first row.
             row_start, row_stop = 0, rows
         else:
             row_start, row_stop = (begin % rows).min(), (last % rows).max() + 1
@@ -78,10 +78,10 @@ class RLE:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """(row_min, col_min, row_max, col_max): the outermost pixels' own coordinates.
+        """(row_min, col_min, row_max, col_max) of the outermost foreground pixels.
 
-        The maximum is the last foreground pixel (inclusive), as for a box prompt drawn
-        through pixel centres; zeros if the mask is empty.
+        The maximum is inclusive, as for a box prompt through pixel centres; zeros if the mask is
+        empty.
         """
         row_start, col_start, row_stop, col_stop = self.bounds
         return row_start, col_start, max(row_stop - 1, 0), max(col_stop - 1, 0)
@@ -102,7 +102,7 @@ class RLE:
         return out
 
     def decode_bounds(self) -> NDArray[np.bool_]:
-        """Return the part of the mask inside `bounds`, without the image around it."""
+        """Return the part of the mask inside `bounds`."""
         rows = self.size[0]
         row_start, col_start, row_stop, col_stop = self.bounds
         if not col_stop:
@@ -117,19 +117,19 @@ class RLE:
         return np.ascontiguousarray(columns[:, row_start:row_stop].T)
 
     def place(self, origin: tuple[int, int], size: tuple[int, int]) -> RLE:
-        """Move the mask into another frame.
+        """Move the mask to another frame.
 
         Parameters
         ----------
         origin : tuple of int
-            (row, col) in the new frame of this mask's pixel (0, 0); may be negative.
+            (row, col) of this mask's pixel (0, 0) in the new frame; may be negative.
         size : tuple of int
-            (rows, columns) of the new frame; what falls outside is cut off.
+            (rows, columns) of the new frame; pixels outside are dropped.
 
         Returns
         -------
         RLE
-            The mask of a crop placed in the full image, or the reverse.
+            The mask of a crop in the full image, or the reverse.
         """
         rows, columns = _check_size(size)
         column, start, stop = _split(*self._runs(), self.size[0])

@@ -1,4 +1,4 @@
-"""COCO's compressed run lengths: the ASCII string that pycocotools writes and reads."""
+"""COCO's compressed run lengths: the ASCII string of pycocotools."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..errors import FormatError
 def compress(counts: ArrayLike) -> str:
     """Write run lengths as pycocotools' ASCII string.
 
-    From the fourth run on, each is stored as its difference to the run two before it;
-    five bits go into each character, lowest first, with a bit that says more follow.
+    From the fourth run on, the difference to the run two positions before is stored. Each character
+    has five bits, lowest first, and a bit that tells whether more follow.
     """
     value = np.array(counts, np.int64)
     value[3:] -= value[1:-2].copy()
@@ -50,7 +50,7 @@ def decompress(text: str | bytes) -> NDArray[np.int64]:
         raise FormatError("A compressed run-length code has a character outside its alphabet.")
     last = np.flatnonzero(code < 32)
     if not len(last) or last[-1] != len(code) - 1:
-        raise FormatError("A compressed run-length code is cut off within a number.")
+        raise FormatError("A compressed run-length code is truncated within a number.")
     first = np.concatenate([[0], last[:-1] + 1])
     length = last - first + 1
     if length.max() > 8:

@@ -1,4 +1,4 @@
-"""Measurements per label as a table, and the table as CSV."""
+"""Measure labels into a table, and read and write tables as CSV."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def measure(
     labels : int array (rows, columns) or (planes, rows, columns)
         0 is background.
     image : array, optional
-        Intensities on the same grid, perhaps with channels; adds their mean, minimum, maximum and
-        standard deviation, per channel if there are several.
+        Intensities on the same grid, perhaps with channels; adds mean, minimum, maximum and
+        standard deviation, for each channel if there are several.
     channel_axis : int, optional
         Position of the channels in `image`.
     scale : sequence of float, optional
@@ -58,12 +58,12 @@ def measure(
     Returns
     -------
     dict of str to array (n,)
-        A column each; an object per row, in ascending order of ids. Area is a volume in 3-D.
+        Columns with a row for each object, in ascending order of ids. Area is a volume in 3-D.
 
     Raises
     ------
     FormatError
-        If shapes do not fit together.
+        If shapes do not match.
     """
     from skimage.measure import regionprops_table
 
@@ -76,7 +76,7 @@ def measure(
     if spacing.shape != (array.ndim,) or not np.all(np.isfinite(spacing) & (spacing > 0)):
         raise FormatError(f"scale needs {array.ndim} positive pixel sizes; got {scale!r}.")
     intensity = None if image is None else _intensity(image, channel_axis, array.shape)
-    # Outline measures are only defined where pixels are square.
+    # The perimeter is only defined for square pixels.
     square = array.ndim == 2 and np.isclose(spacing[0], spacing[1])
     names = list(_SHAPE_2D if array.ndim == 2 else _SHAPE_3D)
     if array.ndim == 2 and not square:
@@ -95,7 +95,7 @@ def measure(
 
 
 def write_table(path: str | Path, table: Mapping[str, Sequence[Any] | NDArray[Any]]) -> None:
-    """Write columns as CSV; the file appears whole or not at all.
+    """Write columns as CSV.
 
     Parameters
     ----------
@@ -155,8 +155,8 @@ def _intensity(image: ArrayLike, channel_axis: int | None, shape: tuple[int, ...
         array = np.moveaxis(array, channel_axis, -1)
     if array.shape[: len(shape)] != shape or array.ndim > len(shape) + 1:
         raise FormatError(
-            f"The image has shape {array.shape}, the labels {shape}: they do not lie on one grid. "
-            "Name the channel axis if there is one."
+            f"The image has shape {array.shape}, the labels {shape}: they do not match. Give the "
+            "channel axis if there is one."
         )
     return array
 
@@ -170,7 +170,7 @@ def _renamed(raw: Mapping[str, Any], ndim: int) -> Table:
     table: Table = {}
     for key, column in raw.items():
         table[names.get(key, key.replace("-", "_"))] = np.asarray(column)
-    for axis in axes:  # the last pixel inside, as boxes are elsewhere
+    for axis in axes:  # inclusive, as boxes are elsewhere
         table[f"bbox_{axis}_max"] = table[f"bbox_{axis}_max"] - 1
     return table
 

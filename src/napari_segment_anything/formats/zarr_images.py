@@ -38,8 +38,8 @@ def read_zarr(location: str, series: int, key: str | None, lazy: bool | None) ->
     except FormatError as error:
         raise ImageError(str(error)) from error
     except FileNotFoundError as error:
-        raise ImageError(f"{location} cannot be read as Zarr: there is none.") from error
-    except Exception as error:  # zarr raises many kinds for damaged stores
+        raise ImageError(f"{location} cannot be read as Zarr: it does not exist.") from error
+    except Exception as error:  # zarr raises many types of errors for damaged stores
         raise ImageError(f"{location} cannot be read as Zarr: {_stores.line(error)}") from error
     found.levels = levels
     return found
@@ -65,7 +65,7 @@ def _node(node: Any, location: str, series: int, key: str | None) -> FileContent
         inside = [f.get("path") for f in attributes.get("well", {}).get("images", [])]
         inside = inside or [w.get("path") for w in attributes.get("plate", {}).get("wells", [])]
         first = _stores.join(location, inside[0] if inside else "A/1/0")
-        raise ImageError(f"{location} is a plate of many images; name one, such as {first}.")
+        raise ImageError(f"{location} is a plate of many images; choose one, such as {first}.")
     if "bioformats2raw.layout" in attributes and key is None:
         images = sorted((k for k in node.group_keys() if k.isdigit()), key=int)
         name = choose(images, series, location)
@@ -86,7 +86,7 @@ def _only_labels(node: Any, attributes: Mapping[str, Any], location: str) -> Non
         around = _stores.join(location, "labels")
     if inside:
         raise ImageError(
-            f"{location} has no image, only labels ({', '.join(map(str, inside))}): read them "
+            f"{location} contains no image, only labels ({', '.join(map(str, inside))}): read them "
             f"with read_labels, or open {_stores.join(around, str(inside[0]))} as an image."
         )
 
@@ -102,7 +102,7 @@ def _multiscale(node: Any, location: str) -> FileContent:
 
 
 def _check_chunks(array: Any, location: str) -> None:
-    """Refuse an array whose every read would unpack too much."""
+    """Raise `ImageError` for an array whose chunks are too large to unpack."""
     if not hasattr(array, "chunks"):
         raise ImageError(f"{location} has damaged OME-Zarr metadata: a level is a group.")
     size = math.prod(array.chunks) * array.dtype.itemsize
@@ -129,7 +129,7 @@ class Pyramid:
         Along each dimension.
     units : tuple of (str or None)
     channels : tuple of Channel
-        What the store says of an image's channels; as many as there are, or none.
+        Display settings of each channel; empty if the store has none.
     """
 
     name: str
@@ -143,7 +143,7 @@ class Pyramid:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """How a channel is to be shown: name, "#rrggbb", contrast limits, whether it is seen."""
+    """Display settings of a channel: name, "#rrggbb", contrast limits, visibility."""
 
     name: str | None = None
     colour: str | None = None
@@ -170,7 +170,7 @@ def read_scene(path: str | Path) -> Scene | None:
     Returns
     -------
     Scene or None
-        None if it is none of these: a plain Zarr array or group, a plate, no Zarr at all.
+        None for anything else: a plain Zarr array or group, a plate, or no Zarr store.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def read_scene(path: str | Path) -> Scene | None:
     if own is not None and "image-label" in _ngff.ome_attributes(node):
         return Scene(None, (own,))
     if own is not None and _ngff.only_labels(_ngff.ome_attributes(node)["multiscales"][0]):
-        own = None  # a root without an image shows its first labels to other programs
+        own = None  # a store without an image refers to its first labels
     around = location if "labels" in _ngff.ome_attributes(node) else None
     labels = []
     for name in label_names(location):
@@ -215,7 +215,7 @@ def _pyramid(node: Any, location: str) -> Pyramid | None:
 
 
 def _channels(omero: Any, count: int) -> tuple[Channel, ...]:
-    """Read the channels of the "omero" field, which is for display alone: damage is no error."""
+    """Read the channels of the "omero" field; damage is ignored, since they only affect display."""
     entries = omero.get("channels") if isinstance(omero, Mapping) else None
     if not isinstance(entries, Sequence) or len(entries) != count:
         return ()
@@ -271,12 +271,12 @@ def plate_images(source: str | Path) -> list[PlateImage]:
     Returns
     -------
     list of PlateImage
-        Empty if it is neither.
+        Empty if it is neither a plate nor a well.
 
     Raises
     ------
     FormatError
-        If the metadata is damaged, names a place outside the plate, or a well that is missing.
+        If the metadata is damaged, or refers to a missing well or a path outside the plate.
     """
     location = _stores.locate(source)
     node = _stores.open_group(location)
@@ -296,7 +296,7 @@ def plate_images(source: str | Path) -> list[PlateImage]:
             well = str(entry["path"]).strip("/")
             found = _stores.open_node(place)
             if found is None:
-                raise FormatError(f"{location}: well {well} is named but missing.")
+                raise FormatError(f"{location}: well {well} is missing.")
             images += _fields(_ngff.ome_attributes(found)["well"], place, well)
         return images
     except (KeyError, TypeError, AttributeError) as error:

@@ -1,6 +1,6 @@
 """Sample images: real ones from scikit-image's wheel, and generated ones with ground truth.
 
-Everything works offline. Stands alone: NumPy, SciPy and scikit-image only.
+All work offline. The folder needs only NumPy, SciPy and scikit-image.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ __all__ = ["Sample", "generate", "generator_names", "sample", "sample_names"]
 
 
 def sample_names() -> tuple[str, ...]:
-    """Names that `sample` takes: the real images, then the generated ones."""
+    """Names that `sample` accepts: the real images, then the generated ones."""
     return bundled_names() + generator_names()
 
 
 def sample(name: str) -> Sample:
-    """Return a sample image, always the same pixels for the same name.
+    """Return a sample image; a name always gives the same pixels.
 
     Parameters
     ----------
     name : str
-        One of `sample_names`; a leading "sample:" is allowed.
+        One of `sample_names`, optionally with the prefix "sample:".
 
     Returns
     -------
@@ -37,7 +37,7 @@ def sample(name: str) -> Sample:
     ParameterError
         If there is no sample of that name.
     ImageError
-        If the installed scikit-image lacks the image.
+        If the image is missing in the installed scikit-image.
     """
     require(name, str, "the name of a sample", "sample_names() lists them")
     name = name.removeprefix("sample:")

@@ -16,7 +16,7 @@ Choice = tuple[float, float] | Callable[[np.random.Generator, Sequence[int]], An
 
 
 def drawn(**choices: Choice) -> Callable[..., Any]:
-    """Have a generator choose the options that are not given.
+    """Draw the options of a generator that are not given.
 
     The generator takes the shape (along T, Z, Y, X, as far as it has them), a random number
     generator, and options by name; it returns an image, its int32 labels, and perhaps a lineage.
@@ -70,7 +70,7 @@ def fractal(
     scale : float
         Largest structure, in pixels.
     slope : float
-        How quickly small structure fades: 0 is white noise, 1 is cloudy, 2 is smooth.
+        Decrease of amplitude with size: 0 is white noise, 1 is cloudy, 2 is smooth.
     spacing : sequence of float, optional
         Relative size of a pixel along each dimension.
 
@@ -97,7 +97,7 @@ def fractal(
 
 
 def blur(image: Float, sigma: float | Sequence[float]) -> Float:
-    """Gaussian blur that continues the border pixels outward."""
+    """Gaussian blur with border pixels repeated outward."""
     blurred: Float = ndimage.gaussian_filter(image, sigma, mode="nearest", truncate=3.0)
     return blurred
 
@@ -115,7 +115,7 @@ def illumination(shape: Sequence[int], rng: np.random.Generator, strength: float
 
 
 def photons(signal: Float, rng: np.random.Generator, *, full: float, read: float = 2.0) -> Float:
-    """Light as a camera counts it: Poisson noise of the photons plus read noise.
+    """Light as recorded by a camera, with photon (Poisson) noise and read noise.
 
     Parameters
     ----------
@@ -129,10 +129,10 @@ def photons(signal: Float, rng: np.random.Generator, *, full: float, read: float
     Returns
     -------
     float32 array
-        The noisy signal, in the units it came in.
+        The noisy signal, in the same units.
     """
     expected = np.clip(signal, 0, None) * np.float32(full)
-    # Above some tens of photons a normal variate is the same to the eye and several times faster.
+    # Above some tens of photons, a normal distribution looks the same and is several times faster.
     spread = np.sqrt(expected + np.float32(read**2))
     noisy: Float = expected + spread * rng.standard_normal(signal.shape, dtype=np.float32)
     few = expected < 20
@@ -144,13 +144,13 @@ def photons(signal: Float, rng: np.random.Generator, *, full: float, read: float
 
 
 def to_uint8(signal: Float) -> NDArray[np.uint8]:
-    """Turn 0..1 into uint8 0..255, cut off outside."""
+    """Convert 0..1 to uint8 0..255, clipped."""
     counts: NDArray[np.uint8] = (np.clip(signal, 0, 1) * 255 + 0.5).astype(np.uint8)
     return counts
 
 
 def to_uint16(signal: Float, *, offset: float = 100, full: float = 4000) -> NDArray[np.uint16]:
-    """Turn 0..1 into 12-bit camera counts with an offset."""
+    """Convert 0..1 to 12-bit camera counts with an offset."""
     counts: NDArray[np.uint16] = (np.clip(signal * full + offset, 0, 4095) + 0.5).astype(np.uint16)
     return counts
 
@@ -163,10 +163,10 @@ def phase_contrast(phase: Float, *, ring: float, halo: float) -> Float:
     phase : float array (rows, columns)
         Optical path of the object, in radians.
     ring : float
-        Amplitude that the phase ring lets through, 0 to 1; the darker the ring, the more contrast.
+        Amplitude transmission of the phase ring, 0 to 1; the darker the ring, the more contrast.
     halo : float
-        Width in pixels over which the undiffracted light is not separated from the diffracted.
-        It makes the bright halos around objects and the shade-off within large ones.
+        Width in pixels over which direct light is not separated from diffracted light, which
+        causes bright halos around objects and shade-off within large ones.
 
     Returns
     -------
@@ -175,7 +175,7 @@ def phase_contrast(phase: Float, *, ring: float, halo: float) -> Float:
     """
     real, imaginary = np.cos(phase), np.sin(phase)
     real_0, imaginary_0 = blur(real, halo), blur(imaginary, halo)
-    # The direct light is dimmed and shifted by a quarter wave: multiply it by -i * ring.
+    # Direct light is attenuated and shifted by a quarter wave: multiplied by -i * ring.
     out_real = real - real_0 + ring * imaginary_0
     out_imaginary = imaginary - imaginary_0 - ring * real_0
     intensity: Float = ((out_real**2 + out_imaginary**2) / ring**2).astype(np.float32)
@@ -183,7 +183,7 @@ def phase_contrast(phase: Float, *, ring: float, halo: float) -> Float:
 
 
 def interference_contrast(phase: Float, *, angle: float, shear: float, bias: float) -> Float:
-    """Differential interference contrast: the relief that the optical path's slope casts.
+    """Differential interference contrast: relief by the slope of the optical path.
 
     Parameters
     ----------
@@ -192,9 +192,9 @@ def interference_contrast(phase: Float, *, angle: float, shear: float, bias: flo
     angle : float
         Direction of the shear, in radians from the column axis.
     shear : float
-        Distance of the two interfering beams, in pixels.
+        Distance between the two interfering beams, in pixels.
     bias : float
-        Their retardation where there is no object, in radians.
+        Retardation between them where there is no object, in radians.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Building blocks of generated images: where objects lie and what outline they have."""
+"""Building blocks of generated images: positions and outlines of objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._field import Float
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """An ellipse whose outline wobbles.
+    """An ellipse with a wavy outline.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Blob:
 
     @property
     def reach(self) -> float:
-        """Distance from the center beyond which the outline cannot lie."""
+        """Largest possible distance of the outline from the center."""
         extra = 0.0 if self.wobble is None else float(np.abs(self.wobble[:, 0]).sum())
         if self.arms is not None:
             extra += float(self.arms[:, 1].sum())
@@ -58,7 +58,7 @@ class Blob:
         shape : sequence of int
             (rows, columns) of the image.
         margin : float
-            How far the window goes, relative to the outline.
+            Size of the window, relative to the outline.
         warp : tuple of float array (rows, columns), optional
             Displacement of every pixel of the image, in rows and columns: bends the outline.
 
@@ -106,7 +106,7 @@ class Blob:
 
 
 def wobble(rng: np.random.Generator, strength: float, waves: int = 4) -> Float:
-    """Random outline: waves that are the weaker the shorter they are."""
+    """Random outline waves, weaker for shorter wavelengths."""
     k = np.arange(2, waves + 2)
     amplitude = strength * rng.uniform(0.3, 1.0, waves) / (k - 1) ** 0.8
     return np.stack([amplitude, rng.uniform(0, 2 * np.pi, waves)], axis=1).astype(np.float32)
@@ -121,7 +121,7 @@ def place(
     clustering: float = 0.0,
     tries: int = 40,
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Throw round objects into a box so that they keep their distance.
+    """Place round objects in a box at random, with a minimum distance.
 
     Parameters
     ----------
@@ -134,14 +134,14 @@ def place(
     spacing : float
         Smallest distance of two centers relative to the sum of their radii.
     clustering : float
-        Share of objects put beside one that is there already.
+        Fraction of objects placed next to an existing one.
     tries : int
-        Positions tried per object before it is left out.
+        Positions tried for an object before it is left out.
 
     Returns
     -------
     tuple of (float array (m, d), int array (m,))
-        Centers, and which of the objects found a place.
+        Centers, and indices of the objects that were placed.
     """
     box = np.asarray(shape, float)
     centers = np.empty((len(radii), len(box)))
@@ -183,7 +183,7 @@ def tidy(labels: NDArray[np.integer], *, min_size: int = 12) -> NDArray[np.int32
 def main_pieces(
     labels: NDArray[np.integer], *, min_size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each connected piece its label, or 0 if it goes; and the labels that stay, in order."""
+    """For each connected piece its label, or 0 if it is dropped; and the labels kept, in order."""
     pieces = connected(labels, connectivity=1, background=0)
     count = int(pieces.max())
     size = np.bincount(pieces.ravel(), minlength=count + 1)
@@ -199,7 +199,7 @@ def main_pieces(
 
 
 def tidy_stack(labels: NDArray[np.integer], *, min_size: int = 12) -> NDArray[np.int32]:
-    """Tidy each plane of a time-lapse on its own, keeping the labels' numbers."""
+    """Tidy each plane of a time-lapse separately, keeping the numbers of labels."""
     out = np.zeros(labels.shape, np.int32)
     for t, plane in enumerate(labels):
         keep, _ = main_pieces(plane, min_size=min_size)

@@ -1,4 +1,4 @@
-"""The generators by name, with the size and seed of the sample each of them gives."""
+"""The generators by name, with the size and seed of their samples."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Generator:
     function : callable
         ``function(shape, rng, **options) -> (image, labels[, lineage])``.
     axes : str
-        Axes of the image; `shape` is that of its T, Z, Y and X.
+        Axes of the image; `shape` is the size along T, Z, Y and X.
     shape : tuple of int
         Shape of the sample.
     scale : tuple of float
@@ -42,7 +42,7 @@ class Generator:
     seed : int
         Seed of the sample.
     options : mapping
-        Options of the sample; images asked for with `generate` choose their own at random.
+        Options of the sample; `generate` draws those that are not given.
     """
 
     function: Callable[..., tuple[Any, ...]]
@@ -163,12 +163,12 @@ def generate(
     name : str
         One of `generator_names`.
     shape : sequence of int, optional
-        Size along T, Z, Y, X, as far as the kind has them; that of the sample if left out.
+        Size along T, Z, Y, X, as far as the kind has them; by default that of the sample.
     seed : int
-        The same name, shape, seed and options give the same pixels. Different seeds also differ
-        in size, density, contrast and noise.
+        The same name, shape, seed and options give the same pixels. Seeds also change size,
+        density, contrast and noise.
     **options
-        Parameters of the generator function that are to be fixed, such as ``diameter=30``.
+        Options of the generator to set, such as ``diameter=30``.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def generate(
     Raises
     ------
     ParameterError
-        If the name or an option is unknown, or the shape does not fit the kind.
+        If the name or an option is unknown, or the shape does not match the kind.
     """
     if name not in GENERATORS:
         raise ParameterError(

@@ -36,7 +36,7 @@ def dividing_nuclei(
     speed: float,
     snr: float,
 ) -> tuple[NDArray[np.uint16], Truth, dict[int, list[int]]]:
-    """Time-lapse of nuclei that wander, push one another, and divide.
+    """Time-lapse of nuclei that move, push one another, and divide.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def _frame(cells: list[_Cell], shape: tuple[int, ...], chromatin: Float) -> tupl
         if stamp is None:
             continue
         window, distance = stamp
-        # The texture moves along with its nucleus.
+        # The texture moves with its nucleus.
         rng = np.random.default_rng(cell.texture)
         origin = rng.integers(0, 256, 2) - np.round(blob.center).astype(int)
         rows = np.arange(window[0].start, window[0].stop) + origin[0]
@@ -137,7 +137,7 @@ def _step(
     speed: float,
     cycle: float,
 ) -> tuple[list[_Cell], int]:
-    """Let one frame of time pass."""
+    """Advance by one frame."""
     after: list[_Cell] = []
     for cell in cells:
         cell.age += 1
@@ -152,7 +152,7 @@ def _step(
             after.append(cell)
             continue
         size = float(np.sqrt(cell.blob.radii[0] * cell.blob.radii[1]))
-        # The plate's long axis lies across the direction in which the daughters part.
+        # The plate's long axis is perpendicular to the direction in which the daughters separate.
         apart = np.array([np.cos(cell.blob.angle), -np.sin(cell.blob.angle)])
         for side in (-1, 1):
             newest += 1
@@ -194,14 +194,14 @@ def _push(cells: list[_Cell]) -> None:
 def _number(
     labels: NDArray[np.int32], lineage: dict[int, list[int]]
 ) -> tuple[NDArray[np.int32], dict[int, list[int]]]:
-    """Renumber the tracks that are seen 1, 2, ... and keep the lineage between them."""
+    """Renumber visible tracks 1, 2, ..., and keep the lineage between them."""
     ids = np.unique(labels)
     ids = ids[ids > 0]
     table = np.zeros(int(labels.max()) + 1, np.int32)
     table[ids] = np.arange(1, len(ids) + 1)
     number = {int(i): int(table[i]) for i in ids}
     frames = {i: np.flatnonzero((labels == i).any(axis=(1, 2))) for i in number}
-    # A daughter that comes into the field later was not seen to be born.
+    # A daughter that enters the field later has no visible parent.
     seen = {
         number[child]: [number[parent]]
         for child, (parent,) in lineage.items()

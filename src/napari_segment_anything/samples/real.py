@@ -1,4 +1,4 @@
-"""Real images that scikit-image carries inside its wheel; nothing is downloaded."""
+"""Real images that are included in scikit-image's wheel; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def bundled(name: str) -> Sample:
     Raises
     ------
     ImageError
-        If the installed scikit-image does not carry the file.
+        If the file is missing in the installed scikit-image.
     """
     import skimage.data
     from PIL import Image
@@ -116,7 +116,7 @@ def bundled(name: str) -> Sample:
     path = Path(skimage.data.__file__).parent / picture.file
     if not path.exists():
         raise ImageError(
-            f"Sample '{name}' is missing: this installation of scikit-image does not carry "
+            f"Sample '{name}' is missing: the installed scikit-image does not include "
             f"{picture.file}. Reinstall scikit-image from PyPI."
         )
     with Image.open(path) as file:

@@ -1,4 +1,4 @@
-"""What a sample image is."""
+"""A sample image."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """An image to try things on, with its ground truth where there is one.
+    """An image to try things on, with ground truth if available.
 
     Parameters
     ----------
     name : str
-        The name it is asked for by, as in ``sample:coins``.
+        Its name, as in ``sample:coins``.
     image : array
         Pixels: uint8 or uint16.
     axes : str
@@ -27,13 +27,13 @@ class Sample:
     scale : tuple of float
         Pixel size along each dimension (1.0 for C and S).
     units : tuple of (str or None)
-        Unit of each scale; None where it is unknown or has no meaning.
+        Unit of each scale; None where unknown.
     labels : int32 array or None
-        Ground truth on the image's T, Z, Y, X grid: 0 background, one id an object.
+        Ground truth on the T, Z, Y, X grid: 0 is background, each other value an object.
     description, licence, source : str
-        What it shows, under which licence, and from where.
+        Content, licence and origin.
     lineage : dict of int to list of int, or None
-        In a time-lapse, the parent of each cell that was born by a division.
+        In a time-lapse, the parent of each cell that results from a division.
     """
 
     name: str
