@@ -75,7 +75,7 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
         overlay(picture[..., 0], np.zeros((20, 20), int))
     with pytest.raises(ImageError, match="opacity"):
         overlay(picture, np.zeros((20, 20), int), alpha=2)
-    with pytest.raises(FormatError, match="only be written as .png"):
+    with pytest.raises(FormatError, match=r"only be written as \.png"):
         save_overlay(tmp_path / "a.jpg", picture)
     save_overlay(tmp_path / "a.png", picture)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), picture)
