@@ -19,8 +19,8 @@ from napari_segment_anything.session.decoding_chain import DecodingChain
 from napari_segment_anything.session.draft import Draft, DraftPoint
 from napari_segment_anything.session.events import ACTIONS, read_event, to_event
 from napari_segment_anything.session.history import Change, History
+from napari_segment_anything.session.journal import Recorder, model_record
 from napari_segment_anything.session.label_edits import LabelEdit, LabelPatch
-from napari_segment_anything.session.recorder import Recorder, model_record
 from napari_segment_anything.session.settings import SessionSettings
 
 from .helpers import disc_predictor, disc_session, discs, put

@@ -12,8 +12,7 @@ from ..engine import PlaneSource, Predictor
 from ..engine.policy import policy_difference
 from ..errors import FormatError, ImageError, ParameterError, SegmentAnythingError
 from .events import Event
-from .journal import Journal
-from .recorder import model_record
+from .journal import Journal, model_record
 from .session import Session
 from .session_actions import ChangeModel, Decoded, Recovered
 from .target import LabelTarget

@@ -21,9 +21,8 @@ from ..errors import ImageError, ParameterError
 from ..limits import ARRAY_BYTES, THREADS
 from ..progress import Progress, finish
 from .events import recorded_objects
-from .journal import Journal
+from .journal import Journal, model_record
 from .objects import SessionObject
-from .recorder import model_record
 from .recovery import at, check_image
 from .session import Session
 from .session_actions import ChangeModel, Decoded, Recovered

@@ -25,7 +25,7 @@ from .decoding_chain import DecodingChain
 from .draft import Draft
 from .events import VOID, Event, to_event
 from .history import Change
-from .journal import Journal
+from .journal import Journal, Recorder, model_record
 from .label_edits import touched
 from .objects import (
     SessionObject,
@@ -36,11 +36,9 @@ from .objects import (
     require_inside,
 )
 from .preview import Preview
-from .recorder import Recorder, model_record
 from .settings import SessionSettings
-from .state import SessionEvents, SessionState
+from .state import SessionEvents, SessionState, Stopwatch
 from .target import LabelTarget
-from .timing import Stopwatch
 
 
 class Session:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from psygnal import Signal, SignalGroup
@@ -12,7 +14,6 @@ from .committed import CommittedObjects
 from .decoding_chain import DecodingChain
 from .draft import Draft
 from .history import History
-from .timing import Stopwatch
 
 
 class SessionEvents(SignalGroup):
@@ -28,6 +29,49 @@ class SessionEvents(SignalGroup):
     """Labels were written: emits the plane and the window."""
     history_changed = Signal()
     """What can be undone or redone."""
+
+
+class Stopwatch:
+    """Seconds since a session began; can be set while recorded events are repeated.
+
+    Parameters
+    ----------
+    clock : callable
+        Gives seconds; only differences matter.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._held: float | None = None
+
+    def now(self) -> float:
+        """Return the seconds, to the microsecond."""
+        if self._held is not None:
+            return self._held
+        return round(max(0.0, self._clock() - self._began), 6)
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Keep the time constant, so that one action has one time."""
+        if self._held is not None:
+            yield
+            return
+        self._held = self.now()
+        try:
+            yield
+        finally:
+            self._held = None
+
+    def hold(self, seconds: float) -> None:
+        """Stop at a time."""
+        self._held = float(seconds)
+
+    def go_on(self) -> None:
+        """Continue from the time at which it was stopped."""
+        if self._held is not None:
+            self._began = self._clock() - self._held
+            self._held = None
 
 
 @dataclass(slots=True)
