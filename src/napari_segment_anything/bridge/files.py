@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from napari.layers import Labels
 
 from ..errors import FormatError
 from ..formats import ImageRecords, MaskRecord, read_sa1b, write_labels, write_sa1b
+from ..limits import ARRAY_BYTES
 from .runs.results import Drawn
 
 LayerTuple = tuple[Any, dict[str, Any], str]
@@ -144,7 +146,9 @@ def _read_journal(path: str) -> list[LayerTuple]:
 
     header, events = Journal.read(path)
     recorded = header["target"]
-    labels = np.zeros(tuple(recorded["shape"]), recorded["dtype"])
+    shape, dtype = tuple(recorded["shape"]), np.dtype(recorded["dtype"])
+    ARRAY_BYTES.check(math.prod(shape) * dtype.itemsize, "the journal's labels are too large")
+    labels = np.zeros(shape, dtype)
     objects = recorded_objects(events, ArrayTarget(labels, displayed=recorded.get("displayed")))
     features = {
         "index": list(objects),
