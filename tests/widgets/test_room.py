@@ -125,7 +125,7 @@ def test_no_text_is_cut(qtbot, docks) -> None:
             for choice, values in choices or [(None, ("",))]:
                 for value in values:
                     if choice is not None:
-                        choice.button(value).click()
+                        choice.qt.button(value).click()
                     qtbot.wait(100)
                     found[(theme, dock.windowTitle(), value)] = cut(widget)
         found[(dock.windowTitle(), "title")] = cut(dock.titleBarWidget())
@@ -197,7 +197,7 @@ def test_the_wheel_scrolls_and_chooses_nothing(qtbot, docks) -> None:
     before = (widget.mode.value, widget.models.value, scroll.verticalScrollBar().value())
     slider = widget.parameters.pred_iou_thresh.editor.native.findChild(QSlider)
     value = slider.value()
-    for item in (widget.mode, widget.models, slider):
+    for item in (widget.mode.native, widget.models.qt, slider):
         at = QPointF(item.rect().center())
         event = QWheelEvent(
             at, QPointF(item.mapToGlobal(item.rect().center())), QPoint(0, -120), QPoint(0, -120),
