@@ -210,7 +210,7 @@ def test_early_stop_keeps_the_best(tmp_path, monkeypatch):
             return {"box": next(values)}
 
     monkeypatch.setattr(runs, "QuickValidation", Scripted)
-    monkeypatch.setattr(runs._Run, "_timed", lambda _, estimate: estimate)
+    monkeypatch.setattr(runs._TrainingRun, "_timed", lambda _, estimate: estimate)
     base = stored(tmp_path, "vit")
     config = quick(base, steps=9, validate_every=1, watch="box", patience=2)
     result = nsa.train(config, images=[disks(0)], held_out=[disks(1)], output=tmp_path / "run")
@@ -233,11 +233,11 @@ def test_the_prediction_comes_first_and_changes_nothing(tmp_path):
     estimate = next(s.partial for s in seen if s.message == "predicted")
     assert estimate.memory > 0 and estimate.seconds > estimate.per_step > 0
 
-    original, runs._Run._timed = runs._Run._timed, lambda _, estimate: estimate
+    original, runs._TrainingRun._timed = runs._TrainingRun._timed, lambda _, estimate: estimate
     try:
         without = nsa.train(config, images=images, output=tmp_path / "b")
     finally:
-        runs._Run._timed = original
+        runs._TrainingRun._timed = original
     first, second = weights(with_timing.model), weights(without.model)
     assert all(torch.equal(first[k], second[k]) for k in first)
 

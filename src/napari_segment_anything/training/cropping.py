@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ParameterError
-from .crops import Crop, Crops
+from .crops import Crops, TrainingCrop
 from .data import LabelledImage
 from .geometry import Geometry
 from .paste import paste_objects
@@ -146,7 +146,7 @@ class CropSampler:
         rngs = [np.random.default_rng((self.seed, step, i)) for i in range(count)]
         return self._crops([self._crop(rng, config) for rng in rngs])
 
-    def _crop(self, rng: np.random.Generator, config: CropConfig) -> Crop:
+    def _crop(self, rng: np.random.Generator, config: CropConfig) -> TrainingCrop:
         source = self._draw(rng)
         held = self._on_device(source)
         crop = cut(source, rng, config, self.geometry, held)
@@ -196,7 +196,7 @@ class CropSampler:
         source = self.groups[name][image]
         return self._crops([cut(source, rng, config, self.geometry, self._on_device(source))])
 
-    def _crops(self, crops: list[Crop]) -> Crops:
+    def _crops(self, crops: list[TrainingCrop]) -> Crops:
         joined = (torch.stack(part) for part in zip(*crops, strict=True))
         image, valid, labels, interior, wholes, known = joined
         stride = self.geometry.stride
@@ -216,7 +216,7 @@ def cut(
     config: CropConfig,
     geometry: Geometry | None = None,
     held: HeldImage | None = None,
-) -> Crop:
+) -> TrainingCrop:
     """Cut a random crop from an image.
 
     Parameters
@@ -289,7 +289,7 @@ def cut(
         small.append(F.pad(turned(sampled), pad_half))
     labels, interior, around = small
     known = labels > 0 if not source.complete else torch.ones_like(labels, dtype=torch.bool)
-    return Crop(F.pad(image, pad).contiguous(), valid, labels, interior, around, known)
+    return TrainingCrop(F.pad(image, pad).contiguous(), valid, labels, interior, around, known)
 
 
 def _place(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-class Crop(NamedTuple):
+class TrainingCrop(NamedTuple):
     """One crop of a batch: the tensors of `Crops` without batch dimension, the image as uint8."""
 
     image: Tensor

@@ -12,19 +12,21 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .crops import Crop
+from .crops import TrainingCrop
 from .dense import interior_map
 
 _TRIES = 8
 _MOST_LOST = 0.15  # largest share of an object that may be covered
 
 
-def paste_objects(onto: Crop, source: Crop, rng: np.random.Generator, most: int = 8) -> Crop:
+def paste_objects(
+    onto: TrainingCrop, source: TrainingCrop, rng: np.random.Generator, most: int = 8
+) -> TrainingCrop:
     """Paste whole objects of `source` so that they touch objects of `onto`.
 
     Parameters
     ----------
-    onto, source : Crop
+    onto, source : TrainingCrop
         Crops of the same image, of one size.
     rng : Generator
         Source of randomness.
@@ -33,7 +35,7 @@ def paste_objects(onto: Crop, source: Crop, rng: np.random.Generator, most: int 
 
     Returns
     -------
-    Crop
+    TrainingCrop
         `onto` with the objects; unchanged if it has labels of wholes, or nothing fits.
     """
     if bool(onto.wholes.any()) or not bool(onto.labels.any()):

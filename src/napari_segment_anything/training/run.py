@@ -164,13 +164,13 @@ def train_steps(
         raise ParameterError("'watch' needs held-out images: give a set 'validation'")
     with working_in(folder):
         record_run(folder, full, sets, checkpoint, overwrite)
-        run = _Run(full, sets, network, checkpoint, folder, where)
+        run = _TrainingRun(full, sets, network, checkpoint, folder, where)
         yield from run.stages()
         return run.finish(began)
 
 
 @dataclass
-class _Run:
+class _TrainingRun:
     """A settled run: its stages, and the model they result in.
 
     Parameters
