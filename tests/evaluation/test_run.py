@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -316,6 +317,9 @@ def test_the_program_writes_a_report(data, tmp_path, program, capsys):
     assert any(f["measure"] == "ar1000" for f in printed["figures"])
 
 
+SPLIT = str(Path(__file__).parents[2] / "scripts" / "split.json")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -324,7 +328,12 @@ def test_the_program_writes_a_report(data, tmp_path, program, capsys):
         (["--parameter", "sharpness=3"], "points_per_side"),
         (["--parameter", "min_area=few"], "number"),
         (["--split-file", "x.json"], "--split"),
-        (["--split", "validation"], "none of the"),
+        (["--split", "validation"], "--split-file"),
+        (["--split", "validation", "--split-file", SPLIT], "none of the"),
+        (["--where", "modality"], "NAME=VALUE"),
+        (["--where", "modality=x-ray"], "none of the"),
+        (["--unlabelled", "maybe"], "unlabelled is"),
+        (["--channels", "9"], "has 0 channels"),
         (["--limit", "0"], "at least 1"),
         (["--clicks", "0"], "at least 1"),
     ],
@@ -333,6 +342,15 @@ def test_bad_input_is_one_line(data, tmp_path, program, capsys, options, message
     assert program(["evaluate", str(data), "-o", str(tmp_path / "o"), "-q", *options]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line
+
+
+def test_columns_choose_the_images(data, tmp_path, program):
+    out = tmp_path / "out"
+    command = ["evaluate", str(data), "-o", str(out), "-q", "--where", "modality=bright"]
+    assert program([*command, "--protocol", "floors", "--no-plots", "--gallery", "0"]) == 0
+    lines = (out / "results.jsonl").read_text().splitlines()[1:]
+    images = {json.loads(line).get("image") for line in lines} - {None}
+    assert images == {"first/0.npz", "first/1.npz"}
 
 
 def test_an_interruption_says_how_to_go_on(data, tmp_path, program, capsys, monkeypatch):
