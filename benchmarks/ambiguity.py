@@ -1,10 +1,10 @@
-"""Do the three masks of one click differ usefully: the part and the whole?
+"""Whether the three masks of a click cover both a part and the whole.
 
 python benchmarks/ambiguity.py DATA [--model PATH] [--picture OUT.png]
 
-On held-out electron micrographs whose axons (parts) and fibres with myelin (wholes) are both
-labelled, a click in the middle of each axon is asked for its three masks, and each is compared
-with both truths. --picture shows three masks of a few clicks on bundled samples.
+On held-out electron micrographs in which axons (parts) and fibres with myelin (wholes) are
+labelled, the three masks of a click in the middle of each axon are compared with both.
+--picture draws the three masks of a few clicks on built-in samples.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SIDE = 320
 
 
 def measure(data: Path, predictor: nsa.Predictor, per_image: int = 30) -> None:
-    """Print how well the three masks of a click serve part and whole."""
+    """Print how well the three masks of a click match part and whole."""
     rows = []
     for entry in entries(data, "axon_tem", "validation"):
         plane = next(read_planes(entry, wholes="labels_fiber"))
@@ -61,7 +61,7 @@ def measure(data: Path, predictor: nsa.Predictor, per_image: int = 30) -> None:
 
 
 def picture(output: Path, predictor: nsa.Predictor) -> None:
-    """Three masks of one click a row, best predicted IoU first."""
+    """Draw a row for each click: its three masks, the best predicted IoU first."""
     rows = []
     for name, point in CLICKS:
         sample = nsa.sample(name)
@@ -89,7 +89,7 @@ def picture(output: Path, predictor: nsa.Predictor) -> None:
 
 
 def main() -> None:
-    """Measure, and draw if asked to."""
+    """Command line entry."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="default")

@@ -1,10 +1,10 @@
-"""What fine-tuning on five labelled images of a set gives on images held out of it.
+"""Effect of fine-tuning on five labelled images of a set, measured on held-out images.
 
 python benchmarks/finetune.py DATA OUTPUT [--model PATH] [--sets a b c] [--steps N] [--write]
 
-The five are of the part of the set that the default model was trained on, the images it is
-measured on of the other part (`scripts/split.json`): neither model has seen these. No
-image decides when to stop. `--write` puts the table into docs/training.md.
+The five images are from the training part of the set, the measured ones from the validation part
+(`scripts/split.json`), on which neither model was trained. There is no early stop. `--write` puts
+the table into docs/training.md.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class Row:
 
 
 def chosen(data: Path, name: str, count: int) -> list[str]:
-    """Names of `count` images of the training part, by the hash of their names."""
+    """Names of `count` images of the training part, chosen by a hash of their names."""
     ranked = sorted(entries(data, name, "train"), key=lambda entry: rank(entry.name))
     return sorted(entry.stem for entry in ranked[:count])
 
 
 def tune(folder: Path, output: Path, options: argparse.Namespace) -> nsa.TrainingResult:
-    """Fine-tune on a few images of a set; goes on where an earlier call stopped."""
+    """Fine-tune on a few images of a set; a stopped run is resumed."""
     train = chosen(folder.parent, folder.name, options.count)
     config = {
         "model": options.model,
@@ -68,7 +68,7 @@ def tune(folder: Path, output: Path, options: argparse.Namespace) -> nsa.Trainin
 
 
 def measure(folder: Path, model: str | Path, output: Path, options: argparse.Namespace) -> Row:
-    """Evaluate a model on the images of a set that were held out."""
+    """Evaluate a model on the held-out images of a set."""
     images = entries(folder.parent, folder.name, "validation")
     settings = PromptSettings(objects_per_image=options.objects)
     result = finish(
@@ -93,7 +93,7 @@ def measure(folder: Path, model: str | Path, output: Path, options: argparse.Nam
 
 
 def report(title: str):
-    """A line on standard error now and then."""
+    """Print progress to standard error every ten seconds."""
     last = [0.0]
 
     def show(step: Progress) -> None:
@@ -105,7 +105,7 @@ def report(title: str):
 
 
 def table(rows: dict[str, tuple[Row, Row]], count: int) -> str:
-    """Markdown: a set a line, before and after."""
+    """A row per set: before and after fine-tuning."""
     cells_of = []
     for name, (before, after) in rows.items():
         cells = []
@@ -121,13 +121,13 @@ def table(rows: dict[str, tuple[Row, Row]], count: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder of the sets")
-    parser.add_argument("output", type=Path, help="runs and answers; models are kept there")
-    parser.add_argument("--model", default="default", help="what to start from")
+    parser.add_argument("output", type=Path, help="folder for runs, models and results")
+    parser.add_argument("--model", default="default", help="model to start from")
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--train", default="whole", choices=("whole", "decoder", "lora"))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--count", type=int, default=5, help="images to fine-tune on")
-    parser.add_argument("--objects", type=int, default=20, help="objects prompted in an image")
+    parser.add_argument("--objects", type=int, default=20, help="prompted objects per image")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--write", action="store_true", help="put the table into docs/training.md")
     options = parser.parse_args()

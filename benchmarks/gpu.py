@@ -1,14 +1,13 @@
-"""What is worth 25 minutes of a GPU: checks, speed, and the default model trained.
+"""Checks, speed, and training of the default model on a GPU, in pieces of a few minutes.
 
     python benchmarks/gpu.py DATA OUT                      # all pieces, one after the other
     python benchmarks/gpu.py DATA OUT --only train --seconds 540
     python benchmarks/gpu.py DATA OUT --write docs/benchmarks.md
-    python benchmarks/gpu.py DATA OUT --device cpu --miniature   # does it run at all?
+    python benchmarks/gpu.py DATA OUT --device cpu --miniature   # a quick trial
 
-DATA is the folder of labelled sets. Each piece is a process of its own that ends by itself within
-`--seconds`, leaves its results in OUT (`checks.json`, `speed.json`, `train.json` and
-`weights.safetensors`), and can be killed: what a piece before it wrote stays, and training goes on
-where it was last saved.
+DATA is the folder of labelled sets. Each piece is a process of its own that ends within `--seconds`
+and writes its results to OUT (`checks.json`, `speed.json`, `train.json` and `weights.safetensors`).
+It can be killed: results of earlier pieces stay, and training resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Job:
 
 
 def checks(job: Job) -> dict[str, Any]:
-    """Whether the device gives the CPU's numbers: encoders, decoder, masks, precision, back-off."""
+    """Compare the device with the CPU: embedding, masks, everything mode."""
     import numpy as np
     import torch
 
@@ -91,7 +90,7 @@ def checks(job: Job) -> dict[str, Any]:
 
 
 def speed(job: Job) -> dict[str, Any]:
-    """Encoders in TFLOP/s beside the measured matrix rate; everything mode; tiles a second."""
+    """Encoders in TFLOP/s and relative to the matrix rate; everything mode; tiles per second."""
     import numpy as np
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -169,7 +168,7 @@ def speed(job: Job) -> dict[str, Any]:
 
 
 def train(job: Job) -> dict[str, Any]:
-    """Go on with the recipe for the default model, all images on the device; weights at the end."""
+    """Continue the recipe of the default model; write the weights at the end."""
     import torch
 
     from napari_segment_anything.training import read_config, train_steps
@@ -177,7 +176,7 @@ def train(job: Job) -> dict[str, Any]:
 
     began = time.perf_counter()
     run = job.out / "run"
-    recipe = run / "recipe.json"  # a run keeps its recipe, whatever becomes of the file
+    recipe = run / "recipe.json"  # a resumed run keeps its recipe even if the file changes
     if not recipe.exists():
         config = read_config(RECIPE).to_dict()
         if job.miniature:
@@ -205,7 +204,7 @@ def train(job: Job) -> dict[str, Any]:
 
 
 def _weights_so_far(state: Path, output: Path) -> None:
-    """The averaged weights of a stage that is under way, as a model like the default."""
+    """Save the averaged weights of an unfinished stage as a model like the default."""
     import torch
 
     from napari_segment_anything.checkpoints import load_checkpoint, save_checkpoint
@@ -221,7 +220,7 @@ def _weights_so_far(state: Path, output: Path) -> None:
 
 
 def _shrink(config: dict[str, Any]) -> None:
-    """A recipe that a CPU gets through in seconds: generated images, a few steps of each stage."""
+    """Shrink the recipe for a CPU: generated images, two steps per stage."""
     config["data"] = [{"generated": 6, "validation": 0.34}]
     config.update(validate_every=100, save_every=1, log_every=1, validation_images=1)
     for stage in config["stages"]:
@@ -241,7 +240,7 @@ def _name(device: Any) -> str:
 
 
 def table(out: Path) -> str:
-    """What the pieces found, as Markdown."""
+    """Results of the pieces in Markdown."""
     lines: list[str] = []
     held = {p: json.loads((out / f"{p}.json").read_text()) for p in _done(out)}
     if "speed" in held:
@@ -279,12 +278,12 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("data", type=Path, help="the folder of labelled sets")
-    parser.add_argument("out", type=Path, help="where results and the training run are kept")
+    parser.add_argument("out", type=Path, help="folder for results and the training run")
     parser.add_argument("--only", nargs="+", choices=PIECES, default=list(PIECES))
-    parser.add_argument("--seconds", type=float, default=540.0, help="for one piece, at most")
+    parser.add_argument("--seconds", type=float, default=540.0, help="time limit of each piece")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--miniature", action="store_true", help="the smallest of everything")
-    parser.add_argument("--write", type=Path, help="a page to put the tables into")
+    parser.add_argument("--miniature", action="store_true", help="smallest sizes, for a trial")
+    parser.add_argument("--write", type=Path, help="Markdown page to put the tables into")
     parser.add_argument("--here", choices=PIECES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     out = options.out.resolve()

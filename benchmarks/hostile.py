@@ -1,7 +1,7 @@
-"""What hostile input costs: the table of docs/reliability.md, a row for each input of the corpus.
+"""Cost of hostile input: the table of docs/reliability.md.
 
-Each command runs in a process of its own, forked after the imports; its memory is what the
-process has at its peak beyond what it began with.
+Each command runs in its own process, forked after the imports. Memory is the peak above the memory
+at the start.
 
     python -m benchmarks.hostile > table.md
 """

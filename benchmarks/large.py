@@ -2,11 +2,10 @@
 
     python benchmarks/large.py DATA OUT [--sides 2048 4096] [--write]
 
-A mosaic of labelled images (see mosaic.py) is segmented in tiles that lie across its cells, and
-each cell by itself, with the same contrast. Every run has a process of its own. Results stay in
-OUT; sides that were measured before are not measured again unless --again is given, so that sides
-can be added one by one. --write puts the table of all sides in OUT into docs/benchmarks.md and
-draws the pictures of the docs.
+A mosaic of labelled images (see mosaic.py) is segmented in tiles that cross its cells, and each
+cell separately, with the same contrast. Every run has its own process. Results are kept in OUT and
+not measured again unless --again is given. --write puts the table of all sides in OUT into
+docs/benchmarks.md and draws the pictures of the docs.
 """
 
 from __future__ import annotations
@@ -27,37 +26,28 @@ from typing import Any
 import numpy as np
 import zarr
 from mosaic import CELL, Cells, write_mosaic
-from page import table, write_between
+from page import resident, table, write_between
 
 PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
 MARKERS = ("<!-- large table -->", "<!-- end of large table -->")
 FAST_MARKERS = ("<!-- large scale -->", "<!-- end of large scale -->")
 LIMITS = (0, 255)
 OVERLAP = 1 / 8
-MEBI = 1 << 20
 
 
 # -- runs, each in a process of its own ----------------------------------------------------------
 
 
-def resident(field: str = "VmRSS") -> int:
-    """A field of /proc/self/status in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) << 10
-    raise SystemExit("this system does not say how much memory a process takes")
-
-
 @contextmanager
 def watched(report: dict[str, Any], interval: float = 0.2) -> Iterator[None]:
-    """Note time, processor time, and memory above the start: its peak and its course."""
+    """Measure time, processor time, and the peak and course of memory above the start."""
     stop, course = threading.Event(), []
     idle, began, used = resident(), time.perf_counter(), time.process_time()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the highest mark so far
+    Path("/proc/self/clear_refs").write_text("5")  # resets the recorded peak
 
     def sample() -> None:
         while not stop.wait(interval):
-            course.append((round(time.perf_counter() - began, 2), (resident() - idle) / MEBI))
+            course.append((round(time.perf_counter() - began, 2), resident() - idle))
 
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
@@ -70,8 +60,8 @@ def watched(report: dict[str, Any], interval: float = 0.2) -> Iterator[None]:
     report |= {
         "seconds": time.perf_counter() - began,
         "processor": time.process_time() - used,
-        "idle": idle / MEBI,
-        "peak": (resident("VmHWM") - idle) / MEBI,
+        "idle": idle,
+        "peak": resident("VmHWM") - idle,
         "course": [(at, round(max(m for _, m in course[i : i + step]), 1))
                    for i, (at, _) in enumerate(course) if i % step == 0],
         "page_faults": resource.getrusage(resource.RUSAGE_SELF).ru_majflt,
@@ -79,7 +69,7 @@ def watched(report: dict[str, Any], interval: float = 0.2) -> Iterator[None]:
 
 
 def job_reference(out: Path, _: int, count: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Everything mode on each cell by itself; cells done before are not done again."""
+    """Everything mode on each cell separately, resumed if it was stopped."""
     import napari_segment_anything as nsa
 
     model = nsa.load_model(options.model, "cpu")
@@ -153,7 +143,7 @@ def job_large(out: Path, side: int, _: int, options: argparse.Namespace) -> dict
 
 
 def job_plain(out: Path, side: int, _: int, options: argparse.Namespace) -> dict[str, Any]:
-    """The same tiles one by one, without keeping or stitching anything."""
+    """Everything mode on the same tiles, without storing or stitching."""
     import napari_segment_anything as nsa
     from napari_segment_anything import large
 
@@ -177,7 +167,7 @@ def job_plain(out: Path, side: int, _: int, options: argparse.Namespace) -> dict
 def parallel(
     work: Callable[[int], Any], items: Iterable[int], threads: int
 ) -> Iterator[tuple[int, Any]]:
-    """Results in order; a few ahead at most. One thread of torch in each, as large runs do."""
+    """Map in threads with one torch thread each, as large runs do; results in order."""
     import torch
 
     torch.set_num_threads(1)
@@ -196,12 +186,12 @@ JOBS = {"reference": job_reference, "large": job_large, "plain": job_plain}
 
 
 def store_of(out: Path, side: int) -> Path:
-    """Where the mosaic of a side is."""
+    """Path of the mosaic of a side."""
     return out / f"mosaic{side}.ome.zarr"
 
 
 def in_process(job: str, side: int, count: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Run a job in a process of its own."""
+    """Run a job in its own process."""
     command = [
         sys.executable, __file__, str(options.data), str(options.out), "--job", job,
         "--sides", str(side), "--count", str(count), "--model", options.model,
@@ -215,7 +205,7 @@ def in_process(job: str, side: int, count: int, options: argparse.Namespace) -> 
 
 
 def measure(side: int, options: argparse.Namespace) -> None:
-    """Make the mosaic of a side, run everything on it, and note what came of it."""
+    """Make the mosaic of a side, segment it and record accuracy, memory and time."""
     from large_figures import figures
 
     out: Path = options.out
@@ -238,7 +228,7 @@ def measure(side: int, options: argparse.Namespace) -> None:
 
 
 def measure_fast(side: int, options: argparse.Namespace) -> None:
-    """Memory and time of the run alone, each tile looked at once."""
+    """Memory and time of the stitched run only."""
     place = options.out / f"fast{side}.json"
     if place.exists() and not options.again:
         return
@@ -273,17 +263,15 @@ def fast_text(out: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of the sets")
-    parser.add_argument("out", type=Path, help="mosaics, labels and results are kept there")
+    parser.add_argument("out", type=Path, help="folder for mosaics, labels and results")
     parser.add_argument("--sides", type=int, nargs="*", default=[2048, 4096])
     parser.add_argument("--model", default="default")
-    parser.add_argument("--threads", type=int, default=2, help="tiles worked on at a time")
-    parser.add_argument("--seed", type=int, default=0, help="of the order of the cells")
-    parser.add_argument("--shuffled", action="store_true", help="neighbours of any kind")
-    parser.add_argument("--again", action="store_true", help="measure sides that are known anew")
-    parser.add_argument("--no-plain", action="store_true", help="leave out the runs of tiles alone")
-    parser.add_argument(
-        "--fast", action="store_true", help="memory and time alone, without looking at crops"
-    )
+    parser.add_argument("--threads", type=int, default=2, help="tiles segmented at a time")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the order of cells")
+    parser.add_argument("--shuffled", action="store_true", help="cells in random order")
+    parser.add_argument("--again", action="store_true", help="measure all sides again")
+    parser.add_argument("--no-plain", action="store_true", help="skip the runs without stitching")
+    parser.add_argument("--fast", action="store_true", help="memory and time only")
     parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, default=0, help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""What benchmarks/large.py measured: accuracy of stitched labels, its table, its pictures."""
+"""Accuracy of stitched labels, and the table and pictures of benchmarks/large.py."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NAME = "segment_anything"
 
 @dataclass(frozen=True)
 class Compared:
-    """A place's truth beside what was found in it, stitched and by itself."""
+    """True, stitched and separately segmented labels of one cell."""
 
     index: int
     source: str
@@ -49,7 +49,7 @@ class Compared:
 
 
 class Lines:
-    """Where the tiles of a square image lie along one axis; they lie so along both."""
+    """Positions of the tiles of a square image along either axis."""
 
     def __init__(self, side: int, tile: int, overlap: int) -> None:
         self.grid = grid = TileGrid.over((side, side), (), tile, overlap)
@@ -77,7 +77,7 @@ class Lines:
 
 
 def compared(store: Path, cells: Cells, separate: Path) -> Iterator[Compared]:
-    """Cell by cell; a found object's area is that in the whole image, wherever it reaches."""
+    """Compare cell by cell; areas of found objects are those in the whole image."""
     truth = open_labels(store, "truth").array
     stitched = open_labels(store, NAME).array
     alone = zarr.open_group(separate, mode="r")["labels"]
@@ -103,7 +103,7 @@ def compared(store: Path, cells: Cells, separate: Path) -> Iterator[Compared]:
 
 
 def at_home(table: OverlapTable, areas: NDArray[np.int64]) -> OverlapTable:
-    """The table with areas of the whole image, and without what mostly lies elsewhere."""
+    """Use areas in the whole image, and drop objects that lie mostly in other cells."""
     whole = areas[table.found_ids]
     home = 2 * table.found_areas >= whole
     pairs = home[table.found_index]
@@ -129,8 +129,8 @@ def boxes_of(labels: NDArray[np.integer], ids: NDArray[np.int64]) -> NDArray[np.
 def fate(table: OverlapTable) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Best IoU of every true object, and whether it is cut.
 
-    Cut is what no label covers with an IoU of .5, while several labels that lie mostly inside,
-    each a tenth of it at least, cover half of it together.
+    An object is cut if no label reaches an IoU of .5, but several labels that lie mostly inside it,
+    each at least a tenth of it, cover half of it together.
     """
     best = best_iou(table)
     inside = table.shared * 2 > table.found_areas[table.found_index]
@@ -142,7 +142,7 @@ def fate(table: OverlapTable) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 
 
 def figures(store: Path, cells: Cells, separate: Path, picture: Path) -> dict[str, Any]:
-    """AP and the fate of objects at seams, stitched and by themselves."""
+    """AP, and found and cut objects at seams, stitched and separate."""
     run = open_labels(store, NAME).group["run"].attrs["run"]
     side = open_labels(store, NAME).shape[0]
     lines = Lines(side, run["tile"], run["overlap"])
@@ -212,7 +212,7 @@ def summary(parts: list[tuple[NDArray, ...]]) -> dict[str, Any]:
 
 
 def close_up(store: Path, box: NDArray, size: int = CLOSE_UP) -> tuple[Any, tuple[slice, slice]]:
-    """The image around a box, RGB, and where that is."""
+    """The image around a box as RGB, and its position."""
     pixels = zarr.open_group(store, mode="r")["0"]
     side = pixels.shape[1]
     centre = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2
@@ -236,7 +236,7 @@ def panel(
 
 
 def meet(place: tuple[slice, slice], other: tuple[slice, slice]) -> tuple[Any, Any]:
-    """What two places share, as slices of the one and of the other."""
+    """The intersection of two places, as slices of each."""
     spans = [
         (max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(place, other, strict=True)
     ]
@@ -254,7 +254,7 @@ def show_faults(
     faults: list[tuple[float, str, NDArray, int]],
     path: Path,
 ) -> None:
-    """Truth, stitched and separate labels around each of the worst objects, a row for each."""
+    """Draw true, stitched and separate labels around the worst objects, a row for each."""
     if not faults:
         return
     truth, stitched = (open_labels(store, name).array for name in ("truth", NAME))
@@ -280,7 +280,7 @@ def draw(results: Mapping[int, Mapping[str, Any]], out: Path) -> None:
 
 
 def draw_growth(results: Mapping[int, Mapping[str, Any]], path: Path) -> None:
-    """Memory over the course of each run, and time against area."""
+    """Plot memory during each run, and time against area."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -310,7 +310,7 @@ def draw_growth(results: Mapping[int, Mapping[str, Any]], path: Path) -> None:
 
 
 def draw_corner(store: Path, cells: Cells) -> None:
-    """Two tiles as they see it, and the labels stitched, where four tiles meet in nuclei."""
+    """Draw labels of two tiles and the stitched ones where four tiles meet."""
     from napari_segment_anything.large.ledger import Ledger
 
     group = open_labels(store, NAME)
@@ -323,7 +323,7 @@ def draw_corner(store: Path, cells: Cells) -> None:
     size = CLOSE_UP
 
     def suits(row: int, col: int) -> float:
-        """How many objects lie there; only pictures in the public domain may be shown."""
+        """Number of objects there; 0 if the picture is not in the public domain."""
         place = slice(row - size // 2, row + size // 2), slice(col - size // 2, col + size // 2)
         corners = [(r, c) for r in (place[0].start, place[0].stop - 1)
                    for c in (place[1].start, place[1].stop - 1)]  # fmt: skip
@@ -414,5 +414,5 @@ def report_text(results: Mapping[int, Mapping[str, Any]], threads: int) -> str:
 
 
 def pair(values: list[float]) -> str:
-    """Stitched and separate."""
+    """Format the values of stitched and separate labels."""
     return f"{values[0]:.3f} / {values[1]:.3f}"

@@ -1,13 +1,12 @@
-"""An image of any size made of labelled images, with its true labels, as an OME-Zarr store.
+"""Make an image of any size from labelled images, with true labels, as an OME-Zarr store.
 
     python benchmarks/mosaic.py DATA STORE --side 4096
 
-Cells of 512 px lie side by side, each a labelled image, or a piece of a larger one; small images
-are enlarged twice. Every image is stretched by its own contrast limits, and black between the
-cells keeps their objects apart. Images held out of the default model's training come first, in an
-order that depends on the seed alone, so that a mosaic holds the cells of every smaller one. They
-are laid out row by row from dark backgrounds to bright ones, as a slide or plate has neighbours of
-its own kind; --shuffled lays them out in any order.
+Each cell of 512 px is a labelled image or a piece of a larger one; small images are enlarged by 2.
+Every image is stretched by its own contrast limits, and cells are separated by black. Held-out
+images come first, in an order that depends only on the seed, so that a mosaic contains the cells of
+every smaller one. Cells are ordered from dark to bright backgrounds, so that neighbours are similar
+as on a slide or plate; --shuffled orders them at random.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class Cell:
     Parameters
     ----------
     pixels : uint8 array (512, 512, 3)
-        Stretched, black around.
+        Stretched, with a black border.
     labels : uint16 array (512, 512)
         True objects, 1 ... n.
     source : str
@@ -60,7 +59,7 @@ class Cell:
 
 
 def cells_of(entry: Entry, validation: bool, seed: int) -> Iterator[Cell]:
-    """Cells of an image, a few of a large one; none of one too small to tell anything."""
+    """Cells of an image: several of a large one, none of one that is too small."""
     for plane in read_planes(entry):
         if min(plane.labels.shape) < SMALLEST:
             continue
@@ -96,16 +95,16 @@ def cells_of(entry: Entry, validation: bool, seed: int) -> Iterator[Cell]:
 
 
 class Cells:
-    """The cells in their order, kept in a Zarr store of their own, made as they are needed.
+    """The cells in order, made when needed and kept in a Zarr store.
 
     Parameters
     ----------
     data : Path
         Folder of the sets.
     store : Path
-        Where they are kept.
+        Store of the cells.
     seed : int
-        Of the order.
+        Seed of their order.
     """
 
     def __init__(self, data: Path, store: Path, seed: int = 0) -> None:
@@ -121,11 +120,11 @@ class Cells:
 
     @property
     def known(self) -> list[tuple[str, bool]]:
-        """Source of each cell made so far, and whether it is a validation image."""
+        """Source of each cell made so far, and whether it is from a validation image."""
         return [tuple(item) for item in zarr.open_group(self.store, mode="r").attrs["cells"]]
 
     def need(self, count: int) -> None:
-        """Make cells until there are as many."""
+        """Make cells until there are `count`."""
         for part in ("validation", "train"):
             if len(self.known) < count:
                 self._add(part)
@@ -167,12 +166,12 @@ class Cells:
 
 
 def layout(store: Path) -> list[int]:
-    """Which cell lies in each place of a mosaic, row by row."""
+    """Index of the cell at each place of a mosaic, row by row."""
     return list(zarr.open_group(store, mode="r").attrs["layout"])
 
 
 def by_background(cells: Cells, count: int) -> list[int]:
-    """Cells from dark to bright backgrounds, every other row from the right to the left."""
+    """Order cells from dark to bright backgrounds, every other row from right to left."""
     made = zarr.open_group(cells.store, mode="r")
     levels = []
     for index in range(count):
@@ -186,7 +185,7 @@ def by_background(cells: Cells, count: int) -> list[int]:
 
 
 def write_mosaic(cells: Cells, store: Path, side: int, shuffled: bool = False) -> Path:
-    """Write a mosaic with its labels "truth" cell by cell; nothing if it is there already."""
+    """Write a mosaic with its labels "truth", unless it exists."""
     across = side // CELL
     if across * CELL != side:
         raise SystemExit(f"a side is a multiple of {CELL}, not {side}")
@@ -222,7 +221,7 @@ def write_mosaic(cells: Cells, store: Path, side: int, shuffled: bool = False) -
 
 
 def window(index: int, across: int) -> tuple[slice, slice]:
-    """Where the index-th place of a mosaic is."""
+    """Rows and columns of a place of a mosaic."""
     row, col = divmod(index, across)
     return slice(row * CELL, (row + 1) * CELL), slice(col * CELL, (col + 1) * CELL)
 
@@ -233,7 +232,7 @@ def main() -> None:
     parser.add_argument("store", type=Path, help="OME-Zarr store to write")
     parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--shuffled", action="store_true", help="cells in any order")
+    parser.add_argument("--shuffled", action="store_true", help="cells in random order")
     options = parser.parse_args()
     cells = Cells(options.data, options.store.with_suffix(".cells.zarr"), options.seed)
     write_mosaic(cells, options.store, options.side, options.shuffled)

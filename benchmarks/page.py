@@ -1,4 +1,4 @@
-"""What benchmarks share: tables, their place in the documentation, and timing."""
+"""What benchmarks share: tables, their place in the documentation, time and memory."""
 
 from __future__ import annotations
 
@@ -70,3 +70,11 @@ def durations(
         wait()
         seconds.append(clock() - began)
     return seconds
+
+
+def resident(field: str = "VmRSS") -> float:
+    """Memory of this process in MiB, from a field of /proc/self/status (Linux)."""
+    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise SystemExit("this system does not report the memory of a process")

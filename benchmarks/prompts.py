@@ -1,12 +1,11 @@
-"""Many prompts at once: the default model's whole way to final masks beside ViT-B's decoder.
+"""Time of many prompts: the default model up to final masks, and ViT-B's decoder.
 
     python benchmarks/prompts.py                                 # this checkout
-    python benchmarks/prompts.py --before ../other/src           # and another one, in turn
+    python benchmarks/prompts.py --before ../other/src           # and another one, alternating
 
-Times are processor time of one thread, so that other work on the machine hardly matters, and the
-least of several runs. "decoder" is `Predictor.predict` for 64 points on an embedded image;
-"session" is a batch of points in a new session, encoding of every window included: what a user
-waits for. ViT-B has random weights: time does not depend on them.
+Times are the shortest processor time of several runs on one thread, which other load affects
+little. "decoder" is `Predictor.predict` for 64 points on an embedded image; "session" is a batch of
+points in a new session including all encoding, for which a user waits. ViT-B has random weights.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 
 def scene(side: int, count: int, empty: bool = False):  # type: ignore[no-untyped-def]
-    """Discs on noise and a point in each; with `empty`, half of the points lie beside them."""
+    """Discs on noise with a point in each; with `empty`, half of the points have no disc."""
     import numpy as np
     from skimage.draw import disk
 
@@ -47,7 +46,7 @@ def scene(side: int, count: int, empty: bool = False):  # type: ignore[no-untype
 
 
 def run_case(name: str, repeats: int) -> dict[str, float]:
-    """One case, in this process: processor seconds, and windows encoded."""
+    """Run a case in this process: processor seconds, and windows encoded."""
     import numpy as np
     import torch
 
@@ -73,7 +72,7 @@ def run_case(name: str, repeats: int) -> dict[str, float]:
     predictor = nsa.Predictor(model)
     if "decoder" in name:
         image, points = scene(1024, 64)
-        if name.startswith("vit_b"):  # encoding takes longer than all else, and is not asked for
+        if name.startswith("vit_b"):  # encoding is slow and not measured
             small = nsa.load_model("default", device="cpu")
             made = nsa.Predictor(small).embed(image)
             from dataclasses import replace
@@ -100,7 +99,7 @@ def run_case(name: str, repeats: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run all cases, each in a process of its own."""
+    """Run all cases, each in its own process."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--before", type=Path, help="Source folder of another version.")
     parser.add_argument("--repeats", type=int, default=2)

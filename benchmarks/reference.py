@@ -1,11 +1,11 @@
-"""Time and memory of our network beside `transformers`' SamModel, same random weights.
+"""Time and memory of our network and of `transformers`' SamModel, with the same random weights.
 
     python benchmarks/reference.py                       # print the table
     python benchmarks/reference.py --write docs/benchmarks.md
 
-Each measurement runs in a process of its own, ours and theirs in turn, so that neither
-inherits the other's memory and both see the same drift of the machine's speed. Memory is
-the peak of the resident set while the work runs, above what the loaded model takes.
+Each measurement runs in its own process, alternating between the two, so that memory is separate
+and changes of the machine's speed affect both. Memory is the peak of the resident set above that
+of the loaded model.
 """
 
 from __future__ import annotations
@@ -41,18 +41,12 @@ CASES = {
 }
 
 
-def resident(field: str) -> float:
-    """A field of /proc/self/status in MiB."""
-    text = Path("/proc/self/status").read_text()
-    return int(re.search(rf"{field}:\s+(\d+)", text)[1]) / 1024  # type: ignore[index]
-
-
 def measure(work: Callable[[], object], repeats: int) -> dict[str, float]:
     """Median seconds and peak MiB above the start."""
-    before = resident("VmRSS")
+    before = page.resident()
     Path("/proc/self/clear_refs").write_text("5")
     times = page.durations(work, repeats)
-    return {"seconds": statistics.median(times), "mebibytes": resident("VmHWM") - before}
+    return {"seconds": statistics.median(times), "mebibytes": page.resident("VmHWM") - before}
 
 
 def run_case(name: str, repeats: int) -> dict[str, float | str]:
@@ -117,7 +111,7 @@ def run_case(name: str, repeats: int) -> dict[str, float | str]:
 
 
 def processor() -> str:
-    """The processor and what it has for matrix products."""
+    """Name of the processor, and its instructions for matrix products."""
     text = Path("/proc/cpuinfo").read_text()
     model = re.search(r"model name\s+: (.*)", text)
     flags = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {f}" in text]

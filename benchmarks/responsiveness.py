@@ -1,10 +1,10 @@
-"""How long the viewer's event loop is held, and how soon a click is a mask.
+"""How long the viewer's event loop is blocked, and the time from a click to a mask.
 
 xvfb-run -a -s "-screen 0 1280x1024x24" python benchmarks/responsiveness.py
 
-Opens a real viewer on a 512 px image with both widgets and the embedded model. A timer ticks every
-2 ms; the longest time between two ticks is how long the event loop was held. Click to mask: from
-the mouse event on the canvas to the repainted canvas.
+Opens a viewer on a 512 px image with both widgets and the embedded model. A timer ticks every 2 ms;
+the longest time between two ticks is how long the event loop was blocked. The time of a click is
+from the mouse event on the canvas to the repainted canvas.
 """
 
 # ruff: noqa: E402 - napari reads its environment when it is imported

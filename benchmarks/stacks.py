@@ -1,4 +1,4 @@
-"""How well objects are followed through planes, on real stacks and on time-lapses with divisions.
+"""Accuracy of following, linking and tracking, on real stacks and generated time-lapses.
 
 python benchmarks/stacks.py DATA [--only NAME ...] [--objects N] [--model NAME] [--write]
 
@@ -63,7 +63,7 @@ TITLES = {
 
 
 def objects_of(labels: np.ndarray, count: int) -> dict[int, np.ndarray]:
-    """Planes of some of the objects that are on at least three."""
+    """Planes of some of the objects that occur on at least three."""
     planes = {int(i): np.flatnonzero((labels == i).any((1, 2))) for i in np.unique(labels) if i}
     good = [i for i, found in planes.items() if len(found) >= 3]
     spread = np.unique(np.linspace(0, len(good) - 1, min(count, len(good))).astype(int))
@@ -71,7 +71,7 @@ def objects_of(labels: np.ndarray, count: int) -> dict[int, np.ndarray]:
 
 
 def axes_of(timed: bool) -> str:
-    """What users' files tell, too: whether planes follow each other in time."""
+    """Axes of a stack in time or depth."""
     return "TYX" if timed else "ZYX"
 
 
@@ -117,7 +117,7 @@ def propagation(
 def editing(
     image: np.ndarray, labels: np.ndarray, model: Any, first: Any, seeds: Any, timed: bool
 ) -> dict[str, float]:
-    """Prompt one object again, two planes from its end."""
+    """Add a prompt for one object, two planes from its end."""
     number = max(first.planes, key=lambda i: len(first.planes[i]))
     plane = first.planes[number][-3]
     edited = {where: dict(given) for where, given in seeds.items()}
@@ -134,7 +134,7 @@ def editing(
 
 
 def shuffled(labels: np.ndarray, rng: np.random.Generator, lost: float = 0.0) -> np.ndarray:
-    """Give objects other ids on every plane, and leave some out."""
+    """Give objects new ids on every plane, and leave some out."""
     out = np.zeros(labels.shape, np.int32)
     for plane, true in zip(out, labels, strict=True):
         table = np.zeros(int(labels.max()) + 1, np.int32)
@@ -145,7 +145,7 @@ def shuffled(labels: np.ndarray, rng: np.random.Generator, lost: float = 0.0) ->
 
 
 def joined(labels: np.ndarray, truth: np.ndarray) -> set[tuple[tuple[int, int], tuple[int, int]]]:
-    """Pairs of neighbouring sections with one id, told by their plane and true id."""
+    """Pairs of neighbouring sections with one id, as plane and true ids."""
     last: dict[int, tuple[int, int]] = {}
     pairs = set()
     for plane, (mine, true) in enumerate(zip(labels, truth, strict=True)):
@@ -165,7 +165,7 @@ def f1(true: set, found: set) -> float:
 
 
 def linking(labels: np.ndarray, timed: bool) -> dict[str, float]:
-    """Join true sections again."""
+    """Link true sections."""
     planes = shuffled(labels, np.random.default_rng(0))
     began = time.perf_counter()
     options = {"min_extent": 1, "fill_gaps": False}
@@ -180,7 +180,7 @@ def linking(labels: np.ndarray, timed: bool) -> dict[str, float]:
 
 
 def segmenting(image: np.ndarray, labels: np.ndarray, model: Any, timed: bool) -> dict[str, float]:
-    """Everything mode and linking, beside perfect sections and a watershed."""
+    """Everything mode and linking, compared with perfect sections and a watershed."""
     began = time.perf_counter()
     how = "track" if timed else "overlap"
     result = nsa.segment_stack(image, model, axes=axes_of(timed), link=how)
@@ -213,7 +213,7 @@ def segmenting(image: np.ndarray, labels: np.ndarray, model: Any, timed: bool) -
 def watershed_3d(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Otsu's threshold, then a watershed from the peaks of the distance transform.
 
-    Bright or dark objects, and how far apart peaks are at least: whatever suits the truth best.
+    The polarity and the smallest distance of peaks are those that match the truth best.
     """
     smooth = ndimage.gaussian_filter(image.astype(np.float32), 1)
     best, kept = -1.0, np.zeros(image.shape, np.int32)
@@ -233,7 +233,7 @@ def watershed_3d(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def tracking(lost: float, movies: int = 6) -> dict[str, float]:
-    """Dividing nuclei."""
+    """Track generated dividing nuclei."""
     links = {"true": 0, "found": 0, "both": 0}
     births = dict(links)
     for seed in range(movies):
@@ -291,7 +291,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="parts and sets; all by default")
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--model", default="default")
-    parser.add_argument("--json", type=Path, help="keep the figures there, too")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     chosen = parser.parse_args()
     parts = [part for part in PARTS if part in chosen.only] or list(PARTS)

@@ -1,4 +1,4 @@
-"""What averaging dense maps over symmetric views gains, and what it costs.
+"""Gain and cost of averaging dense maps over symmetric views.
 
     python benchmarks/symmetries.py DATA
 

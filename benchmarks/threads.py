@@ -1,4 +1,4 @@
-"""What the number of threads changes: rounding in the last bits, and what comes of it.
+"""Effect of the number of threads: rounding differences, and their effect on masks.
 
 Run: python benchmarks/threads.py --threads 1 2
 """

@@ -1,10 +1,10 @@
-"""Thresholds of everything mode's "instances", compared on images that the model was trained on.
+"""Compare thresholds of everything mode's "instances" on training images.
 
-    python benchmarks/thresholds.py DATA                      # the default's, and some around them
+    python benchmarks/thresholds.py DATA                      # the default's and similar ones
     python benchmarks/thresholds.py DATA --try foreground_thresh=0.65,merge_thresh=0.7
 
-Held-out images are for figures, so thresholds are chosen on training images. Prints AP at .50 and
-mean AP of some images of each set, for each choice.
+Thresholds are chosen on training images, since held-out images are for the reported figures. Prints
+AP at .50 and mean AP of some images of each set for each choice.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CHOICES: list[dict[str, Any]] = [
     {"peak_nms_thresh": 0.5},
     {"peak_thresh": 0.35},
 ]
-SIDE = 640  # of larger images the upper left
+SIDE = 640  # larger images are cropped
 
 
 def training_images(data: Path) -> list[tuple[str, Any, Any]]:
