@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -13,7 +13,6 @@ from napari_segment_anything.automatic import measure as measuring
 from napari_segment_anything.automatic.grid import ImageCrop, crops, near_crop_edge, point_grids
 from napari_segment_anything.automatic.measure import measure
 from napari_segment_anything.automatic.nms import box_nms, mask_nms
-from napari_segment_anything.automatic.regions import remove_small_regions
 from napari_segment_anything.engine import Embedding, Window
 from napari_segment_anything.formats.rle import encode
 
@@ -67,23 +66,6 @@ def test_mask_nms_uses_the_masks_own_overlap(masks, threshold, random) -> None:
         if not any(iou > threshold for iou in ious):
             expected.append(i)
     assert mask_nms(codes, boxes, scores, threshold).tolist() == expected
-
-
-@settings(max_examples=150)
-@given(
-    hnp.arrays(
-        bool, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.booleans()
-    ).filter(lambda m: m.any()),
-    st.integers(1, 30),
-    st.tuples(*[st.integers(0, 3)] * 4),
-)
-def test_cleaning_equals_whole_image_cleaning(mask, smallest, margins) -> None:
-    top, bottom, left, right = margins
-    mask = np.pad(mask, ((top, bottom), (left, right)))
-    cleaned, changed = remove_small_regions(encode(mask), smallest)
-    expected, had_small = reference.without_small_regions(mask, smallest)
-    assert np.array_equal(cleaned.decode(), expected)
-    assert changed == had_small
 
 
 @given(

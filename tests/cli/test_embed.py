@@ -10,7 +10,7 @@ import tifffile
 import zarr
 
 from napari_segment_anything.cli.main import run
-from napari_segment_anything.engine import EmbeddingCache, PlaneSource, Predictor, segmenter
+from napari_segment_anything.engine import EmbeddingCache, EncodePlan, PlaneSource, Predictor
 from napari_segment_anything.session import ArrayTarget, Session
 
 from ..session import tiny as tiny_session
@@ -39,7 +39,7 @@ def encodings(monkeypatch):
     real = kind.encode
     monkeypatch.setattr(kind, "encode", lambda self, *a: done.append(1) or real(self, *a))
     # masks of this model mean nothing: none is cut off and wants a larger window
-    monkeypatch.setattr(segmenter, "grown", lambda *_: None)
+    monkeypatch.setattr(EncodePlan, "wider", lambda *_: None)
     return done
 
 

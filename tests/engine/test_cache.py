@@ -16,6 +16,7 @@ import torch
 from napari_segment_anything.engine import CacheWarning, EmbeddingCache, Model, Predictor, Window
 from napari_segment_anything.engine import cache as module
 from napari_segment_anything.engine.cache import signature
+from napari_segment_anything.engine.frame_pixels import FramePixels
 from napari_segment_anything.errors import ParameterError
 from napari_segment_anything.network import EncoderOutput
 
@@ -259,16 +260,14 @@ def test_the_key_names_all_that_matters(rng):
 
 
 @pytest.fixture
-def counted(network):
+def counted(network, monkeypatch):
     """A predictor factory whose encoder counts its runs."""
-    runs = []
+    runs, encode = [], FramePixels.encode
+    monkeypatch.setattr(FramePixels, "encode", lambda frame: (runs.append(1), encode(frame))[1])
 
     def make(cache, precision="fp32", fingerprint="f"):
         model = Model(network, "tiny", "vit", fingerprint, CPU, precision)
-        predictor = Predictor(model, cache)
-        encode = predictor._encode
-        predictor._encode = lambda *args: (runs.append(1), encode(*args))[1]
-        return predictor
+        return Predictor(model, cache)
 
     return make, runs
 

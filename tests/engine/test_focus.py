@@ -12,6 +12,7 @@ from skimage.draw import disk
 
 from napari_segment_anything.engine import (
     EmbeddingCache,
+    EncodePlan,
     Focus,
     Predictor,
     Prompts,
@@ -19,7 +20,6 @@ from napari_segment_anything.engine import (
     View,
     Views,
     Window,
-    segmenter,
 )
 from napari_segment_anything.engine.frame import to_frame
 
@@ -108,9 +108,9 @@ def test_a_reduced_level_is_read_for_a_large_span(model, rng):
 
 
 def looks(predictor, photo, prompts, **options):
-    views = Views(predictor, photo, kept=100)
+    views = Views(predictor, photo)
     found = Segmenter(predictor, min_mask_region_area=0, **options).segment(views, prompts)
-    return found, list(views._kept)
+    return found, [key.view for key in views.store]
 
 
 def test_without_focus_it_is_predict(predictor, photo):
@@ -135,7 +135,7 @@ def test_each_object_is_seen_from_its_view(model, photo):
     ]
     # what the random network draws means nothing: no mask is cut off and asks for a larger window
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segmenter, "grown", lambda *_: None)
+        patch.setattr(EncodePlan, "wider", lambda *_: None)
         found, used = looks(predictor, photo, Prompts.from_objects(items))
     assert len(used) == 3
     where = [each.view for each in found]

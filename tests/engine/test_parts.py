@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_segment_anything.engine import prompted_parts
+from napari_segment_anything.engine import PlacedMask, Window, prompted_parts
+from napari_segment_anything.engine.parts import clean
+
+from ..automatic import reference
+
+cells = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=14))
 
 
 @pytest.fixture
@@ -52,3 +57,18 @@ def test_never_more_and_never_nothing(mask, points) -> None:
     assert not (kept & ~mask).any()
     assert kept.any() == mask.any()
     np.testing.assert_array_equal(prompted_parts(kept, points), kept)
+
+
+@settings(max_examples=300)
+@given(cells, st.sampled_from([0, 1, 2, 4, 9, 40]), st.tuples(*[st.integers(0, 12)] * 4))
+def test_cleaning_equals_whole_image_cleaning(mask, smallest, margins):
+    top, bottom, left, right = margins
+    image = np.pad(mask, ((top, bottom), (left, right)))
+    placed = PlacedMask.of(mask, top, left)
+    cleaned, changed = clean(placed, image.shape, smallest)
+    if not mask.any() or not smallest:
+        assert cleaned is placed and not changed
+        return
+    expected, had_small = reference.without_small_regions(image, smallest)
+    assert (cleaned.within(Window.full(image.shape)) == expected).all()
+    assert changed == had_small

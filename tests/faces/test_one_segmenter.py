@@ -235,7 +235,7 @@ def test_in_an_image_of_many_frames():
     segmenter = Segmenter(predictor)
     together = segmenter.segment(views, Prompts.each_point(places))
     asks = Ask.each(Prompts.each_point(places))
-    assert len({segmenter.first_view(ask, shape) for ask in asks}) <= 12
+    assert len({segmenter.plan(shape).first_view(ask) for ask in asks}) <= 12
     mine = Session(predictor, source(image), ArrayTarget(np.zeros(shape, np.uint16)))
     mine.begin_batch((), points=places)
     shown = [item.mask for item in mine.update().objects]

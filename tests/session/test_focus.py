@@ -107,7 +107,7 @@ def test_nothing_sure_is_looked_for_from_farther_away():
     mine.add_point((), (100, 120))
     mine.update()
     assert len(mine.state.chain.store) == 3  # the whole, two and four times as far
-    scores = dict.fromkeys(mine.state.chain.store._items)
+    scores = set(mine.state.chain.store)
     assert len(scores) == 3 and only(mine).view.side >= 250
     plain = session(tiny_model())
     plain.add_point((), (100, 120))

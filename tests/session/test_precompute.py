@@ -11,8 +11,13 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_segment_anything.engine import EmbeddingCache, PlaneSource, Predictor, Window, segmenter
-from napari_segment_anything.engine.planning import choose_window, default_size
+from napari_segment_anything.engine import (
+    EmbeddingCache,
+    EncodePlan,
+    PlaneSource,
+    Predictor,
+    Window,
+)
 from napari_segment_anything.errors import FormatError, ParameterError
 from napari_segment_anything.progress import finish
 from napari_segment_anything.session import (
@@ -43,7 +48,7 @@ def model(monkeypatch):
 
     monkeypatch.setattr(type(model), "encode", encode)
     # masks of this model are random: none may ask for a larger window
-    monkeypatch.setattr(segmenter, "grown", lambda *_: None)
+    monkeypatch.setattr(EncodePlan, "wider", lambda *_: None)
     return model
 
 
@@ -77,11 +82,12 @@ def test_every_prompt_has_a_window(data):
     row = data.draw(st.floats(-0.5, shape[0] - 0.5, exclude_max=True))
     col = data.draw(st.floats(-0.5, shape[1] - 0.5, exclude_max=True))
     prompts = ObjectPrompts(((row, col),), (True,))
-    assert choose_window(prompts, shape, size, None, windows) in windows
+    plan = EncodePlan(shape, size, window_size=size)
+    assert plan.window(prompts, None, windows) in windows
     low = (max(row - reach, -0.5), max(col - reach, -0.5))
     if row > low[0] and col > low[1]:
         prompts = ObjectPrompts(box=(*low, row, col))
-        assert choose_window(prompts, shape, size, None, windows) in windows
+        assert plan.window(prompts, None, windows) in windows
 
 
 def test_windows_in_a_region_only():
@@ -91,7 +97,7 @@ def test_windows_in_a_region_only():
     assert 0 < len(some) < len(everywhere) / 10
     for row in (1000, 1150, 1299):
         prompts = ObjectPrompts(((row, 1205),), (True,))
-        assert choose_window(prompts, (5000, 5000), 512, None, some) in some
+        assert EncodePlan((5000, 5000), 512).window(prompts, None, some) in some
     with pytest.raises(ParameterError, match="are up to 256"):
         ahead_windows((5000, 5000), 512, 300)
 
@@ -101,7 +107,7 @@ def test_later_clicks_encode_nothing(model, image, tmp_path):
     planes = [(0,), (2,)]
     predictor = Predictor(model, EmbeddingCache(tmp_path / "cache", 0))
     source = source_of(image)
-    windows = ahead_windows(SHAPE, default_size(SHAPE, SIDE, None))
+    windows = ahead_windows(SHAPE, EncodePlan(SHAPE, SIDE).size)
     steps = list(embed_ahead(predictor, source, planes, windows))
     assert (steps[0].done, steps[-1].done, steps[-1].total) == (
         0,

@@ -14,7 +14,6 @@ from napari_segment_anything.stacks.masks import (
     overlapping_parts,
 )
 from napari_segment_anything.stacks.relabel import between
-from napari_segment_anything.stacks.windows import window_for
 
 PLANE = Window(0, 0, 9, 13)
 masks = arrays(bool, PLANE.shape)
@@ -62,24 +61,3 @@ def test_the_shape_between_two_sections_lies_between(row, col, height, width, gr
     assert 0.6 * low <= middle.area <= high + 2 * (height + width)
     if not grows:
         np.testing.assert_array_equal(middle.crop(0, 0, 48, 48), first)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
-    st.tuples(st.floats(0, 1), st.floats(0, 1)),
-    st.integers(1, 900),
-    st.sampled_from([128, 512, 1024]),
-)
-def test_windows_hold_their_object(canvas, place, size, side):
-    size = min(size, *canvas)
-    row, col = (int(p * (n - size)) for p, n in zip(place, canvas, strict=True))
-    box = (row, col, row + size - 1, col + size - 1)
-    window = window_for(box, canvas, side)
-    if window is None:
-        return
-    assert window.row <= row and window.col <= col
-    assert window.row + window.height >= row + size
-    assert window.col + window.width >= col + size
-    assert window.row + window.height <= canvas[0]
-    assert window.col + window.width <= canvas[1]

@@ -8,12 +8,13 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import PlacedMask
+from ..engine.parts import clean
 from ..errors import ParameterError
-from ..formats.rle import RLE
+from ..formats.rle import RLE, encode
 from .candidates import Candidates
 from .nms import box_nms, mask_nms
 from .parameters import Filters
-from .regions import remove_small_regions
 
 _REDUCED = 1.5
 _SURER = 0.08
@@ -192,7 +193,12 @@ def _clean(
         mask = candidates.masks[i]
         if mask is None:
             continue
-        mask, changed = remove_small_regions(mask, filters.min_mask_region_area)
+        row, col, *_ = mask.bounds
+        placed = PlacedMask.of(mask.decode_bounds(), row, col)
+        placed, changed = clean(placed, mask.size, filters.min_mask_region_area)
+        if changed:
+            origin = (placed.window.row, placed.window.col)
+            mask = encode(placed.mask).place(origin, mask.size)
         cleaned.append(mask)
         untouched.append(float(not changed))
     threshold = max(filters.box_nms_thresh, filters.crop_nms_thresh)

@@ -228,13 +228,13 @@ def _in_memory(data: ImageData, source: PlaneSource) -> bool:
 def _windows(
     model: Model, source: PlaneSource, region: str | None, boxes: int, window: int | None
 ) -> list[Window]:
-    from ..engine.planning import default_size
+    from ..engine import EncodePlan
     from ..session import ahead_windows
 
     part = values.region(region)
     only = None if part is None else part.clip(source.shape)
-    size = default_size(source.shape, model.image_size, window)
-    return ahead_windows(source.shape, size, boxes, only)
+    plan = EncodePlan.of(model, source.shape, window)
+    return ahead_windows(source.shape, plan.size, boxes, only)
 
 
 def _remaining(

@@ -1,11 +1,13 @@
 """From an image and prompts to masks."""
 
+from .ask import Ask, bounding_box
 from .backoff import MemoryWarning
 from .cache import CacheWarning, EmbeddingCache
 from .contrast import resolve_contrast_limits
 from .device import choose_device, choose_precision
 from .embedding import Embedding
-from .focus import Views
+from .embedding_store import EmbeddingStore
+from .encode_plan import EncodePlan
 from .image import ImageSource, open_image
 from .masks import binarise, draw_masks, mask_logits, patches, upsample
 from .model import Model, load_model
@@ -14,8 +16,9 @@ from .placed_mask import PlacedMask
 from .planes import PlaneSource
 from .predictor import Prediction, Predictor
 from .prompts import Prompts
-from .segmenter import Ask, Segmented, Segmenter
+from .segmenter import Segmented, Segmenter
 from .view import Focus, View
+from .views import EmbeddingKey, Views
 from .windows import Window
 
 __all__ = [
@@ -29,6 +32,10 @@ __all__ = [
     "View",
     "Focus",
     "Views",
+    "EncodePlan",
+    "EmbeddingStore",
+    "EmbeddingKey",
+    "bounding_box",
     "Segmenter",
     "Segmented",
     "Ask",

@@ -1,4 +1,4 @@
-"""When memory runs out: smaller batches, then the CPU; every step is reported."""
+"""What to do when memory runs out: smaller batches, then the CPU; every step is reported."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ R = TypeVar("R")
 
 
 class MemoryWarning(UserWarning):
-    """Memory ran out; the work goes on with less of it, more slowly."""
+    """Memory ran out; work continues with less of it, more slowly."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an exception means that memory ran out, on any device."""
+    """Return whether an exception means that memory ran out, on any device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error)
@@ -81,7 +81,7 @@ def run_in_batches(
         if failure is None:
             start = batch.stop
             continue
-        # outside the except block, so that the failed call's tensors are already gone
+        # outside the except block, so that the failed call's tensors are freed by now
         device = remaining[0]
         _free(device)
         size = batch.stop - batch.start

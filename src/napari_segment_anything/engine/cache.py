@@ -10,7 +10,6 @@ import threading
 import time
 import uuid
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from ..errors import ParameterError
 from ..network import EncoderOutput
+from .embedding_store import EmbeddingStore
 
 _VERSION = 1
 WINDOWS = "windows"
@@ -54,7 +54,7 @@ def signature(pixels: np.ndarray, **fields: Any) -> str:
 class EmbeddingCache:
     """Embeddings in memory, and on disk if a directory is given.
 
-    Both parts drop what was used longest ago when they are full. On disk an embedding is a Zarr
+    Both drop the least recently used embeddings when they are full. On disk an embedding is a Zarr
     group of half-precision arrays. It is written under a temporary name and renamed when it is
     complete, so several processes may share a directory and any of them may be killed. Threads
     may share a cache.
@@ -62,7 +62,7 @@ class EmbeddingCache:
     Parameters
     ----------
     directory : path, optional
-        Where to keep embeddings between sessions; made if need be.
+        Where to keep embeddings between sessions; created if needed.
     memory_bytes : int
         Bound of the part in memory (on the device); 0 for none.
     disk_bytes : int
@@ -85,20 +85,15 @@ class EmbeddingCache:
         self.directory = None if directory is None else Path(directory).expanduser()
         self.memory_bytes = memory_bytes
         self.disk_bytes = disk_bytes
-        self._memory: OrderedDict[str, EncoderOutput] = OrderedDict()
-        self._memory_used = 0
+        self._memory = EmbeddingStore[str, EncoderOutput](memory_bytes)
         self._disk_used: int | None = None
         self._lock = threading.Lock()
 
     def get(self, key: str, device: torch.device | str = "cpu") -> EncoderOutput | None:
-        """Return an embedding, or None if it is not there or damaged (it is then dropped)."""
-        with self._lock:
-            found = self._memory.get(key)
-            if found is not None:
-                self._memory.move_to_end(key)
-                return found
-        if self.directory is None:
-            return None
+        """Return an embedding; None if it is not there, or was damaged and has been dropped."""
+        found = self._memory.find(key)
+        if found is not None or self.directory is None:
+            return found
         path = self._path(key)
         before = _identity(path)
         if before is None:
@@ -106,8 +101,8 @@ class EmbeddingCache:
         try:
             output = _read(path, torch.device(device))
             os.utime(path)
-        except Exception as error:  # damage shows as almost anything: json, codec, shape errors
-            if _identity(path) == before:  # not dropped or replaced by somebody else meanwhile
+        except Exception as error:  # damage raises almost anything: JSON, codec, shape errors
+            if _identity(path) == before:  # not dropped or replaced by another process meanwhile
                 warnings.warn(
                     f"dropping a damaged embedding from the cache: {path} ({error})",
                     CacheWarning,
@@ -119,10 +114,9 @@ class EmbeddingCache:
         return output
 
     def has(self, key: str) -> bool:
-        """Whether an embedding is kept; on disk, if there is a directory. It counts as used."""
+        """Return whether an embedding is kept (on disk, if there is a directory); a use of it."""
         if self.directory is None:
-            with self._lock:
-                return key in self._memory
+            return self._memory.find(key) is not None
         try:
             os.utime(self._path(key))
         except OSError:
@@ -132,8 +126,8 @@ class EmbeddingCache:
     def put(self, key: str, output: EncoderOutput) -> EncoderOutput:
         """Keep an embedding; return it as it will be given back.
 
-        With a directory that is after rounding to half precision. A full or read-only disk
-        gives a `CacheWarning` and nothing else.
+        With a directory it is rounded to half precision. A full or read-only disk only gives a
+        `CacheWarning`.
         """
         if self.directory is not None:
             arrays = _arrays(output)
@@ -151,9 +145,8 @@ class EmbeddingCache:
 
     def clear(self) -> None:
         """Drop everything, in memory and on disk."""
+        self._memory.clear()
         with self._lock:
-            self._memory.clear()
-            self._memory_used = 0
             self._disk_used = None
         for path in list(self._entries()):
             self._drop(path)
@@ -163,7 +156,7 @@ class EmbeddingCache:
     @property
     def memory_used(self) -> int:
         """Bytes in memory."""
-        return self._memory_used
+        return self._memory.used
 
     def disk_used(self) -> int:
         """Count the bytes on disk."""
@@ -183,18 +176,8 @@ class EmbeddingCache:
             yield from self.directory.glob(f"*{_SUFFIX}")
 
     def _remember(self, key: str, output: EncoderOutput) -> None:
-        size = _nbytes(output)
-        if size > self.memory_bytes:
-            return
-        with self._lock:
-            previous = self._memory.pop(key, None)
-            if previous is not None:
-                self._memory_used -= _nbytes(previous)
-            self._memory[key] = output
-            self._memory_used += size
-            while self._memory_used > self.memory_bytes:
-                _, dropped = self._memory.popitem(last=False)
-                self._memory_used -= _nbytes(dropped)
+        if output.nbytes <= self.memory_bytes:
+            self._memory.put(key, output)
 
     def _write(self, key: str, arrays: dict[str, np.ndarray]) -> None:
         path = self._path(key)
@@ -221,7 +204,7 @@ class EmbeddingCache:
             self._make_room(keep=path)
 
     def _make_room(self, keep: Path) -> None:
-        """Count what is on disk, and drop what was used longest ago until it fits."""
+        """Measure what is on disk, and drop the least recently used until it fits."""
         self._sweep()
         found = []
         for path in self._entries():
@@ -231,7 +214,7 @@ class EmbeddingCache:
                 continue
         used = sum(size for _, size, _ in found)
         if used > self.disk_bytes:
-            # a tenth more than needed, so that not every write has to count again
+            # a tenth more than needed, so that not every write has to measure again
             for _, size, path in sorted(found):
                 if used <= 0.9 * self.disk_bytes:
                     break
@@ -260,11 +243,6 @@ class EmbeddingCache:
         except OSError:
             return
         shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _nbytes(output: EncoderOutput) -> int:
-    tensors = (output.embedding, *output.heads.values())
-    return sum(t.nelement() * t.element_size() for t in tensors)
 
 
 def _identity(path: Path) -> int | None:

@@ -18,7 +18,7 @@ PERCENTILES = (0.1, 99.9)
 SAMPLE_PIXELS = 1 << 20
 _GRID = 5
 _READ_PIXELS = 1 << 28
-"""Most pixels of chunks that are read for the sample, however few of them are used."""
+"""Bound of the pixels read for the sample, counting whole chunks."""
 _SMALL = 1e-30
 
 
@@ -29,29 +29,29 @@ def resolve_contrast_limits(
     channel_axis: int | None = None,
     channels: Sequence[int] | None = None,
 ) -> Limits:
-    """Settle the contrast limits of an image, once for all its windows.
+    """Resolve the contrast limits of an image, once for all its windows.
 
     Parameters
     ----------
     image : array-like, pyramid, or ImageSource
         As for `open_image`.
     contrast_limits : "auto", "percentile", (low, high), or one such pair per channel
-        "auto" takes unsigned 8-bit colour as it is and bool as 0 and 1; everything else, and
-        "percentile" always, goes from the 0.1 to the 99.9 percentile of the finite pixels,
-        of each channel, or of red, green and blue together. A percentile of a large image is
-        an estimate from about a million pixels: spread evenly over an array in memory, or in
+        "auto" leaves unsigned 8-bit colour as it is and takes (0, 1) for bool; for everything
+        else, and with "percentile" always, limits are the 0.1 and 99.9 percentiles of the finite
+        pixels, of each channel, or of red, green and blue together. Those of a large image are
+        estimated from about a million pixels: spread evenly over an array in memory, or in
         25 windows of a lazy array (of a pyramid: of the coarsest level with a million pixels),
         fewer and larger ones where its chunks have more than 10 million pixels.
 
     Returns
     -------
     tuple of (float, float)
-        For each channel in use. Given back as `contrast_limits`, it is taken as it is.
+        For each channel in use; accepted as `contrast_limits`.
 
     Raises
     ------
     ParameterError
-        If the limits are not finite, not rising, or not as many as the channels.
+        If the limits are not finite, not increasing, or not as many as the channels.
     ImageError
         If no pixel of a channel is finite.
     """
@@ -104,7 +104,7 @@ def _sample(source: ImageSource) -> Iterator[np.ndarray]:
         step = max(1, math.ceil(math.sqrt(math.prod(shape) / budget)))
         yield source.read(level, slice(0, shape[0], step), slice(0, shape[1], step))
         return
-    # strides would read every chunk of a lazy array; windows read only theirs
+    # a strided read touches every chunk of a lazy array, windows only their own
     chunks = _chunks(source, level)
     small = math.prod(shape) <= _READ_PIXELS
     grid = _GRID if small else _grid(chunks[0] * chunks[1])
@@ -115,7 +115,7 @@ def _sample(source: ImageSource) -> Iterator[np.ndarray]:
 
 
 def _grid(chunk: int) -> int:
-    """Return how many windows to read along each axis, where each costs a chunk of some pixels."""
+    """Return how many windows to read along each axis; each costs a whole chunk."""
     return max(1, min(_GRID, math.isqrt(_READ_PIXELS // max(1, chunk))))
 
 
@@ -137,7 +137,7 @@ def _spread(extent: int, side: int, chunk: int, grid: int) -> list[slice]:
         return [slice(0, extent)]
     starts = []
     for index in range(grid):
-        # a few windows lie away from the edges, where often nothing is
+        # a small grid keeps away from the edges, which are often empty
         place = index / (grid - 1) if grid == _GRID else (index + 0.5) / grid
         start = round(place * (extent - side))
         if side <= chunk < extent // grid:
@@ -166,7 +166,7 @@ def _percentile_limits(values: np.ndarray) -> tuple[float, float]:
 
 
 def _quantiles(values: np.ndarray) -> tuple[float, float]:
-    """Return the two percentiles (of the values themselves: nothing between two values)."""
+    """Return the two percentiles, without interpolation between values."""
     ranks = [
         min(values.size - 1, max(0, round(percentile / 100 * (values.size - 1))))
         for percentile in PERCENTILES

@@ -12,10 +12,10 @@ from .rates import Work, rates
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 AUTO_VARIABLE = "NAPARI_SEGMENT_ANYTHING_AUTO_PRECISION"
-"""Environment variable that says what "auto" is, in place of the measurement."""
+"""Environment variable that sets what "auto" is, in place of the measurement."""
 
 _GAIN = 1.15
-""""auto" gives up digits for at least so many times the speed."""
+"""Speed-up from which "auto" takes the lower precision."""
 
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:
@@ -62,8 +62,8 @@ def choose_precision(
         "fp32", which is exact, "bf16", or "fp16", which is for GPUs; two of them joined by "+",
         such as "fp32+bf16", for image encoder and mask decoder; or "auto": bf16 for work that is
         faster in it, fp32 for the rest. On a processor with bf16 instructions "auto" measures
-        that, once; what the environment variable NAPARI_SEGMENT_ANYTHING_AUTO_PRECISION says
-        goes before.
+        that, once. The environment variable NAPARI_SEGMENT_ANYTHING_AUTO_PRECISION takes
+        precedence over the measurement.
     device : str or torch.device
         Where it will run.
     work : {"convolutions", "linear", "decoder", "training"}
@@ -112,7 +112,7 @@ def precision_name(encoder: torch.dtype, decoder: torch.dtype | None = None) -> 
 
 
 def encoder_work(kind: str) -> Work:
-    """Return what an image encoder's time goes into, by its configuration's `kind`."""
+    """Return the work that dominates an image encoder, by its configuration's `kind`."""
     return "convolutions" if kind == "micro" else "linear"
 
 
@@ -133,12 +133,12 @@ def _fast_bf16(device: torch.device, work: Work) -> tuple[bool, str]:
 
 
 def _cpu_bf16() -> bool:
-    """Whether the processor has bf16 instructions; others only imitate them, slowly."""
+    """Whether the processor has bf16 instructions; others emulate them, slowly."""
     return not {"amx_bf16", "avx512_bf16"}.isdisjoint(_cpu_flags())
 
 
 def _cpu_flags() -> set[str]:
-    # oneDNN emulates bf16 on any AVX-512 processor, slowly: its own "supported" says too much.
+    # oneDNN reports bf16 as supported on any AVX-512 processor, where it emulates it, slowly.
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     if capabilities is not None:
         return {name for name, value in capabilities().items() if value is True}

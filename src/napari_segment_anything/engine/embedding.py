@@ -1,4 +1,4 @@
-"""What an image becomes, and how coordinates map between it and the image."""
+"""Embeddings, and how coordinates map between the image and the frame."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Embedding:
     level : int
         Pyramid level that was read.
     limits : tuple of (float, float)
-        Contrast limits used, to be passed on to other windows of the same image.
+        Contrast limits used; pass them to `embed` for other windows of the same image.
     fingerprint : str
         Of the model's weights.
     precision : str

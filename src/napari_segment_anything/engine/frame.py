@@ -1,4 +1,4 @@
-"""The frame: a window resized so that its long side is what the image encoder expects."""
+"""The frame: a window resized to the size that the image encoder expects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def to_frame(pixels: np.ndarray, image_size: int, span: float | None = None) -> 
         Frame side in pixels.
     span : float, optional
         How many of these pixels the whole frame stands for. The image then lies in its upper
-        left, and mirrored where the frame would else be empty.
+        left, and is mirrored where the frame would otherwise be empty.
 
     Returns
     -------

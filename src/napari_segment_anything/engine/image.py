@@ -1,4 +1,4 @@
-"""Images as they come from microscopes: which axes they have, and reading a window of them."""
+"""Images of any layout and type: which axes they have, and how to read a window."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import ImageError
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """An image with its axes understood; reads windows and nothing else.
+    """An image whose axes are known; reads windows.
 
     Made by `open_image`.
 
@@ -54,7 +54,7 @@ class ImageSource:
         return dtype
 
     def read(self, level: int, rows: slice, cols: slice) -> np.ndarray:
-        """Read a rectangle of one level: (rows, columns, channels in use), and no more than that.
+        """Read a rectangle of one level, and nothing else: (rows, columns, channels in use).
 
         Raises
         ------
@@ -83,11 +83,11 @@ def _fetch(array: Any, index: tuple[Any, ...]) -> np.ndarray:
     except (MemoryError, KeyboardInterrupt):
         raise
     except Exception as error:  # whatever a lazy array's store raises
-        raise ImageError(f"the image cannot be read at {_said(index)}: {error}") from error
+        raise ImageError(f"the image cannot be read at {_index_text(index)}: {error}") from error
 
 
-def _said(index: tuple[Any, ...]) -> str:
-    """Return a place in an array as people write it: [0:512, 864:1376]."""
+def _index_text(index: tuple[Any, ...]) -> str:
+    """Format an index as text: [0:512, 864:1376]."""
     parts = (
         f"{part.start or 0}:{'' if part.stop is None else part.stop}"
         if isinstance(part, slice)
@@ -100,15 +100,15 @@ def _said(index: tuple[Any, ...]) -> str:
 def open_image(
     image: Any, *, channel_axis: int | None = None, channels: Sequence[int] | None = None
 ) -> ImageSource:
-    """Understand an image's axes without reading it.
+    """Determine an image's axes without reading pixels.
 
     Without a channel axis, 2-D is one channel, and (H, W, 3) or (H, W, 4) is colour (the alpha
     channel is left out). With a channel axis every entry is a channel of its own; only unsigned
     8-bit data with 3 or 4 channels on the last axis still is colour.
 
-    How channels are shown to the network: one as gray; two as red and green; three as red,
-    green and blue; more than three as gray, the mean of all (each stretched by its own contrast
-    limits). `channels` chooses which ones and in which order.
+    The network sees one channel as gray, two as red and green, three as red, green and blue, and
+    more than three as gray: the mean of all, each stretched by its own contrast limits. `channels`
+    chooses which ones, and in which order.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from ..errors import PromptError
 from .embedding import Embedding
 from .placed_mask import NO_MASK, PlacedMask
 
-# Products this small stay on one thread of any BLAS; waking a second one costs more than it gives.
+# Products this small run on one thread in any BLAS; waking a second one costs more than it saves.
 _PRODUCT = 200_000
 _CHUNK_VALUES = 1 << 22
 
@@ -98,7 +98,7 @@ def patches(
     embedding : Embedding
         What they were decoded from.
     threshold : float
-        Values at or below it need not be given.
+        Values at or below it need not be computed.
     """
     array = _as_array(logits)
     rows = _axis(embedding, 0)

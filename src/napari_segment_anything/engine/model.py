@@ -45,11 +45,11 @@ class Model:
     precision_reason : str
         Why this precision.
     metadata : mapping
-        What the checkpoint carries: licence, card, parameters for everything mode.
+        Of the checkpoint: licence, card, default parameters for everything mode.
     instance_decoder : InstanceDecoder, optional
         The decoder for instances that goes with it, on `device`, always in float32.
     source, instance_decoder_source : str, optional
-        The names, paths or URLs that another process can load it by, where there are such.
+        Names, paths or URLs by which another process can load it, if known.
     """
 
     network: Sam
@@ -117,12 +117,12 @@ class Model:
         return str(self.metadata.get("auto_mode", "grid"))
 
     def everything_defaults(self, mode: str) -> dict[str, Any]:
-        """Parameters this model carries for an everything mode; empty if it has none."""
+        """Default parameters of this model for an everything mode; empty if it has none."""
         return dict(self.metadata.get("everything", {}).get(mode, {}))
 
     @property
     def refines(self) -> bool:
-        """Whether masks are refined by what the dense head tells."""
+        """Whether masks are refined by the maps of the dense head."""
         return self.network.config.refiner_width > 0
 
     @property
@@ -132,12 +132,12 @@ class Model:
 
     @property
     def prompted_parts_only(self) -> bool:
-        """Whether masks for prompts are to be cut to `prompted_parts`, as the model asks."""
+        """Whether the model asks for masks to be reduced to their `prompted_parts`."""
         return bool(self.metadata.get("prompted_parts_only", False))
 
     @property
     def focus(self) -> Focus | None:
-        """Sizes at which it segments prompted objects well; None if it does not say."""
+        """Sizes at which it segments prompted objects well; None if unknown."""
         sizes = self.metadata.get("focus")
         return None if sizes is None else Focus(**sizes)
 
@@ -153,7 +153,7 @@ class Model:
             return self.network
         with self._lock:
             if str(device) not in self._copies:
-                # parameters are copied across, never duplicated on the full device
+                # copied directly, so that the device that is full never holds two of them
                 moved: dict[int, Any] = {}
                 for parameter in self.network.parameters():
                     data = parameter.detach().to(device)
@@ -192,7 +192,7 @@ class Model:
             return self.network_on(where).decode(embedding.to(where), **arguments)
 
     def describe(self) -> dict[str, str]:
-        """Return what it is and how it runs, for people."""
+        """Return what it is and how it runs, as text."""
         return {
             "name": self.name,
             "architecture": self.architecture,
@@ -228,14 +228,14 @@ def load_model(
     Raises
     ------
     CheckpointError, DownloadError
-        If the checkpoint cannot be had or read.
+        If the checkpoint cannot be obtained or read.
     ParameterError
         If the device or the precision is not available.
     """
     from ..checkpoints import load_checkpoint
 
     where = choose_device(device)
-    choose_precision(precision, where)  # a wrong one is found before anything is loaded
+    choose_precision(precision, where)  # raises for a wrong one before anything is loaded
     model = Model.from_checkpoint(load_checkpoint(source, **options), where, precision)
     decoder = options.get("instance_decoder")
     return replace(

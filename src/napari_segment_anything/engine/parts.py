@@ -1,4 +1,4 @@
-"""The parts of a mask that its prompts are in."""
+"""Connected parts of a mask: those that its prompts are in, small holes and small islands."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+
+from .placed_mask import PlacedMask
 
 _EIGHT = np.ones((3, 3), bool)
 
@@ -63,3 +65,56 @@ def prompted_parts(
         keep[parts[tuple(nearest)]] = True
     result: npt.NDArray[np.bool_] = keep[parts] if keep.any() else mask
     return result
+
+
+def clean(mask: PlacedMask, shape: tuple[int, int], min_area: float) -> tuple[PlacedMask, bool]:
+    """Fill holes smaller than an area, then drop islands smaller than it.
+
+    Both are 8-connected. All background together counts as a hole if it is that small. If every
+    island is too small, the largest stays (the first of equals, row by row).
+
+    Parameters
+    ----------
+    mask : PlacedMask
+    shape : (int, int)
+        Rows and columns of the image.
+    min_area : float
+        Pixels; 0 changes nothing.
+
+    Returns
+    -------
+    mask : PlacedMask
+    changed : bool
+        Whether there was a small hole or island, even if the only one was kept.
+    """
+    if mask.empty or min_area <= 0:
+        return mask, False
+    # Around the mask there is background only: one line on each side, with the weight of all
+    # lines there, stands for it.
+    repeats = [
+        np.array([part.start, *[1] * (part.stop - part.start), size - part.stop])
+        for part, size in zip(mask.window.slices, shape, strict=True)
+    ]
+    rows, cols = (count[count > 0] for count in repeats)
+    pixels = np.pad(mask.mask, 1)[np.ix_(*(count > 0 for count in repeats))]
+    weight = np.multiply.outer(rows, cols)
+
+    holes, _ = ndimage.label(~pixels, _EIGHT)
+    small = np.bincount(holes.ravel(), weight.ravel()) < min_area
+    small[0] = False
+    pixels = pixels | small[holes]
+    islands, _ = ndimage.label(pixels, _EIGHT)
+    area = np.bincount(islands.ravel(), weight.ravel())
+    keep = area >= min_area
+    keep[0] = False
+    if not small.any() and keep[1:].all():
+        return mask, False
+    if not keep.any():
+        keep[1 + int(np.argmax(area[1:]))] = True
+    pixels = keep[islands]
+    top, left = int(mask.window.row > 0), int(mask.window.col > 0)
+    inner = pixels[top : top + mask.window.height, left : left + mask.window.width]
+    if np.count_nonzero(inner) == np.count_nonzero(pixels):
+        return PlacedMask.of(inner, mask.window.row, mask.window.col), True
+    # the background around it was small enough to be a hole
+    return PlacedMask.of(np.repeat(np.repeat(pixels, rows, axis=0), cols, axis=1)), True

@@ -1,4 +1,4 @@
-"""An image of any number of dimensions, seen as 2-D planes; lazy."""
+"""An image of any number of dimensions as 2-D planes, read lazily."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SAMPLE_SIDE = 64
 
 
 class PlaneSource:
-    """An image seen as 2-D planes. Nothing is read until asked, and then a window only.
+    """An image as 2-D planes. Nothing is read until it is needed, and then only a window.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ class PlaneSource:
     channels : tuple of int, optional
         The channels to use.
     contrast_limits : "auto", "percentile", (low, high), or one such pair per channel
-        As for `resolve_contrast_limits`; settled once for a plane, never for a window.
+        As for `resolve_contrast_limits`; resolved once for a plane, never for a window.
     name : str
-        For people.
+        To display.
     path : str, optional
         The file it came from.
 
@@ -119,6 +119,13 @@ class PlaneSource:
         return len(self._others)
 
     @property
+    def plane_channel_axis(self) -> int | None:
+        """Axis of a plane (see `image`) that holds channels; None without one, and for RGB."""
+        if self.channel_axis is None:
+            return None
+        return 2 if self._channels_last else 0
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels."""
         dtype: np.dtype[Any] = np.dtype(self.levels[0].dtype)
@@ -167,16 +174,16 @@ class PlaneSource:
             All channels; of RGB with an alpha channel the three colours.
         """
         view = self._view(self.levels[0], self.check_plane(plane))
-        return open_image(view, channel_axis=self._view_channel_axis).read(0, *window.slices)
+        return open_image(view, channel_axis=self.plane_channel_axis).read(0, *window.slices)
 
     def embed_arguments(self, plane: Sequence[int] = ()) -> dict[str, Any]:
         """Return what else `Predictor.embed` needs: channel_axis, channels, contrast_limits.
 
-        Contrast limits are settled when a plane is first asked for, from a sample of bounded
+        Contrast limits are resolved when a plane is first asked for, from a sample of bounded
         size, and are then the same for all its windows.
         """
         indices = self.check_plane(plane)
-        axis = None if self.channel_axis is None else (2 if self._channels_last else 0)
+        axis = self.plane_channel_axis
         with self._lock:
             if indices not in self._limits:
                 self._limits[indices] = resolve_contrast_limits(
@@ -209,7 +216,7 @@ class PlaneSource:
         return np.asarray(found, np.float64)
 
     def settings(self) -> dict[str, Any]:
-        """Return how the data are to be understood, as plain values and by parameter name."""
+        """Return axes, channels and contrast limits as plain values, by parameter name."""
         limits = self.contrast_limits
         if not isinstance(limits, str):
             limits = np.asarray(limits, np.float64).tolist()
@@ -222,7 +229,7 @@ class PlaneSource:
         }
 
     def signature(self) -> dict[str, Any]:
-        """Return what tells this image from others, as plain values.
+        """Return what identifies this image, as plain values.
 
         Shape, type, axes, name, path and a checksum of a few small windows of the full
         resolution, in up to three planes; never more is read.
@@ -251,7 +258,7 @@ class PlaneSource:
         for place in places:
             plane = tuple(int(i) for i in np.unravel_index(place, self.plane_shape or (1,)))
             view = self._view(self.levels[0], plane[: self.ndim_planes])
-            opened = open_image(view, channel_axis=self._view_channel_axis)
+            opened = open_image(view, channel_axis=self.plane_channel_axis)
             for rows in _spread(self.shape[0], grid):
                 for cols in _spread(self.shape[1], grid):
                     pixels = opened.read(0, rows, cols)
@@ -262,10 +269,6 @@ class PlaneSource:
     @property
     def _channels_last(self) -> bool:
         return self._colour is not None and self._colour > max(self.displayed)
-
-    @property
-    def _view_channel_axis(self) -> int | None:
-        return None if self.channel_axis is None else (2 if self._channels_last else 0)
 
     def _view(self, array: Any, plane: tuple[int, ...]) -> Any:
         index: list[Any] = [slice(None)] * len(self.data_shape)
@@ -285,7 +288,7 @@ class PlaneSource:
 
 
 class _PlaneView:
-    """A plane of a lazy array, with its axes in the order that is wanted."""
+    """A plane of a lazy array, with its axes in a given order."""
 
     def __init__(self, array: Any, index: tuple[Any, ...], order: tuple[int, ...]) -> None:
         self._array = array

@@ -1,4 +1,4 @@
-"""Image to embedding, prompts to masks; without state in between."""
+"""From an image to an embedding, from prompts to the network's masks; stateless."""
 
 from __future__ import annotations
 
@@ -12,20 +12,17 @@ import torch
 from torch import Tensor
 
 from ..errors import FormatError, ParameterError, PromptError
-from ..network import EncoderOutput
 from ..reading import require
 from .backoff import run_in_batches
-from .cache import CacheWarning, EmbeddingCache, signature
-from .contrast import Limits, resolve_contrast_limits, stretch
+from .cache import CacheWarning, EmbeddingCache
+from .decoder_input import decoder_arguments, groups_of
 from .embedding import Embedding
-from .frame import to_frame
-from .image import ImageSource, open_image
+from .frame_pixels import FramePixels
+from .image import open_image
 from .masks import binarise
 from .model import Model
-from .prompt_input import PADDING
 from .prompts import Prompts
-from .symmetries import encode_symmetric
-from .windows import Window, WindowPlan, frame_side, plan_window
+from .windows import Window
 
 DEFAULT_BATCH = 64
 
@@ -74,17 +71,19 @@ class Prediction:
 
 
 class Predictor:
-    """Embeds images and turns prompts into masks.
+    """Embeds images and decodes prompts: the network's own arithmetic, in one window.
 
-    It keeps nothing of an image: several threads may use one predictor.
+    It leaves out what `Segmenter` decides: which view to encode, which candidate to take, what to
+    clean away, and which connected parts are meant. It keeps no state of an image, so that
+    threads may share it.
 
     Parameters
     ----------
     model : Model
         From `load_model`.
     cache : EmbeddingCache, optional
-        Where embeddings are kept. A cache on disk keeps half-precision numbers, and then gives
-        these in the first place, so that results never depend on what is cached.
+        Where embeddings are kept. With a cache on disk embeddings are rounded to half precision
+        even when they are new, so that results never depend on what is cached.
     """
 
     def __init__(self, model: Model, cache: EmbeddingCache | None = None) -> None:
@@ -138,37 +137,26 @@ class Predictor:
         ResourceError
             If memory does not suffice, even on the CPU.
         """
-        if window is not None:
-            require(window, Window, "the window", "make one with Window(row, col, height, width)")
-        source = open_image(image, channel_axis=channel_axis, channels=channels)
-        plan, limits, pixels = self._read(source, window, contrast_limits, level, span)
-        if span is not None and span <= max(plan.canvas):
-            span = None
-        reduced = None if span is None else span * max(pixels.shape[:2]) / max(plan.canvas)
+        frame = FramePixels.read(
+            self.model,
+            open_image(image, channel_axis=channel_axis, channels=channels),
+            window,
+            contrast_limits,
+            level,
+            span,
+            symmetries,
+        )
         notes: tuple[str, ...] = ()
         if self.cache is None:
-            output, notes = self._encode(pixels, limits, reduced, symmetries)
+            output, notes = frame.encode()
         else:
-            key = self._key(source, plan, limits, pixels, span, symmetries)
+            key = frame.key()
             found = self.cache.get(key, self.model.device)
             if found is None:
-                output, notes = self._encode(pixels, limits, reduced, symmetries)
+                output, notes = frame.encode()
                 found = self.cache.put(key, output)
             output = found
-        return Embedding(
-            features=output.embedding,
-            heads=output.heads,
-            window=plan.window,
-            canvas=plan.canvas,
-            frame_shape=frame_side(pixels.shape, self.model.image_size, reduced),
-            image_size=self.model.image_size,
-            image_shape=source.shape,
-            level=plan.level,
-            limits=limits,
-            fingerprint=self.model.fingerprint,
-            precision=self.model.encoder_precision,
-            notes=notes,
-        )
+        return frame.embedding(output, notes)
 
     def embed_ahead(
         self,
@@ -179,7 +167,7 @@ class Predictor:
         channels: Sequence[int] | None = None,
         contrast_limits: Any = "auto",
     ) -> bool:
-        """Put the embedding that `embed` will ask for into the cache, unless it is there.
+        """Encode a window into the cache, for `embed` to find, unless it is there.
 
         Parameters and errors as for `embed`.
 
@@ -198,78 +186,19 @@ class Predictor:
         if self.cache is None:
             raise ParameterError("embedding ahead needs a predictor with a cache")
         source = open_image(image, channel_axis=channel_axis, channels=channels)
-        plan, limits, pixels = self._read(source, window, contrast_limits, None)
-        key = self._key(source, plan, limits, pixels)
+        frame = FramePixels.read(self.model, source, window, contrast_limits)
+        key = frame.key()
         if self.cache.has(key):
             return False
         with warnings.catch_warnings():
             warnings.simplefilter("error", CacheWarning)
             try:
-                self.cache.put(key, self._encode(pixels, limits)[0])
+                self.cache.put(key, frame.encode()[0])
             except CacheWarning as warning:
                 raise FormatError(f"{warning}; make room and run again") from warning
         if not self.cache.has(key):
             raise FormatError("an embedding is larger than the cache may be; raise its bound")
         return True
-
-    def _read(
-        self,
-        source: ImageSource,
-        window: Window | None,
-        contrast_limits: Any,
-        level: int | None,
-        span: int | None = None,
-    ) -> tuple[WindowPlan, Limits, np.ndarray]:
-        plan = plan_window(source.shapes, window, self.model.image_size, level, span)
-        limits = resolve_contrast_limits(source, contrast_limits)
-        return plan, limits, source.read(plan.level, plan.rows, plan.cols)
-
-    def _key(
-        self,
-        source: ImageSource,
-        plan: WindowPlan,
-        limits: Limits,
-        pixels: np.ndarray,
-        span: int | None = None,
-        symmetries: int = 1,
-    ) -> str:
-        # which channels they are does not matter: a viewer has each as an image of its own
-        more = {} if span is None else {"span": span}
-        more |= {} if symmetries == 1 else {"symmetries": symmetries}
-        return signature(
-            pixels,
-            shape=source.shape,
-            level=plan.level,
-            window=(plan.rows.start, plan.rows.stop, plan.cols.start, plan.cols.stop),
-            limits=limits,
-            fingerprint=self.model.fingerprint,
-            precision=self.model.encoder_precision,
-            **more,
-        )
-
-    def _encode(
-        self,
-        pixels: np.ndarray,
-        limits: Limits,
-        reduced: float | None = None,
-        symmetries: int = 1,
-    ) -> tuple[EncoderOutput, tuple[str, ...]]:
-        if symmetries != 1 and not (1 <= symmetries <= 8 and self.model.has_dense_maps):
-            raise ParameterError(
-                f"symmetries is a number from 1 to 8, and above 1 for models with dense maps of "
-                f"their own, such as the default; not {symmetries} for '{self.model.name}'"
-            )
-        frame = to_frame(stretch(pixels, limits), self.model.image_size, reduced)
-        outputs, notes = run_in_batches(
-            lambda _, device: encode_symmetric(
-                lambda view: self.model.encode(view, device), frame, symmetries
-            ),
-            1,
-            1,
-            self.model.devices,
-            "image encoder",
-        )
-        return outputs[0], notes
 
     def predict(
         self,
@@ -388,10 +317,10 @@ class Predictor:
                 f"{prompts.masks.shape[1:]}; mask_logits makes them from a boolean mask"
             )
         known = {"maps": embedding.heads["dense"]} if self.model.refines else {}
-        for group in _groups(prompts):
+        for group in groups_of(prompts):
             for start in range(0, len(group), batch_size):
                 which = group[start : start + batch_size]
-                arguments = _arguments(embedding, prompts, which, self.model.refines)
+                arguments = decoder_arguments(embedding, prompts, which, self.model.refines)
 
                 def work(
                     part: slice, device: torch.device, arguments: dict[str, Tensor] = arguments
@@ -418,41 +347,6 @@ class Predictor:
                     torch.cat([iou.to(device) for _, iou in results]),
                     notes,
                 )
-
-
-def _groups(prompts: Prompts) -> list[np.ndarray]:
-    """Return indices of the objects that have the same kinds and numbers of prompts."""
-    kind = prompts.point_counts * 4 + prompts.has_box * 2 + prompts.has_masks
-    return [np.flatnonzero(kind == value) for value in np.unique(kind)]
-
-
-def _arguments(
-    embedding: Embedding, prompts: Prompts, which: np.ndarray, refines: bool
-) -> dict[str, Tensor]:
-    """Return the decoder's arguments, x before y, for objects of one group."""
-    first = which[0]
-    arguments: dict[str, Tensor] = {}
-    count = int(prompts.point_counts[first])
-    if count:
-        labels = prompts.labels[which]
-        real = labels != PADDING
-        points = prompts.points[which][real].reshape(len(which), count, 2)
-        frame = embedding.to_frame(points)[..., ::-1].astype(np.float32)
-        arguments["coords"] = torch.from_numpy(frame)
-        labels = labels[real].reshape(len(which), count).astype(np.int32)
-        arguments["labels"] = torch.from_numpy(labels)
-    if prompts.has_box[first]:
-        corners = prompts.boxes[which].reshape(len(which), 2, 2)
-        frame = embedding.to_frame(corners)[..., ::-1].astype(np.float32)
-        arguments["boxes"] = torch.from_numpy(frame).reshape(len(which), 4)
-        if refines:
-            # of the outermost pixels' outer edges, as resizing takes them; -0.5 is the frame's
-            outer = embedding.to_frame(corners + np.array([[0.0], [1.0]]))[..., ::-1] - 0.5
-            edges = torch.from_numpy(outer.astype(np.float32))
-            arguments["edges"] = edges.reshape(len(which), 4)
-    if prompts.masks is not None and prompts.has_masks[first]:
-        arguments["masks"] = torch.from_numpy(prompts.masks[which][:, None])
-    return arguments
 
 
 def _check_arguments(embedding: Embedding, prompts: Prompts) -> None:

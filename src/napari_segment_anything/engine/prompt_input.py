@@ -1,4 +1,4 @@
-"""Prompts as people give them to arrays, with errors that say what is wrong."""
+"""Prompts as users give them, checked and turned into arrays."""
 
 from __future__ import annotations
 

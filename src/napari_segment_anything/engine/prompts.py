@@ -313,45 +313,39 @@ class Prompts:
             If a prompt lies outside the image or the window, or an object has negative points
             and nothing else.
         """
-        extents = (
-            ("image", 0, 0, *image_shape),
-            (
-                "window",
-                window.row,
-                window.col,
-                window.row + window.height,
-                window.col + window.width,
-            ),
-        )
-        real = self.labels != PADDING
-        for name, row, col, end_row, end_col in extents:
-            if real.any():
-                low = np.array([row, col], np.float32) - 0.5
-                high = np.array([end_row, end_col], np.float32) - 0.5
-                outside = real & ((self.points < low) | (self.points > high)).any(-1)
-                if outside.any():
-                    item, point = np.argwhere(outside)[0]
-                    where = self.points[item, point]
-                    raise PromptError(
-                        f"point {point} of object {item} at (row {where[0]:g}, column "
-                        f"{where[1]:g}) lies outside the {name}, whose rows run from {row} to "
-                        f"{end_row - 1} and columns from {col} to {end_col - 1}"
-                    )
-            low = np.array([row, col] * 2, np.float32) - 0.5
-            high = np.array([end_row, end_col] * 2, np.float32)
-            outside = ((self.boxes < low) | (self.boxes > high)).any(-1)
-            if outside.any():
-                item = int(np.argmax(outside))
-                raise PromptError(
-                    f"the box of object {item}, {tuple(self.boxes[item].tolist())}, reaches "
-                    f"outside the {name}, whose rows run from {row} to {end_row - 1} and columns "
-                    f"from {col} to {end_col - 1}"
-                )
+        self._check_inside(Window.full(image_shape), "image")
+        self._check_inside(window, "window")
         negative = ~((self.labels == 1).any(1) | self.has_box | self.has_masks)
         if negative.any():
             raise PromptError(
                 f"object {int(np.argmax(negative))} has only negative points; add a positive "
                 "point, a box or a mask"
+            )
+
+    def _check_inside(self, area: Window, name: str) -> None:
+        low = np.array([area.row, area.col], np.float32) - 0.5
+        high = low + np.array(area.shape, np.float32)
+        _, _, last_row, last_col = area.box
+        where = (
+            f"{name}, whose rows run from {area.row} to {last_row} and columns from {area.col} to "
+            f"{last_col}"
+        )
+        beyond = ((self.points < low) | (self.points > high)).any(-1)
+        outside = np.argwhere(beyond & (self.labels != PADDING))
+        if len(outside):
+            item, point = outside[0]
+            row, col = self.points[item, point]
+            raise PromptError(
+                f"point {point} of object {item} at (row {row:g}, column {col:g}) lies outside the "
+                f"{where}"
+            )
+        reaching = np.flatnonzero(
+            ((self.boxes < np.tile(low, 2)) | (self.boxes > np.tile(high + 0.5, 2))).any(-1)
+        )
+        if len(reaching):
+            box = tuple(self.boxes[reaching[0]].tolist())
+            raise PromptError(
+                f"the box of object {reaching[0]}, {box}, reaches outside the {where}"
             )
 
 

@@ -1,11 +1,10 @@
 """How fast this processor multiplies in float32 and in bf16, measured once and kept on disk.
 
-What a processor says of itself is not enough: some have bf16 instructions that are slower than
-their float32 ones for one kind of work and faster for another.
+The instructions that a processor reports are not enough: on some, bf16 is slower than float32 for
+one kind of work and faster for another.
 
-It is measured on one thread. With several, each call waits for the slowest of them, and on a busy
-machine that tells who else works there and not which type is faster; on a quiet one the ratio is
-the same.
+Measured on one thread. With several, each call waits for the slowest thread, which on a busy
+machine measures its load and not the types; on an idle machine the ratio is the same.
 """
 
 from __future__ import annotations
@@ -44,8 +43,7 @@ def rates() -> Rates:
     """Return how fast this processor is, from the cache or measured now.
 
     There is a file in the cache folder for each processor and torch version. One that cannot be
-    read is measured again; where none can be written, the measurement lasts as long as the
-    process.
+    read is replaced; if none can be written, the measurement is kept for the process.
     """
     from ..checkpoints import cache_directory
 
@@ -57,7 +55,7 @@ def rates() -> Rates:
         return found
     with suppress(OSError, filelock.Timeout):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # a second process waits for the first one's figures, and so chooses alike
+        # a second process waits for the first one's figures, so that both choose the same
         with filelock.FileLock(path.with_suffix(".lock"), timeout=_LOCK_SECONDS):
             found = _read(path, what)
             if found is None:
@@ -88,7 +86,7 @@ def measure() -> Rates:
 
 
 def processor() -> str:
-    """Return the processor's name with the instructions that torch would use."""
+    """Return the processor's name and the instructions that torch uses."""
     name = platform.processor() or platform.machine()
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines():
@@ -100,11 +98,11 @@ def processor() -> str:
 
 
 def _shortest(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[float, float]:
-    # a thread's own time leaves out when others had the processor, where it is counted finely
+    # thread time excludes other threads' work; used if its resolution is fine enough
     fine = time.get_clock_info("thread_time").resolution < 1e-4
     clock = time.thread_time if fine else time.perf_counter
     both = [math.inf, math.inf]
-    for call in (first, second):  # kernels are made in the first call
+    for call in (first, second):  # the first call compiles kernels
         call()
     for _ in range(_ROUNDS):
         for index, call in enumerate((first, second)):

@@ -1,4 +1,4 @@
-"""Dense maps averaged over the symmetries of the square: slower, a little more exact."""
+"""Dense maps averaged over the symmetries of the square: slower, slightly more accurate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..network.encoder import EncoderOutput
 from ..network.micro import DENSE_CHANNELS, DENSE_STRIDE
 
-# columns mirrored, rows mirrored, transposed; opposites come early, so that few tell much
+# columns mirrored, rows mirrored, transposed; ordered so that the first few differ most
 SYMMETRIES = (
     (False, False, False),
     (True, True, False),
@@ -58,7 +58,7 @@ def encode_symmetric(
     frame : Tensor
         (1, 3, h, w).
     count : int
-        Views, 1 to 8: the frame as it is, turned by half, then the others.
+        Views, 1 to 8: the frame as it is, rotated by 180 degrees, then the others.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def encode_symmetric(
     if count == 1:
         return output
     height, width = frame.shape[-2:]
-    # whole cells, so that mirrored cells lie on each other
+    # whole cells, so that the cells of mirrored views coincide
     even = F.pad(frame, (0, width % DENSE_STRIDE, 0, height % DENSE_STRIDE), "replicate")
     rows, cols = (n // DENSE_STRIDE for n in even.shape[-2:])
     total = output.heads["dense"][..., :rows, :cols].clone()
@@ -84,6 +84,6 @@ def encode_symmetric(
 
 
 def _exchanged(channels: Sequence[str], *pairs: tuple[str, str]) -> list[str]:
-    """Names of the channels after some have taken each other's meaning."""
+    """Return channel names with those of each pair exchanged."""
     other = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
     return [other.get(name, name) for name in channels]

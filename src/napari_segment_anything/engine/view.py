@@ -1,4 +1,4 @@
-"""How large a model has to see an object: closer for small ones, from farther for large ones."""
+"""Views: at which scale an object is shown to the model, closer if small, from farther if large."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from dataclasses import dataclass
 from .windows import Window
 
 _STEPS = 2
+"""Sizes of views within a factor of two."""
 _PLACES = 4
+"""Views of the grid along a view's side; fewer for small objects."""
 _FEW_PLACES = 2
 _SMALL = 4
+"""An object is small if its side is at most this part of the view's."""
 _LEAST_SPAN = 32
 _MOST_FRAMES = 16
 _LEAST_CONTEXT = 2
 _FARTHER = (2, 4)
 _SLACK = 1.5
-STEADY = 1.5
-"""Slack for an object that was looked at before: it is not moved for a little more or less."""
-
 _BELOW_MOST = 0.8
+"""Part of `Focus.most` to aim at for objects that are too large."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is encoded to see an object.
+    """A window to encode, and the scale at which the frame shows it.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Focus:
-    """Sizes at which a model segments prompted objects well; it carries them.
+    """Sizes at which a model segments prompted objects well; part of its metadata.
 
     Parameters
     ----------
@@ -66,8 +67,8 @@ class Focus:
     best : float
         What to aim at for objects below these; for those above it is four fifths of `most`.
     unsure : float
-        Where a point's best mask has a predicted IoU below this, views from farther away are
-        tried: inside a very large object nothing else can be seen.
+        If a point's best mask has a predicted IoU below this, views from farther away are tried:
+        the inside of a very large object alone does not show what it is.
     """
 
     least: float
@@ -83,7 +84,7 @@ class Focus:
         current: View,
         slack: float = 1.0,
     ) -> View:
-        """Return from where to look at an object.
+        """Return the view that shows an object at a good size.
 
         Views lie on a grid of sizes and places, so that neighbours share them.
 
@@ -100,7 +101,7 @@ class Focus:
         slack : float
             Factor by which it may be smaller or larger than that.
         """
-        size = _longer_side(box)
+        size = longer_side(box)
         seen = size * image_size / current.side
         if self.least / slack <= seen <= self.most * slack and current.holds(box):
             return current
@@ -113,14 +114,14 @@ class Focus:
     def near(self, box: Sequence[float], shape: tuple[int, int], side: float) -> View:
         """Return the view around a box whose side is near to a given one."""
         centre = ((box[0] + box[2] + 1) / 2, (box[1] + box[3] + 1) / 2)
-        # what is small has room on all sides in few places too
-        places = _FEW_PLACES if _longer_side(box) * _SMALL <= side else _PLACES
+        # small objects have room on all sides on a coarser grid too
+        places = _FEW_PLACES if longer_side(box) * _SMALL <= side else _PLACES
         return _around(centre, side, shape, places)
 
     def farther(
         self, point: Sequence[float], shape: tuple[int, int], image_size: int, first: View
     ) -> list[View]:
-        """Return views to try where nothing sure was found: two and four times as far.
+        """Return views to try if masks score low: two and four times as far away.
 
         Parameters
         ----------
@@ -134,7 +135,7 @@ class Focus:
         sides = [factor * first.side for factor in _FARTHER]
         return [_around(point, side, shape) for side in sides if side <= _MOST_FRAMES * image_size]
 
-    def believes(
+    def accepts(
         self,
         box: Sequence[float] | None,
         score: float,
@@ -142,29 +143,30 @@ class Focus:
         view: View,
         before: float,
     ) -> bool:
-        """Whether what a view from farther away shows is taken for the object.
+        """Return whether a mask found from farther away replaces the one found so far.
 
         Parameters
         ----------
         box : four floats or None
             Of the best mask there.
         score : float
-            Its predicted IoU. It means something at the sizes that the model knows alone, and
-            smaller things than these were not what could not be seen before.
+            Its predicted IoU. It is reliable only at the sizes that the model knows; and objects
+            smaller than these would have been found from closer.
         image_size : int
             Frame side.
         view : View
             From where it was seen.
         before : float
-            Predicted IoU of what was found until then.
+            Predicted IoU of the mask found so far.
         """
         if box is None or score <= before:
             return False
-        seen = _longer_side(box) * image_size / view.side
+        seen = longer_side(box) * image_size / view.side
         return self.best <= seen <= self.most * _SLACK
 
 
-def _longer_side(box: Sequence[float]) -> float:
+def longer_side(box: Sequence[float]) -> float:
+    """Return the longer side, in pixels, of a box given by its outermost pixels."""
     return max(box[2] - box[0], box[3] - box[1]) + 1
 
 

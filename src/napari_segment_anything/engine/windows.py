@@ -123,21 +123,17 @@ class Window:
         ParameterError
             If no pixel of the window lies in the image.
         """
-        if self.row >= shape[0] or self.col >= shape[1]:
+        inside = self.intersection(Window.full(shape))
+        if inside is None:
             raise ParameterError(
                 f"{self} lies outside the image of {shape[0]} rows and {shape[1]} columns"
             )
-        return Window(
-            self.row,
-            self.col,
-            min(self.height, shape[0] - self.row),
-            min(self.width, shape[1] - self.col),
-        )
+        return inside
 
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
-    """What to read for a window, and where it lies in the full-resolution image.
+    """What to read for a window, and which part of the full-resolution image it covers.
 
     Parameters
     ----------

@@ -17,8 +17,18 @@ from numpy.typing import ArrayLike, NDArray
 from ..automatic import CandidateTable, available_modes, segment_everything
 from ..automatic.parameters import FILTERS, applicable
 from ..datasets import LabelledPlane
-from ..engine import Ask, PlacedMask, Predictor, Prompts, Segmented, Segmenter, View, Views, Window
-from ..engine.focus import around
+from ..engine import (
+    Ask,
+    PlacedMask,
+    Predictor,
+    Prompts,
+    Segmented,
+    Segmenter,
+    View,
+    Views,
+    Window,
+    bounding_box,
+)
 from ..engine.image import open_image
 from ..errors import ParameterError
 from ..measures import (
@@ -231,7 +241,7 @@ def _next(ask: Ask, found: Segmented, truth: NDArray[np.bool_]) -> Ask | None:
     points = np.concatenate([ask.points, [[click.row, click.col]]])
     inside = np.concatenate([ask.inside, [click.label == 1]])
     view: View | None = found.view
-    if found.mask.empty or not found.view.holds(around(points[inside])):
+    if found.mask.empty or not found.view.holds(bounding_box(points[inside])):
         view = None
     feed = None if view is None else found.logits[found.best]
     window = None if view is None else found.asked

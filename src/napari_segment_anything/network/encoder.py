@@ -1,4 +1,4 @@
-"""The seam between SAM and its image encoders."""
+"""The interface between SAM and its image encoders."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class EncoderOutput:
-    """What an image encoder gives.
+    """Output of an image encoder.
 
     Parameters
     ----------
     embedding : Tensor
         Image embedding, (batch, 256, h, w), float32.
     heads : dict of str to Tensor
-        Further dense maps an encoder computes on the way, by name; empty for the
-        published encoders.
+        Further dense maps by name; empty for the published encoders.
     """
 
     embedding: Tensor
     heads: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(t.nelement() * t.element_size() for t in (self.embedding, *self.heads.values()))
+
 
 class EncoderConfig(Protocol):
-    """What SAM needs to know of an image encoder before it is built.
+    """What SAM has to know about an image encoder before it is built.
 
     A configuration is a frozen dataclass of plain values, so that it can be stored
     beside the weights as JSON. `kind` names it there.

@@ -2,8 +2,8 @@
 
 Fine-tuned checkpoints for microscopy come with one (Archit et al. 2025, "Segment Anything
 for Microscopy", methods; the architecture is UNETR's decoder, Hatamizadeh et al. 2022,
-fed from the embedding alone). It tells foreground, and the distances to the object's
-centre and boundary, from which a seeded watershed makes instances.
+fed from the embedding alone). It predicts foreground and the distances to the object's
+centre and boundary, from which a seeded watershed derives instances.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Transposed(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A 3 x 3 convolution under the key the files have for it."""
+    """A 3 x 3 convolution, nested as in the published files' keys."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Convolution(nn.Module):
 
 
 class Upscaling(nn.Module):
-    """Upsample by 2, convolve, normalise by the training batches' statistics, rectify."""
+    """Upsampling by 2, convolution, batch normalisation, ReLU."""
 
     def __init__(self, inputs: int, outputs: int, *, transposed: bool) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Upscaling(nn.Module):
         mean, variance = norm.running_mean, norm.running_var
         if self.training or mean is None or variance is None or conv.bias is None:
             return self.block(x)  # type: ignore[no-any-return]
-        # Out of training the norm is a part of the convolution, which saves a map.
+        # In evaluation the norm is folded into the convolution, which saves a map.
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
         weight = (conv.weight * scale[:, None, None, None]).to(conv.weight.dtype)
         bias = ((conv.bias - mean) * scale + norm.bias).to(conv.weight.dtype)
@@ -113,7 +113,7 @@ class Upscaling(nn.Module):
 
 
 class DoubleConvolution(nn.Module):
-    """Twice: instance norm, 3 x 3 convolution, ReLU."""
+    """Instance norm, 3 x 3 convolution and ReLU, twice."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class DoubleConvolution(nn.Module):
         return self.block(x)  # type: ignore[no-any-return]
 
     def join(self, x: Tensor, other: Tensor) -> Tensor:
-        """Map the concatenation of two maps; each is normalised and freed before."""
+        """Map the concatenation of two maps, each normalised by itself to save memory."""
         x, other = F.instance_norm(x), F.instance_norm(other)
         x = torch.cat([x, other], dim=1)
         del other
@@ -164,8 +164,8 @@ class FeaturePath(nn.Module):
         """
         for block, sampler, other in zip(self.blocks, self.samplers, others, strict=True):
             x = sampler(x)
-            # The published weights expect the other path cropped to this one's channels,
-            # about the middle, just as a too large map would be cropped about its centre.
+            # The published weights expect the other path cropped to the middle of its channels,
+            # as the original code crops maps of different sizes.
             spare = (other.shape[1] - x.shape[1]) // 2
             x = cast(DoubleConvolution, block).join(x, other[:, spare : spare + x.shape[1]])
         return x

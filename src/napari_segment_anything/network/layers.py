@@ -1,4 +1,4 @@
-"""Small layers that SAM's parts share."""
+"""Small layers shared by the parts of SAM."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def normalise(x: Tensor, norm: nn.LayerNorm | LayerNorm2d) -> Tensor:
     """Layer norm over the last axis with `norm`'s parameters, in `x`'s own dtype.
 
     Parameters stay float32 when the rest of a network is cast to 16 bits; the CPU
-    kernel takes such a mixture, others want equal dtypes.
+    kernel accepts mixed dtypes, others require equal ones.
     """
     weight: Tensor = norm.weight
     bias: Tensor = norm.bias

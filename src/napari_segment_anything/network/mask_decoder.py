@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from .layers import MLP, LayerNorm2d, cast_products, normalise
 from .two_way_transformer import TwoWayTransformer
 
-# Cells times objects that one pass takes on a CPU: its temporaries are then a few
-# megabytes, which stay in cache and which the allocator reuses instead of asking the
-# system for fresh pages.
+# Cells times objects in one pass on a CPU: temporaries are then a few megabytes, which
+# stay in cache and are reused by the allocator.
 _CELLS_PER_PASS = 4 * 64 * 64
 
 
@@ -22,7 +21,7 @@ class Upscaling(nn.Sequential):
     """Cells to 4 x 4 times as many pixels with an eighth of the channels.
 
     A transposed convolution of stride and size 2 has no overlap, so it is a matrix
-    product a cell; here a cell's 16 pixels stay beside each other.
+    product for each cell; the 16 pixels of a cell stay contiguous.
     """
 
     def __init__(self, width: int) -> None:
@@ -108,7 +107,7 @@ class MaskDecoder(nn.Module):
         """
         height, width = embedding.shape[-2:]
         dtype = self.output_upscaling.dtype
-        # Contiguous, or every later product and sum walks the cells with long strides.
+        # Contiguous, so that later products and sums do not read cells with long strides.
         cells = (embedding + dense).flatten(2).transpose(1, 2).to(dtype).contiguous()
         position = image_encoding.flatten(2).transpose(1, 2).to(dtype).contiguous()
         step = len(sparse)

@@ -1,9 +1,9 @@
 """The embedded default's image encoder: a small convolution and attention hybrid.
 
 A convolutional stem and residual stages go down to stride 16, where a few global attention
-blocks see the whole frame. A feature pyramid merge gives the embedding at stride 8 (64 x 64 for
-the 512 px frame, the size that the published mask decoder expects), and a light decoder with skip
-connections goes on to stride 2 for the dense head.
+blocks see the whole frame. Features are merged as in a feature pyramid to the embedding at stride
+8 (64 x 64 for the 512 px frame, the size that the published mask decoder expects), and a light
+decoder with skip connections continues to stride 2 for the dense head.
 
 The dense head
 --------------
@@ -22,8 +22,8 @@ index   name        meaning
 5       right       frame pixels from the cell to the right edge of the box
 ======  ==========  =============================================================================
 
-Channels 2 to 5 mean something in the foreground alone; the box is that of the visible part of the
-object, and is constant over an object, which is what tells touching objects apart.
+Channels 2 to 5 are defined in the foreground only. The box is that of the visible part of the
+object; it is constant over an object, which separates touching objects.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class MicroConfig:
         Attention heads.
     positions : bool
         Add to the embedding the positional encoding of the two corners of the box that the dense
-        head predicts at each cell, in the frequencies of the prompt encoder: cells of one object
-        then carry one common mark, and one that a box prompt's tokens carry too. Also add what the
-        dense head sees within each cell, which the skip connections bring and the mask decoder
-        would lack.
+        head predicts at each cell, in the frequencies of the prompt encoder: the cells of an object
+        then share a code, and so do the tokens of a box prompt for it. Also add the finer features
+        within each cell, which the dense head gets through skip connections and the mask decoder
+        would otherwise lack.
     norm : {"batch", "folded"}
         "batch": batch normalisation after each convolution, for training from scratch.
         "folded": none; the convolutions have absorbed it (see `MicroEncoder.folded`).
@@ -95,7 +95,7 @@ class MicroConfig:
 
 
 class ConvNorm(nn.Module):
-    """A convolution with batch normalisation, or with a bias once that is folded in."""
+    """A convolution with batch normalisation, or with a bias that has absorbed it."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, norm: str) -> None:
         super().__init__()
@@ -127,8 +127,8 @@ class Residual(nn.Module):
 class AttentionBlock(nn.Module):
     """A pre-norm transformer block over all positions of a map.
 
-    Positions reach it through the zero padding and the locality of the convolutions around it,
-    which keeps it free of a fixed grid.
+    It has no positional encoding, and so no fixed grid: positions reach it through the zero padding
+    of the convolutions around it.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -243,9 +243,9 @@ class MicroEncoder(nn.Module):
         heads = {"dense": dense, "coarse": _scaled(self.coarse(merged).float())}
         embedding = merged.float()
         if self.config.positions:
-            # features speak softly: in the decoder's first look, positions should decide
+            # features are scaled down, so that positions dominate in the decoder's first attention
             embedding = 0.3 * embedding + self._marks(dense.detach(), origin)
-            # what lies within a cell: masks are four times as fine as the embedding
+            # detail within a cell: masks are four times as fine as the embedding
             fine = torch.cat([y2, dense[:, :2].sigmoid().to(y2.dtype)], dim=1)
             fine = F.pixel_unshuffle(fine, 4).permute(0, 2, 3, 1)
             embedding = embedding + self.detail(fine).permute(0, 3, 1, 2).float()
@@ -269,7 +269,7 @@ class MicroEncoder(nn.Module):
         return self.mark(encoded.to(self.mark.weight.dtype)).permute(0, 3, 1, 2).float()
 
     def folded(self) -> MicroEncoder:
-        """The same function without batch normalisation: statistics folded into convolutions.
+        """Return the same function with batch normalisation folded into the convolutions.
 
         Returns
         -------
@@ -320,7 +320,7 @@ def box_edges(sides: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _fold(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the convolution that does what `weight` and then `norm` do."""
+    """Return weight and bias of one convolution equal to `weight` followed by `norm`."""
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:
         raise ValueError("a norm without running statistics cannot be folded")

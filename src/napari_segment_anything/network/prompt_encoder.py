@@ -148,7 +148,7 @@ class PromptEncoder(nn.Module):
         embedded = embedded + torch.where(kind == 0, background, 0.0)
         embedded = embedded + torch.where(kind == 1, foreground, 0.0)
         if pad:
-            # Published models were trained with one padding point where no box stands.
+            # Published models were trained with one padding point if there is no box.
             none = self.not_a_point_embed.weight.expand(len(coords), 1, -1)
             embedded = torch.cat([embedded, none], dim=1)
         return embedded

@@ -1,12 +1,13 @@
-"""Masks from prompts, sharpened by what the dense head sees.
+"""Refinement of prompted masks by the maps of the dense head.
 
-The mask decoder works on cells of eight frame pixels and finds the object; the dense head of
-`micro` works on two and knows where objects end, but not which of them is meant. The refiner is a
-small network on every logit by itself: it sees the mask so far, foreground and interior, and how
-well the box that the dense head predicts there agrees with the mask, with the prompt, and with
-points that are not of the object. What it adds to the logits starts at nothing.
+The mask decoder works at a stride of eight frame pixels and finds the object; the dense head of
+`micro` works at a stride of two and finds where objects end, but not which of them is prompted for.
+The refiner is a small network applied to each logit separately. Its inputs are the decoder's logit,
+foreground and interior, and how well the box that the dense head predicts there agrees with the
+mask, with the prompt, and with boxes at negative points. Its last layer is initialised to zero, so
+that training starts from the unrefined masks.
 
-The published decoder has no such part; without it, its masks are what they were.
+Published models have no refiner.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from .micro import DENSE_STRIDE, box_edges
 
 _FEATURES = 8
 _QUALITIES = 7
-_UNIT = 4.0  # logits enter in units of this many
+_UNIT = 4.0  # logits are divided by this
 _FLOOR = -4.0
 _LEAST = 0.1
 
 
 class MaskRefiner(nn.Module):
-    """Adds to the logits of a mask decoder what a dense head tells.
+    """Corrects the logits of a mask decoder by the maps of a dense head.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ class MaskRefiner(nn.Module):
             (objects or 1, 6, h, w), the ``"dense"`` head where the logits are.
         coords, labels : Tensor, optional
             (objects, n, 2) x and y in frame pixels from the first pixel of the maps;
-            (objects, n) 1 foreground, 0 background, others nothing.
+            (objects, n) 1 foreground, 0 background; others are ignored.
         boxes : Tensor, optional
             (objects, 4), outer edges x_min, y_min, x_max, y_max, likewise.
         kinds : slice
@@ -83,11 +84,11 @@ class MaskRefiner(nn.Module):
         logits : Tensor
             (objects, c, h, w) float32.
         iou : Tensor
-            (objects, c) float32, predicted of the refined masks.
+            (objects, c) float32, predicted IoU of the refined masks.
         """
         seen = [_Seen(each.float()) for each in maps]
         parts = []
-        for index in range(len(logits)):  # one at a time: what is between is large
+        for index in range(len(logits)):  # one at a time: intermediate maps are large
             parts.append(
                 self._refine(
                     logits[index].float(),
@@ -122,7 +123,7 @@ class MaskRefiner(nn.Module):
                 [_agreement(seen.corners, each) for each in weight @ seen.corners.flatten(1).T]
             )
             of_prompt = nothing if prompt is None else _agreement(seen.corners, prompt)
-            # elsewhere nothing speaks for the object, and logits stay
+            # elsewhere there is no evidence for the object: logits are left as they are
             told = (logits.amax(0) > _FLOOR) | (of_mask.amax(0) > _LEAST) | (of_prompt > _LEAST)
             rows, cols = torch.nonzero(told, as_tuple=True)
             corners = seen.corners[:, rows, cols]
@@ -153,7 +154,7 @@ class MaskRefiner(nn.Module):
 def _qualities(
     refined: Tensor, logits: Tensor, iou: Tensor, known: tuple[Tensor, Tensor, Tensor]
 ) -> Tensor:
-    """What tells how good masks are: (c, qualities), of logits before and after (c, cells)."""
+    """Return what the IoU is predicted from, (c, qualities); logits (c, cells) before and after."""
     chance, mask = refined.sigmoid(), (refined > 0).float()
     before = (logits > 0).float()
     area = mask.sum(1)
@@ -171,7 +172,7 @@ def _qualities(
 
 
 class _Seen:
-    """What a dense head sees.
+    """Maps of a dense head, and what is derived from them once for all objects.
 
     Parameters
     ----------
@@ -189,7 +190,7 @@ class _Seen:
 def _prompted_boxes(
     corners: Tensor, coords: Tensor | None, labels: Tensor | None, box: Tensor | None
 ) -> tuple[Tensor | None, list[Tensor]]:
-    """Box of the object that prompts name, and boxes at points that are not of it."""
+    """Return the box of the prompted object, and the boxes predicted at negative points."""
     prompt, other = None, []
     if coords is not None and labels is not None:
         limit = coords.new_tensor([corners.shape[2] - 1, corners.shape[1] - 1])

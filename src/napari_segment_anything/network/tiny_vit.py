@@ -2,12 +2,12 @@
 
 Source: Wu et al. 2022 (TinyViT, arXiv:2207.10666); Zhang et al. 2023 (MobileSAM,
 arXiv:2306.14289): the last merging does not stride, so that the embedding has SAM's
-stride of 16, and SAM's neck stands in for the classifier. The classifier's tensors are
+stride of 16, and SAM's neck replaces the classifier. The classifier's tensors are
 in the published file and are kept here, unused, so that the state dict is the published
 one.
 
 Everything runs channels-last: (B, C, H, W) in memory as (B, H, W, C), so that tokens are
-a view of the map and no transposition is paid between convolutions and attention.
+a view of the map and no transposition is needed between convolutions and attention.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TinyViTConfig:
     image_size : int
         Frame side in pixels.
     classes : int
-        Outputs of the classifier that the checkpoint carries along; 0 for none.
+        Outputs of the unused classifier in the checkpoint; 0 for none.
     expansion : int
         Hidden channels of the first stage's blocks over its width.
     mlp_ratio : int
@@ -296,7 +296,7 @@ class TinyViTEncoder(nn.Module):
 
 
 def offset_indices(window: int) -> Tensor:
-    """Which bias each pair of tokens of a window shares.
+    """Return which bias each pair of tokens of a window uses.
 
     Parameters
     ----------

@@ -1,14 +1,14 @@
 """The mask decoder's two-way transformer: tokens and image attend to each other.
 
-An image has thousands of cells and a prompt a handful of tokens, so cross-attention is
-computed in the tokens' favour. With head width d, the published form projects every
+An image has thousands of cells and a prompt a handful of tokens, so the work of
+cross-attention is moved to the tokens. With head width d, the published form projects every
 cell to a key, ``(token Wq) . (cell Wk)``; this one moves the projection to the token,
 ``(token Wq Wk^T) . cell``, which is the same number and touches each cell once. Values
 and outputs move the same way. While the cells are the same for all objects (until the
 first image-to-token step) they are also kept once, not once an object.
 
-Cells may be of a shorter dtype than tokens: they are where the arithmetic is, and the
-tokens are where rounding would tell.
+Cells may have a shorter dtype than tokens: most of the arithmetic is on cells, and rounding
+matters most in tokens.
 
 Source: Kirillov et al. 2023, appendix A, figure 14.
 """
@@ -165,7 +165,7 @@ class TwoWayAttentionBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Blocks of two-way attention and a last look of the tokens at the image."""
+    """Blocks of two-way attention, and a final attention of the tokens to the image."""
 
     def __init__(self, depth: int = 2, width: int = 256, heads: int = 8, hidden: int = 2048):
         super().__init__()

@@ -141,7 +141,7 @@ class Attention(nn.Module):
         n, height, width, d = q.shape
         rel_h = relative_positions(self.rel_pos_h, height).to(q.dtype).transpose(1, 2)
         rel_w = relative_positions(self.rel_pos_w, width).to(q.dtype).transpose(1, 2)
-        # One product a row (column) with all its queries together, instead of one a query.
+        # One product for all queries of a row (column), instead of one for each query.
         by_row = torch.bmm(q.transpose(0, 1).reshape(height, -1, d), rel_h)
         by_row = by_row.reshape(height, n, width, height).transpose(0, 1)
         by_column = torch.bmm(q.permute(2, 0, 1, 3).reshape(width, -1, d), rel_w)
@@ -178,8 +178,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, along_h: Tensor, along_w: Tensor) -
 def _attend_in_cache(q: Tensor, k: Tensor, v: Tensor, along_h: Tensor, along_w: Tensor) -> Tensor:
     """`_attend` for a CPU, without gradients.
 
-    Scores of a few heads and a band of queries are made, softened and used in one buffer
-    that stays in cache: fresh memory for each would cost as much as the arithmetic.
+    Scores of a few heads and a band of queries are computed, normalised and used in one
+    buffer that stays in cache: allocating memory for each costs as much as the arithmetic.
     """
     n, places, _ = q.shape
     heads = min(n, max(2, _SCORES_PER_BAND // places**2))

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
-from ..engine import Ask, Embedding, PlaneSource, Predictor, Segmenter, View, Window
-from ..errors import ParameterError
+from ..engine import (
+    Ask,
+    Embedding,
+    EmbeddingKey,
+    EmbeddingStore,
+    PlaneSource,
+    Predictor,
+    Segmenter,
+    View,
+    Views,
+    Window,
+)
 from ..progress import Progress
 from .objects import ObjectPrompts
 from .preview import DecodedObject, Preview, PreviewObject
@@ -31,7 +39,7 @@ class DecodeItem:
 
     def start(self, request: DecodeRequest) -> View:
         """Return the first view: that of the mask to refine, or the best one for its box."""
-        return request.segmenter.first_view(self.ask(), request.source.shape)
+        return request.segmenter.plan(request.source.shape).first_view(self.ask())
 
     def ask(self) -> Ask:
         """Return the prompts as the segmenter takes them."""
@@ -69,6 +77,10 @@ class DecodeRequest:
         """The predictor that decodes."""
         return self.segmenter.predictor
 
+    def views(self, store: Embeddings) -> Views:
+        """Return the plane's embeddings by view, kept in a store."""
+        return Views(self.predictor, self.source, plane=self.plane, store=store)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodeResult:
@@ -105,64 +117,13 @@ class DecodeResult:
         )
 
 
-class EmbeddingStore:
-    """Embeddings of the windows used last; threads may share it.
-
-    Parameters
-    ----------
-    capacity : int
-        How many are kept.
-    """
-
-    def __init__(self, capacity: int = 24) -> None:
-        if capacity < 1:
-            raise ParameterError("an embedding store holds at least one embedding")
-        self._capacity = capacity
-        self._items: OrderedDict[tuple[Any, ...], Embedding] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, request: DecodeRequest, view: View) -> Embedding:
-        """Return the embedding of a view, encoding it if it is not there."""
-        key = self._key(request, view)
-        with self._lock:
-            found = self._items.get(key)
-            if found is not None:
-                self._items.move_to_end(key)
-                return found
-        embedding = request.predictor.embed(
-            request.source.image(request.plane),
-            window=view.window,
-            span=view.span,
-            **request.source.embed_arguments(request.plane),
-        )
-        with self._lock:
-            self._items[key] = embedding
-            while len(self._items) > self._capacity:
-                self._items.popitem(last=False)
-        return embedding
-
-    def has(self, request: DecodeRequest, view: View) -> bool:
-        """Whether a view is encoded."""
-        with self._lock:
-            return self._key(request, view) in self._items
-
-    def clear(self) -> None:
-        """Drop everything."""
-        with self._lock:
-            self._items.clear()
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    @staticmethod
-    def _key(request: DecodeRequest, view: View) -> tuple[Any, ...]:
-        model = request.predictor.model
-        return (model.fingerprint, model.precision, request.plane, view)
+Embeddings: TypeAlias = EmbeddingStore[EmbeddingKey, Embedding]
+"""Embeddings of an image's planes."""
 
 
 def decode(
     request: DecodeRequest,
-    store: EmbeddingStore,
+    store: Embeddings,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[Progress, None, DecodeResult | None]:
     """Decode a request. Changes only the store; several threads may run it.
@@ -193,7 +154,7 @@ def decode(
     waiting = [item for item in request.items if item.reuse is None]
     asks = [item.ask() for item in waiting]
     found = yield from request.segmenter.steps(
-        _Plane(request, store), asks, cancelled, peek=request.revision < 0
+        request.views(store), asks, cancelled, peek=request.revision < 0
     )
     if found is None:
         return None
@@ -213,20 +174,3 @@ def decode(
         time.perf_counter() - began,
         request.epoch,
     )
-
-
-class _Plane:
-    """The plane of a request, as the segmenter takes it."""
-
-    def __init__(self, request: DecodeRequest, store: EmbeddingStore) -> None:
-        self._request, self._store = request, store
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self._request.source.shape
-
-    def __call__(self, view: View) -> Embedding:
-        return self._store.get(self._request, view)
-
-    def has(self, view: View) -> bool:
-        return self._store.has(self._request, view)

@@ -8,10 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..engine import PlaneSource, Predictor, Segmenter, View, Window
-from ..engine.focus import around
-from ..engine.planning import choose_window, default_size
-from .decoding import DecodeItem, DecodeRequest, DecodeResult, EmbeddingStore
+from ..engine import EncodePlan, PlaneSource, Predictor, Segmenter, View, Window, bounding_box
+from .decoding import DecodeItem, DecodeRequest, DecodeResult, Embeddings
 from .draft import Draft, lookup
 from .objects import ObjectPrompts
 from .precompute import WindowList
@@ -87,7 +85,7 @@ class DecodingChain:
         self.source = source
         self.settings = settings
         self.results = DecodedResults()
-        self.store = EmbeddingStore()
+        self.store = Embeddings()
         self._epoch = 0
         self._revisions = 0
         self._precomputed: dict[Plane, WindowList] = {}
@@ -161,10 +159,8 @@ class DecodingChain:
 
     def is_encoded(self, request: DecodeRequest) -> bool:
         """Whether a request needs the mask decoder only, which is fast."""
-        return all(
-            item.reuse is not None or self.store.has(request, item.start(request))
-            for item in request.items
-        )
+        views = request.views(self.store)
+        return all(item.reuse or views.has(item.start(request)) for item in request.items)
 
     def _make_request(
         self, revision: int, plane: Plane, items: list[DecodeItem], fed_by: int | None
@@ -182,9 +178,8 @@ class DecodingChain:
     def _choose(
         self, prompts: ObjectPrompts, current: Window | None = None, known: Sequence[Window] = ()
     ) -> Window:
-        shape, side = self.source.shape, self.predictor.model.image_size
-        size = default_size(shape, side, self.settings.window_size)
-        return choose_window(prompts, shape, size, current, known)
+        model, size = self.predictor.model, self.settings.window_size
+        return EncodePlan.of(model, self.source.shape, size).window(prompts, current, known)
 
     def _known(self, plane: Plane, prompts: ObjectPrompts) -> list[Window]:
         """Return precomputed windows around prompts."""
@@ -263,4 +258,4 @@ def _shows(view: View, prompts: ObjectPrompts) -> bool:
     corners = [prompts.ask().positive]
     if prompts.box is not None:
         corners.append(np.reshape(prompts.box, (2, 2)))
-    return not sum(map(len, corners)) or view.holds(around(*corners))
+    return not sum(map(len, corners)) or view.holds(bounding_box(*corners))

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..engine import EmbeddingCache, Model, PlaneSource, Predictor, Window
 from ..engine.cache import WINDOWS
-from ..engine.planning import MARGIN
+from ..engine.encode_plan import MARGIN
 from ..errors import FormatError, ImageError, ParameterError
 from ..limits import TILES
 from ..progress import Progress
@@ -57,7 +57,7 @@ def ahead_windows(
     shape : (int, int)
         Rows and columns of the image.
     size : int
-        Side of a window, from `default_size`.
+        Side of a window, from `EncodePlan.size`.
     reach : int
         Side of the largest box that is to have a window; 0 for points only.
     region : Window, optional
@@ -163,12 +163,9 @@ def embed_ahead(
 
 def _whole(source: PlaneSource, image: np.ndarray) -> dict[str, Any]:
     """Arguments of `embed` for a plane that is in memory."""
-    axis = source.channel_axis
-    if axis is not None:
-        axis = 2 if axis > max(source.displayed) else 0
     view = PlaneSource(
         image,
-        channel_axis=axis,
+        channel_axis=source.plane_channel_axis,
         rgb=source.rgb,
         channels=source.channels,
         contrast_limits=source.contrast_limits,

@@ -8,7 +8,6 @@ shrunken as that of a rounded body would be this far away from it.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from scipy import ndimage
 from ..automatic.generate import read_instances
 from ..automatic.heads import dense_head
 from ..automatic.parameters import resolve
-from ..engine import Embedding, Model, PlacedMask
+from ..engine import Embedding, EmbeddingStore, Model, PlacedMask
 from ..parameters import FOLLOWING
 from .embeddings import Place
 from .masks import overlapping_parts, signed_distance, surroundings
@@ -40,7 +39,7 @@ _RIM = 0.35
 _BLUR = 1.5
 _ROUND = 1.15
 _BEYOND = 2.0
-_KEPT = 6
+_KEPT_BYTES = 128 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +92,11 @@ class _Read:
     bright: NDArray[np.float32]
     margin: int
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of embedding and maps."""
+        return self.embedding.nbytes + self.labels.nbytes + self.bright.nbytes
+
     def crop(self, mask: PlacedMask, reach: int) -> _Crop:
         """Cut out what lies within `reach` of a mask's box."""
         embedding, window = self.embedding, self.embedding.window
@@ -129,7 +133,7 @@ class DenseFollower:
         self.volume, self.model, self.stack, self.spacing = volume, model, stack, spacing
         defaults = model.everything_defaults("instances")
         self._values = resolve("instances", {}, defaults, dense_head(model))
-        self._read: OrderedDict[Place, _Read] = OrderedDict()
+        self._kept = EmbeddingStore[Place, _Read](_KEPT_BYTES)
 
     def know(self, embedding: Embedding, place: Place, masks: Sequence[PlacedMask]) -> list[Known]:
         """Look at sections that were prompted for; see `ObjectFollower`."""
@@ -156,21 +160,15 @@ class DenseFollower:
     # -- a plane ---------------------------------------------------------------------------------
 
     def _view(self, embedding: Embedding, place: Place) -> _Read:
-        found = self._read.get(place)
-        if found is not None:
-            self._read.move_to_end(place)
-            return found
+        return self._kept.get(place, lambda: self._read(embedding, place))
+
+    def _read(self, embedding: Embedding, place: Place) -> _Read:
         labels = read_instances(self.model, embedding, self._values)[0].labels
         window = embedding.window
         cell = window.height * window.width / labels.size
-        found = _Read(
-            embedding, labels, np.bincount(labels.ravel()) * cell, self._bright(embedding, place),
-            self.volume.margin,
-        )  # fmt: skip
-        self._read[place] = found
-        if len(self._read) > _KEPT:
-            self._read.popitem(last=False)
-        return found
+        areas = np.bincount(labels.ravel()) * cell
+        bright = self._bright(embedding, place)
+        return _Read(embedding, labels, areas, bright, self.volume.margin)
 
     def _bright(self, embedding: Embedding, place: Place) -> NDArray[np.float32]:
         """Brightness, smoothed; in a volume over the neighbouring planes, too."""

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import PlacedMask, View, Window
-from ..engine.view import STEADY
+from ..engine import EncodePlan, PlacedMask
 from ..errors import PromptError
 from ..progress import Progress
 from .chains import EDGE, MET, Chain, ChainKey, Link, join
@@ -19,7 +18,6 @@ from .propagation_state import Followings, State, Task
 from .rules import ObjectFollower
 from .seeds import Seed, segment_seeds
 from .stack_labels import StackLabels
-from .windows import window_for
 
 
 class PropagationRun:
@@ -48,6 +46,8 @@ class PropagationRun:
         self.task, self.volume, self.stack = task, task.volume, task.stack
         self.follower, self.embeddings, self.labels = follower, embeddings, labels
         self.before = before
+        size = None if task.focused else task.side
+        self.plan = EncodePlan.of(embeddings.predictor.model, task.volume.canvas, size)
         self.masks: dict[tuple[int, int], tuple[PlacedMask, float]] = {}
         self.references: dict[tuple[int, int], Any] = {}
         self.chains: dict[ChainKey, Chain] = {}
@@ -109,29 +109,16 @@ class PropagationRun:
         box: Sequence[float],
         seed: tuple[int, int] | None = None,
     ) -> Place:
-        """What to encode for an object: a function of its box, and of where it was prompted for.
+        """What to encode for an object: a function of its box, and of where it was prompted for."""
+        prompted = None if seed is None else self._on_canvas(self.masks[seed][0].window.box)
+        view = self.plan.followed_view(self._on_canvas(box), prompted)
+        return Place(plane, self.stack, view)
 
-        It stays as large in the frame as on that plane, within reason: what it looks like there
-        is compared with what it looks like here.
-        """
-        margin = self.volume.margin
-        rows, cols = self.volume.canvas
-        high = (rows - 1, cols - 1, rows - 1, cols - 1)
-        moved = [min(max(v + margin, 0), top) for v, top in zip(box, high, strict=True)]
-        window = window_for(moved, (rows, cols), self.task.side)
-        model = self.embeddings.predictor.model
-        if self.task.focused and model.focus is not None:
-            base = View(Window.full((rows, cols)) if window is None else window)
-            current, slack = base, 1.0
-            if seed is not None:
-                first = self._place(seed[0], self.masks[seed][0].window.box)
-                if first.side not in (0, base.side):
-                    current = model.focus.near(moved, (rows, cols), first.side)
-                slack = STEADY
-            view = model.focus.view(moved, (rows, cols), model.image_size, current, slack)
-            if view != base:
-                return Place(plane, self.stack, view.window, view.span)
-        return Place(plane, self.stack, window)
+    def _on_canvas(self, box: Sequence[float]) -> list[float]:
+        """Move a box of the plane to the plane with its margin, and clip it to that."""
+        last = np.tile(self.volume.canvas, 2) - 1
+        moved: list[float] = np.clip(np.add(box, self.volume.margin), 0, last).tolist()
+        return moved
 
     def _remember(self) -> Generator[Progress, None, None]:
         """Look at the seeds of all chains that are to be followed."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import Embedding, PlaneSource, Predictor, Window
+from ..engine import Embedding, PlaneSource, Predictor, View, Window
 from ..errors import ImageError, ParameterError
 from ..formats import ImageData
 from ..formats.images import image_data
@@ -243,7 +243,7 @@ class Volume:
             options = self.source.embed_arguments(where)
         else:
             options = {
-                "channel_axis": self._view_channels,
+                "channel_axis": self.source.plane_channel_axis,
                 "channels": self.source.channels,
                 "contrast_limits": self.limits,
             }
@@ -282,23 +282,18 @@ class Volume:
             values = values.mean(axis=channel)
         return np.nan_to_num(values)
 
-    @property
-    def _view_channels(self) -> int | None:
-        if self.source.channel_axis is None:
-            return None
-        return 2 if self.source.channel_axis > max(self.source.displayed) else 0
-
     def embed(
         self,
         predictor: Predictor,
         plane: int,
         stack: tuple[int, ...] = (),
-        window: Window | None = None,
-        span: int | None = None,
+        view: View | None = None,
     ) -> Embedding:
-        """Encode a plane, or a window of it (in pixels of the plane with its margin)."""
-        view, options = self.image(plane, stack)
-        return predictor.embed(view, window=window, span=span, **options)
+        """Encode a plane whole, or from a view (in pixels of the plane with its margin)."""
+        image, options = self.image(plane, stack)
+        if view is not None:
+            options = {"window": view.window, "span": view.span, **options}
+        return predictor.embed(image, **options)
 
     def _plane(self, plane: int, stack: tuple[int, ...]) -> tuple[int, ...]:
         return (*stack[: self._plane_axis], plane, *stack[self._plane_axis :])

@@ -1,0 +1,117 @@
+"""Prompts of one object, and how they are put to the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import PromptError
+from .embedding import Embedding
+from .masks import mask_logits
+from .placed_mask import PlacedMask
+from .prompts import Prompts
+from .view import View
+from .windows import Window
+
+
+def bounding_box(*points: np.ndarray) -> tuple[float, float, float, float]:
+    """Return row_min, col_min, row_max, col_max of all points, arrays (n, 2), or boxes (4,)."""
+    every = np.concatenate([np.asarray(each, np.float64).reshape(-1, 2) for each in points])
+    low, high = every.min(axis=0), every.max(axis=0)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """Prompts of one object, in pixels of the image.
+
+    Parameters
+    ----------
+    points : float array (k, 2)
+        (row, column).
+    inside : bool array (k,)
+        Whether a point lies in the object.
+    box : four floats, optional
+        row_min, col_min, row_max, col_max.
+    mask : PlacedMask, optional
+        A mask drawn by hand, to refine.
+    window : Window, optional
+        Where to look first; chosen by the prompts otherwise.
+    feed : float32 array (4h, 4w), optional
+        Logits of an earlier mask of the object, to refine.
+    feed_view : View, optional
+        Where these logits were decoded.
+    """
+
+    points: np.ndarray
+    inside: np.ndarray
+    box: Sequence[float] | None = None
+    mask: PlacedMask | None = None
+    window: Window | None = None
+    feed: np.ndarray | None = None
+    feed_view: View | None = None
+
+    @classmethod
+    def each(cls, prompts: Prompts) -> list[Ask]:
+        """Take prompts apart into those of single objects."""
+        return [
+            cls(
+                np.asarray(item.get("points", np.zeros((0, 2))), np.float64),
+                np.asarray(item.get("labels", ())) == 1,
+                tuple(map(float, item["box"])) if "box" in item else None,
+                feed=item.get("mask"),
+            )
+            for item in prompts.objects()
+        ]
+
+    @property
+    def positive(self) -> np.ndarray:
+        """Points in the object: (k, 2)."""
+        found: np.ndarray = self.points[self.inside]
+        return found
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether it is one point and nothing else, which may mean several objects."""
+        alone = all(each is None for each in (self.box, self.mask, self.feed))
+        return len(self.points) == 1 and alone
+
+    def extent(self) -> tuple[float, float, float, float]:
+        """Return row_min, col_min, row_max, col_max of all prompts.
+
+        Raises
+        ------
+        PromptError
+            If there are logits alone, which do not say where they are.
+        """
+        corners = [self.points]
+        if self.box is not None:
+            corners.append(np.reshape(self.box, (2, 2)))
+        if self.mask is not None and not self.mask.empty:
+            corners.append(np.reshape(self.mask.window.box, (2, 2)))
+        if not sum(map(len, corners)):
+            raise PromptError("logits alone do not say where an object is; give a point or a box")
+        return bounding_box(*corners)
+
+    def unfed(self) -> Ask:
+        """Return the same prompts without logits to refine, which belong to one view."""
+        return replace(self, feed=None, feed_view=None)
+
+    def to_object(self, embedding: Embedding) -> dict[str, Any]:
+        """Return the prompts as `Prompts.from_objects` takes them, to decode in an embedding."""
+        item: dict[str, Any] = {}
+        if len(self.points):
+            item["points"], item["labels"] = self.points, self.inside.astype(np.int8)
+        if self.box is not None:
+            item["box"] = self.box
+        if self.feed is not None:
+            item["mask"] = self.feed
+        elif self.mask is not None and not self.mask.empty:
+            item["mask"] = mask_logits(self.mask.within(embedding.window), embedding)
+            if self.box is None and not len(self.positive):
+                # the network was never trained with a mask alone, and does badly with it
+                item["box"] = np.add(self.mask.window.box, (-0.5, -0.5, 0.5, 0.5))
+        return item

@@ -1,0 +1,269 @@
+"""What of an image to encode for prompts: the one place where that is decided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import ParameterError
+from .ask import Ask, bounding_box
+from .model import Model
+from .placed_mask import PlacedMask
+from .view import Focus, View, grid_window, longer_side
+from .windows import Window
+
+WHOLE_FRAMES = 2
+"""An image up to this many frames wide is encoded whole."""
+MARGIN = 8
+"""A known window is taken for prompts at least this part of its side away from its edges."""
+_CONTEXT = 1.5
+"""A window is at least so many times as wide as its prompts."""
+_PLACES = 4 / 3
+"""Windows of the grid along a window's side."""
+_SMALL = 8
+"""Prompts up to this part of a window's side take a window of the grid, which neighbours share."""
+_KEEP = 16
+"""A window is kept while prompts lie at least this part of its side away from its edges."""
+_TOUCH = 64
+"""A mask is cut off if it has this part of the window's side in pixels at its edges."""
+_STEADY = 1.5
+"""Slack for an object that was seen before: small changes of its size do not change the view."""
+
+# The same for objects that are followed from plane to plane
+_FOLLOWED_FRAMES = 1.25
+_FOLLOWED_CONTEXT = 1.6
+_FOLLOWED_PLACES = 3
+
+
+class Prompted(Protocol):
+    """What has prompts."""
+
+    def extent(self) -> tuple[float, float, float, float]:
+        """Return row_min, col_min, row_max, col_max of all that says where the object is."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodePlan:
+    """Windows and views to encode of one image, for one model.
+
+    An object's windows and views depend on the image and its own prompts, and lie on grids, so
+    that neighbours and further clicks share them. Usually made by `EncodePlan.of`.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns of the image.
+    image_size : int
+        The model's frame side in pixels.
+    focus : Focus, optional
+        Sizes at which the model segments objects well; without it they are seen as their window
+        shows them.
+    window_size : int, optional
+        Side of a window in full-resolution pixels; by default the whole image up to two frames,
+        else one frame.
+
+    Raises
+    ------
+    ParameterError
+        If `window_size` is below 1.
+    """
+
+    shape: tuple[int, int]
+    image_size: int
+    focus: Focus | None = None
+    window_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.window_size is not None and self.window_size < 1:
+            raise ParameterError(f"window_size is at least 1 pixel, not {self.window_size}")
+
+    @classmethod
+    def of(cls, model: Model, shape: tuple[int, int], window_size: int | None = None) -> EncodePlan:
+        """Make the plan for a model; with `window_size` its focus is left out.
+
+        Parameters
+        ----------
+        model : Model
+        shape : (int, int)
+            Rows and columns of the image.
+        window_size : int, optional
+            Side of a window in full-resolution pixels.
+        """
+        return cls(
+            shape, model.image_size, model.focus if window_size is None else None, window_size
+        )
+
+    # -- windows ---------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Side of a window, in full-resolution pixels."""
+        if self.window_size is not None:
+            return int(self.window_size)
+        longest = max(self.shape)
+        return longest if longest <= WHOLE_FRAMES * self.image_size else self.image_size
+
+    def window(
+        self, prompts: Prompted, current: Window | None = None, known: Iterable[Window] = ()
+    ) -> Window:
+        """Choose where to look for an object first.
+
+        In this order: the window it already has, while every prompt lies inside and not at its
+        very edge; a window of `known` that has the prompts well inside; the nearest of a grid of
+        windows; one around the prompts, larger than `size`, where they need it.
+
+        Parameters
+        ----------
+        prompts : Prompted
+            At least one.
+        current : Window, optional
+            The object's window so far.
+        known : iterable of Window
+            Windows encoded before.
+        """
+        if self.size >= max(self.shape):
+            return Window.full(self.shape)
+        extent = prompts.extent()
+        needed = longer_side(extent)
+        if current is not None and self._room(extent, current) >= max(current.shape) / _KEEP:
+            return current
+        fitting = [
+            (self._room(extent, window), -index, window)
+            for index, window in enumerate(known)
+            if max(window.shape) >= needed * _CONTEXT or window.shape == self.shape
+        ]
+        good = [item for item in fitting if item[0] >= max(item[2].shape) / MARGIN]
+        if good:
+            return max(good, key=lambda item: item[:2])[2]
+        side = max(self.size, math.ceil(needed * _CONTEXT))
+        centre = ((extent[0] + extent[2]) / 2, (extent[1] + extent[3]) / 2)
+        if needed * _SMALL <= side:
+            return grid_window(centre, side, self.shape, _PLACES)
+        return Window.around(centre, self.shape, side)
+
+    def first_window(self, ask: Ask) -> Window:
+        """Return where to look for an object first: the window it asks for, or `window`."""
+        return self.window(ask) if ask.window is None else ask.window
+
+    def wider(self, mask: PlacedMask, window: Window, prompts: Prompted) -> Window | None:
+        """Return a window of twice the side for a mask that its window cuts off.
+
+        Parameters
+        ----------
+        mask : PlacedMask
+        window : Window
+            Where it was decoded.
+        prompts : Prompted
+            They stay inside.
+
+        Returns
+        -------
+        Window or None
+            None if the mask is not cut off.
+        """
+        longest = max(window.shape)
+        touching = _pixels_at_cuts(mask, window, self.shape)
+        if touching < max(3, longest // _TOUCH) or window.shape == tuple(self.shape):
+            return None
+        box = bounding_box(np.array(prompts.extent()), np.array(mask.window.box))
+        centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        return Window.around(centre, self.shape, 2 * longest)
+
+    # -- views -----------------------------------------------------------------------------------
+
+    def first_view(self, ask: Ask) -> View:
+        """Return where to decode first: where its mask came from, or where its box looks best."""
+        if ask.feed_view is not None:
+            return ask.feed_view
+        whole = View(self.first_window(ask))
+        return whole if ask.box is None else self.better_view(ask, ask.box, whole)
+
+    def better_view(self, ask: Ask, box: Sequence[float], current: View) -> View:
+        """Return the view in which an object has a good size: `current`, if it has there.
+
+        Parameters
+        ----------
+        ask : Ask
+        box : four floats
+            row_min, col_min, row_max, col_max of the object, as far as is known.
+        current : View
+            Where it was seen.
+        """
+        if self.focus is None:
+            return current
+        held = bounding_box(np.array(box), ask.positive)
+        # a box gives the size exactly; after a mask, small differences do not change the view
+        slack = 1.0 if ask.feed is None or ask.box is not None else _STEADY
+        return self.focus.view(held, self.shape, self.image_size, current, slack)
+
+    def farther_views(self, ask: Ask) -> list[View]:
+        """Return views to try, in this order, if the masks for points alone score low."""
+        if self.focus is None:
+            return []
+        place, first = ask.positive.mean(axis=0), View(self.first_window(ask))
+        views = self.focus.farther(place, self.shape, self.image_size, first)
+        return [view for view in views if view.holds(bounding_box(ask.positive))]
+
+    def followed_view(self, box: Sequence[float], prompted: Sequence[float] | None = None) -> View:
+        """Return the view for an object that is followed from plane to plane.
+
+        It stays as large in the frame as on the plane it was prompted for on, within reason:
+        what it looks like there is compared with what it looks like here.
+
+        Parameters
+        ----------
+        box : four floats
+            Of the object, on the plane before.
+        prompted : four floats, optional
+            Of the object, where it was prompted for.
+        """
+        base = View(self._followed_window(box))
+        if self.focus is None:
+            return base
+        current, slack = base, 1.0
+        if prompted is not None:
+            first, slack = self.followed_view(prompted), _STEADY
+            if first.side != base.side and first != View(Window.full(self.shape)):
+                current = self.focus.near(box, self.shape, first.side)
+        return self.focus.view(box, self.shape, self.image_size, current, slack)
+
+    def _followed_window(self, box: Sequence[float]) -> Window:
+        """Return a window of a grid; a third of a window apart, so that it rarely changes."""
+        side, needed = self.window_size or self.image_size, _FOLLOWED_CONTEXT * longer_side(box)
+        while side < needed:
+            side *= 2
+        if max(self.shape) <= _FOLLOWED_FRAMES * side:
+            return Window.full(self.shape)
+        centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        return grid_window(centre, side, self.shape, _FOLLOWED_PLACES)
+
+    def _room(self, extent: Sequence[float], window: Window) -> float:
+        """Return pixels between prompts and the window's edges that are not the image's."""
+        room = math.inf
+        ends = (window.row + window.height, window.col + window.width)
+        for axis, start in enumerate((window.row, window.col)):
+            before, after = extent[axis] - start, ends[axis] - 1 - extent[axis + 2]
+            if before < -0.5 or after < -1.0:
+                return -math.inf
+            if start > 0:
+                room = min(room, before)
+            if ends[axis] < self.shape[axis]:
+                room = min(room, after)
+        return room
+
+
+def _pixels_at_cuts(mask: PlacedMask, window: Window, shape: tuple[int, int]) -> int:
+    """Count the pixels of a mask at edges of its window that are not the image's."""
+    seen = mask.within(window)
+    ends = (window.row + window.height, window.col + window.width)
+    cuts = (
+        (window.row > 0, seen[0]),
+        (window.col > 0, seen[:, 0]),
+        (ends[0] < shape[0], seen[-1]),
+        (ends[1] < shape[1], seen[:, -1]),
+    )
+    return sum(int(np.count_nonzero(line)) for cut, line in cuts if cut)

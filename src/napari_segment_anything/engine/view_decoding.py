@@ -1,0 +1,142 @@
+"""Candidates that the network gives for objects from one view, and the masks drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .ask import Ask
+from .embedding import Embedding
+from .masks import draw_masks
+from .placed_mask import PlacedMask
+from .predictor import Predictor
+from .prompts import Prompts
+from .view import View
+
+Finish = Callable[[PlacedMask, Ask], PlacedMask]
+"""Turns what the network drew for an object into its final mask."""
+
+
+@dataclass(slots=True, eq=False)
+class ViewCandidates:
+    """The network's candidates for one object from one view.
+
+    Parameters
+    ----------
+    ask : Ask
+        What was decoded.
+    view : View
+        Where.
+    embedding : Embedding
+        Maps logits to pixels; without its features, which need not be kept.
+    logits : float32 array (candidates, 4h, 4w)
+    scores : float32 array (candidates,)
+        Predicted IoU.
+    preferred : tuple of int
+        Candidates, the one to take first.
+    threshold : float
+        A mask is where upsampled logits exceed this.
+    finish : callable
+        See `Finish`.
+    """
+
+    ask: Ask
+    view: View
+    embedding: Embedding
+    logits: np.ndarray
+    scores: np.ndarray
+    preferred: tuple[int, ...]
+    threshold: float
+    finish: Finish
+    _drawn: dict[int, PlacedMask] = field(default_factory=dict)
+
+    def mask(self, index: int) -> PlacedMask:
+        """Return a candidate's final mask; it is drawn when it is first asked for."""
+        if index not in self._drawn:
+            [drawn] = draw_masks(self.logits[index][None], self.embedding, self.threshold)
+            self._drawn[index] = self.finish(drawn, self.ask)
+        return self._drawn[index]
+
+    @property
+    def best(self) -> int:
+        """The first of the preferred candidates that is not empty."""
+        return next((i for i in self.preferred if not self.mask(i).empty), self.preferred[0])
+
+    @property
+    def score(self) -> float:
+        """Predicted IoU of the best candidate."""
+        return float(self.scores[self.best])
+
+    @property
+    def box(self) -> tuple[int, int, int, int] | None:
+        """Outermost pixels of the best mask; None if it is empty."""
+        mask = self.mask(self.best)
+        return None if mask.empty else mask.window.box
+
+
+def decode_view(
+    predictor: Predictor,
+    embedding: Embedding,
+    view: View,
+    asks: Sequence[Ask],
+    multimask: bool | str,
+    finish: Finish,
+) -> list[ViewCandidates]:
+    """Decode objects from one view.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    embedding : Embedding
+        Of `view`.
+    view : View
+    asks : sequence of Ask
+    multimask : "auto" or bool
+        As for `Segmenter`.
+    finish : callable
+        See `Finish`.
+
+    Returns
+    -------
+    list of ViewCandidates
+        One for each object; objects have no influence on each other.
+    """
+    features = embedding.features.new_empty((1, 0, *embedding.features.shape[-2:]))
+    bare = replace(embedding, features=features, heads={})
+    found: dict[int, ViewCandidates] = {}
+    for several in (True, False):
+        chosen = [i for i, ask in enumerate(asks) if _several(ask, multimask) is several]
+        if not chosen:
+            continue
+        # prompts that are not ambiguous: their own mask first, the other three as alternatives
+        all_four = not several and multimask == "auto"
+        objects = [asks[i].to_object(embedding) for i in chosen]
+        logits, scores = (
+            values.float().cpu().numpy()
+            for values in predictor.decode(
+                embedding,
+                Prompts.from_objects(objects).within(embedding.window),
+                multimask=several or all_four,
+                return_all=all_four,
+            )
+        )
+        for i, low, iou in zip(chosen, logits, scores, strict=True):
+            order = sorted(range(len(iou)), key=lambda k: (all_four and k > 0, -iou[k], k))
+            found[i] = ViewCandidates(
+                asks[i],
+                view,
+                bare,
+                low,
+                iou,
+                tuple(order),
+                predictor.model.mask_threshold,
+                finish,
+            )
+    return [found[i] for i in range(len(asks))]
+
+
+def _several(ask: Ask, multimask: bool | str) -> bool:
+    """Whether the candidates for ambiguous prompts are the ones to choose from."""
+    return ask.ambiguous if multimask == "auto" else bool(multimask)
