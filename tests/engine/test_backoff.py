@@ -50,6 +50,7 @@ def predictor(limit, device=CPU):
     return Predictor(Model(Stub(limit), "stub", "stub", "0", device))
 
 
+@pytest.mark.slow
 def test_the_batch_is_halved_until_it_fits():
     where = predictor(3)
     image = np.zeros((64, 64, 3), np.uint8)

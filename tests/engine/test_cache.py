@@ -178,6 +178,7 @@ def start(code, *arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_a_process_killed_while_it_writes_leaves_nothing_wrong(tmp_path):
     code = """
@@ -208,6 +209,7 @@ def test_a_process_killed_while_it_writes_leaves_nothing_wrong(tmp_path):
     assert files(tmp_path) == ["a.zarr", "b.zarr"]
 
 
+@pytest.mark.slow
 def test_two_processes_may_write_the_same_embedding(tmp_path):
     code = """
         import os, time

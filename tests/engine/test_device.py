@@ -99,6 +99,7 @@ def test_a_damaged_file_is_measured_again(monkeypatch, measured, damage):
     assert path.read_text() == whole
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_choose_alike(measured):
     code = (
         "from napari_segment_anything.engine import rates; import json;"

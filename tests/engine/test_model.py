@@ -72,7 +72,7 @@ def test_wrong_wishes_are_found_before_anything_is_loaded(tmp_path):
 def test_bf16_gives_nearly_the_same_masks(model, checkpoint, photo):
     half = Model.from_checkpoint(checkpoint, "cpu", "bf16")
     assert half.precision == "bf16"
-    rows, cols = np.mgrid[10:80:5, 10:140:5]
+    rows, cols = np.mgrid[10:80:15, 10:140:15]
     prompts = Prompts.each_point(np.stack([rows.ravel(), cols.ravel()], axis=1))
     masks = []
     for one in (model, half):

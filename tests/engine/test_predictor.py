@@ -63,6 +63,7 @@ def plain(network, photo, item, multimask):
     return F.interpolate(frame, (height, width), **options)[0].numpy(), low[0], iou[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("multimask", [True, False])
 @pytest.mark.parametrize("shape", [(90, 150), (128, 128), (40, 33), (200, 300)])
 def test_each_object_is_what_the_published_pipeline_gives(

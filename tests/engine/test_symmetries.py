@@ -50,10 +50,13 @@ def test_every_symmetry_is_undone_and_no_two_are_alike():
     assert len(seen) == 8
 
 
+ONE_LAYER = {"crop_n_layers": 0, "reduced_n_layers": 0}
+
+
 def test_everything_mode_turns_with_the_image(default_model):
     image = nsa.sample("coins").image[:128, :128]
     found = [
-        nsa.segment_everything(view, default_model, "instances", symmetries=8, crop_n_layers=0)
+        nsa.segment_everything(view, default_model, "instances", symmetries=8, **ONE_LAYER)
         for view in (image, np.ascontiguousarray(image[::-1].T))
     ]
     first, second = (table.to_labels() > 0 for table in found)
