@@ -1,4 +1,4 @@
-"""Prompts of one object, and how they are put to the network."""
+"""Prompts of one object, and how they are given to the network."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Ask:
     points : float array (k, 2)
         (row, column).
     inside : bool array (k,)
-        Whether a point lies in the object.
+        Whether each point is in the object.
     box : four floats, optional
         row_min, col_min, row_max, col_max.
     mask : PlacedMask, optional
-        A mask drawn by hand, to refine.
+        A mask to refine, such as one drawn by hand.
     window : Window, optional
-        Where to look first; chosen by the prompts otherwise.
+        Window to decode in first; by default chosen by `EncodePlan`.
     feed : float32 array (4h, 4w), optional
         Logits of an earlier mask of the object, to refine.
     feed_view : View, optional
-        Where these logits were decoded.
+        The view in which these logits were decoded.
     """
 
     points: np.ndarray
@@ -56,7 +56,7 @@ class Ask:
 
     @classmethod
     def each(cls, prompts: Prompts) -> list[Ask]:
-        """Take prompts apart into those of single objects."""
+        """Split prompts into those of single objects."""
         return [
             cls(
                 np.asarray(item.get("points", np.zeros((0, 2))), np.float64),
@@ -75,7 +75,7 @@ class Ask:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether it is one point and nothing else, which may mean several objects."""
+        """Whether there is a single point and no other prompt: it may be of several objects."""
         alone = all(each is None for each in (self.box, self.mask, self.feed))
         return len(self.points) == 1 and alone
 

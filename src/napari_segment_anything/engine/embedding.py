@@ -26,7 +26,7 @@ class Embedding:
     window : Window
         What was encoded, in full-resolution pixels; masks have its shape.
     canvas : tuple of int
-        Full-resolution rows and columns that the frame stands for: the window's shape, but for
+        Full-resolution rows and columns shown in the frame: the window's shape, except for
         the last pixels of a pyramid level that reach over the image's edge (or stop short).
     frame_shape : tuple of int
         Rows and columns of the frame that hold image; the rest, right and below, is padding.

@@ -1,4 +1,4 @@
-"""Embeddings in memory: the one store behind views, sessions, stacks and the cache."""
+"""Embeddings in memory, for views, sessions, stacks and the cache."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ V = TypeVar("V", bound=_Sized)
 
 
 class EmbeddingStore(Generic[K, V]):
-    """Embeddings, or what was read off them, by key; bounded in bytes. Threads may share it.
+    """Embeddings, or maps derived from them, by key; bounded in bytes. Threads may share it.
 
-    When it is full, the least recently used are dropped; the last one put in always stays.
+    When it is full, the least recently used are dropped, but never the one added last.
 
     Parameters
     ----------
     memory_bytes : int
-        Bound of `nbytes` of all together, on whatever device they are.
+        Bound of the sum of `nbytes`, on any device.
     """
 
     def __init__(self, memory_bytes: int = MEMORY_BYTES) -> None:
@@ -37,14 +37,14 @@ class EmbeddingStore(Generic[K, V]):
         self._lock = threading.Lock()
 
     def find(self, key: K) -> V | None:
-        """Return what is kept under a key, or None. It counts as used."""
+        """Return the value of a key, or None; counts as a use."""
         with self._lock:
             if key in self._items:
                 self._items.move_to_end(key)
             return self._items.get(key)
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """Return what is kept under a key; make and keep it if there is nothing."""
+        """Return the value of a key; if there is none, make it and keep it."""
         found = self.find(key)
         if found is None:
             found = make()
@@ -72,7 +72,7 @@ class EmbeddingStore(Generic[K, V]):
         return self._used
 
     def __iter__(self) -> Iterator[K]:
-        """Iterate over the keys there are now, the least recently used first."""
+        """Iterate over the present keys, the least recently used first."""
         with self._lock:
             return iter(list(self._items))
 

@@ -1,4 +1,4 @@
-"""What of an image to encode for prompts: the one place where that is decided."""
+"""Which windows and views of an image are encoded for prompts."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ _FOLLOWED_PLACES = 3
 
 
 class Prompted(Protocol):
-    """What has prompts."""
+    """Anything with prompts."""
 
     def extent(self) -> tuple[float, float, float, float]:
-        """Return row_min, col_min, row_max, col_max of all that says where the object is."""
+        """Return row_min, col_min, row_max, col_max of all prompts that locate the object."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodePlan:
-    """Windows and views to encode of one image, for one model.
+    """Chooses the windows and views of an image to encode for one model.
 
     An object's windows and views depend on the image and its own prompts, and lie on grids, so
     that neighbours and further clicks share them. Usually made by `EncodePlan.of`.
@@ -60,8 +60,7 @@ class EncodePlan:
     image_size : int
         The model's frame side in pixels.
     focus : Focus, optional
-        Sizes at which the model segments objects well; without it they are seen as their window
-        shows them.
+        Sizes at which the model segments objects well; without it views are plain windows.
     window_size : int, optional
         Side of a window in full-resolution pixels; by default the whole image up to two frames,
         else one frame.
@@ -110,11 +109,11 @@ class EncodePlan:
     def window(
         self, prompts: Prompted, current: Window | None = None, known: Iterable[Window] = ()
     ) -> Window:
-        """Choose where to look for an object first.
+        """Choose the window to decode an object in first.
 
-        In this order: the window it already has, while every prompt lies inside and not at its
-        very edge; a window of `known` that has the prompts well inside; the nearest of a grid of
-        windows; one around the prompts, larger than `size`, where they need it.
+        In this order: its current window, while every prompt is inside and not close to its edge;
+        a window of `known` with the prompts well inside; the nearest window of a grid; a window
+        around the prompts, larger than `size` if necessary.
 
         Parameters
         ----------
@@ -146,19 +145,19 @@ class EncodePlan:
         return Window.around(centre, self.shape, side)
 
     def first_window(self, ask: Ask) -> Window:
-        """Return where to look for an object first: the window it asks for, or `window`."""
+        """Return the window to decode an object in first: its own, or the one of `window`."""
         return self.window(ask) if ask.window is None else ask.window
 
     def wider(self, mask: PlacedMask, window: Window, prompts: Prompted) -> Window | None:
-        """Return a window of twice the side for a mask that its window cuts off.
+        """Return a window of twice the side for a mask that is cut off by its window.
 
         Parameters
         ----------
         mask : PlacedMask
         window : Window
-            Where it was decoded.
+            In which it was decoded.
         prompts : Prompted
-            They stay inside.
+            Kept inside.
 
         Returns
         -------
@@ -176,7 +175,7 @@ class EncodePlan:
     # -- views -----------------------------------------------------------------------------------
 
     def first_view(self, ask: Ask) -> View:
-        """Return where to decode first: where its mask came from, or where its box looks best."""
+        """Return the view to decode first: that of its logits, or one that suits its box."""
         if ask.feed_view is not None:
             return ask.feed_view
         whole = View(self.first_window(ask))
@@ -189,9 +188,9 @@ class EncodePlan:
         ----------
         ask : Ask
         box : four floats
-            row_min, col_min, row_max, col_max of the object, as far as is known.
+            row_min, col_min, row_max, col_max of the object, or of an estimate of it.
         current : View
-            Where it was seen.
+            The view so far.
         """
         if self.focus is None:
             return current
@@ -211,15 +210,15 @@ class EncodePlan:
     def followed_view(self, box: Sequence[float], prompted: Sequence[float] | None = None) -> View:
         """Return the view for an object that is followed from plane to plane.
 
-        It stays as large in the frame as on the plane it was prompted for on, within reason:
-        what it looks like there is compared with what it looks like here.
+        It keeps roughly the size in the frame that it has on the plane with its prompts, because
+        its appearance there is compared with that on other planes.
 
         Parameters
         ----------
         box : four floats
             Of the object, on the plane before.
         prompted : four floats, optional
-            Of the object, where it was prompted for.
+            Of the object, on the plane with its prompts.
         """
         base = View(self._followed_window(box))
         if self.focus is None:

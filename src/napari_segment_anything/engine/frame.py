@@ -19,7 +19,7 @@ def to_frame(pixels: np.ndarray, image_size: int, span: float | None = None) -> 
     image_size : int
         Frame side in pixels.
     span : float, optional
-        How many of these pixels the whole frame stands for. The image then lies in its upper
+        How many of these pixels fit along the whole frame. The image is then in its upper
         left, and is mirrored where the frame would otherwise be empty.
 
     Returns

@@ -23,7 +23,9 @@ from .windows import Window, WindowPlan, frame_side, plan_window
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FramePixels:
-    """A window's pixels with all else that decides its embedding; made by `FramePixels.read`.
+    """A window's pixels and everything else that its embedding depends on.
+
+    Made by `FramePixels.read`.
 
     Parameters
     ----------
@@ -37,7 +39,7 @@ class FramePixels:
     pixels : array (rows, columns, channels)
         As read from the image.
     span, symmetries : int
-        As for `Predictor.embed`; `span` is None if the frame stands for no more than the window.
+        As for `Predictor.embed`; `span` is None if it is not larger than the window.
     """
 
     model: Model
@@ -91,7 +93,7 @@ class FramePixels:
         )
 
     def encode(self) -> tuple[EncoderOutput, tuple[str, ...]]:
-        """Run the image encoder; returns its output, and what was done to fit into memory."""
+        """Run the image encoder; return its output, and notes on how it was fitted into memory."""
         model = self.model
         frame = to_frame(stretch(self.pixels, self.limits), model.image_size, self._span_read)
         outputs, notes = run_in_batches(
@@ -106,7 +108,7 @@ class FramePixels:
         return outputs[0], notes
 
     def embedding(self, output: EncoderOutput, notes: tuple[str, ...] = ()) -> Embedding:
-        """Return the embedding made of what `encode` gave, or of what a cache kept of it."""
+        """Return the embedding, from the output of `encode` or of a cache."""
         return Embedding(
             features=output.embedding,
             heads=output.heads,

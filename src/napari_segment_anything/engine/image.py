@@ -24,7 +24,7 @@ class ImageSource:
     channel_axis : int or None
         The axis that holds channels.
     channels : tuple of int
-        The channels in use; (0,) where there is no channel axis.
+        The channels in use; (0,) without a channel axis.
     colour : bool
         Whether the channels are red, green, blue: their contrast limits are then shared.
     """

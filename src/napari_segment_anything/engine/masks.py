@@ -159,7 +159,7 @@ def binarise(
 def draw_masks(
     logits: Tensor | np.ndarray, embedding: Embedding, threshold: float, margin: int = 0
 ) -> list[PlacedMask]:
-    """Upsample logits where there is a mask, and return the masks.
+    """Upsample logits only where there can be a mask, and return the masks.
 
     Parameters
     ----------

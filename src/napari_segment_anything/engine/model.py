@@ -47,7 +47,7 @@ class Model:
     metadata : mapping
         Of the checkpoint: licence, card, default parameters for everything mode.
     instance_decoder : InstanceDecoder, optional
-        The decoder for instances that goes with it, on `device`, always in float32.
+        Its decoder for instances, on `device`, always in float32.
     source, instance_decoder_source : str, optional
         Names, paths or URLs by which another process can load it, if known.
     """

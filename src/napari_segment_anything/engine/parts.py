@@ -34,8 +34,8 @@ def prompted_parts(
     Returns
     -------
     bool array (height, width)
-        Unchanged where no prompt says where the object is. If the prompts are in no part, the part
-        nearest to the first positive point stays, or the one with most of the box.
+        Unchanged without a positive point or box. If the prompts are in no part, the part nearest
+        to the first positive point is kept, or the one that fills most of the box.
     """
     places = np.asarray(points, np.float64).reshape(-1, 2)
     inside = np.ones(len(places), bool) if labels is None else np.asarray(labels).astype(bool)
@@ -89,8 +89,8 @@ def clean(mask: PlacedMask, shape: tuple[int, int], min_area: float) -> tuple[Pl
     """
     if mask.empty or min_area <= 0:
         return mask, False
-    # Around the mask there is background only: one line on each side, with the weight of all
-    # lines there, stands for it.
+    # Outside the mask's window there is only background: one line on each side represents it,
+    # weighted by the number of lines there.
     repeats = [
         np.array([part.start, *[1] * (part.stop - part.start), size - part.stop])
         for part, size in zip(mask.window.slices, shape, strict=True)

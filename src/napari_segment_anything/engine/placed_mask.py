@@ -1,4 +1,4 @@
-"""A mask and where it lies: kept small, compared, and drawn into larger arrays."""
+"""A mask with its place in the plane: stored compactly, compared, drawn into arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .windows import Window
 
 @dataclass(frozen=True, slots=True)
 class PlacedMask:
-    """The pixels of one object in a plane: the smallest window that holds them, a bit each.
+    """The pixels of one object in a plane: its smallest window, with a bit for each pixel.
 
     Two are equal if they hold the same pixels. Made by `PlacedMask.of`.
 
@@ -36,8 +36,8 @@ class PlacedMask:
         ----------
         mask : bool array (height, width)
         row, col : int
-            Where its first pixel lies in the plane. What lies above or left of the plane has to
-            be False.
+            Position of its first pixel in the plane; it may be negative, if all pixels outside of
+            the plane are False.
         """
         rows = np.flatnonzero(mask.any(axis=1))
         if not rows.size:
@@ -87,10 +87,10 @@ class PlacedMask:
         Parameters
         ----------
         array : array (height, width)
-            Pixels of the mask that lie outside of it are left out.
+            Pixels of the mask outside of it are ignored.
         value : scalar
         row, col : int
-            Where the array's first pixel lies in the plane.
+            Position of the array's first pixel in the plane.
         free_only : bool
             Set only pixels that are 0.
         """

@@ -1,4 +1,4 @@
-"""The policy by which prompts become masks, as plain values: recorded with what was made by it."""
+"""The policy by which prompts become masks, as plain values, recorded with its results."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from .model import Model
 
 RULES = 1
-"""Number of the rules that `Segmenter` goes by: where it looks, which mask it takes, what it
-cleans and cuts. Count it up with every change that may give other masks for the same prompts."""
+"""Version of the rules of `Segmenter`: which view it encodes, which mask it takes, what it removes.
+Increment it with every change that may give other masks for the same prompts."""
 
 
 def policy(model: Model) -> dict[str, Any]:
-    """Return what decides on masks besides a model's weights and the settings that were chosen."""
+    """Return what masks depend on besides a model's weights and the chosen settings."""
     area = model.everything_defaults("grid").get("min_mask_region_area", 0)
     return {
         "rules": RULES,
@@ -25,7 +25,7 @@ def policy(model: Model) -> dict[str, Any]:
 
 
 def policy_difference(recorded: Mapping[str, Any] | None, model: Model) -> str | None:
-    """Say in one line how a recorded policy differs from the present one; None if it does not.
+    """Return in one line how a recorded policy differs from the present one; None if it does not.
 
     Parameters
     ----------

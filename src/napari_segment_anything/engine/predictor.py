@@ -40,7 +40,7 @@ class Prediction:
     logits : float32 array (n, c, 4h, 4w)
         Low-resolution logits, to feed back as mask prompts.
     window : Window
-        Where the masks lie in the image.
+        Of the image, that the masks cover.
     notes : tuple of str
         What was done to fit into memory.
     """
@@ -121,8 +121,8 @@ class Predictor:
         level : int, optional
             Pyramid level to read; by default the coarsest at which the window fills the frame.
         span : int, optional
-            How many pixels of the image the frame's side stands for, if more than the window has:
-            objects are seen smaller, and the rest of the frame holds the window mirrored.
+            Pixels of the image along the side of the frame, if more than the window has: objects
+            appear smaller, and the rest of the frame is filled with the window mirrored.
         symmetries : int
             Average the dense maps of a model that has them over so many mirrored and turned views
             of the frame, 1 to 8; each is another pass of the encoder. Prompted masks see the

@@ -256,7 +256,7 @@ class Prompts:
         return Prompts(self.points, self.labels, self.boxes, np.asarray(logits, np.float32))
 
     def within(self, window: Window) -> Prompts:
-        """Return the same prompts without the negative points that lie outside a window."""
+        """Return the same prompts without negative points outside a window."""
         low = np.array([window.row, window.col], np.float32) - 0.5
         outside = ((self.points < low) | (self.points > low + window.shape)).any(-1)
         labels = np.where(outside & (self.labels == 0), PADDING, self.labels)
@@ -304,8 +304,8 @@ class Prompts:
     def check(self, window: Window, image_shape: tuple[int, int]) -> None:
         """Check that every prompt can be decoded in a window of an image.
 
-        A point lies on the image's pixels; a box may reach up to the far edge that a slice would
-        give (row_max equal to the number of rows).
+        Points are on the image's pixels; a box may reach to the edge as a slice does (row_max equal
+        to the number of rows).
 
         Raises
         ------

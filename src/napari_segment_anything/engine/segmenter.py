@@ -49,11 +49,11 @@ class Segmented:
     logits : float32 array (candidates, 4h, 4w)
         Of the network, to refine.
     view : View
-        Where it was decoded.
+        The view in which it was decoded.
     window : Window
-        The pixels that it was decoded in.
+        The pixels of the image that were decoded.
     asked : Window
-        Where it was looked for first, or the larger window that a cut off mask needed.
+        The window that was decoded first, or the larger one for a mask that was cut off.
     """
 
     masks: tuple[PlacedMask, ...]
@@ -174,7 +174,7 @@ class Segmenter:
         candidates : bool
             Whether to make all masks, or only the best.
         peek : bool
-            Encode nothing but where an object is looked for first.
+            Encode only the first view of each object.
 
         Yields
         ------
@@ -205,7 +205,7 @@ class Segmenter:
         return done
 
     def finished(self, mask: PlacedMask, ask: Ask, shape: tuple[int, int]) -> PlacedMask:
-        """Return a mask without small holes and islands, and without parts that are not meant.
+        """Return a mask without small holes and islands, and without parts that prompts leave out.
 
         Parameters
         ----------

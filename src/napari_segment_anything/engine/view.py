@@ -33,7 +33,7 @@ class View:
     window : Window
         In full-resolution pixels.
     span : int, optional
-        Pixels that the side of the frame stands for, where that is more than the window has; see
+        Pixels of the image along the side of the frame, if more than the window has; see
         `Predictor.embed`.
     """
 
@@ -42,11 +42,11 @@ class View:
 
     @property
     def side(self) -> int:
-        """Full-resolution pixels that the side of the frame stands for."""
+        """Full-resolution pixels along the side of the frame."""
         return max(self.span or 0, *self.window.shape)
 
     def holds(self, box: Sequence[float]) -> bool:
-        """Whether (row_min, col_min, row_max, col_max) lies in its window."""
+        """Whether (row_min, col_min, row_max, col_max) is in its window."""
         window = self.window
         return (
             box[0] >= window.row - 0.5
@@ -97,7 +97,7 @@ class Focus:
         image_size : int
             Frame side.
         current : View
-            Returned if the object has a good size there and lies inside.
+            Returned if the object is inside and has a good size there.
         slack : float
             Factor by which it may be smaller or larger than that.
         """
@@ -107,7 +107,7 @@ class Focus:
             return current
         aim = self.best if seen <= self.most else _BELOW_MOST * self.most
         wanted = max(size * image_size / aim, _LEAST_SPAN)
-        # where there is no pyramid, all of it has to be read
+        # without a pyramid all of it has to be read
         wanted = min(wanted, max(_MOST_FRAMES * image_size, _LEAST_CONTEXT * size))
         return self.near(box, shape, wanted)
 
@@ -130,7 +130,7 @@ class Focus:
         shape, image_size
             As for `view`.
         first : View
-            Where it was looked for first.
+            The first view.
         """
         sides = [factor * first.side for factor in _FARTHER]
         return [_around(point, side, shape) for side in sides if side <= _MOST_FRAMES * image_size]
@@ -150,8 +150,8 @@ class Focus:
         box : four floats or None
             Of the best mask there.
         score : float
-            Its predicted IoU. It is reliable only at the sizes that the model knows; and objects
-            smaller than these would have been found from closer.
+            Its predicted IoU. It is reliable only at the sizes that the model knows, and smaller
+            objects would have been found from closer.
         image_size : int
             Frame side.
         view : View
@@ -181,7 +181,7 @@ def _around(
 def grid_window(
     centre: Sequence[float], side: int, shape: tuple[int, int], places: float
 ) -> Window:
-    """Return the window nearest to a place, of those that lie evenly over an image.
+    """Return the window nearest to a place, of a regular grid of windows over an image.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from .prompts import Prompts
 from .view import View
 
 Finish = Callable[[PlacedMask, Ask], PlacedMask]
-"""Turns what the network drew for an object into its final mask."""
+"""Turns the network's mask of an object into the final one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,16 +26,16 @@ class ViewCandidates:
     Parameters
     ----------
     ask : Ask
-        What was decoded.
+        The prompts.
     view : View
         Where.
     embedding : Embedding
-        Maps logits to pixels; without its features, which need not be kept.
+        Maps logits to pixels; without features, to save memory.
     logits : float32 array (candidates, 4h, 4w)
     scores : float32 array (candidates,)
         Predicted IoU.
     preferred : tuple of int
-        Candidates, the one to take first.
+        Candidates in order of preference.
     threshold : float
         A mask is where upsampled logits exceed this.
     finish : callable
@@ -53,7 +53,7 @@ class ViewCandidates:
     _drawn: dict[int, PlacedMask] = field(default_factory=dict)
 
     def mask(self, index: int) -> PlacedMask:
-        """Return a candidate's final mask; it is drawn when it is first asked for."""
+        """Return a candidate's final mask, drawn on first use."""
         if index not in self._drawn:
             [drawn] = draw_masks(self.logits[index][None], self.embedding, self.threshold)
             self._drawn[index] = self.finish(drawn, self.ask)

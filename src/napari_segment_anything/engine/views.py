@@ -1,4 +1,4 @@
-"""An image as a segmenter wants it: embeddings by view."""
+"""Embeddings of an image by view."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class EmbeddingKey(NamedTuple):
 
 
 class Views:
-    """Embeddings of one plane of an image from any view; encoded when they are first asked for.
+    """Embeddings of one plane of an image by view, encoded on first use.
 
     Parameters
     ----------
     predictor : Predictor
     image : array-like, sequence of array-likes, or PlaneSource
-        As for `Predictor.embed`. Of a `PlaneSource` nothing is read before a view is asked for.
+        As for `Predictor.embed`. A `PlaneSource` is read only when a view is encoded.
     plane : sequence of int
         Which plane of a `PlaneSource`.
     store : EmbeddingStore, optional
-        Where embeddings are kept: one of its own by default. Images need a store each.
+        Where embeddings are kept; a new one by default. Each image needs its own.
     **options
         Of `Predictor.embed`, for an image that is no `PlaneSource`: channel_axis, channels,
-        contrast_limits. Contrast limits are settled at once, for the whole image.
+        contrast_limits. Contrast limits are resolved at once, for the whole image.
 
     Raises
     ------

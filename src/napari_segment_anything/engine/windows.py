@@ -61,7 +61,7 @@ class Window:
         Parameters
         ----------
         point : two floats
-            (row, column); where it lies outside the image the window is the nearest one.
+            (row, column); for one outside the image, the nearest window is returned.
         shape : two ints
             Rows and columns of the image.
         size : int or two ints
@@ -161,7 +161,7 @@ def frame_side(shape: Sequence[int], image_size: int, span: float | None = None)
     """Return rows and columns of an image resized so that its long side is `image_size`.
 
     The rounding is the published one, int(side * scale + 0.5), but never below one pixel.
-    With `span`, the frame stands for so many pixels of the image, at least its long side.
+    With `span`, the side of the frame shows that many pixels of the image, at least its long side.
     """
     scale = image_size * 1.0 / max(shape[0], shape[1], span or 0)
     return (
@@ -227,7 +227,7 @@ def plan_window(
     level : int, optional
         The level to read; by default the coarsest at which the window fills the frame.
     span : int, optional
-        Pixels of the image that the frame stands for, where that is more than the window has.
+        Pixels of the image along the side of the frame, if more than the window has.
 
     Raises
     ------
