@@ -1,4 +1,4 @@
-"""Whether what is followed still looks like what was prompted for, to the image encoder."""
+"""How much an object resembles itself on the plane with prompts, by its image embedding."""
 
 from __future__ import annotations
 
@@ -31,7 +31,16 @@ class Look:
 
     @classmethod
     def of(cls, volume: Volume, embedding: Embedding, mask: PlacedMask) -> Look:
-        """Look at a mask of a plane."""
+        """Look at a mask of a plane.
+
+        Parameters
+        ----------
+        volume : Volume
+        embedding : Embedding
+            Of the plane, or of a window that holds the mask.
+        mask : PlacedMask
+            In pixels of the plane.
+        """
         reach = max(_LEAST_RING, round(_RING * float(np.sqrt(mask.area / np.pi))))
         margin, window = volume.margin, embedding.window
         near = surroundings(mask, reach, embedding, margin)
@@ -66,7 +75,7 @@ def _mean(features: torch.Tensor, index: NDArray[np.int64] | None) -> NDArray[np
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """An object as it was on the plane it was prompted for on.
+    """An object on the plane with its prompts.
 
     Parameters
     ----------
@@ -79,10 +88,18 @@ class Reference:
     score: float
 
     def likeness(self, look: Look, score: float) -> float:
-        """How much an object is like this one: 1 for the same, 0 for background.
+        """Return how much an object is like this one: 1 for the same, 0 for background.
 
-        Product of the scores' quotient, and of where the object's embedding lies between those of
-        this object and of its surroundings: seen from these surroundings, and from its own.
+        This is the product of two factors: the quotient of the scores, and the position of the
+        object's embedding on the line from that of the surroundings (0) to that of this object (1),
+        averaged over this object's surroundings and its own.
+
+        Parameters
+        ----------
+        look : Look
+            The object on another plane.
+        score : float
+            Its predicted IoU there.
         """
         contrast = self.look.inside - self.look.around
         square = max(float(contrast @ contrast), 1e-12)

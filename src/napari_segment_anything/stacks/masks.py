@@ -16,7 +16,7 @@ _ON_TOP = 2.0
 
 
 def overlapping_parts(mask: PlacedMask, last: PlacedMask) -> PlacedMask:
-    """Keep the connected parts of a mask that share pixels with the last one; maybe none."""
+    """Return the connected parts of `mask` that share pixels with `last`; there may be none."""
     parts, count = ndimage.label(mask.mask, _EIGHT)
     if count < 2:
         return mask

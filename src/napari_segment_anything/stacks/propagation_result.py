@@ -69,7 +69,18 @@ class PropagationResult:
     _state: State | None = field(default=None, repr=False)
 
     def mask(self, number: int, plane: int) -> NDArray[np.bool_]:
-        """Return an object's whole mask on a plane, also where another one has the pixels.
+        """Return an object's whole mask on a plane, with pixels that the labels give to others.
+
+        Parameters
+        ----------
+        number : int
+            Id of the object.
+        plane : int
+
+        Returns
+        -------
+        bool array (rows, columns)
+            All False where the object is not on the plane.
 
         Raises
         ------

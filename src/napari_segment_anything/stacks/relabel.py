@@ -84,7 +84,22 @@ def renumber(
     numbers: NDArray[np.int64],
     offset: int = 0,
 ) -> NDArray[np.uint32]:
-    """Replace ids by numbers; 0 stays 0, and so do objects whose number is 0."""
+    """Replace ids by numbers; 0 stays 0.
+
+    Parameters
+    ----------
+    labels : integer array (rows, columns)
+    ids : int64 array (n,)
+        The ids in it, ascending.
+    numbers : int64 array (n,)
+        The number of each; objects whose number is 0 are removed.
+    offset : int
+        Added to every number.
+
+    Returns
+    -------
+    uint32 array (rows, columns)
+    """
     if not len(ids):
         return np.zeros(labels.shape, np.uint32)
     place = np.searchsorted(ids, labels)

@@ -11,8 +11,8 @@ from ..engine import Window
 from .volume import Volume
 
 FLATNESS = 1.7
-"""Objects' diameter in a plane over their length across planes, where the file tells no spacing:
-what nuclei and cells of volumes with nearly cubic voxels have, blurred along the optical axis."""
+"""Diameter of objects in a plane over their length across planes, where the file has no spacing:
+the value for nuclei and cells in nearly cubic voxels, blurred along the optical axis."""
 _KNOWN_FLATNESS = 1.2
 _LAG = 2
 _SIDE = 512
@@ -23,16 +23,15 @@ _RIGID = (0.5, 12.0)
 
 @dataclass(frozen=True, slots=True)
 class Spacing:
-    """What sections of an object on neighbouring planes have to do with each other.
+    """How sections of an object change from plane to plane.
 
     Parameters
     ----------
     distance : float
-        Of two planes in pixels, as it counts for how fast rounded bodies become smaller; 0 for
+        Of two planes in pixels, by which the sections of rounded bodies become smaller; 0 for
         frames of a time-lapse.
     rigidity : float
-        How much the section that was prompted for counts on other planes: the less planes
-        change, the more.
+        Weight of the prompted section on other planes, larger where planes differ less.
     timed : bool
         Whether planes are frames.
     """
@@ -43,7 +42,16 @@ class Spacing:
 
     @classmethod
     def of(cls, volume: Volume, stack: tuple[int, ...], anisotropy: float | None = None) -> Spacing:
-        """Take what was given or the file says, and look at a few planes for the rest."""
+        """Use the given spacing or that of the file, and estimate the rest from a few planes.
+
+        Parameters
+        ----------
+        volume : Volume
+        stack : tuple of int
+            Which stack of it.
+        anisotropy : float, optional
+            Distance of two planes in pixels of a plane.
+        """
         if volume.axes[volume.axis] == "T":
             return cls(0.0, 1.0, True)
         change = plane_change(volume, stack)
@@ -55,10 +63,20 @@ class Spacing:
 
 
 def plane_change(volume: Volume, stack: tuple[int, ...]) -> float:
-    """How much planes differ from the next: as much as a plane from itself moved by so many pixels.
+    """Return how much planes differ, as the shift in pixels that changes a plane as much.
 
-    From the correlation of planes two apart with each other, in the middle of the plane; 1 where
-    a stack is too short or has nothing in it.
+    It is estimated from the correlation of planes two apart, in the middle of the plane.
+
+    Parameters
+    ----------
+    volume : Volume
+    stack : tuple of int
+        Which stack of it.
+
+    Returns
+    -------
+    float
+        Pixels per plane; 1 where a stack is too short or uniform.
     """
     if volume.count <= _LAG:
         return 1.0

@@ -43,7 +43,16 @@ class UnlinkedPlanes(RunRecord):
 
     @classmethod
     def create(cls, labels: LabelsGroup, planes: int, run: Mapping[str, Any]) -> UnlinkedPlanes:
-        """Begin a record in a new label group."""
+        """Begin a record in a new label group.
+
+        Parameters
+        ----------
+        labels : LabelsGroup
+        planes : int
+            Number of planes of all stacks.
+        run : mapping
+            Settings of the run.
+        """
         array = labels.array
         group = make_record(labels, _RECORD, (planes,), (1,))
         group.create_array(
@@ -174,11 +183,11 @@ class StackLabels:
         return None if self.group is None else str(self.group.path)
 
     def write(self, plane: int, stack: tuple[int, ...], labels: NDArray[np.uint32]) -> None:
-        """Write a plane."""
+        """Write the labels (rows, columns) of a plane, given by its number and its stack."""
         self.array[self._index(plane, stack)] = self._turned(labels)
 
     def read(self, plane: int, stack: tuple[int, ...]) -> NDArray[np.uint32]:
-        """Read a plane."""
+        """Read the labels (rows, columns) of a plane, given by its number and its stack."""
         return self._turned(np.asarray(self.array[self._index(plane, stack)]))
 
     def keep(
