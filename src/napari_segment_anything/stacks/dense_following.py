@@ -21,7 +21,7 @@ from ..automatic.parameters import resolve
 from ..engine import Embedding, EmbeddingStore, Model, PlacedMask
 from ..parameters import FOLLOWING
 from .embeddings import Place
-from .masks import overlapping_parts, signed_distance, surroundings
+from .masks import centre, overlapping_parts, signed_distance, surroundings
 from .rules import Followed, Rules
 from .spacing import Spacing
 from .volume import Volume
@@ -260,7 +260,7 @@ class DenseFollower:
     ) -> NDArray[np.float64]:
         """Signed distance from the first section's outline, moved to the last and shrunken."""
         seed = known.mask
-        here, there = _centre(last), _centre(seed)
+        here, there = centre(last), centre(seed)
         depth = signed_distance(
             crop.mask(seed, round(here[0] - there[0]), round(here[1] - there[1]))
         )
@@ -309,9 +309,3 @@ def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 
 def _radius(mask: PlacedMask) -> float:
     return max(float(np.sqrt(mask.area / np.pi)), 1.0)
-
-
-def _centre(mask: PlacedMask) -> NDArray[np.float64]:
-    origin = np.array([mask.window.row, mask.window.col], np.float64)
-    centre: NDArray[np.float64] = np.argwhere(mask.mask).mean(axis=0) + origin
-    return centre

@@ -55,6 +55,13 @@ def interior_point(mask: PlacedMask) -> tuple[int, int]:
     return mask.window.row + row, mask.window.col + col
 
 
+def centre(mask: PlacedMask) -> NDArray[np.float64]:
+    """Mean row and column of a mask's pixels."""
+    origin = (mask.window.row, mask.window.col)
+    place: NDArray[np.float64] = np.argwhere(mask.mask).mean(axis=0) + origin
+    return place
+
+
 def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Distance from the outline, positive inside; pixels next to it have half a pixel."""
     padded = np.pad(mask, 1)

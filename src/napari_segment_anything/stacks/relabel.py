@@ -6,9 +6,10 @@ from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from skimage.util import map_array
 
 from ..engine import PlacedMask
+from .masks import centre, signed_distance
 from .plane_objects import StackObjects
 
 
@@ -100,13 +101,8 @@ def renumber(
     -------
     uint32 array (rows, columns)
     """
-    if not len(ids):
-        return np.zeros(labels.shape, np.uint32)
-    place = np.searchsorted(ids, labels)
-    place[place == len(ids)] = 0
-    known = ids[place] == labels
     values = np.where(numbers > 0, numbers + offset, 0).astype(np.uint32)
-    return np.where(known, values[place], np.uint32(0))
+    return np.asarray(map_array(np.array(labels), ids, values))  # which takes no read-only arrays
 
 
 def between(first: PlacedMask, second: PlacedMask, share: float) -> PlacedMask:
@@ -122,27 +118,15 @@ def between(first: PlacedMask, second: PlacedMask, share: float) -> PlacedMask:
     share : float
         0 at the first plane, 1 at the second.
     """
-    centres = [_centre(mask) for mask in (first, second)]
+    centres = [centre(mask) for mask in (first, second)]
     middle = (1 - share) * centres[0] + share * centres[1]
-    moves = [np.round(middle - centre).astype(int).tolist() for centre in centres]
+    moves = [np.round(middle - place).astype(int).tolist() for place in centres]
     boxes = np.array([m.window.box for m in (first, second)]) + np.tile(moves, 2)
     (row, col), (bottom, right) = boxes[:, :2].min(0) - 1, boxes[:, 2:].max(0) + 1
     distances = [
-        _signed(mask.crop(row - down, col - across, bottom + 1 - row, right + 1 - col))
+        signed_distance(mask.crop(row - down, col - across, bottom + 1 - row, right + 1 - col))
         for mask, (down, across) in zip((first, second), moves, strict=True)
     ]
     shape = (1 - share) * distances[0] + share * distances[1] > 0
     top, left = max(0, -row), max(0, -col)  # moved over the plane's edge by rounding
     return PlacedMask.of(shape[top:, left:], row + top, col + left)
-
-
-def _centre(mask: PlacedMask) -> NDArray[np.float64]:
-    origin = np.array([mask.window.row, mask.window.col])
-    centre: NDArray[np.float64] = np.argwhere(mask.mask).mean(axis=0) + origin
-    return centre
-
-
-def _signed(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    inside: NDArray[np.float64] = ndimage.distance_transform_edt(mask)
-    outside: NDArray[np.float64] = ndimage.distance_transform_edt(~mask)
-    return inside - outside
