@@ -76,7 +76,7 @@ class Walk:
             self.export(studio)
             self.models(studio)
             self.everything(studio)
-            journal = studio.widget.session.view.session.journal.path
+            journal = studio.widget.session.planes.find().session.journal.path
             shutil.copy(journal, journal.with_name("killed.jsonl"))  # as a crash leaves it
             objects = len(studio.widget.session.objects)
         self.reopen(objects)

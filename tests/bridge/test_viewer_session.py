@@ -199,7 +199,7 @@ def test_planes_along_other_axes_have_their_own_objects(viewer, predictor) -> No
     viewer.dims.order = (1, 0, 2)  # rows are z now
     viewer.dims.set_current_step(1, 85)
     session.add_point((10, 90))
-    assert session.view.axes.displayed == (0, 2)
+    assert session.planes.find().axes.displayed == (0, 2)
     assert session.commit() == (2,)
     viewer.dims.order = (0, 1, 2)
     session.add_point((85, 90), plane=(19,))

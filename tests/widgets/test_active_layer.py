@@ -128,7 +128,7 @@ def test_a_sample_leaves_its_image_active(qtbot, viewer, name) -> None:
     viewer.open_sample(PLUGIN, name)
     image = viewer.layers.selection.active
     assert isinstance(image, napari.layers.Image)
-    assert widget.session.takes_mouse()
+    assert widget.session.mouse.is_ours()
     qtbot.waitUntil(lambda: widget.session.is_loaded)
     qtbot.wait(300)
     rows, cols = image.data.shape[-2:]

@@ -87,7 +87,7 @@ def test_a_download_shows_its_progress_and_can_be_stopped(qtbot, viewer, window,
     assert everything.status._stop.isVisible() and everything.run_button.text() != "Stop"
     before = time.monotonic()
     everything.status._stop.click()
-    assert not prompt.session.is_loading
+    assert not prompt.session.models.is_loading
     qtbot.waitUntil(slow.broken.is_set)
     assert time.monotonic() - before < 5
     assert "stopped" in everything.notices.topics["model"]

@@ -30,7 +30,7 @@ def place(qtbot, viewer, loaded: bool) -> tuple[Window, object, PromptWidget]:
 
 def settled(widget) -> bool:
     session = widget.session
-    return session.is_loaded and not session.busy and not session.waiting
+    return session.is_loaded and not session.busy and not session.queue.users
 
 
 def is_disk(labels: np.ndarray, label: int, at: tuple[int, int]) -> bool:
@@ -74,7 +74,7 @@ def test_escape_drops_what_was_asked_for_last(qtbot, viewer) -> None:
     window.click(layer, DISKS[0])
     window.press("Return")
     window.click(layer, DISKS[4])
-    assert widget.session.waiting
+    assert widget.session.queue.users
     window.press("Escape")
     qtbot.waitUntil(lambda: settled(widget) and len(widget.session.objects) == 1)
     assert widget.session.draft is None
@@ -117,7 +117,7 @@ def test_a_decode_that_fails_is_said_and_nothing_is_stuck(qtbot, viewer, monkeyp
     window.press("Return")
     window.click(layer, DISKS[4])
     qtbot.waitUntil(lambda: "no memory" in widget.status.text)
-    assert not widget.session.waiting
+    assert not widget.session.queue.users
     monkeypatch.setattr(Session, "decode", decode)
     window.press("Escape")
     qtbot.wait(500)

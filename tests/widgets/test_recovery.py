@@ -30,7 +30,7 @@ def left(qtbot, viewer, window):
     qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
     widget.commit()
     labels = np.array(widget.session.target.data)
-    path = widget.session.view.session.journal.path
+    path = widget.session.planes.find().session.journal.path
     shutil.copy(path, path.with_name("killed.jsonl"))
     viewer.layers.remove(widget.session.target)
     viewer.layers.remove(layer)

@@ -74,5 +74,5 @@ def test_hints_follow_the_tool_and_tools_are_not_kept(qtbot, viewer, window) -> 
     assert widget.status.text.startswith("Enter commits")
     widget.commit()
     qtbot.waitUntil(lambda: len(widget.session.objects) == 1)
-    assert "1 object," in repr(widget.session.view.session)
+    assert "1 object," in repr(widget.session.planes.find().session)
     assert np.asarray(widget.session.target.data).any()

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .console import attach
-    from .viewer.runners import Background, Runner
+    from .viewer.runners import Background, JobRunner
     from .viewer_session import ViewerSession
 
 _HOME = {
     "attach": "console",
     "Background": "viewer.runners",
-    "Runner": "viewer.runners",
+    "JobRunner": "viewer.runners",
     "ViewerSession": "viewer_session",
 }
 
-__all__ = ["attach", "ViewerSession", "Background", "Runner"]
+__all__ = ["attach", "ViewerSession", "Background", "JobRunner"]
 
 if not TYPE_CHECKING:
 

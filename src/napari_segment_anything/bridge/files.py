@@ -15,12 +15,12 @@ from napari.layers import Labels
 from ..errors import FormatError
 from ..formats import ImageRecords, MaskRecord, read_sa1b, write_labels, write_sa1b
 from ..limits import ARRAY_BYTES
-from .runs.results import Drawn
+from .runs.everything import DrawnObjects
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 
 
-def write_csv(path: Path, drawn: Drawn) -> None:
+def write_csv(path: Path, drawn: DrawnObjects) -> None:
     """Write a row for each object that everything mode found."""
     names = list(drawn.features)
     with path.open("w", newline="") as file:
@@ -29,7 +29,7 @@ def write_csv(path: Path, drawn: Drawn) -> None:
         writer.writerows(zip(*(drawn.features[name].tolist() for name in names), strict=True))
 
 
-def write_found(path: Path, drawn: Drawn) -> None:
+def write_found(path: Path, drawn: DrawnObjects) -> None:
     """Write the full masks that everything mode found, in coordinates of the segmented area."""
     table = drawn.table
     records = []

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from skimage.measure import regionprops
 
-from ..samples import Sample, sample
+from ..samples import Sample, sample, sample_names
 
 PLUGIN = "segment-anything-napari"
 LayerTuple = tuple[Any, dict[str, Any], str]
@@ -103,20 +103,8 @@ def _keep_image_active(sample: str, last: str) -> None:
     selection.events.active.connect(activated, position="last")
 
 
-coins = _opener("coins")
-cell = _opener("cell")
-ihc = _opener("ihc")
-retina = _opener("retina")
-hubble = _opener("hubble")
-gravel = _opener("gravel")
-coffee = _opener("coffee")
-nuclei = _opener("nuclei")
-cells_phase = _opener("cells_phase")
-cells_2ch = _opener("cells_2ch")
-bacteria = _opener("bacteria")
-yeast = _opener("yeast")
-em_membranes = _opener("em_membranes")
-tissue = _opener("tissue")
-filaments = _opener("filaments")
-nuclei_3d = _opener("nuclei_3d")
-divisions = _opener("divisions")
+def __getattr__(name: str) -> Callable[[], list[LayerTuple]]:
+    """Return the opener of a sample, by the name that the manifest has."""
+    if name not in sample_names():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _opener(name)

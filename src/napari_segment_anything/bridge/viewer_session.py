@@ -2,57 +2,53 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..engine import Predictor, Window
 from ..errors import ParameterError, SegmentAnythingError
 from ..progress import finish
-from ..session.objects import inside
 from ..wording import counted
-from .runs.everything import add_table, everything_job, region_of_view
-from .viewer.binding import check_images, default_image, readable_images
-from .viewer.brush import HistoryKeys, strokes
-from .viewer.coordinates import mixes_units
-from .viewer.drafts import corners, ordered, shown_prompts
-from .viewer.following import Follower
-from .viewer.hiding import HiddenLabels
+from .names import method, value
+from .runs.areas import find_area
+from .runs.everything import ResultLayer, run_everything
+from .viewer.action_queue import ActionQueue
+from .viewer.brush import BrushWatch
+from .viewer.committed_objects import CommittedObjects
+from .viewer.draft_canvas import DraftCanvas
+from .viewer.following import PromptFollower
+from .viewer.images import layers_of_image
+from .viewer.layers import SessionLayers, check_images
 from .viewer.measures import ObjectMeasures
-from .viewer.mouse import MODES, MouseInput, MouseMode
-from .viewer.runners import Ears, Runner
-from .viewer.viewer_base import View
-from .viewer.viewer_model import Notice
-from .viewer.viewer_objects import ViewerObjects
-from .viewer.working_layers import Shown
+from .viewer.model_holder import ModelHolder
+from .viewer.mouse import MouseInput
+from .viewer.plane_sessions import PlaneSession, PlaneSessions
+from .viewer.prompt_editor import PromptEditor
+from .viewer.runners import JobRunner, Worker
+from .viewer.signals import Notice, ViewerSignals
+from .viewer.undo_trail import UndoTrail
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer
 
     from ..automatic import CandidateTable
-    from ..session import DecodeResult
 
 
-def _tool(layer: Any) -> str | None:
-    """Return the tool of a layer that the mouse is for, or None while it pans and zooms."""
-    mode = str(getattr(layer.mode, "value", layer.mode))
-    return None if mode == "pan_zoom" else mode
-
-
-class UnitsWarning(SegmentAnythingError):
-    """Layers of one viewer have different units."""
-
-
-class ViewerSession(ViewerObjects):
+class ViewerSession(ViewerSignals):
     """Prompts in, masks on the canvas, objects in a Labels layer; for one viewer.
 
     Coordinates are data coordinates of the image layer, whatever its scale, rotation or units:
     `[row, column]` on the plane that is shown (or on `plane`), or one number for each of the
     layer's axes. Rows are the earlier of the two displayed axes, however the view is transposed.
+
+    It is composed of parts, each of which can be used alone: `layers` (image and target), `planes`
+    (a session for each orientation of planes), `models`, `canvas` (the object in progress, decoded
+    and drawn), `prompts`, `commits` (committed objects), `trail` (undo), `mouse`, `measures`. What
+    is typed most often has its name here too.
 
     Parameters
     ----------
@@ -66,11 +62,14 @@ class ViewerSession(ViewerObjects):
         topmost visible one, settled at the first prompt.
     target : Labels, optional
         Where objects go. By default a new layer, made at the first commit.
-    run : "sync" or Runner
+    run : "sync" or JobRunner
         "sync" decodes before a call returns; a runner decodes on another thread.
     **options
         See `OPTIONS`; by the names of `Predictor.embed`, `Session` and `load_model`.
     """
+
+    OPTIONS: ClassVar[dict[str, Any]] = {**PlaneSessions.OPTIONS, **ModelHolder.OPTIONS}
+    """Names and defaults of the options that may be given by keyword."""
 
     def __init__(
         self,
@@ -80,31 +79,44 @@ class ViewerSession(ViewerObjects):
         predictor: Predictor | None = None,
         image: Image | Sequence[Image] | None = None,
         target: Labels | None = None,
-        run: str | Runner = "sync",
+        run: str | JobRunner = "sync",
         **options: Any,
     ) -> None:
-        self._trail: list[View] = []
-        self._returned: list[View] = []
-        self._follower: Follower | None = None
-        self._brushed: Labels | None = None
-        self._history_keys = HistoryKeys(self)
-        self._warned_of_units = False
-        self.measures = ObjectMeasures(self)
-        self._hidden, self._hiding = set(), HiddenLabels()
-        self.objects_changed.connect(lambda ids: self._protect())
-        self.objects_changed.connect(lambda ids: self.measures.update())
-        self.hover_preview = False
-        """Whether the mask under the cursor is shown before any click."""
-        super().__init__(viewer, model, predictor, image, target, run, options)
-        self.mouse = MouseInput(self)
-        self.layers_changed.connect(self._watch_target)
-        self._watch_target()
+        self.viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
+        self.is_closed = False
+        """Whether it has let go of its viewer."""
+        self.queue = ActionQueue()
+        self.worker = Worker(self.busy_changed.emit)
+        self.models = ModelHolder(self, self.worker, self.queue, model, predictor)
+        self.layers = SessionLayers(self.viewer, self._on_new_pixels)
+        self.planes = PlaneSessions(self.layers, self.models, self)
+        self.canvas = DraftCanvas(self.planes, self.models, self.worker, self.queue)
+        self.prompts = PromptEditor(self.canvas)
+        self.commits = CommittedObjects(self.prompts)
+        self.trail = UndoTrail(self.canvas)
+        self.measures = ObjectMeasures(self.planes)
+        """The table of measures of committed objects: area, shape, intensities, score, seconds."""
+        self.models.taken, self.models.settled = self.planes.set_predictor, self.canvas.redecode
+        self.planes.made, self.planes.switched = self._connect, self.canvas.switch
+        self.follower = PromptFollower(self.prompts)
+        self.commits.done = self.follower.committed
+        self._brush = BrushWatch(self.planes, self.trail, self.queue)
+        self.objects_changed.connect(self._on_objects)
+        self.set_options(**options)
+        self.worker.use(run)
+        if image is not None:
+            self.set_image(image)
+        if target is not None:
+            self.set_target(target)
+        self.mouse = MouseInput(self.prompts)
+        self.layers_changed.connect(self._on_layers)
+        self._on_layers()
         self.viewer.dims.events.current_step.connect(self._on_dims)
         self.viewer.dims.events.order.connect(self._on_dims)
         self.viewer.layers.events.removed.connect(self._on_removed)
 
     def __repr__(self) -> str:
-        if self._is_closed:
+        if self.is_closed:
             return "<ViewerSession: closed>"
         objects = counted(len(self.objects), "object")
         image = "no image yet" if self.image is None else f"image {self.image.name!r}"
@@ -112,240 +124,211 @@ class ViewerSession(ViewerObjects):
         going = "" if self.draft is None else ", one in progress"
         return f"<ViewerSession: {image}, labels in {labels}, {objects}{going}>"
 
-    # -- the mouse -------------------------------------------------------------------------------
+    # -- what the parts do, by the names of the console ------------------------------------------
 
-    def takes_mouse(self) -> bool:
-        """Whether the mouse is the session's now: a bound layer is active, and pans and zooms."""
-        active = self.viewer.layers.selection.active
-        return not self._is_closed and self._is_bound(active) and _tool(active) is None
+    add_point = method("prompts", PromptEditor.add_point)
+    move_point = method("prompts", PromptEditor.move_point)
+    remove_point = method("prompts", PromptEditor.remove_point)
+    set_box = add_box = method("prompts", PromptEditor.set_box)
+    scribble = method("prompts", PromptEditor.scribble)
+    lasso = method("prompts", PromptEditor.lasso)
+    set_mask = method("prompts", PromptEditor.set_mask)
+    refine = method("prompts", PromptEditor.refine)
+    begin_batch = method("prompts", PromptEditor.begin_batch)
+    choose = method("prompts", PromptEditor.choose)
+    cycle = method("prompts", PromptEditor.cycle)
+    cancel = method("prompts", PromptEditor.cancel)
+    follow = method("follower", PromptFollower.follow)
+    together = method("canvas", DraftCanvas.together)
 
-    def _is_bound(self, layer: Layer | None) -> bool:
-        """Whether clicks on a layer are prompts: on the image, the target, or what is drawn."""
-        from napari.layers import Image
+    commit = method("commits", CommittedObjects.commit)
+    commit_when_decoded = method("commits", CommittedObjects.commit_when_decoded)
+    cancel_last = method("commits", CommittedObjects.cancel_last)
+    delete = method("commits", CommittedObjects.delete)
+    merge = method("commits", CommittedObjects.merge)
+    split_off = method("commits", CommittedObjects.split_off)
+    relabel = method("commits", CommittedObjects.relabel)
+    edit = method("commits", CommittedObjects.edit)
+    lock = method("commits", CommittedObjects.lock)
+    hide = method("commits", CommittedObjects.hide)
+    object_at = method("commits", CommittedObjects.object_at)
 
-        mine: list[Layer] = [*(self._image or ())]
-        if self._target is not None:
-            mine.append(self._target)
-        if self._working is not None:
-            mine += self._working.layers
-        return layer in mine or (self._image is None and isinstance(layer, Image))
+    undo = method("trail", UndoTrail.undo)
+    redo = method("trail", UndoTrail.redo)
+    show_plane = method("planes", PlaneSessions.show_plane)
+    centre = method("planes", PlaneSessions.centre)
+    click = method("mouse", MouseInput.click)
+    set_model = method("models", ModelHolder.set_model)
+    when_loaded = method("models", ModelHolder.when_loaded)
+    set_runner = method("worker", Worker.use)
 
-    def ignore_click(self) -> None:
-        """Say why a click was no prompt, unless the user is plainly at something else."""
-        why = None if self._is_closed else self._why_ignored()
-        if why is not None:
-            self.click_ignored.emit(why)
-
-    def _why_ignored(self) -> str | None:
-        layers = self.viewer.layers
-        active = layers.selection.active
-        if self._image is None and not readable_images(self.viewer):
-            return None
-        if self.viewer.dims.ndisplay != 2:
-            return "The viewer shows three dimensions; prompts are set in two."
-        if active is None:
-            return "No layer is active, so the click was no prompt."
-        tool = _tool(active)
-        image = default_image(self.viewer) if self.image is None else self.image
-        if tool is None:
-            return (
-                f"The click was no prompt: the active layer is {active.name!r}, not {image.name!r}."
-            )
-        drawn_on = self._is_bound(active) and active is not image
-        if drawn_on or (self._follower is not None and self._follower.layer is active):
-            return None
-        return (
-            f"The click went to the tool {tool!r} of the layer {active.name!r}; it was no prompt."
-        )
-
-    def take_mouse(self) -> None:
-        """Make clicks prompts: show two dimensions, make the image active, put its tool away.
-
-        Raises
-        ------
-        ImageError
-            If there is no image.
-        """
-        image = default_image(self.viewer) if self.image is None else self.image
-        check_images(self.viewer, (image,))
-        self.viewer.dims.ndisplay = 2
-        image.mode = "pan_zoom"
-        self.viewer.layers.selection.active = image
-
-    @property
-    def mode(self) -> MouseMode:
-        """What a plain drag draws: "points" (nothing), "box", "scribble", "lasso"; or "off"."""
-        return self.mouse.mode
-
-    @mode.setter
-    def mode(self, mode: MouseMode) -> None:
-        if mode not in MODES:
-            raise ParameterError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
-        self.mouse.mode = mode
-
-    def click(self, position: npt.ArrayLike, positive: bool = True) -> None:
-        """Take a click at a world position; errors are reported, not raised."""
-        where = np.array(position, np.float64)
-        self._ask(lambda: self._click(where, positive), "prompt")
-
-    def _click(self, position: np.ndarray, positive: bool) -> None:
-        with self.reporting():
-            plane, at = self.locate(position)
-            if not inside(at, self.view.axes.rows_cols):
-                return
-            self.warn_of_units()
-            self.add_point(at, positive, plane)
-
-    def drawing(self, kind: str, path: np.ndarray) -> None:
-        """Show what is being drawn along world positions (k, ndim)."""
-        if not self.is_loaded:
-            return
-        with self.reporting():
-            view = self.view
-            plane = self.plane
-            flat = np.array([self.locate(at)[1] for at in path])
-            line = flat
-            if kind == "box":
-                line = corners(ordered((*flat[0], *flat[-1])))[[0, 1, 2, 3, 0]]
-            elif kind == "lasso":
-                line = np.concatenate([flat, flat[:1]])
-            shown = shown_prompts(view.session.draft, view.axes)
-            drawn = (view.axes.position(plane, line), True)
-            self.working.show(
-                Shown(shown.points, shown.positive, shown.boxes, [*shown.lines, drawn])
-            )
-
-    def drawn(self, kind: str, path: np.ndarray, positive: bool) -> None:
-        """Take what was drawn along world positions (k, ndim) as a prompt."""
-        self._ask(lambda: self._take_drawn(kind, path, positive), "prompt")
-
-    def _take_drawn(self, kind: str, path: np.ndarray, positive: bool) -> None:
-        with self.reporting():
-            try:
-                self.warn_of_units()
-                flat = np.array([self.locate(at)[1] for at in path])
-                if kind == "box":
-                    self.set_box((*flat[0], *flat[-1]))
-                elif kind == "lasso":
-                    self.lasso(flat)
-                else:
-                    self.scribble(flat, positive)
-            except SegmentAnythingError:
-                self._show_prompts()
-                raise
-
-    def hover(self, position: npt.ArrayLike) -> None:
-        """Show the mask under a world position before any click, where `hover_preview` is on."""
-        wanted = self.hover_preview and self.is_loaded and self._image is not None
-        if not wanted or self.draft is not None or self.waiting:
-            return
-        try:
-            plane, at = self.locate(position)
-            view = self.view
-            if not inside(at, view.axes.rows_cols):
-                self._show_preview()
-                return
-            request = view.session.hover_request(plane, at)
-            if not view.session.is_encoded(request):
-                return  # encoding is for clicks
-        except SegmentAnythingError:
-            return  # nothing to see there
-        session = view.session
-        ears = Ears(
-            result=lambda result: self._show_hover(view, result),
-            error=self.report,
-            progress=lambda step: None,
-            ended=lambda: None,
-        )
-        self._runner.submit(lambda cancelled: session.decode(request, cancelled), ears)
-
-    def _show_hover(self, view: View, result: DecodeResult | None) -> None:
-        if result is None or self._is_closed or view is not self._current or self.draft is not None:
-            return
-        preview = result.preview()
-        self.working.show_preview(preview.plane, preview.window, preview.labels)
-
-    def warn_of_units(self) -> None:
-        """Say once that napari's own tools miss where layers have different units."""
-        if not self._warned_of_units and mixes_units(self.viewer):
-            self._warned_of_units = True
-            self.report(
-                UnitsWarning(
-                    "the layers have different units: napari's brush and its point tool ignore "
-                    "that, and draw elsewhere; clicks of this plugin are right"
-                )
-            )
-
-    # -- the user's own layers -------------------------------------------------------------------
+    draft = value("planes", PlaneSessions.draft)
+    preview = value("canvas", DraftCanvas.preview)
+    working = value("canvas", DraftCanvas.working)
+    objects = value("commits", CommittedObjects.objects)
+    locked = value("commits", CommittedObjects.locked)
+    hidden = value("commits", CommittedObjects.hidden)
+    can_undo = value("trail", UndoTrail.can_undo)
+    can_redo = value("trail", UndoTrail.can_redo)
+    predictor = value("models", ModelHolder.predictor)
+    model = value("models", ModelHolder.model)
+    is_loaded = value("models", ModelHolder.is_loaded)
+    plane = value("planes", PlaneSessions.plane)
+    mode = value("mouse", MouseInput.mode)
 
     @property
     def source(self) -> Layer | None:
         """The Points or Shapes layer that is followed, or None."""
-        return None if self._follower is None else self._follower.layer
+        return self.follower.layer
 
-    def follow(self, layer: Layer | None, batch: bool = False) -> None:
-        """Take prompts from a Points or Shapes layer of one's own, now and whenever it changes.
+    @property
+    def busy(self) -> bool:
+        """Whether something is loaded or decoded."""
+        return self.worker.busy
 
-        Points with "negative" in a feature "label" are negative; rectangles and ellipses are
-        boxes, lines and paths scribbles, polygons regions. What is committed is used up.
+    @property
+    def batch(self) -> bool:
+        """Whether every click and every box is an object of its own; committed together."""
+        return self.prompts.batch
 
-        Parameters
-        ----------
-        layer : Points, Shapes, or None
-            None follows nothing any more.
-        batch : bool
-            Every positive point and every box is an object of its own.
+    @batch.setter
+    def batch(self, on: bool) -> None:
+        self.prompts.batch = on
+
+    @property
+    def hover_preview(self) -> bool:
+        """Whether the mask under the cursor is shown before any click."""
+        return self.mouse.hover_preview
+
+    @hover_preview.setter
+    def hover_preview(self, on: bool) -> None:
+        self.mouse.hover_preview = on
+
+    # -- image, target, options ------------------------------------------------------------------
+
+    @property
+    def image(self) -> Image | None:
+        """The (first) image layer in use; None before the first prompt."""
+        return self.layers.image
+
+    @image.setter
+    def image(self, image: Image | Sequence[Image] | None) -> None:
+        self.set_image(image)
+
+    def set_image(self, image: Image | Sequence[Image] | None) -> None:
+        """Work on another image: a layer, or several that are its channels.
+
+        The object in progress is cancelled, the target becomes a new layer.
 
         Raises
         ------
-        PromptError
-            If the layer is of another kind, or prompts lie outside the image.
+        ImageError
+            If it is no image, or not in the viewer.
         """
-        if self._follower is not None:
-            self._follower.close()
-            self._follower = None
-        if layer is not None:
-            self.view  # noqa: B018 - an image there must be
-            self._follower = Follower(self, layer, batch)
-            self._follower.take()
+        images = () if image is None else layers_of_image(image)
+        if images == self.layers.images:
+            return
+        if images:
+            check_images(self.viewer, images)
+        if self.layers.images:
+            self.queue.drop("prompt", "edit")  # they were meant for the other image
+        self._begin_anew()
+        self.layers.target = None
+        self.canvas.clear()
+        self.layers.choose(images)
         self.layers_changed.emit()
 
-    def commit(self) -> tuple[int, ...]:
-        """Write the object in progress (or the batch) to the target; return the new labels.
+    @property
+    def target(self) -> Labels | None:
+        """The Labels layer that objects go to; None as long as it is still to be made."""
+        return self.layers.target
 
-        What the brush did to the preview counts.
+    @target.setter
+    def target(self, layer: Labels | None) -> None:
+        self.set_target(layer)
+
+    def set_target(self, layer: Labels | None) -> None:
+        """Write to another Labels layer; None makes a new one at the next commit.
+
+        The object in progress goes there.
 
         Raises
         ------
-        PromptError
-            If nothing is in progress, or every pixel belongs to other labels already.
         ParameterError
-            If the target does not exist any more, or its type has no more labels.
+            If it cannot be written to, or its pixels are not the image's.
         """
-        ids = super().commit()
-        if self._follower is not None:
-            self._follower.committed()
-        return ids
+        if layer is not None:
+            if layer is self.layers.target:
+                return
+            self.planes.check_target(layer)
+        draft, gone = self.draft, self.layers.target
+        self._begin_anew()
+        self.layers.target = layer
+        if draft is not None and not draft.empty:
+            self.prompts.carry(draft)
+            if gone is not None and gone not in self.viewer.layers:
+                text = (
+                    f"The labels {gone.name!r} were removed; the object in progress goes to a "
+                    "new layer."
+                )
+                self.notice(Notice("target", text))
+        self.layers_changed.emit()
 
-    def _watch_target(self) -> None:
-        """Take napari's brush strokes on the target into the history."""
-        if self._brushed is self._target:
-            return
-        if self._brushed is not None:
-            self._brushed.events.paint.disconnect(self._on_brush)
-            self._history_keys.release()
-        self._brushed = self._target
-        if self._brushed is not None:
-            self._brushed.events.paint.connect(self._on_brush)
-            self._history_keys.take(self._brushed)
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options in use; see `OPTIONS`."""
+        return {**self.planes.options, **self.models.options}
 
-    def _on_brush(self, event: Any) -> None:
-        view, target = self._current, self._target
-        if view is None or target is None or target.multiscale:
-            return
-        with self.reporting():
-            for plane, window, before, after in strokes(event.value, target.data, view.axes):
-                view.session.paint(plane, window, before, after)
+    def set_options(self, **options: Any) -> None:
+        """Change options, by the names of `OPTIONS`.
+
+        "overwrite", "multimask", "min_mask_region_area" and "cache" act at once, "device" and
+        "precision" load the model again; the others begin anew (what is committed stays in the
+        labels).
+
+        Raises
+        ------
+        ParameterError
+            If there is no option of that name.
+        """
+        unknown = sorted(set(options) - set(self.OPTIONS))
+        if unknown:
+            raise ParameterError(
+                f"unknown option {unknown[0]!r}; there are {', '.join(self.OPTIONS)}"
+            )
+        of_model = {name: options.pop(name) for name in ModelHolder.OPTIONS if name in options}
+        self.models.configure(**of_model)
+        if options:
+            if self.planes.configure(**options):
+                self._begin_anew()
+            self.canvas.redecode()
+
+    def recover(self, path: str | os.PathLike[str]) -> None:
+        """Bring a session back from its journal, on the image and the target in use.
+
+        Its objects, their prompts, what was in progress and the history come back, and the
+        session goes on in the same file. The planes that are shown must be those it was made on.
+
+        Raises
+        ------
+        FormatError
+            If the journal is damaged.
+        ImageError
+            If it is of another image.
+        ParameterError
+            If it is of labels of another shape.
+        """
+        self._begin_anew()
+        recovered = self.planes.recover(Path(path))
+        self.layers_changed.emit()
+        self.objects_changed.emit(tuple(recovered.session.objects))
+
+    def _begin_anew(self) -> None:
+        """Leave the sessions there are, with what waits for them."""
+        if self.planes.all:
+            self.queue.drop("prompt", "edit")
+            self.worker.cancel()
+            self.planes.drop()
 
     # -- everything ------------------------------------------------------------------------------
 
@@ -362,7 +345,7 @@ class ViewerSession(ViewerObjects):
         Parameters
         ----------
         mode : {"auto", "grid", "proposals", "instances"}
-        region : "plane", "view" (what is in sight), or Window
+        region : "plane", "view" (what is in sight), "rectangle" (as drawn for the widget), Window
         policy : str
             As for `CandidateTable.to_labels`.
         **parameters
@@ -373,78 +356,89 @@ class ViewerSession(ViewerObjects):
         CandidateTable
             Relative to the region.
         """
-        where = region_of_view(self, region)
-        job = everything_job(self, where, mode, **parameters)
-        table = finish(job, self.progressed.emit)
-        add_table(self, table, where, policy=policy)
-        return table
+        options = self.planes.options
+        area = find_area(
+            self.viewer,
+            self.layers.present(),
+            region,
+            **{name: options[name] for name in ("channel_axis", "channels", "contrast_limits")},
+        )
+        steps = run_everything(area, self.predictor, mode, parameters, policy)
+        drawn = finish(steps, self.progressed.emit)
+        result = ResultLayer(self.viewer)
+        result.begin(area, None)
+        result.show(drawn)
+        return drawn.table
 
-    # -- the viewer ------------------------------------------------------------------------------
+    # -- what the viewer and the sessions say ----------------------------------------------------
+
+    def _connect(self, new: PlaneSession) -> None:
+        events = new.session.events
+        events.target_changed.connect(partial(self.measures.note, new))
+        events.history_changed.connect(partial(self._on_history, new))
+        events.objects_changed.connect(self.commits.on_changed)
+
+    def _on_history(self, on: PlaneSession) -> None:
+        self.trail.note(on)
+        self.history_changed.emit()
+        if self.measures.changes:
+            self.measures.update()
+
+    def _on_objects(self, ids: object) -> None:
+        self.commits.protect()
+        self.measures.update()
+
+    def _on_new_pixels(self) -> None:
+        """Forget embeddings and history of pixels that are no more."""
+        target = self.layers.target
+        self._begin_anew()
+        self.canvas.clear()
+        self.layers.target = target
+        self.layers_changed.emit()
+
+    def _on_layers(self) -> None:
+        self._brush.watch(self.layers.target)
+        self.mouse.spared = self.follower.layer
 
     def _on_dims(self, event: Any = None) -> None:
         """Another plane is shown."""
-        if self._is_closed or self._current is None:
+        if self.is_closed or self.planes.current is None:
             return
         try:
-            view = self.view  # planes along other axes have their own session
+            self.planes.find()  # planes along other axes have their own session
         except SegmentAnythingError:
             return  # said when a prompt is placed there
-        self._tell_of_hidden(view)
-        if view is self._current:
-            self.plane_changed.emit()
-            if self._follower is not None:
-                with self.reporting():
-                    self._follower.take()
-
-    def _tell_of_hidden(self, view: View) -> None:
-        """Say that an object in progress lies on planes along other axes than those shown."""
-        for other in self._views.values():
-            draft = other.session.draft
-            if other is not view and draft is not None and not draft.empty:
-                text = "The object in progress is on planes along other axes, which are not shown."
-                show = partial(self._go_to, other, draft.plane)
-                self.notice(Notice("axes", text, ("Show them", show)))
-                return
-        if len(self._views) > 1:
-            self.notice(Notice("axes"))
+        self.planes.tell_of_hidden()
+        self.plane_changed.emit()
+        self.follower.update()
 
     def _on_removed(self, event: Any) -> None:
         """A layer was removed from the viewer."""
         gone = event.value
-        if self._image is not None and gone in self._image:
+        if gone in self.layers.images:
             self.set_image(None)
-        elif self._working is not None and not self._is_closed:
-            self._working.removed(gone)
-        if self._follower is not None and self._follower.layer is gone:
+        else:
+            self.canvas.removed(gone)
+        if gone is self.follower.layer:
             self.follow(None)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether it has let go of its viewer."""
-        return self._is_closed
 
     def close(self) -> None:
         """Let go of the viewer: no callback, no thread, no working layer stays."""
-        if self._is_closed:
+        if self.is_closed:
             return
-        self._is_closed = True
-        self._asked.drop("prompt", "edit", "other")
-        self._runner.close()
+        self.is_closed = True
+        self.queue.drop("prompt", "edit", "other")
+        self.worker.runner.close()
         self.measures.close()
-        if self._follower is not None:
-            self._follower.close()
-            self._follower = None
-        self._target = None
-        self._watch_target()
+        self.follower.close()
+        self._brush.watch(None)
         self.mouse.close()
         for emitter in (self.viewer.dims.events.current_step, self.viewer.dims.events.order):
             emitter.disconnect(self._on_dims)
         self.viewer.layers.events.removed.disconnect(self._on_removed)
-        for session in (*self._left, *(view.session for view in self._views.values())):
-            session.close()
-        self._left.clear()
-        self._views.clear()
-        self._current = None
-        self._bind_image(None)
-        self._set_busy(False)
+        self.planes.close()
+        self.canvas.close()
+        self.layers.choose(())
+        self.layers.target = None
+        self.worker.rest()
         self.closed.emit()

@@ -11,7 +11,13 @@ from ..automatic import available_modes, choose_mode
 from ..automatic.heads import dense_head
 from ..automatic.parameters import FILTERS, applicable, resolve
 from ..bridge.runs.areas import draw_region, find_area
-from ..bridge.runs.results import Drawn, Found, ResultLayer, refilter, run
+from ..bridge.runs.everything import (
+    DrawnObjects,
+    FoundObjects,
+    ResultLayer,
+    refilter,
+    run_everything,
+)
 from ..errors import SegmentAnythingError
 from ..parameters import EVERYTHING, RUN
 from ..progress import Progress
@@ -51,8 +57,8 @@ class EverythingWidget(Panel):
         super().__init__(napari_viewer)
         self._jobs = Jobs(self)
         self._result = ResultLayer(self.viewer)
-        self._found: Found | None = None
-        self._drawn: Drawn | None = None
+        self._found: FoundObjects | None = None
+        self._drawn: DrawnObjects | None = None
         self._filtering = False
         self._again = self.delayed(60, self._refilter)
         self._build()
@@ -174,9 +180,9 @@ class EverythingWidget(Panel):
             self.status.busy("Preparing …")
             predictor = self.session.predictor
 
-            def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Drawn]:
+            def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, DrawnObjects]:
                 wanted = acting(predictor.model, mode, given)
-                return (yield from run(area, predictor, mode, wanted, policy))
+                return (yield from run_everything(area, predictor, mode, wanted, policy))
 
             self._jobs.start(job)
 
@@ -256,10 +262,10 @@ class EverythingWidget(Panel):
         if self._filtering:
             return
         self.status.show_progress(step)
-        if isinstance(step.partial, Drawn):
+        if isinstance(step.partial, DrawnObjects):
             self._show(step.partial)
 
-    def _show(self, drawn: Drawn) -> bool:
+    def _show(self, drawn: DrawnObjects) -> bool:
         """Show what was found; return whether that was possible."""
         try:
             self._result.show(drawn)
@@ -272,7 +278,7 @@ class EverythingWidget(Panel):
         self._show_counts()
         return True
 
-    def _on_finished(self, drawn: Drawn | None) -> None:
+    def _on_finished(self, drawn: DrawnObjects | None) -> None:
         if drawn is None:
             return
         if self._filtering:

@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from ..bridge.files import write_csv, write_found
-from ..bridge.runs.results import Drawn
+from ..bridge.runs.everything import DrawnObjects
 from ..errors import SegmentAnythingError
 from ..wording import counted
 from .qt_helpers import button, note, row, tight
@@ -30,7 +30,10 @@ class Exports(QWidget):
     """
 
     def __init__(
-        self, status: StatusLine, drawn: Callable[[], Drawn | None], discard: Callable[[], object]
+        self,
+        status: StatusLine,
+        drawn: Callable[[], DrawnObjects | None],
+        discard: Callable[[], object],
     ) -> None:
         super().__init__()
         self._status, self._drawn = status, drawn
@@ -63,7 +66,7 @@ class Exports(QWidget):
         """Save the masks in the form of SA-1B."""
         self._save("masks.json", "SA-1B JSON (*.json)", write_found)
 
-    def _save(self, name: str, kinds: str, write: Callable[[Path, Drawn], None]) -> None:
+    def _save(self, name: str, kinds: str, write: Callable[[Path, DrawnObjects], None]) -> None:
         drawn = self._drawn()
         if drawn is not None:
             ask_and_save(

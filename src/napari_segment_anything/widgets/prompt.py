@@ -12,7 +12,7 @@ from magicgui.widgets import CheckBox
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSizePolicy
 
-from ..bridge.viewer.viewer_model import Notice
+from ..bridge.viewer.signals import Notice
 from ..engine import Window
 from ..errors import SegmentAnythingError
 from ..parameters import PROMPTING
@@ -60,7 +60,7 @@ class PromptWidget(Panel):
         """Create the layers for prompts and masks ahead of time; napari takes a moment for each."""
         if not self.is_shut and self.images.layers:
             with suppress(SegmentAnythingError):
-                rows, cols = self.session.view.axes.rows_cols
+                rows, cols = self.session.planes.find().axes.rows_cols
                 size = self.session.model.image_size
                 window = Window(0, 0, min(rows, size), min(cols, size))
                 self.session.working.prepare(self.session.plane, window)
@@ -68,7 +68,7 @@ class PromptWidget(Panel):
     def _take_mouse(self) -> None:
         """Make the chosen image the active layer, so that clicks on it are prompts."""
         if self.images.layers:
-            self.attempt(self.session.take_mouse)
+            self.attempt(self.session.mouse.take)
 
     # -- layout ----------------------------------------------------------------------------------
 
@@ -178,18 +178,18 @@ class PromptWidget(Panel):
     def _take_up(self, viewer: Any, event: Any) -> None:
         """Ctrl-click: edit the object there."""
         plain = event.button == 1 and set(event.modifiers) == {"Control"}
-        if plain and self.session.takes_mouse():
+        if plain and self.session.mouse.is_ours():
             self.edit_under_mouse()
 
     # -- what the user does ----------------------------------------------------------------------
 
     def _later(self, action: Callable[..., Any], *arguments: Any) -> None:
         """Do something after everything that is waiting for a mask."""
-        self.session.in_order(lambda: self.attempt(action, *arguments))
+        self.session.queue.ask(lambda: self.attempt(action, *arguments))
 
     def commit(self) -> None:
         """Write the object in progress to the labels."""
-        if self.session.draft is None and not self.session.waiting:
+        if self.session.draft is None and not self.session.queue.users:
             self.status.say(self._hint)
             return
         self.session.commit_when_decoded()
@@ -209,7 +209,7 @@ class PromptWidget(Panel):
         self.status.rest()
 
     def _stop(self) -> None:
-        if not self.session.is_loading:  # the shared session stops that
+        if not self.session.models.is_loading:  # the shared session stops that
             self.cancel()
 
     def next_candidate(self) -> None:
@@ -230,11 +230,11 @@ class PromptWidget(Panel):
             what = self.attempt(action)
             self.status.say(f"{done}: {what}." if what else nothing)
 
-        self.session.in_order(step)
+        self.session.queue.ask(step)
 
     def edit_under_mouse(self) -> None:
         """Edit the prompts of the object under the mouse."""
-        label = self.attempt(lambda: self.session.object_at_cursor)
+        label = self.attempt(lambda: self.session.commits.object_at_cursor)
         if label is None:
             self.status.say("No object under the mouse.")
         else:
@@ -242,7 +242,7 @@ class PromptWidget(Panel):
 
     def delete_under_mouse(self) -> None:
         """Delete the object under the mouse."""
-        label = self.attempt(lambda: self.session.object_at_cursor)
+        label = self.attempt(lambda: self.session.commits.object_at_cursor)
         if label is not None:
             self._later(self.session.delete, label)
 
@@ -341,7 +341,7 @@ class PromptWidget(Panel):
             self.status.say("Open an image: File > Open, or File > Open Sample.")
 
     def _on_busy(self, busy: bool) -> None:
-        if self.session.is_loading:
+        if self.session.models.is_loading:
             return  # shown by the shared session
         if busy:
             self.status.busy("Working …", stoppable=True, doing="")
@@ -369,7 +369,7 @@ class PromptWidget(Panel):
             self.notices.drop("click")
 
     def _on_progress(self, step: Progress) -> None:
-        if self.session.busy and not self.session.is_loading:
+        if self.session.busy and not self.session.models.is_loading:
             self.status.show_progress(step)
 
     def _on_error(self, error: BaseException) -> None:

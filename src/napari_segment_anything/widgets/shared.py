@@ -99,8 +99,8 @@ class SharedSession:
         self._panels.append(panel)
         panel.status.cancelled.connect(self._stop_loading)
         panel.models.changed.connect(self.choose_model)
-        if self.session.model_source is not None:
-            panel.models.qt.value = self.session.model_source
+        if self.session.models.source is not None:
+            panel.models.qt.value = self.session.models.source
         return lambda: self._panels.remove(panel)
 
     def choose_model(self, source: str) -> None:
@@ -136,7 +136,7 @@ class SharedSession:
 
     def _on_model(self) -> None:
         """Remember a loaded model for the next start."""
-        source = self.session.model_source
+        source = self.session.models.source
         if source is None:
             return
         if self.session.is_loaded:
@@ -149,7 +149,7 @@ class SharedSession:
         for status in self._starting:
             status.rest("Not started: the model could not be loaded.")
         self._starting.clear()
-        used = self.session.model_source
+        used = self.session.models.source
         if used is not None:
             for panel in self._panels:
                 panel.models.qt.value = used
@@ -163,7 +163,7 @@ class SharedSession:
             )
 
     def _on_progress(self, step: Progress) -> None:
-        if not self.session.is_loading:
+        if not self.session.models.is_loading:
             return
         for status in (panel.status for panel in self._panels):
             if status.doing == "":
@@ -173,11 +173,11 @@ class SharedSession:
 
     def _on_busy(self, busy: bool) -> None:
         for status in (panel.status for panel in self._panels):
-            if status.doing == _LOADING and not self.session.is_loading:
+            if status.doing == _LOADING and not self.session.models.is_loading:
                 status.rest()
 
     def _stop_loading(self) -> None:
-        self.session.stop_loading()
+        self.session.models.stop_loading()
 
     def _drop_model_notice(self) -> None:
         for panel in self._panels:

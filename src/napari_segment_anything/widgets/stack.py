@@ -249,7 +249,7 @@ class StackWidget(Panel):
         self, stack: StackSource, options: dict[str, Any], prompts: Layer | None
     ) -> Callable[..., Generator[Progress, None, StackDone]]:
         session = self.session
-        gather = gather_from(self.viewer, stack, session, prompts)
+        gather = gather_from(self.viewer, stack, session.planes, prompts)
         predictor = session.predictor
         known = {**options, "model": predictor.model.fingerprint, "prompts": prompts}
         previous = None

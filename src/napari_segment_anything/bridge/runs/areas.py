@@ -1,4 +1,4 @@
-"""Which part of a viewer's image everything mode runs on; no Qt."""
+"""Which part of a viewer's image everything mode runs on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from ...engine import PlaneSource, Window
 from ...errors import ImageError, ParameterError
-from ..viewer.binding import check_images
-from ..viewer.coordinates import placement
+from ..viewer.coordinates import placement, world_to_data
 from ..viewer.images import ImageAxes, axes_of, plane_of, source_of
+from ..viewer.layers import check_images
 from ..viewer.sources import prompts_of
-from ..viewer.targets import LayerTarget, check_alignment
+from ..viewer.targets import LayerTarget
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -47,13 +47,19 @@ class Area:
     window: Window
     target: LayerTarget | None = None
 
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """What two areas have in common that are the same pixels."""
+        return (self.layers, self.axes, self.plane, self.window)
+
 
 def find_area(
     viewer: ViewerModel,
     layers: Sequence[Image],
-    region: str,
+    region: str | Window,
     *,
     channel_axis: int | None = None,
+    channels: Sequence[int] | None = None,
     contrast_limits: Any = "auto",
     target: Labels | None = None,
 ) -> Area:
@@ -61,8 +67,14 @@ def find_area(
 
     Parameters
     ----------
-    region : {"plane", "view", "rectangle"}
-        All of the plane, the part in view, or the rectangle drawn last on the region's layer.
+    viewer : napari.Viewer or ViewerModel
+    layers : sequence of Image
+        The image; several are its channels.
+    region : {"plane", "view", "rectangle"} or Window
+        All of the plane, the part in view, the rectangle drawn last on the region's layer, or a
+        part in full-resolution pixels.
+    channel_axis, channels, contrast_limits
+        As for `source_of`.
     target : Labels, optional
         Where the result goes, if not to a layer of its own; its labels are kept.
 
@@ -71,48 +83,60 @@ def find_area(
     ImageError
         If there is no such image, plane or part of it.
     ParameterError
-        If the target cannot be written to, or there is no rectangle.
+        If the target cannot be written to, or there is no such region.
     """
     if not layers:
         raise ImageError("open an image first")
     check_images(viewer, layers)
-    axes = axes_of(viewer, tuple(layers), channel_axis)
-    plane = plane_of(viewer, layers[0], axes)
-    source = source_of(tuple(layers), axes, contrast_limits=contrast_limits)
-    window = _window(viewer, layers[0], axes, plane, region)
+    images = tuple(layers)
+    axes = axes_of(viewer, images, channel_axis)
+    plane = plane_of(viewer, images[0], axes)
+    source = source_of(images, axes, channels=channels, contrast_limits=contrast_limits)
+    if isinstance(region, Window):
+        window = region.clip(axes.rows_cols)
+    elif region == "plane":
+        window = Window.full(axes.rows_cols)
+    elif region == "view":
+        window = visible_window(viewer, images[0], axes)
+    elif region == "rectangle":
+        window = _drawn_window(viewer, images[0], axes, plane)
+    else:
+        raise ParameterError(f"region is 'plane', 'view', 'rectangle' or a Window, not {region!r}")
     place = None
     if target is not None:
-        place = LayerTarget(target, axes)
-        check_alignment(viewer, target, layers[0], axes)
-    return Area(tuple(layers), axes, source, plane, window, place)
+        place = LayerTarget(viewer, images[0], axes, target)
+    return Area(images, axes, source, plane, window, place)
 
 
-def _window(
-    viewer: ViewerModel, image: Image, axes: ImageAxes, plane: tuple[int, ...], region: str
+def visible_window(viewer: ViewerModel, image: Image, axes: ImageAxes) -> Window:
+    """Return the smallest window of the plane that holds everything the canvas shows of it.
+
+    Raises
+    ------
+    ImageError
+        If the canvas shows nothing of the image.
+    """
+    camera = viewer.scene.camera
+    half = np.asarray(viewer.canvas.size, np.float64) / (2 * camera.zoom)
+    centre = np.asarray(camera.center, np.float64)[-2:]
+    corners = np.repeat(np.asarray(viewer.dims.point, np.float64)[None], 4, axis=0)
+    signs = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
+    corners[:, list(viewer.dims.displayed)] = centre + signs * half
+    seen = world_to_data(viewer, image, corners)[:, list(axes.displayed)]
+    return _between(seen.min(0), seen.max(0), axes.rows_cols)
+
+
+def _drawn_window(
+    viewer: ViewerModel, image: Image, axes: ImageAxes, plane: tuple[int, ...]
 ) -> Window:
-    rows, cols = axes.rows_cols
-    if region == "plane":
-        return Window.full((rows, cols))
-    if region == "view":
-        return _visible(image, axes)
     shapes = region_layer(viewer)
     found = [] if shapes is None else prompts_of(viewer, shapes, image, axes, plane).boxes
     if not found:
         raise ParameterError("draw a rectangle on this plane first")
-    low, high = np.array(found[-1][:2]), np.array(found[-1][2:])
-    return _cut(low, high, (rows, cols))
+    return _between(np.array(found[-1][:2]), np.array(found[-1][2:]), axes.rows_cols)
 
 
-def _visible(image: Image, axes: ImageAxes) -> Window:
-    corners = np.asarray(image.corner_pixels, np.float64)[:, list(axes.displayed)]
-    if image.multiscale:
-        factors = np.asarray(image.downsample_factors)[image.data_level]
-        corners = corners * factors[list(axes.displayed)]
-    low, high = corners.min(0), corners.max(0)
-    return _cut(low, high, axes.rows_cols)
-
-
-def _cut(low: np.ndarray, high: np.ndarray, shape: tuple[int, int]) -> Window:
+def _between(low: np.ndarray, high: np.ndarray, shape: tuple[int, int]) -> Window:
     first = np.clip(np.floor(low + 0.5), 0, None).astype(int)
     last = np.minimum(np.ceil(high - 0.5), np.array(shape) - 1).astype(int)
     if (last < first).any():

@@ -1,164 +1,333 @@
-"""Everything mode on what the viewer shows, and its result as a Labels layer."""
+"""Everything mode on part of a plane: labels that follow the filters, and their layer."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...automatic import CandidateTable, generate_candidates
-from ...engine import PlaneSource, Predictor, Window
-from ...errors import ImageError, ParameterError
+from ...engine import Predictor, Window
+from ...errors import ParameterError
 from ...progress import Progress
-from ..viewer.coordinates import placement, world_to_data
+from ..viewer.images import labels_placement
 from ..viewer.selection import keeping_selection
+from .areas import Area
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
     from napari.layers import Labels
 
-    from ..viewer.viewer_objects import ViewerObjects
+LIVE_SECONDS = 1.5
+"""How often a long run shows what it has found."""
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
-    """What everything mode is run on.
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundObjects:
+    """What a run found.
 
     Parameters
     ----------
-    plane : tuple of int
-    window : Window
-        Of that plane.
+    area : Area
+        Its window is that of the candidates.
+    table : CandidateTable
+    existing : int array (height, width) or None
+        Labels that were there before, and stay.
+    largest : int
+        The largest of all the target's labels, elsewhere too.
+    seconds : float
     """
 
-    plane: tuple[int, ...]
-    window: Window
+    area: Area
+    table: CandidateTable
+    existing: np.ndarray | None
+    largest: int
+    seconds: float
 
 
-def region_of_view(owner: ViewerObjects, region: str | Window = "plane") -> Region:
-    """Settle a region: "plane" (the one that is shown), "view" (the part in sight), or a window.
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnObjects:
+    """What was found, as labels.
+
+    Parameters
+    ----------
+    found : FoundObjects
+    labels : int array (height, width)
+        Of the area's window, with the labels that were there before.
+    features : dict of str to array
+        A row for each label that is seen; "index" is the label.
+    dropped : dict of str to int
+        Candidates that each filter dropped, by the filter's name.
+    """
+
+    found: FoundObjects
+    labels: np.ndarray
+    features: dict[str, np.ndarray]
+    dropped: dict[str, int]
+
+    @property
+    def area(self) -> Area:
+        """What was segmented."""
+        return self.found.area
+
+    @property
+    def table(self) -> CandidateTable:
+        """The candidates."""
+        return self.found.table
+
+    @property
+    def objects(self) -> int:
+        """How many labels are seen."""
+        return len(self.features["index"])
+
+
+# The filter that is to blame for each reason; what no filter decides stands under its own name.
+_BLAME = {
+    "pred_iou": "pred_iou_thresh",
+    "stability": "stability_score_thresh",
+    "nms": "box_nms_thresh",
+    "cleaned_nms": "box_nms_thresh",
+    "crop_nms": "crop_nms_thresh",
+    "crop_layer": "crop_choice",
+    "too_small": "min_area",
+    "too_large": "max_area",
+}
+
+
+def dropped_by(table: CandidateTable) -> dict[str, int]:
+    """Count the candidates that each filter dropped, by the filter's name."""
+    counts: dict[str, int] = {}
+    for reason, count in table.counts().items():
+        if reason != "kept":
+            name = _BLAME.get(reason, reason)
+            counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def draw(found: FoundObjects, policy: str) -> DrawnObjects:
+    """Paint candidates into labels, and measure them.
 
     Raises
     ------
     ParameterError
-        If it is none of these.
-    ImageError
-        If nothing of the image is in sight.
+        If the target's type has not that many labels.
     """
-    view, plane = owner.view, owner.plane
-    shape = view.axes.rows_cols
-    if isinstance(region, Window):
-        return Region(plane, region.clip(shape))
-    if region == "plane":
-        return Region(plane, Window.full(shape))
-    if region == "view":
-        return Region(plane, visible_window(owner))
-    raise ParameterError(f"region is 'plane', 'view' or a Window, not {region!r}")
-
-
-def visible_window(owner: ViewerObjects) -> Window:
-    """Return the smallest window of the plane that holds everything the canvas shows of it.
-
-    Raises
-    ------
-    ImageError
-        If nothing of the image is in sight.
-    """
-    viewer, view, image = owner.viewer, owner.view, owner.image
-    if image is None:
-        raise ImageError("choose an image first")
-    camera = viewer.scene.camera
-    half = np.asarray(viewer.canvas.size, np.float64) / (2 * camera.zoom)
-    centre = np.asarray(camera.center, np.float64)[-2:]
-    corners = np.repeat(np.asarray(viewer.dims.point, np.float64)[None], 4, axis=0)
-    signs = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
-    corners[:, list(viewer.dims.displayed)] = centre + signs * half
-    seen = world_to_data(viewer, image, corners)[:, list(view.axes.displayed)]
-    shape = np.array(view.axes.rows_cols)
-    low = np.clip(np.floor(seen.min(0) + 0.5), 0, None).astype(int)
-    high = np.minimum(np.ceil(seen.max(0) + 0.5).astype(int), shape)
-    if (high <= low).any():
-        raise ImageError("nothing of the image is in sight; move the camera to it")
-    return Window(low[0], low[1], high[0] - low[0], high[1] - low[1])
-
-
-def everything_job(
-    owner: ViewerObjects, region: Region, mode: str = "auto", **parameters: Any
-) -> Generator[Progress, None, CandidateTable]:
-    """Return a generator that finds everything in a region; it may run on any thread.
-
-    The image and the model are settled here; the generator touches no layer. Parameters are
-    those of `segment_everything`.
-    """
-    view, predictor = owner.view, owner.predictor
-    source = view.session.source
-    return _run(source, predictor, region, mode, parameters)
-
-
-def _run(
-    source: PlaneSource, predictor: Predictor, region: Region, mode: str, parameters: dict[str, Any]
-) -> Generator[Progress, None, CandidateTable]:
-    yield Progress(0, 1, message="Reading the image")
-    arguments = dict(source.embed_arguments(region.plane))  # contrast limits: reads pixels
-    if region.window != Window.full(source.shape):
-        arguments["window"] = region.window
-    return (
-        yield from generate_candidates(
-            source.image(region.plane),
-            predictor.model,
-            mode=mode,
-            predictor=predictor,
-            **{name: value for name, value in arguments.items() if value is not None},
-            **parameters,
+    table, existing, window = found.table, found.existing, found.area.window
+    labels = table.to_labels(policy, existing=existing).astype(np.int64)
+    features = table.features(policy, existing=existing)
+    features = {"index": features.pop("label").astype(np.int64), **features}
+    shift = 0 if existing is None else found.largest - int(existing.max(initial=0))
+    if shift and existing is not None:
+        labels[labels > existing.max(initial=0)] += shift
+        features["index"] = features["index"] + shift
+        parent = features["parent"]
+        features["parent"] = np.where(parent > 0, parent + shift, 0)
+    target = found.area.target
+    if target is not None and labels.max(initial=0) > np.iinfo(target.dtype).max:
+        raise ParameterError(
+            f"labels of type {target.dtype} end at {np.iinfo(target.dtype).max}; choose a new layer"
         )
+    for name, first in (("row", window.row), ("col", window.col)):
+        for column in (f"{name}_min", f"{name}_max", f"point_{name}"):
+            features[column] = features[column] + first
+    return DrawnObjects(found, labels, features, dropped_by(table))
+
+
+def run_everything(
+    area: Area, predictor: Predictor, mode: str, parameters: Mapping[str, Any], policy: str
+) -> Generator[Progress, None, DrawnObjects]:
+    """Find every object of an area; on any thread.
+
+    Parameters and errors are those of `generate_candidates`. While it takes long, `partial` of a
+    Progress is what was found so far, as `DrawnObjects`, every `LIVE_SECONDS`.
+    """
+    began = shown = time.perf_counter()
+    steps = generate_candidates(
+        area.source.image(area.plane),
+        predictor.model,
+        mode=mode,
+        predictor=predictor,
+        window=area.window,
+        **area.source.embed_arguments(area.plane),
+        **parameters,
     )
+    before: tuple[np.ndarray | None, int] | None = None
+
+    def drawn(table: CandidateTable) -> DrawnObjects:
+        nonlocal before
+        # At a pyramid's reduced level whole pixels are read: candidates may reach a little beyond.
+        here = replace(area, window=Window(*table.origin, *table.shape))
+        if before is None:
+            before = (None, 0)
+            if here.target is not None:
+                pixels = np.array(here.target.read(here.plane, here.window))
+                before = (pixels, here.target.largest())
+        return draw(FoundObjects(here, table, *before, time.perf_counter() - began), policy)
+
+    try:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as stop:
+                table = stop.value
+                break
+            now = time.perf_counter()
+            if callable(step.partial) and now - shown > LIVE_SECONDS:
+                yield replace(step, partial=drawn(step.partial()))
+                shown = time.perf_counter()
+            else:
+                yield replace(step, partial=None)
+    finally:
+        steps.close()
+    yield Progress(1, 1, message="drawing")
+    return drawn(table)
 
 
-def add_table(
-    owner: ViewerObjects,
-    table: CandidateTable,
-    region: Region,
-    *,
-    policy: str = "small",
-    layer: Labels | None = None,
-    name: str | None = None,
-) -> Labels:
-    """Show candidates as a Labels layer over their region, with a features table.
+def refilter(
+    found: FoundObjects,
+    thresholds: Mapping[str, Any],
+    policy: str,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Generator[Progress, None, DrawnObjects | None]:
+    """Filter the candidates of a run again, without the model; on any thread."""
+    yield Progress(0, 1, message="filtering")
+    given = {name: value for name, value in thresholds.items() if name in found.table.parameters}
+    table = found.table.refilter(**given)
+    if cancelled():
+        return None
+    yield Progress(0, 1, message="drawing")
+    return draw(replace(found, table=table), policy)
+
+
+@dataclass(slots=True)
+class ResultLayer:
+    """The Labels layer that shows a run's result, and is changed with its filters.
 
     Parameters
     ----------
-    table : CandidateTable
-        From `everything_job` on this region.
-    policy : str
-        Which mask is in front; as for `CandidateTable.to_labels`.
+    viewer : ViewerModel
     layer : Labels, optional
-        One made by this function before, to be changed, as after other thresholds.
-    name : str, optional
-        Of a new layer.
+        The one written to.
     """
-    view, image = owner.view, owner.image
-    if image is None:
-        raise ImageError("choose an image first")
-    axes = view.axes
-    labels = table.to_labels(policy)
-    shape = [1] * image.ndim
-    for axis, size in zip(axes.displayed, labels.shape, strict=True):
-        shape[axis] = size
-    data = labels.astype(np.uint32, copy=False).reshape(shape)
-    if layer is not None and layer in owner.viewer.layers and layer.data.shape == data.shape:
-        layer.data = data
-    else:
-        origin = dict(zip(axes.planes, map(float, region.plane), strict=True))
-        origin[axes.displayed[0]] = float(region.window.row)
-        origin[axes.displayed[1]] = float(region.window.col)
-        thick = {} if axes.channel is None else {axes.channel: axes.shape[axes.channel]}
-        with keeping_selection(owner.viewer):
-            layer = owner.viewer.add_labels(
-                data,
-                name=name or f"{image.name} everything",
-                **placement(image, origin=origin, thick=thick),
+
+    viewer: ViewerModel
+    layer: Labels | None = None
+    _area: Area | None = field(default=None, repr=False)
+    _last: DrawnObjects | None = field(default=None, repr=False)
+    _features: Any = field(default=None, repr=False)
+    _new: bool = False
+
+    def begin(self, area: Area, target: Labels | None) -> None:
+        """Say that a run begins: its result goes to a target, or to a layer of its own.
+
+        That layer is made now, since napari takes a while for a new one, and the layer of an
+        earlier run on the same area is used again, unless it was renamed.
+        """
+        self._new = False
+        if target is None:
+            same = self._area is not None and self._area.place == area.place
+            if not same or self.layer not in self.viewer.layers or self._renamed():
+                self.layer = self._add(area)
+                self._new = True
+        else:
+            self.layer = target
+        self._area, self._last = area, None
+        self._features = None if target is None else target.features.copy()
+
+    def _renamed(self) -> bool:
+        area, layer = self._area, self.layer
+        return area is None or layer is None or not layer.name.startswith(_name(area))
+
+    def abort(self) -> None:
+        """Say that the run gave nothing: a layer made for it goes."""
+        layer = self.layer
+        if self._new and layer is not None and layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
+        if self._new:
+            self.layer = self._area = None
+        self._new = False
+
+    def show(self, drawn: DrawnObjects) -> Labels:
+        """Show a result, in place. What was painted by hand since the last one stays.
+
+        Raises
+        ------
+        ParameterError
+            If the target was removed, or cannot be written to.
+        """
+        area, layer = drawn.area, self.layer
+        if layer is None or layer not in self.viewer.layers:
+            if area.target is not None:
+                raise ParameterError("the labels were removed from the viewer; run again")
+            layer = None
+        elif area.target is None and self._area is not None and area.place != self._area.place:
+            self.viewer.layers.remove(layer)  # candidates reach beyond what was asked for
+            layer = None
+        if layer is None:
+            layer = self._add(area)
+        self._write(layer, drawn)
+        layer.features = self._table(drawn)
+        if area.target is None:
+            layer.metadata = {
+                "mode": drawn.table.mode,
+                "parameters": dict(drawn.table.parameters),
+            }
+        self.layer, self._area, self._last, self._new = layer, area, drawn, False
+        return layer
+
+    def _write(self, layer: Labels, drawn: DrawnObjects) -> None:
+        area, labels = drawn.area, drawn.labels.astype(layer.dtype)
+        if area.target is None:
+            pixels = layer.data.reshape(labels.shape)
+        else:
+            pixels = np.array(area.target.read(area.plane, area.window))
+        if self._last is not None:
+            by_hand = pixels != self._last.labels
+            labels[by_hand] = pixels[by_hand]
+        if area.target is not None:
+            area.target.write(area.plane, area.window, labels)
+            return
+        layer.data[...] = labels.reshape(layer.data.shape)
+        layer.refresh(highlight=False, extent=False)
+
+    def _add(self, area: Area) -> Labels:
+        image = area.layers[0]
+        shape = [1] * image.ndim
+        for axis, size in zip(area.axes.displayed, area.window.shape, strict=True):
+            shape[axis] = size
+        with keeping_selection(self.viewer):
+            return self.viewer.add_labels(
+                np.zeros(shape, np.uint32),
+                name=_name(area),
+                **labels_placement(image, area.axes, area.plane, area.window),
             )
-    columns = table.features(policy)
-    layer.features = {"index": columns.pop("label"), **columns}
-    return layer
+
+    def _table(self, drawn: DrawnObjects) -> Any:
+        import pandas as pd
+
+        table = pd.DataFrame(drawn.features)
+        before = self._features
+        if before is None or before.empty or "index" not in before:
+            return table
+        kept = before[~before["index"].isin(table["index"])]
+        return pd.concat([kept, table], ignore_index=True)
+
+    def discard(self) -> None:
+        """Take the result back: remove its layer, or restore the labels as they were."""
+        layer, last = self.layer, self._last
+        self.layer = self._area = self._last = None
+        if layer is None or last is None or layer not in self.viewer.layers:
+            return
+        target, before = last.area.target, last.found.existing
+        if target is None or before is None:
+            self.viewer.layers.remove(layer)
+            return
+        target.write(last.area.plane, last.area.window, before.astype(layer.dtype))
+        layer.features = self._features
+
+
+def _name(area: Area) -> str:
+    return f"{area.layers[0].name} everything"

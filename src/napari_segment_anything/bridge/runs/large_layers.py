@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from ...large import LargePlan, TileGrid, TileStatus
 from ..viewer.coordinates import placement
+from ..viewer.images import labels_placement
+from ..viewer.measures import as_features
 from ..viewer.selection import keeping_selection
 from .large import LargeDone, LargeSource, LargeStep
 from .live_labels import LiveLabels, aligned
@@ -81,7 +83,7 @@ class LargeLayers:
                 layer = self.labels = self._single(layer, aligned(result.labels, source.order))
             else:
                 layer.data = [aligned(level, source.order) for level in result.group.levels]
-        layer.features = _features(done.objects)
+        layer.features = as_features(done.objects)
         if self.map is not None and self.map in self.viewer.layers:
             self.map.visible = bool(result.failed)
         self.show_seams(source, done.result.grid, done.seams)
@@ -118,15 +120,13 @@ class LargeLayers:
         self._source, self._grid = source, step.grid
         image = source.layers[0]
         levels = [aligned(level, source.order) for level in step.live.levels]
-        channel = source.axes.channel
-        thick = {} if channel is None else {channel: source.axes.shape[channel]}
         with keeping_selection(self.viewer):
             self.labels = self.viewer.add_labels(
                 levels if len(levels) > 1 else levels[0],
                 multiscale=len(levels) > 1,
                 name=f"{image.name} everything",
                 metadata={"store": step.path},
-                **placement(image, thick=thick),
+                **labels_placement(image, source.axes),
             )
             self.map = self._add_map(source, step)
 
@@ -235,12 +235,3 @@ def _map_of(source: LargeSource, grid: TileGrid, status: NDArray[np.uint8]) -> n
     values[..., : begin[1]] = 0
     found: np.ndarray = np.array(aligned(values, source.order)[...])
     return found
-
-
-def _features(objects: Mapping[str, NDArray[Any]]) -> Any:
-    import pandas as pd
-
-    table = {name: column for name, column in objects.items() if np.ndim(column) == 1}
-    if "label" in table:
-        table = {"index": np.asarray(table.pop("label"), np.int64), **table}
-    return pd.DataFrame(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,22 @@ _SMALLEST = 64
 """napari keeps the smallest level of a pyramid as it first was, so nobody may look at that one."""
 
 
-class Aligned:
+class _Lazy(ABC):
+    """What napari asks of an array that is read when indexed."""
+
+    def __init__(self, shape: Sequence[int], dtype: Any) -> None:
+        self.shape = tuple(int(n) for n in shape)
+        self.ndim, self.dtype = len(self.shape), np.dtype(dtype)
+        self.size = int(np.prod(self.shape, dtype=np.int64))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[...], dtype)
+
+    @abstractmethod
+    def __getitem__(self, key: Any) -> np.ndarray: ...
+
+
+class Aligned(_Lazy):
     """A lazy array with its axes in another order, and axes of length 1 where it has none.
 
     Parameters
@@ -31,12 +47,8 @@ class Aligned:
     """
 
     def __init__(self, array: Any, order: Sequence[int | None]) -> None:
-        self.array = array
-        self._order = tuple(order)
-        self.shape = tuple(1 if axis is None else int(array.shape[axis]) for axis in order)
-        self.ndim = len(self.shape)
-        self.dtype: np.dtype[Any] = np.dtype(array.dtype)
-        self.size = int(np.prod(self.shape, dtype=np.int64))
+        super().__init__([1 if axis is None else array.shape[axis] for axis in order], array.dtype)
+        self.array, self._order = array, tuple(order)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         parts = _full_key(key, self.ndim)
@@ -55,9 +67,6 @@ class Aligned:
                 pixels = np.expand_dims(pixels, place)
         return pixels
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[...], dtype)
-
 
 def aligned(array: Any, order: Sequence[int | None]) -> Any:
     """Return an array with its axes in another order; itself where they are in that order."""
@@ -73,24 +82,19 @@ def _full_key(key: Any, ndim: int) -> tuple[Any, ...]:
     return (*key, *(slice(None),) * (ndim - len(key)))
 
 
-class _Strided:
+class _Strided(_Lazy):
     """An array on disk with every n-th row and column, read when asked."""
 
     def __init__(self, array: Any, step: int) -> None:
         self._array, self._step = array, step
-        *others, rows, cols = (int(n) for n in array.shape)
-        self.shape = (*others, -(-rows // step), -(-cols // step))
-        self.ndim, self.dtype = len(self.shape), np.dtype(array.dtype)
-        self.size = int(np.prod(self.shape, dtype=np.int64))
+        *others, rows, cols = array.shape
+        super().__init__((*others, -(-rows // step), -(-cols // step)), array.dtype)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         *others, rows, cols = _full_key(key, self.ndim)
         wide = tuple(_stretch(part, size, self._step)
                      for part, size in zip((rows, cols), self.shape[-2:], strict=True))  # fmt: skip
         return np.asarray(self._array[(*others, *wide)])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[...], dtype)
 
 
 def _stretch(part: Any, size: int, step: int) -> Any:
@@ -178,15 +182,14 @@ class LiveLabels:
             return found
 
 
-class _Copies:
+class _Copies(_Lazy):
     """The reduced copies as one array; planes without one are 0."""
 
     def __init__(self, owner: LiveLabels) -> None:
         self._owner = owner
         grid = owner._grid
-        self.shape = (*grid.planes, *(-(-n // owner.step) for n in grid.shape))
-        self.ndim, self.dtype = len(self.shape), np.dtype(owner._array.dtype)
-        self.size = int(np.prod(self.shape, dtype=np.int64))
+        sides = [-(-n // owner.step) for n in grid.shape]
+        super().__init__((*grid.planes, *sides), owner._array.dtype)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         *others, rows, cols = _full_key(key, self.ndim)
@@ -196,9 +199,6 @@ class _Copies:
         if not np.ndim(chosen):
             return found[0]
         return np.stack(found).reshape((*np.shape(chosen), *found[0].shape))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[...], dtype)
 
     def _one(self, plane: int) -> np.ndarray:
         found = self._owner.copy_of(plane)

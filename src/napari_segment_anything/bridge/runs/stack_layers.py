@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..viewer.coordinates import placement, point_from_data
+from ..viewer.coordinates import point_from_data
+from ..viewer.images import labels_placement
+from ..viewer.measures import as_features
 from ..viewer.selection import keeping_selection
 from .live_labels import aligned
 from .stacks import StackDone, StackSource, StackStep
@@ -51,16 +53,11 @@ class StackLayers:
 
     def finish(self, stack: StackSource, done: StackDone, name: str) -> None:
         """Show what a run gave."""
-        import pandas as pd
-
         self._again = 0.0
         self.show(stack, StackStep(done.labels, None), name)
         if self.labels is None:
             return
-        table = {key: column for key, column in done.table.items() if np.ndim(column) == 1}
-        if "label" in table:
-            table = {"index": np.asarray(table.pop("label"), np.int64), **table}
-        self.labels.features = pd.DataFrame(table)
+        self.labels.features = as_features(done.table)
         if done.path is not None:
             self.labels.metadata = {**self.labels.metadata, "store": done.path}
         self.labels.refresh()
@@ -84,16 +81,12 @@ class StackLayers:
         if layer is not None and layer in self.viewer.layers and layer.data.shape == data.shape:
             layer.data = data
             return
-        origin = {
-            axis: float(index)
-            for axis, index in zip(axes.planes, stack.plane, strict=True)
-            if order[axis] is None
-        }
-        channel = axes.channel
-        thick = {} if channel is None else {channel: axes.shape[channel]}
+        # an axis that the labels have begins at 0
+        at = zip(axes.planes, stack.plane, strict=True)
+        plane = [index if order[axis] is None else 0 for axis, index in at]
         with keeping_selection(self.viewer):
             self.labels = self.viewer.add_labels(
-                data, name=f"{image.name} {name}", **placement(image, origin=origin, thick=thick)
+                data, name=f"{image.name} {name}", **labels_placement(image, axes, plane)
             )
 
     def _add_tracks(self, stack: StackSource, done: StackDone) -> None:
@@ -108,8 +101,6 @@ class StackLayers:
             columns.append(
                 np.zeros((len(found.data), 1)) if at is None else found.data[:, at + 1 : at + 2]
             )
-        channel = axes.channel
-        thick = {} if channel is None else {channel: axes.shape[channel]}
         self.tracks = None
         # napari draws tracks in two or three dimensions
         with keeping_selection(self.viewer), suppress(ValueError):
@@ -118,7 +109,7 @@ class StackLayers:
                 graph={int(k): [int(i) for i in v] for k, v in found.graph.items()},
                 properties=dict(found.properties),
                 name=f"{image.name} tracks",
-                **placement(image, thick=thick),
+                **labels_placement(image, axes),
             )
 
 

@@ -13,24 +13,22 @@ from ...engine import Window
 from ...errors import PromptError
 from ...progress import Progress
 from ...stacks import PropagationResult
-from ..viewer.coordinates import between
-from ..viewer.sources import fill, positives_of_shapes
+from ..viewer.sources import fill, read_prompts
 from ..viewer.targets import LayerTarget
-from ..viewer.working_layers import positives
-from .stacks import Gather, Seeds, StackSource
+from .stacks import Gather, PlaneSeeds, StackSource
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Labels, Points, Shapes
+    from napari.layers import Labels, Layer
 
-    from ..viewer_session import ViewerSession
+    from ..viewer.plane_sessions import PlaneSessions
 
 SAME_OBJECT = 0.2
 """A region that has at least this IoU with an object followed before is that object, corrected."""
 
 
 def gather_from(
-    viewer: ViewerModel, stack: StackSource, session: ViewerSession, layer: Any
+    viewer: ViewerModel, stack: StackSource, planes: PlaneSessions, layer: Any
 ) -> Gather:
     """Settle where prompts come from, as the viewer has them now.
 
@@ -44,24 +42,20 @@ def gather_from(
     PromptError
         If there are none, or they belong to another image.
     """
-    from napari.layers import Labels, Points, Shapes
+    from napari.layers import Labels
 
     if layer is None:
-        return _of_session(stack, session)
+        return _of_session(stack, planes)
     if isinstance(layer, Labels):
         return _of_labels(viewer, stack, layer)
-    if isinstance(layer, Points):
-        return _of_prompts(stack, _points(viewer, stack, layer))
-    if isinstance(layer, Shapes):
-        return _of_prompts(stack, _shapes(viewer, stack, layer))
-    raise PromptError(f"prompts come from Points, Shapes or Labels, not {type(layer).__name__}")
+    return _of_prompts(stack, _drawn(viewer, stack, layer))
 
 
-def _of_session(stack: StackSource, session: ViewerSession) -> Gather:
-    view = session.view
-    if session.image is not stack.image.layers[0] or view.axes != stack.image.axes:
+def _of_session(stack: StackSource, planes: PlaneSessions) -> Gather:
+    on = planes.find()
+    if planes.layers.image is not stack.image.layers[0] or on.axes != stack.image.axes:
         raise PromptError("the objects of Segment Anything belong to another image or other axes")
-    objects = view.session.objects
+    objects = on.session.objects
     wanted: dict[int, list[int]] = {}
     for label, item in objects.items():
         rest = tuple(index for i, index in enumerate(item.plane) if i != stack.place)
@@ -71,10 +65,10 @@ def _of_session(stack: StackSource, session: ViewerSession) -> Gather:
         raise PromptError(
             "no object was committed on this stack; click one with Segment Anything and commit it"
         )
-    target = view.slot
+    target = on.target
 
-    def gather(previous: PropagationResult | None) -> Generator[Progress, None, Seeds]:
-        seeds: Seeds = {}
+    def gather(previous: PropagationResult | None) -> Generator[Progress, None, PlaneSeeds]:
+        seeds: PlaneSeeds = {}
         for number, plane in enumerate(sorted(wanted)):
             yield Progress(number, len(wanted), message="reading objects")
             labels = target.read(stack.plane_at(plane), Window.full(stack.image.axes.rows_cols))
@@ -88,10 +82,11 @@ def _of_session(stack: StackSource, session: ViewerSession) -> Gather:
 
 
 def _of_labels(viewer: ViewerModel, stack: StackSource, layer: Labels) -> Gather:
-    target = LayerTarget(layer, stack.image.axes)
+    image = stack.image
+    target = LayerTarget(viewer, image.layers[0], image.axes, layer, anywhere=True)
 
-    def gather(previous: PropagationResult | None) -> Generator[Progress, None, Seeds]:
-        seeds: Seeds = {}
+    def gather(previous: PropagationResult | None) -> Generator[Progress, None, PlaneSeeds]:
+        seeds: PlaneSeeds = {}
         for plane in range(stack.count):
             yield Progress(plane, stack.count, message="reading labels")
             labels = target.read(stack.plane_at(plane), Window.full(stack.image.axes.rows_cols))
@@ -141,15 +136,15 @@ def plane_of_result(labels: Any, stack: StackSource, plane: int) -> NDArray[Any]
     return np.asarray(labels[tuple(index)])
 
 
-@dataclass(slots=True)
-class _Prompt:
-    """A drawn prompt: its plane, what it is, and which object it says it belongs to."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _StackPrompt:
+    """A point, box or mask on a plane of the stack, and the object that it says it belongs to."""
 
     plane: int
     kind: str
     value: Any
-    positive: bool = True
-    object: int = 0
+    positive: bool
+    number: int
 
     @property
     def inside(self) -> tuple[float, float]:
@@ -163,66 +158,32 @@ class _Prompt:
         return float(rows[middle]), float(cols[middle])
 
 
-def _objects_of(layer: Any) -> list[int]:
-    """Return the ids in a layer's feature "object", or zeros."""
-    if "object" not in layer.features:
-        return [0] * len(layer.data)
-    return [int(value) if value == value and value is not None else 0
-            for value in layer.features["object"]]  # fmt: skip
-
-
-def _on_stack(stack: StackSource, position: np.ndarray) -> bool:
-    plane = stack.image.axes.planes
-    index = np.round(position[..., list(plane)])
-    flat = index.reshape(-1, len(plane))
-    inside = 0 <= flat[0][stack.place] < stack.count
-    rest = [i for i in range(len(plane)) if i != stack.place]
-    return bool(inside and (flat == flat[0]).all() and tuple(flat[0][rest]) == stack.at)
-
-
-def _points(viewer: ViewerModel, stack: StackSource, layer: Points) -> list[_Prompt]:
-    if not len(layer.data):
-        return []
-    axes = stack.image.axes
-    places = between(viewer, layer, stack.image.layers[0], layer.data)
-    rows = zip(places, positives(layer), _objects_of(layer), strict=True)
-    return [
-        _Prompt(
-            round(float(at[stack.axis])), "point", at[list(axes.displayed)], bool(positive), number
-        )
-        for at, positive, number in rows
-        if _on_stack(stack, at)
-    ]
-
-
-def _shapes(viewer: ViewerModel, stack: StackSource, layer: Shapes) -> list[_Prompt]:
+def _drawn(viewer: ViewerModel, stack: StackSource, layer: Layer) -> list[_StackPrompt]:
+    """Return the prompts that a Points or Shapes layer holds for the stack."""
     axes, found = stack.image.axes, []
-    rows = zip(
-        layer.data, layer.shape_type, positives_of_shapes(layer), _objects_of(layer), strict=True
-    )
-    for data, kind, positive, number in rows:
-        at = between(viewer, layer, stack.image.layers[0], data)
-        if not _on_stack(stack, at):
+    for item in read_prompts(viewer, layer, stack.image.layers[0], axes):
+        plane = item.plane[stack.place]
+        if stack.plane_at(plane) != item.plane or not 0 <= plane < stack.count:
             continue
-        plane, flat = round(float(at[0, stack.axis])), at[:, list(axes.displayed)]
-        if kind in ("rectangle", "ellipse"):
-            box = (*map(float, flat.min(0)), *map(float, flat.max(0)))
-            found.append(_Prompt(plane, "box", box, True, number))
-        elif kind == "polygon":
-            mask, window = fill(flat, axes.rows_cols)
+        if item.kind == "box":
+            box = tuple(map(float, item.at))
+            found.append(_StackPrompt(plane, "box", box, True, item.number))
+        elif item.kind == "region":
+            mask, window = fill(item.at, axes.rows_cols)
             whole = np.zeros(axes.rows_cols, bool)
             whole[window.slices] = mask
-            found.append(_Prompt(plane, "mask", whole, True, number))
+            found.append(_StackPrompt(plane, "mask", whole, True, item.number))
         else:
-            found += [_Prompt(plane, "point", p, positive, number) for p in flat]
+            points = np.atleast_2d(item.at)
+            found += [_StackPrompt(plane, "point", p, item.positive, item.number) for p in points]
     return found
 
 
-def _of_prompts(stack: StackSource, prompts: list[_Prompt]) -> Gather:
+def _of_prompts(stack: StackSource, prompts: list[_StackPrompt]) -> Gather:
     if not any(item.positive for item in prompts):
         raise PromptError("the layer has no point, box or polygon on this stack")
 
-    def gather(previous: PropagationResult | None) -> Generator[Progress, None, Seeds]:
+    def gather(previous: PropagationResult | None) -> Generator[Progress, None, PlaneSeeds]:
         yield Progress(0, 1, message="reading prompts")
         return _seeds_of(prompts, previous, stack)
 
@@ -230,24 +191,24 @@ def _of_prompts(stack: StackSource, prompts: list[_Prompt]) -> Gather:
 
 
 def _seeds_of(
-    prompts: list[_Prompt], previous: PropagationResult | None, stack: StackSource
-) -> Seeds:
+    prompts: list[_StackPrompt], previous: PropagationResult | None, stack: StackSource
+) -> PlaneSeeds:
     """Sort prompts into objects.
 
     A feature "object" says which one; else every positive prompt is an object of its own, or
     corrects the object followed before that it lies in. Negative points go to the nearest one.
     """
     before: dict[int, NDArray[Any]] = {}
-    taken = {item.object for item in prompts} | {0}
+    taken = {item.number for item in prompts} | {0}
     if previous is not None:
         taken |= set(previous.planes)
         for plane in {item.plane for item in prompts}:
             before[plane] = plane_of_result(previous.labels, stack, plane)
-    named: list[tuple[_Prompt, int]] = []
+    named: list[tuple[_StackPrompt, int]] = []
     for item in prompts:
         if not item.positive:
             continue
-        number = item.object
+        number = item.number
         if not number and item.plane in before:
             rows, cols = before[item.plane].shape
             row, col = (round(v) for v in item.inside)
@@ -256,7 +217,7 @@ def _seeds_of(
             number = max(taken) + 1
         taken.add(number)
         named.append((item, number))
-    seeds: Seeds = {}
+    seeds: PlaneSeeds = {}
     for item, number in named:
         _add(seeds.setdefault(item.plane, {}), number, item)
     for item in prompts:
@@ -264,11 +225,11 @@ def _seeds_of(
         if item.positive or not here:
             continue
         nearest = min(here, key=lambda pair: np.hypot(*np.subtract(pair[0].inside, item.value)))
-        _add(seeds[item.plane], item.object or nearest[1], item)
+        _add(seeds[item.plane], item.number or nearest[1], item)
     return seeds
 
 
-def _add(objects: dict[int, Any], number: int, item: _Prompt) -> None:
+def _add(objects: dict[int, Any], number: int, item: _StackPrompt) -> None:
     if item.kind == "mask":
         objects[number] = item.value
         return

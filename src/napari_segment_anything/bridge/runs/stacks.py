@@ -16,9 +16,9 @@ from ...stacks import PropagationResult, Tracks, propagate_steps, segment_stack_
 from ...stacks.stack_labels import stopped
 from .large import LargeSource
 
-Seeds = dict[int, dict[int, Any]]
+PlaneSeeds = dict[int, dict[int, Any]]
 Middles = dict[int, dict[int, tuple[float, float]]]
-Gather = Callable[[PropagationResult | None], Generator[Progress, None, Seeds]]
+Gather = Callable[[PropagationResult | None], Generator[Progress, None, PlaneSeeds]]
 """Reads prompts, on any thread, knowing what was followed before; returns them by plane."""
 
 

@@ -18,11 +18,13 @@ from .images import ImageAxes
 if TYPE_CHECKING:
     from napari.layers import Labels
 
-    from ..viewer_session import ViewerSession
+    from .action_queue import ActionQueue
+    from .plane_sessions import PlaneSessions
+    from .undo_trail import UndoTrail
 
 
-class HistoryKeys:
-    """napari's own undo and redo keys on the target, as steps of the session's one history.
+class BrushWatch:
+    """Makes napari's strokes on the target, and its undo keys there, steps of one history.
 
     napari's history knows of brush strokes alone: it would take a stroke back without the object
     that the session made of it, and out of order with commits. Strokes that are older than the
@@ -30,51 +32,62 @@ class HistoryKeys:
 
     Parameters
     ----------
-    session : ViewerSession
+    planes : PlaneSessions
+    trail : UndoTrail
+    queue : ActionQueue
+        Undoing waits for what was asked for before.
     """
 
-    def __init__(self, session: ViewerSession) -> None:
-        self._session = session
+    def __init__(self, planes: PlaneSessions, trail: UndoTrail, queue: ActionQueue) -> None:
+        self._planes, self._trail, self._queue = planes, trail, queue
         self._layer: Labels | None = None
         self._before: dict[Any, Any] = {}
         self._ours: set[Any] = set()
 
-    def take(self, layer: Labels) -> None:
-        """Bind the keys of a layer."""
+    def watch(self, layer: Labels | None) -> None:
+        """Watch a layer instead of the one before; None watches none."""
         from app_model.types import KeyCode, KeyMod
 
-        self.release()
-        self._layer, self._before = layer, dict(layer.keymap)
-        undo = KeyMod.CtrlCmd | KeyCode.KeyZ
-        redo = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
-        layer.bind_key(undo, self._undo, overwrite=True)
-        layer.bind_key(redo, self._redo, overwrite=True)
-        now = layer.keymap
-        self._ours = {key for key in now if now[key] is not self._before.get(key)}
-
-    def release(self) -> None:
-        """Give the keys back."""
+        if layer is self._layer:
+            return
         if self._layer is not None:
+            self._layer.events.paint.disconnect(self._on_paint)
             for key in self._ours:
                 self._layer.keymap.pop(key, None)
                 if key in self._before:
                     self._layer.keymap[key] = self._before[key]
-        self._layer = None
+        self._layer = layer
+        if layer is None:
+            return
+        layer.events.paint.connect(self._on_paint)
+        self._before = dict(layer.keymap)
+        undo = KeyMod.CtrlCmd | KeyCode.KeyZ
+        layer.bind_key(undo, self._undo, overwrite=True)
+        redo = KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ
+        layer.bind_key(redo, self._redo, overwrite=True)
+        now = layer.keymap
+        self._ours = {key for key in now if now[key] is not self._before.get(key)}
 
     def _undo(self, layer: Labels) -> None:
-        step = self._session.undo if self._session.can_undo else layer.undo
-        self._do(step)
+        self._do(self._trail.undo if self._trail.can_undo else layer.undo)
 
     def _redo(self, layer: Labels) -> None:
-        step = self._session.redo if self._session.can_redo else layer.redo
-        self._do(step)
+        self._do(self._trail.redo if self._trail.can_redo else layer.redo)
 
     def _do(self, step: Callable[[], object]) -> None:
         def act() -> None:
-            with self._session.reporting():
+            with self._planes.signals.reporting():
                 step()
 
-        self._session.in_order(act)
+        self._queue.ask(act)
+
+    def _on_paint(self, event: Any) -> None:
+        on, layer = self._planes.current, self._layer
+        if on is None or layer is None or layer.multiscale:
+            return
+        with self._planes.signals.reporting():
+            for plane, window, before, after in strokes(event.value, layer.data, on.axes):
+                on.session.paint(plane, window, before, after)
 
 
 Stroke = tuple[tuple[int, ...], Window, np.ndarray, np.ndarray]

@@ -36,11 +36,6 @@ class LayerTransform:
     matrix: np.ndarray
     offset: np.ndarray
 
-    @property
-    def ndim(self) -> int:
-        """Number of axes of the layer."""
-        return len(self.offset)
-
     def to_world(self, data: npt.ArrayLike) -> np.ndarray:
         """Map data coordinates (..., n) to the last n world coordinates (..., n)."""
         world: np.ndarray = np.asarray(data, np.float64) @ self.matrix.T + self.offset
@@ -51,12 +46,6 @@ class LayerTransform:
         away = np.asarray(world, np.float64) - self.offset
         data: np.ndarray = np.linalg.solve(self.matrix, away[..., None])[..., 0]
         return data
-
-    @property
-    def inverse_matrix(self) -> np.ndarray:
-        """Linear part of the map from world to data: float64 (n, n)."""
-        inverse: np.ndarray = np.linalg.inv(self.matrix)
-        return inverse
 
 
 def unit_ratios(layer: Layer, world_units: Sequence[Any] | None) -> np.ndarray:
@@ -203,22 +192,34 @@ def displayed_axes(viewer: ViewerModel, layer: Layer) -> tuple[int, int]:
     return axes[0], axes[1]
 
 
-def current_index(viewer: ViewerModel, layer: Layer) -> tuple[float, ...]:
+def current_index(
+    viewer: ViewerModel,
+    layer: Layer,
+    transform: LayerTransform | None = None,
+    displayed: tuple[int, int] | None = None,
+) -> tuple[float, ...]:
     """Return the data coordinates of the slice that is shown, one for each axis of a layer.
 
     Displayed axes hold NaN. The rest is what napari slices at, before it rounds.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer or ViewerModel
+    layer : Layer
+    transform, displayed : LayerTransform, (int, int), optional
+        Of the layer, where they are known.
 
     Raises
     ------
     ImageError
         If the viewer cuts the layer obliquely: no plane of the data is what one sees.
     """
-    shown = displayed_axes(viewer, layer)
+    shown = displayed or displayed_axes(viewer, layer)
     hidden = [axis for axis in range(layer.ndim) if axis not in shown]
     index = np.full(layer.ndim, np.nan)
     if hidden:
-        transform = transform_of(viewer, layer)
-        inverse = transform.inverse_matrix
+        transform = transform or transform_of(viewer, layer)
+        inverse: np.ndarray = np.linalg.inv(transform.matrix)
         size = np.abs(inverse).max()
         if np.abs(inverse[np.ix_(hidden, list(shown))]).max() > 1e-6 * size:
             raise ImageError(

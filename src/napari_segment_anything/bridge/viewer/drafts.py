@@ -11,20 +11,19 @@ from ...errors import PromptError
 from ...session.objects import inside
 from .images import ImageAxes
 from .sources import PlanePrompts, fill, on_plane, row_col
-from .working_layers import Shown, positives
+from .working_layers import DrawnPrompts, positives
 
 if TYPE_CHECKING:
     from napari.layers import Points
 
-    from ...session.draft import Draft
-    from ...session.session import Session
+    from ...session import Draft, Session
 
 
-def shown_prompts(draft: Draft | None, axes: ImageAxes) -> Shown:
+def drawn_prompts(draft: Draft | None, axes: ImageAxes) -> DrawnPrompts:
     """Return how a draft is drawn, in the image layer's coordinates."""
     ndim = len(axes.shape)
     if draft is None:
-        return Shown(np.zeros((0, ndim)), np.zeros(0, bool))
+        return DrawnPrompts(np.zeros((0, ndim)), np.zeros(0, bool))
     positions = [point.position for point in draft.points]
     points = axes.position(draft.plane, np.array(positions, np.float64).reshape(-1, 2))
     boxes = [axes.position(draft.plane, corners(box)) for _, box in draft.boxes]
@@ -32,7 +31,7 @@ def shown_prompts(draft: Draft | None, axes: ImageAxes) -> Shown:
         (axes.position(draft.plane, scribble.line), scribble.positive)
         for _, scribble in draft.scribbles
     ]
-    return Shown(points, np.array([p.positive for p in draft.points], bool), boxes, lines)
+    return DrawnPrompts(points, np.array([p.positive for p in draft.points], bool), boxes, lines)
 
 
 def corners(box: Sequence[float]) -> np.ndarray:

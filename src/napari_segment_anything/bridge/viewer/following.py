@@ -14,10 +14,11 @@ from .sources import PlanePrompts, prompts_of
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from .viewer_objects import ViewerObjects
+    from .plane_sessions import PlaneInView
+    from .prompt_editor import PromptEditor
 
 
-class Follower:
+class PromptFollower:
     """Keeps the object in progress equal to the prompts of a layer on the plane that is shown.
 
     Prompts that were committed are used up: the next object is made of those that come after.
@@ -25,109 +26,140 @@ class Follower:
 
     Parameters
     ----------
-    owner : ViewerObjects
-        The session.
-    layer : Points or Shapes
-    batch : bool
-        Every positive point and every box is an object of its own.
+    prompts : PromptEditor
+        Of the object in progress.
     """
 
-    def __init__(self, owner: ViewerObjects, layer: Layer, batch: bool) -> None:
-        from napari.layers import Points, Shapes
-
-        if not isinstance(layer, (Points, Shapes)):
-            raise PromptError(
-                f"prompts can be followed in a Points or Shapes layer, not {type(layer).__name__}"
-            )
-        if layer not in owner.viewer.layers:
-            raise PromptError(f"the layer {layer.name!r} is not in the viewer")
-        self.layer = layer
-        self.batch = batch
-        self._owner = owner
+    def __init__(self, prompts: PromptEditor) -> None:
+        self.layer: Layer | None = None
+        """The Points or Shapes layer that is followed."""
+        self._canvas, self._planes = prompts.canvas, prompts.planes
+        self._batch = False
         self._used: set[tuple[Any, ...]] = set()
         self._taken: set[tuple[Any, ...]] = set()
-        self._emitters = [layer.events.data, layer.events.features]
-        for emitter in self._emitters:
-            emitter.connect(self._on_change)
+
+    def follow(self, layer: Layer | None, batch: bool = False) -> None:
+        """Take prompts from a Points or Shapes layer of one's own, now and whenever it changes.
+
+        Points with "negative" in a feature "label" are negative; rectangles and ellipses are
+        boxes, lines and paths scribbles, polygons regions. What is committed is used up.
+
+        Parameters
+        ----------
+        layer : Points, Shapes, or None
+            None follows nothing any more.
+        batch : bool
+            Every positive point and every box is an object of its own.
+
+        Raises
+        ------
+        PromptError
+            If the layer is of another kind, or prompts lie outside the image.
+        """
+        from napari.layers import Points, Shapes
+
+        self.close()
+        try:
+            if layer is None:
+                return
+            self._planes.find()  # an image there must be
+            if not isinstance(layer, (Points, Shapes)):
+                kind = type(layer).__name__
+                raise PromptError(
+                    f"prompts can be followed in a Points or Shapes layer, not {kind}"
+                )
+            if layer not in self._planes.viewer.layers:
+                raise PromptError(f"the layer {layer.name!r} is not in the viewer")
+            self.layer, self._batch = layer, batch
+            for emitter in (layer.events.data, layer.events.features):
+                emitter.connect(self._on_change)
+            self.take()
+        finally:
+            self._planes.signals.layers_changed.emit()
 
     def close(self) -> None:
         """Follow no more."""
-        for emitter in self._emitters:
-            emitter.disconnect(self._on_change)
-        self._emitters = []
+        if self.layer is not None:
+            for emitter in (self.layer.events.data, self.layer.events.features):
+                emitter.disconnect(self._on_change)
+        self.layer = None
+        self._used, self._taken = set(), set()
 
     def _on_change(self, event: Any) -> None:
         action = str(getattr(getattr(event, "action", None), "value", "changed"))
-        whole = len(self.layer.features) == len(self.layer.data)
+        layer = self.layer
+        whole = layer is not None and len(layer.features) == len(layer.data)
         if whole and action in ("added", "removed", "changed"):
-            self._owner.in_order(self._take_reporting)
+            self._canvas.queue.ask(self.update)
 
-    def _take_reporting(self) -> None:
-        if self._emitters:
-            with self._owner.reporting():
-                self.take()
+    def update(self) -> None:
+        """Bring the object in progress up to date; errors are reported."""
+        with self._canvas.signals.reporting():
+            self.take()
 
-    def take(self) -> int:
-        """Bring the object in progress up to date; return how many prompts lie outside the image.
+    def take(self) -> None:
+        """Bring the object in progress up to date, where a layer is followed.
 
         Raises
         ------
         PromptError
             If prompts lie outside the image (the others are taken).
         """
-        owner = self._owner
-        view, plane = owner.view, owner.plane
-        session = view.session
+        layer = self.layer
+        if layer is None:
+            return
+        seen = self._planes.look()
+        session, plane = seen.on.session, seen.plane
         draft = session.draft
         if draft is not None and not draft.empty and draft.plane != plane:
-            return 0
-        found, outside = self._fresh(plane)
-        self._taken = {self._key(kind, item) for kind, item in _items(found)}
-        with owner.together():
-            if len(found) and self.batch and (draft is None or draft.empty):
+            return
+        found, outside = self._fresh(layer, seen)
+        self._taken = {_key(plane, kind, item) for kind, item in _items(found)}
+        with self._canvas.together():
+            if len(found) and self._batch and (draft is None or draft.empty):
                 session.begin_batch(plane)
             if len(found) or session.draft is not None:
                 sync_points(session, found, plane)
-                take_shapes(session, found, view.axes.rows_cols, plane)
+                take_shapes(session, found, seen.on.axes.rows_cols, plane)
             if session.draft is not None and session.draft.empty:
                 session.cancel()
         if outside:
             raise PromptError(
-                f"{outside} of the prompts in {self.layer.name!r} lie outside the image and are "
-                "left out"
+                f"{outside} of the prompts in {layer.name!r} lie outside the image and are left out"
             )
-        return outside
 
     def committed(self) -> None:
         """The prompts that were taken last are used up."""
         self._used |= self._taken
         self._taken = set()
 
-    def _key(self, kind: str, item: Any) -> tuple[Any, ...]:
-        flat = np.round(np.asarray(item, np.float64).ravel(), 3)
-        return (self._owner.plane, kind, *flat.tolist())
+    def _fresh(self, layer: Layer, seen: PlaneInView) -> tuple[PlanePrompts, int]:
+        """Return the prompts that were not used up, and how many lie outside the image."""
+        axes, image = seen.on.axes, self._planes.layers.images[0]
+        there = prompts_of(self._planes.viewer, layer, image, axes, seen.plane)
 
-    def _fresh(self, plane: tuple[int, ...]) -> tuple[PlanePrompts, int]:
-        owner = self._owner
-        image = owner.image
-        if image is None:
-            return PlanePrompts(), 0
-        axes = owner.view.axes
-        there = prompts_of(owner.viewer, self.layer, image, axes, plane)
+        def unused(kind: str, item: Any) -> bool:
+            return _key(seen.plane, kind, item) not in self._used
+
         fresh = PlanePrompts()
         outside = 0
         for point, positive in zip(there.points, there.positive, strict=True):
-            if self._key("point", point) in self._used:
+            if not unused("point", point):
                 continue
             if not inside(point, axes.rows_cols):
                 outside += 1
                 continue
             fresh.points.append(point)
             fresh.positive.append(positive)
-        fresh.boxes = [item for item in there.boxes if self._key("box", item) not in self._used]
-        fresh.lines = [i for i in there.lines if self._key("line", i[0]) not in self._used]
-        fresh.regions = [i for i in there.regions if self._key("region", i) not in self._used]
+        fresh.boxes = [item for item in there.boxes if unused("box", item)]
+        fresh.lines = [item for item in there.lines if unused("line", item[0])]
+        fresh.regions = [item for item in there.regions if unused("region", item)]
         return fresh, outside
+
+
+def _key(plane: tuple[int, ...], kind: str, item: Any) -> tuple[Any, ...]:
+    flat = np.round(np.asarray(item, np.float64).ravel(), 3)
+    return (plane, kind, *flat.tolist())
 
 
 def _items(found: PlanePrompts) -> list[tuple[str, Any]]:

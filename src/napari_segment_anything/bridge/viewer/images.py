@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...engine import PlaneSource
+from ...engine import PlaneSource, Window
 from ...errors import ImageError
-from .coordinates import current_index, displayed_axes
+from .coordinates import current_index, displayed_axes, placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -34,25 +34,20 @@ class ImageAxes:
     shape: tuple[int, ...]
     displayed: tuple[int, int]
     channel: int | None = None
+    planes: tuple[int, ...] = field(init=False)
+    """Axes that tell planes apart."""
+    plane_shape: tuple[int, ...] = field(init=False)
+    """How many planes there are along each of `planes`."""
+    rows_cols: tuple[int, int] = field(init=False)
+    """Rows and columns of a plane."""
 
-    @property
-    def planes(self) -> tuple[int, ...]:
-        """Axes that tell planes apart."""
-        return tuple(
-            axis
-            for axis in range(len(self.shape))
-            if axis not in self.displayed and axis != self.channel
-        )
-
-    @property
-    def plane_shape(self) -> tuple[int, ...]:
-        """How many planes there are along each of `planes`."""
-        return tuple(self.shape[axis] for axis in self.planes)
-
-    @property
-    def rows_cols(self) -> tuple[int, int]:
-        """Rows and columns of a plane."""
-        return self.shape[self.displayed[0]], self.shape[self.displayed[1]]
+    def __post_init__(self) -> None:
+        used = (*self.displayed, self.channel)
+        planes = tuple(axis for axis in range(len(self.shape)) if axis not in used)
+        rows, cols = self.displayed
+        object.__setattr__(self, "planes", planes)
+        object.__setattr__(self, "plane_shape", tuple(self.shape[axis] for axis in planes))
+        object.__setattr__(self, "rows_cols", (self.shape[rows], self.shape[cols]))
 
     def position(self, plane: Sequence[int], point: Any) -> np.ndarray:
         """Return layer coordinates (..., ndim) of (row, column) points (..., 2) of a plane."""
@@ -240,6 +235,41 @@ def plane_of(viewer: ViewerModel, layer: Image, axes: ImageAxes) -> tuple[int, .
     if displayed_axes(viewer, layer) != axes.displayed:
         raise ImageError("the viewer shows other axes of the image than before")
     return axes.plane(current_index(viewer, layer))
+
+
+def labels_placement(
+    image: Image,
+    axes: ImageAxes,
+    plane: Sequence[int] | None = None,
+    window: Window | None = None,
+    world_units: Sequence[Any] | None = None,
+) -> dict[str, Any]:
+    """Return the transform keywords of labels on an image, which are the same for all channels.
+
+    Parameters
+    ----------
+    image : Image
+    axes : ImageAxes
+    plane : sequence of int, optional
+        The plane that the labels are of, where they are of one alone.
+    window : Window, optional
+        Where they lie in the plane, where they do not fill it.
+    world_units : sequence of pint.Unit, optional
+        As for `placement`.
+
+    Returns
+    -------
+    dict
+        As `placement`.
+    """
+    origin: dict[int, float] = {}
+    if plane is not None:
+        origin.update(zip(axes.planes, map(float, plane), strict=True))
+    if window is not None:
+        rows, cols = axes.displayed
+        origin |= {rows: float(window.row), cols: float(window.col)}
+    thick = {} if axes.channel is None else {axes.channel: float(axes.shape[axes.channel])}
+    return placement(image, origin=origin, thick=thick, world_units=world_units)
 
 
 class Channels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,16 +14,15 @@ from ...formats import write_table
 from ...progress import Progress
 from ...session.committed import ObjectPlace
 from ...session.measuring import Row, columns, measure_object
-from .runners import Ears, Inline, Runner
+from .runners import Ears, Inline, JobRunner
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
-    from ..viewer_session import ViewerSession
-    from .viewer_base import View
+    from .plane_sessions import PlaneSession, PlaneSessions
 
-_Change: TypeAlias = "tuple[View, tuple[int, ...], Window]"
-_Key: TypeAlias = "tuple[View, int]"
+_Change: TypeAlias = "tuple[PlaneSession, tuple[int, ...], Window]"
+_Key: TypeAlias = "tuple[PlaneSession, int]"
 _PixelSize: TypeAlias = "tuple[tuple[float, float] | None, str | None]"
 
 
@@ -32,53 +31,56 @@ class ObjectMeasures:
 
     Parameters
     ----------
-    session : ViewerSession
+    planes : PlaneSessions
     """
 
-    def __init__(self, session: ViewerSession) -> None:
-        self._session = session
-        self._runner: Runner = Inline()
+    def __init__(self, planes: PlaneSessions) -> None:
+        self._planes = planes
+        self._runner: JobRunner = Inline()
+        self._closed = False
         self._rows: dict[_Key, Row] = {}
-        self._changes: list[_Change] = []
+        self.changes: list[_Change] = []
+        """Windows of planes whose objects are still to be measured."""
         self._written: set[int] = set()
 
-    def set_runner(self, runner: Runner) -> None:
+    def set_runner(self, runner: JobRunner) -> None:
         """Measure elsewhere, such as on another thread."""
         self._runner.close()
         self._runner = runner
 
     def close(self) -> None:
         """Measure no more."""
+        self._closed = True
         self._runner.close()
-        self._changes.clear()
+        self.changes.clear()
 
-    def note(self, view: View, plane: tuple[int, ...], window: Window) -> None:
+    def note(self, on: PlaneSession, plane: tuple[int, ...], window: Window) -> None:
         """Hear that labels of a plane changed in a window."""
-        self._changes.append((view, plane, window))
+        self.changes.append((on, plane, window))
 
     def update(self) -> None:
         """Measure what changed, where the runner does that, and show it in the features."""
         self._note_missing()
-        if not self._changes:
+        if not self.changes:
             return
-        count, job = len(self._changes), self._job()
+        count, job = len(self.changes), self._job()
 
         def done(rows: dict[_Key, Row]) -> None:
-            del self._changes[:count]
+            del self.changes[:count]
             self._rows.update(rows)
             self._show()
 
         self._runner.submit(
-            lambda cancelled: job, Ears(done, self._session.report, _drop, _nothing)
+            lambda cancelled: job, Ears(done, self._planes.signals.report, _drop, _nothing)
         )
 
     def table(self) -> dict[str, list[Any]]:
         """Return the measures of all committed objects, a column each, an object per row."""
         self._note_missing()
-        if self._changes:
+        if self.changes:
             steps = self._job()
             Inline().submit(lambda _: steps, Ears(self._rows.update, _drop, _drop, _nothing))
-            self._changes.clear()
+            self.changes.clear()
         return columns(self._present().values())
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -93,33 +95,33 @@ class ObjectMeasures:
 
     def _present(self) -> dict[_Key, Row]:
         """Return the rows of objects that are there."""
-        views = self._session.views
+        there = self._planes.all
         return {
-            (view, label): row
-            for (view, label), row in self._rows.items()
-            if view in views and label in view.session.objects
+            (on, label): row
+            for (on, label), row in self._rows.items()
+            if on in there and label in on.session.objects
         }
 
     def _note_missing(self) -> None:
         """Objects of a session that was recovered have not been measured yet."""
         self._rows = self._present()
-        for view in self._session.views:
-            missing = {n for n in view.session.objects if (view, n) not in self._rows}
-            for place in view.session.places(missing):
-                self.note(view, place.item.plane, place.window)
+        for on in self._planes.all:
+            missing = {n for n in on.session.objects if (on, n) not in self._rows}
+            for place in on.session.places(missing):
+                self.note(on, place.item.plane, place.window)
 
     def _job(self) -> Generator[Progress, None, dict[_Key, Row]]:
         """Return what measures the objects that were changed so far."""
         asked = []
-        for view in self._session.views:
-            mine = [change for change in self._changes if change[0] is view]
+        for on in self._planes.all:
+            mine = [change for change in self.changes if change[0] is on]
             if mine:
-                asked.append((view, view.session.places(), mine, self._pixel_size(view)))
+                asked.append((on, on.session.places(), mine, self._pixel_size(on)))
         return _measure(asked)
 
-    def _pixel_size(self, view: View) -> _PixelSize:
-        image = self._session.image
-        row, col = view.axes.displayed
+    def _pixel_size(self, on: PlaneSession) -> _PixelSize:
+        image = self._planes.layers.image
+        row, col = on.axes.displayed
         if (
             image is None
             or str(image.units[row]) == "pixel"
@@ -129,9 +131,18 @@ class ObjectMeasures:
         return (float(abs(image.scale[row])), float(abs(image.scale[col]))), str(image.units[row])
 
     def _show(self) -> None:
-        layer = self._session.target
-        if layer is not None and not self._session.is_closed:
+        layer = self._planes.layers.target
+        if layer is not None and not self._closed:
             self._written = write_features(layer, columns(self._present().values()), self._written)
+
+
+def as_features(table: Mapping[str, Any]) -> Any:
+    """Return a table's columns of single values as a layer's features; "label" becomes "index"."""
+    import pandas as pd
+
+    columns = {name: column for name, column in table.items() if np.ndim(column) == 1}
+    index = {"index": np.asarray(columns.pop("label"), np.int64)} if "label" in columns else {}
+    return pd.DataFrame({**index, **columns})
 
 
 def write_features(layer: Labels, table: dict[str, list[Any]], written: set[int]) -> set[int]:
@@ -155,8 +166,7 @@ def write_features(layer: Labels, table: dict[str, list[Any]], written: set[int]
     before = layer.features
     if len(before) and "index" not in before:
         return written  # somebody else's, by another rule
-    named = {name: column for name, column in table.items() if name != "label"}
-    mine = pd.DataFrame({"index": table.get("label", []), **named})
+    mine = as_features({"label": [], **table})
     labels = set(mine["index"].tolist())
     if len(before):
         kept = before[~before["index"].isin(labels | written)]
@@ -166,11 +176,11 @@ def write_features(layer: Labels, table: dict[str, list[Any]], written: set[int]
 
 
 def _measure(
-    asked: list[tuple[View, list[ObjectPlace], list[_Change], _PixelSize]],
+    asked: list[tuple[PlaneSession, list[ObjectPlace], list[_Change], _PixelSize]],
 ) -> Generator[Progress, None, dict[_Key, Row]]:
     rows: dict[_Key, Row] = {}
-    for view, there, changes, size in asked:
-        session = view.session
+    for on, there, changes, size in asked:
+        session = on.session
         touched: set[tuple[int, tuple[int, ...]]] = set()
         for _, plane, window in changes:
             labels = np.unique(session.target.read(plane, window))
@@ -181,7 +191,7 @@ def _measure(
             yield Progress(number, len(wanted), message="measuring")
             row = measure_object(place, session.source, session.target, *size)
             if row is not None:
-                rows[view, place.label] = row
+                rows[on, place.label] = row
     return rows
 
 

@@ -6,13 +6,29 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
+
+from ...errors import ParameterError, SegmentAnythingError
+from ...session.objects import inside
+from .coordinates import mixes_units
+from .drafts import corners, drawn_prompts, ordered
+from .layers import check_images, default_image, readable_images
+from .prompt_editor import PromptEditor
+from .runners import Ears
+from .working_layers import DrawnPrompts
 
 if TYPE_CHECKING:
-    from ..viewer_session import ViewerSession
+    from napari.layers import Layer
+
+    from ...session import DecodeResult
 
 MouseMode = Literal["points", "box", "scribble", "lasso", "off"]
 MODES: tuple[MouseMode, ...] = ("points", "box", "scribble", "lasso", "off")
 _STILL = 4.0  # canvas pixels within which a press and a release are a click
+
+
+class UnitsWarning(SegmentAnythingError):
+    """Layers of one viewer have different units."""
 
 
 class MouseInput:
@@ -22,17 +38,22 @@ class MouseInput:
     box. In the modes "box", "scribble" and "lasso" a plain drag draws (Shift: a negative scribble).
     What napari does with the mouse stays: a drag pans, Alt-drag and the wheel zoom. While another
     layer's tool is in use, or the active layer is not one of the session's, a click is no prompt;
-    the session then emits `click_ignored`.
+    then `click_ignored` is emitted.
 
     Parameters
     ----------
-    session : ViewerSession
+    prompts : PromptEditor
     """
 
-    def __init__(self, session: ViewerSession) -> None:
-        self._session = session
-        self._viewer = session.viewer
-        self.mode: MouseMode = "points"
+    def __init__(self, prompts: PromptEditor) -> None:
+        self._prompts, self._canvas, self._planes = prompts, prompts.canvas, prompts.planes
+        self._signals, self._viewer = self._canvas.signals, self._planes.viewer
+        self._mode: MouseMode = "points"
+        self.hover_preview = False
+        """Whether the mask under the cursor is shown before any click."""
+        self.spared: Layer | None = None
+        """A layer whose tools need no word: it is where prompts are followed."""
+        self._warned_of_units = False
         self._viewer.mouse_drag_callbacks.append(self._drag)
         self._viewer.mouse_move_callbacks.append(self._move)
         self._zooms = list(self._viewer.mouse_double_click_callbacks)
@@ -52,20 +73,77 @@ class MouseInput:
             *(item for item in callbacks if item != self._double_click and item not in self._zooms),
         ]
 
+    @property
+    def mode(self) -> MouseMode:
+        """What a plain drag draws: "points" (nothing), "box", "scribble", "lasso"; or "off"."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: MouseMode) -> None:
+        if mode not in MODES:
+            raise ParameterError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
+        self._mode = mode
+
+    # -- whose the mouse is ----------------------------------------------------------------------
+
+    def is_ours(self) -> bool:
+        """Whether a bound layer is active, and pans and zooms."""
+        active = self._viewer.layers.selection.active
+        return active is not None and active.mode == "pan_zoom" and self._is_bound(active)
+
     def listens(self) -> bool:
         """Whether a click would be a prompt now."""
+        return self._mode != "off" and self._viewer.dims.ndisplay == 2 and self.is_ours()
+
+    def _is_bound(self, layer: Layer) -> bool:
+        """Whether clicks on a layer are prompts: on the image, the target, or what is drawn."""
+        return self._planes.layers.holds(layer) or layer in self._canvas.drawn
+
+    def take(self) -> None:
+        """Make clicks prompts: show two dimensions, make the image active, put its tool away.
+
+        Raises
+        ------
+        ImageError
+            If there is no image.
+        """
+        image = self._planes.layers.image or default_image(self._viewer)
+        check_images(self._viewer, (image,))
+        self._viewer.dims.ndisplay = 2
+        image.mode = "pan_zoom"
+        self._viewer.layers.selection.active = image
+
+    def _why_ignored(self) -> str | None:
+        """Say why a click was no prompt, unless the user is plainly at something else."""
+        active, image = self._viewer.layers.selection.active, self._planes.layers.image
+        if image is None and not readable_images(self._viewer):
+            return None
+        if self._viewer.dims.ndisplay != 2:
+            return "The viewer shows three dimensions; prompts are set in two."
+        if active is None:
+            return "No layer is active, so the click was no prompt."
+        image = image or default_image(self._viewer)
+        if active.mode == "pan_zoom":
+            return (
+                f"The click was no prompt: the active layer is {active.name!r}, not {image.name!r}."
+            )
+        if active is self.spared or (active is not image and self._is_bound(active)):
+            return None
         return (
-            self.mode != "off" and self._viewer.dims.ndisplay == 2 and self._session.takes_mouse()
+            f"The click went to the tool {str(active.mode)!r} of the layer {active.name!r}; it was "
+            "no prompt."
         )
 
+    # -- events ----------------------------------------------------------------------------------
+
     def _move(self, viewer: Any, event: Any) -> None:
-        if not event.modifiers and self.listens():
-            self._session.hover(event.position)
+        if self.hover_preview and not event.modifiers and self.listens():
+            self.hover(event.position)
 
     def _double_click(self, viewer: Any, event: Any) -> None:
         """Take the second of two quick clicks as a click; else zoom, as napari does."""
         if self.listens() and "Alt" not in event.modifiers:
-            self._session.click(event.position, positive=_positive(event))
+            self.click(event.position, event.button == 1 and "Shift" not in event.modifiers)
             return
         for zoom in self._zooms:
             zoom(viewer, event)
@@ -78,19 +156,20 @@ class MouseInput:
         while event.type == "mouse_move":
             away = max(away, _far(event, begin))
             yield
-        if away <= _STILL:
-            self._session.ignore_click()
+        why = self._why_ignored() if away <= _STILL else None
+        if why is not None:
+            self._signals.click_ignored.emit(why)
 
     def _drag(self, viewer: Any, event: Any) -> Iterator[None]:
-        if set(event.modifiers) - {"Shift"} or event.button not in (1, 2) or self.mode == "off":
+        if set(event.modifiers) - {"Shift"} or event.button not in (1, 2) or self._mode == "off":
             return
         if not self.listens():
             yield from self._ignored(event)
             return
         shift = "Shift" in event.modifiers
-        positive = _positive(event)
-        drawing = event.button == 1 and (shift or self.mode != "points")
-        kind = self.mode if self.mode != "points" else "box"
+        positive = event.button == 1 and not shift
+        drawing = event.button == 1 and (shift or self._mode != "points")
+        kind = self._mode if self._mode != "points" else "box"
         path = [np.asarray(event.position, np.float64)]
         begin = np.asarray(event.pos, np.float64)
         away = 0.0
@@ -104,21 +183,117 @@ class MouseInput:
                 away = max(away, _far(event, begin))
                 if drawing and away > _STILL:
                     path.append(np.asarray(event.position, np.float64))
-                    self._session.drawing(kind, np.array(path))
+                    self._draw(kind, np.array(path))
                 yield
         finally:
             if drawing:
                 camera.mouse_pan = pans
         if away <= _STILL:
-            self._session.click(path[0], positive=positive)
+            self.click(path[0], positive=positive)
         elif drawing:
-            self._session.drawn(kind, np.array(path), positive)
+            drawn = np.array(path)
+            self._canvas.models.ask(lambda: self._take_drawn(kind, drawn, positive), "prompt")
+
+    # -- prompts ---------------------------------------------------------------------------------
+
+    def click(self, position: npt.ArrayLike, positive: bool = True) -> None:
+        """Take a click as a prompt; errors are reported, not raised.
+
+        Parameters
+        ----------
+        position : array-like (m,)
+            In the world, in all of the viewer's axes.
+        positive : bool
+            Whether it lies inside the object.
+        """
+        where = np.array(position, np.float64)
+
+        def act() -> None:
+            with self._signals.reporting():
+                seen = self._planes.look()
+                row, col = map(float, seen.points(where))
+                if inside((row, col), seen.on.axes.rows_cols):
+                    self._warn_of_units()
+                    self._prompts.put_point(seen.on, seen.plane, (row, col), positive)
+
+        self._canvas.models.ask(act, "prompt")
+
+    def _draw(self, kind: str, path: np.ndarray) -> None:
+        """Show what is being drawn along world positions (k, ndim)."""
+        if not self._canvas.models.is_loaded:
+            return
+        with self._signals.reporting():
+            seen = self._planes.look()
+            line = seen.points(path)
+            if kind == "box":
+                line = corners(ordered((*line[0], *line[-1])))[[0, 1, 2, 3, 0]]
+            elif kind == "lasso":
+                line = np.concatenate([line, line[:1]])
+            axes = seen.on.axes
+            shown = drawn_prompts(seen.on.session.draft, axes)
+            lines = [*shown.lines, (axes.position(seen.plane, line), True)]
+            self._canvas.working_on(seen.on).show(
+                DrawnPrompts(shown.points, shown.positive, shown.boxes, lines)
+            )
+
+    def _take_drawn(self, kind: str, path: np.ndarray, positive: bool) -> None:
+        """Take what was drawn along world positions (k, ndim) as a prompt."""
+        with self._signals.reporting():
+            try:
+                self._warn_of_units()
+                seen = self._planes.look()
+                flat = seen.points(path)
+                if kind == "box":
+                    self._prompts.set_box((*flat[0], *flat[-1]), seen.plane)
+                elif kind == "lasso":
+                    self._prompts.lasso(flat, seen.plane)
+                else:
+                    self._prompts.scribble(flat, positive, seen.plane)
+            except SegmentAnythingError:
+                self._canvas.show_prompts()
+                raise
+
+    def hover(self, position: npt.ArrayLike) -> None:
+        """Show the mask under a world position before any click, where that is encoded."""
+        planes, canvas = self._planes, self._canvas
+        if not canvas.models.is_loaded or not planes.layers.images:
+            return
+        if planes.draft is not None or canvas.queue.users:
+            return
+        try:
+            seen = planes.look()
+            on = seen.on
+            row, col = map(float, seen.points(position))
+            if not inside((row, col), on.axes.rows_cols):
+                canvas.show_preview()
+                return
+            request = on.session.hover_request(seen.plane, (row, col))
+            if not on.session.is_encoded(request):
+                return  # encoding is for clicks
+        except SegmentAnythingError:
+            return  # nothing to see there
+
+        def show(result: DecodeResult | None) -> None:
+            if result is not None and on is planes.current and planes.draft is None:
+                preview = result.preview()
+                working = canvas.working_on(on)
+                working.show_preview(preview.plane, preview.window, preview.labels)
+
+        ears = Ears(show, self._signals.report, lambda step: None, lambda: None)
+        canvas.worker.runner.submit(lambda cancelled: on.session.decode(request, cancelled), ears)
+
+    def _warn_of_units(self) -> None:
+        """Say once that napari's own tools miss where layers have different units."""
+        if not self._warned_of_units and mixes_units(self._viewer):
+            self._warned_of_units = True
+            self._signals.report(
+                UnitsWarning(
+                    "the layers have different units: napari's brush and its point tool ignore "
+                    "that, and draw elsewhere; clicks of this plugin are right"
+                )
+            )
 
 
 def _far(event: Any, begin: np.ndarray) -> float:
     """Canvas pixels between the mouse and where it was pressed."""
     return float(np.abs(np.asarray(event.pos) - begin).max())
-
-
-def _positive(event: Any) -> bool:
-    return event.button == 1 and "Shift" not in event.modifiers

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ...errors import ParameterError
 from ...progress import Progress
 from ...session.scheduler import Delivery, LatestWins
 
@@ -32,7 +33,7 @@ class Ears:
     ended: Callable[[], object]
 
 
-class Runner(Protocol):
+class JobRunner(Protocol):
     """Runs jobs of which only the latest matters."""
 
     def submit(self, job: Job, ears: Ears) -> None:
@@ -122,3 +123,51 @@ class Background:
         """Stop at the next yield, and wait for that."""
         self._closed = True
         self._scheduler.close()
+
+
+class Worker:
+    """Where a session's jobs run, and whether one does.
+
+    Parameters
+    ----------
+    busy_changed : callable
+        Told whether a job runs, when that changes.
+    """
+
+    def __init__(self, busy_changed: Callable[[bool], object]) -> None:
+        self.runner: JobRunner = Inline()
+        self.inline = True
+        """Whether a job has ended when `submit` returns."""
+        self.busy = False
+        self._busy_changed = busy_changed
+
+    def use(self, run: str | JobRunner) -> None:
+        """Choose where jobs run: "sync", or a runner such as `Background`.
+
+        Raises
+        ------
+        ParameterError
+            If it is neither.
+        """
+        if isinstance(run, str) and run != "sync":
+            raise ParameterError(f"run is 'sync' or a runner, not {run!r}")
+        self.runner.close()
+        self.runner = Inline() if isinstance(run, str) else run
+        self.inline = isinstance(self.runner, Inline)
+
+    def submit(self, job: Job, ears: Ears) -> None:
+        """Run a job; who waits for `Ears.ended` calls `rest` then."""
+        if not self.busy:
+            self.busy = True
+            self._busy_changed(True)
+        self.runner.submit(job, ears)
+
+    def cancel(self) -> None:
+        """Drop what has not begun; stop what runs at its next yield."""
+        self.runner.cancel()
+
+    def rest(self) -> None:
+        """Say that nothing runs any more."""
+        if self.busy:
+            self.busy = False
+            self._busy_changed(False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...engine import Window
+from ...engine.placed_mask import PlacedMask
 from ...errors import PromptError
 from .coordinates import between
 from .images import ImageAxes
@@ -16,7 +17,7 @@ from .working_layers import positives
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Layer, Points, Shapes
+    from napari.layers import Image, Labels, Layer
 
 
 @dataclass(slots=True)
@@ -45,18 +46,45 @@ class PlanePrompts:
         return len(self.points) + len(self.boxes) + len(self.lines) + len(self.regions)
 
 
-def prompts_of(
-    viewer: ViewerModel,
-    layer: Layer,
-    image: Image,
-    axes: ImageAxes,
-    plane: Sequence[int],
-) -> PlanePrompts:
-    """Read the prompts that a Points or Shapes layer holds for a plane of an image.
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerPrompt:
+    """A point or a shape of a layer, in (row, column) coordinates of the plane it lies on.
+
+    Parameters
+    ----------
+    plane : tuple of int
+    kind : {"point", "box", "line", "region"}
+    at : float array (2,), (4,) or (k, 2)
+        The point, (row_min, col_min, row_max, col_max), or vertices.
+    positive : bool
+        Whether it lies inside the object.
+    number : int
+        The id in its feature "object", else 0.
+    """
+
+    plane: tuple[int, ...]
+    kind: str
+    at: np.ndarray
+    positive: bool
+    number: int
+
+
+def read_prompts(
+    viewer: ViewerModel, layer: Layer, image: Image, axes: ImageAxes
+) -> list[LayerPrompt]:
+    """Read the prompts that a Points or Shapes layer holds for an image.
 
     Points with "negative" in a feature named label are negative. Rectangles and ellipses are
-    boxes, lines and paths scribbles, polygons regions. A layer with fewer axes than the image is
-    taken to lie on the plane that is shown.
+    boxes, lines and paths scribbles, polygons regions; shapes that span planes are left out. A
+    layer with fewer axes than the image is taken to lie on the plane that is shown.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer or ViewerModel
+    layer : Points or Shapes
+    image : Image
+    axes : ImageAxes
+        Of the image.
 
     Raises
     ------
@@ -65,56 +93,60 @@ def prompts_of(
     """
     from napari.layers import Points, Shapes
 
+    if not isinstance(layer, (Points, Shapes)):
+        raise PromptError(
+            f"prompts come from a Points or Shapes layer, not from {type(layer).__name__}; a "
+            "region of a Labels layer is taken with refine()"
+        )
     if isinstance(layer, Points):
-        return _points(viewer, layer, image, axes, plane)
-    if isinstance(layer, Shapes):
-        return _shapes(viewer, layer, image, axes, plane)
-    raise PromptError(
-        f"prompts come from a Points or Shapes layer, not from {type(layer).__name__}; a region of "
-        "a Labels layer is taken with refine()"
-    )
-
-
-def _points(
-    viewer: ViewerModel, layer: Points, image: Image, axes: ImageAxes, plane: Sequence[int]
-) -> PlanePrompts:
-    found = PlanePrompts()
-    if not len(layer.data):
-        return found
-    position = between(viewer, layer, image, layer.data)
-    here = on_plane(position, axes, plane)
-    for at, positive, wanted in zip(position, positives(layer), here, strict=True):
-        if wanted:
-            found.points.append(row_col(at, axes))
-            found.positive.append(bool(positive))
-    return found
-
-
-def _shapes(
-    viewer: ViewerModel, layer: Shapes, image: Image, axes: ImageAxes, plane: Sequence[int]
-) -> PlanePrompts:
-    found = PlanePrompts()
-    positive = positives_of_shapes(layer)
-    for data, kind, inside in zip(layer.data, layer.shape_type, positive, strict=True):
-        position = between(viewer, layer, image, data)
-        if not on_plane(position, axes, plane).all():
+        positions: Any = between(viewer, layer, image, layer.data)[:, None]
+        kinds = ["point"] * len(positions)
+    else:
+        positions = [between(viewer, layer, image, data) for data in layer.data]
+        kinds = layer.shape_type
+    rows = zip(positions, kinds, positives(layer), _numbers(layer), strict=True)
+    found = []
+    for position, kind, positive, number in rows:
+        planes = np.round(position[:, list(axes.planes)]).astype(int)
+        if (planes != planes[0]).any():
             continue
-        flat = position[:, list(axes.displayed)]
-        if kind in ("rectangle", "ellipse"):
-            low, high = flat.min(0), flat.max(0)
-            found.boxes.append((float(low[0]), float(low[1]), float(high[0]), float(high[1])))
+        at, what = position[:, list(axes.displayed)], "line"
+        if kind == "point":
+            at, what = at[0], "point"
+        elif kind in ("rectangle", "ellipse"):
+            at, what = np.concatenate([at.min(0), at.max(0)]), "box"
         elif kind == "polygon":
-            found.regions.append(flat)
-        else:
-            found.lines.append((flat, inside))
+            what = "region"
+        found.append(LayerPrompt(tuple(planes[0].tolist()), what, at, bool(positive), number))
     return found
 
 
-def positives_of_shapes(layer: Shapes) -> list[bool]:
-    """Return which shapes lie inside the object; see `positives`."""
-    if "label" not in layer.features:
-        return [True] * len(layer.data)
-    return [bool(value) for value in positives(layer)]
+def _numbers(layer: Any) -> list[int]:
+    if "object" not in layer.features:
+        return [0] * len(layer.data)
+    values = layer.features["object"]
+    return [int(value) if value is not None and value == value else 0 for value in values]
+
+
+def prompts_of(
+    viewer: ViewerModel, layer: Layer, image: Image, axes: ImageAxes, plane: Sequence[int]
+) -> PlanePrompts:
+    """Return those of `read_prompts` that lie on a plane."""
+    found = PlanePrompts()
+    for item in read_prompts(viewer, layer, image, axes):
+        if item.plane != tuple(plane):
+            continue
+        if item.kind == "point":
+            found.points.append((float(item.at[0]), float(item.at[1])))
+            found.positive.append(item.positive)
+        elif item.kind == "box":
+            low_row, low_col, high_row, high_col = map(float, item.at)
+            found.boxes.append((low_row, low_col, high_row, high_col))
+        elif item.kind == "region":
+            found.regions.append(item.at)
+        else:
+            found.lines.append((item.at, item.positive))
+    return found
 
 
 def on_plane(position: np.ndarray, axes: ImageAxes, plane: Sequence[int]) -> np.ndarray:
@@ -208,14 +240,8 @@ def region_of(
             mask = parts == parts[row, col]
     if not mask.any():
         raise PromptError(f"label {label} of {layer.name!r} does not occur on this plane")
-    in_rows, in_cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    window = Window(
-        int(in_rows[0]),
-        int(in_cols[0]),
-        int(in_rows[-1] - in_rows[0] + 1),
-        int(in_cols[-1] - in_cols[0] + 1),
-    )
-    return mask[window.slices], window
+    placed = PlacedMask.of(mask)
+    return placed.mask, placed.window
 
 
 def _sampled(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy.typing as npt
 from ...engine import Window
 from ...errors import ParameterError
 from ...session.target import ArrayTarget, LabelTarget, PyramidTarget
-from .coordinates import between, placement
-from .images import ImageAxes, layer_shape, level_shapes
+from .coordinates import between
+from .images import ImageAxes, labels_placement, layer_shape, level_shapes
 from .selection import keeping_selection
 
 if TYPE_CHECKING:
@@ -30,67 +30,123 @@ _SMALLEST = 1024
 class LayerTarget:
     """A Labels layer as the place where objects are written, plane by plane.
 
-    It looks at the layer's data each time, so that data assigned to the layer later are the ones
-    written to; the layer is shown anew after every write.
+    The layer may still have to be made: that happens at the first write. Its data is looked at each
+    time, so that data assigned later is what is written to; it is drawn again after every write.
 
     Parameters
     ----------
-    layer : Labels
-        Bound by object: its name does not matter.
+    viewer : napari.Viewer or ViewerModel
+    image : Image
     axes : ImageAxes
-        Of the image the labels belong to.
+        Of the image, as displayed.
+    layer : Labels, optional
+        An existing one, known by identity.
+    dtype : dtype-like
+        Of a new layer.
+    on_made : callable, optional
+        Called with a layer made here.
+    anywhere : bool
+        Whether the layer may lie elsewhere than on the image's pixels.
 
     Raises
     ------
     ParameterError
-        If the layer is no Labels layer, cannot be written to, or does not have the image's grid.
+        If the layer cannot be a target.
     """
 
-    def __init__(self, layer: Labels, axes: ImageAxes) -> None:
-        self.layer = layer
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        image: Image,
+        axes: ImageAxes,
+        layer: Labels | None = None,
+        *,
+        dtype: npt.DTypeLike = np.uint32,
+        on_made: Callable[[Labels], None] | None = None,
+        anywhere: bool = False,
+    ) -> None:
+        self.layer: Labels | None = None
+        """The layer, once there is one."""
         self.axes = axes
+        self._viewer, self._image = viewer, image
+        self._dtype = np.dtype(dtype)
+        self._on_made = on_made
         self._seen: Any = None
         self._inner: LabelTarget | None = None
-        self._inner_now()
+        if layer is not None:
+            self.bind(layer, anywhere)
+
+    def bind(self, layer: Labels, anywhere: bool = False) -> None:
+        """Write to a layer from now on."""
+        inner = target_of(layer, self.axes)
+        if not anywhere:
+            check_alignment(self._viewer, layer, self._image, self.axes)
+        self.layer, self._inner, self._seen = layer, inner, layer.data
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the labels' full resolution."""
-        return level_shapes(self.layer)[0]
+        if self.layer is not None:
+            return level_shapes(self.layer)[0]
+        return _label_shape(self.axes.shape, self.axes)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the labels."""
-        return np.dtype(self.layer.dtype)
+        return self._dtype if self.layer is None else np.dtype(self.layer.dtype)
 
     def read(self, plane: Sequence[int], window: Window) -> np.ndarray:
         """Return the labels of a window of a plane: int (height, width)."""
-        return self._inner_now().read(self._plane(plane), window)
+        inner = self._now()
+        if inner is None:
+            return np.zeros(window.shape, self._dtype)
+        return inner.read(self._plane(plane), window)
 
     def write(self, plane: Sequence[int], window: Window, values: npt.ArrayLike) -> None:
-        """Write labels to a window of a plane, and show them."""
-        self._inner_now().write(self._plane(plane), window, np.asarray(values))
-        self.layer.refresh(thumbnail=False, highlight=False, extent=False)
+        """Write labels to a window of a plane, and show them.
+
+        Raises
+        ------
+        ParameterError
+            If the layer was removed from the viewer: what is written would not be seen.
+        """
+        self.check()
+        if self.layer is None:
+            made = new_target(self._viewer, self._image, self.axes, dtype=self._dtype)
+            self.bind(made, anywhere=True)
+            if self._on_made is not None:
+                self._on_made(made)
+        inner, layer = self._now(), self.layer
+        if inner is not None and layer is not None:
+            inner.write(self._plane(plane), window, np.asarray(values))
+            layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def largest(self) -> int:
         """Return the largest label."""
-        return self._inner_now().largest()
+        inner = self._now()
+        return 0 if inner is None else inner.largest()
+
+    def check(self) -> None:
+        """Raise if the layer was removed from the viewer."""
+        if self.layer is not None and self.layer not in self._viewer.layers:
+            raise ParameterError(
+                f"the labels {self.layer.name!r} were removed from the viewer; choose "
+                "another target, or None for a new one"
+            )
 
     def _plane(self, plane: Sequence[int]) -> tuple[int, ...]:
         """Return the plane's index in the labels: 0 on the channel axis that they keep."""
         index = dict(zip(self.axes.planes, plane, strict=True))
-        shift = len(self.axes.shape) - self.layer.ndim
+        shift = len(self.axes.shape) - len(self.shape)
         return tuple(
             index.get(axis, 0)
             for axis in range(shift, len(self.axes.shape))
             if axis not in self.axes.displayed
         )
 
-    def _inner_now(self) -> LabelTarget:
-        data = self.layer.data
-        if self._inner is None or data is not self._seen:
-            self._inner = target_of(self.layer, self.axes)
-            self._seen = data
+    def _now(self) -> LabelTarget | None:
+        if self.layer is not None and self.layer.data is not self._seen:
+            self._inner, self._seen = target_of(self.layer, self.axes), self.layer.data
         return self._inner
 
 
@@ -182,8 +238,6 @@ def new_target(
     """
     shapes = level_shapes(image) if image.multiscale else (layer_shape(image),)
     shapes = tuple(_label_shape(shape[: image.ndim], axes) for shape in shapes)
-    thick = {} if axes.channel is None else {axes.channel: axes.shape[axes.channel]}
-    keywords = placement(image, thick=thick)
     paintable = max(axes.rows_cols) <= PAINTABLE_SIDE
     if paintable:
         shapes = shapes[:1]
@@ -195,7 +249,7 @@ def new_target(
             levels if len(levels) > 1 else levels[0],
             multiscale=len(levels) > 1,
             name=name or f"{image.name} objects",
-            **keywords,
+            **labels_placement(image, axes),
         )
         layer.editable = len(levels) == 1
         viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(image) + 1)

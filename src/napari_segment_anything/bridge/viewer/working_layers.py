@@ -11,8 +11,7 @@ import numpy as np
 from psygnal import Signal
 
 from ...engine import Window
-from .coordinates import placement
-from .images import ImageAxes
+from .images import ImageAxes, labels_placement
 from .preview_colours import colormap, with_edges
 from .selection import keeping_selection
 
@@ -25,7 +24,7 @@ _MARK = "napari-segment-anything"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DrawnPrompts:
     """Prompts as they are drawn, in the image layer's coordinates.
 
     Parameters
@@ -108,7 +107,7 @@ class WorkingLayers:
 
     # -- prompts ---------------------------------------------------------------------------------
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: DrawnPrompts) -> None:
         """Draw prompts; layers with nothing to draw are not made for that."""
         with self.quiet():
             if len(shown.points) or self._alive(self.prompts):
@@ -116,7 +115,7 @@ class WorkingLayers:
             if shown.boxes or shown.lines or self._alive(self.boxes):
                 self._show_shapes(shown)
 
-    def _show_points(self, shown: Shown) -> None:
+    def _show_points(self, shown: DrawnPrompts) -> None:
         layer = self.ensure_prompts()
         data = np.asarray(shown.points, np.float64).reshape(-1, self.image.ndim)
         if np.array_equal(layer.data, data) and np.array_equal(
@@ -131,7 +130,7 @@ class WorkingLayers:
             colours = np.where(np.asarray(shown.positive, bool)[:, None], POSITIVE, NEGATIVE)
             layer.face_color = colours
 
-    def _show_shapes(self, shown: Shown) -> None:
+    def _show_shapes(self, shown: DrawnPrompts) -> None:
         layer = self.ensure_boxes()
         drawn: list[tuple[np.ndarray, str]] = [(box, "rectangle") for box in shown.boxes]
         drawn += [(line, "path") for line, _ in shown.lines]
@@ -255,7 +254,7 @@ class WorkingLayers:
     def clear(self) -> None:
         """Draw nothing."""
         self.hide_preview()
-        self.show(Shown(np.zeros((0, self.image.ndim)), np.zeros(0, bool)))
+        self.show(DrawnPrompts(np.zeros((0, self.image.ndim)), np.zeros(0, bool)))
 
     def _ensure_preview(
         self, plane: Sequence[int], window: Window, values: np.ndarray, count: int
@@ -335,16 +334,9 @@ class WorkingLayers:
     # -- placing, removing -----------------------------------------------------------------------
 
     def _keywords(self, preview: bool = False) -> dict[str, Any]:
-        thick = {}
-        if self.axes.channel is not None:
-            thick[self.axes.channel] = self.axes.shape[self.axes.channel]
-        origin: dict[int, float] = {}
-        if preview and self.window is not None:
-            origin = dict(zip(self.axes.planes, map(float, self._plane), strict=True))
-            origin[self.axes.displayed[0]] = float(self.window.row)
-            origin[self.axes.displayed[1]] = float(self.window.col)
+        plane, window = (self._plane, self.window) if preview and self.window else (None, None)
         units = self.viewer.dims.units
-        return placement(self.image, origin=origin, thick=thick, world_units=units)
+        return labels_placement(self.image, self.axes, plane, window, units)
 
     def _place(self, event: Any = None) -> None:
         """Follow the image when its transform, or the viewer's units, change."""

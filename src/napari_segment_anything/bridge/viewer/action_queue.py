@@ -1,4 +1,4 @@
-"""What the user asked for while it could not be done yet: done in order, as soon as it can be."""
+"""Actions that wait, for the model or for a mask; done in the order they were asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Step:
     kind: Kind
 
 
-class Asked:
+class ActionQueue:
     """A queue of actions, each with the condition that it waits for.
 
     An action runs when those before it have run and its condition holds: at once where nothing

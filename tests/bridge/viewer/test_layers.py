@@ -9,12 +9,17 @@ pytest.importorskip("napari", reason="napari is not installed")
 
 import zarr
 
-from napari_segment_anything.bridge.viewer.binding import TargetSlot, default_image
 from napari_segment_anything.bridge.viewer.coordinates import current_index
 from napari_segment_anything.bridge.viewer.images import Channels, axes_of, plane_of, source_of
+from napari_segment_anything.bridge.viewer.layers import default_image
 from napari_segment_anything.bridge.viewer.sources import fill, prompts_of, region_of
-from napari_segment_anything.bridge.viewer.targets import check_alignment, new_target, target_of
-from napari_segment_anything.bridge.viewer.working_layers import Shown, WorkingLayers
+from napari_segment_anything.bridge.viewer.targets import (
+    LayerTarget,
+    check_alignment,
+    new_target,
+    target_of,
+)
+from napari_segment_anything.bridge.viewer.working_layers import DrawnPrompts, WorkingLayers
 from napari_segment_anything.engine import Window
 from napari_segment_anything.errors import ImageError, ParameterError, PromptError
 
@@ -153,7 +158,7 @@ def test_targets_are_written_in_place(viewer, kind: str) -> None:
         layer = viewer.add_labels([data, data[:, ::2, ::2].copy()], multiscale=True)
     else:
         layer = viewer.add_labels(data)
-    slot = TargetSlot(viewer, image, axes, layer)
+    slot = LayerTarget(viewer, image, axes, layer)
     slot.write((1,), Window(10, 20, 8, 6), np.full((8, 6), 7))
     assert slot.read((1,), Window(0, 0, 64, 96)).sum() == 7 * 48
     assert slot.largest() == 7 and slot.shape == (3, 64, 96) and slot.dtype == np.uint16
@@ -200,7 +205,7 @@ def test_labels_in_nanometres_fit_an_image_in_micrometres(viewer) -> None:
 def test_replaced_data_are_the_ones_written(viewer) -> None:
     image = viewer.add_image(np.zeros((8, 8)))
     labels = viewer.add_labels(np.zeros((8, 8), int))
-    slot = TargetSlot(viewer, image, axes_of(viewer, image), labels)
+    slot = LayerTarget(viewer, image, axes_of(viewer, image), labels)
     labels.data = np.zeros((8, 8), np.uint8)
     slot.write((), Window(0, 0, 2, 2), np.ones((2, 2)))
     assert labels.data.sum() == 4
@@ -210,7 +215,7 @@ def test_new_targets_have_the_images_place_and_are_made_at_the_first_write(viewe
     image = viewer.add_image(
         np.zeros((64, 96)), scale=(0.5, 0.25), rotate=20, translate=(3, 4), units="um"
     )
-    slot = TargetSlot(viewer, image, axes_of(viewer, image))
+    slot = LayerTarget(viewer, image, axes_of(viewer, image))
     assert slot.largest() == 0 and not slot.read((), Window(0, 0, 4, 4)).any()
     assert len(viewer.layers) == 1
     slot.write((), Window(0, 0, 4, 4), np.ones((4, 4)))
@@ -226,7 +231,7 @@ def test_labels_of_an_image_with_channels_show_on_every_channel(viewer, channel:
     axes = axes_of(viewer, image, channel_axis=channel)
     layer = new_target(viewer, image, axes)
     assert layer.data.shape[channel] == 1
-    slot = TargetSlot(viewer, image, axes, layer)
+    slot = LayerTarget(viewer, image, axes, layer)
     for step in range(image.data.shape[channel]):
         viewer.dims.set_current_step(channel, step)
         assert np.round(current_index(viewer, layer)[channel]) == 0
@@ -239,7 +244,7 @@ def test_a_huge_image_takes_no_memory(viewer) -> None:
     dask = pytest.importorskip("dask.array")
     levels = [dask.zeros((60_000 >> i, 50_000 >> i), chunks=1000, dtype="u1") for i in (0, 3, 6)]
     image = viewer.add_image(levels, multiscale=True, contrast_limits=(0, 1))
-    slot = TargetSlot(viewer, image, axes_of(viewer, image))
+    slot = LayerTarget(viewer, image, axes_of(viewer, image))
     slot.write((), Window(40_000, 30_000, 64, 64), np.ones((64, 64)))
     assert slot.layer.multiscale and len(slot.layer.data) == 3
     assert slot.largest() == 1
@@ -302,7 +307,7 @@ def test_working_layers_follow_and_come_back(viewer) -> None:
     heard = []
     working.points_edited.connect(heard.append)
     corners = np.array([[2, 3, 4], [2, 3, 14], [2, 13, 14], [2, 13, 4.0]])
-    shown = Shown(
+    shown = DrawnPrompts(
         np.array([[2, 5, 5], [2, 9, 9.0]]), np.array([True, False]), [corners], [(corners, False)]
     )
     working.show(shown)

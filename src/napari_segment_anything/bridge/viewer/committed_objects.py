@@ -1,0 +1,271 @@
+"""Committed objects of a viewer's session: made, changed, locked, hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ...engine import Window
+from ...errors import ParameterError, PromptError, SegmentAnythingError
+from .draft_canvas import DraftCanvas
+from .hiding import HiddenLabels
+from .plane_sessions import PlaneSession
+from .prompt_editor import PromptEditor
+
+if TYPE_CHECKING:
+    from ...session import SessionObject
+
+
+class CommittedObjects:
+    """Objects on planes of every orientation; labels are unique among them.
+
+    Parameters
+    ----------
+    prompts : PromptEditor
+        Of the object in progress.
+    """
+
+    def __init__(self, prompts: PromptEditor) -> None:
+        self.canvas: DraftCanvas = prompts.canvas
+        self.planes, self.signals = self.canvas.planes, self.canvas.signals
+        self.done: Callable[[], object] = lambda: None
+        """Called after every commit."""
+        self._prompts = prompts
+        self._hiding = HiddenLabels()
+        self._hidden: set[int] = set()
+        self._guarded = False
+
+    @property
+    def objects(self) -> dict[int, SessionObject]:
+        """Committed objects by label, with their prompts, scores and planes."""
+        found: dict[int, SessionObject] = {}
+        for one in self.planes.all:
+            found.update(one.session.objects)
+        return found
+
+    def object_at(self, point: npt.ArrayLike, plane: Sequence[int] | None = None) -> int | None:
+        """Return the label at a point of the target, or None.
+
+        Parameters
+        ----------
+        point : (row, column), or a data coordinate for each axis of the image
+        plane : sequence of int, optional
+            By default the one that is shown.
+        """
+        where, at = self.planes.place(point, plane)
+        return self.planes.find().session.object_at(where, at)
+
+    @property
+    def object_at_cursor(self) -> int | None:
+        """The label under the mouse, or None."""
+        seen = self.planes.look()
+        at = seen.points(self.planes.viewer.cursor.position)
+        return seen.on.session.object_at(seen.plane, at)
+
+    # -- commit ----------------------------------------------------------------------------------
+
+    def commit(self) -> tuple[int, ...]:
+        """Write the object in progress (or the batch) to the target; return the new labels.
+
+        What the brush did to the preview counts. What is not decoded yet is decoded first, here
+        and now; `commit_when_decoded` does not wait.
+
+        Raises
+        ------
+        PromptError
+            If nothing is in progress, or every pixel belongs to other labels already.
+        ParameterError
+            If the target does not exist any more, or its type has no more labels.
+        """
+        on = self.planes.find()
+        self.take_painted()
+        on.session.update()
+        self._reserve(on)
+        ids = on.session.commit()
+        self.canvas.worker.cancel()
+        self.canvas.worker.rest()
+        self.canvas.show()
+        self.done()
+        return tuple(ids)
+
+    def take_painted(self) -> None:
+        """Make what the brush did to the preview the object's mask."""
+        on, preview, painted = self.planes.current, self.canvas.preview, self.canvas.painted()
+        if on is not None and preview is not None and painted and len(preview.objects) == 1:
+            on.session.paint_preview(*painted)
+
+    def commit_when_decoded(self) -> None:
+        """Commit what is in progress as soon as its mask is there; emits `committed`.
+
+        Clicks and other actions that come meanwhile wait for that, and are done in order.
+        Errors are reported, not raised.
+        """
+        self.canvas.queue.ask(self._commit_asked, self.canvas.is_decoded)
+
+    def _commit_asked(self) -> None:
+        if self.planes.draft is None:
+            return
+        with self.signals.reporting():
+            try:
+                ids = self.commit()
+            except SegmentAnythingError as error:
+                if not self.canvas.queue.users:
+                    raise
+                self._prompts.cancel()  # or what waits would be added to it
+                raise PromptError(f"{error}; the object was dropped (undo: back)") from error
+            self.signals.committed.emit(ids)
+
+    def cancel_last(self) -> None:
+        """Drop what was asked for last: clicks that wait, else the object in progress.
+
+        Commits that wait for its mask are dropped with it.
+        """
+        if not self.canvas.queue.drop_prompts():
+            self.canvas.queue.drop("prompt", "edit")
+            self._prompts.cancel()
+
+    # -- changes ---------------------------------------------------------------------------------
+
+    def _owner(self, label: int) -> PlaneSession:
+        """Return the session that knows an object: of the planes it was made on."""
+        for one in self.planes.all:
+            if label in one.session.objects:
+                return one
+        return self.planes.find()
+
+    def delete(self, ids: int | Sequence[int]) -> None:
+        """Delete objects, also such as are older than the session."""
+        wanted = [ids] if isinstance(ids, (int, np.integer)) else list(ids)
+        owners = [(self._owner(int(label)), int(label)) for label in wanted]
+        for one in dict.fromkeys(one for one, _ in owners):
+            one.session.delete([label for owner, label in owners if owner is one])
+        self.canvas.show()
+
+    def merge(self, ids: Sequence[int]) -> int:
+        """Make several objects one; return its label, the first of them.
+
+        Raises
+        ------
+        PromptError
+            If they were made on planes along different axes.
+        """
+        wanted = [int(label) for label in ids]
+        owners = {self._owner(label) for label in wanted} or {self.planes.find()}
+        if len(owners) > 1:
+            raise PromptError("these objects were made on planes along different axes")
+        first = owners.pop().session.merge(wanted)
+        self.canvas.show()
+        return first
+
+    def split_off(self, label: int, region: npt.ArrayLike, window: Window | None = None) -> int:
+        """Make the part of an object inside a region of the plane shown a new object.
+
+        Parameters
+        ----------
+        label : int
+        region : bool array (height, width)
+        window : Window, optional
+            Where the region lies in the plane; by default it is as large as the plane.
+
+        Returns
+        -------
+        int
+            The new label.
+        """
+        seen = self.planes.look()
+        where = Window.full(seen.on.axes.rows_cols) if window is None else window
+        self._reserve(seen.on)
+        mask = np.asarray(region, bool)
+        new = seen.on.session.split_off(int(label), mask, where, seen.plane)
+        self.canvas.show()
+        return new
+
+    def relabel(self, label: int, new: int) -> None:
+        """Give an object another label."""
+        self._owner(int(label)).session.relabel(int(label), int(new))
+        self.canvas.show()
+
+    def edit(self, label: int) -> None:
+        """Edit an object again: its prompts come back, a commit replaces it.
+
+        The viewer goes to its plane. An object without prompts is refined from its region.
+
+        Raises
+        ------
+        PromptError
+            If it is on planes along other axes than those shown, or another is in progress.
+        """
+        item = self.objects.get(int(label))
+        if item is not None:
+            if self._owner(int(label)) is not self.planes.find():
+                raise PromptError(
+                    f"object {label} was made on planes along other axes; show these first"
+                )
+            self.planes.show_plane(item.plane)
+        seen = self.planes.look()
+        self.canvas.edit(seen.on, lambda session: session.edit(int(label), seen.plane))
+
+    def _reserve(self, on: PlaneSession) -> None:
+        """Keep sessions that write to the same labels from giving one label twice."""
+        if len(self.planes.all) > 1:
+            on.session.reserve(max(self.objects, default=0))
+
+    # -- locked and hidden -----------------------------------------------------------------------
+
+    @property
+    def locked(self) -> frozenset[int]:
+        """Objects that are finished: nothing changes them or takes their pixels."""
+        return frozenset().union(*(one.session.locked for one in self.planes.all))
+
+    def lock(self, ids: Iterable[int], on: bool = True) -> None:
+        """Lock objects, or unlock them; see `Session.lock`.
+
+        While any is locked, napari's brush preserves labels; so says the layer's check box.
+        """
+        for label in ids:
+            self._owner(int(label)).session.lock([int(label)], on)
+
+    @property
+    def hidden(self) -> frozenset[int]:
+        """Objects that are not shown; they are in the labels nevertheless."""
+        return frozenset(self._hidden & set(self.objects))
+
+    def hide(self, ids: Iterable[int], on: bool = True) -> None:
+        """Hide objects, or show them again.
+
+        Raises
+        ------
+        ParameterError
+            If there are too many labels for each to have a colour of its own.
+        """
+        before = self._hidden
+        wanted = {int(label) for label in ids}
+        self._hidden = before | wanted if on else before - wanted
+        try:
+            self._colour()
+        except ParameterError:
+            self._hidden = before
+            raise
+        self.signals.objects_changed.emit(tuple(sorted(wanted)))
+
+    def _colour(self) -> None:
+        """Give labels their colours, hidden ones none."""
+        hidden = self.hidden
+        largest = max(one.session.next_id for one in self.planes.all) - 1 if hidden else 0
+        self._hiding.show(self.planes.layers.target, hidden, largest)
+
+    def on_changed(self, ids: Iterable[int]) -> None:
+        """Hear that a session's objects changed: tell it on, and keep to what is locked, hidden."""
+        if self._hidden:
+            with self.signals.reporting():
+                self._colour()
+        self.signals.objects_changed.emit(tuple(ids))
+
+    def protect(self) -> None:
+        """Keep napari's brush from locked objects, by its own means."""
+        guarded, target = bool(self.locked), self.planes.layers.target
+        if target is not None and guarded != self._guarded:
+            target.preserve_labels = self._guarded = guarded

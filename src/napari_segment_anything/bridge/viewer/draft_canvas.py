@@ -1,0 +1,201 @@
+"""The object in progress: decoded, and drawn on the canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ...errors import PromptError
+from ...session import Session
+from .action_queue import ActionQueue
+from .drafts import drawn_prompts
+from .model_holder import ModelHolder
+from .plane_sessions import PlaneSession, PlaneSessions
+from .runners import Ears, Worker
+from .working_layers import WorkingLayers
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+    from ...session import DecodeResult, Preview
+
+
+class DraftCanvas:
+    """Keeps masks and layers equal to the prompts of the object in progress.
+
+    Parameters
+    ----------
+    planes : PlaneSessions
+    models : ModelHolder
+    worker : Worker
+        Where masks are decoded.
+    queue : ActionQueue
+        What waits for them.
+    """
+
+    def __init__(
+        self, planes: PlaneSessions, models: ModelHolder, worker: Worker, queue: ActionQueue
+    ) -> None:
+        self.planes, self.models, self.worker, self.queue = planes, models, worker, queue
+        self.signals = planes.signals
+        self.connected: Callable[[WorkingLayers], object] = lambda working: None
+        """Called with working layers when they are made."""
+        self._working: WorkingLayers | None = None
+        self._nested = 0
+        self._closed = False
+
+    @property
+    def preview(self) -> Preview | None:
+        """The masks of the object in progress; None before they are decoded."""
+        current = self.planes.current
+        return None if current is None else current.session.preview
+
+    # -- editing and decoding --------------------------------------------------------------------
+
+    def edit(self, on: PlaneSession, change: Callable[[Session], object]) -> None:
+        """Change the object in progress, show it, decode it.
+
+        Raises
+        ------
+        PromptError
+            If an object is in progress on planes of another orientation.
+        """
+        for other in self.planes.all:
+            if other is not on and other.session.draft is not None:
+                raise PromptError(
+                    "an object is in progress on planes along other axes; show them, and commit or "
+                    "cancel it first"
+                )
+        change(on.session)
+        self.redecode()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make several edits and decode once, at the end."""
+        self._nested += 1
+        try:
+            yield
+        finally:
+            self._nested -= 1
+        self.redecode()
+
+    def redecode(self) -> None:
+        """Decode the object in progress, unless it has its masks."""
+        on = self.planes.current
+        if on is None or self._closed or self._nested or self.models.is_loading:
+            return
+        session = on.session
+        request = session.request()
+        if request is None:
+            self.worker.cancel()
+            self.worker.rest()
+            self.show()
+            self.queue.go()
+            return
+
+        def accept(result: DecodeResult) -> None:
+            if not self._closed and on is self.planes.current and session.accept(result):
+                self.show_preview()
+                self.queue.go()
+
+        # Drawn before it is decoded: two threads at once would make the drawing three times slower.
+        self.show_prompts()
+        ears = Ears(accept, self._on_error, self.signals.progressed.emit, self.worker.rest)
+        self.worker.submit(lambda cancelled: session.decode(request, cancelled), ears)
+
+    def _on_error(self, error: BaseException) -> None:
+        """Tell of an error that nobody can catch; what waited for the mask cannot be done."""
+        if self._closed:
+            return
+        self.show_prompts()
+        dropped = self.queue.drop("prompt", "edit")
+        if dropped:
+            error = PromptError(f"{error} ({dropped} later clicks or commits were dropped)")
+        self.signals.report(error)
+
+    def is_decoded(self) -> bool:
+        """Whether what is in progress has its masks, or nothing is to be decoded."""
+        on = self.planes.current
+        if not self.models.can_act():
+            return False
+        return on is None or on.session.preview is not None or on.session.request() is None
+
+    # -- drawing ---------------------------------------------------------------------------------
+
+    @property
+    def working(self) -> WorkingLayers:
+        """The layers of the object in progress, on the planes that are shown."""
+        return self.working_on(self.planes.find())
+
+    def working_on(self, on: PlaneSession) -> WorkingLayers:
+        """Return the layers of the object in progress, on planes of an orientation."""
+        working = self._working
+        if working is None:
+            image = self.planes.layers.images[0]
+            working = self._working = WorkingLayers(self.planes.viewer, image, on.axes)
+            self.connected(working)
+        working.axes = on.axes
+        return working
+
+    @property
+    def drawn(self) -> tuple[Layer, ...]:
+        """The working layers that are in the viewer now."""
+        return () if self._working is None else self._working.layers
+
+    def show(self) -> None:
+        """Draw prompts and masks."""
+        self.show_preview()
+        self.show_prompts()
+
+    def show_prompts(self) -> None:
+        """Draw the prompts of the object in progress."""
+        on = self.planes.current
+        if on is not None:
+            draft = on.session.draft
+            if draft is not None or self._working is not None:
+                self.working_on(on).show(drawn_prompts(draft, on.axes))
+        self.signals.draft_changed.emit()
+
+    def show_preview(self) -> None:
+        """Draw the masks of the object in progress."""
+        on, preview = self.planes.current, self.preview
+        if on is not None and preview is not None:
+            self.working_on(on).show_preview(preview.plane, preview.window, preview.labels)
+        elif self._working is not None:
+            self._working.hide_preview()
+        self.signals.preview_changed.emit(preview)
+
+    def switch(self) -> None:
+        """Draw what belongs to the session that is current now."""
+        if self._working is None:
+            return
+        if self.planes.current is None:
+            self._working.clear()
+        else:
+            self._working.axes = self.planes.current.axes
+            self.show()
+
+    def painted(self) -> Any:
+        """Return what the brush made of the preview, (mask, window), or None."""
+        working = self._working
+        mask = None if working is None else working.painted()
+        if working is None or mask is None or working.window is None:
+            return None
+        return mask, working.window
+
+    def removed(self, layer: Layer) -> None:
+        """Hear that a layer was removed from the viewer."""
+        if self._working is not None:
+            self._working.removed(layer)
+
+    def clear(self) -> None:
+        """Remove the working layers; they are made again when needed."""
+        working, self._working = self._working, None  # who hears of it may come back here
+        if working is not None:
+            working.close()
+
+    def close(self) -> None:
+        """Draw and decode no more."""
+        self._closed = True
+        self.clear()
