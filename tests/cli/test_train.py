@@ -76,7 +76,9 @@ def test_mistakes_are_one_line(config, capsys, change, message):
 def test_data_that_does_not_fit_is_one_line(config, tmp_path, capsys):
     np.savez(tmp_path / "cells/bad.npz", image=np.zeros((20, 30)), labels=np.ones((20, 20), int))
     assert run(["train", str(config)]) == 2
-    assert "cells/bad: the image has 20 x 30 pixels, its labels 20 x 20" in capsys.readouterr().err
+    assert (
+        "cells/bad.npz: the image has 20 x 30 pixels, its labels 20 x 20" in capsys.readouterr().err
+    )
     assert run(["train", str(tmp_path / "nowhere.toml")]) == 2
     assert "cannot be read" in capsys.readouterr().err
 
@@ -123,7 +125,7 @@ def test_files_that_no_recorded_run_made_are_kept(config, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "finetune.pt").write_text("precious")
     assert run(["train", str(config), "-q"]) == 2
-    assert "no run recorded there" in capsys.readouterr().err
+    assert "without the record of a run" in capsys.readouterr().err
     assert (tmp_path / "run" / "finetune.pt").read_text() == "precious"
 
 
