@@ -35,7 +35,7 @@ LIMITS = (0, 255)
 OVERLAP = 1 / 8
 
 
-# -- runs, each in a process of its own ----------------------------------------------------------
+# -- runs, each in its own process ----------------------------------------------------------------
 
 
 @contextmanager

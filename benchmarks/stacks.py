@@ -2,10 +2,10 @@
 
 python benchmarks/stacks.py DATA [--only NAME ...] [--objects N] [--model NAME] [--write]
 
-propagate  each object is given as its true mask on the middle one of its planes, and followed in
-           both directions; IoU over all its other planes. "copied" is the same mask on all planes
-           that the object is truly on: what following has to beat without knowing them.
-link       true sections, with ids of their own on every plane, to objects: the part of pairs of
+propagate  each object is given by its true mask on its middle plane and followed in both
+           directions; IoU over all its other planes. "copied" is the same mask on all planes of the
+           object, a baseline that knows these planes.
+link       true sections, with new ids on every plane, are linked: the part of pairs of
            sections on neighbouring planes that are joined as they should be (F1).
 segment    everything mode and linking, without any prompt: AP of whole objects in 3-D, at IoU 0.5
            and 0.75 (found / (found + missed + made up)), and F1 of sections. "perfect sections" is

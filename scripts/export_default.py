@@ -117,7 +117,7 @@ def describe(
         "licence": "BSD-3-Clause",
         "data_licences": DATA_LICENCES,
         "training": {
-            # the data's hashes are those of the split, beside this script
+            # the data's hashes are in the split
             "config": record.get("config", record),
             "earlier": [{k: r.get(k) for k in ("config", "model")} for r in before],
             "last_stage_step": step,

@@ -24,7 +24,7 @@ from napari_segment_anything.evaluation import (
     write_report,
 )
 from napari_segment_anything.evaluation import protocols as ask
-from napari_segment_anything.evaluation.published import beside, published
+from napari_segment_anything.evaluation.published import published, published_for
 from napari_segment_anything.evaluation.run import protocol_names
 from napari_segment_anything.evaluation.store import ResultStore
 from napari_segment_anything.evaluation.summary import clicks_to, groups_of
@@ -274,11 +274,11 @@ def test_planes_of_a_stack_are_not_independent():
 
 def test_published_figures_stand_beside_the_nearest_group():
     fluo, whole = Group("set, modality", "dsb2018, fluo"), Group("set", "dsb2018")
-    found = beside([whole, fluo])
+    found = published_for([whole, fluo])
     assert {item.method for item in found[fluo]} == {"StarDist", "Mask R-CNN", "U-Net, 3 classes"}
     assert all(item.mean for item in found[whole])
-    assert len(beside([whole])[whole]) == len(published())
-    assert beside([Group("set", "other")]) == {}
+    assert len(published_for([whole])[whole]) == len(published())
+    assert published_for([Group("set", "other")]) == {}
 
 
 @pytest.fixture

@@ -241,9 +241,9 @@ def labels_of(image: Path, apart: Path | None = None, records: bool = False) -> 
         if parts:
             return parts[0]
     found = _first(image.parent, [s for s in stems if s != own], image)
-    beside = _first_folder(image.parent.parent, LABEL_FOLDERS) if found is None else None
-    if beside is not None:
-        found = _first(beside, stems, image)
+    sibling = _first_folder(image.parent.parent, LABEL_FOLDERS) if found is None else None
+    if sibling is not None:
+        found = _first(sibling, stems, image)
     return found or (record if record.exists() else None)
 
 
@@ -277,7 +277,7 @@ def _is_label(path: Path) -> bool:
 
 def _missing(images: Sequence[Path], records: bool) -> str:
     example = stem(images[0])
-    wanted = f"{example}_labels.tif beside it, or labels/{example}.tif; 'labels' (--labels) names "
+    wanted = f"{example}_labels.tif next to it, or labels/{example}.tif; 'labels' (--labels) names "
     wanted += "another folder, unlabelled = 'skip' leaves such images out"
     expected = f"{example}.json" if records else wanted
     return f"{_some(images)} in {images[0].parent}: images without labels; expected {expected}"

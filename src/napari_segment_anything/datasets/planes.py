@@ -149,7 +149,7 @@ def _image(entry: Entry, axes: str | None, channel_axis: int | None) -> ImageDat
 
 
 def _labels(entry: Entry, wholes: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Labels, and those of larger objects where there are some."""
+    """Labels, and those of larger objects if there are any."""
     if entry.sample:
         labels = sample(str(entry.image)).labels
         if labels is None:

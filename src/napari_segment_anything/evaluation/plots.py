@@ -10,7 +10,7 @@ import numpy as np
 
 from ..formats.atomic import replacing
 from ..measures import THRESHOLDS, Calibration
-from .published import beside
+from .published import published_for
 from .summary import Figure, Group
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -82,7 +82,7 @@ def _values(held: Mapping[Any, Figure], group: Group, method: str, names: Sequen
 
 def _ap(folder: Path, held: Mapping[Any, Figure], groups: list[Group], modes: list[str]) -> str:
     """AP by IoU threshold, with published curves where there are some."""
-    other = {g: [p for p in items if p.ap] for g, items in beside(groups).items()}
+    other = {g: [p for p in items if p.ap] for g, items in published_for(groups).items()}
     shown = groups[:1] + [g for g, items in other.items() if items and g != groups[0]]
     names = [f"ap{round(100 * t)}" for t in THRESHOLDS]
     canvas, axes = _figure(len(shown))

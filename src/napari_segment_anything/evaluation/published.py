@@ -46,7 +46,7 @@ def published() -> tuple[Published, ...]:
     return tuple(Published(**{**item, "ap": tuple(item.get("ap", ()))}) for item in held)
 
 
-def beside(groups: Iterable[Group]) -> dict[Group, list[Published]]:
+def published_for(groups: Iterable[Group]) -> dict[Group, list[Published]]:
     """Published figures for each group that has some.
 
     Figures for a part of a set, such as a modality, go to the whole set if there is no group for

@@ -13,7 +13,7 @@ from ..errors import ParameterError
 from ..formats.atomic import replacing
 from ..measures import Interval
 from .csv_files import write_figures, write_images, write_objects
-from .published import beside
+from .published import published_for
 from .run import Evaluation
 from .summary import (
     CLICKS_SHOWN,
@@ -219,7 +219,7 @@ def _everything(table: _Table) -> list[str]:
         return []
     measures = ["ap50", "ap75", "ap", "pq", "f1_50"]
     rows = []
-    other = beside(table.groups)
+    other = published_for(table.groups)
     for group in table.groups:
         for method in methods:
             if table.get(group, method, "ap50") is None:
@@ -254,7 +254,7 @@ def _thresholds(table: _Table, methods: Sequence[str]) -> list[str]:
     """AP by threshold, for groups with published figures."""
     lines: list[str] = []
     codes = list(range(50, 100, 5))
-    for group, items in beside(table.groups).items():
+    for group, items in published_for(table.groups).items():
         curves = [item for item in items if item.ap]
         if not curves:
             continue

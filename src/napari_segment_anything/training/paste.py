@@ -62,12 +62,12 @@ def paste_objects(
     changed.discard(0)
     if not changed:
         return onto
-    anew = torch.from_numpy(np.isin(labels, list(changed))).to(device)
+    changes = torch.from_numpy(np.isin(labels, list(changed))).to(device)
     interior = torch.from_numpy(interior_map(labels)).to(device)
     return onto._replace(
         image=image.round().to(torch.uint8),
         labels=torch.from_numpy(labels).to(device),
-        interior=torch.where(anew, interior, onto.interior),
+        interior=torch.where(changes, interior, onto.interior),
     )
 
 

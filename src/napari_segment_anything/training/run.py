@@ -337,5 +337,5 @@ class _TrainingRun:
 
 def _source(model: str, file: Path | None) -> str | Path:
     """Path of a checkpoint, which may be relative to the configuration file."""
-    beside = file.parent / model if file is not None else Path(model)
-    return beside if beside.is_file() else model
+    relative = file.parent / model if file is not None else Path(model)
+    return relative if relative.is_file() else model

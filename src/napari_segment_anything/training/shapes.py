@@ -120,7 +120,7 @@ def _branching(rng: np.random.Generator, side: int) -> Drawn:
 
 
 def _textured(rng: np.random.Generator, side: int) -> Drawn:
-    """Objects that differ from the ground, and from each other, in texture."""
+    """Objects that differ from the background and from each other in texture."""
     cell = float(np.exp(rng.uniform(np.log(25), np.log(110))))
     labels = _tessellation(rng, side, cell, rng.uniform(0.2, 1), rng.uniform(0.1, 0.4) * cell)
     labels = _eroded(labels, rng.uniform(0.5, 0.2 * cell))
@@ -153,7 +153,7 @@ def _grains(rng: np.random.Generator, side: int) -> Drawn:
 
 
 def _tissue(rng: np.random.Generator, side: int) -> Drawn:
-    """Stained nuclei on a fibrous ground, in optical density."""
+    """Stained nuclei on a fibrous background, in optical density."""
     size = float(np.exp(rng.uniform(np.log(8), np.log(34))))
     labels = _tessellation(rng, side, size * rng.uniform(1.05, 2.4), 1.0, 0.15 * size)
     shrink = rng.uniform(0.02, 0.25) * size
