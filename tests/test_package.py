@@ -160,3 +160,14 @@ def test_readme_commands_are_one_line(heading):
     blocks = re.findall(r"^```bash\n(.*?)^```", section[1], re.S | re.M)
     assert len(blocks) == 1
     assert len(blocks[0].strip().splitlines()) == 1
+
+
+def test_files_that_the_architecture_names_exist():
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    named = set(re.findall(r"`([\w./-]+\.(?:py|toml|yaml))(?:::\w+)?`", text))
+    assert len(named) > 20
+    files = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("*.toml")]
+    for folder in ("src", "tests", "benchmarks", "docs", "scripts"):
+        files += [path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.*")]
+    lost = {name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)}
+    assert lost == set()

@@ -67,6 +67,7 @@ def changed(image):
     return other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "finished"), [*((kind, False) for kind in SOURCES), ("zarr", True), ("numpy", True)]
 )

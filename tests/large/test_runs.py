@@ -235,6 +235,7 @@ def elsewhere(*arguments, **variables):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_killed_three_times_it_ends_with_the_same_labels(calm, stored, segment, tmp_path) -> None:
     out, chance = tmp_path / "x.zarr", random.Random(7)
@@ -384,6 +385,7 @@ def test_two_runs_at_once_on_the_same_labels_are_refused(stored, segment, tmp_pa
     steps.close()
 
 
+@pytest.mark.slow
 def test_a_process_with_another_cache_meets_the_same_lock(stored, segment, tmp_path) -> None:
     out, alias = tmp_path / "x.zarr", tmp_path / "alias.zarr"
     steps = segment_large_steps(stored, out, segment, **SETTINGS)
@@ -521,6 +523,7 @@ def test_a_cluster_needs_what_it_can_load(image, default_model, cluster, tmp_pat
 # -- again ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_seam_is_decoded_again(calm, default_model, tmp_path) -> None:
     out = tmp_path / "x.zarr"
     shutil.copytree(Path(calm.result.path).parent.parent, out)
@@ -557,6 +560,7 @@ def test_arrays_keep_their_axes_scale_and_units(image, segment, model, tmp_path)
             redecode(out, model, 1, image=array)
 
 
+@pytest.mark.slow
 def test_objects_larger_than_a_tile_can_be_prompted_for_again(
     default_model, tmp_path, monkeypatch
 ) -> None:

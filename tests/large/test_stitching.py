@@ -24,6 +24,7 @@ def run(path, truth, tile, overlap):
     return stitched_labels(ledger)
 
 
+@pytest.mark.slow
 @settings(
     deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
