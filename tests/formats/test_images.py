@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 
 from napari_segment_anything.errors import ImageError
 from napari_segment_anything.formats import read_image
-from napari_segment_anything.formats.images import guess_axes
+from napari_segment_anything.formats.images import guess_axes, image_data
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 4000, (30, 40), np.uint16)
@@ -291,3 +292,46 @@ def test_compressed_tiff_without_the_codec_package(tmp_path: Path) -> None:
     total, message = result.stdout.splitlines()
     assert int(total) == COLOUR.sum()
     assert "pip install imagecodecs" in message
+
+
+@pytest.mark.parametrize(
+    ("image", "given", "axes", "channel"),
+    [
+        (np.zeros((5, 6)), {}, "YX", None),
+        (np.zeros((2, 5, 6)), {"channel_axis": 0}, "CYX", 0),
+        (np.zeros((7, 2, 5, 6)), {"channel_axis": -3}, "QCYX", 1),
+        (np.zeros((7, 2, 5, 6)), {"axes": "tcyx"}, "TCYX", 1),
+        ([np.zeros((8, 6)), np.zeros((4, 3))], {}, "YX", None),
+        (np.zeros((5, 6, 3)), {}, "YXS", None),
+    ],
+)
+def test_images_as_users_give_them(image, given, axes, channel, tmp_path) -> None:
+    found = image_data(image, **given)
+    assert (found.axes, found.channel_axis, found.rgb) == (axes, channel, "S" in axes)
+    assert len(found.levels) == (2 if isinstance(image, list) else 1)
+    assert image_data(found) is found
+    if not isinstance(image, list):
+        np.save(tmp_path / "x.npy", image)
+        named = image_data(tmp_path / "x.npy", axes=axes)
+        assert (named.axes, named.shape) == (axes, found.shape)
+
+
+def test_an_image_gets_other_axes_and_keeps_its_scale() -> None:
+    known = replace(image_data(np.zeros((2, 5, 6)), "ZYX"), scale=(3.0, 1.0, 1.0))
+    other = image_data(known, "CYX")
+    assert (other.axes, other.channel_axis, other.scale) == ("CYX", 0, (3.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("image", "given", "words"),
+    [
+        (7, {}, "an image as a path, an array"),
+        ([], {}, "an image as a path, an array"),
+        (np.zeros((5, 6)), {"axes": "ZYX"}, "name 3 dimensions"),
+        (np.zeros((5, 6)), {"channel_axis": 2}, "does not exist"),
+        (np.zeros((4, 5, 5, 6)), {}, "give its axes"),
+    ],
+)
+def test_what_is_no_image(image, given, words) -> None:
+    with pytest.raises(ImageError, match=words):
+        image_data(image, **given)

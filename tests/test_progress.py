@@ -1,0 +1,40 @@
+"""Generators of Progress: passed on, and closed."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_segment_anything.progress import Progress, finish, mapped
+
+
+def counting(closed):
+    try:
+        for number in range(3):
+            yield number
+        return "three"
+    finally:
+        closed.append(True)
+
+
+def test_mapped_steps_are_passed_on_with_the_result() -> None:
+    closed, seen = [], []
+    steps = mapped(counting(closed), lambda number: Progress(number, 3))
+    assert finish(steps, lambda step: seen.append(step.done)) == "three"
+    assert seen == [0, 1, 2] and closed == [True]
+
+
+def test_closing_it_closes_the_inner_one() -> None:
+    closed = []
+    steps = mapped(counting(closed), lambda number: Progress(number, 3))
+    next(steps)
+    steps.close()
+    assert closed == [True]
+
+
+def test_what_the_inner_one_raises_comes_out() -> None:
+    def broken():
+        yield 0
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        finish(mapped(broken(), lambda number: Progress(number, 1)))
