@@ -9,8 +9,7 @@ from napari_segment_anything.progress import Progress, finish, mapped
 
 def counting(closed):
     try:
-        for number in range(3):
-            yield number
+        yield from range(3)
         return "three"
     finally:
         closed.append(True)
