@@ -100,7 +100,7 @@ def test_what_the_shape_cannot_be_told_from() -> None:
         with pytest.raises(CheckpointError, match=f"lacks {key}"):
             infer_config(without)
     state["image_encoder.blocks.0.attn.rel_pos_h"] = torch.zeros(21, 64)
-    with pytest.raises(CheckpointError, match="different sides"):
+    with pytest.raises(CheckpointError, match="different window sizes"):
         infer_config(state)
     with pytest.raises(CheckpointError, match="axes"):
         infer_config({**shapes(VIT_B), "image_encoder.pos_embed": torch.zeros(4096, 768)})

@@ -79,7 +79,7 @@ def test_a_bundled_instance_decoder(tmp_path: Path, vit: Sam, decoder: InstanceD
 
 
 def test_what_cannot_be_stored(tmp_path: Path, vit: Sam) -> None:
-    with pytest.raises(ParameterError, match=r"name it \.safetensors"):
+    with pytest.raises(ParameterError, match=r"must end in \.safetensors"):
         save_checkpoint(vit, tmp_path / "x.pt")
     with pytest.raises(ParameterError, match="JSON"):
         save_checkpoint(vit, tmp_path / "x.safetensors", {"a": torch.zeros(1)})
@@ -117,7 +117,7 @@ def test_embedded_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     (tmp_path / "data").mkdir()
     module = __import__("sys").modules[download.__module__]
     monkeypatch.setattr(module, "files", lambda package: tmp_path)
-    with pytest.raises(CheckpointError, match="lacks the weights of 'default'"):
+    with pytest.raises(CheckpointError, match="weights of 'default' are missing"):
         load_checkpoint("default")
     network = random_network(MICRO)
     save_checkpoint(network, tmp_path / "data" / "default.safetensors", {"auto_mode": "instances"})

@@ -300,7 +300,7 @@ for _url in ("#md5=0", "#sha256:0", "#SHA256=00", "#main"):
     def _download(folder: Path, url: str = _url) -> list[str]:
         return ["models", f"http://127.0.0.1:9/m.pt{url}"]
 
-    CASES.append(Case("models", f"URL with {_url}", _download, "nothing can check"))
+    CASES.append(Case("models", f"URL with {_url}", _download, "is not a hash"))
 
 
 @case("download", "a name that is none", "no model named")

@@ -1,4 +1,4 @@
-"""Names, paths and URLs to verified weights, and weights to files."""
+"""Verified weights by name, path or URL; saving weights to files."""
 
 from .architecture import architecture_name, infer_config
 from .catalogue import CatalogueEntry, RemoteFile, about_size, catalogue

@@ -1,4 +1,4 @@
-"""Which SAM a state dict belongs to, from its tensors' names and shapes alone."""
+"""Recognise the architecture of a state dict from the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..network.vit import ViTConfig
 
 _ENCODER = "image_encoder."
 _FOREIGN = {
-    "vision_encoder.": "it is laid out for the transformers library; use the original .pth file",
-    "sam_mask_decoder.": "it is a SAM 2 checkpoint, which is another network",
-    "sam_prompt_encoder.": "it is a SAM 2 checkpoint, which is another network",
-    "image_encoder.trunk.": "it is a SAM 2 checkpoint, which is another network",
+    "vision_encoder.": "it has the layout of the transformers library; use the original .pth file",
+    "sam_mask_decoder.": "it is a SAM 2 checkpoint, which is a different network",
+    "sam_prompt_encoder.": "it is a SAM 2 checkpoint, which is a different network",
+    "image_encoder.trunk.": "it is a SAM 2 checkpoint, which is a different network",
     "image_encoder.stem.": (
-        "it is the bare state dict of a model of this program's own, whose shape only the header "
-        "of the .safetensors file tells; use that file"
+        "it is the state dict of one of this program's own models, whose configuration is in the "
+        "header of the .safetensors file; use that file"
     ),
 }
 
@@ -33,18 +33,18 @@ def infer_config(state: Mapping[str, Tensor]) -> SamConfig:
     Parameters
     ----------
     state : mapping of str to Tensor
-        Its state dict under the published names. Shapes are looked at, values are not.
+        Its state dict under the published names. Only shapes are used.
 
     Returns
     -------
     SamConfig
         ViT encoders of any width, depth, heads, window, global blocks and frame size, and
-        TinyViT encoders (whose tensors do not tell the frame size: 1024, as published).
+        TinyViT encoders (with the published frame size of 1024, which tensors do not show).
 
     Raises
     ------
     CheckpointError
-        If the tensors are no SAM's, or one whose shape they do not tell.
+        If the tensors are not those of a SAM, or its configuration cannot be derived.
     """
     for prefix, reason in _FOREIGN.items():
         if any(name.startswith(prefix) for name in state):
@@ -68,7 +68,7 @@ def infer_config(state: Mapping[str, Tensor]) -> SamConfig:
 
 
 def infer_decoder_config(state: Mapping[str, Tensor]) -> InstanceDecoderConfig:
-    """Recognise an instance decoder's shape.
+    """Recognise the configuration of an instance decoder.
 
     Parameters
     ----------
@@ -78,11 +78,11 @@ def infer_decoder_config(state: Mapping[str, Tensor]) -> InstanceDecoderConfig:
     Raises
     ------
     CheckpointError
-        If the tensors are no instance decoder's.
+        If the tensors are not those of an instance decoder.
     """
     if not any(name.startswith("decoder.blocks.") for name in state):
         some = ", ".join(sorted(state)[:3])
-        raise CheckpointError(f"not an instance decoder: it holds {some} ...")
+        raise CheckpointError(f"not an instance decoder: it contains {some} ...")
     widths = [_shape(state, "base.block.1.weight", 4)[0]]
     widths += [
         _shape(state, f"decoder.blocks.{i}.block.1.weight", 4)[0]
@@ -105,7 +105,7 @@ def architecture_name(config: SamConfig) -> str:
     Parameters
     ----------
     config : SamConfig
-        The network's shape. The frame size is not part of the name.
+        The network's configuration. The frame size is not part of the name.
     """
     encoder = config.encoder
     if isinstance(encoder, ViTConfig):
@@ -139,13 +139,14 @@ def _vit(state: Mapping[str, Tensor]) -> ViTConfig:
         lengths.append(length)
     if head_width == 0 or width % head_width:
         raise CheckpointError(
-            f"an encoder {width} wide cannot have heads {head_width} wide: the file is corrupt"
+            f"an encoder of width {width} cannot have heads of width {head_width}: the file is "
+            "corrupt"
         )
     everywhere = tuple(i for i, length in enumerate(lengths) if length == 2 * side - 1)
     windowed = {length for length in lengths if length != 2 * side - 1}
     if len(windowed) > 1:
         sides = sorted((length + 1) // 2 for length in windowed)
-        raise CheckpointError(f"blocks with windows of different sides ({sides}) are not known")
+        raise CheckpointError(f"blocks with different window sizes ({sides}) are not supported")
     hidden = _shape(state, f"{_ENCODER}blocks.0.mlp.lin1.weight", 2)[0]
     return ViTConfig(
         width=width,
@@ -166,7 +167,7 @@ def _tiny_vit(state: Mapping[str, Tensor]) -> TinyViTConfig:
     if stages < 2:
         raise CheckpointError("the image encoder has no stages: the checkpoint is incomplete")
     widths = [_shape(state, f"{_ENCODER}patch_embed.seq.2.c.weight", 4)[0]]
-    # Attention of the first, convolutional stage does not exist; its numbers say nothing.
+    # The first stage is convolutional; its numbers of heads and windows have no effect.
     published = TinyViTConfig()
     heads, windows = [published.heads[0]], [published.windows[0]]
     depths = []

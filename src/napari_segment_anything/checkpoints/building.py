@@ -1,4 +1,4 @@
-"""Tensors into networks, with every mismatch named."""
+"""Build networks from tensors; mismatches are reported by name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..errors import CheckpointError, ResourceError
 from ..network.instance_decoder import InstanceDecoder, InstanceDecoderConfig
 from ..network.sam import Sam, SamConfig
 
-# A counter that batch normalisation keeps for training; old files lack it.
+# A training counter of batch normalisation, missing in old files.
 _OPTIONAL = ".num_batches_tracked"
 _SHOWN = 4
 
 
 class _WithoutInitialisation(TorchFunctionMode):
-    """Leave parameters as allocated: what a state dict overwrites need not be drawn first."""
+    """Skip random initialisation of parameters that a state dict overwrites."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -29,23 +29,23 @@ class _WithoutInitialisation(TorchFunctionMode):
 
 
 def build_network(config: SamConfig, state: Mapping[str, Tensor], where: str) -> Sam:
-    """Make a SAM with the given weights, in float32, in evaluation mode.
+    """Build a SAM with the given weights, in float32 and evaluation mode.
 
     Parameters
     ----------
     config : SamConfig
-        Its shape.
+        Its configuration.
     state : mapping of str to Tensor
         Weights under the published names, of any float dtype.
     where : str
-        Where they come from, for error messages.
+        Their origin, for error messages.
 
     Raises
     ------
     CheckpointError
         If tensors are missing, unexpected, of another shape, or not finite.
     ResourceError
-        If memory does not suffice.
+        If there is not enough memory.
     """
     with torch.device("meta"):
         expected = Sam(config)
@@ -64,28 +64,28 @@ def build_network(config: SamConfig, state: Mapping[str, Tensor], where: str) ->
 def build_decoder(
     config: InstanceDecoderConfig, state: Mapping[str, Tensor], where: str, channels: int
 ) -> InstanceDecoder:
-    """Make an instance decoder with the given weights.
+    """Build an instance decoder with the given weights.
 
     Parameters
     ----------
     config, state, where
         As for `build_network`.
     channels : int
-        Embedding channels of the SAM it is for.
+        Embedding channels of the SAM.
 
     Raises
     ------
     CheckpointError
-        As `build_network`, and if it was made for embeddings of another width.
+        As `build_network`, and if it is for embeddings of another width.
     """
     if config.inputs != channels:
         raise CheckpointError(
-            f"the instance decoder of {where} was made for embeddings of {config.inputs} "
-            f"channels, this model's have {channels}"
+            f"the instance decoder of {where} is for embeddings of {config.inputs} channels, but "
+            f"those of this model have {channels}"
         )
     if config.outputs != 3:
         raise CheckpointError(
-            f"the instance decoder of {where} gives {config.outputs} maps; 3 are needed "
+            f"the instance decoder of {where} has {config.outputs} outputs instead of 3 "
             "(foreground, centre distance, boundary distance)"
         )
     with torch.device("meta"):
@@ -121,7 +121,7 @@ def _compare(expected: nn.Module, state: Mapping[str, Tensor], where: str) -> No
         raise CheckpointError(
             f"{where} has {len(strange)} tensor{'s' * (len(strange) > 1)} that hold no weights: "
             f"{strange[0].replace('torch.', '')}; weights are float16, bfloat16, float32 or "
-            "float64. Give the file from before they were quantised or converted."
+            "float64. Use the file from before they were quantised or converted."
         )
     wrong = [
         f"{k} is {tuple(state[k].shape)} instead of {tuple(v.shape)}"
@@ -145,7 +145,7 @@ def _compare(expected: nn.Module, state: Mapping[str, Tensor], where: str) -> No
 def _finite(tensor: Tensor) -> bool:
     if not tensor.is_floating_point() or not tensor.numel():
         return True
-    # The extremes are NaN where any value is, and need no temporary.
+    # The extremes are NaN if any value is; no temporary array is needed.
     low, high = torch.aminmax(tensor)
     return bool(torch.isfinite(low) & torch.isfinite(high))
 

@@ -1,4 +1,4 @@
-"""The models that are known by name, read from `catalogue.toml`."""
+"""Models with a name, read from `catalogue.toml`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import CheckpointError
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A published file and how to recognise it.
+    """A published file, with its size and hash.
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ class RemoteFile:
     source : str
         Where it is published.
     hash_kind, hash : str
-        ``"sha256"`` or ``"xxh128"`` and the hexadecimal digest; both empty where no hash
-        is known.
+        ``"sha256"`` or ``"xxh128"``, and the hexadecimal digest; both empty if no hash is
+        known.
     size : int or None
         Bytes, where known.
     """
@@ -43,30 +43,32 @@ class RemoteFile:
         if self.hash_kind == "sha256":
             return "SHA-256"
         if self.hash_kind:
-            return f"{self.hash_kind}, which finds damage and no forgery; no SHA-256 is published"
-        return "its form only; no hash is known"
+            return (
+                f"{self.hash_kind}, which detects damage but not forgery; no SHA-256 is published"
+            )
+        return "its format only; no hash is known"
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """A model known by name.
+    """A model with a name.
 
     Parameters
     ----------
     name, architecture : str
-        Its name, and the architecture's: ``"vit_b"``, ``"vit_t"``, ``"micro"`` and so on.
+        Its name, and that of its architecture: ``"vit_b"``, ``"vit_t"``, ``"micro"`` and so on.
     description : str
-        What it is for, in a sentence.
+        Its purpose, in a sentence.
     licence, citation : str
-        Terms of the weights (an SPDX identifier) and what to cite.
+        Licence of the weights (an SPDX identifier), and what to cite.
     checkpoint : RemoteFile
         The weights.
     decoder : RemoteFile or None
-        A separate instance decoder, where the model has one.
+        A separate instance decoder, if the model has one.
     embedded : bool
-        Whether the weights come with the package.
+        Whether the weights are part of the package.
     aliases : tuple of str
-        Other names it goes by.
+        Other names.
     """
 
     name: str
@@ -102,12 +104,12 @@ class CatalogueEntry:
 
 @cache
 def catalogue() -> MappingProxyType[str, CatalogueEntry]:
-    """Give all models known by name.
+    """Return all models with a name.
 
     Returns
     -------
     mapping of str to CatalogueEntry
-        Read-only, in the order in which to show them.
+        Read-only, in display order.
     """
     text = files(__package__).joinpath("catalogue.toml").read_text(encoding="utf-8")
     rows = tomllib.loads(text)
@@ -115,9 +117,9 @@ def catalogue() -> MappingProxyType[str, CatalogueEntry]:
 
 
 def about_size(entry: CatalogueEntry) -> tuple[bool, int | None]:
-    """Give the bytes of a model's weights, and before that whether they are exact.
+    """Return whether the size of a model's weights is exact, and the size in bytes.
 
-    Where the published size is not known, it is that of the same architecture in the list.
+    If the size is not published, it is that of a listed model of the same architecture.
     """
     if entry.embedded:
         path = files(__package__).joinpath("data", entry.file)
@@ -129,7 +131,7 @@ def about_size(entry: CatalogueEntry) -> tuple[bool, int | None]:
 
 
 def find_entry(name: str) -> CatalogueEntry | None:
-    """Look a model up by its name or one of its aliases; None where there is none."""
+    """Find a model by its name or an alias; None if there is none."""
     entry = catalogue().get(name)
     if entry is not None:
         return entry
@@ -137,14 +139,14 @@ def find_entry(name: str) -> CatalogueEntry | None:
 
 
 def unknown_name(name: str) -> CheckpointError:
-    """Make the error for a name that is neither in the catalogue nor a file."""
+    """Return the error for a name that is neither in the catalogue nor a file."""
     names = list(catalogue())
     known = [*names, *(alias for entry in catalogue().values() for alias in entry.aliases)]
     close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(close)}?" if close else "."
     return CheckpointError(
         f"there is no model named {name!r} and no such file{hint} "
-        f"Known names: {', '.join(names)}; a path or URL of a SAM checkpoint does too"
+        f"Names are {', '.join(names)}; the path or URL of a SAM checkpoint is accepted as well"
     )
 
 

@@ -1,4 +1,4 @@
-"""A SAM's shape as JSON, for the header of our own files."""
+"""Configurations of networks as JSON, in the header of our own files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def config_to_json(config: SamConfig | InstanceDecoderConfig) -> str:
     Raises
     ------
     CheckpointError
-        If the image encoder is of a kind that no file can name.
+        If the type of the image encoder cannot be stored.
     """
     if isinstance(config, SamConfig) and type(config.encoder) not in _ENCODERS.values():
         raise CheckpointError(
@@ -48,24 +48,24 @@ def config_from_json(text: str) -> SamConfig:
     Raises
     ------
     CheckpointError
-        If it is damaged, or names something this version does not know.
+        If it is damaged, or contains something this version does not know.
     """
     values: dict[str, Any] = decode_json(text, dict[str, Any], _HEADER, CheckpointError)
     encoder = values.get("encoder")
     if not isinstance(encoder, dict):
-        raise CheckpointError("the checkpoint's header describes no image encoder")
+        raise CheckpointError("the checkpoint's header has no image encoder")
     kind = encoder.get("kind")
     made = _ENCODERS.get(str(kind))
     if made is None:
         raise CheckpointError(
             f"the checkpoint has an image encoder of kind {kind!r}, which this version does not "
-            f"know (it knows {', '.join(_ENCODERS)}); a newer version may"
+            f"support (it supports {', '.join(_ENCODERS)}); a newer version may"
         )
     stored = {key: value for key, value in encoder.items() if key != "kind"}
     values["encoder"] = {}
     _check_keys(SamConfig, values)
     rest = {key: value for key, value in values.items() if key != "encoder"}
-    # validated as a class without the encoder, whose type is a protocol
+    # validated without the encoder, whose type is a protocol
     numbers = convert(rest, dict[str, int], _HEADER, CheckpointError)
     config = SamConfig(_make(made, stored), **numbers)
     check_config(config)
@@ -73,7 +73,7 @@ def config_from_json(text: str) -> SamConfig:
 
 
 def decoder_config_from_json(text: str) -> InstanceDecoderConfig:
-    """Read an instance decoder's shape.
+    """Read the configuration of an instance decoder.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def _make(made: type, values: dict[str, Any]) -> Any:
 
 
 def check_config(config: Any) -> None:
-    """Check that a network of these sizes can be, before anything of that size is made.
+    """Check that sizes are valid, before memory is allocated for the network.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def check_config(config: Any) -> None:
     Raises
     ------
     CheckpointError
-        If a size is none, is too large, or does not go with another.
+        If a size is too small or too large, or sizes are inconsistent.
     """
     if isinstance(config, SamConfig):
         check_config(config.encoder)
@@ -110,7 +110,7 @@ def check_config(config: Any) -> None:
     _bounded(asdict(config))
     fault = _impossible(config)
     if fault:
-        raise CheckpointError(f"it describes a network that cannot be: {fault}")
+        raise CheckpointError(f"its configuration is inconsistent: {fault}")
 
 
 def _check_keys(made: type, values: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ def _bounded(values: dict[str, Any]) -> None:
                 continue
             NETWORK_SIDE.check(number, f"it has {name} {number}", CheckpointError)
             if number < least and not isinstance(number, bool):
-                raise CheckpointError(f"it has {name} {value}; that is at least {least}")
+                raise CheckpointError(f"it has {name} {value}, which must be at least {least}")
         if isinstance(value, tuple) and len(value) > _LONGEST:
             raise CheckpointError(f"it has {len(value)} values of {name}")
     layers = sum(
@@ -139,11 +139,11 @@ def _bounded(values: dict[str, Any]) -> None:
         if name in ("depth", "depths", "attention_blocks")
     )
     if layers > _LAYERS:
-        raise CheckpointError(f"it has {layers} layers; {_LAYERS} at most are read")
+        raise CheckpointError(f"it has {layers} layers; at most {_LAYERS} are supported")
 
 
 def _impossible(config: Any) -> str:
-    """Why sizes do not go together; "" if they do."""
+    """Why sizes are inconsistent; "" if they are not."""
     pairs: list[tuple[int, int]] = []
     if isinstance(config, ViTConfig):
         if config.image_size % config.patch_size:

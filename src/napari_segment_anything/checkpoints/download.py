@@ -1,4 +1,4 @@
-"""Published files into the cache directory: resumed, verified, whole or not at all."""
+"""Download published files into the cache directory: resumed, verified and atomic."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ ProgressCallback = Callable[[Progress], object]
 
 
 def cache_directory() -> Path:
-    """Give the folder for everything that can be fetched or computed again.
+    """Return the folder for everything that can be downloaded or computed again.
 
-    It is the platform's cache folder for this program, or what the environment variable
-    ``NAPARI_SEGMENT_ANYTHING_CACHE`` names. It need not exist yet.
+    It is the platform's cache folder for this program, or the value of the environment variable
+    ``NAPARI_SEGMENT_ANYTHING_CACHE``. It may not exist yet.
     """
     chosen = os.environ.get(CACHE_VARIABLE, "").strip()
     if chosen:
@@ -46,14 +46,14 @@ def cache_directory() -> Path:
 
 
 def checkpoint_directory(directory: str | Path | None = None) -> Path:
-    """Give the folder that downloads are kept in: `directory`, or one in the cache."""
+    """Return the folder for downloads: `directory`, or one in the cache."""
     if directory is not None:
         return Path(directory).expanduser().absolute()
     return cache_directory() / "checkpoints"
 
 
 def records_file(directory: str | Path | None = None) -> Path:
-    """Give the file that remembers the hashes of large files."""
+    """Return the file that stores hashes of large files."""
     return checkpoint_directory(directory) / "records.json"
 
 
@@ -62,20 +62,19 @@ def download(
     directory: str | Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> Path:
-    """Fetch a model by name, with its instance decoder where it has one.
+    """Download a model by name, with its instance decoder if it has one.
 
-    What is there already and whole is not fetched again; what a broken download left is
-    continued.
+    Complete files are not downloaded again; interrupted downloads are continued.
 
     Parameters
     ----------
     name : str
         A name from `catalogue`.
     directory : str or Path, optional
-        Where to keep it; a folder in `cache_directory` by default.
+        Folder for the files; by default one in `cache_directory`.
     progress : callable, optional
-        Called with a `Progress` in bytes. If it raises, the download stops there and can
-        be continued later.
+        Called with a `Progress` in bytes. If it raises, the download stops and can be
+        continued later.
 
     Returns
     -------
@@ -87,7 +86,7 @@ def download(
     CheckpointError
         If the name is unknown.
     DownloadError
-        If a file cannot be fetched, or is not the published one.
+        If a file cannot be downloaded, or is not the published one.
     ResourceError
         If the disk is full or the folder cannot be written to.
     """
@@ -102,30 +101,30 @@ def download(
 
 
 def embedded_path(entry: CatalogueEntry) -> Path:
-    """Give the path of weights that come with the package.
+    """Return the path of weights that are part of the package.
 
     Raises
     ------
     CheckpointError
-        If this installation lacks them.
+        If they are missing in this installation.
     """
     path = Path(str(files(__package__).joinpath("data", entry.file)))
     if not path.is_file():
         raise CheckpointError(
-            f"this installation lacks the weights of {entry.name!r} ({path}); install the "
-            "package again, or choose another model"
+            f"the weights of {entry.name!r} are missing in this installation ({path}); reinstall "
+            "the package, or choose another model"
         )
     return path
 
 
 def cached_path(remote: RemoteFile, directory: str | Path | None = None) -> Path | None:
-    """Give the path of a published file if it is there and whole, else None."""
+    """Return the path of a published file if it is downloaded and intact, else None."""
     target = checkpoint_directory(directory) / remote.file
     return target if _difference(target, remote, records_file(directory)) == "" else None
 
 
 def is_here(entry: CatalogueEntry, directory: str | Path | None = None) -> bool:
-    """Whether all files of a model seem to be there; only their sizes are looked at."""
+    """Whether all files of a model are downloaded, judged by their sizes."""
     if entry.embedded:
         return True
     folder = checkpoint_directory(directory)
@@ -141,22 +140,21 @@ def fetch_url(
     directory: str | Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> Path:
-    """Fetch a file from anywhere.
+    """Download a file from any URL.
 
     Parameters
     ----------
     url : str
-        An http or https URL, kept in the cache under its name and a hash of the whole URL;
-        or a file URL, which is used where it lies. A fragment ``#sha256=...`` or
-        ``#xxh128=...`` is checked against what comes; any other is refused, since nothing would
-        check it.
+        An http or https URL, cached under its name and a hash of the URL; or a file URL, which
+        is used in place. A fragment ``#sha256=...`` or ``#xxh128=...`` is compared with the
+        file; other fragments are errors.
     directory, progress
         As for `download`.
 
     Raises
     ------
     CheckpointError
-        If the scheme is another one, a file URL names no file, or the fragment is no hash.
+        If the scheme is not supported, the file does not exist, or the fragment is no hash.
     DownloadError, ResourceError
         As `download`.
     """
@@ -169,10 +167,10 @@ def fetch_url(
             raise CheckpointError(f"there is no file {path}")
         wrong = _difference(path, RemoteFile(path.name, bare, kind, digest), None) if kind else ""
         if wrong:
-            raise CheckpointError(f"{path} is not the file of the URL: {wrong}")
+            raise CheckpointError(f"{path} does not match the URL: {wrong}")
         return path
     if parts.scheme not in ("http", "https"):
-        raise CheckpointError(f"cannot fetch {parts.scheme}:// URLs; http, https and file do")
+        raise CheckpointError(f"{parts.scheme}:// URLs are not supported; use http, https or file")
     for entry in catalogue().values():
         for remote in entry.files:
             if remote.source == bare and not entry.embedded:
@@ -181,7 +179,7 @@ def fetch_url(
                 wrong = _difference(path, asked, records_file(directory)) if kind else ""
                 if wrong:
                     raise DownloadError(
-                        f"{path.name} is the published file, but not the one of the URL: {wrong}"
+                        f"{path.name} is the published file, but does not match the URL: {wrong}"
                     )
                 return path
     base = re.sub(r"[^\w.-]+", "_", Path(parts.path).name) or "checkpoint"
@@ -190,15 +188,15 @@ def fetch_url(
 
 
 def _hash_of(fragment: str, url: str) -> tuple[str, str]:
-    """Kind and digest that a URL's fragment gives; empty without one."""
+    """Kind and digest in the fragment of a URL; empty without one."""
     if not fragment:
         return "", ""
     kind, _, digest = fragment.partition("=")
     kind, digest = kind.strip().lower(), digest.strip().lower()
     if kind not in HASHES or not re.fullmatch(f"[0-9a-f]{{{_DIGITS[kind]}}}", digest):
         raise CheckpointError(
-            f"nothing can check '#{fragment}' of {_shown(url)}: write #sha256= and 64, or #xxh128= "
-            "and 32 hexadecimal digits, or leave it out"
+            f"'#{fragment}' of {_shown(url)} is not a hash: use #sha256= and 64, or #xxh128= and "
+            "32 hexadecimal digits, or omit it"
         )
     return kind, digest
 
@@ -208,20 +206,19 @@ def fetch(
     directory: str | Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> Path:
-    """Fetch one published file, unless it is there and whole.
+    """Download one published file, unless it is there already and intact.
 
     Parameters
     ----------
     remote : RemoteFile
-        What, from where, and how to recognise it.
+        The file.
     directory, progress
         As for `download`.
 
     Returns
     -------
     Path
-        The file, verified where a hash is known; otherwise it is at least a whole file of a
-        checkpoint's form.
+        The file, verified if a hash is known; otherwise only its format is checked.
 
     Raises
     ------
@@ -252,10 +249,10 @@ def _replace(
     store: Path,
     present: str | None,
 ) -> None:
-    """Download beside the target, verify, and put it in place at once."""
+    """Download to a temporary file, verify it, and move it into place."""
     part = target.with_name(target.name + ".part")
     if not remote.hash:
-        # What another process left of a file that nothing verifies may be of another version.
+        # Without a hash, the rest of an earlier download may be of another version.
         part.unlink(missing_ok=True)
     resumed = part.exists() and part.stat().st_size > 0
     for clean in (False, True):
@@ -270,10 +267,10 @@ def _replace(
         part.unlink(missing_ok=True)
         if clean or not resumed:
             raise DownloadError(
-                f"what {_shown(remote.source)} gave is not the published {target.name}: {wrong}. "
-                "It was removed. Something between here and there changed it (a proxy or login "
-                "page?), or the file was replaced at its source; try again, or put the published "
-                f"file at {target} yourself"
+                f"the file from {_shown(remote.source)} is not the published {target.name}: {wrong}."
+                " It was removed. It may have been changed on the way (by a proxy or a login page), "
+                "or replaced at its source; try again, or save the published file as "
+                f"{target} yourself"
             )
     part.replace(target)
     if remote.hash:
@@ -281,7 +278,7 @@ def _replace(
 
 
 def _difference(path: Path, remote: RemoteFile, store: Path | None) -> str | None:
-    """How a file differs from the published one: "" if it does not, None if it is absent."""
+    """How a file differs from the published one: "" if it does not, None if it is missing."""
     try:
         size = path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
@@ -303,7 +300,7 @@ def _difference(path: Path, remote: RemoteFile, store: Path | None) -> str | Non
 
 @contextlib.contextmanager
 def _alone(target: Path, remote: RemoteFile, progress: ProgressCallback | None) -> Iterator[None]:
-    """Hold the lock of a target; while another process has it, report and wait."""
+    """Hold the lock of a file; while another process has it, report and wait."""
     lock = filelock.FileLock(target.with_name(f".{target.name}.lock"))
     while True:
         try:
@@ -314,7 +311,7 @@ def _alone(target: Path, remote: RemoteFile, progress: ProgressCallback | None) 
                 part = target.with_name(target.name + ".part")
                 with contextlib.suppress(OSError):
                     done = part.stat().st_size
-                    message = f"waiting for another process to fetch {target.name}"
+                    message = f"waiting for another process to download {target.name}"
                     progress(Progress(done, remote.size or done, message=message))
     try:
         yield
@@ -326,12 +323,12 @@ def _unreachable(
     error: Interrupted, remote: RemoteFile, target: Path, present: str | None
 ) -> DownloadError:
     check = f" ({remote.hash_kind} {remote.hash})" if remote.hash else ""
-    there = f" The file there now is not it: {present}." if present else ""
-    kept = " What came so far is kept and will be continued." if error.kept else ""
+    there = f" The existing file is not valid: {present}." if present else ""
+    kept = " The part received so far is kept and will be continued." if error.kept else ""
     return DownloadError(
-        f"could not fetch {target.name}: {error}.{kept}{there} Without a network, get "
-        f"{_shown(remote.source)} elsewhere and put it at {target}{check}; or set "
-        f"{CACHE_VARIABLE} to a cache folder that has it under checkpoints"
+        f"could not download {target.name}: {error}.{kept}{there} Without a network, get "
+        f"{_shown(remote.source)} elsewhere and save it as {target}{check}; or set "
+        f"{CACHE_VARIABLE} to a cache folder that has it in checkpoints"
     )
 
 
@@ -339,13 +336,13 @@ def _no_place(error: OSError, target: Path) -> ResourceError:
     if error.errno == errno.ENOSPC:
         free = shutil.disk_usage(_existing(target)).free
         return ResourceError(
-            f"the disk is full: {target.name} does not fit into {target.parent} "
-            f"({free / 1e6:.0f} MB free); make room, or set {CACHE_VARIABLE} to a folder on "
+            f"the disk is full: there is no space for {target.name} in {target.parent} "
+            f"({free / 1e6:.0f} MB free); free some space, or set {CACHE_VARIABLE} to a folder on "
             "another disk"
         )
     return ResourceError(
         f"cannot write to {target.parent} ({error.strerror or error}); set {CACHE_VARIABLE} to "
-        "a folder that can be written to"
+        "a writable folder"
     )
 
 
@@ -354,6 +351,6 @@ def _existing(path: Path) -> Path:
 
 
 def _shown(url: str) -> str:
-    """Strip a URL of the user name and password it may carry."""
+    """Remove user name and password from a URL."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,4 +1,4 @@
-"""Which weights these are: a hash of the tensors, whatever file they came in."""
+"""Fingerprints: hashes of weights that do not depend on the file format."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
     Parameters
     ----------
     state : mapping of str to Tensor
-        Weights by name. Order, file format and memory layout do not matter; names,
-        shapes, dtypes and values do. The same weights stored in 16 and in 32 bits
-        therefore differ, as their masks do.
+        Weights by name. The hash depends on names, shapes, dtypes and values, and not on order,
+        file format or memory layout. The same weights in 16 and in 32 bits differ, as their
+        masks do.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
 
 
 def combine(network: str, instance_decoder: str | None) -> str:
-    """Join the fingerprints of a SAM and of the instance decoder that goes with it."""
+    """Combine the fingerprints of a SAM and of its instance decoder."""
     if instance_decoder is None:
         return network
     return hashlib.sha256(f"{network}+{instance_decoder}".encode()).hexdigest()

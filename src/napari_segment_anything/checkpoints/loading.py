@@ -1,4 +1,4 @@
-"""Any SAM checkpoint to a network: by name, path or URL."""
+"""Load any SAM checkpoint by name, path or URL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ProgressCallback = Callable[[Progress], object]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A network with its weights, and where they come from.
+    """A network with its weights, and their origin.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class Checkpoint:
     fingerprint : str
         SHA-256 of the weights as stored, instance decoder included, in hexadecimal.
     metadata : dict
-        What the file or the catalogue says: licence, citation, source, description, and
-        for our own files whatever was stored, such as "everything" (mode -> default
-        parameters), "auto_mode" and "card".
+        Metadata of the file or the catalogue: licence, citation, source, description; and for
+        our own files what was stored, such as "everything" (mode -> default parameters),
+        "auto_mode" and "card".
     instance_decoder : InstanceDecoder or None
-        The decoder for instances that goes with it, where there is one.
+        Its instance decoder, if there is one.
     """
 
     network: Sam
@@ -67,32 +67,32 @@ def load_checkpoint(
     Parameters
     ----------
     source : str or Path
-        A name from `catalogue` (downloaded where it is not in the cache yet), a path, or
-        an http, https or file URL. Files may be what torch saves (.pth, .pt) or
-        safetensors; bare state dicts, or wrapped under "model_state", "state_dict" or
-        "model"; with names prefixed "sam." or "module."; with an instance decoder beside
-        them under "decoder_state". The architecture is recognised from the tensors.
+        A name from `catalogue` (downloaded if it is not in the cache), a path, or an http, https
+        or file URL. Files are in torch's format (.pth, .pt) or safetensors; plain state dicts, or
+        wrapped under "model_state", "state_dict" or "model"; with names prefixed "sam." or
+        "module."; optionally with an instance decoder under "decoder_state". The architecture is
+        recognised from the tensors.
     instance_decoder : str, Path or bool, optional
-        A separate instance decoder's path or URL; False for none. By default the one that
-        comes with the model, where there is one.
+        Path or URL of a separate instance decoder; False for none. By default that of the
+        model, if there is one.
     directory : str or Path, optional
-        Where downloads are kept; `cache_directory` by default.
+        Folder for downloads; by default one in `cache_directory`.
     progress : callable, optional
         Called with a `Progress` in bytes during a download.
 
     Returns
     -------
     Checkpoint
-        The network and its provenance.
+        The network and its metadata.
 
     Raises
     ------
     CheckpointError
-        If the name is unknown or the file is not a whole SAM checkpoint; the message says
-        what is wrong with it. Files that hold anything but weights are refused: no code in
-        a checkpoint is ever run.
+        If the name is unknown or the file is not a complete SAM checkpoint; the message says
+        what is wrong. Files that contain more than weights are rejected: code in a checkpoint
+        is never run.
     DownloadError
-        If a file could not be fetched.
+        If a file could not be downloaded.
     """
     entry = _entry(source) if isinstance(source, str) else None
     if entry is not None and entry.embedded:
@@ -104,7 +104,7 @@ def load_checkpoint(
 
 
 def _entry(source: str) -> CatalogueEntry | None:
-    """Find the catalogue's entry for a name or for the URL it is published at."""
+    """Find the catalogue entry for a name, or for the URL of a published file."""
     published = (e for e in catalogue().values() if e.source and e.source == source)
     return find_entry(source) or next(published, None)
 
@@ -137,7 +137,7 @@ def _load(
     if decoder_state is None:
         if instance_decoder is True:
             raise CheckpointError(
-                f"{name} has no instance decoder; give the path of one as instance_decoder"
+                f"{name} has no instance decoder; give the path of one in instance_decoder"
             )
         return Checkpoint(network, name, architecture_name(config), mark, metadata)
     described = stored.header.get("instance_decoder") if decoder_path == path else None
@@ -169,7 +169,7 @@ def _locate(
     if path.is_file():
         return path
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; give the checkpoint file in it")
+        raise CheckpointError(f"{path} is a folder; give the checkpoint file inside it")
     looks_like_path = isinstance(source, Path) or path.suffix or re.search(r"[\\/~]", str(source))
     if looks_like_path:
         raise CheckpointError(f"there is no file {path}")
@@ -187,7 +187,7 @@ def _config(stored: StoredTensors, path: Path) -> SamConfig:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except (ArithmeticError, ValueError) as error:
-        raise CheckpointError(f"{path}: its tensors are no network's: {error}") from error
+        raise CheckpointError(f"{path}: its tensors do not form a network: {error}") from error
 
 
 def _metadata(header: dict[str, str], entry: CatalogueEntry | None, path: Path) -> dict[str, Any]:

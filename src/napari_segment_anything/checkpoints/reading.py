@@ -1,4 +1,4 @@
-"""Checkpoint files to tensors by name; never runs code that a file carries."""
+"""Read tensors from checkpoint files, without ever running code in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..errors import CheckpointError, ResourceError
 from ..limits import PICKLE_BYTES, TENSORS
 from .stand_ins import read_training_state
 
-# Names under which training frameworks file the weights in a larger dictionary.
+# Keys under which training frameworks store the weights.
 _WRAPPERS = ("model_state", "state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "sam.", "model.")
 _HEADER_BYTES = 2**32
@@ -30,14 +30,14 @@ DECODER_PREFIX = "instance_decoder."
 
 @dataclass(frozen=True, slots=True)
 class StoredTensors:
-    """What a checkpoint file holds, under canonical names.
+    """Content of a checkpoint file, under canonical names.
 
     Parameters
     ----------
     network : dict of str to Tensor
-        SAM's tensors, as stored (they may be mapped from the file).
+        The tensors of the SAM, as stored; they may be memory-mapped.
     decoder : dict of str to Tensor, or None
-        A bundled instance decoder's.
+        The tensors of a bundled instance decoder.
     header : dict of str to str
         The metadata of a safetensors file; empty for others.
     """
@@ -48,13 +48,12 @@ class StoredTensors:
 
 
 def read_tensors(path: Path) -> StoredTensors:
-    """Read a SAM checkpoint in any of the forms they are published in.
+    """Read a SAM checkpoint in any published format.
 
     Parameters
     ----------
     path : Path
-        A .pth or .pt file as torch saves it, or a .safetensors file; told apart by
-        content, not by name.
+        A .pth or .pt file of torch, or a .safetensors file; recognised by content, not by name.
 
     Returns
     -------
@@ -64,7 +63,7 @@ def read_tensors(path: Path) -> StoredTensors:
     Raises
     ------
     CheckpointError
-        If the file is missing, truncated, of another kind, or carries code.
+        If the file is missing, truncated, of another format, or contains code.
     """
     content, header = _read_file(path)
     if header is None:
@@ -80,7 +79,7 @@ def read_tensors(path: Path) -> StoredTensors:
 
 
 def read_decoder(path: Path) -> dict[str, Tensor]:
-    """Read an instance decoder, alone in its file or bundled with a SAM.
+    """Read an instance decoder, from a file of its own or bundled with a SAM.
 
     Raises
     ------
@@ -101,10 +100,10 @@ def read_decoder(path: Path) -> dict[str, Tensor]:
 
 
 def fault_of(path: Path) -> str:
-    """What is wrong with the form of a checkpoint file; "" where nothing is.
+    """What is wrong with the format of a checkpoint file; "" if nothing is.
 
-    A cut file of the two newer forms is noticed, without reading it. What torch wrote before 1.6
-    says nothing of its length.
+    Truncated files of the two newer formats are recognised without reading all of them. Files of
+    torch before 1.6 do not contain their length.
     """
     with path.open("rb") as file:
         start = file.read(64)
@@ -115,12 +114,12 @@ def fault_of(path: Path) -> str:
         except (safetensors.SafetensorError, OSError, ValueError) as error:
             return f"it is truncated or corrupt ({error})"
     if start.startswith(b"PK\x03\x04"):
-        return "" if zipfile.is_zipfile(path) else "it is cut off: its end is missing"
+        return "" if zipfile.is_zipfile(path) else "it is truncated: its end is missing"
     return "" if start.startswith(b"\x80") else f"it is not a checkpoint: {_guess(start)}"
 
 
 def _read_file(path: Path) -> tuple[Any, dict[str, str] | None]:
-    """Content of a file, and its metadata where it is a safetensors file."""
+    """Content of a file, and its metadata if it is a safetensors file."""
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -142,25 +141,25 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is truncated or corrupt ({error}); fetch or save it again"
+            f"{path} is truncated or corrupt ({error}); download or save it again"
         ) from error
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse what would unpack to more than the file: torch stores weights as they are."""
+    """Raise `CheckpointError` for compressed files: torch stores weights uncompressed."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise CheckpointError(
-            f"{path} is truncated or corrupt ({error}); fetch or save it again"
+            f"{path} is truncated or corrupt ({error}); download or save it again"
         ) from error
     TENSORS.check(len(members), f"{path} has too many parts", CheckpointError)
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED:
-            raise CheckpointError(f"{path} is compressed, as torch never writes it; unpack it")
+            raise CheckpointError(f"{path} is compressed, which torch never does; unpack it")
         if member.filename.endswith(".pkl"):
-            what = f"{path} has too large a description of its weights"
+            what = f"the pickle in {path} is too large"
             PICKLE_BYTES.check(member.file_size, what, CheckpointError)
 
 
@@ -179,16 +178,16 @@ def _read_torch(path: Path, *, mapped: bool) -> Any:
             return content
         raise _refused(path, str(error)) from error
     except Exception as error:
-        # A damaged file can fail anywhere in the reader, with any exception.
+        # Damaged files can raise any exception.
         text = str(error)
         if "TorchScript" in text:
             raise CheckpointError(
                 f"{path} is a compiled TorchScript program, not weights; "
-                "use the checkpoint it was made from"
+                "use the checkpoint that it was made from"
             ) from error
         reason = text.splitlines()[0] if text else type(error).__name__
         raise CheckpointError(
-            f"{path} is truncated or corrupt ({reason}); fetch or save it again"
+            f"{path} is truncated or corrupt ({reason}); download or save it again"
         ) from error
 
 
@@ -196,21 +195,21 @@ def _refused(path: Path, reason: str) -> CheckpointError:
     found = re.search(r"GLOBAL ([\w.]+)", reason)
     if "nsupported operand" in reason:
         return CheckpointError(
-            f"{path} is a pickle that torch did not write; it was not opened. Where you trust "
+            f"{path} is a pickle that was not written by torch; it was not opened. If you trust "
             "it, save it again with torch.save(state_dict, 'weights.pt')"
         )
     if (found is None and "Weights only" not in reason) or (found and _is_cut(found[1])):
-        return CheckpointError(f"{path} is truncated or corrupt; fetch or save it again")
+        return CheckpointError(f"{path} is truncated or corrupt; download or save it again")
     what = f" ({found[1]})" if found else ""
     return CheckpointError(
-        f"{path} holds Python objects{what} besides weights, which could run code when loaded; "
-        "it was not opened. Where you trust it, save its state dict alone in the environment "
-        "that made it: torch.save(model.state_dict(), 'weights.pt')"
+        f"{path} contains Python objects{what} besides weights, which could run code when "
+        "loaded; it was not opened. If you trust it, save only its state dict in the environment "
+        "it comes from: torch.save(model.state_dict(), 'weights.pt')"
     )
 
 
 def _is_cut(name: str) -> bool:
-    """Whether a name in torch is none that exists: the file ended in the middle of it."""
+    """Whether a name does not exist in torch, because the file ends in the middle of it."""
     module, _, attribute = name.rpartition(".")
     known = sys.modules.get(module)
     return module.startswith("torch") and known is not None and not hasattr(known, attribute)
@@ -242,7 +241,7 @@ def _unwrap(content: Any, path: Path) -> StoredTensors:
             break
         content = inner
     tensors = _without_prefixes(_tensors(content, path))
-    # A table of indices that follows from the window size; some files carry it along.
+    # A table of indices that is derived from the window size; some files include it.
     network = {k: v for k, v in tensors.items() if not k.endswith(".attention_bias_idxs")}
     return StoredTensors(network, decoder)
 
@@ -250,22 +249,24 @@ def _unwrap(content: Any, path: Path) -> StoredTensors:
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         kind = type(content).__name__
-        raise CheckpointError(f"{path} holds a {kind}, not tensors by name: not a checkpoint")
+        raise CheckpointError(
+            f"{path} contains a {kind} instead of named tensors: not a checkpoint"
+        )
     tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
     if not tensors:
         some = ", ".join(repr(str(k)) for k in list(content)[:5]) or "nothing"
-        raise CheckpointError(f"{path} holds no weights (it holds {some}): not a SAM checkpoint")
+        raise CheckpointError(f"{path} contains no weights (only {some}): not a SAM checkpoint")
     TENSORS.check(len(tensors), f"{path} has too many tensors", CheckpointError)
     strange = [k for k, v in tensors.items() if v.layout != torch.strided or v.is_quantized]
     strange += [k for k, v in tensors.items() if v.is_meta]
     if strange:
         raise CheckpointError(
-            f"{path}: {strange[0]} is sparse, quantised or empty, no plain tensor"
+            f"{path}: {strange[0]} is sparse, quantised or empty, not a plain tensor"
         )
     claimed, held = sum(v.nbytes for v in tensors.values()), path.stat().st_size
     if claimed > _SHARED * held:
         raise CheckpointError(
-            f"{path} claims {claimed} bytes of weights and holds {held}: it is damaged or forged"
+            f"{path} declares {claimed} bytes of weights but has {held}: it is damaged or forged"
         )
     return tensors
 
@@ -274,7 +275,7 @@ def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for _ in range(4):
         if any(name.startswith("image_encoder.") for name in tensors):
             break
-        # The whole network may lie below a prefix, beside tensors of something else.
+        # The network may be below a prefix, next to other tensors.
         prefix = next(
             (p for p in _PREFIXES if any(_below(n, p) for n in tensors)),
             None,

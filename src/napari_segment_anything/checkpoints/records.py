@@ -1,8 +1,8 @@
-"""What was found out about large files, so that it need not be found out again.
+"""Cache of facts about large files, such as their hashes.
 
-Hashing gigabytes takes seconds. Its result is kept under the file's path, inode, size and
-time of last change, in memory and in a small JSON file in the cache directory. Losing that file, or
-being unable to write it, costs time and nothing else.
+Hashing gigabytes takes seconds. Results are stored by path, inode, size and time of last change of
+the file, in memory and in a small JSON file in the cache directory. Without that file, hashes are
+just computed again.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _memory: dict[str, str] = {}
 
 
 def recall(path: Path, fact: str, store: Path) -> str | None:
-    """Give a fact recorded about a file as it is now, or None.
+    """Return a fact recorded about a file in its present state, or None.
 
     Parameters
     ----------
     path : Path
-        The file the fact is about.
+        The file.
     fact : str
-        What is known about it, such as ``"sha256"``.
+        Name of the fact, such as ``"sha256"``.
     store : Path
         The JSON file with the records.
     """
@@ -40,7 +40,7 @@ def recall(path: Path, fact: str, store: Path) -> str | None:
 
 
 def record(path: Path, fact: str, value: str, store: Path) -> None:
-    """Keep a fact about a file as it is now."""
+    """Record a fact about a file in its present state."""
     key = _key(path, fact)
     if key is None:
         return

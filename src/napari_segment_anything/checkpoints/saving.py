@@ -1,4 +1,4 @@
-"""Networks to our own checkpoint files."""
+"""Save networks to our own checkpoint files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .configuration import config_to_json
 from .reading import DECODER_PREFIX
 
 _VERSION = "1"
-# Norms, biases and positional frequencies: few values that 16 bits would blur for nothing.
+# Norms, biases and positional frequencies have few values and stay in 32 bits.
 _SMALL = 4096
 
 
@@ -35,23 +35,21 @@ def save_checkpoint(
     half: bool = False,
     instance_decoder: InstanceDecoder | None = None,
 ) -> Path:
-    """Store a network as safetensors, with its configuration in the header.
+    """Save a network as safetensors, with its configuration in the header.
 
-    `load_checkpoint` gives the same network back. The file appears at once and whole, or
-    not at all.
+    `load_checkpoint` returns the same network. The file is written completely or not at all.
 
     Parameters
     ----------
     network : Sam
-        The network; its tensors are stored as they are.
+        The network; tensors are stored unchanged.
     path : str or Path
-        Where to, ending in ``.safetensors``. Missing folders are made.
+        The file, ending in ``.safetensors``. Missing folders are created.
     metadata : mapping, optional
-        Further facts, as JSON can hold them: "licence", "card", "auto_mode", "everything"
-        (mode -> default parameters) and so on.
+        Further values, to be stored as JSON: "licence", "card", "auto_mode", "everything" (mode
+        -> default parameters) and so on.
     half : bool
-        Store float tensors of any size in 16 bits; norms, biases and positional
-        frequencies stay in 32.
+        Store float tensors in 16 bits, except norms, biases and positional frequencies.
     instance_decoder : InstanceDecoder, optional
         An instance decoder to bundle.
 
@@ -73,7 +71,7 @@ def save_checkpoint(
     require(path, (str, Path), "the path", "give a text or a Path")
     path = Path(path).expanduser()
     if path.suffix != ".safetensors":
-        raise ParameterError(f"name it .safetensors, which it will be: {path.name}")
+        raise ParameterError(f"the file name must end in .safetensors: {path.name}")
     try:
         described = json.dumps(dict(metadata or {}), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -94,7 +92,7 @@ def save_checkpoint(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()
-        mode = partial.stat().st_mode  # what the umask gives; safetensors' own is private
+        mode = partial.stat().st_mode  # the umask's; safetensors makes files private
         safetensors.torch.save_file(tensors, partial, metadata=header)
         partial.chmod(mode)
         with partial.open("rb+") as file:
@@ -116,10 +114,10 @@ def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
     if not tensor.is_floating_point():
         return tensor
     if tensor.numel() and not torch.isfinite(torch.stack(torch.aminmax(tensor))).all():
-        raise CheckpointError(f"{name} has values that are not finite; nothing was stored")
+        raise CheckpointError(f"{name} has values that are not finite; nothing was saved")
     if not half or tensor.ndim < 2 or tensor.numel() <= _SMALL:
         return tensor
     halved = tensor.half()
     if not torch.isfinite(halved).all():
-        raise CheckpointError(f"{name} has values too large for 16 bits; store it with half=False")
+        raise CheckpointError(f"{name} has values too large for 16 bits; save it with half=False")
     return halved

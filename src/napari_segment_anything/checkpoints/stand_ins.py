@@ -1,9 +1,9 @@
-"""Weights out of the files that training frameworks write for themselves.
+"""Read weights from training checkpoints of other frameworks.
 
-Such a file holds, beside the weights, what is needed to go on training: optimizers, loss
-functions, data sets, as pickled references to the framework's own classes. None of that
-is wanted here and none of it is run: every such reference is resolved to an inert class
-of ours, still under torch's restricted unpickler, which by itself allows tensors alone.
+Besides weights, such files contain the state of training, such as optimizers, loss functions and
+data sets, as pickled references to classes of the framework. These are not needed and never run:
+each reference is resolved to an inert class of ours, under torch's restricted unpickler, which on
+its own allows only tensors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-# References that training state is full of. A file that refers to anything else is refused.
+# References found in training state. Files with any other reference are rejected.
 _TRAINING = (
     "albumentations.",
     "argparse.Namespace",
@@ -40,7 +40,7 @@ _TRAINING = (
 
 
 class Inert:
-    """What stands where an object of somebody else's class was. It does nothing."""
+    """Inert replacement for an object of a foreign class."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
         """Take any arguments and ignore them."""
@@ -63,18 +63,18 @@ class Inert:
 
 
 def read_training_state(path: Path) -> Any:
-    """Read a file whose every foreign reference is one that training state is full of.
+    """Read a file whose foreign references are all of the kinds in training state.
 
     Parameters
     ----------
     path : Path
-        A file that torch saved in its zip format.
+        A file in torch's zip format.
 
     Returns
     -------
     object
-        Its content with `Inert` in place of foreign objects, or None where the file
-        refers to anything else, or this torch cannot tell.
+        Its content with `Inert` in place of foreign objects; None if the file has other
+        references, or this version of torch cannot list them.
     """
     references = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)
     if references is None:
@@ -87,5 +87,5 @@ def read_training_state(path: Path) -> Any:
         with torch.serialization.safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:
-        # Whatever else is the matter, the refusal that led here says it better.
+        # The error that led here describes the problem better.
         return None

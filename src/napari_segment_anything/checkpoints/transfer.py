@@ -1,4 +1,4 @@
-"""One file over HTTP, through broken connections."""
+"""Download one file over HTTP, resuming after broken connections."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _CHUNK = 1 << 18
 
 
 class Interrupted(Exception):
-    """The file could not be fetched to its end.
+    """A download that could not be completed.
 
     Parameters
     ----------
     reason : str
         Why not.
     kept : bool
-        Whether what came so far is worth continuing.
+        Whether the part received so far is kept for continuing.
     """
 
     def __init__(self, reason: str, kept: bool) -> None:
@@ -36,22 +36,22 @@ class Interrupted(Exception):
 
 
 class Transfer:
-    """Fetch a URL into a file, continuing what is there.
+    """Download a URL to a file, continuing its content.
 
-    Size and time are bounded (see `limits`), and what begins with https ends with https.
+    Size and time are limited (see `limits`), and https is never redirected to http.
 
     Parameters
     ----------
     url : str
         An http or https URL.
     part : Path
-        The file to fill; what it holds is taken as the file's beginning.
+        The file; its content is taken as the beginning of the download.
     size : int or None
-        Bytes of the whole, where known.
+        Size of the whole file in bytes, if known.
     progress : callable or None
         Called with a `Progress` in bytes.
     label : str
-        What is being fetched, for people.
+        Name of the file, for messages.
     """
 
     def __init__(
@@ -74,20 +74,20 @@ class Transfer:
         self._ends = time.monotonic() + DOWNLOAD_SECONDS.value
 
     def run(self, *, verified: bool) -> None:
-        """Fetch, in several attempts where the connection breaks.
+        """Download, with several attempts if the connection breaks.
 
         Parameters
         ----------
         verified : bool
-            Whether the caller checks the whole afterwards. If not, only what the server
-            itself says is the same version is continued.
+            Whether the caller verifies the file afterwards. If not, a part is only continued if the
+            server confirms that it is of the same version.
 
         Raises
         ------
         Interrupted
-            If the server does not give the file.
+            If the file cannot be downloaded.
         OSError
-            If the file cannot be written; a part that filled the disk is removed.
+            If the file cannot be written; if the disk is full, the part is removed.
         """
         reason = ""
         for attempt in range(ATTEMPTS):
@@ -115,7 +115,7 @@ class Transfer:
         raise Interrupted(reason, kept=verified and self.part.stat().st_size > 0)
 
     def _attempt(self, file: IO[bytes]) -> tuple[str, bool] | None:
-        """Fetch what is missing; None, or why it failed and whether to try again."""
+        """Download the rest; return None, or why it failed and whether to try again."""
         import requests
         from urllib3.exceptions import HTTPError as BrokenError
 
@@ -142,9 +142,9 @@ class Transfer:
                 return str(error), True
             status = error.response.status_code
             if status == 416:
-                # More is here than there: it is not the beginning of that file.
+                # The part is longer than the file, so it is not its beginning.
                 _cut(file, 0)
-                return "the server has less than is here already", True
+                return "the file on the server is shorter than the part received", True
             return f"the server answered {status} {error.response.reason}", status >= 500
         except (requests.ConnectionError, requests.Timeout, BrokenError) as error:
             return f"no connection ({_innermost(error)})", True
@@ -158,13 +158,13 @@ class Transfer:
         return None
 
     def _answered(self, response: Any, *args: Any, **kwargs: Any) -> None:
-        """Look at the headers before the body comes."""
+        """Check the headers before the body is received."""
         file = self._file
         to = response.headers.get("location", "") if response.is_redirect else ""
         if self.url.lower().startswith("https:") and to.lower().startswith("http:"):
             raise DownloadError(
-                f"the server of {self.label} sends from https to {to.split('?')[0]}, which nobody "
-                "vouches for; nothing was fetched"
+                f"the server of {self.label} redirects from https to {to.split('?')[0]}, which is "
+                "not secure; nothing was downloaded"
             )
         if file is None or response.is_redirect or response.status_code not in (200, 206):
             return
@@ -179,7 +179,7 @@ class Transfer:
             start = file.tell()
             length = whole if whole.isdigit() else None
         else:
-            # The whole file comes, whatever was asked for.
+            # The server sends the whole file.
             _cut(file, 0)
         announced = int(length) if length is not None and not encoded else None
         if self.size is not None and announced is not None and announced != self.size:
@@ -207,7 +207,7 @@ class Transfer:
         DOWNLOAD_BYTES.check(size, what, DownloadError)
 
     def _note(self, file: IO[bytes]) -> None:
-        """See that it is not too much, nor too slow, and tell how far it is."""
+        """Check the limits of size and time, and report progress."""
         done = file.tell()
         try:
             self._check_size(done)
@@ -217,29 +217,29 @@ class Transfer:
         if time.monotonic() > self._ends:
             seconds = DOWNLOAD_SECONDS
             raise _TooLong(
-                f"only {done} bytes came in {seconds.value} s, the most that a download may take "
-                f"(it can be raised with {seconds.variable})"
+                f"only {done} bytes were received in {seconds.value} s, the time limit of a "
+                f"download (set {seconds.variable} to raise it)"
             )
         if self.progress is not None:
-            self.progress(Progress(done, self.total or done, message=f"fetching {self.label}"))
+            self.progress(Progress(done, self.total or done, message=f"downloading {self.label}"))
 
 
 class _TooLong(Exception):
-    """The time for a download is over."""
+    """The time limit of a download is exceeded."""
 
 
 class _Misplaced(Exception):
-    """The server answered with another part of the file."""
+    """The server sent another part of the file."""
 
 
 def _cut(file: IO[bytes], size: int) -> None:
-    # A file open for appending tells its old end until something is written.
+    # A file opened for appending reports its old end until something is written.
     file.seek(size)
     file.truncate()
 
 
 def _innermost(error: BaseException) -> str:
-    """Find the plain reason below urllib3's and requests' wrappings."""
+    """Find the original error inside those of urllib3 and requests."""
     reason: Any = error
     for _ in range(5):
         inner = getattr(reason, "reason", None) or (reason.args[0] if reason.args else None)
