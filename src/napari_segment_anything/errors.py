@@ -1,12 +1,12 @@
-"""The exceptions users meet: one clear line that says what is wrong and what to do."""
+"""Exceptions for users: each has one line that says what is wrong and what to do."""
 
 from __future__ import annotations
 
 
 class SegmentAnythingError(Exception):
-    """Base of all errors this package raises on purpose.
+    """Base class of the errors that this package raises.
 
-    The command line prints its message as one line and exits with code 2.
+    The command line prints the message as one line and exits with code 2.
     """
 
 
@@ -15,15 +15,15 @@ class ImageError(SegmentAnythingError, ValueError):
 
 
 class PromptError(SegmentAnythingError, ValueError):
-    """A prompt is malformed or lies outside the image."""
+    """A prompt is malformed or outside the image."""
 
 
 class ParameterError(SegmentAnythingError, ValueError):
-    """A parameter has a value outside its meaning."""
+    """A parameter is unknown, out of range, or has no effect."""
 
 
 class CheckpointError(SegmentAnythingError, ValueError):
-    """A checkpoint is unknown, corrupt, unsafe, or does not fit a known architecture."""
+    """A checkpoint is unknown, corrupt, unsafe, or of an unknown architecture."""
 
 
 class FormatError(SegmentAnythingError, ValueError):
@@ -31,8 +31,8 @@ class FormatError(SegmentAnythingError, ValueError):
 
 
 class DownloadError(SegmentAnythingError, OSError):
-    """A checkpoint could not be fetched, or what came is not what was expected."""
+    """A checkpoint could not be downloaded, or is not the expected file."""
 
 
 class ResourceError(SegmentAnythingError, RuntimeError):
-    """Memory, disk or a device is missing or exhausted."""
+    """Memory, disk space or a device is missing or exhausted."""

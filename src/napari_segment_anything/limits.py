@@ -1,7 +1,7 @@
-"""How much a file, a server or an option may ask for: every limit, in one place.
+"""Limits on sizes, numbers and times that files, servers and options may request.
 
-What a file or server declares is compared with these before anything is allocated. Each one can
-be raised by an environment variable, ``NAPARI_SEGMENT_ANYTHING_MAX_`` and its name in capitals.
+Declared sizes are compared with these limits before memory is allocated. Each limit can be raised
+by an environment variable, ``NAPARI_SEGMENT_ANYTHING_MAX_`` followed by its name in capitals.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ _PREFIX = "NAPARI_SEGMENT_ANYTHING_MAX_"
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A number that nothing from outside may exceed.
+    """An upper limit for values from outside.
 
     Parameters
     ----------
     name : str
-        Last part of its environment variable, in small letters.
+        Last part of its environment variable, in lower case.
     default : int
     unit : str
         "bytes", "s", or what is counted.
     bounds : str
-        What it bounds, for the documentation.
+        What it limits, for the documentation.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Limit:
 
     @property
     def value(self) -> int:
-        """The limit in force.
+        """The current value of the limit.
 
         Raises
         ------
@@ -56,11 +56,11 @@ class Limit:
         except (ValueError, OverflowError):
             value = 0
         if value < 1:
-            raise ParameterError(f"{self.variable} is a number above 0, not {text!r}")
+            raise ParameterError(f"{self.variable} must be a positive number, not {text!r}")
         return value
 
     def shown(self, amount: float) -> str:
-        """An amount in words, such as "1,074 MB"."""
+        """Format an amount, such as "1,074 MB"."""
         if self.unit == "bytes" and amount >= 1e6:
             return f"{amount / 1e6:,.0f} MB"
         return f"{int(amount):,} {self.unit}".rstrip()
@@ -72,8 +72,8 @@ class Limit:
         most = self.value
         if amount > most:
             raise error(
-                f"{what}: {self.shown(amount)}; at most {self.shown(most)} are allowed. If it is "
-                f"meant so, set {self.variable}={int(amount)}"
+                f"{what}: {self.shown(amount)}; at most {self.shown(most)} are allowed. If this is "
+                f"intended, set {self.variable}={int(amount)}"
             )
 
 

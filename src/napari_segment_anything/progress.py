@@ -1,4 +1,4 @@
-"""Long work as generators: each yield is a place to report and to cancel."""
+"""Long computations as generators: they report progress, and can be cancelled, at each yield."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Progress:
     Parameters
     ----------
     done, total : int
-        Units finished and units in all.
+        Finished units, and total units.
     partial : object, optional
-        What is ready so far, where the computation has something to show.
+        Intermediate result, if there is one to show.
     message : str
-        What is being done, for a progress bar.
+        Description of the step, for a progress bar.
     """
 
     done: int
@@ -34,12 +34,12 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Finished part, 0 to 1."""
+        """Finished fraction, 0 to 1."""
         return self.done / self.total if self.total else 1.0
 
 
 class _Unwanted(Exception):
-    """What a function hears of whose generator was closed."""
+    """Raised in a function whose generator was closed."""
 
 
 def following(
@@ -47,27 +47,27 @@ def following(
 ) -> Generator[Progress, None, R]:
     """Run a function that reports its progress by a callback, as a generator.
 
-    The function runs on a thread of its own. Closing the generator stops it at its next report;
-    that is not waited for.
+    The function runs on a separate thread. Closing the generator stops it at its next report,
+    without waiting for it.
 
     Parameters
     ----------
     work : callable
-        Takes the callback, which takes a `Progress`.
+        Takes the callback, which is called with a `Progress`.
     first : Progress
-        Said before anything was reported.
+        Yielded until the first report.
     pause : float
         Seconds between two steps.
 
     Yields
     ------
     Progress
-        What was reported last.
+        The latest report.
 
     Returns
     -------
     object
-        What the function returned; what it raised is raised.
+        The return value of the function. Exceptions are raised here.
     """
     closed, ended = threading.Event(), threading.Event()
     step = first
@@ -83,7 +83,7 @@ def following(
     def run() -> None:
         try:
             result.append(work(report))
-        except _Unwanted:  # kept nowhere: it would hold the connection open
+        except _Unwanted:  # not kept, as it would keep a connection open
             pass
         except BaseException as error:
             errors.append(error)
@@ -141,8 +141,8 @@ def finish(
     generator : generator of Progress
         The computation.
     on_progress : callable, optional
-        Called with every `Progress`. If it raises, the generator is closed (which
-        cancels the computation) and the exception goes on.
+        Called with every `Progress`. If it raises, the generator is closed, which cancels the
+        computation, and the exception is propagated.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def finish(
     Raises
     ------
     ParameterError
-        If it is no generator.
+        If it is not a generator.
     """
     if not isinstance(generator, Generator):
         raise ParameterError(

@@ -1,8 +1,8 @@
-"""The reading layer: what comes from outside is checked here against what it has to be.
+"""Reading and validation of input from outside.
 
-Bytes come from regular files of a bounded size, JSON and TOML are validated against types (by
-pydantic), names that become files are plain names, and packed data does not unpack to more than
-it should. What does not fit raises one error of this package that says where and why.
+Files must be regular files of limited size. JSON and TOML are validated against types by pydantic.
+Names that become file names are checked, and compressed data is unpacked only up to the expected
+size. Invalid input raises an error of this package that says where and why.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _RESERVED = {"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for
 
 
 def require_file(path: str | Path, what: str = "file", error: ErrorType = FormatError) -> Path:
-    """Return the path of a regular file; a pipe or a device would be waited for forever.
+    """Return the path of a regular file; reading from a pipe or a device could block forever.
 
     Parameters
     ----------
     path : path
     what : str
-        What it should be, for the message.
+        What the file is for, for the message.
     error : type
-        Raised if there is none, or it is something else.
+        Raised if it does not exist or is not a regular file.
     """
     path = Path(path).expanduser()
     try:
@@ -59,12 +59,12 @@ def read_bytes(
     what: str = "file",
     error: ErrorType = FormatError,
 ) -> bytes:
-    """Return the content of a regular file that is no larger than a limit.
+    """Return the content of a regular file, up to a limit in size.
 
     Raises
     ------
     SegmentAnythingError
-        An `error`, if it is missing, no regular file, or too large.
+        An `error`, if it is missing, not a regular file, or too large.
     """
     path = require_file(path, what, error)
     limit.check(path.stat().st_size, f"{path} is too large for a {what}", error)
@@ -78,17 +78,17 @@ def read_bytes(
 
 
 def decode_json(data: bytes | str, kind: Any, where: str, error: ErrorType = FormatError) -> Any:
-    """Return JSON as a type: plain, a `TypedDict`, or a dataclass.
+    """Decode JSON and validate it against a type: a plain one, a `TypedDict`, or a dataclass.
 
     Parameters
     ----------
     data : bytes or str
     kind : type
-        Numbers are no texts and texts no numbers.
+        Validation is strict: numbers are not accepted for text, nor text for numbers.
     where : str
-        Begins the message; may be empty.
+        Start of the message; may be empty.
     error : type
-        Raised if it is no JSON, or does not fit the type.
+        Raised if it is not JSON, or does not match the type.
     """
     from pydantic import ValidationError
 
@@ -110,7 +110,7 @@ def read_json(
     limit: Limit = CONFIGURATION_BYTES,
     error: ErrorType = FormatError,
 ) -> Any:
-    """Read a JSON file as a type; see `read_bytes` and `decode_json`."""
+    """Read a JSON file and validate it; see `read_bytes` and `decode_json`."""
     data = read_bytes(path, limit, what=what, error=error)
     return decode_json(data, kind, str(path), error)
 
@@ -131,7 +131,7 @@ def read_toml(path: str | Path, what: str = "configuration") -> dict[str, Any]:
 
 
 def convert(value: Any, kind: Any, where: str, error: ErrorType = FormatError) -> Any:
-    """Return plain values, such as TOML's, as a type; see `decode_json`."""
+    """Validate plain values, such as those of TOML, against a type; see `decode_json`."""
     from pydantic_core import PydanticSerializationError, to_json
 
     try:
@@ -142,13 +142,13 @@ def convert(value: Any, kind: Any, where: str, error: ErrorType = FormatError) -
 
 
 def plain_name(text: Any, what: str, error: ErrorType = ParameterError) -> str:
-    """Return a name that a file or folder may be called by, on any system, inside its folder.
+    """Check a name that is used as a file or folder name, on any system.
 
     Raises
     ------
     SegmentAnythingError
-        An `error`, if it is empty, too long, begins or ends with a dot or a space, is reserved,
-        or has a slash, a colon, a quote, a wildcard or a control character in it.
+        An `error`, if it is empty, too long or reserved, begins or ends with a dot or a space,
+        or contains a slash, colon, quote, wildcard or control character.
     """
     if (
         not isinstance(text, str)
@@ -158,33 +158,33 @@ def plain_name(text: Any, what: str, error: ErrorType = ParameterError) -> str:
         or text.split(".")[0].lower() in _RESERVED
     ):
         raise error(
-            f"{text!r} is no name for {what}: leave out slashes, colons, quotes, wildcards, a "
-            f"first or last dot or space; at most {_NAME_LENGTH} characters"
+            f"{text!r} is not a valid name for {what}: avoid slashes, colons, quotes, wildcards "
+            f"and a dot or space at either end, and use at most {_NAME_LENGTH} characters"
         )
     return text
 
 
 def below(folder: Path, name: str, what: str, error: ErrorType = FormatError) -> Path:
-    """Return the path of what a file names in a folder, checked to lie there, links included.
+    """Resolve a path that a file names inside a folder, and check that it stays there.
 
     Raises
     ------
     SegmentAnythingError
-        An `error`, if it leads out of the folder.
+        An `error`, if it leads out of the folder, possibly through a link.
     """
     path = folder / name
     if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
-        raise error(f"{what} {name!r} lies outside of {folder}")
+        raise error(f"{what} {name!r} is outside of {folder}")
     return path
 
 
 def inflate(data: bytes, size: int, what: str) -> bytes:
-    """Return deflated data, which has to be `size` bytes; no more is ever unpacked.
+    """Inflate data of an expected size; never more than that is unpacked.
 
     Raises
     ------
     FormatError
-        If it is damaged, or has another size.
+        If it is damaged or has another size.
     """
     unpacker = zlib.decompressobj()
     try:
@@ -192,12 +192,12 @@ def inflate(data: bytes, size: int, what: str) -> bytes:
     except zlib.error as error:
         raise FormatError(f"{what} cannot be unpacked: {error}") from error
     if len(unpacked) != size or not unpacker.eof:
-        raise FormatError(f"{what} has another size than its window")
+        raise FormatError(f"{what} does not have the size of its window")
     return unpacked
 
 
 def require(value: Any, kind: type | tuple[type, ...], what: str, hint: str) -> None:
-    """Raise `ParameterError` unless an argument is of a type; `hint` says how to get one."""
+    """Raise `ParameterError` unless an argument has a type; `hint` tells what to give."""
     if not isinstance(value, kind):
         raise ParameterError(f"{what} is {_a(type(value).__name__)}; {hint}")
 
@@ -227,12 +227,12 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
     try:
         return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
-    except PydanticUserError:  # a class has a configuration of its own
+    except PydanticUserError:  # the class has its own configuration
         return TypeAdapter(kind)
 
 
 def _explain(error: ValidationError) -> str:
-    """What is wrong first, after the place where it is."""
+    """The first error of a validation, with its place."""
     first: Any = error.errors(include_url=False, include_input=False)[0]
     place = ""
     for part in first["loc"]:

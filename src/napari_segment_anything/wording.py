@@ -1,8 +1,8 @@
-"""Words that messages are put together from."""
+"""Building blocks of messages."""
 
 from __future__ import annotations
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 object", "2 objects"."""
+    """Format a number with its noun: "1 object", "2 objects"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

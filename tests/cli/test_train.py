@@ -117,7 +117,7 @@ def test_stages_are_called_by_plain_names(config, tmp_path, capsys, name):
     head = 'model = "micro.safetensors"\noutput = "run"\n'
     config.write_text(head + data + STAGE.format(name=json.dumps(name)))
     assert run(["train", str(config), "-q"]) == 2
-    assert "no name for a stage" in capsys.readouterr().err
+    assert "valid name for a stage" in capsys.readouterr().err
     assert [victim.read_text() for victim in victims] == ["precious"] * 3
 
 

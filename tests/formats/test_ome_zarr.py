@@ -201,7 +201,7 @@ def test_a_pyramid_is_gone_on_with(place: str) -> None:
         ({"axes": "CYX", "shape": (1, 4, 4)}, "in this order"),
         ({"dtype": np.float32}, "integers"),
         ({"shape": (0, 4)}, "at least one pixel"),
-        ({"name": "a/b"}, "no name for labels"),
+        ({"name": "a/b"}, "valid name for labels"),
         ({"scale": (1,)}, "1 pixel sizes"),
         ({"chunks": (4,)}, "chunks"),
         ({"zarr_format": 1}, "2 or 3"),

@@ -319,7 +319,7 @@ def _(folder: Path) -> list[str]:
 
 CONFIGURATIONS = {
     "not TOML": ("= 1", "TOML"),
-    "a stage that leaves": ('[[stages]]\nname = "../victim"\nsteps = 1', "no name for a stage"),
+    "a stage that leaves": ('[[stages]]\nname = "../victim"\nsteps = 1', "valid name for a stage"),
     "nan": ("learning_rate = nan", "learning_rate"),
     "inf": ("weight_decay = inf", "weight_decay"),
     "-1": ("steps = -1", "steps"),

@@ -40,7 +40,7 @@ def test_every_limit_is_documented_and_can_be_set(limit, monkeypatch):
     limit.check(limit.default + 1, "what it bounds")
     for wrong in ("x", "0", "-1", "nan", "inf"):
         monkeypatch.setenv(limit.variable, wrong)
-        with pytest.raises(ParameterError, match="is a number above 0"):
+        with pytest.raises(ParameterError, match="must be a positive number"):
             limit.check(1, "what it bounds")
 
 
@@ -89,7 +89,7 @@ def test_packed_data_is_never_unpacked_beyond_its_size():
     ],
 )
 def test_plain_names(name):
-    with pytest.raises(ParameterError, match="is no name for a stage"):
+    with pytest.raises(ParameterError, match="is not a valid name for a stage"):
         plain_name(name, "a stage")
     assert plain_name("Zellen, 2. Versuch", "a stage") == "Zellen, 2. Versuch"
 

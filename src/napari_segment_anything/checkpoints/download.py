@@ -267,9 +267,9 @@ def _replace(
         part.unlink(missing_ok=True)
         if clean or not resumed:
             raise DownloadError(
-                f"the file from {_shown(remote.source)} is not the published {target.name}: {wrong}."
-                " It was removed. It may have been changed on the way (by a proxy or a login page), "
-                "or replaced at its source; try again, or save the published file as "
+                f"the file from {_shown(remote.source)} is not the published {target.name}: "
+                f"{wrong}. It was removed. It may have been changed on the way (a proxy, a login page), or "
+                "replaced at its source; try again, or save the published file as "
                 f"{target} yourself"
             )
     part.replace(target)

@@ -1,28 +1,27 @@
-"""The tables of parameters, from which every face takes names, types, defaults, ranges and words.
+"""Tables of parameters: names, types, defaults, ranges and descriptions, for every interface.
 
-A table is a ``dict[str, Parameter]`` in the order in which its parameters are shown. What is read
-from it: defaults and range checks of the Python API, the options of the command line
-(`cli/generated.py`), and the fields of the widgets. A parameter that is added to a table appears
-on all of them.
+A table is a ``dict[str, Parameter]`` in display order. The Python API takes defaults and range
+checks from it, the command line its options (`cli/generated.py`), and the widgets their fields. A
+parameter that is added to a table appears in all of them.
 
 ================ ==================================================================
 table            parameters of
 ================ ==================================================================
 `EVERYTHING`     finding and filtering candidates: `segment_everything`, and with it
                  `segment_large` and `segment_stack`
-`RUN`            what these three are told besides: ``mode`` and ``policy``
+`RUN`            ``mode`` and ``policy`` of these three
 `LINKING`        joining planes: `segment_stack`
 `FOLLOWING`      following prompted objects: `propagate`
-`TILING`         cutting into tiles and working on them: `segment_large`
+`TILING`         tiles, and where they are segmented: `segment_large`
 `PROMPTING`      masks of prompted objects: `Segmenter`, ``napari-sam segment``
 ================ ==================================================================
 
-A form is made from `Parameter`'s fields: ``kind`` with ``optional`` gives the annotation,
-``low``, ``high``, ``choices`` and ``step`` the editor, ``title`` the label, ``help`` and ``unit``
-the tooltip. ``None`` as a value always means "not given": what acts then is ``default_in(mode)``,
-or, where that is None too, what ``otherwise`` says.
+Forms are made from the fields of `Parameter`: the annotation from ``kind`` and ``optional``, the
+editor from ``low``, ``high``, ``choices`` and ``step``, the label from ``title``, the tooltip from
+``help`` and ``unit``. The value ``None`` always means "not given": then ``default_in(mode)`` is
+used, or, if that is None as well, what ``otherwise`` describes.
 
-The folder imports nothing but the standard library, so that ``napari-sam --help`` stays fast.
+The folder imports only the standard library, so that ``napari-sam --help`` is fast.
 """
 
 from .parameter import Parameter, check_names, check_values

@@ -1,4 +1,4 @@
-"""One parameter: what it is called, what it may be, and what it means."""
+"""One parameter: its type, range, default and description."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Parameter:
     Parameters
     ----------
     default : object
-        Value where neither the caller nor the model gives one; None where it depends on the
-        data, as `otherwise` says.
+        Value if neither the caller nor the model gives one; None if it depends on the data, as
+        `otherwise` describes.
     kind : type
-        int, float, bool, str, or object for arrays and other values that have no plain editor.
+        int, float, bool, str, or object for arrays and other values without a simple editor.
     title : str
-        Label in a form: a few words.
+        Label in a form, a few words.
     help : str
         One line for help texts and tooltips, ending with a full stop.
     low, high : float
@@ -36,20 +36,20 @@ class Parameter:
     step : float or None
         Step of a spin box; None for the usual one.
     choices : tuple of str
-        The values that a str may have; () for any text.
+        Valid values of a str; () accepts any text.
     otherwise : str
-        What acts where the value is None: "no limit", "the model's frame".
+        What is used if the value is None: "no limit", "the model's frame".
     modes : tuple of str
-        Where it acts: values of `mode` for `EVERYTHING`, of `link` for `LINKING`, of `method` for
-        `FOLLOWING`. () is everywhere.
+        Where it has an effect: values of `mode` for `EVERYTHING`, of `link` for `LINKING`, of
+        `method` for `FOLLOWING`. () is everywhere.
     filter : bool
-        Whether `CandidateTable.refilter` can change it without computing candidates anew.
+        Whether `CandidateTable.refilter` can change it without a new run.
     head : str
-        The dense head of the model that it belongs to; "" for any or none.
+        Dense head of the model that it is for; "" for any or none.
     mode_defaults : mapping of str to object
         Other defaults in some modes.
     metavar : str
-        How a value is written on the command line, where the kind does not say: "FILE".
+        Placeholder for the value on the command line, if the type is not enough: "FILE".
     """
 
     default: Any
@@ -88,14 +88,14 @@ class Parameter:
         Parameters
         ----------
         name : str
-            How the message calls it: the API's name, or an option.
+            Name in messages: that of the API, or an option.
         value : object
-            None, "not given", is always right.
+            None, "not given", is always valid.
 
         Raises
         ------
         ParameterError
-            Saying what would be right.
+            If it is not valid; the message says what would be.
         """
         if value is None or self.kind is object:
             return
@@ -123,7 +123,7 @@ class Parameter:
 
 
 def check_values(table: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
-    """Check values by their names against a table.
+    """Check values, by name, against a table.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def check_values(table: Mapping[str, Parameter], values: Mapping[str, Any]) -> N
 
 
 def check_names(names: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `ParameterError` for a name that is not known, with the nearest that is."""
+    """Raise `ParameterError` for an unknown name, with the most similar known one."""
     known = list(known)
     for name in names:
         if name not in known:
