@@ -156,8 +156,8 @@ def finish(
     """
     if not isinstance(generator, Generator):
         raise ParameterError(
-            f"finish takes a generator of Progress, not {type(generator).__name__}: give it what "
-            "generate_candidates(...) and its like return"
+            "finish takes a generator of Progress, such as generate_candidates(...) returns, not "
+            f"{type(generator).__name__}"
         )
     try:
         while True:

@@ -268,8 +268,8 @@ def _replace(
         if clean or not resumed:
             raise DownloadError(
                 f"the file from {_shown(remote.source)} is not the published {target.name}: "
-                f"{wrong}. It was removed. It may have been changed on the way (a proxy, a login page), or "
-                "replaced at its source; try again, or save the published file as "
+                f"{wrong}. It was removed. It may have been changed on the way (a proxy, a login "
+                "page), or replaced at its source; try again, or save the published file as "
                 f"{target} yourself"
             )
     part.replace(target)
