@@ -68,7 +68,17 @@ class Limit:
     def check(
         self, amount: float, what: str, error: type[SegmentAnythingError] = FormatError
     ) -> None:
-        """Raise `error` if an amount is above the limit; `what` begins the message."""
+        """Raise `error` if an amount is above the limit; `what` begins the message.
+
+        Parameters
+        ----------
+        amount : float
+            The requested amount.
+        what : str
+            Start of the message.
+        error : type
+            Raised if the amount is above the limit.
+        """
         most = self.value
         if amount > most:
             raise error(

@@ -61,6 +61,16 @@ def read_bytes(
 ) -> bytes:
     """Return the content of a regular file, up to a limit in size.
 
+    Parameters
+    ----------
+    path : str or Path
+    limit : Limit
+        Largest size.
+    what : str
+        What the file is for, for messages.
+    error : type
+        Type of the errors.
+
     Raises
     ------
     SegmentAnythingError
@@ -110,13 +120,32 @@ def read_json(
     limit: Limit = CONFIGURATION_BYTES,
     error: ErrorType = FormatError,
 ) -> Any:
-    """Read a JSON file and validate it; see `read_bytes` and `decode_json`."""
+    """Read a JSON file and validate it; see `read_bytes` and `decode_json`.
+
+    Parameters
+    ----------
+    path : str or Path
+    kind : type
+        As for `decode_json`.
+    what : str
+        What the file is for, for messages.
+    limit : Limit
+        Largest size.
+    error : type
+        Type of the errors.
+    """
     data = read_bytes(path, limit, what=what, error=error)
     return decode_json(data, kind, str(path), error)
 
 
 def read_toml(path: str | Path, what: str = "configuration") -> dict[str, Any]:
     """Read a TOML file.
+
+    Parameters
+    ----------
+    path : str or Path
+    what : str
+        What the file is for, for messages.
 
     Raises
     ------
@@ -131,7 +160,15 @@ def read_toml(path: str | Path, what: str = "configuration") -> dict[str, Any]:
 
 
 def convert(value: Any, kind: Any, where: str, error: ErrorType = FormatError) -> Any:
-    """Validate plain values, such as those of TOML, against a type; see `decode_json`."""
+    """Validate plain values, such as those of TOML, against a type; see `decode_json`.
+
+    Parameters
+    ----------
+    value : object
+        Plain values.
+    kind, where, error
+        As for `decode_json`.
+    """
     from pydantic_core import PydanticSerializationError, to_json
 
     try:
@@ -143,6 +180,15 @@ def convert(value: Any, kind: Any, where: str, error: ErrorType = FormatError) -
 
 def plain_name(text: Any, what: str, error: ErrorType = ParameterError) -> str:
     """Check a name that is used as a file or folder name, on any system.
+
+    Parameters
+    ----------
+    text : object
+        The name.
+    what : str
+        What it is a name for, for messages.
+    error : type
+        Type of the error.
 
     Raises
     ------
@@ -167,6 +213,16 @@ def plain_name(text: Any, what: str, error: ErrorType = ParameterError) -> str:
 def below(folder: Path, name: str, what: str, error: ErrorType = FormatError) -> Path:
     """Resolve a path that a file names inside a folder, and check that it stays there.
 
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        The relative path.
+    what : str
+        What it refers to, for messages.
+    error : type
+        Type of the error.
+
     Raises
     ------
     SegmentAnythingError
@@ -180,6 +236,15 @@ def below(folder: Path, name: str, what: str, error: ErrorType = FormatError) ->
 
 def inflate(data: bytes, size: int, what: str) -> bytes:
     """Inflate data of an expected size; never more than that is unpacked.
+
+    Parameters
+    ----------
+    data : bytes
+        Deflated data.
+    size : int
+        Expected size in bytes.
+    what : str
+        Start of messages.
 
     Raises
     ------
@@ -197,7 +262,19 @@ def inflate(data: bytes, size: int, what: str) -> bytes:
 
 
 def require(value: Any, kind: type | tuple[type, ...], what: str, hint: str) -> None:
-    """Raise `ParameterError` unless an argument has a type; `hint` tells what to give."""
+    """Raise `ParameterError` unless an argument has a type; `hint` tells what to give.
+
+    Parameters
+    ----------
+    value : object
+        The argument.
+    kind : type or tuple of type
+        Its valid types.
+    what : str
+        What it is, for messages.
+    hint : str
+        What to give, for messages.
+    """
     if not isinstance(value, kind):
         raise ParameterError(f"{what} is {_a(type(value).__name__)}; {hint}")
 

@@ -59,6 +59,13 @@ class Outcome:
 def apply(candidates: Candidates, filters: Filters) -> Outcome:
     """Filter candidates as the published mask generator does (SAM paper, appendix B).
 
+    Parameters
+    ----------
+    candidates : Candidates
+        All candidates of a run.
+    filters : Filters
+        The thresholds.
+
     Raises
     ------
     ParameterError

@@ -92,6 +92,11 @@ def generate_candidates(
     Parameters are those of `segment_everything`; they are checked before the first step. Closing
     the generator cancels the run.
 
+    Parameters
+    ----------
+    image, model, mode, predictor, **params
+        As for `segment_everything`.
+
     Yields
     ------
     Progress

@@ -58,6 +58,15 @@ def point_grid(per_side: int) -> NDArray[np.float64]:
 def point_grids(per_side: int, layers: int, downscale: int) -> list[NDArray[np.float64]]:
     """One grid for the image and one for each crop layer, thinned by `downscale` per layer.
 
+    Parameters
+    ----------
+    per_side : int
+        Points along one side of the grid of the whole image.
+    layers : int
+        Crop layers.
+    downscale : int
+        Factor that the points are divided by for each layer.
+
     Returns
     -------
     list of float64 array (n, 2)

@@ -45,6 +45,12 @@ def available_modes(model: Model) -> tuple[str, ...]:
 def choose_mode(model: Model, mode: str = "auto") -> str:
     """Resolve "auto", and check that the model supports the mode.
 
+    Parameters
+    ----------
+    model : Model
+    mode : str
+        "auto", or one of `MODES`.
+
     Raises
     ------
     ParameterError
@@ -82,6 +88,11 @@ def dense_maps(model: Model, embedding: Embedding) -> tuple[NDArray[np.float32],
         See `dense_head` for their kind.
     stride : int
         Frame pixels per cell.
+
+    Raises
+    ------
+    ParameterError
+        If the model has no dense head.
     """
     if dense_head(model) == "dense":
         maps, stride = embedding.heads["dense"], DENSE_STRIDE

@@ -35,7 +35,15 @@ FILTERS = tuple(name for name, parameter in EVERYTHING.items() if parameter.filt
 
 
 def applicable(mode: str, head: str = "") -> list[str]:
-    """Names of the parameters that act in a mode, with a model that has this dense head."""
+    """Names of the parameters that act in a mode, with a model that has this dense head.
+
+    Parameters
+    ----------
+    mode : str
+        One of `MODES`.
+    head : str
+        Dense head of the model; "" gives the parameters of any.
+    """
     return [
         name
         for name, parameter in EVERYTHING.items()
@@ -131,7 +139,13 @@ def resolve(
 
 
 def check_areas(least: float | None, most: float | None) -> None:
-    """Raise `ParameterError` if no mask can have an area between both."""
+    """Raise `ParameterError` if no mask can have an area between both.
+
+    Parameters
+    ----------
+    least, most : float or None
+        Smallest and largest area, in pixels.
+    """
     if least is not None and most is not None and least > most:
         raise ParameterError(f"min_area={least} is above max_area={most}: no mask would be kept.")
 

@@ -34,7 +34,19 @@ class Taps:
 
     @classmethod
     def of(cls, embedding: Embedding, axis: int, cells: int, stride: int) -> Taps:
-        """Interpolation for an axis of `cells` cells of `stride` frame pixels each."""
+        """Interpolation for an axis of `cells` cells of `stride` frame pixels each.
+
+        Parameters
+        ----------
+        embedding : Embedding
+            What the map belongs to.
+        axis : int
+            0 for rows, 1 for columns.
+        cells : int
+            Cells of the map along the axis.
+        stride : int
+            Frame pixels per cell.
+        """
         pixels = np.arange(embedding.window.shape[axis])
         frame = (pixels + 0.5) * embedding.frame_shape[axis] / embedding.canvas[axis]
         place = np.clip(frame / stride - 0.5, 0, cells - 1)
@@ -55,7 +67,19 @@ def interpolate(
     cols: Taps,
     where: tuple[slice, slice],
 ) -> NDArray[np.float32]:
-    """Interpolate a part of a map, whose first cell is (row, col), to the pixels `where`."""
+    """Interpolate a part of a map, whose first cell is (row, col), to the pixels `where`.
+
+    Parameters
+    ----------
+    part : float32 array (h, w)
+        A part of a map.
+    row, col : int
+        Its first cell in the whole map.
+    rows, cols : Taps
+        Interpolation along both axes.
+    where : tuple of slice
+        Rows and columns of pixels.
+    """
     index, weight = rows.near[where[0]] - row, rows.weight[where[0], None]
     after = np.minimum(index + 1, part.shape[0] - 1)
     tall = part[index] * (1 - weight) + part[after] * weight

@@ -57,7 +57,18 @@ class CandidateTable:
     def filtered(
         cls, candidates: Candidates, mode: str, filters: Filters, parameters: Mapping[str, Any]
     ) -> CandidateTable:
-        """Apply filters to candidates."""
+        """Apply filters to candidates.
+
+        Parameters
+        ----------
+        candidates : Candidates
+        mode : str
+            The mode of the run.
+        filters : Filters
+            Thresholds to apply.
+        parameters : mapping of str to object
+            All parameters of the run.
+        """
         outcome = apply(candidates, filters)
         return cls(
             candidates, mode, filters, outcome.reason, outcome.kept, outcome.masks, parameters
@@ -182,6 +193,11 @@ class CandidateTable:
     ) -> NDArray[np.unsignedinteger]:
         """Paint a label image; parameters are those of `resolve`.
 
+        Parameters
+        ----------
+        policy, existing, min_visible, min_piece
+            As in `resolve`.
+
         Returns
         -------
         unsigned integer array (rows, columns)
@@ -204,6 +220,11 @@ class CandidateTable:
         -------
         int64 array (k,)
             Index of the smallest mask that contains it, or -1.
+
+        Raises
+        ------
+        ParameterError
+            If `containment` is out of range.
         """
         if not 0 < containment <= 1:
             raise ParameterError(f"containment lies between 0 and 1; got {containment!r}.")
@@ -262,6 +283,11 @@ class CandidateTable:
         dict of str to array (rows,)
             label, area, visible_area (with a policy), predicted_iou, stability_score, parent
             (its label, or 0), depth, row_min, col_min, row_max, col_max, point_row, point_col.
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range, or `existing` is given without a policy.
         """
         count = len(self)
         label = np.arange(1, count + 1)
@@ -302,6 +328,11 @@ class CandidateTable:
             Keys segmentation, area, bbox [x, y, width, height], predicted_iou, point_coords
             [[x, y]], stability_score, crop_box [x, y, width, height]. As published, width and
             height of bbox are last pixel minus first pixel.
+
+        Raises
+        ------
+        ParameterError
+            If `output_mode` is unknown.
         """
         if output_mode not in _OUTPUT_MODES:
             raise ParameterError(

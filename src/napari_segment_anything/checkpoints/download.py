@@ -118,13 +118,29 @@ def embedded_path(entry: CatalogueEntry) -> Path:
 
 
 def cached_path(remote: RemoteFile, directory: str | Path | None = None) -> Path | None:
-    """Return the path of a published file if it is downloaded and intact, else None."""
+    """Return the path of a published file if it is downloaded and intact, else None.
+
+    Parameters
+    ----------
+    remote : RemoteFile
+        The file.
+    directory : str or Path, optional
+        As for `download`.
+    """
     target = checkpoint_directory(directory) / remote.file
     return target if _difference(target, remote, records_file(directory)) == "" else None
 
 
 def is_here(entry: CatalogueEntry, directory: str | Path | None = None) -> bool:
-    """Whether all files of a model are downloaded, judged by their sizes."""
+    """Whether all files of a model are downloaded, judged by their sizes.
+
+    Parameters
+    ----------
+    entry : CatalogueEntry
+        The model.
+    directory : str or Path, optional
+        As for `download`.
+    """
     if entry.embedded:
         return True
     folder = checkpoint_directory(directory)

@@ -35,7 +35,15 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
 
 
 def combine(network: str, instance_decoder: str | None) -> str:
-    """Combine the fingerprints of a SAM and of its instance decoder."""
+    """Combine the fingerprints of a SAM and of its instance decoder.
+
+    Parameters
+    ----------
+    network : str
+        Fingerprint of the SAM.
+    instance_decoder : str or None
+        Fingerprint of the instance decoder, if there is one.
+    """
     if instance_decoder is None:
         return network
     return hashlib.sha256(f"{network}+{instance_decoder}".encode()).hexdigest()

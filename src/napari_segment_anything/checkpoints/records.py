@@ -40,7 +40,15 @@ def recall(path: Path, fact: str, store: Path) -> str | None:
 
 
 def record(path: Path, fact: str, value: str, store: Path) -> None:
-    """Record a fact about a file in its present state."""
+    """Record a fact about a file in its present state.
+
+    Parameters
+    ----------
+    path, fact, store
+        As for `recall`.
+    value : str
+        The fact.
+    """
     key = _key(path, fact)
     if key is None:
         return

@@ -202,7 +202,20 @@ def open_file(
     *,
     stored: bool = False,
 ) -> ImageData:
-    """Read a file as `read_image` does; with `stored`, TIFF values are not mapped."""
+    """Read a file as `read_image` does; with `stored`, TIFF values are not mapped.
+
+    Parameters
+    ----------
+    path, axes, series, key, lazy
+        As for `read_image`.
+    stored : bool
+        Return TIFF values unchanged, without applying a palette.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`.
+    """
     require(path, (str, Path), "an image's path", "give a text or a Path; arrays need no reading")
     from . import _readers, zarr_images
     from ._stores import locate, short_name
@@ -368,6 +381,12 @@ def guess_axes(shape: Sequence[int], name: str = "The array") -> str:
     (rows, columns) is YX; a last dimension of 3 or 4 makes YXS (colour); any other first
     dimension of three is Q, a stack of unknown meaning.
 
+    Parameters
+    ----------
+    shape : sequence of int
+    name : str
+        Start of messages.
+
     Raises
     ------
     ImageError
@@ -390,7 +409,16 @@ def guess_axes(shape: Sequence[int], name: str = "The array") -> str:
 
 
 def check_axes(axes: str, shape: Sequence[int], name: str = "The array") -> None:
-    """Raise `ImageError` unless `axes` are a valid letter for each dimension."""
+    """Raise `ImageError` unless `axes` are a valid letter for each dimension.
+
+    Parameters
+    ----------
+    axes : str
+        A letter for each dimension.
+    shape : sequence of int
+    name : str
+        Start of messages.
+    """
     unknown = sorted(set(axes) - set(AXES))
     if unknown:
         raise ImageError(f"{name}: axis '{unknown[0]}' is not one of T, Z, C, Y, X, S and Q.")

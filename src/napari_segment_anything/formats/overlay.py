@@ -151,6 +151,12 @@ def overlay(
 def save_overlay(path: str | Path, picture: ArrayLike) -> None:
     """Save a uint8 picture (rows, columns, 3) as PNG.
 
+    Parameters
+    ----------
+    path : str or Path
+        The file, ending in ``.png``.
+    picture : uint8 array (rows, columns, 3)
+
     Raises
     ------
     FormatError

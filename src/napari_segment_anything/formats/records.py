@@ -87,6 +87,12 @@ class ImageRecords:
 def to_sa1b(image: ImageRecords, *, compressed: bool = True) -> dict[str, Any]:
     """Return an image's records as SA-1B's JSON object.
 
+    Parameters
+    ----------
+    image : ImageRecords
+    compressed : bool
+        Whether run lengths are strings instead of lists.
+
     Raises
     ------
     FormatError
@@ -109,6 +115,14 @@ def to_sa1b(image: ImageRecords, *, compressed: bool = True) -> dict[str, Any]:
 def write_sa1b(path: str | Path, image: ImageRecords, *, compressed: bool = True) -> None:
     """Write SA-1B JSON.
 
+    Parameters
+    ----------
+    path : str or Path
+        The JSON file.
+    image : ImageRecords
+    compressed : bool
+        As in `to_sa1b`.
+
     Raises
     ------
     FormatError
@@ -129,7 +143,20 @@ def read_sa1b(path: str | Path) -> ImageRecords:
 
 
 def from_sa1b(data: Any, name: str = "The records") -> ImageRecords:
-    """Read SA-1B's JSON object; `name` begins the error messages."""
+    """Read SA-1B's JSON object; `name` begins the error messages.
+
+    Parameters
+    ----------
+    data : mapping
+        The JSON object.
+    name : str
+        Start of messages.
+
+    Raises
+    ------
+    FormatError
+        If the object is damaged; the message names the annotation and key.
+    """
     if not isinstance(data, Mapping):
         raise FormatError(f"{name}: expected an object with 'image' and 'annotations'.")
     image = _get(data, "image", Mapping, name)
@@ -152,6 +179,11 @@ def to_coco(images: Iterable[ImageRecords], *, categories: Sequence[str] = ("obj
     dict
         With "images", "annotations" and "categories". Scores are kept under their SA-1B names,
         and predicted_iou also as COCO's "score".
+
+    Raises
+    ------
+    FormatError
+        If a category is unknown, or a mask has another size than its image.
     """
     out: dict[str, Any] = {
         "info": {"description": "Masks from segment-anything-napari"},
@@ -195,7 +227,20 @@ def to_coco(images: Iterable[ImageRecords], *, categories: Sequence[str] = ("obj
 def write_coco(
     path: str | Path, images: Iterable[ImageRecords], *, categories: Sequence[str] = ("object",)
 ) -> None:
-    """Write a COCO data set as JSON."""
+    """Write a COCO data set as JSON.
+
+    Parameters
+    ----------
+    path : str or Path
+        The JSON file.
+    images, categories
+        As for `to_coco`.
+
+    Raises
+    ------
+    FormatError
+        As `to_coco`, and if the file cannot be written.
+    """
     _dump(path, to_coco(images, categories=categories))
 
 

@@ -204,6 +204,11 @@ def encode_labels(labels: ArrayLike) -> dict[int, RLE]:
     -------
     dict of int to RLE
         The objects in ascending order of their ids.
+
+    Raises
+    ------
+    FormatError
+        If the array is not two-dimensional, or not of integers.
     """
     array = np.asarray(labels)
     if array.ndim != 2 or array.dtype.kind not in "iub":
@@ -230,6 +235,13 @@ def encode_labels(labels: ArrayLike) -> dict[int, RLE]:
 
 def from_counts(counts: ArrayLike, size: Sequence[int]) -> RLE:
     """Make an `RLE` of run lengths, background first.
+
+    Parameters
+    ----------
+    counts : int array (k,)
+        Run lengths in column-major order.
+    size : sequence of int
+        (rows, columns) of the image.
 
     Raises
     ------
@@ -289,6 +301,11 @@ def from_coco(segmentation: Mapping[str, Any]) -> RLE:
 
 def intersection(a: RLE, b: RLE) -> int:
     """Count the pixels two masks share, from their runs.
+
+    Parameters
+    ----------
+    a, b : RLE
+        Two masks of images of the same size.
 
     Raises
     ------

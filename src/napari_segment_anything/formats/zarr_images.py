@@ -24,6 +24,11 @@ def read_zarr(location: str, series: int, key: str | None, lazy: bool | None) ->
         Folder, or URL.
     series, key, lazy
         As for `read_image`.
+
+    Raises
+    ------
+    ImageError
+        If there is no image, it is damaged, or its chunks are too large.
     """
     import zarr
 

@@ -143,7 +143,15 @@ def check_values(table: Mapping[str, Parameter], values: Mapping[str, Any]) -> N
 
 
 def check_names(names: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `ParameterError` for an unknown name, with the most similar known one."""
+    """Raise `ParameterError` for an unknown name, with the most similar known one.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names to check.
+    known : iterable of str
+        Valid names.
+    """
     known = list(known)
     for name in names:
         if name not in known:
