@@ -32,7 +32,8 @@ def generated(*tables: tuple[Mapping[str, Parameter], str | Panels]) -> Callable
     ----------
     *tables : (table, panel)
         A table of `parameters`, and the panel of the help text for its options: a title, or a
-        function that returns the title for a parameter. Names of earlier tables are skipped.
+        function that returns the title for a parameter. A name that is in several has one
+        option, in the panel of the first.
 
     Returns
     -------
@@ -45,9 +46,11 @@ def generated(*tables: tuple[Mapping[str, Parameter], str | Panels]) -> Callable
         for name, parameter in table.items():
             if name not in known:
                 known[name] = parameter
-                options[name] = option_of(
-                    parameter, panel if isinstance(panel, str) else panel(parameter)
-                )
+                title = panel if isinstance(panel, str) else panel(parameter)
+                others = [
+                    other[name] for other, _ in tables if other is not table and name in other
+                ]
+                options[name] = option_of(parameter, title, *others)
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(verb, eval_str=True).parameters.values()
@@ -85,7 +88,7 @@ def generated(*tables: tuple[Mapping[str, Parameter], str | Panels]) -> Callable
     return decorate
 
 
-def option_of(parameter: Parameter, panel: str) -> Any:
+def option_of(parameter: Parameter, panel: str, *others: Parameter) -> Any:
     """Typer's annotation of the option for a parameter; its default is None.
 
     Parameters
@@ -94,6 +97,8 @@ def option_of(parameter: Parameter, panel: str) -> Any:
         From a table.
     panel : str
         Title of the panel in the help text.
+    *others : Parameter
+        Parameters of the same name that the option also stands for.
     """
     kind: Any = parameter.kind
     metavar = parameter.metavar or None
@@ -103,14 +108,23 @@ def option_of(parameter: Parameter, panel: str) -> Any:
         kind = Literal[parameter.choices]
     elif metavar is None and parameter.unit.isalpha():
         metavar = parameter.unit.upper()
-    text = f"JSON file. {parameter.help}" if metavar == "FILE" else parameter.help
+    meant = [parameter, *others]
+    meant = [each for each in meant if not _said_by_another(each, meant)]
+    texts = [f"{each.help} [default: {default_text(each)}]" for each in meant]
+    if metavar == "FILE":
+        texts.insert(0, "JSON file.")
     option = typer.Option(
-        help=re.sub(r"(?<=[a-z])_(?=[a-z])", "-", text),
+        help=re.sub(r"(?<=[a-z])_(?=[a-z])", "-", " ".join(texts)),
         metavar=metavar,
         rich_help_panel=panel,
-        show_default=default_text(parameter),
+        show_default=False,  # None, which stands for it
     )
     return Annotated[kind | None, option]
+
+
+def _said_by_another(parameter: Parameter, others: list[Parameter]) -> bool:
+    start = parameter.help.removesuffix(".")
+    return any(each is not parameter and each.help.startswith(start) for each in others)
 
 
 def default_text(parameter: Parameter) -> str:
