@@ -124,7 +124,7 @@ def option_of(parameter: Parameter, panel: str, *others: Parameter) -> Any:
 
 def _said_by_another(parameter: Parameter, others: list[Parameter]) -> bool:
     start = parameter.help.removesuffix(".")
-    return any(each is not parameter and each.help.startswith(start) for each in others)
+    return any(each.help != parameter.help and each.help.startswith(start) for each in others)
 
 
 def default_text(parameter: Parameter) -> str:
