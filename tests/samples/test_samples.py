@@ -138,7 +138,7 @@ def test_a_picture_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         real._PICTURES, "coins", type(picture)("gone.png", "", "", "")
     )  # fmt: skip
-    with pytest.raises(ImageError, match=r"does not carry gone\.png"):
+    with pytest.raises(ImageError, match=r"does not include gone\.png"):
         sample("coins")
 
 
