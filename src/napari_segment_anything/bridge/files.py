@@ -21,7 +21,13 @@ LayerTuple = tuple[Any, dict[str, Any], str]
 
 
 def write_csv(path: Path, drawn: DrawnObjects) -> None:
-    """Write a row for each object that everything mode found."""
+    """Write a row for each object that everything mode found.
+
+    Parameters
+    ----------
+    path : Path
+    drawn : DrawnObjects
+    """
     names = list(drawn.features)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -30,7 +36,13 @@ def write_csv(path: Path, drawn: DrawnObjects) -> None:
 
 
 def write_found(path: Path, drawn: DrawnObjects) -> None:
-    """Write the full masks that everything mode found, in coordinates of the segmented area."""
+    """Write the full masks that everything mode found, in coordinates of the segmented area.
+
+    Parameters
+    ----------
+    path : Path
+    drawn : DrawnObjects
+    """
     table = drawn.table
     records = []
     for number, (mask, index) in enumerate(zip(table.masks, table.kept, strict=True), start=1):
@@ -78,6 +90,14 @@ def _read_records(path: str) -> list[LayerTuple]:
 def write_records(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a 2-D label image as SA-1B JSON; napari's "Save as".
 
+    Parameters
+    ----------
+    path : str
+    data : int array or sequence of int arrays
+        Labels, or the levels of a multiscale layer.
+    meta : dict
+        The layer's attributes, as napari gives them to writers.
+
     Raises
     ------
     FormatError
@@ -111,6 +131,12 @@ def write_label_store(path: str, layer: Labels) -> None:
 
     Its axes are the last of T, Z, Y and X; with more than four, leading axes of length 1 are
     dropped.
+
+    Parameters
+    ----------
+    path : str
+        The store.
+    layer : Labels
 
     Raises
     ------

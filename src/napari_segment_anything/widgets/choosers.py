@@ -162,7 +162,15 @@ class ImageField(ValuedContainerWidget["Image | None"]):
                 action.triggered.connect(lambda *_, axis=axis: self.use_axis(axis))
 
     def use_channel(self, layer: Image, on: bool = True) -> None:
-        """Use a layer of the same shape as a further channel, or no longer."""
+        """Use a layer of the same shape as a further channel, or no longer.
+
+        Parameters
+        ----------
+        layer : Image
+            Of the same shape as the image.
+        on : bool
+            Whether to use it.
+        """
         first, *more = self.layers
         more = [item for item in more if item is not layer] + ([layer] if on else [])
         order = {id(item): number for number, item in enumerate(self._viewer.layers)}

@@ -32,7 +32,15 @@ class ChosenImage:
         return self._channel_axis
 
     def choose(self, layers: Sequence[Image], channel_axis: int | None = None) -> None:
-        """Choose layers, or an axis of one layer, as the channels of the image."""
+        """Choose layers, or an axis of one layer, as the channels of the image.
+
+        Parameters
+        ----------
+        layers : sequence of Image
+            The image, followed by its further channels; empty for no image.
+        channel_axis : int, optional
+            The axis of a single layer that holds channels.
+        """
         now = (tuple(layers), channel_axis)
         if now != (self._layers, self._channel_axis):
             self._layers, self._channel_axis = now

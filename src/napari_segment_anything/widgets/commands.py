@@ -36,7 +36,14 @@ def recover_session(napari_viewer: napari.viewer.Viewer) -> None:
 
 
 def recover_from(napari_viewer: Any, path: str) -> None:
-    """Recover a journal on the open image, which must be the one it was made on."""
+    """Recover a journal on the open image, which must be the one it was made on.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+    path : str
+        The journal.
+    """
     name = Path(path).name
     shared = shared_session(napari_viewer)
     try:

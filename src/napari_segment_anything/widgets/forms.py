@@ -199,7 +199,16 @@ def slim(widget: Any) -> Any:
 def fields(
     table: Mapping[str, Parameter], names: Iterable[str] | None = None, **options: Any
 ) -> list[ParameterField]:
-    """Return the fields of a table's parameters, or of the named ones; arrays have none."""
+    """Return the fields of a table's parameters, or of the named ones; arrays have none.
+
+    Parameters
+    ----------
+    table : mapping of str to Parameter
+    names : iterable of str, optional
+        All by default.
+    **options
+        Those of `ParameterField`.
+    """
     chosen = table if names is None else names
     return [ParameterField(n, table[n], **options) for n in chosen if table[n].kind is not object]
 

@@ -141,6 +141,14 @@ class LargeRuns:
     ) -> bool:
         """Start or resume a run over all of the image; return whether it started.
 
+        Parameters
+        ----------
+        predictor : Predictor
+        mode, policy : str
+            As for `segment_large`.
+        parameters : callable
+            Takes the model, and returns its parameters of everything mode.
+
         Raises
         ------
         SegmentAnythingError

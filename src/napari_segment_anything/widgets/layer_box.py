@@ -68,7 +68,13 @@ class LayerBox(ComboBox):
 
 
 def labels_box(viewer: ViewerModel, tooltip: str) -> LayerBox:
-    """Return a box of the viewer's Labels layers, without those of an object in progress."""
+    """Return a box of the viewer's Labels layers, without those of an object in progress.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    tooltip : str
+    """
     from napari.layers import Labels
 
     def offered() -> list[Layer]:

@@ -93,7 +93,15 @@ class ObjectList(QTableWidget):
         locked: Collection[int] = (),
         hidden: Collection[int] = (),
     ) -> None:
-        """Show these objects; rows are kept if nothing changed."""
+        """Show these objects; rows are kept if nothing changed.
+
+        Parameters
+        ----------
+        objects : mapping of int to SessionObject
+            By label.
+        locked, hidden : collection of int
+            Labels of those that are locked, or hidden.
+        """
         states = {n: _STATES[n in locked, n in hidden] for n in objects}
         if self._shown == (dict(objects), states):
             return

@@ -110,12 +110,26 @@ class Panel(QWidget):
             self.parameters.reset_choices()
 
     def follow(self, signal: Any, slot: Callable[..., Any]) -> None:
-        """Connect a signal of an object that outlives the panel."""
+        """Connect a signal of an object that outlives the panel.
+
+        Parameters
+        ----------
+        signal : psygnal, Qt or napari signal
+        slot : callable
+            Disconnected when the panel is closed.
+        """
         signal.connect(slot)
         self._ends.callback(signal.disconnect, slot)
 
     def delayed(self, milliseconds: int, action: Callable[[], object]) -> QTimer:
-        """Return a timer that calls a function once, a while after it was started last."""
+        """Return a timer that calls a function once, a while after it was started last.
+
+        Parameters
+        ----------
+        milliseconds : int
+        action : callable
+            Not called once the panel is closed.
+        """
         timer = QTimer(self)
         timer.setSingleShot(True)
         timer.setInterval(milliseconds)

@@ -28,7 +28,14 @@ _NUMBER = Qt.ItemDataRole.UserRole
 
 
 def tight(layout: Any, space: int = SPACE) -> Any:
-    """Return a layout without margins."""
+    """Return a layout without margins.
+
+    Parameters
+    ----------
+    layout : QLayout
+    space : int
+        Pixels between its items.
+    """
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setSpacing(space)
     return layout
@@ -57,7 +64,14 @@ def _line(layout: QBoxLayout, items: Iterable[QWidget | None], space: int) -> QW
 
 
 def button(text: str, clicked: Callable[[], object], tip: str = "") -> QPushButton:
-    """Return a push button."""
+    """Return a push button.
+
+    Parameters
+    ----------
+    text : str
+    clicked : callable
+    tip : str
+    """
     item = QPushButton(text)
     item.setToolTip(tip)
     item.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
@@ -143,7 +157,15 @@ class CandidateButtons(ChoiceButtons):
         self.show_scores()
 
     def show_scores(self, scores: Sequence[float] = (), chosen: int = -1) -> None:
-        """Show a button for each score."""
+        """Show a button for each score.
+
+        Parameters
+        ----------
+        scores : sequence of float
+            Predicted IoU of each candidate mask.
+        chosen : int
+            Index of the chosen one, -1 for none.
+        """
         for index in range(self.MOST):
             item = self.button(str(index))
             item.setVisible(index < max(len(scores), 3))

@@ -26,6 +26,12 @@ def recover(session: ViewerSession, path: str | os.PathLike[str]) -> int:
 
     They are written to a new Labels layer, unless that session continued existing labels.
 
+    Parameters
+    ----------
+    session : ViewerSession
+    path : str or path-like
+        The journal.
+
     Raises
     ------
     ParameterError

@@ -31,7 +31,15 @@ class SeamTable(RowTable):
         self.setToolTip("Places where neighbouring tiles were joined; a click shows one")
 
     def show_seams(self, seams: Mapping[str, np.ndarray], chosen: int | None = None) -> None:
-        """Show the seams of a run, one of them selected."""
+        """Show the seams of a run, one of them selected.
+
+        Parameters
+        ----------
+        seams : mapping of str to array
+            `LargeResult.seams`: a value per seam in each column.
+        chosen : int, optional
+            Number of the seam to select.
+        """
         kinds = [str(kind) for kind in seams.get("kind", ())]
         order = sorted(range(len(kinds)), key=lambda i: (_ORDER.index(kinds[i]), i))[:MOST_ROWS]
         rows = {}
@@ -48,7 +56,17 @@ class SeamTable(RowTable):
 
 
 def go_to(viewer: ViewerModel, layer: Any, corners: np.ndarray, part: float = 0.3) -> None:
-    """Move to a box of a layer's data, so that it fills a part of the canvas."""
+    """Move to a box of a layer's data, so that it fills a part of the canvas.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    layer : Layer
+    corners : float array (2, ndim)
+        Lowest and highest corner in the layer's data coordinates.
+    part : float
+        The part of the canvas that the box fills.
+    """
     shown = sorted(axis - (viewer.dims.ndim - layer.ndim) for axis in viewer.dims.displayed)
     hidden = {a: float(corners[0, a]) for a in range(layer.ndim) if a not in shown}
     for axis, value in point_from_data(viewer, layer, hidden).items():

@@ -115,6 +115,12 @@ class SharedSession:
         """Call `begin` when the model is loaded, or not at all if that fails.
 
         Called again while the model is being loaded, it cancels the first call.
+
+        Parameters
+        ----------
+        status : StatusLine
+            Shows that the model is being loaded.
+        begin : callable
         """
         if self.session.is_loaded:
             begin()

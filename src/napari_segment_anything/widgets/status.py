@@ -94,7 +94,14 @@ class StatusLine(QWidget):
         label.setMinimumHeight(max(lines, label.heightForWidth(label.width())))
 
     def show_progress(self, step: Progress, stoppable: bool | None = None) -> None:
-        """Show a step; `stoppable` shows or hides the button Stop."""
+        """Show a step; `stoppable` shows or hides the button Stop.
+
+        Parameters
+        ----------
+        step : Progress
+        stoppable : bool, optional
+            None leaves the button as it is.
+        """
         if stoppable is not None:
             self._stop.setVisible(stoppable)
         message = step.message or "working"
