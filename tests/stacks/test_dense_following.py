@@ -39,6 +39,7 @@ def follow(image, seeds, model, **options):
     return propagate(image, seeds, model, **{"contrast_limits": LIMITS, "axes": "ZYX", **options})
 
 
+@pytest.mark.slow
 def test_balls_are_followed_to_their_ends(dense):
     image, truth = balls()
     seeds = {12: {1: truth[12] == 1}, 10: {2: truth[10] == 2}}

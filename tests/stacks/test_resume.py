@@ -52,6 +52,7 @@ def expected(model):
     return run(volume(), model, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("message", "plane"), [("segmenting", 5), ("linking", 4)])
 def test_what_is_done_is_not_done_again(model, expected, tmp_path, message, plane):
     out = tmp_path / "out.zarr"
@@ -70,6 +71,7 @@ def test_what_is_done_is_not_done_again(model, expected, tmp_path, message, plan
         run(volume(), model, out)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_killed_twice_it_ends_with_the_same_labels(model, expected, tmp_path):
     out = tmp_path / "out.zarr"
@@ -89,6 +91,7 @@ def test_killed_twice_it_ends_with_the_same_labels(model, expected, tmp_path):
     np.testing.assert_array_equal(result.labels[...], expected.labels)
 
 
+@pytest.mark.slow
 def test_other_settings_or_another_volume_are_refused(model, tmp_path):
     out = tmp_path / "out.zarr"
     stop(volume(), model, out, "segmenting", 3)
@@ -103,6 +106,7 @@ def test_other_settings_or_another_volume_are_refused(model, tmp_path):
     assert not stopped(out, NAME)
 
 
+@pytest.mark.slow
 def test_killed_before_it_was_on_record_it_begins_anew(model, expected, tmp_path):
     out = tmp_path / "out.zarr"
     stop(volume(), model, out, "segmenting", 0)
@@ -114,6 +118,7 @@ def test_killed_before_it_was_on_record_it_begins_anew(model, expected, tmp_path
     np.testing.assert_array_equal(run(volume(), model, out).labels[...], expected.labels)
 
 
+@pytest.mark.slow
 def test_turned_planes_and_further_stacks(tmp_path):
     model = bright_model()
     image = np.moveaxis(np.stack([volume(), volume()[::-1]]), 1, 3)

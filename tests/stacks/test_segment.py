@@ -34,6 +34,7 @@ def test_balls(model):
     )
 
 
+@pytest.mark.slow
 def test_any_axis_and_a_store(model, tmp_path):
     image, _ = volume()
     expected = run(image, model)
@@ -93,6 +94,7 @@ def test_a_time_lapse_is_tracked(model):
     assert run(data, model, link="overlap").tracks is None
 
 
+@pytest.mark.slow
 def test_every_further_stack_by_itself(model):
     image, _ = balls((4, 48, 48), [(2, 24, 24)], [13])
     movie = np.stack([image, image])
