@@ -11,23 +11,23 @@ from .viewer_session import ViewerSession
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-# The viewer's own callback lists keep its session alive, and nothing else does.
+# Only the viewer's own callback lists keep its session alive.
 _sessions: WeakValueDictionary[int, ViewerSession] = WeakValueDictionary()
 
 
 def attach(viewer: ViewerModel | None = None, **options: Any) -> ViewerSession:
-    """Return the annotation session of a viewer; begin one if there is none.
+    """Return the annotation session of a viewer; start one if there is none.
 
-    The "Segment Anything" widget uses the same session: what a script adds shows there, and the
-    other way round.
+    The "Segment Anything" widget uses the same session: what a script adds shows in the widget, and
+    vice versa.
 
     Parameters
     ----------
     viewer : napari.Viewer or ViewerModel, optional
         By default napari's current viewer.
     **options
-        As for `ViewerSession`: model, predictor, image, target, run, and its `OPTIONS`. Given to a
-        session that is there already, they change it.
+        As for `ViewerSession`: model, predictor, image, target, run, and its `OPTIONS`. Options
+        given to a session that exists already change it.
 
     Raises
     ------
@@ -47,11 +47,11 @@ def attach(viewer: ViewerModel | None = None, **options: Any) -> ViewerSession:
 
         viewer = napari.current_viewer()
         if viewer is None:
-            raise ParameterError("there is no napari viewer; give one: attach(viewer)")
+            raise ParameterError("there is no napari viewer; pass one: attach(viewer)")
     viewer = getattr(viewer, "__wrapped__", viewer)
     if not hasattr(viewer, "layers") or not hasattr(viewer, "dims"):
         raise ParameterError(
-            f"{type(viewer).__name__} is no napari viewer; give one: attach(viewer)"
+            f"{type(viewer).__name__} is not a napari viewer; pass one: attach(viewer)"
         )
     session = _sessions.get(id(viewer))
     if session is None or session.is_closed or session.viewer is not viewer:

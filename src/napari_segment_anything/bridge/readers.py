@@ -18,7 +18,7 @@ def ome_zarr_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTupl
     try:
         return None if read_scene(path) is None else _read
     except FormatError:
-        return _read  # and say what is wrong with it
+        return _read  # which raises an error that says what is wrong
 
 
 def _read(path: str) -> list[LayerTuple]:
@@ -45,7 +45,7 @@ def _image(image: Pyramid) -> LayerTuple:
     channel = image.axes.find("C")
     if channel < 0:
         return _levels(image.levels), {**_placed(image), "name": image.name}, "image"
-    import dask.array  # napari comes with it; it takes channels apart without reading them
+    import dask.array  # a dependency of napari; splits channels without reading them
 
     levels = [dask.array.from_array(level, chunks=level.chunks) for level in image.levels]
     meta: dict[str, Any] = {"channel_axis": channel, **_placed(image)}
@@ -68,7 +68,7 @@ def _levels(levels: Sequence[Any]) -> Any:
 
 
 def _placed(item: Pyramid) -> dict[str, Any]:
-    """Where a layer lies, along all axes but that of channels."""
+    """Return the placement of a layer along all axes except that of channels."""
     kept = [index for index, axis in enumerate(item.axes) if axis != "C"]
     return {
         "multiscale": len(item.levels) > 1,

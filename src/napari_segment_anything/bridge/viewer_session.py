@@ -45,10 +45,10 @@ class ViewerSession(ViewerSignals):
     `[row, column]` on the plane that is shown (or on `plane`), or one number for each of the
     layer's axes. Rows are the earlier of the two displayed axes, however the view is transposed.
 
-    It is composed of parts, each of which can be used alone: `layers` (image and target), `planes`
-    (a session for each orientation of planes), `models`, `canvas` (the object in progress, decoded
-    and drawn), `prompts`, `commits` (committed objects), `trail` (undo), `mouse`, `measures`. What
-    is typed most often has its name here too.
+    The session is composed of parts, each of which can be used alone: `layers` (image and target),
+    `planes` (a session for each orientation of planes), `models`, `canvas` (the object in progress,
+    decoded and drawn), `prompts`, `commits` (committed objects), `trail` (undo), `mouse`,
+    `measures`. Methods that are used most often are available here as well.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class ViewerSession(ViewerSignals):
     ) -> None:
         self.viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self.is_closed = False
-        """Whether it has let go of its viewer."""
+        """Whether the session was closed."""
         self.queue = ActionQueue()
         self.worker = Worker(self.busy_changed.emit)
         self.models = ModelHolder(self, self.worker, self.queue, model, predictor)
@@ -231,7 +231,7 @@ class ViewerSession(ViewerSignals):
         if images:
             check_images(self.viewer, images)
         if self.layers.images:
-            self.queue.drop("prompt", "edit")  # they were meant for the other image
+            self.queue.drop("prompt", "edit")  # they belong to the other image
         self._begin_anew()
         self.layers.target = None
         self.canvas.clear()
@@ -283,8 +283,8 @@ class ViewerSession(ViewerSignals):
         """Change options, by the names of `OPTIONS`.
 
         "overwrite", "multimask", "min_mask_region_area" and "cache" act at once, "device" and
-        "precision" load the model again; the others begin anew (what is committed stays in the
-        labels).
+        "precision" load the model again; the others start new sessions (committed objects stay in
+        the labels).
 
         Raises
         ------
@@ -304,10 +304,10 @@ class ViewerSession(ViewerSignals):
             self.canvas.redecode()
 
     def recover(self, path: str | os.PathLike[str]) -> None:
-        """Bring a session back from its journal, on the image and the target in use.
+        """Recover a session from its journal, on the image and the target in use.
 
-        Its objects, their prompts, what was in progress and the history come back, and the
-        session goes on in the same file. The planes that are shown must be those it was made on.
+        Its objects, their prompts, the object in progress and the history are restored, and the
+        session continues in the same file. The planes that are shown must be those it was made on.
 
         Raises
         ------
@@ -324,7 +324,7 @@ class ViewerSession(ViewerSignals):
         self.objects_changed.emit(tuple(recovered.session.objects))
 
     def _begin_anew(self) -> None:
-        """Leave the sessions there are, with what waits for them."""
+        """Drop the sessions, and the actions that wait for them."""
         if self.planes.all:
             self.queue.drop("prompt", "edit")
             self.worker.cancel()
@@ -340,12 +340,12 @@ class ViewerSession(ViewerSignals):
         policy: str = "small",
         **parameters: Any,
     ) -> CandidateTable:
-        """Find every object of the plane that is shown, here and now; show them in a new layer.
+        """Find every object of the plane that is shown, and show them in a Labels layer.
 
         Parameters
         ----------
         mode : {"auto", "grid", "proposals", "instances"}
-        region : "plane", "view" (what is in sight), "rectangle" (as drawn for the widget), Window
+        region : "plane", "view" (the part in view), "rectangle" (as drawn for the widget), Window
         policy : str
             As for `CandidateTable.to_labels`.
         **parameters
@@ -389,7 +389,7 @@ class ViewerSession(ViewerSignals):
         self.measures.update()
 
     def _on_new_pixels(self) -> None:
-        """Forget embeddings and history of pixels that are no more."""
+        """Drop the sessions of an image whose pixels were replaced."""
         target = self.layers.target
         self._begin_anew()
         self.canvas.clear()
@@ -398,7 +398,7 @@ class ViewerSession(ViewerSignals):
 
     def _on_layers(self) -> None:
         self._brush.watch(self.layers.target)
-        self.mouse.spared = self.follower.layer
+        self.mouse.followed = self.follower.layer
 
     def _on_dims(self, event: Any = None) -> None:
         """Another plane is shown."""
@@ -407,7 +407,7 @@ class ViewerSession(ViewerSignals):
         try:
             self.planes.find()  # planes along other axes have their own session
         except SegmentAnythingError:
-            return  # said when a prompt is placed there
+            return  # reported when a prompt is placed there
         self.planes.tell_of_hidden()
         self.plane_changed.emit()
         self.follower.update()
@@ -423,7 +423,7 @@ class ViewerSession(ViewerSignals):
             self.follow(None)
 
     def close(self) -> None:
-        """Let go of the viewer: no callback, no thread, no working layer stays."""
+        """Close the session: remove its callbacks, threads and working layers."""
         if self.is_closed:
             return
         self.is_closed = True
@@ -440,5 +440,5 @@ class ViewerSession(ViewerSignals):
         self.canvas.close()
         self.layers.choose(())
         self.layers.target = None
-        self.worker.rest()
+        self.worker.idle()
         self.closed.emit()

@@ -25,7 +25,7 @@ REGION_MARK = "napari-segment-anything region"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Area:
-    """What is segmented: part of a plane of an image, settled when a run begins.
+    """Part of a plane of an image that is to be segmented; fixed when a run begins.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Area:
     window : Window
         In full-resolution pixels of the plane.
     target : LayerTarget or None
-        Labels that the result goes to, beside what is in them; None for a layer of its own.
+        Labels that the result is added to; None for a new layer.
     """
 
     layers: tuple[Image, ...]
@@ -49,7 +49,7 @@ class Area:
 
     @property
     def place(self) -> tuple[Any, ...]:
-        """What two areas have in common that are the same pixels."""
+        """A value that is equal for areas of the same pixels."""
         return (self.layers, self.axes, self.plane, self.window)
 
 
@@ -63,7 +63,7 @@ def find_area(
     contrast_limits: Any = "auto",
     target: Labels | None = None,
 ) -> Area:
-    """Settle what to segment, as the viewer shows it now.
+    """Find what to segment, from what the viewer shows now.
 
     Parameters
     ----------
@@ -76,14 +76,14 @@ def find_area(
     channel_axis, channels, contrast_limits
         As for `source_of`.
     target : Labels, optional
-        Where the result goes, if not to a layer of its own; its labels are kept.
+        Labels that the result is added to; those in it are kept. By default a new layer.
 
     Raises
     ------
     ImageError
-        If there is no such image, plane or part of it.
+        If the image, the plane or the part of it does not exist.
     ParameterError
-        If the target cannot be written to, or there is no such region.
+        If the target cannot be written to, or the region is not a valid one.
     """
     if not layers:
         raise ImageError("open an image first")
@@ -140,7 +140,9 @@ def _between(low: np.ndarray, high: np.ndarray, shape: tuple[int, int]) -> Windo
     first = np.clip(np.floor(low + 0.5), 0, None).astype(int)
     last = np.minimum(np.ceil(high - 0.5), np.array(shape) - 1).astype(int)
     if (last < first).any():
-        raise ImageError("no part of the image is there; move the view, or draw another rectangle")
+        raise ImageError(
+            "no part of the image lies there; move the view, or draw another rectangle"
+        )
     return Window(first[0], first[1], last[0] - first[0] + 1, last[1] - first[1] + 1)
 
 
@@ -155,7 +157,7 @@ def region_layer(viewer: ViewerModel) -> Shapes | None:
 
 
 def draw_region(viewer: ViewerModel, image: Image) -> Shapes:
-    """Make the layer that regions are drawn on, if need be, and let the user draw."""
+    """Create the layer that regions are drawn on, if necessary, and activate its rectangle tool."""
     layer = region_layer(viewer)
     if layer is None:
         layer = viewer.add_shapes(

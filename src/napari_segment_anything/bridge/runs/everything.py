@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 LIVE_SECONDS = 1.5
-"""How often a long run shows what it has found."""
+"""Seconds between intermediate results of a long run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundObjects:
-    """What a run found.
+    """The candidates of a run.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ class FoundObjects:
         Its window is that of the candidates.
     table : CandidateTable
     existing : int array (height, width) or None
-        Labels that were there before, and stay.
+        Labels that were there before the run; they are kept.
     largest : int
-        The largest of all the target's labels, elsewhere too.
+        The largest label of the whole target.
     seconds : float
     """
 
@@ -50,7 +50,7 @@ class FoundObjects:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrawnObjects:
-    """What was found, as labels.
+    """The objects of a run, as labels.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class DrawnObjects:
     labels : int array (height, width)
         Of the area's window, with the labels that were there before.
     features : dict of str to array
-        A row for each label that is seen; "index" is the label.
+        A row for each visible label; "index" is the label.
     dropped : dict of str to int
         Candidates that each filter dropped, by the filter's name.
     """
@@ -80,11 +80,11 @@ class DrawnObjects:
 
     @property
     def objects(self) -> int:
-        """How many labels are seen."""
+        """Number of visible labels."""
         return len(self.features["index"])
 
 
-# The filter that is to blame for each reason; what no filter decides stands under its own name.
+# The filter behind each reason; a reason that no filter decides keeps its own name.
 _BLAME = {
     "pred_iou": "pred_iou_thresh",
     "stability": "stability_score_thresh",
@@ -108,12 +108,12 @@ def dropped_by(table: CandidateTable) -> dict[str, int]:
 
 
 def draw(found: FoundObjects, policy: str) -> DrawnObjects:
-    """Paint candidates into labels, and measure them.
+    """Draw candidates as labels, and measure them.
 
     Raises
     ------
     ParameterError
-        If the target's type has not that many labels.
+        If the target's dtype is too small for that many labels.
     """
     table, existing, window = found.table, found.existing, found.area.window
     labels = table.to_labels(policy, existing=existing).astype(np.int64)
@@ -139,10 +139,10 @@ def draw(found: FoundObjects, policy: str) -> DrawnObjects:
 def run_everything(
     area: Area, predictor: Predictor, mode: str, parameters: Mapping[str, Any], policy: str
 ) -> Generator[Progress, None, DrawnObjects]:
-    """Find every object of an area; on any thread.
+    """Find every object of an area. May run on any thread.
 
-    Parameters and errors are those of `generate_candidates`. While it takes long, `partial` of a
-    Progress is what was found so far, as `DrawnObjects`, every `LIVE_SECONDS`.
+    Parameters and errors are those of `generate_candidates`. Every
+    `LIVE_SECONDS`, `partial` of a Progress holds what was found so far, as `DrawnObjects`.
     """
     began = shown = time.perf_counter()
     steps = generate_candidates(
@@ -158,7 +158,7 @@ def run_everything(
 
     def drawn(table: CandidateTable) -> DrawnObjects:
         nonlocal before
-        # At a pyramid's reduced level whole pixels are read: candidates may reach a little beyond.
+        # Whole pixels of a pyramid's reduced level are read, so the window may be slightly larger.
         here = replace(area, window=Window(*table.origin, *table.shape))
         if before is None:
             before = (None, 0)
@@ -192,7 +192,7 @@ def refilter(
     policy: str,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[Progress, None, DrawnObjects | None]:
-    """Filter the candidates of a run again, without the model; on any thread."""
+    """Apply other filters to the candidates of a run, without the model. May run on any thread."""
     yield Progress(0, 1, message="filtering")
     given = {name: value for name, value in thresholds.items() if name in found.table.parameters}
     table = found.table.refilter(**given)
@@ -204,13 +204,13 @@ def refilter(
 
 @dataclass(slots=True)
 class ResultLayer:
-    """The Labels layer that shows a run's result, and is changed with its filters.
+    """The Labels layer that shows a run's result and follows its filters.
 
     Parameters
     ----------
     viewer : ViewerModel
     layer : Labels, optional
-        The one written to.
+        The layer that results are written to.
     """
 
     viewer: ViewerModel
@@ -221,10 +221,10 @@ class ResultLayer:
     _new: bool = False
 
     def begin(self, area: Area, target: Labels | None) -> None:
-        """Say that a run begins: its result goes to a target, or to a layer of its own.
+        """Prepare the layer for a run: the target, or a layer of its own.
 
-        That layer is made now, since napari takes a while for a new one, and the layer of an
-        earlier run on the same area is used again, unless it was renamed.
+        The layer is created now, because napari needs some time for that. The layer of an earlier
+        run on the same area is reused, unless it was renamed.
         """
         self._new = False
         if target is None:
@@ -242,7 +242,7 @@ class ResultLayer:
         return area is None or layer is None or not layer.name.startswith(_name(area))
 
     def abort(self) -> None:
-        """Say that the run gave nothing: a layer made for it goes."""
+        """Remove a layer that was created for a run without a result."""
         layer = self.layer
         if self._new and layer is not None and layer in self.viewer.layers:
             self.viewer.layers.remove(layer)
@@ -251,7 +251,7 @@ class ResultLayer:
         self._new = False
 
     def show(self, drawn: DrawnObjects) -> Labels:
-        """Show a result, in place. What was painted by hand since the last one stays.
+        """Show a result in the layer. What was painted by hand since the last one is kept.
 
         Raises
         ------
@@ -264,7 +264,7 @@ class ResultLayer:
                 raise ParameterError("the labels were removed from the viewer; run again")
             layer = None
         elif area.target is None and self._area is not None and area.place != self._area.place:
-            self.viewer.layers.remove(layer)  # candidates reach beyond what was asked for
+            self.viewer.layers.remove(layer)  # the window became slightly larger
             layer = None
         if layer is None:
             layer = self._add(area)
@@ -316,7 +316,7 @@ class ResultLayer:
         return pd.concat([kept, table], ignore_index=True)
 
     def discard(self) -> None:
-        """Take the result back: remove its layer, or restore the labels as they were."""
+        """Discard the result: remove its layer, or restore the previous labels."""
         layer, last = self.layer, self._last
         self.layer = self._area = self._last = None
         if layer is None or last is None or layer not in self.viewer.layers:

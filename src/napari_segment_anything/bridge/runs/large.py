@@ -1,4 +1,4 @@
-"""Large runs over a viewer's image: what they read, where they write, how far they are; no Qt."""
+"""Large runs over a viewer's image: what they read, where they write, and their progress."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 LIVE_SECONDS = 1.0
-"""How often the layers of a run are drawn again."""
+"""Seconds between updates of the layers of a run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LargeSource:
-    """A viewer's image, whole, as large runs and stacks take it.
+    """The whole image of a viewer, as large runs and stacks take it.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class LargeSource:
     def of(
         cls, layers: Sequence[Image], axes: ImageAxes, contrast_limits: Any = "auto"
     ) -> LargeSource:
-        """Settle a source.
+        """Describe image layers as one source.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class LargeSource:
     def image(self) -> str | ImageData:
         """Return what to read: the file that it came from, if that holds these pixels, or arrays.
 
-        A run of a file can be gone on with from anywhere. Reads a few small windows.
+        A run on a file can be resumed from anywhere. Reads a few small windows.
         """
         path = self.source.path
         if path is not None and (is_url(path) or Path(path).exists()):
@@ -131,9 +131,9 @@ class LargeSource:
 
 
 def default_store(layer: Image) -> str:
-    """Return where labels of an image go: its own OME-Zarr store, else one beside its file.
+    """Return the default store of an image's labels: its own OME-Zarr, else one beside its file.
 
-    "" for an image that came from no file.
+    "" for an image that was not read from a file.
     """
     path = layer.source.path
     if not path or is_url(path):
@@ -155,7 +155,7 @@ def default_store(layer: Image) -> str:
 
 
 def unfinished(store: str, label: str) -> tuple[int, int] | None:
-    """Return how many tiles of how many an unfinished run in a store has done, or None."""
+    """Return how many tiles of an unfinished run are done, and their total; None without one."""
     try:
         if not store or is_url(store) or not Path(store).exists():
             return None
@@ -172,15 +172,15 @@ def unfinished(store: str, label: str) -> tuple[int, int] | None:
 
 
 def spare_workers(device: str) -> int | None:
-    """Return how many tiles to work on at a time beside a window that people work in.
+    """Return how many tiles to process at a time while people work in the viewer.
 
-    On the CPU that leaves a core to them; None is the runner's own choice.
+    On the CPU this leaves one core free; None leaves the number to the runner.
     """
     return max(1, cores() - 1) if device == "cpu" else None
 
 
 def outline(source: LargeSource, tile: int, overlap: int, workers: int) -> LargePlan:
-    """Return the plan of a run before anything of it was timed.
+    """Return the plan of a run before anything was timed.
 
     Raises
     ------
@@ -193,17 +193,17 @@ def outline(source: LargeSource, tile: int, overlap: int, workers: int) -> Large
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LargeStep:
-    """How far a run is.
+    """The state of a run.
 
     Parameters
     ----------
     live : LiveLabels
     grid : TileGrid
     status : uint8 array (planes, tile rows, tile columns)
-        Of that moment.
+        When the step was made.
     plan : LargePlan
     fresh : bool
-        Whether layers should be drawn again.
+        Whether the layers should be updated.
     path : str
         Of the label image.
     """
@@ -218,7 +218,7 @@ class LargeStep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LargeDone:
-    """A run that is finished, its tables read."""
+    """A finished run with its tables."""
 
     result: LargeResult
     objects: Mapping[str, NDArray[Any]]
@@ -228,12 +228,12 @@ class LargeDone:
 def large_steps(
     source: LargeSource, store: str, model: Model, **options: Any
 ) -> Generator[Progress, None, LargeDone]:
-    """Run everything mode over all of a viewer's image; on any thread.
+    """Run everything mode over a viewer's whole image. May run on any thread.
 
     Parameters
     ----------
     store : str
-        Where the labels go; "" for the image's own store.
+        The store for the labels; "" for the image's own.
     **options
         Those of `segment_large_steps`; `workers` is `spare_workers` by default.
 

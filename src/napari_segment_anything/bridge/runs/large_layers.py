@@ -1,4 +1,4 @@
-"""The layers of a large run: labels as they come, a map of the tiles, the seams; no Qt."""
+"""The layers of a large run: labels while they are written, a map of the tiles, the seams."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAP_PIXELS = 1 << 21
 MOST_SEAMS = 2000
-"""So many boxes are drawn; of more seams those that need a look."""
+"""Maximum number of boxes; of more seams only ambiguous and cut ones are drawn."""
 TILE_COLOURS = {
     TileStatus.TODO: (0.0, 0.0, 0.0, 0.5),
     TileStatus.DONE: (0.0, 0.0, 0.0, 0.0),
@@ -55,11 +55,11 @@ class LargeLayers:
         self._grid: TileGrid | None = None
 
     def start(self) -> None:
-        """Say that a run begins: its first step brings new layers."""
+        """Begin a run: its first step creates new layers."""
         self._source = None
 
     def show(self, source: LargeSource, step: LargeStep) -> None:
-        """Show how far a run is."""
+        """Show the state of a run."""
         if self.labels is None or self._source is not source:
             self._begin(source, step)
         elif step.fresh:
@@ -70,7 +70,7 @@ class LargeLayers:
                     layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def finish(self, source: LargeSource, done: LargeDone) -> None:
-        """Show what a run found; the map stays where tiles failed, and else is hidden."""
+        """Show the result of a run; the map of tiles stays visible only if tiles failed."""
         result = done.result
         live, plan = LiveLabels(result.labels, result.grid), LargePlan.of(result.grid, 0, 1)
         step = LargeStep(live, result.grid, result.status, plan, False, result.path)
@@ -79,7 +79,7 @@ class LargeLayers:
         if layer is None:
             return
         if layer in self.viewer.layers:
-            if live.step == 1:  # napari's brush works on one level only
+            if live.step == 1:  # napari's brush needs a single level
                 layer = self.labels = self._single(layer, aligned(result.labels, source.order))
             else:
                 layer.data = [aligned(level, source.order) for level in result.group.levels]
@@ -89,11 +89,11 @@ class LargeLayers:
         self.show_seams(source, done.result.grid, done.seams)
 
     def close(self) -> None:
-        """Forget the layers; they stay in the viewer."""
+        """Forget the layers, which stay in the viewer."""
         self.labels = self.map = self.seams = self._source = self._grid = None
 
     def _single(self, layer: Labels, data: Any) -> Labels:
-        """Show labels without a pyramid from now on."""
+        """Replace a pyramid of labels by one array."""
         if not layer.multiscale:
             layer.data = data
             return layer
@@ -209,12 +209,12 @@ def seam_corners(
 
 
 def _parts(grid: TileGrid) -> int:
-    """Return how many pixels of the map a tile has along each side: the fewer, the more tiles."""
+    """Return how many pixels of the map a tile has along each side; fewer for more tiles."""
     return int(np.clip(np.sqrt(MAP_PIXELS / len(grid)), 1, 16))
 
 
 def _map_of(source: LargeSource, grid: TileGrid, status: NDArray[np.uint8]) -> np.ndarray:
-    """Return the state of tiles as an image that ends where the region does."""
+    """Return the state of the tiles as an image, cut at the borders of the region."""
     parts = _parts(grid)
     values = (status.reshape(*grid.planes, *grid.counts) + 1).astype(np.uint8)
     values = values.repeat(parts, axis=-2).repeat(parts, axis=-1)
@@ -223,7 +223,7 @@ def _map_of(source: LargeSource, grid: TileGrid, status: NDArray[np.uint8]) -> n
         math.ceil((end - first * grid.stride) * parts / grid.stride - 1e-9)
         for end, first in zip(ends, grid.first, strict=True)
     ]
-    # the last tile owns the rest
+    # the last tile also covers the remainder
     more = [max(0, n - have) for n, have in zip(wanted, values.shape[-2:], strict=True)]
     values = np.pad(values, [(0, 0)] * (values.ndim - 2) + [(0, n) for n in more], mode="edge")
     values = values[..., : wanted[0], : wanted[1]]

@@ -1,4 +1,4 @@
-"""Label images on disk as napari sees them: with an image's axes, and while they are written."""
+"""Label images on disk for napari: with an image's axes, and while they are being written."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from ...large import TileGrid, TileStatus
 
 WHOLE_BYTES = 64 << 20
-"""Of a plane of labels up to this size all pixels are kept in memory, of a larger one fewer."""
+"""A plane of labels up to this size is kept in memory completely, a larger one reduced."""
 HELD_BYTES = 192 << 20
 _SMALLEST = 64
-"""napari keeps the smallest level of a pyramid as it first was, so nobody may look at that one."""
+"""napari never reads the smallest level of a pyramid again, so it must be too small to be seen."""
 
 
 class _Lazy(ABC):
-    """What napari asks of an array that is read when indexed."""
+    """The attributes that napari needs of a lazy array."""
 
     def __init__(self, shape: Sequence[int], dtype: Any) -> None:
         self.shape = tuple(int(n) for n in shape)
@@ -83,7 +83,7 @@ def _full_key(key: Any, ndim: int) -> tuple[Any, ...]:
 
 
 class _Strided(_Lazy):
-    """An array on disk with every n-th row and column, read when asked."""
+    """Every n-th row and column of an array on disk, read when indexed."""
 
     def __init__(self, array: Any, step: int) -> None:
         self._array, self._step = array, step
@@ -109,9 +109,9 @@ def _stretch(part: Any, size: int, step: int) -> Any:
 class LiveLabels:
     """The levels of a label image that is being written, tile by tile.
 
-    Copies of the planes that are looked at lie in memory and follow the tiles, reduced where a
-    plane is large: nothing on disk is read for a view of the whole. They are levels of a pyramid,
-    so that napari colours no more pixels than the canvas shows each time they are drawn again.
+    Copies of the planes in view are kept in memory and updated with the tiles, reduced where a
+    plane is large, so that showing a whole plane reads nothing from disk. They are levels of a
+    pyramid, so that napari colours no more pixels than the canvas shows at each update.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class LiveLabels:
         self.levels = tuple(levels)
 
     def update(self, status: NDArray[np.uint8]) -> None:
-        """Take over what tiles have written; on the thread that runs them."""
+        """Copy what tiles have written. Call it on the thread that runs them."""
         with self._lock:
             wanted = self._wanted | set(self._planes)
             self._wanted.clear()
@@ -174,7 +174,7 @@ class LiveLabels:
                 self._seen.pop(gone, None)
 
     def copy_of(self, plane: int) -> NDArray[Any] | None:
-        """Return the reduced copy of a plane, or None; then there will be one after `update`."""
+        """Return the reduced copy of a plane; None before the next `update`."""
         with self._lock:
             found = self._planes.get(plane)
             if found is None:
@@ -183,7 +183,7 @@ class LiveLabels:
 
 
 class _Copies(_Lazy):
-    """The reduced copies as one array; planes without one are 0."""
+    """The reduced copies as one array; 0 for planes without a copy."""
 
     def __init__(self, owner: LiveLabels) -> None:
         self._owner = owner

@@ -1,4 +1,4 @@
-"""The layers of a run over a stack: labels as planes fill, and tracks; no Qt."""
+"""The layers of a run over a stack: labels while planes are written, and tracks."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 LIVE_SECONDS = 0.5
 _REST = 20
-"""Drawing a large plane takes a while: it happens this many times as seldom."""
+"""Updates are at least this many times further apart than one of them takes."""
 
 
 class StackLayers:
-    """Layers that show what a run over a stack gives, and show it while it comes.
+    """Layers that show the result of a run over a stack, also while it runs.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class StackLayers:
         self._again = 0.0
 
     def show(self, stack: StackSource, step: StackStep, name: str) -> None:
-        """Show labels that fill."""
+        """Show labels while they are written."""
         if self._array is not step.labels or self.labels not in self.viewer.layers:
             self._place(stack, step.labels, name)
         if time.monotonic() >= self._again and self.labels is not None:
@@ -52,7 +52,7 @@ class StackLayers:
             self._again = began + max(LIVE_SECONDS, _REST * took)
 
     def finish(self, stack: StackSource, done: StackDone, name: str) -> None:
-        """Show what a run gave."""
+        """Show the result of a run."""
         self._again = 0.0
         self.show(stack, StackStep(done.labels, None), name)
         if self.labels is None:
@@ -68,11 +68,11 @@ class StackLayers:
             self._add_tracks(stack, done)
 
     def forget(self) -> None:
-        """Let the next run have layers of its own."""
+        """Use new layers for the next run."""
         self.labels = self.tracks = self._array = None
 
     def _place(self, stack: StackSource, array: Any, name: str) -> None:
-        """Show an array in the run's layer, which is made if need be."""
+        """Show an array in the run's layer, which is created if necessary."""
         image, axes = stack.image.layers[0], stack.image.axes
         order = _order(stack, array)
         data = aligned(array, order)
@@ -81,7 +81,7 @@ class StackLayers:
         if layer is not None and layer in self.viewer.layers and layer.data.shape == data.shape:
             layer.data = data
             return
-        # an axis that the labels have begins at 0
+        # along axes that the labels have, they begin at 0
         at = zip(axes.planes, stack.plane, strict=True)
         plane = [index if order[axis] is None else 0 for axis, index in at]
         with keeping_selection(self.viewer):
@@ -125,7 +125,7 @@ def _order(stack: StackSource, array: Any) -> tuple[int | None, ...]:
 def show_object(
     viewer: ViewerModel, stack: StackSource, layer: Labels | None, number: int, plane: int
 ) -> None:
-    """Show a plane of a stack, with an object in the middle and selected."""
+    """Show a plane of a stack and select an object."""
     image = stack.image.layers[0]
     index = dict(zip(stack.image.axes.planes, stack.plane_at(plane), strict=True))
     for axis, value in point_from_data(

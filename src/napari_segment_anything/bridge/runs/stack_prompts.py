@@ -1,4 +1,4 @@
-"""Where the prompts of a stack come from: committed objects, Points, Shapes, Labels; no Qt."""
+"""The prompts of a stack: committed objects, or Points, Shapes and Labels layers."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from ..viewer.plane_sessions import PlaneSessions
 
 SAME_OBJECT = 0.2
-"""A region that has at least this IoU with an object followed before is that object, corrected."""
+"""A region with at least this IoU with an object of the previous result corrects that object."""
 
 
 def gather_from(
     viewer: ViewerModel, stack: StackSource, planes: PlaneSessions, layer: Any
 ) -> Gather:
-    """Settle where prompts come from, as the viewer has them now.
+    """Return a function that reads prompts, from what the viewer holds now.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def _named(
     previous: PropagationResult | None,
     stack: StackSource,
 ) -> dict[int, Any]:
-    """Give regions the ids of objects followed before that they correct."""
+    """Give regions the ids of the objects in the previous result that they correct."""
     if previous is None:
         return dict(masks)
     before = plane_of_result(previous.labels, stack, plane)
@@ -138,7 +138,7 @@ def plane_of_result(labels: Any, stack: StackSource, plane: int) -> NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _StackPrompt:
-    """A point, box or mask on a plane of the stack, and the object that it says it belongs to."""
+    """A point, box or mask on a plane of the stack, and the id in its feature "object"."""
 
     plane: int
     kind: str
@@ -148,7 +148,7 @@ class _StackPrompt:
 
     @property
     def inside(self) -> tuple[float, float]:
-        """A place in the object."""
+        """A point in the object: (row, column)."""
         if self.kind == "point":
             return float(self.value[0]), float(self.value[1])
         if self.kind == "box":
@@ -196,7 +196,8 @@ def _seeds_of(
     """Sort prompts into objects.
 
     A feature "object" says which one; else every positive prompt is an object of its own, or
-    corrects the object followed before that it lies in. Negative points go to the nearest one.
+    corrects the object of the previous result that it lies in. Negative points go to the nearest
+    one.
     """
     before: dict[int, NDArray[Any]] = {}
     taken = {item.number for item in prompts} | {0}
@@ -235,7 +236,7 @@ def _add(objects: dict[int, Any], number: int, item: _StackPrompt) -> None:
         return
     known = objects.setdefault(number, {})
     if not isinstance(known, dict):
-        return  # a region says it all
+        return  # a mask needs no other prompts
     if item.kind == "box":
         known["box"] = item.value
     else:

@@ -1,4 +1,4 @@
-"""Stacks in a viewer: runs over them, and what they give; no Qt."""
+"""Runs over stacks in a viewer, and their results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .large import LargeSource
 PlaneSeeds = dict[int, dict[int, Any]]
 Middles = dict[int, dict[int, tuple[float, float]]]
 Gather = Callable[[PropagationResult | None], Generator[Progress, None, PlaneSeeds]]
-"""Reads prompts, on any thread, knowing what was followed before; returns them by plane."""
+"""Reads prompts, given the previous result; returns them by plane. May run on any thread."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,9 +30,9 @@ class StackSource:
     ----------
     image : LargeSource
     axis : int
-        Axis of the layer that planes follow each other along.
+        Axis of the layer along which planes are stacked.
     plane : tuple of int
-        The plane that is shown: which stack, where the image has further axes.
+        The plane that is shown, which chooses the stack where the image has further axes.
     """
 
     image: LargeSource
@@ -50,7 +50,7 @@ class StackSource:
 
     @property
     def place(self) -> int:
-        """Which of the plane's indices the axis is."""
+        """Position of the axis among the plane's indices."""
         return self.image.axes.planes.index(self.axis)
 
     @property
@@ -80,7 +80,7 @@ class StackSource:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StackStep:
-    """How far a run over a stack is: labels that fill, and the plane that was done last."""
+    """The state of a run over a stack: labels so far, and the last finished plane."""
 
     labels: Any
     plane: int | None
@@ -88,7 +88,7 @@ class StackStep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StackDone:
-    """What a run over a stack gave.
+    """The result of a run over a stack.
 
     Parameters
     ----------
@@ -107,8 +107,8 @@ class StackDone:
         Planes that could not be segmented, and why.
     path : str or None
     middles : dict of int to (dict of int to (float, float))
-        For each object its middle on its planes, in the order of the labels' axes: no plane has to
-        be read to show an object.
+        For each object its centre on each of its planes, in the order of the labels' axes, so that
+        no plane has to be read to show an object.
     """
 
     labels: Any
@@ -130,7 +130,7 @@ def propagate_run(
     previous: PropagationResult | None = None,
     **options: Any,
 ) -> Generator[Progress, None, StackDone]:
-    """Follow objects through a stack; on any thread.
+    """Follow objects through a stack. May run on any thread.
 
     Yields
     ------
@@ -153,10 +153,9 @@ def propagate_run(
 def segment_run(
     stack: StackSource, predictor: Predictor, **options: Any
 ) -> Generator[Progress, None, StackDone]:
-    """Segment every plane of a stack, and link or track the objects; on any thread.
+    """Segment every plane of a stack, and link or track the objects. May run on any thread.
 
-    Labels in the store that such a run was stopped at are gone on with, also where others would be
-    overwritten.
+    A run that was stopped is resumed from its labels in the store, even if `overwrite` is set.
     """
     if options.get("output") is not None and stopped(options["output"], options["label"]):
         options["overwrite"] = False
@@ -215,7 +214,7 @@ def _of_tracks(tracks: Tracks, column: int) -> tuple[str, dict[int, dict[int, fl
 def _areas(
     labels: Any, along: int, shown: tuple[int, int]
 ) -> Generator[Progress, None, tuple[dict[int, dict[int, float]], Middles]]:
-    """Measure every object on every plane, a plane at a time: its area, and its middle."""
+    """Measure area and centre of every object on every plane, one plane at a time."""
     curves: dict[int, dict[int, float]] = {}
     middles: Middles = {}
     count = int(labels.shape[along])

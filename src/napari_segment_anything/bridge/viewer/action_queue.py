@@ -1,4 +1,4 @@
-"""Actions that wait, for the model or for a mask; done in the order they were asked for."""
+"""Actions that wait for the model or for a mask, done in the order of the requests."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class _Step:
 
 
 class ActionQueue:
-    """A queue of actions, each with the condition that it waits for.
+    """A queue of actions, each with a condition.
 
-    An action runs when those before it have run and its condition holds: at once where nothing
-    waits. `go` is called whenever a condition may have become true.
+    An action runs when all before it have run and its condition holds, which may be at once. Call
+    `go` whenever a condition may have become true.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class ActionQueue:
 
     @property
     def users(self) -> int:
-        """How many prompts and edits wait."""
+        """Number of prompts and edits that wait."""
         return sum(step.kind != "other" for step in self._steps)
 
     def ask(
@@ -39,21 +39,21 @@ class ActionQueue:
         ready: Callable[[], bool] = lambda: True,
         kind: Kind = "edit",
     ) -> None:
-        """Do something after all that was asked for before.
+        """Run an action after all earlier ones.
 
         Parameters
         ----------
         act : callable
         ready : callable
-            Whether it can be done now.
+            Whether it can run now.
         kind : {"prompt", "edit", "other"}
-            Prompts and edits are the user's, and can be dropped.
+            Prompts and edits come from the user, and can be dropped.
         """
         self._steps.append(_Step(act, ready, kind))
         self.go()
 
     def go(self) -> None:
-        """Do what can be done."""
+        """Run the actions that can run now."""
         if self._going:
             return
         self._going = True
@@ -64,14 +64,14 @@ class ActionQueue:
             self._going = False
 
     def drop_prompts(self) -> bool:
-        """Drop the prompts that were asked for last; return whether there were any."""
+        """Drop the latest waiting prompts; return whether there were any."""
         count = len(self._steps)
         while self._steps and self._steps[-1].kind == "prompt":
             self._steps.pop()
         return len(self._steps) < count
 
     def drop(self, *kinds: Kind) -> int:
-        """Drop what is of some kinds; return how many that were."""
+        """Drop all actions of some kinds; return their number."""
         kept = [step for step in self._steps if step.kind not in kinds]
         dropped = len(self._steps) - len(kept)
         self._steps = deque(kept)

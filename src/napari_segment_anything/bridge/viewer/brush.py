@@ -1,7 +1,7 @@
-"""What napari's brush, fill and polygon tools did to the target, as steps of the session's history.
+"""Changes by napari's brush, fill and polygon tools, as steps of the session's history.
 
-napari tells of a stroke when it is done, as pieces: either a box, a mask in it, the labels before
-and the label painted; or indices with labels before and after.
+napari reports a finished stroke in pieces: either a box, a mask in it, the labels before and the
+new label; or indices with labels before and after.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 class BrushWatch:
-    """Makes napari's strokes on the target, and its undo keys there, steps of one history.
+    """Makes napari's strokes on the target, and its undo keys there, part of one history.
 
-    napari's history knows of brush strokes alone: it would take a stroke back without the object
-    that the session made of it, and out of order with commits. Strokes that are older than the
-    session are left to napari.
+    napari's own history knows only brush strokes: it would undo a stroke without the object that
+    the session made of it, and out of order with commits. Strokes that are older than the session
+    are left to napari.
 
     Parameters
     ----------
     planes : PlaneSessions
     trail : UndoTrail
     queue : ActionQueue
-        Undoing waits for what was asked for before.
+        Undoing waits for earlier actions.
     """
 
     def __init__(self, planes: PlaneSessions, trail: UndoTrail, queue: ActionQueue) -> None:
@@ -45,7 +45,7 @@ class BrushWatch:
         self._ours: set[Any] = set()
 
     def watch(self, layer: Labels | None) -> None:
-        """Watch a layer instead of the one before; None watches none."""
+        """Watch a layer instead of the current one; None stops watching."""
         from app_model.types import KeyCode, KeyMod
 
         if layer is self._layer:
@@ -101,7 +101,7 @@ def strokes(event_value: Sequence[Any], data: Any, axes: ImageAxes) -> Iterator[
     event_value : sequence of pieces
         Of napari's paint event, in the order they were painted.
     data : array
-        The labels. Some tools tell before they write, some after: both will do.
+        The labels. Some tools report before they write, some after: both are handled.
     axes : ImageAxes
         Of the image.
 
@@ -139,7 +139,7 @@ def strokes(event_value: Sequence[Any], data: Any, axes: ImageAxes) -> Iterator[
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Piece:
-    """Corners of the box that holds it, indices in that box, labels before and after."""
+    """Part of a stroke: corners of its box, indices in that box, labels before and after."""
 
     low: np.ndarray
     high: np.ndarray

@@ -1,4 +1,4 @@
-"""Committed objects of a viewer's session: made, changed, locked, hidden."""
+"""Committed objects of a viewer's session: commit, change, lock and hide them."""
 
 from __future__ import annotations
 
@@ -70,15 +70,15 @@ class CommittedObjects:
     def commit(self) -> tuple[int, ...]:
         """Write the object in progress (or the batch) to the target; return the new labels.
 
-        What the brush did to the preview counts. What is not decoded yet is decoded first, here
-        and now; `commit_when_decoded` does not wait.
+        Strokes of the brush on the preview are included. If the mask is not decoded yet, that is
+        done first; `commit_when_decoded` does not block.
 
         Raises
         ------
         PromptError
             If nothing is in progress, or every pixel belongs to other labels already.
         ParameterError
-            If the target does not exist any more, or its type has no more labels.
+            If the target was removed, or its dtype has no more labels.
         """
         on = self.planes.find()
         self.take_painted()
@@ -86,22 +86,22 @@ class CommittedObjects:
         self._reserve(on)
         ids = on.session.commit()
         self.canvas.worker.cancel()
-        self.canvas.worker.rest()
+        self.canvas.worker.idle()
         self.canvas.show()
         self.done()
         return tuple(ids)
 
     def take_painted(self) -> None:
-        """Make what the brush did to the preview the object's mask."""
+        """Use the preview as changed by the brush as the object's mask."""
         on, preview, painted = self.planes.current, self.canvas.preview, self.canvas.painted()
         if on is not None and preview is not None and painted and len(preview.objects) == 1:
             on.session.paint_preview(*painted)
 
     def commit_when_decoded(self) -> None:
-        """Commit what is in progress as soon as its mask is there; emits `committed`.
+        """Commit the object in progress as soon as its mask is decoded; emits `committed`.
 
-        Clicks and other actions that come meanwhile wait for that, and are done in order.
-        Errors are reported, not raised.
+        Clicks and other actions in the meantime wait, and are then done in order. Errors are
+        reported, not raised.
         """
         self.canvas.queue.ask(self._commit_asked, self.canvas.is_decoded)
 
@@ -114,12 +114,14 @@ class CommittedObjects:
             except SegmentAnythingError as error:
                 if not self.canvas.queue.users:
                     raise
-                self._prompts.cancel()  # or what waits would be added to it
-                raise PromptError(f"{error}; the object was dropped (undo: back)") from error
+                self._prompts.cancel()  # otherwise waiting clicks would be added to it
+                raise PromptError(
+                    f"{error}; the object was dropped; undo brings it back"
+                ) from error
             self.signals.committed.emit(ids)
 
     def cancel_last(self) -> None:
-        """Drop what was asked for last: clicks that wait, else the object in progress.
+        """Cancel the latest request: clicks that wait, otherwise the object in progress.
 
         Commits that wait for its mask are dropped with it.
         """
@@ -130,14 +132,14 @@ class CommittedObjects:
     # -- changes ---------------------------------------------------------------------------------
 
     def _owner(self, label: int) -> PlaneSession:
-        """Return the session that knows an object: of the planes it was made on."""
+        """Return the session that an object was made in."""
         for one in self.planes.all:
             if label in one.session.objects:
                 return one
         return self.planes.find()
 
     def delete(self, ids: int | Sequence[int]) -> None:
-        """Delete objects, also such as are older than the session."""
+        """Delete objects, including those older than the session."""
         wanted = [ids] if isinstance(ids, (int, np.integer)) else list(ids)
         owners = [(self._owner(int(label)), int(label)) for label in wanted]
         for one in dict.fromkeys(one for one, _ in owners):
@@ -145,7 +147,7 @@ class CommittedObjects:
         self.canvas.show()
 
     def merge(self, ids: Sequence[int]) -> int:
-        """Make several objects one; return its label, the first of them.
+        """Merge several objects; return the label of the result, which is the first one's.
 
         Raises
         ------
@@ -161,7 +163,7 @@ class CommittedObjects:
         return first
 
     def split_off(self, label: int, region: npt.ArrayLike, window: Window | None = None) -> int:
-        """Make the part of an object inside a region of the plane shown a new object.
+        """Make a new object of the part of one that lies inside a region of the plane shown.
 
         Parameters
         ----------
@@ -209,7 +211,7 @@ class CommittedObjects:
         self.canvas.edit(seen.on, lambda session: session.edit(int(label), seen.plane))
 
     def _reserve(self, on: PlaneSession) -> None:
-        """Keep sessions that write to the same labels from giving one label twice."""
+        """Prevent sessions that write to the same labels from using a label twice."""
         if len(self.planes.all) > 1:
             on.session.reserve(max(self.objects, default=0))
 
@@ -217,20 +219,21 @@ class CommittedObjects:
 
     @property
     def locked(self) -> frozenset[int]:
-        """Objects that are finished: nothing changes them or takes their pixels."""
+        """Locked objects: nothing changes them or takes their pixels."""
         return frozenset().union(*(one.session.locked for one in self.planes.all))
 
     def lock(self, ids: Iterable[int], on: bool = True) -> None:
         """Lock objects, or unlock them; see `Session.lock`.
 
-        While any is locked, napari's brush preserves labels; so says the layer's check box.
+        While any is locked, the layer's option to preserve labels is on, which protects them from
+        napari's brush.
         """
         for label in ids:
             self._owner(int(label)).session.lock([int(label)], on)
 
     @property
     def hidden(self) -> frozenset[int]:
-        """Objects that are not shown; they are in the labels nevertheless."""
+        """Objects that are not shown. They stay in the labels."""
         return frozenset(self._hidden & set(self.objects))
 
     def hide(self, ids: Iterable[int], on: bool = True) -> None:
@@ -252,20 +255,20 @@ class CommittedObjects:
         self.signals.objects_changed.emit(tuple(sorted(wanted)))
 
     def _colour(self) -> None:
-        """Give labels their colours, hidden ones none."""
+        """Make hidden labels transparent."""
         hidden = self.hidden
         largest = max(one.session.next_id for one in self.planes.all) - 1 if hidden else 0
         self._hiding.show(self.planes.layers.target, hidden, largest)
 
     def on_changed(self, ids: Iterable[int]) -> None:
-        """Hear that a session's objects changed: tell it on, and keep to what is locked, hidden."""
+        """Handle a change of a session's objects: emit `objects_changed`, keep hidden ones so."""
         if self._hidden:
             with self.signals.reporting():
                 self._colour()
         self.signals.objects_changed.emit(tuple(ids))
 
     def protect(self) -> None:
-        """Keep napari's brush from locked objects, by its own means."""
+        """Protect locked objects from napari's brush while there are any."""
         guarded, target = bool(self.locked), self.planes.layers.target
         if target is not None and guarded != self._guarded:
             target.preserve_labels = self._guarded = guarded

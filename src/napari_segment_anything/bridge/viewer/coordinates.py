@@ -1,8 +1,8 @@
 """Data coordinates of one layer, world coordinates, data coordinates of another layer.
 
-Everything goes through a layer's complete transform (scale, rotate, shear, translate, affine) and
-through its units: `layer.world_to_data` leaves the units out, so that a layer in micrometres and
-one in nanometres disagree by a factor of a thousand about where the cursor is.
+These functions apply a layer's complete transform (scale, rotate, shear, translate, affine) and its
+units. `layer.world_to_data` ignores the units, so that for a layer in micrometres and one in
+nanometres it gives positions that differ by a factor of a thousand.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def world_to_data(viewer: ViewerModel, layer: Layer, position: npt.ArrayLike) ->
 def data_to_world(viewer: ViewerModel, layer: Layer, position: npt.ArrayLike) -> np.ndarray:
     """Map data coordinates of a layer to positions in all of the viewer's axes.
 
-    Axes of the viewer that the layer does not have stand where the viewer's sliders stand.
+    Axes of the viewer that the layer does not have are at the positions of the viewer's sliders.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def between(
     Parameters
     ----------
     position : array-like (..., source.ndim)
-        Where the source has fewer axes than the target, the viewer's sliders say the rest.
+        Where the source has fewer axes than the target, the viewer's sliders give the rest.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def _fit(position: np.ndarray, ndim: int, filling: np.ndarray) -> np.ndarray:
 def displayed_axes(viewer: ViewerModel, layer: Layer) -> tuple[int, int]:
     """Return the two data axes of a layer that the viewer shows, in the order of the data.
 
-    Showing the axes transposed does not make another plane: rows stay the earlier axis.
+    Rows are the earlier axis, also where the axes are shown transposed.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def current_index(
 ) -> tuple[float, ...]:
     """Return the data coordinates of the slice that is shown, one for each axis of a layer.
 
-    Displayed axes hold NaN. The rest is what napari slices at, before it rounds.
+    NaN on displayed axes; on the others the position at which napari slices, before rounding.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def placement(
     thick: Mapping[int, float] | None = None,
     world_units: Sequence[Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the transform keywords that put another layer onto the pixels of this one.
+    """Return the transform keywords that align another layer with the pixels of this one.
 
     Parameters
     ----------

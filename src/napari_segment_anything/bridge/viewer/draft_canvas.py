@@ -1,4 +1,4 @@
-"""The object in progress: decoded, and drawn on the canvas."""
+"""The object in progress: decode its masks and draw them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .action_queue import ActionQueue
 from .drafts import drawn_prompts
 from .model_holder import ModelHolder
 from .plane_sessions import PlaneSession, PlaneSessions
-from .runners import Ears, Worker
+from .runners import JobCallbacks, Worker
 from .working_layers import WorkingLayers
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class DraftCanvas:
-    """Keeps masks and layers equal to the prompts of the object in progress.
+    """Keeps the masks and layers of the object in progress up to date with its prompts.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class DraftCanvas:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Make several edits and decode once, at the end."""
+        """Make several edits, and decode only once at the end."""
         self._nested += 1
         try:
             yield
@@ -89,7 +89,7 @@ class DraftCanvas:
         request = session.request()
         if request is None:
             self.worker.cancel()
-            self.worker.rest()
+            self.worker.idle()
             self.show()
             self.queue.go()
             return
@@ -99,13 +99,15 @@ class DraftCanvas:
                 self.show_preview()
                 self.queue.go()
 
-        # Drawn before it is decoded: two threads at once would make the drawing three times slower.
+        # Drawn first: while another thread decodes, drawing takes three times as long.
         self.show_prompts()
-        ears = Ears(accept, self._on_error, self.signals.progressed.emit, self.worker.rest)
-        self.worker.submit(lambda cancelled: session.decode(request, cancelled), ears)
+        callbacks = JobCallbacks(
+            accept, self._on_error, self.signals.progressed.emit, self.worker.idle
+        )
+        self.worker.submit(lambda cancelled: session.decode(request, cancelled), callbacks)
 
     def _on_error(self, error: BaseException) -> None:
-        """Tell of an error that nobody can catch; what waited for the mask cannot be done."""
+        """Report an error from the worker, and drop what waited for the mask."""
         if self._closed:
             return
         self.show_prompts()
@@ -115,7 +117,7 @@ class DraftCanvas:
         self.signals.report(error)
 
     def is_decoded(self) -> bool:
-        """Whether what is in progress has its masks, or nothing is to be decoded."""
+        """Whether the object in progress has its masks, or there is nothing to decode."""
         on = self.planes.current
         if not self.models.can_act():
             return False
@@ -167,7 +169,7 @@ class DraftCanvas:
         self.signals.preview_changed.emit(preview)
 
     def switch(self) -> None:
-        """Draw what belongs to the session that is current now."""
+        """Draw the prompts and masks of the session that is current now."""
         if self._working is None:
             return
         if self.planes.current is None:
@@ -177,7 +179,7 @@ class DraftCanvas:
             self.show()
 
     def painted(self) -> Any:
-        """Return what the brush made of the preview, (mask, window), or None."""
+        """Return the preview as changed by the brush, (mask, window), or None."""
         working = self._working
         mask = None if working is None else working.painted()
         if working is None or mask is None or working.window is None:
@@ -185,17 +187,17 @@ class DraftCanvas:
         return mask, working.window
 
     def removed(self, layer: Layer) -> None:
-        """Hear that a layer was removed from the viewer."""
+        """Forget a layer that was removed from the viewer."""
         if self._working is not None:
             self._working.removed(layer)
 
     def clear(self) -> None:
         """Remove the working layers; they are made again when needed."""
-        working, self._working = self._working, None  # who hears of it may come back here
+        working, self._working = self._working, None  # listeners may call this again
         if working is not None:
             working.close()
 
     def close(self) -> None:
-        """Draw and decode no more."""
+        """Remove the layers, and stop decoding."""
         self._closed = True
         self.clear()

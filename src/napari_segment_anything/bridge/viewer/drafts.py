@@ -1,4 +1,4 @@
-"""The object in progress, between the session's draft and the layers it is drawn in."""
+"""Conversion between the session's draft and the layers that it is drawn in."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def corners(box: Sequence[float]) -> np.ndarray:
 
 
 def take_points(session: Session, layer: Points, axes: ImageAxes, plane: tuple[int, ...]) -> bool:
-    """Make the draft's points those of its own Points layer, after somebody edited that.
+    """Update the draft's points from its own Points layer, after that was edited.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def take_points(session: Session, layer: Points, axes: ImageAxes, plane: tuple[i
 
 
 def sync_points(session: Session, wanted: PlanePrompts, plane: tuple[int, ...]) -> bool:
-    """Change the draft's points to those wanted, by the fewest additions, moves, removals."""
+    """Change the draft's points to the given ones with the fewest changes."""
     draft = session.draft
     have = [] if draft is None else [(p.position, p.positive) for p in draft.points]
     want = list(zip(wanted.points, wanted.positive, strict=True))
@@ -84,7 +84,7 @@ def sync_points(session: Session, wanted: PlanePrompts, plane: tuple[int, ...]) 
 
 
 def repeat_prompts(session: Session, draft: Draft) -> None:
-    """Give an object in progress in another session the same prompts."""
+    """Repeat the prompts of a draft in another session."""
     plane = draft.plane
     if draft.batch:
         session.begin_batch(
@@ -111,7 +111,7 @@ def _same(have: list[Any], want: list[Any]) -> bool:
 
 
 def _matched(have: list[Any], want: list[Any]) -> dict[int, int]:
-    """Return which of the points there are stay: index there -> index wanted."""
+    """Return which points stay: present index -> wanted index."""
     keep: dict[int, int] = {}
     for index, (at, sign) in enumerate(have):
         for number, (to, other) in enumerate(want):
@@ -124,7 +124,7 @@ def _matched(have: list[Any], want: list[Any]) -> dict[int, int]:
 def take_shapes(
     session: Session, found: PlanePrompts, shape: tuple[int, int], plane: tuple[int, ...]
 ) -> None:
-    """Make the draft's boxes and lines those of its own Shapes layer, after somebody edited that.
+    """Update the draft's boxes and lines from its own Shapes layer, after that was edited.
 
     Raises
     ------

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class PromptFollower:
     """Keeps the object in progress equal to the prompts of a layer on the plane that is shown.
 
-    Prompts that were committed are used up: the next object is made of those that come after.
-    The layer is known by identity; it is never changed.
+    Prompts that were committed are not used again: the next object is made of later ones. The layer
+    is known by identity, and never changed.
 
     Parameters
     ----------
@@ -39,15 +39,15 @@ class PromptFollower:
         self._taken: set[tuple[Any, ...]] = set()
 
     def follow(self, layer: Layer | None, batch: bool = False) -> None:
-        """Take prompts from a Points or Shapes layer of one's own, now and whenever it changes.
+        """Take prompts from one of the user's Points or Shapes layers, now and whenever it changes.
 
         Points with "negative" in a feature "label" are negative; rectangles and ellipses are
-        boxes, lines and paths scribbles, polygons regions. What is committed is used up.
+        boxes, lines and paths scribbles, polygons regions. Committed prompts are not used again.
 
         Parameters
         ----------
         layer : Points, Shapes, or None
-            None follows nothing any more.
+            None stops following.
         batch : bool
             Every positive point and every box is an object of its own.
 
@@ -62,7 +62,7 @@ class PromptFollower:
         try:
             if layer is None:
                 return
-            self._planes.find()  # an image there must be
+            self._planes.find()  # raises without an image
             if not isinstance(layer, (Points, Shapes)):
                 kind = type(layer).__name__
                 raise PromptError(
@@ -78,7 +78,7 @@ class PromptFollower:
             self._planes.signals.layers_changed.emit()
 
     def close(self) -> None:
-        """Follow no more."""
+        """Stop following."""
         if self.layer is not None:
             for emitter in (self.layer.events.data, self.layer.events.features):
                 emitter.disconnect(self._on_change)
@@ -93,17 +93,17 @@ class PromptFollower:
             self._canvas.queue.ask(self.update)
 
     def update(self) -> None:
-        """Bring the object in progress up to date; errors are reported."""
+        """Update the object in progress; errors are reported."""
         with self._canvas.signals.reporting():
             self.take()
 
     def take(self) -> None:
-        """Bring the object in progress up to date, where a layer is followed.
+        """Update the object in progress if a layer is followed.
 
         Raises
         ------
         PromptError
-            If prompts lie outside the image (the others are taken).
+            If prompts lie outside the image. The others are taken.
         """
         layer = self.layer
         if layer is None:
@@ -129,12 +129,12 @@ class PromptFollower:
             )
 
     def committed(self) -> None:
-        """The prompts that were taken last are used up."""
+        """Mark the prompts that were taken last as used."""
         self._used |= self._taken
         self._taken = set()
 
     def _fresh(self, layer: Layer, seen: PlaneInView) -> tuple[PlanePrompts, int]:
-        """Return the prompts that were not used up, and how many lie outside the image."""
+        """Return the prompts not used yet, and the number of those outside the image."""
         axes, image = seen.on.axes, self._planes.layers.images[0]
         there = prompts_of(self._planes.viewer, layer, image, axes, seen.plane)
 

@@ -1,4 +1,4 @@
-"""Labels that are not shown, while all others keep their colours."""
+"""Hide labels of a layer, while all others keep their colours."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 MOST = 65535
-"""Hiding gives every label a colour of its own; with more labels than this it is refused."""
+"""Maximum number of labels in a layer with hidden ones, as each gets a colour of its own."""
 
 
 class HiddenLabels:
-    """Hides labels of a layer by its colours; the labels themselves stay as they are."""
+    """Hides labels of a layer through its colormap; the labels are not changed."""
 
     def __init__(self) -> None:
         self._layer: Labels | None = None

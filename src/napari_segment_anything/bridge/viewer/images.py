@@ -1,4 +1,4 @@
-"""Image layers as sources of 2-D planes; nothing is read here."""
+"""Image layers as sources of 2-D planes. Nothing is read here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ImageAxes:
-    """What the axes of an image layer's data mean, settled once.
+    """The meaning of the axes of an image layer's data.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class ImageAxes:
     planes: tuple[int, ...] = field(init=False)
     """Axes that tell planes apart."""
     plane_shape: tuple[int, ...] = field(init=False)
-    """How many planes there are along each of `planes`."""
+    """Number of planes along each of `planes`."""
     rows_cols: tuple[int, int] = field(init=False)
     """Rows and columns of a plane."""
 
@@ -82,7 +82,7 @@ class ImageAxes:
 def axes_of(
     viewer: ViewerModel, layer: Image | Sequence[Image], channel_axis: int | None = None
 ) -> ImageAxes:
-    """Settle the axes of an image as the viewer shows it now.
+    """Determine the axes of an image as the viewer shows it now.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def axes_of(
 
 
 def layers_of_image(layer: Image | Sequence[Image]) -> tuple[Image, ...]:
-    """Return the layers that make an image up, checked.
+    """Return the layers of an image as a tuple, after checking them.
 
     Raises
     ------
@@ -244,7 +244,7 @@ def labels_placement(
     window: Window | None = None,
     world_units: Sequence[Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the transform keywords of labels on an image, which are the same for all channels.
+    """Return the transform keywords for labels on an image, with one entry for all channels.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def labels_placement(
 class Channels:
     """Arrays of one shape, one a channel, as one array with the channels on its first axis.
 
-    Reads lazily: only what is indexed, of the channels that are indexed.
+    Only what is indexed is read.
 
     Parameters
     ----------

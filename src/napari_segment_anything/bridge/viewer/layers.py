@@ -1,4 +1,4 @@
-"""The layers that a session works with, known by identity."""
+"""The layers that a session works with. They are known by identity."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SessionLayers:
         self.images: tuple[Image, ...] = ()
         """The image layer, or the layers that are its channels; empty before the first prompt."""
         self.target: Labels | None = None
-        """None as long as it is still to be made."""
+        """None until it is created."""
         self._new_pixels = new_pixels
 
     @property
@@ -63,7 +63,7 @@ class SessionLayers:
         return self.images
 
     def holds(self, layer: Layer | None) -> bool:
-        """Whether a layer is the image or the target; any Image layer is, as long as none is."""
+        """Whether a layer is the image or the target; without an image, any Image layer."""
         from napari.layers import Image
 
         if not self.images and isinstance(layer, Image):
@@ -72,7 +72,7 @@ class SessionLayers:
 
 
 def default_image(viewer: ViewerModel) -> Image:
-    """Return the Image layer meant when none is named: the active one, else the topmost seen.
+    """Return the default Image layer: the active one, otherwise the topmost visible one.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Measures of a viewer's objects: in the features of their Labels layer, and as CSV."""
+"""Measures of a viewer's objects, in the features of their Labels layer and as CSV."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...formats import write_table
 from ...progress import Progress
 from ...session.committed import ObjectPlace
 from ...session.measuring import Row, columns, measure_object
-from .runners import Ears, Inline, JobRunner
+from .runners import Inline, JobCallbacks, JobRunner
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -27,7 +27,7 @@ _PixelSize: TypeAlias = "tuple[tuple[float, float] | None, str | None]"
 
 
 class ObjectMeasures:
-    """Keeps a table of a viewer's committed objects up to date; a row is measured when it changes.
+    """Keeps a table of a viewer's committed objects up to date; changed objects are measured again.
 
     Parameters
     ----------
@@ -44,22 +44,22 @@ class ObjectMeasures:
         self._written: set[int] = set()
 
     def set_runner(self, runner: JobRunner) -> None:
-        """Measure elsewhere, such as on another thread."""
+        """Choose where to measure, for example on another thread."""
         self._runner.close()
         self._runner = runner
 
     def close(self) -> None:
-        """Measure no more."""
+        """Stop measuring."""
         self._closed = True
         self._runner.close()
         self.changes.clear()
 
     def note(self, on: PlaneSession, plane: tuple[int, ...], window: Window) -> None:
-        """Hear that labels of a plane changed in a window."""
+        """Note that labels of a plane changed in a window."""
         self.changes.append((on, plane, window))
 
     def update(self) -> None:
-        """Measure what changed, where the runner does that, and show it in the features."""
+        """Measure changed objects with the runner, and write the features."""
         self._note_missing()
         if not self.changes:
             return
@@ -71,15 +71,17 @@ class ObjectMeasures:
             self._show()
 
         self._runner.submit(
-            lambda cancelled: job, Ears(done, self._planes.signals.report, _drop, _nothing)
+            lambda cancelled: job, JobCallbacks(done, self._planes.signals.report, _drop, _nothing)
         )
 
     def table(self) -> dict[str, list[Any]]:
-        """Return the measures of all committed objects, a column each, an object per row."""
+        """Return the measures of all committed objects: a column each, a row per object."""
         self._note_missing()
         if self.changes:
             steps = self._job()
-            Inline().submit(lambda _: steps, Ears(self._rows.update, _drop, _drop, _nothing))
+            Inline().submit(
+                lambda _: steps, JobCallbacks(self._rows.update, _drop, _drop, _nothing)
+            )
             self.changes.clear()
         return columns(self._present().values())
 
@@ -94,7 +96,7 @@ class ObjectMeasures:
         write_table(Path(path), self.table())
 
     def _present(self) -> dict[_Key, Row]:
-        """Return the rows of objects that are there."""
+        """Return the rows of objects that still exist."""
         there = self._planes.all
         return {
             (on, label): row
@@ -103,7 +105,7 @@ class ObjectMeasures:
         }
 
     def _note_missing(self) -> None:
-        """Objects of a session that was recovered have not been measured yet."""
+        """Note objects without a row, such as those of a recovered session."""
         self._rows = self._present()
         for on in self._planes.all:
             missing = {n for n in on.session.objects if (on, n) not in self._rows}
@@ -111,7 +113,7 @@ class ObjectMeasures:
                 self.note(on, place.item.plane, place.window)
 
     def _job(self) -> Generator[Progress, None, dict[_Key, Row]]:
-        """Return what measures the objects that were changed so far."""
+        """Return a generator that measures the objects changed so far."""
         asked = []
         for on in self._planes.all:
             mine = [change for change in self.changes if change[0] is on]
@@ -146,7 +148,7 @@ def as_features(table: Mapping[str, Any]) -> Any:
 
 
 def write_features(layer: Labels, table: dict[str, list[Any]], written: set[int]) -> set[int]:
-    """Show a table in a layer's features; rows of others stay.
+    """Write a table into a layer's features, and keep the rows of other labels.
 
     Parameters
     ----------
@@ -165,7 +167,7 @@ def write_features(layer: Labels, table: dict[str, list[Any]], written: set[int]
 
     before = layer.features
     if len(before) and "index" not in before:
-        return written  # somebody else's, by another rule
+        return written  # someone else's table, in another form
     mine = as_features({"label": [], **table})
     labels = set(mine["index"].tolist())
     if len(before):

@@ -12,7 +12,7 @@ from ...engine import EmbeddingCache, Model, Predictor, Prompts, load_model
 from ...errors import DownloadError, ParameterError, SegmentAnythingError
 from ...progress import Progress, following
 from .action_queue import ActionQueue, Kind
-from .runners import Ears, Worker
+from .runners import JobCallbacks, Worker
 from .signals import ViewerSignals
 
 DEVICE = {"device": "auto", "precision": "auto"}
@@ -46,9 +46,9 @@ class ModelHolder:
     ) -> None:
         self.options = dict(self.OPTIONS)
         self.taken: Callable[[Predictor], object] = lambda predictor: None
-        """Called with a predictor before anybody is told of it."""
+        """Called with a predictor before `model_changed` is emitted."""
         self.settled: Callable[[], object] = lambda: None
-        """Called when a model was loaded, or the one in use stays."""
+        """Called when loading has ended, with a new model or the one in use."""
         self._signals, self._worker, self._queue = signals, worker, queue
         self._predictor = predictor
         self._named = self._wanted = source if predictor is None else predictor.model
@@ -59,7 +59,7 @@ class ModelHolder:
 
     @property
     def predictor(self) -> Predictor:
-        """The predictor, with its cache of embeddings; loads the model if that is still to do."""
+        """The predictor with its cache of embeddings; loads the model if necessary."""
         if self._predictor is None:
             self._take(self._wanted, self._loaded(self._wanted))
         if self._predictor is None:
@@ -68,7 +68,7 @@ class ModelHolder:
 
     @property
     def model(self) -> Model:
-        """The model in use. Another can be set at any time, in mid-object too."""
+        """The model in use. It can be changed at any time, even while an object is in progress."""
         return self.predictor.model
 
     @model.setter
@@ -77,25 +77,25 @@ class ModelHolder:
 
     @property
     def source(self) -> str | None:
-        """Name or path of the model in use, or of the one to load first; None if it has none."""
+        """Name or path of the model in use, or of the first to load; None if it has neither."""
         source = self._wanted if self._predictor is None else self._named
         return None if isinstance(source, Model) else str(source)
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the model is there; the first prompt loads it."""
+        """Whether the model is loaded; the first prompt loads it."""
         return self._predictor is not None and not self.is_loading
 
     def set_model(self, model: Any = "default", *, predictor: Predictor | None = None) -> None:
-        """Use another model; the object in progress keeps its prompts and is decoded anew.
+        """Use another model; the object in progress keeps its prompts and is decoded again.
 
-        The model in use stays in use until the other one is loaded, and if that fails.
+        The model in use stays until the other one is loaded, or if loading fails.
 
         Parameters
         ----------
         model : str, path, or Model
-            As for `load_model`. With a runner it is loaded by that; failure is told by
-            `model_failed`.
+            As for `load_model`. A runner loads it in the background; `model_failed` is
+            emitted if that fails.
         predictor : Predictor, optional
             Instead of a model.
         """
@@ -115,7 +115,7 @@ class ModelHolder:
         Raises
         ------
         ParameterError
-            If the model in use was given loaded, and is to be on another device.
+            If the device is changed, but the model in use was passed as an object.
         """
         changed = {name for name, value in options.items() if value != self.options[name]}
         self.options.update(options)
@@ -124,24 +124,26 @@ class ModelHolder:
         if changed == {"cache"}:
             self._use(self._named, Predictor(self._predictor.model, self.options["cache"]))
         elif isinstance(self._named, Model):
-            raise ParameterError("this model was given loaded; load it on the other device")
+            raise ParameterError(
+                "this model was passed as an object; load it on the other device and pass that"
+            )
         else:
             self._load(self._named)
 
     # -- what waits for the model ----------------------------------------------------------------
 
     def when_loaded(self, action: Callable[[], object]) -> None:
-        """Do something that needs the model: now, or when it is loaded."""
+        """Run an action that needs the model: now, or when it is loaded."""
         self.ask(action, "other")
 
     def ask(self, action: Callable[[], object], kind: Kind) -> None:
-        """Do something that needs the model after all that was asked for before."""
+        """Run an action that needs the model, after all earlier actions."""
         if not self.can_act() and not self.is_loading:
             self._load(self._wanted)
         self._queue.ask(action, self.can_act, kind)
 
     def can_act(self) -> bool:
-        """Whether what needs the model can be done now: it is there, or loaded on the spot."""
+        """Whether what needs the model can run now: it is loaded, or will be loaded on the spot."""
         return self._worker.inline or (self._predictor is not None and not self.is_loading)
 
     # -- loading ---------------------------------------------------------------------------------
@@ -166,31 +168,33 @@ class ModelHolder:
 
         def ended() -> None:
             self.is_loading = False
-            self._worker.rest()
+            self._worker.idle()
 
         self.is_loading, self._coming = True, source
         progressed = self._signals.progressed.emit
-        ears = Ears(partial(self._use, source), partial(self._failed, source), progressed, ended)
+        callbacks = JobCallbacks(
+            partial(self._use, source), partial(self._failed, source), progressed, ended
+        )
         try:
-            self._worker.submit(job, ears)
+            self._worker.submit(job, callbacks)
         except SegmentAnythingError:
             self.options.update(self._loaded_with)
             raise
 
     def stop_loading(self) -> None:
-        """Stop a download, or the loading of a model; the one in use stays.
+        """Stop loading or downloading a model; the one in use stays.
 
-        The embedded model is loaded to its end: without it there may be none.
+        Loading of the embedded model is not stopped, as there may be no other.
         """
         if self.is_loading and self._coming != "default":
             self._worker.cancel()
             self.is_loading = False
-            self._worker.rest()
-            kept = "stopped; what was downloaded is kept, and continued the next time"
+            self._worker.idle()
+            kept = "stopped; the download is resumed the next time"
             self._failed(self._coming, DownloadError(kept))
 
     def _failed(self, source: Any, error: BaseException) -> None:
-        """Go on with the model in use, else with the embedded one; tell that another failed."""
+        """Report that a model could not be loaded, and use the present or the embedded one."""
         self.is_loading = False
         more = True
         if self._predictor is not None:
@@ -227,7 +231,7 @@ class ModelHolder:
 
 
 def _warm_up(model: Model) -> None:
-    """Run a model once: kernels are chosen and memory is taken at the first pass."""
+    """Run a model once: the first pass chooses kernels and allocates memory."""
     predictor = Predictor(model)
     embedding = predictor.embed(np.zeros((16, 16), np.uint8), contrast_limits=(0, 1))
     predictor.predict(embedding, Prompts.from_points([[8, 8]]))

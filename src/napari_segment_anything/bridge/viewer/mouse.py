@@ -14,7 +14,7 @@ from .coordinates import mixes_units
 from .drafts import corners, drawn_prompts, ordered
 from .layers import check_images, default_image, readable_images
 from .prompt_editor import PromptEditor
-from .runners import Ears
+from .runners import JobCallbacks
 from .working_layers import DrawnPrompts
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ class MouseInput:
 
     A click is a positive point, a right click or Shift-click a negative one; Shift-drag draws a
     box. In the modes "box", "scribble" and "lasso" a plain drag draws (Shift: a negative scribble).
-    What napari does with the mouse stays: a drag pans, Alt-drag and the wheel zoom. While another
-    layer's tool is in use, or the active layer is not one of the session's, a click is no prompt;
-    then `click_ignored` is emitted.
+    napari's own use of the mouse stays: a drag pans, Alt-drag and the wheel zoom. While another
+    layer's tool is in use, or the active layer is not one of the session's, a click is not a
+    prompt, and `click_ignored` is emitted.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ class MouseInput:
         self._mode: MouseMode = "points"
         self.hover_preview = False
         """Whether the mask under the cursor is shown before any click."""
-        self.spared: Layer | None = None
-        """A layer whose tools need no word: it is where prompts are followed."""
+        self.followed: Layer | None = None
+        """The layer that prompts are taken from: its tools are no reason for a message."""
         self._warned_of_units = False
         self._viewer.mouse_drag_callbacks.append(self._drag)
         self._viewer.mouse_move_callbacks.append(self._move)
@@ -87,7 +87,7 @@ class MouseInput:
     # -- whose the mouse is ----------------------------------------------------------------------
 
     def is_ours(self) -> bool:
-        """Whether a bound layer is active, and pans and zooms."""
+        """Whether a layer of the session is active, and in pan/zoom mode."""
         active = self._viewer.layers.selection.active
         return active is not None and active.mode == "pan_zoom" and self._is_bound(active)
 
@@ -96,11 +96,11 @@ class MouseInput:
         return self._mode != "off" and self._viewer.dims.ndisplay == 2 and self.is_ours()
 
     def _is_bound(self, layer: Layer) -> bool:
-        """Whether clicks on a layer are prompts: on the image, the target, or what is drawn."""
+        """Whether clicks on a layer are prompts: the image, the target, or a working layer."""
         return self._planes.layers.holds(layer) or layer in self._canvas.drawn
 
     def take(self) -> None:
-        """Make clicks prompts: show two dimensions, make the image active, put its tool away.
+        """Make clicks prompts: show two dimensions, activate the image in pan/zoom mode.
 
         Raises
         ------
@@ -114,24 +114,25 @@ class MouseInput:
         self._viewer.layers.selection.active = image
 
     def _why_ignored(self) -> str | None:
-        """Say why a click was no prompt, unless the user is plainly at something else."""
+        """Return why a click was not a prompt; None if the user clearly does something else."""
         active, image = self._viewer.layers.selection.active, self._planes.layers.image
         if image is None and not readable_images(self._viewer):
             return None
         if self._viewer.dims.ndisplay != 2:
-            return "The viewer shows three dimensions; prompts are set in two."
+            return "The viewer shows three dimensions; prompts are placed in two."
         if active is None:
-            return "No layer is active, so the click was no prompt."
+            return "No layer is active, so the click was not a prompt."
         image = image or default_image(self._viewer)
         if active.mode == "pan_zoom":
             return (
-                f"The click was no prompt: the active layer is {active.name!r}, not {image.name!r}."
+                f"The click was not a prompt: the active layer is {active.name!r}, not "
+                f"{image.name!r}."
             )
-        if active is self.spared or (active is not image and self._is_bound(active)):
+        if active is self.followed or (active is not image and self._is_bound(active)):
             return None
         return (
             f"The click went to the tool {str(active.mode)!r} of the layer {active.name!r}; it was "
-            "no prompt."
+            "not a prompt."
         )
 
     # -- events ----------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ class MouseInput:
             self.hover(event.position)
 
     def _double_click(self, viewer: Any, event: Any) -> None:
-        """Take the second of two quick clicks as a click; else zoom, as napari does."""
+        """Treat the second of two quick clicks as a click; otherwise zoom, as napari does."""
         if self.listens() and "Alt" not in event.modifiers:
             self.click(event.position, event.button == 1 and "Shift" not in event.modifiers)
             return
@@ -149,7 +150,7 @@ class MouseInput:
             zoom(viewer, event)
 
     def _ignored(self, event: Any) -> Iterator[None]:
-        """Follow a press that is no prompt; if it becomes a click, say why it is none."""
+        """Follow a press that is not a prompt; if it becomes a click, emit `click_ignored`."""
         begin = np.asarray(event.pos, np.float64)
         away = 0.0
         yield
@@ -197,7 +198,7 @@ class MouseInput:
     # -- prompts ---------------------------------------------------------------------------------
 
     def click(self, position: npt.ArrayLike, positive: bool = True) -> None:
-        """Take a click as a prompt; errors are reported, not raised.
+        """Add a click as a prompt; errors are reported, not raised.
 
         Parameters
         ----------
@@ -219,7 +220,7 @@ class MouseInput:
         self._canvas.models.ask(act, "prompt")
 
     def _draw(self, kind: str, path: np.ndarray) -> None:
-        """Show what is being drawn along world positions (k, ndim)."""
+        """Show a shape while it is drawn along world positions (k, ndim)."""
         if not self._canvas.models.is_loaded:
             return
         with self._signals.reporting():
@@ -237,7 +238,7 @@ class MouseInput:
             )
 
     def _take_drawn(self, kind: str, path: np.ndarray, positive: bool) -> None:
-        """Take what was drawn along world positions (k, ndim) as a prompt."""
+        """Add a shape drawn along world positions (k, ndim) as a prompt."""
         with self._signals.reporting():
             try:
                 self._warn_of_units()
@@ -254,7 +255,7 @@ class MouseInput:
                 raise
 
     def hover(self, position: npt.ArrayLike) -> None:
-        """Show the mask under a world position before any click, where that is encoded."""
+        """Show the mask under a world position before any click, if its window is encoded."""
         planes, canvas = self._planes, self._canvas
         if not canvas.models.is_loaded or not planes.layers.images:
             return
@@ -269,9 +270,9 @@ class MouseInput:
                 return
             request = on.session.hover_request(seen.plane, (row, col))
             if not on.session.is_encoded(request):
-                return  # encoding is for clicks
+                return  # only clicks encode
         except SegmentAnythingError:
-            return  # nothing to see there
+            return  # nothing to show there
 
         def show(result: DecodeResult | None) -> None:
             if result is not None and on is planes.current and planes.draft is None:
@@ -279,11 +280,13 @@ class MouseInput:
                 working = canvas.working_on(on)
                 working.show_preview(preview.plane, preview.window, preview.labels)
 
-        ears = Ears(show, self._signals.report, lambda step: None, lambda: None)
-        canvas.worker.runner.submit(lambda cancelled: on.session.decode(request, cancelled), ears)
+        callbacks = JobCallbacks(show, self._signals.report, lambda step: None, lambda: None)
+        canvas.worker.runner.submit(
+            lambda cancelled: on.session.decode(request, cancelled), callbacks
+        )
 
     def _warn_of_units(self) -> None:
-        """Say once that napari's own tools miss where layers have different units."""
+        """Warn once if layers have different units, which napari's own tools ignore."""
         if not self._warned_of_units and mixes_units(self._viewer):
             self._warned_of_units = True
             self._signals.report(

@@ -48,7 +48,7 @@ class PlaneSession:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneInView:
-    """What the viewer shows of an image, looked up once for an event and then passed on.
+    """What the viewer shows of an image: resolved once for an event and then passed on.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class PlaneInView:
 
 
 class PlaneSessions:
-    """Finds the session on the planes that are shown, and makes it if need be.
+    """Finds the session on the planes that are shown, and creates it if necessary.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class PlaneSessions:
         self.viewer, self.layers, self.signals = layers.viewer, layers, signals
         self.options = dict(self.OPTIONS)
         self.current: PlaneSession | None = None
-        """The one that was found last."""
+        """The session that was found last."""
         self.made: Callable[[PlaneSession], object] = lambda new: None
         """Called with a new session."""
         self.switched: Callable[[], object] = lambda: None
@@ -104,7 +104,7 @@ class PlaneSessions:
         self._models = models
         self._by_axes: dict[tuple[int, int], PlaneSession] = {}
         self._closed = False
-        self._left: list[Session] = []  # of images left; their journals stay open till the end
+        self._left: list[Session] = []  # dropped ones; their journals stay open until the end
 
     @property
     def all(self) -> tuple[PlaneSession, ...]:
@@ -119,14 +119,14 @@ class PlaneSessions:
     # -- what is shown ---------------------------------------------------------------------------
 
     def find(self) -> PlaneSession:
-        """Return the session on the planes that are shown, made if need be.
+        """Return the session on the planes that are shown, created if necessary.
 
         Raises
         ------
         ImageError
             If there is no image, it was removed, or the viewer shows no plane of it.
         ParameterError
-            If the target was removed or cannot be one.
+            If the target was removed or cannot be written to.
         """
         if self._closed:
             raise ParameterError("this session was closed; attach to the viewer again")
@@ -149,7 +149,7 @@ class PlaneSessions:
         Raises
         ------
         ImageError, ParameterError
-            As for `find`; if sliders are beyond the image, or it is cut obliquely.
+            As for `find`, or if sliders are beyond the image, or the viewer cuts it obliquely.
         """
         on = self.find()
         image = self.layers.images[0]
@@ -163,7 +163,7 @@ class PlaneSessions:
         return self.look().plane
 
     def place(self, point: npt.ArrayLike, plane: Sequence[int] | None = None) -> tuple[Plane, Any]:
-        """Turn a point of two or of all coordinates into plane and (row, column).
+        """Return plane and (row, column) of a point with two or all coordinates.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class PlaneSessions:
         self.viewer.scene.camera.center = (0.0, *shown)
 
     def go_to(self, on: PlaneSession, plane: Plane | None) -> None:
-        """Show planes of the orientation of a session, and one of them."""
+        """Show the planes of a session, and one of them."""
         if on is not self.current:
             shift = self.viewer.dims.ndim - len(on.axes.shape)
             shown = [axis + shift for axis in on.axes.displayed]
@@ -211,7 +211,7 @@ class PlaneSessions:
             self.show_plane(plane)
 
     def tell_of_hidden(self) -> None:
-        """Say that an object in progress lies on planes along other axes than those shown."""
+        """Emit a notice if an object in progress lies on planes that are not shown."""
         for other in self.all:
             draft = other.session.draft
             if other is not self.current and draft is not None and not draft.empty:
@@ -230,7 +230,7 @@ class PlaneSessions:
         LayerTarget(self.viewer, images[0], self._axes_of(images), layer)
 
     def recover(self, path: Path) -> PlaneSession:
-        """Bring a session back from its journal, instead of those there are."""
+        """Replace the sessions by one recovered from its journal."""
         images = self.layers.present()
         if images is not self.layers.images:
             self.layers.choose(images)
@@ -250,7 +250,7 @@ class PlaneSessions:
         chosen = self.layers.target
         target = LayerTarget(self.viewer, images[0], axes, chosen, on_made=self._on_made)
         kept: dict[str, Any] = {name: options[name] for name in _LIVE}
-        # a file that a script named is asked for; one that is kept by itself must stop nobody
+        # losing an automatic journal must not interrupt work; losing one that was asked for must
         kept["on_journal_lost"] = self._on_journal_lost if callable(options["journal"]) else None
         predictor = self._models.predictor
         if recovered is not None:
@@ -283,7 +283,7 @@ class PlaneSessions:
         )
 
     def _on_made(self, layer: Labels) -> None:
-        """A new target was made: the other sessions write to it too."""
+        """Make the other sessions write to a new target, too."""
         self.layers.target = layer
         for other in self.all:
             if other.target.layer is None:
@@ -291,7 +291,7 @@ class PlaneSessions:
         self.signals.layers_changed.emit()
 
     def drop(self) -> None:
-        """Begin anew; what is committed stays in the labels."""
+        """Drop the sessions; committed objects stay in the labels."""
         for one in self.all:
             one.session.cancel()
             self._left.append(one.session)
@@ -300,7 +300,7 @@ class PlaneSessions:
         self.switched()
 
     def close(self) -> None:
-        """Close all sessions there were."""
+        """Close all sessions."""
         for session in (*self._left, *(one.session for one in self.all)):
             session.close()
         self._left.clear()
@@ -310,9 +310,9 @@ class PlaneSessions:
     # -- settings --------------------------------------------------------------------------------
 
     def configure(self, **options: Any) -> bool:
-        """Change `OPTIONS`; return whether that takes new sessions.
+        """Change `OPTIONS`; return whether that needs new sessions.
 
-        "overwrite", "multimask" and "min_mask_region_area" act at once.
+        "overwrite", "multimask" and "min_mask_region_area" apply to the present ones.
         """
         changed = {name for name, value in options.items() if value != self.options[name]}
         self.options.update(options)

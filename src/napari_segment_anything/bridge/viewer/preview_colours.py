@@ -1,4 +1,4 @@
-"""How masks in progress look: a translucent fill and a solid outline, a colour for each object."""
+"""Colours of masks in progress: a translucent fill, a solid outline, a colour for each object."""
 
 from __future__ import annotations
 

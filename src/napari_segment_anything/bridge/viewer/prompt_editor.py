@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class PromptEditor:
-    """Changes the prompts of the object in progress; masks follow.
+    """Changes the prompts of the object in progress; its masks are decoded again.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ class PromptEditor:
         self.canvas.edit(self.planes.find(), lambda session: session.cancel())
 
     def carry(self, draft: Draft) -> None:
-        """Go on with an object in progress in the session that is shown now."""
+        """Repeat an object in progress in the session that is shown now."""
         with self.canvas.signals.reporting():
             on = self.planes.find()
             with self.canvas.together():

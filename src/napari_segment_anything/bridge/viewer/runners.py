@@ -1,23 +1,22 @@
-"""Where decoding happens: here and now, or on another thread."""
+"""Where jobs run: immediately, or on another thread."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ...errors import ParameterError
 from ...progress import Progress
-from ...session.scheduler import Delivery, LatestWins
+from ...session.scheduler import Delivery, Job, LatestWins
 
-Job = Callable[[Callable[[], bool]], Generator[Progress, None, Any]]
 Dispatch = Callable[[Callable[[], None]], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Ears:
-    """Who hears of a job, on the thread that asked for it.
+class JobCallbacks:
+    """Callbacks of a job, called on the thread that submitted it.
 
     Parameters
     ----------
@@ -36,38 +35,38 @@ class Ears:
 class JobRunner(Protocol):
     """Runs jobs of which only the latest matters."""
 
-    def submit(self, job: Job, ears: Ears) -> None:
+    def submit(self, job: Job, callbacks: JobCallbacks) -> None:
         """Run a job, a function that takes `cancelled` and returns a generator of Progress."""
 
     def cancel(self) -> None:
-        """Drop what has not begun; stop what runs at its next yield."""
+        """Drop jobs that have not started; stop the running one at its next yield."""
 
     def close(self) -> None:
-        """Stop, and leave nothing running."""
+        """Stop the running job and wait for it."""
 
 
 class Inline:
-    """Runs a job to its end before it returns; what it raises is raised."""
+    """Runs a job to its end before `submit` returns; its errors are raised."""
 
-    def submit(self, job: Job, ears: Ears) -> None:
+    def submit(self, job: Job, callbacks: JobCallbacks) -> None:
         """Run a job."""
         generator = job(lambda: False)
         try:
             while True:
                 try:
-                    ears.progress(next(generator))
+                    callbacks.progress(next(generator))
                 except StopIteration as stop:
-                    ears.result(stop.value)
+                    callbacks.result(stop.value)
                     return
         finally:
             generator.close()
-            ears.ended()
+            callbacks.ended()
 
     def cancel(self) -> None:
-        """Nothing runs between calls."""
+        """Nothing to do: nothing runs between calls."""
 
     def close(self) -> None:
-        """Nothing runs between calls."""
+        """Nothing to do: nothing runs between calls."""
 
 
 class Background:
@@ -76,8 +75,8 @@ class Background:
     Parameters
     ----------
     dispatch : callable
-        Takes a function without arguments and has it called on the viewer's thread, soon and in
-        order. It must not wait for that.
+        Takes a function without arguments and schedules it on the viewer's thread, in order,
+        without waiting for it.
     scheduler : LatestWins, optional
         One of its own by default.
     """
@@ -89,49 +88,49 @@ class Background:
         self._lock = threading.Lock()
         self._closed = False
 
-    def submit(self, job: Job, ears: Ears) -> None:
-        """Run a job after what runs now has come to its next yield."""
-        with self._lock:  # a delivery must not be judged before the ticket is known
-            self._ticket = self._scheduler.submit(job, lambda item: self._deliver(item, ears))
+    def submit(self, job: Job, callbacks: JobCallbacks) -> None:
+        """Run a job as soon as the present one has reached its next yield."""
+        with self._lock:  # the ticket must be known before a delivery is compared with it
+            self._ticket = self._scheduler.submit(job, lambda item: self._deliver(item, callbacks))
 
-    def _deliver(self, item: Delivery, ears: Ears) -> None:
+    def _deliver(self, item: Delivery, callbacks: JobCallbacks) -> None:
         if not self._closed:
-            self._dispatch(lambda: self._hear(item, ears))
+            self._dispatch(lambda: self._hear(item, callbacks))
 
-    def _hear(self, item: Delivery, ears: Ears) -> None:
+    def _hear(self, item: Delivery, callbacks: JobCallbacks) -> None:
         if not self._is_latest(item):
             return
         if item.kind == "progress":
-            ears.progress(item.value)
+            callbacks.progress(item.value)
             return
         if item.kind == "result":
-            ears.result(item.value)
+            callbacks.result(item.value)
         elif item.kind == "error":
-            ears.error(item.value)
-        if self._is_latest(item):  # hearing of it may have begun another job
-            ears.ended()
+            callbacks.error(item.value)
+        if self._is_latest(item):  # a callback may have submitted another job
+            callbacks.ended()
 
     def _is_latest(self, item: Delivery) -> bool:
         with self._lock:
             return item.ticket == self._ticket and not self._closed
 
     def cancel(self) -> None:
-        """Drop what has not begun; stop what runs at its next yield."""
+        """Drop jobs that have not started; stop the running one at its next yield."""
         self._scheduler.cancel()
 
     def close(self) -> None:
-        """Stop at the next yield, and wait for that."""
+        """Stop the running job at its next yield, and wait for it."""
         self._closed = True
         self._scheduler.close()
 
 
 class Worker:
-    """Where a session's jobs run, and whether one does.
+    """Where a session's jobs run, and whether one is running.
 
     Parameters
     ----------
     busy_changed : callable
-        Told whether a job runs, when that changes.
+        Called with whether a job is running, when that changes.
     """
 
     def __init__(self, busy_changed: Callable[[bool], object]) -> None:
@@ -155,19 +154,19 @@ class Worker:
         self.runner = Inline() if isinstance(run, str) else run
         self.inline = isinstance(self.runner, Inline)
 
-    def submit(self, job: Job, ears: Ears) -> None:
-        """Run a job; who waits for `Ears.ended` calls `rest` then."""
+    def submit(self, job: Job, callbacks: JobCallbacks) -> None:
+        """Run a job. Its `ended` callback has to call `idle`."""
         if not self.busy:
             self.busy = True
             self._busy_changed(True)
-        self.runner.submit(job, ears)
+        self.runner.submit(job, callbacks)
 
     def cancel(self) -> None:
-        """Drop what has not begun; stop what runs at its next yield."""
+        """Drop jobs that have not started; stop the running one at its next yield."""
         self.runner.cancel()
 
-    def rest(self) -> None:
-        """Say that nothing runs any more."""
+    def idle(self) -> None:
+        """Note that no job is running."""
         if self.busy:
             self.busy = False
             self._busy_changed(False)

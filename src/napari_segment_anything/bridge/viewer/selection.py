@@ -1,4 +1,4 @@
-"""The layers that the user has selected, while others are added."""
+"""Keep the selected layers while others are added."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def keeping_selection(viewer: ViewerModel) -> Iterator[None]:
-    """Add layers without taking the selection away from what the user is at."""
+    """Add layers without changing the selection."""
     selection = viewer.layers.selection
     before, active = set(selection), selection.active
     yield

@@ -1,4 +1,4 @@
-"""What a viewer's session tells others: signals, notices, errors."""
+"""Signals, notices and errors of a viewer's session."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ...errors import SegmentAnythingError
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that the user should know; without a text, that it is no longer so.
+    """A message for the user; an empty text withdraws it.
 
     Parameters
     ----------
     topic, text : str
         A notice replaces the one before it on the same topic.
     action : (str, callable), optional
-        What can be done about it.
+        Title and function of a button.
     """
 
     topic: str
@@ -29,12 +29,12 @@ class Notice:
 
 
 class ViewerSignals:
-    """The signals of a viewer's session. Where nobody listens, errors become notifications."""
+    """The signals of a viewer's session. Without listeners, errors are shown as notifications."""
 
     draft_changed = Signal()
     """Prompts of the object in progress changed."""
     preview_changed = Signal(object)
-    """There is another preview: emits it, or None."""
+    """The preview changed: emits it, or None."""
     objects_changed = Signal(object)
     """Committed objects changed: emits their ids."""
     committed = Signal(tuple)
@@ -54,23 +54,23 @@ class ViewerSignals:
     failed = Signal(object)
     """Emits an exception that came from the canvas or from another thread."""
     noticed = Signal(object)
-    """Emits a `Notice`: something that the user should know until it is dealt with."""
+    """Emits a `Notice`, to be shown until the user has dealt with it."""
     click_ignored = Signal(str)
-    """A click was no prompt: emits why."""
+    """A click was not a prompt: emits the reason."""
     plane_changed = Signal()
     """Another plane is shown."""
     closed = Signal()
-    """The session let go of its viewer."""
+    """The session was closed."""
 
     def notice(self, notice: Notice) -> None:
-        """Emit `noticed`, or show a notification where nobody listens."""
+        """Emit `noticed`, or show a notification if it has no listeners."""
         if len(self.noticed):
             self.noticed.emit(notice)
         elif notice.text:
             _notify(notice.text)
 
     def report(self, error: BaseException) -> None:
-        """Emit `failed`, or show a notification where nobody listens."""
+        """Emit `failed`, or show a notification if it has no listeners."""
         if len(self.failed):
             self.failed.emit(error)
         else:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 IN_MEMORY_BYTES = 1 << 30
-"""Labels above this are kept compressed, chunk by chunk, instead of as one NumPy array."""
+"""Labels larger than this are kept compressed in chunks, not as one NumPy array."""
 PAINTABLE_SIDE = 8192
-"""A plane up to this side gets one array, which napari's brush can edit, even under a pyramid."""
+"""Labels of planes up to this side are one array, which napari's brush can edit."""
 _CHUNK = 512
 _SMALLEST = 1024
 
@@ -30,8 +30,8 @@ _SMALLEST = 1024
 class LayerTarget:
     """A Labels layer as the place where objects are written, plane by plane.
 
-    The layer may still have to be made: that happens at the first write. Its data is looked at each
-    time, so that data assigned later is what is written to; it is drawn again after every write.
+    Without a layer, one is created at the first write. The layer's current data is used each time,
+    also after it was replaced; the layer is refreshed after every write.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class LayerTarget:
     axes : ImageAxes
         Of the image, as displayed.
     layer : Labels, optional
-        An existing one, known by identity.
+        An existing layer, known by identity.
     dtype : dtype-like
         Of a new layer.
     on_made : callable, optional
-        Called with a layer made here.
+        Called with a layer that was created here.
     anywhere : bool
         Whether the layer may lie elsewhere than on the image's pixels.
 
@@ -77,7 +77,7 @@ class LayerTarget:
             self.bind(layer, anywhere)
 
     def bind(self, layer: Labels, anywhere: bool = False) -> None:
-        """Write to a layer from now on."""
+        """Use an existing layer."""
         inner = target_of(layer, self.axes)
         if not anywhere:
             check_alignment(self._viewer, layer, self._image, self.axes)
@@ -108,7 +108,7 @@ class LayerTarget:
         Raises
         ------
         ParameterError
-            If the layer was removed from the viewer: what is written would not be seen.
+            If the layer was removed from the viewer.
         """
         self.check()
         if self.layer is None:
@@ -135,7 +135,7 @@ class LayerTarget:
             )
 
     def _plane(self, plane: Sequence[int]) -> tuple[int, ...]:
-        """Return the plane's index in the labels: 0 on the channel axis that they keep."""
+        """Return the plane's index in the labels; 0 on a channel axis."""
         index = dict(zip(self.axes.planes, plane, strict=True))
         shift = len(self.axes.shape) - len(self.shape)
         return tuple(
@@ -153,13 +153,13 @@ class LayerTarget:
 def target_of(layer: Labels, axes: ImageAxes) -> LabelTarget:
     """Return a Labels layer's data as a place to write to.
 
-    NumPy and zarr arrays are written in place; of multiscale labels every level is.
+    NumPy and zarr arrays are written in place; of multiscale labels every level is written.
 
     Raises
     ------
     ParameterError
-        If it cannot be written to (dask, read-only, file formats without writing) or has not the
-        image's axes. The message says what to do.
+        If it cannot be written to (dask, read-only, file formats without writing) or does not have
+        the image's axes.
     """
     from napari.layers import Labels
 
@@ -198,7 +198,7 @@ def check_alignment(
     Raises
     ------
     ParameterError
-        If they are placed elsewhere, so that objects would appear beside where they were clicked.
+        If they are placed elsewhere, so that objects would not appear where they were clicked.
     """
     rows, cols = axes.rows_cols
     plane = [n // 2 for n in axes.plane_shape]
@@ -224,15 +224,15 @@ def new_target(
 ) -> Labels:
     """Add an empty Labels layer on the image's grid.
 
-    Small ones are NumPy arrays. Large ones are zarr arrays in memory, which take room for what is
-    written only. On planes too large for napari's brush they are a pyramid, with the image's levels
-    or, if it has none, with halved ones: napari would otherwise read and colour all of the plane
-    after every commit.
+    Small ones are NumPy arrays, large ones zarr arrays in memory, which allocate only what is
+    written. For planes too large for napari's brush they are a pyramid, with the image's levels or,
+    if it has none, with halved ones: otherwise napari would read and colour the whole plane after
+    every commit.
 
     Parameters
     ----------
     dtype : dtype-like
-        Of the labels: decides how many objects there can be.
+        Of the labels; limits the number of objects.
     name : str, optional
         By default the image's name and "objects".
     """

@@ -21,7 +21,7 @@ class UndoTrail:
         self._stepping = False
 
     def note(self, on: PlaneSession) -> None:
-        """Hear that the history of a session changed."""
+        """Note that the history of a session changed."""
         if not self._stepping:
             self._done.append(on)
             self._undone.clear()
@@ -37,14 +37,14 @@ class UndoTrail:
         return any(one.session.can_redo for one in self._planes.all)
 
     def undo(self) -> str | None:
-        """Undo the last step, on whatever plane it was; return what it was.
+        """Undo the last step, on any plane; return its description.
 
         The viewer goes to that plane.
         """
         return self._step(self._done, self._undone, undo=True)
 
     def redo(self) -> str | None:
-        """Redo the step that was undone last; return what it was."""
+        """Redo the step that was undone last; return its description."""
         return self._step(self._undone, self._done, undo=False)
 
     def _step(self, taken: list[PlaneSession], given: list[PlaneSession], undo: bool) -> str | None:

@@ -46,8 +46,8 @@ class DrawnPrompts:
 class WorkingLayers:
     """Points, Shapes and Labels layers that show the object in progress.
 
-    They are made when first needed and again when somebody deleted them, and known by identity,
-    so that renaming does no harm. They carry the image's transform, in the viewer's units.
+    They are created when first needed, and again after they were deleted. They are known by
+    identity, so that they can be renamed. They have the image's transform, in the viewer's units.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class WorkingLayers:
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """Change the layers without hearing of it."""
+        """Change the layers without emitting signals."""
         self._quiet += 1
         try:
             yield
@@ -108,7 +108,7 @@ class WorkingLayers:
     # -- prompts ---------------------------------------------------------------------------------
 
     def show(self, shown: DrawnPrompts) -> None:
-        """Draw prompts; layers with nothing to draw are not made for that."""
+        """Draw prompts; a layer with nothing to draw is not created."""
         with self.quiet():
             if len(shown.points) or self._alive(self.prompts):
                 self._show_points(shown)
@@ -155,11 +155,11 @@ class WorkingLayers:
         layer.selected_data = set()
 
     def _width(self) -> float:
-        """Return a line width, in pixels of the image, that is thin at any size of it."""
+        """Return a line width in pixels of the image that looks thin at any image size."""
         return max(1.0, max(self.axes.rows_cols) / 400)
 
     def ensure_prompts(self) -> Points:
-        """Return the Points layer, made again if it was deleted."""
+        """Return the Points layer, created if necessary."""
         if self.prompts is None or not self._alive(self.prompts):
             self._forget(self.prompts)
             with self._adding():
@@ -182,7 +182,7 @@ class WorkingLayers:
         return self.prompts
 
     def ensure_boxes(self) -> Shapes:
-        """Return the Shapes layer, made again if it was deleted."""
+        """Return the Shapes layer, created if necessary."""
         if self.boxes is None or not self._alive(self.boxes):
             self._forget(self.boxes)
             with self._adding():
@@ -238,14 +238,14 @@ class WorkingLayers:
                 self.preview.refresh(thumbnail=False, highlight=False, extent=False)
 
     def prepare(self, plane: Sequence[int], window: Window) -> None:
-        """Make the layers of points and masks ahead: napari takes a moment for each."""
+        """Create the layers of points and masks ahead, as napari needs some time for each."""
         self.ensure_prompts()
         if self.preview is None or not self._alive(self.preview):
             self.show_preview(plane, window, np.zeros(window.shape, np.uint8))
             self.hide_preview()
 
     def removed(self, layer: Layer) -> None:
-        """A layer was removed from the viewer; if it is ours, it is made again when needed."""
+        """Forget one of the layers that was removed from the viewer."""
         for name in ("prompts", "boxes", "preview"):
             if getattr(self, name) is layer:
                 self._forget(layer)
@@ -289,7 +289,7 @@ class WorkingLayers:
             layer.data[...] = data
             layer.refresh(thumbnail=False, highlight=False, extent=False)
             return
-        if self._brushed:  # its undo history would be of other pixels
+        if self._brushed:  # its undo history would belong to other pixels
             self._replace_preview(plane, window, values, count)
             return
         self.window, self._plane = window, tuple(plane)
@@ -355,7 +355,7 @@ class WorkingLayers:
 
     @contextmanager
     def _adding(self) -> Iterator[None]:
-        """Add a layer quietly, and without taking the selection away."""
+        """Add a layer without emitting signals or changing the selection."""
         with self.quiet(), keeping_selection(self.viewer):
             yield
 
@@ -374,7 +374,7 @@ class WorkingLayers:
                     emitter.disconnect(function)
 
     def close(self) -> None:
-        """Remove the layers and hear nothing more of any."""
+        """Remove the layers and disconnect from all of them."""
         for emitter, function in self._listens:
             emitter.disconnect(function)
         self._listens.clear()
