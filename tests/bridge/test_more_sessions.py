@@ -141,12 +141,12 @@ def test_everything_in_a_region_of_a_plane(viewer, predictor) -> None:
 
 
 def test_what_is_in_sight(viewer, image, session) -> None:
-    from napari_segment_anything.bridge.runs.everything import region_of_view
+    from napari_segment_anything.bridge.runs.areas import find_area
 
     viewer.scene.camera.center = (0, 40, 60)
     viewer.scene.camera.zoom = 20
     height = viewer.canvas.size[0]
-    window = region_of_view(session, "view").window
+    window = find_area(viewer, [image], "view").window
     assert window.height == pytest.approx(height / 20, abs=2)
     assert window.row + window.height / 2 == pytest.approx(40, abs=2)
     assert window.col + window.width / 2 == pytest.approx(60, abs=2)
