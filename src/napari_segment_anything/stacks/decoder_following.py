@@ -1,9 +1,9 @@
 """From an object's mask on one plane to its mask on the next, by prompting the network with it.
 
-The decoder gets each object's box, innermost point and mask. Of its four masks that one is taken
-which has the largest product of predicted IoU and overlap with the last mask; then its logits and
-the distance from the last outline are added up (see `Rules.stiffness`), and parts that have nothing
-in common with the last mask are left out.
+The decoder is prompted with each object's box, innermost point and mask. Of its four masks the one
+with the largest product of predicted IoU and overlap with the last mask is used. The distance from
+the last outline is added to its logits (see `Rules.stiffness`), and connected parts that do not
+overlap the last mask are removed.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _judge(
     score: float,
     rules: Rules,
 ) -> Followed:
-    """Whether the object goes on; the network's own mask has to agree, not only the blend."""
+    """Whether the object continues; the network's own mask has to agree, not only the sum."""
     if new.empty or raw.empty:
         return Followed(None, score, "empty")
     if score < rules.pred_iou_thresh:

@@ -1,9 +1,9 @@
-"""From an object's section on one plane to the next by dense instances, pixels and shape.
+"""From an object's section on one plane to the next by dense instances, brightness and shape.
 
-Nothing is decoded: a dense head has read all objects off a plane at once. What counts, in pixels
-of distance from an outline, is added up: the plane's own instance, how bright it is there compared
-with the object's first section, the section on the plane before, and the first section itself,
-shrunken as that of a rounded body would be this far away from it.
+Nothing is decoded: the dense head finds the instances of a whole plane. Four terms are added for
+each pixel, as distances from an outline: the instance on this plane, brightness relative to that of
+the prompted section, the section on the plane before, and the prompted section, reduced like that
+of a rounded body at this distance.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .volume import Volume
 _CLIP = 0.6
 """Distances count up to this part of the object's radius."""
 _LAST, _INSTANCE, _BRIGHTNESS = 0.3, 1.0, 0.5
-"""Weights beside that of the first section, which is `Spacing.rigidity`."""
+"""Weights; that of the prompted section is `Spacing.rigidity`."""
 _SURE = 0.3
 _LEAST_MATCH = 0.25
 _GOOD_MATCH = 0.5
@@ -44,7 +44,7 @@ _KEPT_BYTES = 128 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """What the section that an object was prompted for on tells of it.
+    """The prompted section of an object, and what was measured on it.
 
     Parameters
     ----------
@@ -53,11 +53,12 @@ class Known:
     offset : float
         Pixels by which its outline lies outside that of the dense head's instance.
     agreement : float
-        IoU of the two, so moved.
+        IoU of the two, after that shift.
     level, slope : float
-        Brightness between inside and around, and how fast being inside becomes likelier above.
+        Brightness between inside and outside, and the increase of the log odds of being inside
+        with brightness.
     contrast : float
-        0 to 1: how well brightness alone tells its rim from what is around.
+        0 to 1: how well brightness alone separates its rim from its surroundings.
     """
 
     plane: int
@@ -150,8 +151,8 @@ class DenseFollower:
     ) -> list[Followed]:
         """Find objects on a plane; see `ObjectFollower`.
 
-        The score of a section is how far brightness and dense head speak for it: 1 fully, 0
-        fully against it.
+        The score of a section is 1 where brightness and dense head support it fully, and 0 where
+        they contradict it fully.
         """
         read = self._view(embedding, place)
         pairs = zip(last, known, strict=True)
@@ -210,8 +211,8 @@ class DenseFollower:
         spread = float(within.var() + around.var()) / 2 + 1e-12
         slope = difference / spread
         rim = crop.bright[inside & (depth <= max(1.0, _RIM * radius))]
-        told = (slope * (rim - level) > 0).mean() + (slope * (around - level) <= 0).mean() - 1
-        return Known(plane, mask, offset, agreement, level, slope, max(float(told), 0.0))
+        contrast = (slope * (rim - level) > 0).mean() + (slope * (around - level) <= 0).mean() - 1
+        return Known(plane, mask, offset, agreement, level, slope, max(float(contrast), 0.0))
 
     def _follow(
         self, read: _Read, plane: int, last: PlacedMask, known: Known, rules: Rules
@@ -240,8 +241,8 @@ class DenseFollower:
         new = overlapping_parts(new, last)
         if new.empty:
             return Followed(None, 0.0, "empty")
-        said = evidence[crop.mask(new)].mean() / max(weight, 0.05)
-        score = float(np.clip((1 + said) / 2, 0, 1))
+        support = evidence[crop.mask(new)].mean() / max(weight, 0.05)
+        score = float(np.clip((1 + support) / 2, 0, 1))
         change = new.area / last.area
         if new.area < max(2, _LEAST_AREA * known.mask.area):
             return Followed(None, score, "area")
@@ -258,7 +259,7 @@ class DenseFollower:
     def _template(
         self, crop: _Crop, plane: int, last: PlacedMask, known: Known, most: float
     ) -> NDArray[np.float64]:
-        """Signed distance from the first section's outline, moved to the last and shrunken."""
+        """Signed distance from the prompted section, moved to the last one and reduced."""
         seed = known.mask
         here, there = centre(last), centre(seed)
         depth = signed_distance(
@@ -278,7 +279,7 @@ class DenseFollower:
 def _match(
     read: _Read, crop: _Crop, mask: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_] | None, float]:
-    """The instance most like a mask, or all that lie in it together; and its IoU."""
+    """The instance most like a mask, or the union of those that lie in it; and its IoU."""
     numbers, shared = np.unique(crop.labels[mask], return_counts=True)
     numbers, shared = numbers[numbers > 0], shared[numbers > 0]
     if not len(numbers):

@@ -81,11 +81,11 @@ def depth(mask: PlacedMask) -> NDArray[np.float32]:
 def compose(
     objects: Iterable[tuple[int, PlacedMask, bool]], shape: Sequence[int]
 ) -> NDArray[np.uint32]:
-    """Paint the objects of a plane.
+    """Draw the objects of a plane.
 
-    A pixel that several claim goes to the one it lies deeper inside of, relative to its size;
-    to a mask that was prompted for before one that was not. The order of objects is
-    of no consequence, but for exact ties, which go to the lower id.
+    A pixel in several masks goes to a prompted one first, then to the mask in which it lies
+    deepest, relative to the mask's size; exact ties go to the lower id. The order of the objects
+    does not matter.
 
     Parameters
     ----------

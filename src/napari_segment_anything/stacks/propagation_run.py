@@ -55,7 +55,7 @@ class PropagationRun:
         self.done = 0
 
     def progress(self) -> Generator[Progress, None, PropagationResult]:
-        """Go through all of it."""
+        """Yield `Progress`, and return the result."""
         try:
             yield from self._decode_seeds()
             self._plan()
@@ -121,7 +121,7 @@ class PropagationRun:
         return moved
 
     def _remember(self) -> Generator[Progress, None, None]:
-        """Look at the seeds of all chains that are to be followed."""
+        """Describe the seeds of all chains that are to be followed."""
         groups: dict[Place, list[tuple[int, int]]] = {}
         for key, chain in self.chains.items():
             place = (key.seed, key.number)
@@ -145,7 +145,7 @@ class PropagationRun:
     # -- from plane to plane ---------------------------------------------------------------------
 
     def _plan(self) -> None:
-        """Chains to follow, with what earlier ones have of them already."""
+        """Make the chains to follow, with the parts that an earlier run has found."""
         places: dict[int, list[int]] = {}
         for plane, number in self.masks:
             places.setdefault(number, []).append(plane)
@@ -214,7 +214,7 @@ class PropagationRun:
             chain.end = EDGE if chain.limit in (-1, self.volume.count) else MET
 
     def _rejoin(self, key: ChainKey, chain: Chain) -> None:
-        """Take over the rest of an earlier chain, once this one has come upon it."""
+        """Take over the rest of an earlier chain once this one has the same mask."""
         old = None if self.before is None else self.before.chains.get(key)
         if old is None or old.start == chain.start:
             return
@@ -227,7 +227,7 @@ class PropagationRun:
         chain.end, chain.at_end = rest.end, rest.at_end
 
     def _show(self, plane: int, found: list[tuple[int, PlacedMask]]) -> None:
-        """Let a viewer see what there is, before it is settled who has which pixel."""
+        """Write objects to the labels before overlaps are resolved, for viewers."""
         if not found:
             return
         labels = np.array(self.labels.read(plane, self.stack))
@@ -241,7 +241,7 @@ class PropagationRun:
         return Progress(self.done, total, view, f"{message}, plane {plane}")
 
     def _total(self) -> int:
-        """Planes to go through, in both directions, if no object ends before."""
+        """Planes to go through in both directions if no object ends earlier."""
         total = self.done
         for step in self.task.steps:
             open_chains = [
@@ -302,7 +302,7 @@ class PropagationRun:
         )
 
     def _changed(self, objects: Followings) -> tuple[int, ...]:
-        """Planes whose labels have to be painted: all with an object, or those that differ."""
+        """Planes whose labels have to be drawn: all with an object, or those that differ."""
         before = {} if self.before is None else self.before.objects
         planes = set(self.decoded)
         for number in objects.keys() | before.keys():

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import Embedding, PlaneSource, Predictor, View, Window
+from ..engine import Embedding, PlaneSource, Predictor, View, Window, open_image
 from ..errors import ImageError, ParameterError
 from ..formats import ImageData
 from ..formats.images import image_data
 
 CANVAS = 384
-"""Planes smaller than this are mirrored at their edges up to it: enlarged to the model's frame,
-their pixels would look like nothing the model has met."""
+"""Smaller planes are mirrored at their edges up to this size: enlarged to the model's frame, they
+would be blurred more than any image of the training."""
 _SAMPLED = 9
 
 
@@ -187,7 +187,7 @@ class Volume:
 
     @property
     def anisotropy(self) -> float | None:
-        """Distance of planes in pixels of a plane, where the image says so; None for time."""
+        """Distance of planes in pixels of a plane; None if unknown, and for time."""
         unit, size = self.units[self.axis], self.scale[self.axis]
         rows = self.displayed[0]
         if self.axes[self.axis] == "T" or unit is None or unit != self.units[rows]:
@@ -236,7 +236,7 @@ class Volume:
         return rows + 2 * self.margin, cols + 2 * self.margin
 
     def bare(self, plane: int, stack: tuple[int, ...] = ()) -> tuple[Any, dict[str, Any]]:
-        """Return a plane without margin, unread, and what else `Predictor.embed` needs."""
+        """Return a plane without margin, unread, and the other arguments of `Predictor.embed`."""
         where = self._plane(plane, stack)
         view = self.source.image(where)
         if self.limits is None:
@@ -250,9 +250,9 @@ class Volume:
         return view, options
 
     def image(self, plane: int, stack: tuple[int, ...] = ()) -> tuple[Any, dict[str, Any]]:
-        """Return a plane with its margin, and what else `Predictor.embed` needs.
+        """Return a plane with its margin, and the other arguments of `Predictor.embed`.
 
-        Without a margin nothing is read here.
+        Without a margin nothing is read.
         """
         view, options = self.bare(plane, stack)
         margin = self.margin
@@ -266,20 +266,20 @@ class Volume:
         return view, options
 
     def brightness(self, plane: int, stack: tuple[int, ...], window: Window) -> NDArray[np.float32]:
-        """Read a window of a plane with its margin: the mean of its channels, as float32."""
+        """Read the mean of the channels in use: float32 (height, width).
+
+        Parameters
+        ----------
+        plane : int
+        stack : tuple of int
+        window : Window
+            In pixels of the plane with its margin.
+        """
         view, options = self.image(plane, stack)
-        full = view[0] if isinstance(view, list) else view
-        index = list(window.slices)
-        channel = options["channel_axis"]
-        if len(full.shape) == 3:
-            channel = len(full.shape) - 1 if channel is None else channel
-            index.insert(channel, slice(None))
-        values = np.asarray(full[tuple(index)], np.float32)
-        if values.ndim == 3:
-            chosen = self.source.channels
-            if chosen is not None:
-                values = np.take(values, chosen, axis=channel)
-            values = values.mean(axis=channel)
+        source = open_image(
+            view, channel_axis=options["channel_axis"], channels=options["channels"]
+        )
+        values = source.read(0, *window.slices).astype(np.float32).mean(axis=2)
         return np.nan_to_num(values)
 
     def embed(
@@ -289,7 +289,16 @@ class Volume:
         stack: tuple[int, ...] = (),
         view: View | None = None,
     ) -> Embedding:
-        """Encode a plane whole, or from a view (in pixels of the plane with its margin)."""
+        """Encode a plane.
+
+        Parameters
+        ----------
+        predictor : Predictor
+        plane : int
+        stack : tuple of int
+        view : View, optional
+            In pixels of the plane with its margin; by default the whole plane.
+        """
         image, options = self.image(plane, stack)
         if view is not None:
             options = {"window": view.window, "span": view.span, **options}
