@@ -106,6 +106,7 @@ def test_parameters_survive_and_a_journal_is_kept(qtbot, opened) -> None:
     qtbot.waitUntil(lambda: widget.session.preview is not None)
     widget.commit()
     other = PromptWidget(viewer)
+    qtbot.addWidget(other)
     assert other.tools.value == "box" and other.overwrite.value
     assert other.session is widget.session
     other.shut()
