@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from napari_segment_anything.training.augment import AugmentConfig, augment
@@ -24,6 +25,7 @@ def coded(side: int = 300):
     return labelled_image("coded", "coded", image, labels)
 
 
+@pytest.mark.slow
 def test_labels_stay_on_the_image_through_scaling_turning_and_mirroring():
     sampler = CropSampler([coded()], {"coded": 1.0}, seed=3)
     for step in range(6):
@@ -162,6 +164,7 @@ def test_stains_change_in_bright_colour_images_alone():
         assert out.min() >= 0 and out.max() <= 255
 
 
+@pytest.mark.slow
 def test_generated_shapes_are_labelled_repeatable_and_of_every_kind():
     first, second = shapes(6, 3), shapes(6, 3)
     assert {image.name.rpartition("-")[2] for image in first} == {

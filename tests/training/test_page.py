@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tifffile
 
 import napari_segment_anything as nsa
@@ -16,6 +17,7 @@ from .small import disks, stored
 PAGE = Path(__file__).parents[2] / "docs/training.md"
 
 
+@pytest.mark.slow
 def test_the_example_runs(tmp_path):
     (example,) = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text("utf-8"), re.S | re.M)
     for folder in ("images", "labels"):

@@ -35,6 +35,7 @@ def weights(path) -> dict[str, torch.Tensor]:
     return nsa.load_checkpoint(path).network.state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "part"),
     [("micro", "lora"), ("vit", "decoder"), ("vit", "lora"), ("tiny_vit", "whole")],
@@ -66,6 +67,7 @@ def test_every_part_of_every_model(tmp_path, kind, part):
     assert {"point", "box"} < set(result.after) and set(result.before) == set(result.after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["whole", "decoder", "lora"])
 def test_fine_tuning_resumes_to_the_same_weights(tmp_path, part):
     torch.set_num_threads(1)
@@ -89,6 +91,7 @@ def test_fine_tuning_resumes_to_the_same_weights(tmp_path, part):
     assert whole.after == resumed.after
 
 
+@pytest.mark.slow
 def test_a_run_that_is_complete_gives_its_model_again(tmp_path):
     base = stored(tmp_path)
     images = [disks(0), disks(1)]
@@ -103,6 +106,7 @@ def test_a_run_that_is_complete_gives_its_model_again(tmp_path):
     assert not any(isinstance(step.partial, StepReport | Estimate) for step in seen)
 
 
+@pytest.mark.slow
 def test_another_configuration_or_other_data_is_not_mixed_in(tmp_path):
     base = stored(tmp_path)
     images = [disks(0), disks(1)]
@@ -125,6 +129,7 @@ def staged(base, *steps, **values):
     return {k: v for k, v in config.items() if k in own} | {"stages": stages}
 
 
+@pytest.mark.slow
 def test_a_stage_can_be_added_to_a_finished_run_and_gives_what_a_run_of_both_gives(tmp_path):
     torch.set_num_threads(1)
     base = stored(tmp_path)
@@ -143,6 +148,7 @@ def test_a_stage_can_be_added_to_a_finished_run_and_gives_what_a_run_of_both_giv
         nsa.train(staged(base, 2, **values), images=images, output=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_folder_goes_on_where_data_and_model_lie_elsewhere(tmp_path):
     torch.set_num_threads(1)
     here, there = tmp_path / "here", tmp_path / "there"
@@ -166,6 +172,7 @@ def test_a_run_folder_goes_on_where_data_and_model_lie_elsewhere(tmp_path):
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_going_on_from_weights_alone_is_said_and_keeps_the_schedule(tmp_path):
     base = stored(tmp_path)
     images = [disks(0), disks(1)]
@@ -200,6 +207,7 @@ def test_two_runs_in_one_folder_at_once_are_refused(tmp_path):
     first.close()
 
 
+@pytest.mark.slow
 def test_early_stop_keeps_the_best(tmp_path, monkeypatch):
     values = iter([0.3, 0.5, 0.9, 0.8, 0.7, 0.95])
     states = []
@@ -222,6 +230,7 @@ def test_early_stop_keeps_the_best(tmp_path, monkeypatch):
     assert again.steps == {"finetune": 4}
 
 
+@pytest.mark.slow
 def test_the_prediction_comes_first_and_changes_nothing(tmp_path):
     base = stored(tmp_path)
     seen = []
@@ -260,6 +269,7 @@ def test_memory_grows_with_what_is_trained():
     assert needed[0] < needed[1] < needed[2]
 
 
+@pytest.mark.slow
 def test_the_file_says_what_it_is(tmp_path):
     base = stored(tmp_path, licence="CC0-1.0")
     npz_folder(tmp_path / "cells", 3)
@@ -284,6 +294,7 @@ def test_the_file_says_what_it_is(tmp_path):
     assert json.loads((tmp_path / "run/config.json").read_text())["config"]["model"] == str(base)
 
 
+@pytest.mark.slow
 def test_from_scratch_in_three_stages(tmp_path, monkeypatch):
     from .small import MICRO
 
@@ -375,6 +386,7 @@ def small_whole(refiner_width: int = 4) -> Sam:
         return Sam(SamConfig(MicroConfig(), refiner_width=refiner_width))
 
 
+@pytest.mark.slow
 def test_fine_tuning_improves_on_images_it_never_saw(tmp_path):
     config = {
         "model": str(stored(tmp_path)),

@@ -40,6 +40,7 @@ def trainer(folder, network, stage, **extra) -> StageTrainer:
     return StageTrainer(network, stage, config, sampler, folder, **extra)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompted", [False, True])
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path, prompted):
     torch.set_num_threads(1)
@@ -200,6 +201,7 @@ def disks(seed: int):
     return labelled_image(f"disks/{seed}", "disks", image, labels)
 
 
+@pytest.mark.slow
 def test_a_short_training_improves_on_images_it_never_saw(tmp_path):
     torch.set_num_threads(2)
     network = Shell(replace(TINY, norm="folded"))
