@@ -113,7 +113,7 @@ def test_failed_tiles_are_told_by_the_exit_code(tmp_path, coins, capsys, monkeyp
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--tile", "9"], "--tile lies between 64 and"),
+        (["--tile", "9"], "--tile must be between 64 and"),
         (["--overlap", "100"], "overlap lies between"),
         (["--region", "5,5,1,1"], "below and right"),
         (["--region", "900,900,950,950"], "outside"),

@@ -97,7 +97,7 @@ def test_a_zarr_group_is_not_overwritten(tmp_path: Path) -> None:
     import zarr
 
     zarr.create_group(tmp_path / "g.zarr")
-    with pytest.raises(FormatError, match="data of its own"):
+    with pytest.raises(FormatError, match="with other data"):
         write_labels(tmp_path / "g.zarr", some_labels(2))
 
 

@@ -74,7 +74,7 @@ def test_an_image_of_one_tile_is_one_tile() -> None:
 
 
 def test_wrong_sizes_are_refused() -> None:
-    with pytest.raises(ParameterError, match="tile lies between 64"):
+    with pytest.raises(ParameterError, match="tile must be between 64"):
         TileGrid.over((100, 100), (), 32, 4)
     with pytest.raises(ParameterError, match="half the tile"):
         TileGrid.over((100, 100), (), 64, 40)

@@ -19,9 +19,9 @@ from napari_segment_anything.parameters import EVERYTHING, LINKING, TILING, chec
         (EVERYTHING, {"nms": "ball"}, "one of box, mask"),
         (EVERYTHING, {"pred_iou_tresh": 0.5}, "did you mean 'pred_iou_thresh'"),
         (LINKING, {"link_thresh": 0}, "above 0 and at most 1; got 0"),
-        (LINKING, {"anisotropy": 0}, "is above 0; got 0"),
+        (LINKING, {"anisotropy": 0}, "must be above 0; got 0"),
         (LINKING, {"zzz": 1}, "known are link, link_thresh"),
-        (TILING, {"retries": -1}, "between 0 and 100"),
+        (TILING, {"retries": -1}, "must be between 0 and 100"),
     ],
 )
 def test_wrong_values_say_what_is_right(table, given, message) -> None:

@@ -111,7 +111,7 @@ def test_methods_that_a_model_cannot_do(model, options, words):
 
 def test_anisotropy_is_above_0(dense):
     image, truth = balls()
-    with pytest.raises(ParameterError, match="anisotropy is above 0"):
+    with pytest.raises(ParameterError, match="anisotropy must be above 0"):
         follow(image, {12: truth[12]}, dense, anisotropy=0)
 
 

@@ -307,7 +307,7 @@ def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
 def _largest_parts(
     labels: NDArray[np.int32], quality: NDArray[np.float32], min_cells: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.intp]]:
-    """Keep each label's largest connected part, fill its holes, number anew.
+    """Keep each label's largest connected part, fill its holes, and renumber.
 
     Returns the labels, the mean quality of each, and which old label (from 0) each was.
     """

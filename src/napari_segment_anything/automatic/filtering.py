@@ -70,7 +70,7 @@ def apply(candidates: Candidates, filters: Filters) -> Outcome:
     Raises
     ------
     ParameterError
-        If a threshold lies below the floor that masks were kept down to.
+        If a threshold is below the floor that masks were kept down to.
     """
     _check_floors(candidates, filters)
     reason = np.zeros(len(candidates), np.uint8)

@@ -63,7 +63,7 @@ def choose_mode(model: Model, mode: str = "auto") -> str:
     if mode not in MODES:
         near = difflib.get_close_matches(str(mode), MODES, 1)
         hint = f"; did you mean '{near[0]}'?" if near else "."
-        raise ParameterError(f"mode is one of auto, {', '.join(MODES)}; got {mode!r}{hint}")
+        raise ParameterError(f"mode must be one of auto, {', '.join(MODES)}; got {mode!r}{hint}")
     if mode not in available:
         raise ParameterError(
             f"Model '{model.name}' does not support mode '{mode}', which needs a dense head; "

@@ -56,7 +56,7 @@ def priority(
     """
     keys = {"small": area, "score": np.zeros(len(area)), "large": -area.astype(np.int64)}
     if policy not in keys:
-        raise ParameterError(f"policy is one of {', '.join(POLICIES)}; got {policy!r}.")
+        raise ParameterError(f"policy must be one of {', '.join(POLICIES)}; got {policy!r}.")
     return np.lexsort((np.arange(len(area)), -score, keys[policy]))
 
 
@@ -103,7 +103,7 @@ def resolve_overlaps(
     """
     for name, value in (("min_visible", min_visible), ("min_piece", min_piece)):
         if not 0 <= value <= 1:
-            raise ParameterError(f"{name} lies between 0 and 1; got {value!r}.")
+            raise ParameterError(f"{name} must be between 0 and 1; got {value!r}.")
     base = _existing(existing, shape)
     first = 1 + (int(base.max(initial=0)) if base is not None else 0)
     dtype = np.min_scalar_type(first + len(masks) - 1)

@@ -111,7 +111,7 @@ def resolve(
     Raises
     ------
     ParameterError
-        As `check`; also if points_per_side and point_grids are both given, or a floor lies
+        As `check`; also if points_per_side and point_grids are both given, or a floor is
         above its threshold.
     """
     check(mode, given, head)

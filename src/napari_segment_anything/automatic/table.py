@@ -227,7 +227,7 @@ class CandidateTable:
             If `containment` is out of range.
         """
         if not 0 < containment <= 1:
-            raise ParameterError(f"containment lies between 0 and 1; got {containment!r}.")
+            raise ParameterError(f"containment must be above 0 and at most 1; got {containment!r}.")
         return parents(self.masks, self.boxes, self.areas, containment)
 
     def layers(
@@ -336,7 +336,7 @@ class CandidateTable:
         """
         if output_mode not in _OUTPUT_MODES:
             raise ParameterError(
-                f"output_mode is one of {', '.join(_OUTPUT_MODES)}; got {output_mode!r}."
+                f"output_mode must be one of {', '.join(_OUTPUT_MODES)}; got {output_mode!r}."
             )
         out = []
         for mask, i in zip(self.masks, self.kept, strict=True):

@@ -48,7 +48,7 @@ def infer_config(state: Mapping[str, Tensor]) -> SamConfig:
     """
     for prefix, reason in _FOREIGN.items():
         if any(name.startswith(prefix) for name in state):
-            raise CheckpointError(f"cannot tell its architecture: {reason}")
+            raise CheckpointError(f"its architecture cannot be recognised: {reason}")
     encoder: EncoderConfig
     if f"{_ENCODER}patch_embed.proj.weight" in state:
         encoder = _vit(state)

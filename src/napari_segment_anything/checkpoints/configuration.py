@@ -165,5 +165,5 @@ def _impossible(config: Any) -> str:
             return f"image_size {config.image_size} is no multiple of {config.stride}"
         pairs = list(zip(config.widths[1:], config.heads[1:], strict=True))
     elif isinstance(config, InstanceDecoderConfig) and len(config.widths) != 4:
-        return f"{len(config.widths)} widths in place of 4"
+        return f"{len(config.widths)} widths instead of 4"
     return next((f"width {w} for {h} heads" for w, h in pairs if w % h), "")

@@ -1,4 +1,4 @@
-"""`napari-sam info`: what runs here, on what, and where files lie."""
+"""`napari-sam info`: versions, devices and folders."""
 
 from __future__ import annotations
 

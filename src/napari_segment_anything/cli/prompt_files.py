@@ -362,5 +362,5 @@ def _meant(name: str, known: Sequence[str]) -> str:
 
 def _corners(corners: list[float], where: str) -> list[float]:
     if corners[2] <= corners[0] or corners[3] <= corners[1]:
-        raise PromptError(f"{where}: the box's second corner must lie below and right of the first")
+        raise PromptError(f"{where}: the box's second corner must be below and right of the first")
     return corners

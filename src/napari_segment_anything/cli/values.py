@@ -43,7 +43,7 @@ def box(text: str, option: str = "--box") -> list[float]:
     )
     if row_max <= row_min or col_max <= col_min:
         raise PromptError(
-            f"{option} {text}: the second corner must lie below and right of the first"
+            f"{option} {text}: the second corner must be below and right of the first"
         )
     return [row_min, col_min, row_max, col_max]
 

@@ -320,7 +320,7 @@ def image_data(
         As it is; a path or URL, as for `read_image`; an array with shape, dtype and indexing; or
         the levels of a pyramid, the full resolution first.
     axes : str, optional
-        A letter for each dimension, in place of what the file says or what is guessed.
+        A letter for each dimension, instead of those in the file or derived from the shape.
     channel_axis : int, optional
         Axis of the channels of an array without `axes`.
     guess : callable, optional

@@ -254,7 +254,7 @@ def _write_zarr(path: Path, array: NDArray[Any], axes: str) -> None:
         if not (path / "zarr.json").exists() and not (path / ".zarray").exists():
             raise FormatError(f"{path} exists and is not a Zarr array; choose another name.")
         if (path / "zarr.json").exists() and not isinstance(zarr.open(path, mode="r"), zarr.Array):
-            raise FormatError(f"{path} is a Zarr group with data of its own; choose another name.")
+            raise FormatError(f"{path} is a Zarr group with other data; choose another name.")
     chunks = tuple(min(n, 512 if i >= array.ndim - 2 else 1) for i, n in enumerate(array.shape))
     names = tuple(axis.lower() for axis in axes)
     with store_errors(path):

@@ -384,4 +384,4 @@ def _check_size(size: Sequence[int]) -> tuple[int, int]:
 
 def _same_size(a: RLE, b: RLE) -> None:
     if a.size != b.size:
-        raise FormatError(f"The masks lie in images of different size: {a.size} and {b.size}.")
+        raise FormatError(f"The masks are of images of different size: {a.size} and {b.size}.")

@@ -101,7 +101,9 @@ class Parameter:
             return
         if self.choices:
             if value not in self.choices:
-                raise ParameterError(f"{name} is one of {', '.join(self.choices)}; got {value!r}.")
+                raise ParameterError(
+                    f"{name} must be one of {', '.join(self.choices)}; got {value!r}."
+                )
         elif self.kind in (int, float):
             self._check_number(name, value)
 
@@ -109,16 +111,16 @@ class Parameter:
         number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
         if not number or (self.kind is int and value != int(value)):
             what = "a whole number" if self.kind is int else "a number"
-            raise ParameterError(f"{name} is {what}; got {value!r}.")
+            raise ParameterError(f"{name} must be {what}; got {value!r}.")
         if self.low <= value <= self.high and not (self.above and value == self.low):
             return
         if self.above:
-            least = f"is above {self.low:g}"
+            least = f"must be above {self.low:g}"
             bounds = least if math.isinf(self.high) else f"{least} and at most {self.high:g}"
         elif math.isinf(self.high):
-            bounds = f"is at least {self.low:g}"
+            bounds = f"must be at least {self.low:g}"
         else:
-            bounds = f"lies between {self.low:g} and {self.high:g}"
+            bounds = f"must be between {self.low:g} and {self.high:g}"
         raise ParameterError(f"{name} {bounds}; got {value!r}.")
 
 
@@ -135,7 +137,7 @@ def check_values(table: Mapping[str, Parameter], values: Mapping[str, Any]) -> N
     Raises
     ------
     ParameterError
-        If a name is unknown, or a value has the wrong type or lies outside its range.
+        If a name is unknown, or a value has the wrong type or is out of range.
     """
     check_names(values, table)
     for name, value in values.items():

@@ -86,7 +86,7 @@ def _path(shape: tuple[int, int], rng: np.random.Generator, stiffness: float) ->
 
 
 def _free(seeds: Truth, path: Float, room: float) -> int:
-    """How far a path goes before it comes within `room` pixels of those there, or of itself."""
+    """Length of a path before it comes within `room` pixels of others, or of itself."""
     if not len(path):
         return 0
     stop = len(path)
@@ -95,7 +95,7 @@ def _free(seeds: Truth, path: Float, room: float) -> int:
         near = cKDTree(there).query(path, distance_upper_bound=room)[0] <= room
         if near.any():
             stop = int(np.argmax(near))
-    # Points of its own that are close in space but far along the path are a crossing.
+    # Points that are close in space but far apart along the path are a crossing.
     pairs = cKDTree(path[:stop:4]).query_pairs(1.5 * room, output_type="ndarray")
     loops = pairs[np.abs(pairs[:, 1] - pairs[:, 0]) > 4 * room]
     if len(loops):

@@ -119,7 +119,7 @@ def nuclei_volume(
     anisotropy: float = 4.0,
     snr: float,
 ) -> tuple[NDArray[np.uint16], Truth]:
-    """Stack of nuclei whose planes lie further apart than their pixels.
+    """Stack of nuclei whose planes are further apart than pixels.
 
     Parameters
     ----------

@@ -208,7 +208,7 @@ def bacteria(
 def _rods(
     shape: tuple[int, int], rng: np.random.Generator, width: float, length: float, density: float
 ) -> tuple[Truth, Float, Float]:
-    """Lay rods beside and behind one another: labels, thickness, and a brightness for each."""
+    """Place rods next to and behind one another: labels, thickness, and a brightness for each."""
     labels = np.zeros(shape, np.int32)
     profile = np.zeros(shape, np.float32)
     brightness = np.zeros(shape, np.float32)
