@@ -209,7 +209,7 @@ def test_planes_and_channels(tmp_path, capsys):
         (["everything", "sample:coins", "--json", "--points-per-side", "x"], "--points-per-side"),
         (
             ["everything", "sample:coins", "--json", "--points-per-side", "0"],
-            "--points-per-side lies between",
+            "--points-per-side must be between",
         ),
         (["everything", "sample:coins", "--json", "--mode", "magic"], "--mode"),
         (["everything", "sample:coins", "--json", "--mode", "instances"], "instances"),
