@@ -32,7 +32,7 @@ def info(
     as_json: options.JsonOption = False,
     debug: options.DebugOption = False,
 ) -> None:
-    """Show versions, devices, the precision chosen and why, and what the cache holds.
+    """Show versions, devices, the chosen precision and the reason, and the size of the cache.
 
     Examples:
 

@@ -93,7 +93,7 @@ class Input:
 
 
 def open_input(source: str, view: ImageOptions, plane: str | None = None) -> Input:
-    """Open the image argument as one plane.
+    """Open one plane of the image argument.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`napari-sam stack`: volumes and time-lapses, everything in them or what is clicked on."""
+"""`napari-sam stack`: segment or follow objects in volumes and time-lapses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run over labels has done, kept in the labels' own store so that it can be resumed."""
+"""Progress of a run over labels, stored with the labels so that the run can be resumed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .ome_zarr import LabelsGroup, create_labels, label_names, open_labels
 
 
 class RunRecord:
-    """Settings and progress of a run: a group beside the levels of its labels.
+    """Settings and progress of a run, in a group next to the levels of its labels.
 
-    ``attrs["run"]`` holds the settings and whatever is noted later, ``status`` a number for each
-    unit of work (a tile, a plane): 0 is to be done, the others are up to the run. A unit's results
-    are written before its status is, so a kill loses at most the units in progress.
+    ``attrs["run"]`` contains the settings and later notes, ``status`` a number for each unit of
+    work (a tile, a plane): 0 is unfinished, other values are defined by the run. The results of a
+    unit are written before its status, so a kill loses at most the units in progress.
 
     Parameters
     ----------
     labels : LabelsGroup
-        What the run writes.
+        The labels that the run writes.
     name : str
-        Of the group.
+        Name of the group.
     """
 
     def __init__(self, labels: LabelsGroup, name: str) -> None:
@@ -36,11 +36,11 @@ class RunRecord:
 
     @property
     def run(self) -> dict[str, Any]:
-        """The settings, and what was noted."""
+        """The settings and notes."""
         return dict(self.group.attrs.asdict().get("run") or {})
 
     def note(self, **facts: Any) -> None:
-        """Add to what is recorded of the run; arrays become lists."""
+        """Add notes to the run; arrays are stored as lists."""
         self.group.attrs["run"] = {**self.run, **_plain(facts)}
 
     def status(self) -> NDArray[np.uint8]:
@@ -53,19 +53,19 @@ class RunRecord:
 
     def remove(self) -> None:
         """Remove the group."""
-        del self.group.attrs["run"]  # first: what is left of it is no record
+        del self.group.attrs["run"]  # first, so that a partly removed group is not a record
         del self.labels.group[self.name]
 
 
 def make_record(labels: LabelsGroup, name: str, units: Sequence[int], chunks: Sequence[int]) -> Any:
-    """Make the group of a `RunRecord`; it counts as one from the first `RunRecord.note` on.
+    """Create the group of a `RunRecord`; it is a record from the first `RunRecord.note` on.
 
     Parameters
     ----------
     labels : LabelsGroup
     name : str
     units, chunks : sequence of int
-        Shape of ``status``, and that of its chunks.
+        Shape of ``status``, and of its chunks.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def make_record(labels: LabelsGroup, name: str, units: Sequence[int], chunks: Se
 
 
 def recorded_run(labels: LabelsGroup, name: str) -> dict[str, Any] | None:
-    """Return settings and notes of the run that is on record, or None."""
+    """Return settings and notes of the recorded run, or None."""
     group = labels.group
     return (group[name].attrs.asdict().get("run") or None) if name in group else None
 
@@ -90,7 +90,7 @@ def resume_or_create(
     overwrite: bool,
     **layout: Any,
 ) -> tuple[LabelsGroup, bool]:
-    """Open the labels of a run that was stopped, or make new ones.
+    """Open the labels of an interrupted run, or create new ones.
 
     Parameters
     ----------
@@ -103,22 +103,22 @@ def resume_or_create(
     wanted : mapping
         Settings of the run.
     overwrite : bool
-        Begin anew, whatever is there.
+        Create new labels in any case.
     **layout
-        Of new labels, as for `create_labels`.
+        Options for new labels, as for `create_labels`.
 
     Returns
     -------
     LabelsGroup
     bool
-        Whether they hold a run with these settings.
+        Whether they belong to a run with these settings.
 
     Raises
     ------
     ParameterError
-        If a run with other settings is on record there.
+        If they belong to a run with other settings.
     FormatError
-        If there are labels of that name that no such run made, or none can be made.
+        If labels of that name are not of such a run, or labels cannot be created.
     """
     if not overwrite and _exists(destination, label):
         labels = open_labels(destination, label, mode="r+")
@@ -126,25 +126,25 @@ def resume_or_create(
         if stored is not None:
             check_same(stored, wanted, labels.path)
             return labels, True
-        # without a pixel: killed after the labels were made, before the run was on record
+        # labels without pixels: a run was killed before it was recorded
         overwrite = labels.array.nchunks_initialized == 0
     return create_labels(destination, label, overwrite=overwrite, **layout), False
 
 
 def check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: str) -> None:
-    """Compare the settings of a run on record with those asked for now.
+    """Compare the settings of a recorded run with the present ones.
 
     Parameters
     ----------
     stored, wanted : mapping
-        Further settings in `stored` do not matter.
+        Additional settings in `stored` are ignored.
     path : str
-        Of the labels, for the message.
+        Path of the labels, for the message.
 
     Raises
     ------
     ParameterError
-        If they differ; the message names what does.
+        If they differ; the message names the differences.
     """
     differ = [
         f"{name} was {_short(stored.get(name))}, is {_short(value)}"
@@ -153,13 +153,13 @@ def check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: str) 
     ]
     if differ:
         raise ParameterError(
-            f"{path} holds a run with other settings ({'; '.join(differ)}): run it with those to "
-            "resume it, give another label name, or overwrite=True to begin again"
+            f"{path} contains a run with other settings ({'; '.join(differ)}): resume it with "
+            "those, give another label name, or overwrite=True to begin again"
         )
 
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as they come back from JSON; those of NumPy as numbers and lists."""
+    """Return values as they are after storing as JSON; NumPy values become numbers and lists."""
     values: dict[str, Any] = json.loads(json.dumps(dict(facts), default=lambda v: v.tolist()))
     return values
 
@@ -172,5 +172,5 @@ def _short(value: Any) -> str:
 def _exists(destination: str | Path, label: str) -> bool:
     try:
         return label in label_names(destination)
-    except (FormatError, ImageError):  # create_labels says what is wrong with the place
+    except (FormatError, ImageError):  # create_labels raises a suitable error
         return False
