@@ -36,7 +36,7 @@ class LabelsGroup:
     def __init__(self, path: str, mode: str = "r") -> None:
         self.path = path
         self.mode = mode
-        self._first, levels, self._placement = _ngff.open_levels(self.group, path)
+        self._first, levels, self._placement = _ngff.open_levels(self.group, path, 1)
         self.array: Any = levels[0]
 
     def __reduce__(self) -> tuple[Any, ...]:

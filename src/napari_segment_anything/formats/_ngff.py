@@ -109,7 +109,9 @@ def multiscales(
     return [with_version(zarr_format, whole)]
 
 
-def open_levels(group: Any, where: str) -> tuple[Mapping[str, Any], tuple[Any, ...], Placement]:
+def open_levels(
+    group: Any, where: str, most: int | None = None
+) -> tuple[Mapping[str, Any], tuple[Any, ...], Placement]:
     """Open the pyramid that a group's metadata names.
 
     Parameters
@@ -117,6 +119,8 @@ def open_levels(group: Any, where: str) -> tuple[Mapping[str, Any], tuple[Any, .
     group : zarr.Group
     where : str
         Its path or URL.
+    most : int, optional
+        Open no more levels than this.
 
     Returns
     -------
@@ -137,7 +141,7 @@ def open_levels(group: Any, where: str) -> tuple[Mapping[str, Any], tuple[Any, .
         paths = [each["path"] for each in first["datasets"]]
         for path in paths:
             inside(where, path, "the level")
-        levels = tuple(group[path] for path in paths)
+        levels = tuple(group[path] for path in paths[:most])
         ndim = len(levels[0].shape)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise FormatError(f"{where} has damaged OME-Zarr metadata: {line(error)}") from error
