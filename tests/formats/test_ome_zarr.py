@@ -227,7 +227,7 @@ def test_places_that_hold_something_else(tmp_path: Path) -> None:
     ]:
         with pytest.raises(FormatError, match=message):
             create_labels(path, **arguments)
-    with pytest.raises(FormatError, match="need the same"):
+    with pytest.raises(FormatError, match="must have the same"):
         create_labels(tmp_path / "c.zarr", "other", zarr_format=2, **arguments)
     with pytest.raises(FormatError, match="does not exist"):
         open_labels(tmp_path / "none.zarr")

@@ -111,8 +111,6 @@ def create_labels(
     require(destination, (str, Path), "a store", "give its path or URL")
     size = tuple(int(n) for n in shape)
     letters = _ngff.check_label_axes(axes, size)
-    if scale is not None and all(size == 1 for size in scale) and not any(units or ()):
-        scale = units = None
     kind = np.dtype(dtype)
     if kind.kind not in "ui" or 0 in size:
         raise FormatError(f"Labels are integers with at least one pixel; got {kind}, shape {size}.")
@@ -274,6 +272,8 @@ def _placement(
     for values in (scale, units):
         if values is not None and len(values) != len(axes):
             raise FormatError(f"{len(values)} pixel sizes or units for axes {axes}.")
+    if scale is not None and all(size == 1 for size in scale) and not any(units or ()):
+        scale = units = None  # unknown
     return _ngff.Placement(
         axes,
         place.scale if scale is None else tuple(float(s) for s in scale),
