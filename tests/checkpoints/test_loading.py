@@ -332,8 +332,8 @@ class TestRefusals:
         for content, reason in (
             ({"epoch": 3}, "no weights"),
             ({}, "no weights"),
-            ([1, 2], "holds a list"),
-            (torch.zeros(3), "holds a Tensor"),
+            ([1, 2], "contains a list"),
+            (torch.zeros(3), "contains a Tensor"),
             ({"model": {"epoch": 3}}, "no weights"),
         ):
             torch.save(content, tmp_path / "x.pt")

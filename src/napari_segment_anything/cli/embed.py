@@ -100,7 +100,7 @@ def embed(
     from .report import model_facts, progress_bar, size, tell
 
     if not cache_gigabytes > 0:
-        raise ParameterError("--cache-gigabytes must be larger than 0")
+        raise ParameterError("--cache-gigabytes must be above 0")
     sources = _images(image)
     opened = [_open(each, view, plane) for each in sources]
 
