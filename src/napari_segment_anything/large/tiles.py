@@ -60,7 +60,7 @@ class ImageTiles:
 
 
 def read_with_hash(tiles: ImageTiles, index: int) -> tuple[NDArray[Any], tuple[int, int]]:
-    """Return the pixels that a tile is read from, and their hash and mark."""
+    """Return the pixels of a tile's window, and their hash and mark."""
     # the mark before the pixels: what is written meanwhile is noticed by the next call
     mark = tiles.marks([index])[0]
     pixels = tiles.read(index)

@@ -250,7 +250,7 @@ def _in_memory(shape: tuple[int, ...]) -> NDArray[np.uint32]:
 
 
 def stopped(output: str | Path, name: str) -> bool:
-    """Whether a store has labels of that name that a run over a stack was stopped at."""
+    """Whether a store has labels of a name, and a run that made them was stopped."""
     return (
         name in label_names(output) and recorded_run(open_labels(output, name), _RECORD) is not None
     )

@@ -195,7 +195,7 @@ class Volume:
         return size / self.scale[rows] if size > 0 and self.scale[rows] > 0 else None
 
     def index(self, plane: int, stack: tuple[int, ...] = ()) -> tuple[Any, ...]:
-        """Return the index of a plane in the labels."""
+        """Return the index of a plane in the labels, given its number and its stack."""
         out: list[Any] = [slice(None)] * len(self.shape)
         out[self.axis] = plane
         for axis, place in zip(self.others, stack, strict=True):
@@ -236,7 +236,14 @@ class Volume:
         return rows + 2 * self.margin, cols + 2 * self.margin
 
     def bare(self, plane: int, stack: tuple[int, ...] = ()) -> tuple[Any, dict[str, Any]]:
-        """Return a plane without margin, unread, and the other arguments of `Predictor.embed`."""
+        """Return a plane without margin, unread, and the other arguments of `Predictor.embed`.
+
+        Parameters
+        ----------
+        plane : int
+        stack : tuple of int
+            Which stack, where there are several.
+        """
         where = self._plane(plane, stack)
         view = self.source.image(where)
         if self.limits is None:
@@ -252,7 +259,7 @@ class Volume:
     def image(self, plane: int, stack: tuple[int, ...] = ()) -> tuple[Any, dict[str, Any]]:
         """Return a plane with its margin, and the other arguments of `Predictor.embed`.
 
-        Without a margin nothing is read.
+        Parameters are those of `bare`. Without a margin nothing is read.
         """
         view, options = self.bare(plane, stack)
         margin = self.margin
