@@ -340,7 +340,7 @@ def test_what_a_configuration_cannot_mean():
 def test_watching_needs_images_to_watch(tmp_path):
     with pytest.raises(ParameterError, match="needs held-out images"):
         nsa.train(quick(stored(tmp_path), watch="box"), images=[disks(0)], output=tmp_path / "r")
-    with pytest.raises(ParameterError, match="the run has no folder"):
+    with pytest.raises(ParameterError, match="no folder for the run"):
         nsa.train(quick(stored(tmp_path)), images=[disks(0)])
 
 

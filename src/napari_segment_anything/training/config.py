@@ -105,7 +105,8 @@ class StageConfig:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             least = 1 if name in ("steps", "batch_size", "rounds") else 0
-            if isinstance(value, int | float) and not least <= value < _MOST:  # nor NaN
+            number = isinstance(value, int | float) and name != "clip"  # which may be infinite
+            if number and not least <= value < _MOST:  # nor NaN
                 raise ParameterError(f"{name} is at least {least} and below 1e9, not {value}")
         for name in ("box_share", "box_point_share", "ema"):
             if getattr(self, name) > 1:
