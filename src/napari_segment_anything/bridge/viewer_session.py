@@ -17,7 +17,6 @@ from .runs.areas import find_area
 from .runs.everything import ResultLayer, run_everything
 from .viewer.action_queue import ActionQueue
 from .viewer.brush import BrushWatch
-from .viewer.committed_objects import CommittedObjects
 from .viewer.draft_canvas import DraftCanvas
 from .viewer.following import PromptFollower
 from .viewer.images import layers_of_image
@@ -25,6 +24,7 @@ from .viewer.layers import SessionLayers, check_images
 from .viewer.measures import ObjectMeasures
 from .viewer.model_holder import ModelHolder
 from .viewer.mouse import MouseInput
+from .viewer.object_editor import ObjectEditor
 from .viewer.plane_sessions import PlaneSession, PlaneSessions
 from .viewer.prompt_editor import PromptEditor
 from .viewer.runners import JobRunner, Worker
@@ -92,7 +92,7 @@ class ViewerSession(ViewerSignals):
         self.planes = PlaneSessions(self.layers, self.models, self)
         self.canvas = DraftCanvas(self.planes, self.models, self.worker, self.queue)
         self.prompts = PromptEditor(self.canvas)
-        self.commits = CommittedObjects(self.prompts)
+        self.commits = ObjectEditor(self.prompts)
         self.trail = UndoTrail(self.canvas)
         self.measures = ObjectMeasures(self.planes)
         """The table of measures of committed objects: area, shape, intensities, score, seconds."""
@@ -141,17 +141,17 @@ class ViewerSession(ViewerSignals):
     follow = method("follower", PromptFollower.follow)
     together = method("canvas", DraftCanvas.together)
 
-    commit = method("commits", CommittedObjects.commit)
-    commit_when_decoded = method("commits", CommittedObjects.commit_when_decoded)
-    cancel_last = method("commits", CommittedObjects.cancel_last)
-    delete = method("commits", CommittedObjects.delete)
-    merge = method("commits", CommittedObjects.merge)
-    split_off = method("commits", CommittedObjects.split_off)
-    relabel = method("commits", CommittedObjects.relabel)
-    edit = method("commits", CommittedObjects.edit)
-    lock = method("commits", CommittedObjects.lock)
-    hide = method("commits", CommittedObjects.hide)
-    object_at = method("commits", CommittedObjects.object_at)
+    commit = method("commits", ObjectEditor.commit)
+    commit_when_decoded = method("commits", ObjectEditor.commit_when_decoded)
+    cancel_last = method("commits", ObjectEditor.cancel_last)
+    delete = method("commits", ObjectEditor.delete)
+    merge = method("commits", ObjectEditor.merge)
+    split_off = method("commits", ObjectEditor.split_off)
+    relabel = method("commits", ObjectEditor.relabel)
+    edit = method("commits", ObjectEditor.edit)
+    lock = method("commits", ObjectEditor.lock)
+    hide = method("commits", ObjectEditor.hide)
+    object_at = method("commits", ObjectEditor.object_at)
 
     undo = method("trail", UndoTrail.undo)
     redo = method("trail", UndoTrail.redo)
@@ -165,9 +165,9 @@ class ViewerSession(ViewerSignals):
     draft = value("planes", PlaneSessions.draft)
     preview = value("canvas", DraftCanvas.preview)
     working = value("canvas", DraftCanvas.working)
-    objects = value("commits", CommittedObjects.objects)
-    locked = value("commits", CommittedObjects.locked)
-    hidden = value("commits", CommittedObjects.hidden)
+    objects = value("commits", ObjectEditor.objects)
+    locked = value("commits", ObjectEditor.locked)
+    hidden = value("commits", ObjectEditor.hidden)
     can_undo = value("trail", UndoTrail.can_undo)
     can_redo = value("trail", UndoTrail.can_redo)
     predictor = value("models", ModelHolder.predictor)

@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("napari", reason="napari is not installed")
 
 from napari_segment_anything.bridge.viewer.action_queue import ActionQueue
-from napari_segment_anything.bridge.viewer.committed_objects import CommittedObjects
 from napari_segment_anything.bridge.viewer.draft_canvas import DraftCanvas
 from napari_segment_anything.bridge.viewer.layers import SessionLayers
 from napari_segment_anything.bridge.viewer.model_holder import ModelHolder
+from napari_segment_anything.bridge.viewer.object_editor import ObjectEditor
 from napari_segment_anything.bridge.viewer.plane_sessions import PlaneSessions
 from napari_segment_anything.bridge.viewer.prompt_editor import PromptEditor
 from napari_segment_anything.bridge.viewer.runners import Background, Worker
@@ -108,7 +108,7 @@ def test_actions_wait_for_the_model_in_order() -> None:
 def test_prompts_decode_commit_and_undo(viewer, canvas) -> None:
     stack(viewer)
     prompts, trail = PromptEditor(canvas), UndoTrail(canvas)
-    commits = CommittedObjects(prompts)
+    commits = ObjectEditor(prompts)
     canvas.planes.made = lambda new: new.session.events.history_changed.connect(
         lambda: trail.note(new)
     )

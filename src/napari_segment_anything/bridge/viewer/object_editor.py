@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ...session import SessionObject
 
 
-class CommittedObjects:
-    """Objects on planes of every orientation; labels are unique among them.
+class ObjectEditor:
+    """Changes committed objects, on planes of every orientation; labels are unique among them.
 
     Parameters
     ----------
