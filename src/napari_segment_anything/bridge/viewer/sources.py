@@ -13,11 +13,10 @@ from ...engine.placed_mask import PlacedMask
 from ...errors import PromptError
 from .coordinates import between
 from .images import ImageAxes
-from .working_layers import positives
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Layer
+    from napari.layers import Image, Labels, Layer, Points, Shapes
 
 
 @dataclass(slots=True)
@@ -119,6 +118,19 @@ def read_prompts(
             what = "region"
         found.append(LayerPrompt(tuple(planes[0].tolist()), what, at, bool(positive), number))
     return found
+
+
+def positives(layer: Points | Shapes) -> np.ndarray:
+    """Return which points or shapes of a layer lie inside the object: bool (n,).
+
+    A feature "label" says "positive" or "negative" (or 1 and 0, or True and False); without it,
+    all do.
+    """
+    features = layer.features
+    if "label" not in features:
+        return np.ones(len(layer.data), bool)
+    negative = {"negative", "neg", "background", "outside", "-", "0", "0.0", "false"}
+    return np.array([str(value).strip().lower() not in negative for value in features["label"]])
 
 
 def _numbers(layer: Any) -> list[int]:

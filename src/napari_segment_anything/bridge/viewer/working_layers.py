@@ -14,6 +14,7 @@ from ...engine import Window
 from .images import ImageAxes, labels_placement
 from .preview_colours import colormap, with_edges
 from .selection import keeping_selection
+from .sources import positives
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -384,19 +385,6 @@ class WorkingLayers:
             for layer in self.layers:
                 self.viewer.layers.remove(layer)
         self.prompts = self.boxes = self.preview = None
-
-
-def positives(layer: Points) -> np.ndarray:
-    """Return which points of a layer lie inside the object: bool (n,).
-
-    A feature "label" says "positive" or "negative" (or 1 and 0, or True and False); without it,
-    all do.
-    """
-    features = layer.features
-    if "label" not in features:
-        return np.ones(len(layer.data), bool)
-    negative = {"negative", "neg", "background", "outside", "-", "0", "0.0", "false"}
-    return np.array([str(value).strip().lower() not in negative for value in features["label"]])
 
 
 def _labels(positive: Any) -> Any:
