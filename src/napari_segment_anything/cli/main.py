@@ -111,7 +111,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else PROGRAM
-        _complain(f"{error.format_message()} ({command} --help)")
+        message = error.format_message().replace("Value error, ", "")
+        _complain(f"{message} ({command} --help)")
         return BAD_INPUT
     except (SegmentAnythingError, OSError) as error:
         if debug:

@@ -177,8 +177,8 @@ def _refuse_idle(given: Iterable[str], prompted: bool) -> None:
     acting = {*FOLLOWING, "at", "objects"} if prompted else {*LINKING, *RUN, *options.CANDIDATES}
     for name in given:
         if name not in acting:
-            what = "prompted objects" if prompted else "everything; give --point, --box or --labels"
-            raise ParameterError(f"{option_name(name)} has no effect on {what}")
+            why = "on prompted objects" if prompted else "without --point, --box or --labels"
+            raise ParameterError(f"{option_name(name)} has no effect {why}")
 
 
 def _axis(text: str | None) -> int | str | None:
