@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ import pytest
 if TYPE_CHECKING:
     from napari_segment_anything import Model
 
-_ROOT = Path(__file__).parent
 _WORKER = "PYTEST_XDIST_WORKER" in os.environ
 _OWN = Path(tempfile.mkdtemp(prefix="napari-tests-"))
 _screens: list[subprocess.Popen[bytes]] = []
@@ -97,23 +97,26 @@ def _fast_only(config: pytest.Config) -> bool:
     return not (named or option.all or option.markexpr or option.keyword)
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a test by the fixtures it uses."""
+    for fixture in getattr(item, "fixturenames", ()):
+        if fixture in _MARK_OF_FIXTURE:
+            item.add_marker(_MARK_OF_FIXTURE[fixture])
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests by the fixtures they use, leave out what is not fast, group by file."""
-    chosen, left_out = [], []
-    fast_only = _fast_only(config)
-    for item in items:
-        for fixture in getattr(item, "fixturenames", ()):
-            if fixture in _MARK_OF_FIXTURE:
-                item.add_marker(_MARK_OF_FIXTURE[fixture])
-        if item.get_closest_marker("xdist_group") is None:
-            # a file's tests share its fixtures, which may be slow to make
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(_ROOT).as_posix()))
-        slow = fast_only and any(mark.name in _NOT_FAST for mark in item.iter_markers())
-        (left_out if slow else chosen).append(item)
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = chosen
+    """Leave out what is not fast, unless it was asked for."""
+    if _fast_only(config):
+        config.hook.pytest_deselected(items=[each for each in items if _marks(each) & _NOT_FAST])
+        items[:] = [each for each in items if not _marks(each) & _NOT_FAST]
+    if _WORKER:
+        # the files that take longest first, so that no worker is left with one of them at the end
+        slow_in = Counter(each.path for each in items if _marks(each) & _NOT_FAST)
+        items.sort(key=lambda each: -slow_in[each.path])
+
+
+def _marks(item: pytest.Item) -> set[str]:
+    return {mark.name for mark in item.iter_markers()}
 
 
 @pytest.fixture(scope="session")
