@@ -43,6 +43,7 @@ def one_line(capsys) -> str:
     return lines[0]
 
 
+@pytest.mark.slow
 def test_everything_writes_four_files_that_agree(image, tmp_path, capsys):
     out = tmp_path / "new" / "out"
     assert run(["everything", str(image), "-o", str(out), *LOOSE]) == 0

@@ -16,7 +16,7 @@ from ..automatic.tiny import tiny_model
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/getting-started.md", "docs/command-line.md")
-pytestmark = pytest.mark.usefixtures("tiny")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny")]
 
 
 def blocks(page: str, language: str) -> list[str]:

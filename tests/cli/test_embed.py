@@ -75,6 +75,7 @@ def test_a_small_image_is_encoded_whole(tmp_path, capsys, encodings):
     assert len(encodings) == before == 1
 
 
+@pytest.mark.slow
 def test_a_large_image_in_windows(tmp_path, capsys, encodings):
     path = tmp_path / "slide.ome.zarr"
     pixels = np.random.default_rng(0).integers(0, 255, (900, 700), np.uint8)

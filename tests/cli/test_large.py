@@ -33,6 +33,7 @@ def coins():
     return sample("coins").image[:150, :150]
 
 
+@pytest.mark.slow
 def test_sample_to_store_tables_and_json(tmp_path, capsys) -> None:
     out = tmp_path / "coins.ome.zarr"
     line = ["large", "sample:coins", "-o", str(out), "--tables", str(tmp_path / "t"), "--json"]
@@ -47,6 +48,7 @@ def test_sample_to_store_tables_and_json(tmp_path, capsys) -> None:
     assert (tmp_path / "t" / "seams.csv").exists()
 
 
+@pytest.mark.slow
 def test_plan_writes_nothing(tmp_path, coins, capsys) -> None:
     np.save(tmp_path / "coins.npy", coins)
     before = sorted(tmp_path.iterdir())
@@ -55,6 +57,7 @@ def test_plan_writes_nothing(tmp_path, coins, capsys) -> None:
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_plan_and_progress_are_said(tmp_path, coins, capsys) -> None:
     np.save(tmp_path / "coins.npy", coins)
     assert run(["large", str(tmp_path / "coins.npy"), "-o", str(tmp_path / "x.zarr"), *FAST]) == 0
@@ -63,6 +66,7 @@ def test_plan_and_progress_are_said(tmp_path, coins, capsys) -> None:
     assert "objects" in said.out and "labels" in said.out
 
 
+@pytest.mark.slow
 def test_every_field_of_a_plate(tmp_path, coins, capsys) -> None:
     plate = tmp_path / "plate.ome.zarr"
     root = zarr.create_group(plate, zarr_format=3)
@@ -89,6 +93,7 @@ def test_every_field_of_a_plate(tmp_path, coins, capsys) -> None:
     assert "omit --output" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_failed_tiles_are_told_by_the_exit_code(tmp_path, coins, capsys, monkeypatch) -> None:
     from napari_segment_anything.large.tiles import ImageTiles
 

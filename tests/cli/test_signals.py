@@ -57,6 +57,7 @@ def stopped(program: str, line: list[str], how: signal.Signals) -> tuple[int, st
     return process.returncode, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "code", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
@@ -67,6 +68,7 @@ def test_nothing_is_left_of_a_command_that_was_stopped(tmp_path, how, code, word
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_labels_of_a_killed_stack_are_marked(tmp_path, how) -> None:
     line = [

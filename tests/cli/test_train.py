@@ -35,6 +35,7 @@ def config(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_it_trains_and_tells(config, tmp_path, capsys):
     assert run(["train", str(config)]) == 0
     printed = capsys.readouterr()
@@ -47,6 +48,7 @@ def test_it_trains_and_tells(config, tmp_path, capsys):
     assert "Fine-tuned with segment-anything-napari" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_json_and_the_same_command_again(config, tmp_path, capsys):
     assert run(["train", str(config), "--json", "-q", "-o", str(tmp_path / "other")]) == 0
     first = json.loads(capsys.readouterr().out)
@@ -157,6 +159,7 @@ def test_values_of_a_configuration_are_possible_ones(config, capsys, key, value)
     assert key.rpartition(".")[2] in error or key.partition(".")[0] in error
 
 
+@pytest.mark.slow
 def test_a_truncated_state_of_a_stage_is_told_by_its_name(config, tmp_path, capsys):
     assert run(["train", str(config), "-q"]) == 0
     state = tmp_path / "run" / "finetune.pt"
