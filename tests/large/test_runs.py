@@ -600,4 +600,4 @@ def test_an_image_travels_as_its_place_and_is_opened_once(stored, image) -> None
     assert first is second and "planes" not in first.__dict__
     assert len(pickle.dumps(large)) < 1000
     held = pickle.loads(pickle.dumps(LargeImage.of(image, contrast_limits=limits)))
-    assert (np.asarray(held.source[0]) == image).all()
+    assert (held.source.array == image).all()

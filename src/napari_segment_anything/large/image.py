@@ -73,6 +73,7 @@ class LargeImage:
             source = locate(os.fspath(image))
         else:  # pixels in memory need not be those of the file any more
             source = replace(image_data(image, axes, channel_axis), files=())
+            axes = source.axes
         wanted = None if channels is None else tuple(int(c) for c in channels)
         return cls(source, axes, channel_axis, wanted, contrast_limits)
 
