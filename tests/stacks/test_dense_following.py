@@ -99,7 +99,7 @@ def test_an_edit_decodes_only_what_it_touches(dense):
     ("options", "words"),
     [
         ({"method": "dense"}, "no dense head"),
-        ({"method": "magic"}, "method is one of"),
+        ({"method": "magic"}, "method must be one of"),
         ({"anisotropy": 2.0}, "method='dense' only"),
     ],
 )

@@ -135,7 +135,7 @@ def test_progress_and_cancelling(model):
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"link": "glue"}, ParameterError, "link is"),
+        ({"link": "glue"}, ParameterError, "link must be"),
         ({"policy": "none"}, ParameterError, "policy"),
         ({"mode": "instances"}, ParameterError, "instances"),
         ({"max_distance": 3}, ParameterError, "link='track' only"),
