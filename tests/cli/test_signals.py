@@ -15,15 +15,16 @@ from napari_segment_anything.progress import finish
 
 SLOW = """
 import sys, time
-from napari_segment_anything.cli import files, main
-real = files.write_files
+from napari_segment_anything import formats
+from napari_segment_anything.cli import main
+real = formats.save_overlay
 
-def slow(result, staged):
-    real(result, staged)
+def slow(*given):
+    real(*given)
     print("written", flush=True)
     time.sleep(300)
 
-files.write_files = slow
+formats.save_overlay = slow  # the last of the files that are moved when all are complete
 sys.exit(main.run(sys.argv[1:]))
 """
 
