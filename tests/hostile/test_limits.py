@@ -63,7 +63,7 @@ def test_packed_data_is_never_unpacked_beyond_its_size():
 
     bomb = zlib.compress(bytes(10**8), 9)
     began = time.process_time()
-    with pytest.raises(FormatError, match="another size"):
+    with pytest.raises(FormatError, match="does not have the size"):
         inflate(bomb, 1000, "a mask")
     assert time.process_time() - began < 0.5
     assert inflate(zlib.compress(b"abc"), 3, "a mask") == b"abc"
