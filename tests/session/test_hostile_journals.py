@@ -129,7 +129,7 @@ def test_packed_masks_do_not_unpack_to_more_than_their_window(lines, image, pred
     bomb = base64.b64encode(zlib.compress(bytes(2**28), 9)).decode()
     number = next(i for i, line in enumerate(lines) if line.get("do") == "set_mask")
     path = write(tmp_path / "j.jsonl", changed(lines, number, "mask", "bits", to=bomb))
-    with pytest.raises(FormatError, match="another size"):
+    with pytest.raises(FormatError, match="does not have the size"):
         replay(path, image, predictor.model)
     wide = changed(lines, number, "mask", "window", to=[0, 0, 2**30, 2**30])
     with pytest.raises(FormatError, match="MAX_MASK_PIXELS"):
@@ -137,7 +137,7 @@ def test_packed_masks_do_not_unpack_to_more_than_their_window(lines, image, pred
     number = next(i for i, line in enumerate(lines) if line.get("do") == "commit")
     patch = changed(lines, number, "edit", "patches", 0, "after", to=bomb)
     labels = ArrayTarget(np.zeros(image.shape, np.uint16))
-    with pytest.raises(FormatError, match="another size"):
+    with pytest.raises(FormatError, match="does not have the size"):
         recover(write(path, patch), predictor, PlaneSource(image), labels)
 
 
