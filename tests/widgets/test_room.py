@@ -213,8 +213,9 @@ def test_the_wheel_scrolls_and_chooses_nothing(qtbot, docks) -> None:
 
 def test_a_dock_that_was_closed_and_opened_again_lies_behind_its_siblings(qtbot, docks) -> None:
     viewer, made = docks
-    dock, _widget = made[1]
+    dock, widget = made.pop(1)
     viewer.window.remove_dock_widget(dock)
+    widget.deleteLater()  # napari leaves the widget of a removed dock to whoever holds it
     qtbot.wait(100)
     again, _ = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGETS[1])
     main = viewer.window._qt_window

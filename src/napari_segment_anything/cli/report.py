@@ -90,16 +90,16 @@ def model_facts(model: Model) -> dict[str, str]:
 
 
 def print_facts(title: str, facts: Mapping[str, object]) -> None:
-    """Print a two-column table."""
+    """Print names and values in two columns; long values such as paths stay on one line."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    console = Console(soft_wrap=True)
+    if title:
+        console.print(Text(title, style="italic"))
+    width = max(map(len, facts), default=0)
     for name, value in facts.items():
-        table.add_row(name, str(value))
-    Console().print(table, highlight=False, markup=False)
+        console.print(Text.assemble((name.ljust(width), "bold"), "  ", str(value)))
 
 
 def print_rows(title: str, columns: list[str], rows: list[list[str]]) -> None:
