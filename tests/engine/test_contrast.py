@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -47,6 +47,7 @@ def test_every_type_spans_0_to_255(dtype, rng):
         hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=6),
     )
 )
+@example(np.array([[3.3994243e38]], np.float32))  # its upper limit is beyond float32
 @settings(max_examples=150, deadline=None)
 def test_anything_numeric_gives_finite_pixels(image):
     assume(np.isfinite(image).any())
