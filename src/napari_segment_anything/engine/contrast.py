@@ -233,7 +233,7 @@ def _stretch_plane(plane: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _scale(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    if max(abs(low), abs(high)) > np.finfo(np.float32).max:
+    if max(abs(low), abs(high)) > float(np.finfo(np.float32).max):
         values = values.astype(np.float64)
     if not math.isfinite(high - low):  # limits near the end of float64
         values, low, high = values / 4, low / 4, high / 4
