@@ -73,7 +73,7 @@ class Window:
 @pytest.fixture
 def qtbot(qtbot: Any) -> Any:
     """Return pytest-qt's robot, which waits longer: other tests may share the processor."""
-    qtbot.waitUntil = functools.partial(qtbot.waitUntil, timeout=90_000)
+    qtbot.waitUntil = functools.partial(qtbot.waitUntil, timeout=30_000)
     return qtbot
 
 
