@@ -10,9 +10,10 @@ import pytest
 
 from napari_segment_anything.engine import PlacedMask, PlaneSource, Window
 from napari_segment_anything.errors import FormatError, PromptError, ResourceError
-from napari_segment_anything.session import ArrayTarget, SessionObject
+from napari_segment_anything.session import ArrayTarget, SessionObject, SuggestedMask
 from napari_segment_anything.session import draft_actions as on_draft
 from napari_segment_anything.session import object_actions as on_objects
+from napari_segment_anything.session import series_actions as on_series
 from napari_segment_anything.session import session_actions as on_session
 from napari_segment_anything.session.committed import CommittedObjects
 from napari_segment_anything.session.decoding_chain import DecodingChain
@@ -50,6 +51,10 @@ SAMPLES = [
     on_objects.SplitOff(1, MASK, ()),
     on_objects.Relabel(1, 7, None),
     on_objects.Paint(),
+    on_series.TakeUp((), SuggestedMask(3, MASK, 0.5)),
+    on_series.TakeSuggestions((0,), (SuggestedMask(3, MASK, 0.5),), "cell", "f", 1.5),
+    on_series.Classify((1, 2), "cell"),
+    on_series.Cut(1, ((1.0, 2.0), (3.0, 4.0)), None),
     on_session.Undo(),
     on_session.Redo(),
     on_session.ChangeSettings({"multimask": "auto", "min_mask_region_area": None}),

@@ -53,6 +53,12 @@ class CommittedObjects:
         self._next_id = 0
         self._extents: Extents | None = None
 
+    def bind(self, target: LabelTarget) -> None:
+        """Write to another place from now on, which holds the same labels already."""
+        self.target = target
+        if self._extents is not None:
+            self._extents.bind(target)
+
     @property
     def extents(self) -> Extents:
         """Where labels lie."""

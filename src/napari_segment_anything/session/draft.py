@@ -10,7 +10,7 @@ import numpy as np
 
 from ..engine import PlacedMask, Window
 from ..errors import PromptError
-from .objects import ObjectPrompts, Scribble
+from .objects import ObjectPrompts, Scribble, SuggestedMask
 from .schema import Box, Plane, Point, window_json
 
 T = TypeVar("T")
@@ -65,6 +65,8 @@ class Draft:
         Seconds spent up to `started`, a time of the session.
     next_key : int
         The next object's key.
+    suggested : SuggestedMask or None
+        The suggestion that it began with.
     """
 
     plane: Plane
@@ -82,6 +84,7 @@ class Draft:
     seconds: float = 0.0
     started: float = 0.0
     next_key: int = 0
+    suggested: SuggestedMask | None = None
 
     @property
     def empty(self) -> bool:

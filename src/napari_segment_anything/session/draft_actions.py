@@ -29,7 +29,7 @@ class Begin(Action):
     plane: Plane
 
     def plan(self, state: SessionState) -> Change:
-        return Change(self.describe(), state.draft, _begun(state, self.plane, batch=False))
+        return Change(self.describe(), state.draft, begun(state, self.plane, batch=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class BeginBatch(Action):
     boxes: tuple[Box, ...]
 
     def plan(self, state: SessionState) -> Change:
-        after = _begun(state, self.plane, batch=True)
+        after = begun(state, self.plane, batch=True)
         for point in self.points:
             require_inside(point, state.source.shape)
             after = _with_point(after, point, True, None)
@@ -281,7 +281,8 @@ def on_image(mask: PlacedMask, shape: tuple[int, int]) -> PlacedMask:
     return mask if inner == mask.window else drawn_mask(mask.within(inner), inner)
 
 
-def _begun(state: SessionState, plane: Plane, batch: bool) -> Draft:
+def begun(state: SessionState, plane: Plane, batch: bool) -> Draft:
+    """Return a new draft; raise a `PromptError` if another is in progress."""
     state.require_no_draft()
     revision = state.chain.next_revision()
     return Draft(plane, revision, batch=batch, started=state.watch.now())

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from ..engine import Window
 from ..errors import FormatError
 from ..reading import decode_json
-from . import draft_actions, object_actions, session_actions
+from . import draft_actions, object_actions, series_actions, session_actions
 from .action import Action
 from .history import Change, History
 from .label_edits import LabelEdit, apply
@@ -22,7 +22,7 @@ from .target import LabelTarget
 
 ACTIONS: dict[str, type[Action]] = {
     kind.do: kind
-    for module in (draft_actions, object_actions, session_actions)
+    for module in (draft_actions, object_actions, series_actions, session_actions)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Action) and kind is not Action
 }

@@ -153,6 +153,10 @@ class Extents:
         self._places: dict[int, dict[Plane, Window]] = {}
         self._searched: set[int] = set()
 
+    def bind(self, target: LabelTarget) -> None:
+        """Search another place from now on, which holds the same labels."""
+        self._target = target
+
     def grow(self, patch: LabelPatch) -> None:
         """Note where a change puts labels."""
         before, after = patch.arrays()

@@ -17,8 +17,8 @@ from .draft import lookup
 from .draft_actions import on_image
 from .history import Change
 from .label_edits import LabelEdit, LabelPatch, LabelPlan, clusters
-from .objects import ObjectPrompts, SessionObject
-from .schema import Label, Plane, Point, RecordedMask
+from .objects import ObjectPrompts, SessionObject, SuggestedMask
+from .schema import Label, Plane, Point, RecordedMask, Text
 from .state import SessionState
 from .target import check_id
 
@@ -29,9 +29,10 @@ class Commit(Action):
 
     do: ClassVar[str] = "commit"
     edits: ClassVar[bool] = True
+    class_name: Text = ""
 
     def describe(self, edit: LabelEdit | None = None) -> str:
-        return _counted(self.do, () if edit is None else edit.written)
+        return counted_objects(self.do, () if edit is None else edit.written)
 
     def plan(self, state: SessionState) -> Change:
         draft = state.require_draft("to commit")
@@ -44,6 +45,7 @@ class Commit(Action):
                 else "there are negative prompts only; add a positive point, a box or a mask"
             )
         seconds = round(state.spent(draft) / len(preview.objects), 6)
+        edited = state.objects.items.get(draft.editing or 0)
         masks = []
         for item in preview.objects:
             painted, own = lookup(draft.painted, item.key), prompts[item.key]
@@ -57,10 +59,11 @@ class Commit(Action):
                 state.chain.predictor.model.fingerprint,
                 seconds,
             )
+            made = _with_origin(made, edited, draft.suggested, painted, self.class_name)
             masks.append((item.mask, made))
         plan = state.objects.plan()
         kept = state.objects.locked if state.chain.settings.overwrite else None
-        _write(plan, draft.plane, masks, draft.editing, kept)
+        write(plan, draft.plane, masks, draft.editing, kept)
         return self.after(state, plan.edit())
 
     def after(self, state: SessionState, edit: LabelEdit) -> Change:
@@ -77,10 +80,10 @@ class Delete(Action):
     plane: Plane | None
 
     def describe(self, edit: LabelEdit | None = None) -> str:
-        return _counted(self.do, self.ids)
+        return counted_objects(self.do, self.ids)
 
     def plan(self, state: SessionState) -> Change:
-        plan = _editable(state, self.ids)
+        plan = editable(state, self.ids)
         for label in self.ids:
             if not plan.replace(label, 0, self.plane) and label not in plan.objects:
                 raise PromptError(f"there is no object {label}")
@@ -98,10 +101,10 @@ class Merge(Action):
     plane: Plane | None
 
     def describe(self, edit: LabelEdit | None = None) -> str:
-        return _counted(self.do, self.ids)
+        return counted_objects(self.do, self.ids)
 
     def plan(self, state: SessionState) -> Change:
-        plan = _editable(state, self.ids)
+        plan = editable(state, self.ids)
         first, *others = dict.fromkeys(self.ids) or [0]
         if not others:
             raise PromptError("merging takes at least two objects")
@@ -114,7 +117,7 @@ class Merge(Action):
             if other is not None:
                 kept = other if kept is None else _joined(kept, other)
         if kept is not None:
-            plan.set(first, replace(kept, id=first))
+            plan.set(first, replace(kept.changed_by_hand, id=first))
         return self.after(state, plan.edit())
 
 
@@ -130,7 +133,7 @@ class SplitOff(Action):
     plane: Plane | None
 
     def plan(self, state: SessionState) -> Change:
-        plan = _editable(state, [self.label])
+        plan = editable(state, [self.label])
         plane = state.objects.plane_of(self.label, self.plane, "split")
         mask = on_image(self.mask, state.source.shape)
         plan.require(self.label, plane)
@@ -149,8 +152,10 @@ class SplitOff(Action):
         if item is None:
             plan.set(new, SessionObject(new, plane))
         else:
-            plain = replace(item, candidate=None, scores=(), score=None)
-            rest, taken = (_part(item.prompts, mask.window, part, side) for side in (False, True))
+            plain = replace(item.changed_by_hand, candidate=None, scores=(), score=None)
+            rest, taken = (
+                prompts_in(item.prompts, mask.window, part, side) for side in (False, True)
+            )
             plan.set(self.label, replace(plain, prompts=rest))
             plan.set(new, replace(plain, id=new, prompts=taken, plane=plane, seconds=0.0))
         return self.after(state, plan.edit())
@@ -168,7 +173,7 @@ class Relabel(Action):
     plane: Plane | None
 
     def plan(self, state: SessionState) -> Change:
-        plan = _editable(state, [self.label])
+        plan = editable(state, [self.label])
         check_id(plan.target, self.new)
         if self.new == self.label:
             raise PromptError(f"object {self.label} has this label already")
@@ -201,7 +206,12 @@ class Paint(Action):
         plan = state.objects.plan()
         plan.add(patch)
         before, after = patch.arrays()
-        for label in np.unique(after[before != after]).tolist():
+        changed = before != after
+        for label in np.unique([before[changed], after[changed]]).tolist():
+            item = plan.objects.get(label)
+            if item is not None and item.made_by == "suggestion":
+                plan.set(label, item.changed_by_hand)
+        for label in np.unique(after[changed]).tolist():
             if label > 0 and label not in plan.objects:
                 plan.set(label, SessionObject(label, patch.plane))
             plan.next_id = max(plan.next_id, label + 1)
@@ -241,11 +251,12 @@ class Paint(Action):
         return self.of(state, patch.plane, patch.window, now, patch.onto(now))
 
 
-def _counted(verb: str, ids: Sequence[int]) -> str:
+def counted_objects(verb: str, ids: Sequence[int]) -> str:
+    """Return what was done with objects: "delete object 3", or "delete 4 objects"."""
     return f"{verb} object {ids[0]}" if len(ids) == 1 else f"{verb} {len(ids)} objects"
 
 
-def _editable(state: SessionState, ids: Sequence[int]) -> LabelPlan:
+def editable(state: SessionState, ids: Sequence[int]) -> LabelPlan:
     """Begin an edit of objects, if these may be changed."""
     for label in ids:
         if state.draft is not None and state.draft.editing == label:
@@ -262,7 +273,7 @@ def _drop(plan: LabelPlan, label: int, plane: Plane | None) -> SessionObject | N
     return item
 
 
-def _write(
+def write(
     plan: LabelPlan,
     plane: Plane,
     masks: Sequence[tuple[PlacedMask, SessionObject]],
@@ -316,7 +327,9 @@ def _joined(first: SessionObject, second: SessionObject) -> SessionObject:
     return replace(first, prompts=joined, candidate=None, scores=(), score=None, seconds=seconds)
 
 
-def _part(prompts: ObjectPrompts, window: Window, part: np.ndarray, inside: bool) -> ObjectPrompts:
+def prompts_in(
+    prompts: ObjectPrompts, window: Window, part: np.ndarray, inside: bool = True
+) -> ObjectPrompts:
     """Return the prompts that lie in a part of an object, or the others; no box and no mask."""
 
     def here(points: Sequence[Point]) -> bool:
@@ -335,6 +348,41 @@ def _covers(window: Window, mask: np.ndarray, point: Point) -> bool:
     row, col = (int(np.floor(at + 0.5)) for at in point)
     row, col = row - window.row, col - window.col
     return 0 <= row < window.height and 0 <= col < window.width and bool(mask[row, col])
+
+
+def _with_origin(
+    made: SessionObject,
+    edited: SessionObject | None,
+    suggested: SuggestedMask | None,
+    painted: PlacedMask | None,
+    class_name: str,
+) -> SessionObject:
+    """Return an object with its class, and how it was made.
+
+    Parameters
+    ----------
+    made : SessionObject
+    edited : SessionObject or None
+        The object that it replaces.
+    suggested : SuggestedMask or None
+        What it began with.
+    painted : PlacedMask or None
+        Its mask, where that was not decoded.
+    class_name : str
+        Of a new object.
+    """
+    if edited is not None:
+        kept = edited.changed_by_hand
+        return replace(
+            made, class_name=kept.class_name, made_by=kept.made_by, suggestion=kept.suggestion
+        )
+    made = replace(made, class_name=class_name)
+    if suggested is None:
+        return made
+    number = suggested.number
+    if painted == suggested.mask:
+        return replace(made, score=suggested.score, made_by="suggestion", suggestion=number)
+    return replace(made, made_by="corrected", suggestion=number)
 
 
 def _rank(item: SessionObject) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -128,6 +128,27 @@ class ObjectPrompts:
 
 
 @dataclass(frozen=True, slots=True)
+class SuggestedMask:
+    """A mask that a model suggests, as a session takes it.
+
+    Parameters
+    ----------
+    number : int
+        Its number among the suggestions of the image.
+    mask : PlacedMask
+    score : float
+        Predicted IoU.
+    """
+
+    number: Index
+    mask: RecordedMask
+    score: Number
+
+
+MadeBy: TypeAlias = Literal["person", "suggestion", "corrected"]
+
+
+@dataclass(frozen=True, slots=True)
 class SessionObject:
     """An object, its prompts, and how it was made.
 
@@ -150,6 +171,12 @@ class SessionObject:
     seconds : float
         Spent on it, from its first prompt.
     state : {"draft", "committed"}
+    class_name : str
+        What the object is; empty if nobody has said so.
+    made_by : {"person", "suggestion", "corrected"}
+        A person's prompts, a suggestion taken as it was, or one that a person corrected.
+    suggestion : int or None
+        Number of the suggestion that it was made from.
     """
 
     id: Label | None
@@ -161,6 +188,14 @@ class SessionObject:
     fingerprint: Text = ""
     seconds: Number = 0.0
     state: Literal["draft", "committed"] = "committed"
+    class_name: Text = ""
+    made_by: MadeBy = "person"
+    suggestion: Index | None = None
+
+    @property
+    def changed_by_hand(self) -> SessionObject:
+        """The same object; a suggestion that was taken as it was is a corrected one."""
+        return replace(self, made_by="corrected") if self.made_by == "suggestion" else self
 
 
 def as_box(box: Any) -> Box:

@@ -17,6 +17,7 @@ from ..progress import Progress, finish
 from ..wording import counted
 from . import draft_actions as on_draft
 from . import object_actions as on_objects
+from . import series_actions as on_series
 from . import session_actions as on_session
 from .action import Action
 from .committed import CommittedObjects, ObjectPlace
@@ -29,6 +30,7 @@ from .journal import Journal, Recorder, model_record
 from .label_edits import touched
 from .objects import (
     SessionObject,
+    SuggestedMask,
     as_box,
     as_point,
     as_rows,
@@ -79,6 +81,8 @@ class Session:
     state : SessionState
         The session's parts: objects and labels, the object in progress, decoding, history.
     recorder : Recorder
+    class_name : str
+        The class that new objects get.
 
     Examples
     --------
@@ -106,6 +110,7 @@ class Session:
     ) -> None:
         settings = SessionSettings(window_size, overwrite, multimask, min_mask_region_area)
         self.events = SessionEvents()
+        self.class_name = ""
         self.state = SessionState(
             source,
             Stopwatch(clock),
@@ -170,6 +175,10 @@ class Session:
     def places(self, ids: Collection[int] | None = None) -> list[ObjectPlace]:
         """Return where objects lie, by default all."""
         return self.state.objects.places(ids)
+
+    def bind(self, target: LabelTarget) -> None:
+        """Write to another place from now on, which holds the same labels already."""
+        self.state.objects.bind(target)
 
     # -- settings --------------------------------------------------------------------------------
 
@@ -684,7 +693,7 @@ class Session:
         ParameterError
             If the target's dtype is too small for a new label.
         """
-        return self._written(on_objects.Commit())
+        return self._written(on_objects.Commit(self.class_name))
 
     def delete(self, ids: int | Sequence[int], plane: Sequence[int] | None = None) -> None:
         """Delete objects, also such that are older than the session.
@@ -747,6 +756,93 @@ class Session:
         where = self.state.objects.plane_of(int(label), plane, "split")
         region = self._region(mask, window)
         return self._written(on_objects.SplitOff(int(label), region, where))[-1]
+
+    def cut(
+        self, label: int, line: npt.ArrayLike, plane: Sequence[int] | None = None
+    ) -> tuple[int, ...]:
+        """Split an object along a line; return the labels of its pieces, the old one first.
+
+        Parameters
+        ----------
+        label : int
+        line : array-like (k, 2)
+            (row, column) of its vertices.
+        plane : sequence of int, optional
+            By default the object's.
+
+        Raises
+        ------
+        PromptError
+            If the line does not run right across the object.
+        """
+        vertices = tuple(as_point(point) for point in as_rows(line, 2, "a line"))
+        return self._written(on_series.Cut(int(label), vertices, self._plane(plane)))
+
+    def classify(self, ids: Iterable[int], class_name: str) -> None:
+        """Give objects a class; the empty one takes it away.
+
+        Parameters
+        ----------
+        ids : iterable of int
+        class_name : str
+
+        Raises
+        ------
+        PromptError
+            If one is not there, is locked, or is being edited.
+        """
+        self.perform(on_series.Classify(tuple(int(label) for label in ids), class_name))
+
+    def take_up(self, plane: Sequence[int], suggestion: SuggestedMask) -> None:
+        """Begin an object with a suggested mask: a commit takes it, further prompts refine it.
+
+        Parameters
+        ----------
+        plane : sequence of int
+        suggestion : SuggestedMask
+
+        Raises
+        ------
+        PromptError
+            If an object is in progress, or the mask lies outside the image.
+        """
+        self.perform(on_series.TakeUp(self.source.check_plane(plane), suggestion))
+
+    def take(
+        self,
+        plane: Sequence[int],
+        suggestions: Iterable[SuggestedMask],
+        *,
+        fingerprint: str = "",
+        seconds: float = 0.0,
+    ) -> tuple[int, ...]:
+        """Make objects of suggestions as they are, in one step.
+
+        Parameters
+        ----------
+        plane : sequence of int
+        suggestions : iterable of SuggestedMask
+        fingerprint : str
+            Of the model that made them.
+        seconds : float
+            Spent on all of them.
+
+        Returns
+        -------
+        tuple of int
+            The new labels. Suggestions without a free pixel are left out.
+
+        Raises
+        ------
+        PromptError
+            If an object is in progress, or no suggestion has a free pixel.
+        """
+        where = self.source.check_plane(plane)
+        wanted = tuple(suggestions)
+        if not wanted:
+            raise PromptError("there is no suggestion to take")
+        action = on_series.TakeSuggestions(where, wanted, self.class_name, fingerprint, seconds)
+        return self._written(action)
 
     def relabel(self, label: int, new: int, plane: Sequence[int] | None = None) -> None:
         """Give an object another label.
