@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .formats import ImageData, read_image
     from .large import LargePlan, LargeResult, open_large, plan_large, redecode, segment_large
     from .progress import Progress, finish
+    from .projects import ImageSource, ObjectClass, ObjectEntry, Project, ProjectImage
     from .samples import Sample, sample, sample_names
     from .stacks import PropagationResult, StackResult, propagate, segment_stack
     from .training import TrainingConfig, TrainingResult, train
@@ -93,6 +94,7 @@ _HOMES = {
     "formats": ("read_image", "ImageData"),
     "large": ("segment_large", "plan_large", "open_large", "redecode", "LargePlan", "LargeResult"),
     "progress": ("Progress", "finish"),
+    "projects": ("Project", "ProjectImage", "ImageSource", "ObjectClass", "ObjectEntry"),
     "samples": ("sample", "sample_names", "Sample"),
     "stacks": ("segment_stack", "propagate", "StackResult", "PropagationResult"),
     "training": ("train", "TrainingConfig", "TrainingResult"),
@@ -137,6 +139,11 @@ __all__ = [
     "load_checkpoint",
     "save_checkpoint",
     "Checkpoint",
+    "Project",
+    "ProjectImage",
+    "ImageSource",
+    "ObjectClass",
+    "ObjectEntry",
     "train",
     "TrainingConfig",
     "TrainingResult",

@@ -157,8 +157,8 @@ def embed(
 
 def _images(image: str) -> list[str]:
     """The image, or the images of a plate."""
+    from ..datasets.opening import SAMPLE
     from ..formats import is_url, plate_images
-    from .inputs import SAMPLE
 
     if image.startswith(SAMPLE) or not (is_url(image) or Path(image).expanduser().is_dir()):
         return [image]
@@ -169,8 +169,8 @@ def _open(
     name: str, view: options.ImageOptions, plane: str | None
 ) -> tuple[PlaneSource, list[tuple[int, ...]], bool]:
     """The image as planes, which planes to encode, and whether a viewer has it in memory."""
+    from ..datasets.opening import read_source
     from ..engine import PlaneSource
-    from .inputs import read_source
 
     read = view.read()
     data = read_source(name, view.axes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError
@@ -13,10 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..formats import ImageData
     from .options import ImageOptions
-
-SAMPLE = "sample:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +107,8 @@ def open_input(source: str, view: ImageOptions, plane: str | None = None) -> Inp
     ParameterError
         If an option is malformed.
     """
+    from ..datasets.opening import read_source
+
     options = view.read()
     chosen, channel_axis = options["channels"], options["channel_axis"]
     data = read_source(source, view.axes)
@@ -150,41 +148,3 @@ def open_input(source: str, view: ImageOptions, plane: str | None = None) -> Inp
         scale=data.pixel_size,
         unit=data.units[data.axes.index("Y")],
     )
-
-
-def read_source(source: str, axes: str | None = None) -> ImageData:
-    """Read the image argument: a file, a Zarr folder or URL, or a built-in sample.
-
-    Raises
-    ------
-    ImageError
-        If there is no such image, or it cannot be read.
-    """
-    return _sample(source) if source.startswith(SAMPLE) else _file(source, axes)
-
-
-def _sample(source: str) -> ImageData:
-    from ..formats import ImageData
-    from ..samples import sample
-
-    found = sample(source.removeprefix(SAMPLE))
-    return ImageData(
-        array=found.image,
-        axes=found.axes,
-        channel_axis=found.channel_axis,
-        rgb=found.rgb,
-        scale=found.scale,
-        units=found.units,
-        name=found.name,
-    )
-
-
-def _file(source: str, axes: str | None) -> ImageData:
-    from ..formats import is_url, read_image
-
-    if not is_url(source) and not Path(source).expanduser().exists():
-        from ..samples import sample_names
-
-        hint = f"; the built-in sample is {SAMPLE}{source}" if source in sample_names() else ""
-        raise ImageError(f"there is no file {source}{hint}")
-    return read_image(source, axes=axes)

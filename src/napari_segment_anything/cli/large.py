@@ -83,7 +83,7 @@ def large(
 
     napari-sam large plate.ome.zarr --scheduler tcp://head:8786 --worker-resources GPU=1
     """
-    from .inputs import SAMPLE
+    from ..datasets.opening import SAMPLE
     from .report import print_json, progress_bar
 
     source: Any = image

@@ -111,7 +111,7 @@ def replay(
     header, _ = Journal.read(journal)
     where = image or _recorded_image(header["image"].get("path"), journal, recorded_image)
 
-    from .inputs import read_source
+    from ..datasets.opening import read_source
 
     data = read_source(where, axes)
     before = None if labels is None else read_labels(labels)

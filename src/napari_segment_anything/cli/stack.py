@@ -131,10 +131,10 @@ def stack(
 
     napari-sam stack embryo.ome.zarr -o embryo.ome.zarr --axis Z
     """
+    from ..datasets.opening import read_source
     from ..errors import ParameterError
     from . import values
     from .cache import make_predictor
-    from .inputs import read_source
     from .report import progress_bar
     from .stack_output import StackOutput
 

@@ -12,8 +12,8 @@ from ..errors import FormatError, ParameterError
 from ..formats import open_npz
 from ..formats.images import PICTURE_SUFFIXES, TIFF_SUFFIXES
 from ..reading import below, read_json, require_file
+from .opening import SAMPLE
 
-SAMPLE = "sample:"
 IMAGE_FOLDERS = ("images", "image", "img", "raw")
 LABEL_FOLDERS = ("labels", "masks", "annotations", "groundtruth")
 IMAGE_ENDINGS = ("_image", "_img", "_raw")
@@ -147,6 +147,22 @@ def find_entries(
             raise ParameterError(f"none of the {len(entries)} images has {wanted}")
         return chosen
     return entries
+
+
+def find_images(folder: Path) -> list[Path]:
+    """List the images of a folder as `find_entries` finds them, labelled or not.
+
+    Parameters
+    ----------
+    folder : Path
+        With images, or with a folder ``images`` or further folders in it.
+
+    Raises
+    ------
+    FormatError
+        If it has none.
+    """
+    return [image for _, image, _ in _images(folder, None)]
 
 
 def _images(path: Path, apart: Path | None) -> Iterator[tuple[str, Path, dict[str, str]]]:

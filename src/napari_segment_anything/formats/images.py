@@ -7,7 +7,7 @@ the file; without any, axes are derived from the shape (see `guess_axes`).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..reading import is_url, require, require_file
+from .plane_array import PlaneArray
 
 AXES = "TZCYXSQ"
 LAZY_ABOVE = 256 * 2**20
@@ -103,13 +104,20 @@ class ImageData:
         Returns
         -------
         ImageData
-            The plane with axes YX, CYX or YXS, in memory.
+            The plane with axes YX, CYX or YXS; in memory.
 
         Raises
         ------
         ImageError
             If a stack axis is missing or unknown, or an index is out of range.
         """
+        return self._plane(index, lazy=False)
+
+    def lazy_plane(self, **index: int) -> ImageData:
+        """Select one plane of a stack, as `plane`; pixels on disk stay there, with all levels."""
+        return self._plane(index, lazy=self.lazy)
+
+    def _plane(self, index: Mapping[str, int], lazy: bool) -> ImageData:
         for axis in index:
             if axis not in self.stack_axes:
                 raise ImageError(f"{self.name} has no stack axis {axis}; its axes are {self.axes}.")
@@ -133,14 +141,20 @@ class ImageData:
         if len(keep) == len(self.axes):
             return self
         axes = "".join(self.axes[i] for i in keep)
+        if lazy:
+            levels = tuple(
+                PlaneArray.of(level, where, self.shape) for level in self.levels or (self.array,)
+            )
+        else:
+            levels = (_read(self.array[tuple(where)]),)
         return replace(
             self,
-            array=_read(self.array[tuple(where)]),
+            array=levels[0],
             axes=axes,
             channel_axis=axes.index("C") if "C" in axes else None,
             scale=tuple(self.scale[i] for i in keep),
             units=tuple(self.units[i] for i in keep),
-            levels=(),
+            levels=levels if len(levels) > 1 else (),
         )
 
 

@@ -1,17 +1,21 @@
-"""Locks, so that one process at a time writes the labels of a store."""
+"""Locks, so that one process at a time writes the labels of a store, or a file."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import FormatError, ResourceError
 from ..reading import is_url
 from ._stores import locate, store_errors
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 SUFFIX = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -60,16 +64,13 @@ def only_writer(destination: str | Path, name: str) -> Iterator[None]:
         with store_errors(location):
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                lock.acquire()
+                if not _acquired(lock):
+                    _warn(location, name, "a store on this file system")
             except Timeout:
                 raise ResourceError(
                     f"another process is writing the labels '{name}' of {location}; wait for it, "
                     "or give another label name"
                 ) from None
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
-                _warn(location, name, "a store on this file system")
         yield
     finally:
         if lock.is_locked:
@@ -81,6 +82,79 @@ def only_writer(destination: str | Path, name: str) -> Iterator[None]:
             for made in (folder, store):
                 with suppress(OSError):  # only where nothing came to be
                     made.rmdir()
+
+
+@contextmanager
+def exclusive(file: Path, busy: Callable[[], str], wait: float = 0.0) -> Iterator[None]:
+    """Hold a lock while the block runs. It ends with the process that holds it, however that ends.
+
+    The file stays; only a running process locks it. Where the file system has no locks, a warning
+    is given.
+
+    Parameters
+    ----------
+    file : Path
+        The file to lock; created if missing, and its folder with it.
+    busy : callable
+        Makes the message of the error if another one holds it.
+    wait : float
+        Seconds to wait for it.
+
+    Raises
+    ------
+    ResourceError
+        If another process, or another part of this one, holds it.
+    FormatError
+        If the file cannot be created.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file, timeout=wait, thread_local=False)
+    try:
+        with store_errors(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                if not _acquired(lock):
+                    warnings.warn(
+                        f"{file.parent} is on a file system without locks: make sure that nobody "
+                        "else writes there at the same time",
+                        stacklevel=4,
+                    )
+            except Timeout:
+                raise ResourceError(busy()) from None
+        yield
+    finally:
+        lock.release()
+
+
+def is_locked(file: Path) -> bool:
+    """Whether a running process, or another part of this one, holds a lock."""
+    from filelock import FileLock, Timeout
+
+    if not file.exists():
+        return False
+    lock = FileLock(file, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):  # a file system without locks
+        return False
+    lock.release()
+    return False
+
+
+def _acquired(lock: BaseFileLock) -> bool:
+    """Acquire a lock; whether the file system has any. Raises filelock's `Timeout`."""
+    try:
+        lock.acquire()
+    except NotImplementedError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
 
 
 def holds_only_locks(store: Path) -> bool:

@@ -14,6 +14,7 @@ table            parameters of
 `FOLLOWING`      following prompted objects: `propagate`
 `TILING`         tiles, and where they are segmented: `segment_large`
 `PROMPTING`      masks of prompted objects: `Segmenter`, ``napari-sam segment``
+`PROJECT`        settings of a project: `Project`, ``napari-sam project``
 ================ ==================================================================
 
 Forms are made from the fields of `Parameter`: the annotation from ``kind`` and ``optional``, the
@@ -25,6 +26,7 @@ The folder imports only the standard library, so that ``napari-sam --help`` is f
 """
 
 from .parameter import Parameter, check_names, check_values
+from .project_tables import PROJECT
 from .tables import EVERYTHING, FOLLOWING, LINKING, MODES, POLICIES, PROMPTING, RUN, TILING
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "LINKING",
     "MODES",
     "POLICIES",
+    "PROJECT",
     "PROMPTING",
     "Parameter",
     "RUN",

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from ..checkpoints import Checkpoint
 from ..errors import FormatError, ParameterError, ResourceError
 from ..formats.atomic import replacing
+from ..formats.locking import exclusive
 from ..reading import read_json
 from .config import TrainingConfig
 from .loading import TrainingImages
@@ -61,15 +60,8 @@ def working_in(folder: Path) -> Generator[None, None, None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResourceError(f"{folder} cannot be created: {error.strerror or error}") from error
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ResourceError(f"another process is training in {folder}") from None
-    try:
+    with exclusive(folder / ".lock", lambda: f"another process is training in {folder}"):
         yield
-    finally:
-        lock.release()
 
 
 def record_run(

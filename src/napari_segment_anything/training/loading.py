@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from ..datasets import Entry, find_entries, read_planes, split_parts, spread
 from ..datasets import held_out as held_out_names
-from ..datasets.finding import SAMPLE
+from ..datasets.opening import SAMPLE
 from ..errors import FormatError, ImageError, ParameterError
 from ..progress import Progress
 from .config import DataConfig, TrainingConfig

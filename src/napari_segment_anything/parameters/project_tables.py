@@ -1,0 +1,30 @@
+"""Parameters of projects: the data engine."""
+
+from __future__ import annotations
+
+from .parameter import Parameter
+
+# fmt: off
+PROJECT: dict[str, Parameter] = {
+    "suggestion_score": Parameter(
+        0.8, float, "Score from",
+        "Show suggestions with at least this predicted IoU.",
+        low=0, high=1,
+    ),
+    "nudge_seconds": Parameter(
+        30.0, float, "Move on after",
+        "Remind to move on after this time on one mask; 0 never does.",
+        low=0, high=3600, unit="seconds",
+    ),
+    "pause_seconds": Parameter(
+        60.0, float, "Pause after",
+        "Time without any action that counts as a pause, and not as time on an image.",
+        low=1, high=3600, unit="seconds",
+    ),
+    "held_out_share": Parameter(
+        0.2, float, "Held-out share",
+        "Share of the annotated images that are kept from learning, to measure with.",
+        low=0, high=0.9,
+    ),
+}
+# fmt: on

@@ -1,0 +1,23 @@
+"""The data engine: a series of images, annotated with a model's help, on disk."""
+
+from .classes import ObjectClass
+from .editing import ImageEditing
+from .images import ProjectImage
+from .objects import ObjectEntry
+from .project import Project
+from .sources import ImageSource
+from .status import STATES, ImageStatus, State
+from .versions import ModelVersion
+
+__all__ = [
+    "STATES",
+    "ImageEditing",
+    "ImageSource",
+    "ImageStatus",
+    "ModelVersion",
+    "ObjectClass",
+    "ObjectEntry",
+    "Project",
+    "ProjectImage",
+    "State",
+]

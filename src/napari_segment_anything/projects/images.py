@@ -1,0 +1,304 @@
+"""One image of a project: its pixels by reference, and what is known about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError
+from ..formats import read_labels
+from ..formats.locking import is_locked
+from ..reading import read_json
+from .files import current, read_current
+from .index import IndexEntry
+from .sources import ImageSource, open_image_plane
+from .status import ImageStatus, Point, Polygon, State
+
+if TYPE_CHECKING:
+    from ..engine import PlaneSource
+    from ..formats import ImageData
+    from .editing import ImageEditing
+    from .objects import ObjectEntry
+
+STATUS = "state.json"
+LABELS = "labels.tif"
+LARGE_LABELS = "labels.ome.zarr"
+OBJECTS = "objects.json"
+JOURNAL = "journal.jsonl"
+LOCK = "lock"
+HOLDER = "editing.json"
+
+
+class ProjectImage:
+    """An image of a project. Reading needs no lock; `lock` it to write.
+
+    Made by `Project.image` and `Project.images`.
+
+    Parameters
+    ----------
+    project : Path
+        The project's folder.
+    source : ImageSource
+        Where it comes from.
+    entry : IndexEntry
+        Its row in ``images.csv``.
+    classes : tuple of str
+        Names of classes that its objects may have.
+    """
+
+    def __init__(
+        self, project: Path, source: ImageSource, entry: IndexEntry, classes: tuple[str, ...]
+    ) -> None:
+        self._project = project
+        self._source = source
+        self._entry = entry
+        self._classes = classes
+        self._known: tuple[Any, ImageStatus] | None = None
+        self._shape: tuple[int, int] | None = None
+
+    def __repr__(self) -> str:
+        return f"<ProjectImage {self.key}: {self.state}>"
+
+    # -- pixels ----------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> str:
+        """Its name, unique in the project, and that of its folder."""
+        return self._entry.key
+
+    @property
+    def folder(self) -> Path:
+        """Where its labels, objects and state are; made when it is first locked."""
+        return self._project / "images" / self.key
+
+    @property
+    def path(self) -> str:
+        """Absolute path, or URL, of its pixels."""
+        return self._source.place_of(self._project, self._entry.path)
+
+    @property
+    def plane(self) -> Mapping[str, int]:
+        """Index along each stack axis; empty for an image that is no stack."""
+        return dict(self._entry.plane)
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """What a table says about it, and its well on a plate."""
+        return dict(self._entry.columns)
+
+    @property
+    def channels(self) -> tuple[int, ...] | None:
+        """Channels to use; None for all."""
+        return self._source.channels or None
+
+    def open(self) -> ImageData:
+        """Open the plane: axes YX, CYX or YXS. Large files and stores are read on indexing.
+
+        Raises
+        ------
+        ImageError
+            If it is missing or damaged.
+        """
+        return open_image_plane(self._source, self.path, self.plane)
+
+    def plane_source(self) -> PlaneSource:
+        """Open the plane as sessions and the engine take it.
+
+        Raises
+        ------
+        ImageError
+            If it is missing or damaged.
+        """
+        from ..engine import PlaneSource
+
+        data = self.open()
+        return PlaneSource(
+            data.levels or (data.array,),
+            channel_axis=data.channel_axis,
+            rgb=data.rgb,
+            channels=self.channels,
+            name=self.key,
+            path=self.path,
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns.
+
+        Raises
+        ------
+        ImageError
+            If the image is missing or damaged.
+        """
+        if self._shape is None:
+            data = self.open()
+            rows, cols = (data.shape[data.axes.index(axis)] for axis in "YX")
+            self._shape = (rows, cols)
+        return self._shape
+
+    # -- what is known about it ------------------------------------------------------------------
+
+    @property
+    def status(self) -> ImageStatus:
+        """Its state and all that goes with it, as it is on the disk now.
+
+        Raises
+        ------
+        FormatError
+            If the file is damaged.
+        """
+        signature = _signature(current(self.folder, STATUS))
+        if self._known is None or signature is None or self._known[0] != signature:
+            found = read_current(self.folder, STATUS, _read_status)
+            self._known = (signature, found or ImageStatus())
+        return self._known[1]
+
+    @property
+    def state(self) -> State:
+        """What is to be done: "todo", "in_progress", "complete", "skipped" or "flagged"."""
+        return self.status.state
+
+    @property
+    def note(self) -> str:
+        """What a person wrote about it."""
+        return self.status.note
+
+    @property
+    def held_out(self) -> bool | None:
+        """Whether it is kept from learning; None if that was not decided."""
+        return self.status.held_out
+
+    @property
+    def complete_regions(self) -> tuple[Polygon, ...]:
+        """Polygons, (row, column) corners, in which every object is labelled."""
+        return self.status.complete_regions
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on it, without pauses."""
+        return self.status.seconds
+
+    def labels(self) -> NDArray[np.int32]:
+        """Read its labels: int32 (rows, columns), zeros if there are none.
+
+        Raises
+        ------
+        FormatError
+            If the file is damaged, or too large for memory.
+        """
+        name = LABELS
+        if current(self.folder, LARGE_LABELS).exists():
+            name = LARGE_LABELS
+        found = read_current(self.folder, name, read_labels)
+        if found is None:
+            return np.zeros(self.shape, np.int32)
+        if found.ndim != 2 or (found.size and int(found.max()) > np.iinfo(np.int32).max):
+            raise FormatError(f"{self.folder / name} does not hold the labels of one plane")
+        return found.astype(np.int32)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether labels were written."""
+        return any(current(self.folder, name).exists() for name in (LABELS, LARGE_LABELS))
+
+    def objects(self) -> tuple[ObjectEntry, ...]:
+        """Read its objects: prompts, classes, and how each was made.
+
+        Labels without an entry are those drawn or read without prompts.
+
+        Raises
+        ------
+        FormatError
+            If the file is damaged.
+        """
+        from .objects import read_objects
+
+        return read_current(self.folder, OBJECTS, read_objects) or ()
+
+    def seen(self) -> NDArray[np.bool_]:
+        """Where a person has looked for every object: bool (rows, columns)."""
+        return self.status.seen(self.shape)
+
+    def negatives(self) -> NDArray[np.float64]:
+        """Points that a person marked as background, (n, 2) row and column.
+
+        Those marked as such, and negative prompts of objects where no object lies.
+        """
+        points: list[Point] = list(self.status.negatives)
+        objects = self.objects()
+        labels = self.labels() if objects else None
+        for entry in objects:
+            for (row, col), positive in zip(*entry.prompts.all_points(), strict=True):
+                at = (int(np.floor(row + 0.5)), int(np.floor(col + 0.5)))
+                if positive or labels is None or min(at) < 0:
+                    continue
+                if at[0] < labels.shape[0] and at[1] < labels.shape[1] and not labels[at]:
+                    points.append((row, col))
+        return np.array(points, np.float64).reshape(-1, 2)
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    @property
+    def journal(self) -> Path:
+        """Journal of the session on it; there while one runs, and after it was killed."""
+        return self.folder / JOURNAL
+
+    def locked_by(self) -> str | None:
+        """Who works on it at the moment, for messages; None if nobody does."""
+        return holder(self.folder) if is_locked(self.folder / LOCK) else None
+
+    @contextmanager
+    def lock(self, who: str = "") -> Iterator[ImageEditing]:
+        """Keep others from writing this image while the block runs.
+
+        Parameters
+        ----------
+        who : str
+            Who works on it; the user's name by default.
+
+        Yields
+        ------
+        ImageEditing
+
+        Raises
+        ------
+        ResourceError
+            If somebody works on it; the message says who.
+        FormatError
+            If its folder cannot be written.
+        """
+        from .editing import editing
+
+        with editing(self, who, self._classes) as opened:
+            yield opened
+
+
+def holder(folder: Path) -> str:
+    """Who holds the lock of an image's folder, for messages."""
+    try:
+        held = read_json(folder / HOLDER, dict[str, str], what="record of who works on an image")
+    except FormatError:
+        return "somebody"
+    return " ".join(part for part in (held.get("who"), f"on {held.get('host', '?')}") if part)
+
+
+def _read_status(path: Path) -> ImageStatus:
+    data: dict[str, Any] = read_json(path, dict[str, Any], what="state of an image")
+    if data.get("version") != 1:
+        raise FormatError(f"{path} is of version {data.get('version')}; this program reads 1")
+    status: ImageStatus = read_json(path, ImageStatus, what="state of an image")
+    return status
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
