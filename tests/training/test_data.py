@@ -30,7 +30,7 @@ def test_labels_stay_on_the_image_through_scaling_turning_and_mirroring():
     sampler = CropSampler([coded()], {"coded": 1.0}, seed=3)
     for step in range(6):
         crops = sampler.batch(step, 2, CropConfig(size=128))
-        gray = crops.images[:, 0].unfold(1, 2, 2).unfold(2, 2, 2).mean((-1, -2))
+        gray = crops.images[:, 0].float().unfold(1, 2, 2).unfold(2, 2, 2).mean((-1, -2))
         agree = ((gray / 40).round().long() == crops.labels).float().mean()
         assert agree > 0.95
 
@@ -46,7 +46,7 @@ def test_a_batch_is_a_function_of_seed_and_step():
 
 def test_batches_cut_ahead_are_the_same():
     sampler = CropSampler(generate(3, seed=5), {"generated": 1.0}, 9)
-    ahead = Prefetch(sampler, 2, CropConfig(64), 2)
+    ahead = Prefetch(sampler, 2, CropConfig(64), 2, 12)
     for step in (4, 5, 6, 5, 9):
         assert torch.equal(ahead.batch(step).images, sampler.batch(step, 2, CropConfig(64)).images)
     ahead.close()
@@ -56,7 +56,7 @@ def test_a_whole_frame_has_labels_on_the_grid_of_its_logits():
     sampler = CropSampler([coded()], {"coded": 1.0}, 3, Geometry(frame=256, stride=4))
     crops = sampler.batch(0, 2, CropConfig(size=256, near=1.0))
     assert crops.labels.shape == (2, 64, 64) and crops.side == 256
-    gray = crops.images[:, 0].unfold(1, 4, 4).unfold(2, 4, 4).mean((-1, -2))
+    gray = crops.images[:, 0].float().unfold(1, 4, 4).unfold(2, 4, 4).mean((-1, -2))
     assert ((gray / 40).round().long() == crops.labels).float().mean() > 0.93
 
 

@@ -43,7 +43,7 @@ def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -
     Parameters
     ----------
     images : Tensor
-        (batch, 3, h, w) float32 in 0..255; not changed in place.
+        (batch, 3, h, w) uint8, or float32 in 0..255; not changed in place.
     config : AugmentConfig
         Probabilities.
     generator : torch.Generator
@@ -119,23 +119,20 @@ def _restain(x: Tensor, probability: float, generator: torch.Generator) -> Tenso
 
 def _recolour(x: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """Mix channels at random: colour shifts, permutation, conversion to grey."""
-    batch = len(x)
     device = x.device
-    eye = torch.eye(3, device=device)
-    mixes = []
-    draws = torch.rand(batch, 3, generator=generator, device=device).tolist()
-    for colour, shuffle, gray in draws:
-        mix = eye
-        if colour < config.colour:
-            mix = mix + 0.12 * torch.randn(3, 3, generator=generator, device=device)
-            mix = mix / mix.sum(1, keepdim=True).clamp_min(0.3)
-        if shuffle < config.shuffle:
-            mix = mix[torch.randperm(3, generator=generator, device=device)]
-        if gray < config.gray:
-            mix = mix.mean(0, keepdim=True).expand(3, 3)
-        mixes.append(mix)
-    mixed = torch.einsum("bij,bjhw->bihw", torch.stack(mixes), x)
-    return mixed
+
+    def chance(probability: float) -> Tensor:
+        return torch.rand(len(x), 1, 1, generator=generator, device=device) < probability
+
+    eye = torch.eye(3, device=device).expand(len(x), 3, 3)
+    mix = eye + 0.12 * torch.randn(len(x), 3, 3, generator=generator, device=device)
+    mix = mix / mix.sum(2, keepdim=True).clamp_min(0.3)
+    mix = torch.where(chance(config.colour), mix, eye)
+    order = torch.rand(len(x), 3, generator=generator, device=device).argsort(1)
+    shuffled = mix.gather(1, order[:, :, None].expand(-1, -1, 3))
+    mix = torch.where(chance(config.shuffle), shuffled, mix)
+    mix = torch.where(chance(config.gray), mix.mean(1, keepdim=True), mix)
+    return torch.einsum("bij,bjhw->bihw", mix, x)
 
 
 def _blur(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -71,25 +70,6 @@ class CropConfig:
                 )
 
 
-class HeldImage(NamedTuple):
-    """An image's arrays as tensors, on the device where crops are cut."""
-
-    image: Tensor
-    labels: Tensor
-    interior: Tensor
-    wholes: Tensor | None
-
-
-def held_on(source: LabelledImage, device: torch.device) -> HeldImage:
-    """Copy the arrays of an image to a device; on the CPU memory is shared."""
-    image, labels, interior = (
-        torch.from_numpy(array).to(device)
-        for array in (source.image, source.labels, source.interior)
-    )
-    wholes = None if source.wholes is None else torch.from_numpy(source.wholes).to(device)
-    return HeldImage(image.permute(2, 0, 1), labels, interior, wholes)
-
-
 class CropSampler:
     """Random crops of labelled images, balanced between groups.
 
@@ -103,10 +83,6 @@ class CropSampler:
         Seed of all random numbers.
     geometry : Geometry, optional
         Frame and stride of the network.
-    device : torch.device, optional
-        Where crops are cut; the crops do not depend on it.
-    held : dict, optional
-        Cache of images on that device, to be shared among samplers.
     """
 
     def __init__(
@@ -115,12 +91,8 @@ class CropSampler:
         weights: dict[str, float],
         seed: int,
         geometry: Geometry | None = None,
-        device: str | torch.device = "cpu",
-        held: dict[str, HeldImage] | None = None,
     ) -> None:
         self.seed = seed
-        self.device = torch.device(device)
-        self._held = {} if held is None else held
         self.geometry = geometry or Geometry()
         self.groups: dict[str, list[LabelledImage]] = {}
         for image in images:
@@ -148,18 +120,10 @@ class CropSampler:
 
     def _crop(self, rng: np.random.Generator, config: CropConfig) -> TrainingCrop:
         source = self._draw(rng)
-        held = self._on_device(source)
-        crop = cut(source, rng, config, self.geometry, held)
+        crop = cut(source, rng, config, self.geometry)
         if config.paste and source.complete and rng.random() < config.paste:
-            crop = paste_objects(crop, cut(source, rng, config, self.geometry, held), rng)
+            crop = paste_objects(crop, cut(source, rng, config, self.geometry), rng)
         return crop
-
-    def _on_device(self, source: LabelledImage) -> HeldImage | None:
-        if self.device.type == "cpu":
-            return None
-        if source.name not in self._held:
-            self._held[source.name] = held_on(source, self.device)
-        return self._held[source.name]
 
     def fixed_keys(self, step: int, count: int, views: int) -> list[tuple[str, int, int]]:
         """Set, image and number of the fixed crop at each position of a step's batch.
@@ -194,13 +158,13 @@ class CropSampler:
         name, image, view = key
         rng = np.random.default_rng((self.seed, 5, self.names.index(name), image, view))
         source = self.groups[name][image]
-        return self._crops([cut(source, rng, config, self.geometry, self._on_device(source))])
+        return self._crops([cut(source, rng, config, self.geometry)])
 
     def _crops(self, crops: list[TrainingCrop]) -> Crops:
         joined = (torch.stack(part) for part in zip(*crops, strict=True))
         image, valid, labels, interior, wholes, known = joined
         stride = self.geometry.stride
-        return Crops(image.float(), valid, labels, interior, wholes, known, stride)
+        return Crops(image, valid, labels, interior, wholes, known, stride)
 
     def _group(self, rng: np.random.Generator) -> str:
         return self.names[rng.choice(len(self.names), p=self.share)]
@@ -215,7 +179,6 @@ def cut(
     rng: np.random.Generator,
     config: CropConfig,
     geometry: Geometry | None = None,
-    held: HeldImage | None = None,
 ) -> TrainingCrop:
     """Cut a random crop from an image.
 
@@ -228,12 +191,8 @@ def cut(
         How it is cut.
     geometry : Geometry, optional
         Frame and stride of the network.
-    held : HeldImage, optional
-        The image's arrays on a device, where the crop is cut then.
     """
     geometry = geometry or Geometry()
-    held = held or held_on(source, torch.device("cpu"))
-    device = held.labels.device
     stride = geometry.stride
     height, width = source.labels.shape
     scale = geometry.frame / max(height, width)
@@ -260,22 +219,18 @@ def cut(
         x = torch.rot90(x, turn, (-2, -1))
         return x.flip(-1) if mirror else x
 
-    image = held.image[(slice(None), *window)][None]
-    if device.type == "cpu":
-        image = F.interpolate(image, (new_r, new_c), mode="bilinear", antialias=True)[0]
-    else:  # other devices do not resize integers
-        image = F.interpolate(image.float(), (new_r, new_c), mode="bilinear", antialias=True)[0]
-        image = image.round().clamp(0, 255).to(torch.uint8)
+    image = torch.from_numpy(source.image[window]).permute(2, 0, 1)[None]
+    image = F.interpolate(image, (new_r, new_c), mode="bilinear", antialias=True)[0]
     image = turned(image).expand(3, -1, -1)
     pad = (0, config.size - image.shape[2], 0, config.size - image.shape[1])
-    valid = F.pad(torch.ones(1, *image.shape[1:], dtype=torch.bool, device=device), pad)
-    wholes = held.wholes
+    valid = F.pad(torch.ones(1, *image.shape[1:], dtype=torch.bool), pad)
+    wholes = source.wholes
     if wholes is not None and wholes.ndim == 3:
         wholes = wholes[rng.integers(len(wholes))]
-    grids = [held.labels, held.interior, wholes]
+    grids = [source.labels, source.interior, wholes]
     half = (new_r // stride, new_c // stride)
     index_r, index_c = (
-        ((torch.arange(count) + 0.5) * (length / count)).long().to(device) + first
+        ((torch.arange(count) + 0.5) * (length / count)).long().numpy() + first
         for count, length, first in zip(half, (rows, cols), (first_r, first_c), strict=True)
     )
     pad_half = tuple(p // stride for p in pad)
@@ -283,9 +238,9 @@ def cut(
     for grid, kind in zip(grids, (torch.int64, torch.uint8, torch.int64), strict=True):
         if grid is None:
             side = config.size // stride
-            small.append(torch.zeros(side, side, dtype=kind, device=device))
+            small.append(torch.zeros(side, side, dtype=kind))
             continue
-        sampled = grid[index_r][:, index_c].to(kind)
+        sampled = torch.from_numpy(grid[index_r[:, None], index_c]).to(kind)
         small.append(F.pad(turned(sampled), pad_half))
     labels, interior, around = small
     known = labels > 0 if not source.complete else torch.ones_like(labels, dtype=torch.bool)

@@ -28,7 +28,7 @@ class Crops:
     Parameters
     ----------
     images : Tensor
-        (batch, 3, S, S) float32 in 0..255.
+        (batch, 3, S, S) uint8.
     valid : Tensor
         (batch, 1, S, S) bool, False in the padding at the bottom and the right.
     labels : Tensor
@@ -58,8 +58,12 @@ class Crops:
 
     def to(self, device: torch.device) -> Crops:
         """Move to a device."""
-        moved = {name: getattr(self, name).to(device) for name in _TENSORS}
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in _TENSORS}
         return replace(self, **moved)
+
+    def pin_memory(self) -> Crops:
+        """Move to memory that a GPU copies from while it computes."""
+        return replace(self, **{name: getattr(self, name).pin_memory() for name in _TENSORS})
 
     def without_images(self) -> Crops:
         """Drop the pixels, which are not needed once they are encoded."""

@@ -48,6 +48,52 @@ class DenseTargets:
     labels: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectExtents:
+    """Area and box of every object of a batch of label maps, in cells.
+
+    Parameters
+    ----------
+    index : Tensor
+        (batch, h, w) int64, row of the cell's object (or background) in the other tensors.
+    image, label : Tensor
+        (n,) int64, index of the map, and label; 0 for the background of each map.
+    area : Tensor
+        (n,) int64.
+    low, high : Tensor
+        (n, 2) int64, first row and column, and one past the last.
+    """
+
+    index: Tensor
+    image: Tensor
+    label: Tensor
+    area: Tensor
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    def of(cls, labels: Tensor) -> ObjectExtents:
+        """Measure label maps: (batch, h, w) int64, 0 background, ids per map."""
+        batch, height, width = labels.shape
+        device = labels.device
+        step = int(labels.max()) + 1
+        offset = torch.arange(batch, device=device)[:, None, None] * step
+        found, index = torch.unique(labels + offset, return_inverse=True)
+        flat = index.reshape(-1)
+        rows = torch.arange(height, device=device)[None, :, None].expand(batch, height, width)
+        cols = torch.arange(width, device=device)[None, None, :].expand(batch, height, width)
+
+        def extreme(reduce: str) -> Tensor:
+            out = torch.zeros(2, len(found), dtype=torch.int64, device=device)
+            for values, line in zip((rows, cols), out, strict=True):
+                line.scatter_reduce_(0, flat, values.reshape(-1), reduce, include_self=False)
+            return out.T
+
+        area = torch.bincount(flat, minlength=len(found))
+        low, high = extreme("amin"), extreme("amax") + 1
+        return cls(index, found // step, found % step, area, low, high)
+
+
 def encode_dense(labels: Tensor, interior: Tensor, stride: int = STRIDE) -> DenseTargets:
     """Compute the targets of label maps on the grid of the dense head.
 
@@ -60,27 +106,17 @@ def encode_dense(labels: Tensor, interior: Tensor, stride: int = STRIDE) -> Dens
     stride : int
         Frame pixels per cell.
     """
-    batch, height, width = labels.shape
-    device = labels.device
-    offset = torch.arange(batch, device=device)[:, None, None] * (int(labels.max()) + 1)
-    _, index = torch.unique(labels + offset, return_inverse=True)
-    count = int(index.max()) + 1
-    flat = index.reshape(-1)
-    rows = torch.arange(height, device=device)[None, :, None].expand(batch, height, width)
-    cols = torch.arange(width, device=device)[None, None, :].expand(batch, height, width)
-
-    def extreme(values: Tensor, reduce: str) -> Tensor:
-        start = torch.zeros(count, dtype=torch.int64, device=device)
-        out = start.scatter_reduce(0, flat, values.reshape(-1), reduce, include_self=False)
-        return out[index]
-
-    top, left = extreme(rows, "amin"), extreme(cols, "amin")
-    bottom, right = extreme(rows, "amax"), extreme(cols, "amax")
-    sides = torch.stack([rows - top, cols - left, bottom - rows, right - cols], dim=1)
+    _, height, width = labels.shape
+    extents = ObjectExtents.of(labels)
+    around = torch.cat([extents.low, extents.high], 1)[extents.index]
+    top, left, bottom, right = around.unbind(-1)
+    rows = torch.arange(height, device=labels.device)[None, :, None]
+    cols = torch.arange(width, device=labels.device)[None, None, :]
+    sides = torch.stack([rows - top, cols - left, bottom - 1 - rows, right - 1 - cols], dim=1)
     inside = labels > 0
     box = (sides * stride + 0.5 * stride).float() * inside[:, None]
-    edges = torch.stack([top, left, bottom + 1, right + 1], dim=1).float() * stride - 0.5
-    area = torch.bincount(flat, minlength=count).float()[index]
+    edges = torch.stack([top, left, bottom, right], dim=1).float() * stride - 0.5
+    area = extents.area.float()[extents.index]
     return DenseTargets(
         foreground=inside.float(),
         interior=interior.float() / 255 * inside,

@@ -40,11 +40,10 @@ def paste_objects(
     """
     if bool(onto.wholes.any()) or not bool(onto.labels.any()):
         return onto
-    device = onto.labels.device
-    labels, image = onto.labels.cpu().numpy().copy(), onto.image.float()
+    labels, image = onto.labels.numpy().copy(), onto.image.float()
     stride = image.shape[-1] // labels.shape[-1]
-    room = onto.valid[0, ::stride, ::stride].cpu().numpy()
-    other = source.labels.cpu().numpy()
+    room = onto.valid[0, ::stride, ::stride].numpy()
+    other = source.labels.numpy()
     changed: set[int] = set()
     number = int(labels.max())
     for identity in rng.permutation(_whole_objects(other))[: int(rng.integers(2, most + 1))]:
@@ -62,11 +61,11 @@ def paste_objects(
     changed.discard(0)
     if not changed:
         return onto
-    changes = torch.from_numpy(np.isin(labels, list(changed))).to(device)
-    interior = torch.from_numpy(interior_map(labels)).to(device)
+    changes = torch.from_numpy(np.isin(labels, list(changed)))
+    interior = torch.from_numpy(interior_map(labels))
     return onto._replace(
         image=image.round().to(torch.uint8),
-        labels=torch.from_numpy(labels).to(device),
+        labels=torch.from_numpy(labels),
         interior=torch.where(changes, interior, onto.interior),
     )
 
@@ -120,7 +119,7 @@ def _blended(
 ) -> Tensor:
     """Copy an object's pixels into the image, blending one pixel along its outline."""
     alpha = torch.from_numpy(mask).float().repeat_interleave(stride, 0).repeat_interleave(stride, 1)
-    alpha = F.avg_pool2d(alpha[None, None], 3, 1, 1)[0, 0].to(image.device)
+    alpha = F.avg_pool2d(alpha[None, None], 3, 1, 1)[0, 0]
     to = tuple(slice(c * stride, (c + n) * stride) for c, n in zip(corner, mask.shape, strict=True))
     at = tuple(slice(c * stride, (c + n) * stride) for c, n in zip(low, mask.shape, strict=True))
     image[:, to[0], to[1]] += alpha * (source[:, at[0], at[1]].float() - image[:, to[0], to[1]])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .crops import Crops
+from .dense import ObjectExtents
 
 PER = 4  # logits along the side of an embedding cell
 
@@ -68,54 +69,47 @@ def draw_objects(
     PromptedObjects or None
         None if no crop has an object.
     """
-    images, corners, targets, boxes = [], [], [], []
-    stride = crops.stride
+    stride, device = crops.stride, crops.labels.device
     cells = crops.labels.shape[-1] // PER
     side = min(side, cells)
-    device = crops.labels.device
-    for index in range(len(crops.labels)):
-        labels = crops.labels[index]
-        wholes = crops.wholes[index]
-        if bool(wholes.any()) and unit(generator, device) < 0.4:
-            labels = wholes
-        areas = torch.bincount(labels.flatten())
-        areas[0] = 0
-        known = torch.nonzero(areas >= min_area)[:, 0]
+    has_wholes = crops.wholes.flatten(1).any(1)
+    chance = torch.rand(len(has_wholes), generator=generator, device=device)
+    labels = torch.where((has_wholes & (chance < 0.4))[:, None, None], crops.wholes, crops.labels)
+    found = ObjectExtents.of(labels)
+    usable = (found.label > 0) & (found.area >= min_area)
+    if side < 20:
         # prefer objects that fit into a small window with some background around them
-        fitting = known[areas[known] <= (0.55 * side * PER // 1) ** 2]
-        known = fitting if side < 20 and len(fitting) else known
-        order = torch.randperm(len(known), generator=generator, device=device)
-        for identity in known[order[:count]].tolist():
-            mask = labels == identity
-            where = torch.nonzero(mask)
-            low, high = where.amin(0), where.amax(0)
-            corner = _place(low, high, side, cells, generator)
-            r, c = (corner * PER).tolist()
-            width = side * PER
-            target = mask[r : r + width, c : c + width]
-            if int(target.sum()) < min_area:
-                continue
-            images.append(index)
-            corners.append(corner)
-            targets.append(target)
-            boxes.append(torch.cat([low * stride - 0.5, (high + 1) * stride - 0.5]))
-    if not images:
-        return None
-    return PromptedObjects(
-        torch.tensor(images, device=device),
-        torch.stack(corners),
-        torch.stack(targets).float(),
-        torch.stack(boxes).float(),
+        fitting = usable & (found.area <= (0.55 * side * PER // 1) ** 2)
+        some = torch.zeros(len(labels), dtype=torch.bool, device=device)
+        some[found.image[fitting]] = True
+        usable = torch.where(some[found.image], fitting, usable)
+    rows = torch.nonzero(usable)[:, 0]
+    draw = torch.rand(len(rows), generator=generator, device=device, dtype=torch.float64)
+    rows = rows[(found.image[rows] + draw).argsort()]  # in random order within each crop
+    image = found.image[rows]
+    rows = rows[torch.arange(len(rows), device=device) - torch.searchsorted(image, image) < count]
+    image, low, high = found.image[rows], found.low[rows], found.high[rows]
+    corner = _place(low, high, side, cells, generator)
+    reach = torch.arange(side * PER, device=device)
+    r, c = (corner[:, axis, None] * PER + reach for axis in (0, 1))
+    target = (
+        labels[image[:, None, None], r[:, :, None], c[:, None]] == found.label[rows, None, None]
     )
+    enough = target.flatten(1).sum(1) >= min_area
+    if not bool(enough.any()):
+        return None
+    box = torch.cat([low * stride - 0.5, high * stride - 0.5], 1).float()
+    found_objects = PromptedObjects(image, corner, target.float(), box)
+    return found_objects.take(torch.nonzero(enough)[:, 0])
 
 
 def _place(low: Tensor, high: Tensor, side: int, cells: int, generator: torch.Generator) -> Tensor:
-    """First cell of a window that contains the object, or is centred on a large one."""
-    first, last = low // PER, high // PER
+    """First cell of windows (n, 2) that contain the objects, or are centred on large ones."""
+    first, last = low // PER, (high - 1) // PER
     least = (last - side + 1).clamp(0, cells - side)
-    most = torch.minimum(first, torch.full_like(first, cells - side)).clamp(0)
+    most = first.clamp(0, cells - side)
     middle = ((first + last - side + 1) // 2).clamp(0, cells - side)
-    draw = torch.rand(2, generator=generator, device=low.device)
+    draw = torch.rand(low.shape, generator=generator, device=low.device)
     inside = least + (draw * (most - least + 1).clamp_min(1)).long()
     return torch.where(most >= least, inside, middle)
 

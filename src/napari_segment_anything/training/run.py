@@ -22,7 +22,7 @@ from ..network.sam import Sam
 from ..progress import Progress, finish
 from .card import write_card
 from .config import SCRATCH, TrainingConfig
-from .cropping import CropSampler, HeldImage
+from .cropping import CropSampler
 from .curves import draw_curves, read_rows
 from .estimate import Estimate, available_memory, predict_memory, refuse_if_too_large
 from .folder import MODEL, record_run, run_folder, working_in
@@ -204,11 +204,6 @@ class _TrainingRun:
         self.network = self.network.to(self.device)
         self.subset = validation_subset(sets.validation, config.validation_images)
         self.weights = {i.group: sets.weights.get(i.group, 0.0) for i in sets.train}
-        # if the GPU has ample memory, images are kept and crops cut there
-        room = available_memory(self.device) or 0
-        roomy = self.device.type == "cuda" and 4 * sets.nbytes < room
-        self.cutting = self.device if roomy else torch.device("cpu")
-        self.held: dict[str, HeldImage] = {}
 
     def stages(self) -> Iterator[Progress]:
         """Train the stages one after the other."""
@@ -234,9 +229,7 @@ class _TrainingRun:
         config, stage = self.config, self.config.stages[number]
         seed = config.seed + 1000 * number
         geometry = Geometry.of(self.network.image_encoder)
-        sampler = CropSampler(
-            self.sets.train, self.weights, seed, geometry, self.cutting, self.held
-        )
+        sampler = CropSampler(self.sets.train, self.weights, seed, geometry)
         # runs from scratch validate on many sets, of which half the images suffice
         share = 2 if config.model == SCRATCH else 1
         check = QuickValidation(self.subset, stage, share) if self.subset else None

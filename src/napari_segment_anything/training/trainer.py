@@ -102,8 +102,8 @@ class StageTrainer:
         # weights that a fine-tuning run leaves unchanged are not stored again
         self.average = Average(network, stage.ema, trained_only=config.model != SCRATCH)
         self.best: dict[str, Any] | None = None
-        ahead = 0 if self.device.type == "cpu" else min(4, os.cpu_count() or 1)
-        self._batches = Prefetch(sampler, stage.batch_size, stage.crop, ahead)
+        workers = 0 if self.device.type == "cpu" else (os.cpu_count() or 1) - 1
+        self._batches = Prefetch(sampler, stage.batch_size, stage.crop, workers, stage.steps)
         changes = config.augment or AugmentConfig()
         self._encode = CropEncoder(self.network, stage, changes, self.device)
         frozen = stage.encoder_learning_rate == 0
