@@ -181,6 +181,8 @@ def train(job: Job) -> dict[str, Any]:
         config = read_config(RECIPE).to_dict()
         if job.miniature:
             _shrink(config)
+        else:
+            _fit(config, job, began)
         run.mkdir(parents=True, exist_ok=True)
         recipe.write_text(json.dumps(config, indent=1))
     config = {k: v for k, v in json.loads(recipe.read_text()).items() if v not in (None, {}, "")}
@@ -201,6 +203,29 @@ def train(job: Job) -> dict[str, Any]:
         _weights_so_far(run / f"{stages[-1]}.pt", job.out / "weights.safetensors")
     memory = torch.cuda.max_memory_allocated() / 2**30 if job.device.startswith("cuda") else 0.0
     return {"complete": False, "stage": stages[-1] if stages else None, "GiB": memory, **seen}
+
+
+def _fit(config: dict[str, Any], job: Job, began: float) -> None:
+    """Scale the stages' steps so that the schedule ends within the time, by timing some of each."""
+    import copy
+
+    from napari_segment_anything.training import train_steps
+    from napari_segment_anything.training.trainer import StepReport
+
+    trial = copy.deepcopy(config)
+    trial.update(validation_images=1, log_every=10)
+    for stage in trial["stages"]:
+        stage.update(steps=20, warmup=1)
+    trial = {k: v for k, v in trial.items() if v not in (None, {}, "")}
+    took: dict[str, float] = {}
+    for progress in train_steps(trial, output=job.out / "trial", data=job.data, device=job.device):
+        if isinstance(progress.partial, StepReport) and progress.partial.losses:
+            took[progress.partial.stage] = progress.partial.losses["seconds"]  # of the last steps
+    planned = sum(stage["steps"] * took[stage["name"]] for stage in config["stages"])
+    share = 0.8 * job.left(began) / planned
+    for stage in config["stages"]:
+        stage["steps"] = max(int(stage["steps"] * share), 20)
+        stage["warmup"] = min(stage["warmup"], stage["steps"] // 5)
 
 
 def _weights_so_far(state: Path, output: Path) -> None:
