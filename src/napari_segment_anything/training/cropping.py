@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ParameterError
@@ -227,7 +229,7 @@ def cut(
     wholes = source.wholes
     if wholes is not None and wholes.ndim == 3:
         wholes = wholes[rng.integers(len(wholes))]
-    grids = [source.labels, source.interior, wholes]
+    grids: list[NDArray[Any] | None] = [source.labels, source.interior, wholes]
     half = (new_r // stride, new_c // stride)
     index_r, index_c = (
         ((torch.arange(count) + 0.5) * (length / count)).long().numpy() + first
