@@ -51,6 +51,7 @@ SAMPLES = [
     on_objects.SplitOff(1, MASK, ()),
     on_objects.Relabel(1, 7, None),
     on_objects.Paint(),
+    on_series.AddKnown((SessionObject(1, (), class_name="cell"),)),
     on_series.TakeUp((), SuggestedMask(3, MASK, 0.5)),
     on_series.TakeSuggestions((0,), (SuggestedMask(3, MASK, 0.5),), "cell", "f", 1.5),
     on_series.Classify((1, 2), "cell"),

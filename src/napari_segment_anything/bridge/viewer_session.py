@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
 
     from ..automatic import CandidateTable
+    from ..session import Session
 
 
 class ViewerSession(ViewerSignals):
@@ -147,6 +148,8 @@ class ViewerSession(ViewerSignals):
     delete = method("commits", ObjectEditor.delete)
     merge = method("commits", ObjectEditor.merge)
     split_off = method("commits", ObjectEditor.split_off)
+    cut = method("commits", ObjectEditor.cut)
+    classify = method("commits", ObjectEditor.classify)
     relabel = method("commits", ObjectEditor.relabel)
     edit = method("commits", ObjectEditor.edit)
     lock = method("commits", ObjectEditor.lock)
@@ -322,6 +325,33 @@ class ViewerSession(ViewerSignals):
         recovered = self.planes.recover(Path(path))
         self.layers_changed.emit()
         self.objects_changed.emit(tuple(recovered.session.objects))
+
+    def lend(
+        self,
+        session: Session,
+        image: Image | Sequence[Image],
+        target: Labels,
+        dropped: Callable[[], object],
+    ) -> PlaneSession:
+        """Work in a session that was made elsewhere.
+
+        Parameters
+        ----------
+        session : Session
+        image : Image, or sequence of Image
+            The image layer, or several that are its channels.
+        target : Labels
+            The layer that shows the labels of the session.
+        dropped : callable
+            Called when the session is not used any more, to close it.
+        """
+        self.set_image(image)
+        self._begin_anew()
+        self.layers.target = target
+        lent = self.planes.lend(session, dropped)
+        self.layers_changed.emit()
+        self.objects_changed.emit(tuple(session.objects))
+        return lent
 
     def _begin_anew(self) -> None:
         """Drop the sessions, and the actions that wait for them."""

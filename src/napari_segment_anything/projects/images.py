@@ -107,8 +107,13 @@ class ProjectImage:
         """
         return open_image_plane(self._source, self.path, self.plane)
 
-    def plane_source(self) -> PlaneSource:
+    def plane_source(self, data: ImageData | None = None) -> PlaneSource:
         """Open the plane as sessions and the engine take it.
+
+        Parameters
+        ----------
+        data : ImageData, optional
+            From `open`, where it was opened already.
 
         Raises
         ------
@@ -117,7 +122,7 @@ class ProjectImage:
         """
         from ..engine import PlaneSource
 
-        data = self.open()
+        data = data or self.open()
         return PlaneSource(
             data.levels or (data.array,),
             channel_axis=data.channel_axis,

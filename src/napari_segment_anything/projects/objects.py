@@ -6,17 +6,16 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from ..errors import FormatError
 from ..limits import RECORDS_BYTES
 from ..reading import read_json
-from ..session import ObjectPrompts, SessionObject
+from ..session import MadeBy, ObjectPrompts, SessionObject
 from ..session.schema import Number, Share, Text, to_json
 
-MadeBy: TypeAlias = Literal["person", "suggestion", "corrected", "imported"]
 _Id = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -70,17 +69,39 @@ class ObjectEntry:
         item : SessionObject
             Committed.
         **values
-            Other fields, such as `class_name`.
+            Other fields, such as `model`.
         """
         own = {
             "prompts": item.prompts,
             "score": item.score,
             "seconds": item.seconds,
             "fingerprint": item.fingerprint,
+            "class_name": item.class_name,
+            "made_by": item.made_by,
         }
         if item.id is None:
             raise FormatError("only committed objects have an id")
         return cls(item.id, **{**own, **values})
+
+    def to_session(self, suggestion: int | None = None) -> SessionObject:
+        """Return the object as a session has it.
+
+        Parameters
+        ----------
+        suggestion : int, optional
+            Number of the suggestion that it was made from.
+        """
+        return SessionObject(
+            self.id,
+            (),
+            self.prompts,
+            score=self.score,
+            fingerprint=self.fingerprint,
+            seconds=self.seconds,
+            class_name=self.class_name,
+            made_by=self.made_by,
+            suggestion=suggestion,
+        )
 
 
 def objects_writer(entries: Sequence[ObjectEntry]) -> Callable[[Path], object]:

@@ -4,7 +4,7 @@ from .decoding import DecodeRequest, DecodeResult
 from .draft import Draft, DraftPoint
 from .events import recorded_objects
 from .journal import Journal, journal_directory, new_journal_path, unfinished_journals
-from .objects import ObjectPrompts, Scribble, SessionObject, SuggestedMask
+from .objects import MadeBy, ObjectPrompts, Scribble, SessionObject, SuggestedMask
 from .precompute import Ahead, ahead_windows, embed_ahead
 from .preview import DecodedObject, Preview, PreviewObject
 from .recovery import PolicyWarning, recover
@@ -36,6 +36,7 @@ __all__ = [
     "SessionObject",
     "ObjectPrompts",
     "Scribble",
+    "MadeBy",
     "SuggestedMask",
     "Draft",
     "DraftPoint",

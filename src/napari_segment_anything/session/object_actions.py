@@ -209,7 +209,7 @@ class Paint(Action):
         changed = before != after
         for label in np.unique([before[changed], after[changed]]).tolist():
             item = plan.objects.get(label)
-            if item is not None and item.made_by == "suggestion":
+            if item is not None and item.changed_by_hand is not item:
                 plan.set(label, item.changed_by_hand)
         for label in np.unique(after[changed]).tolist():
             if label > 0 and label not in plan.objects:

@@ -145,7 +145,7 @@ class SuggestedMask:
     score: Number
 
 
-MadeBy: TypeAlias = Literal["person", "suggestion", "corrected"]
+MadeBy: TypeAlias = Literal["person", "suggestion", "corrected", "imported"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +173,8 @@ class SessionObject:
     state : {"draft", "committed"}
     class_name : str
         What the object is; empty if nobody has said so.
-    made_by : {"person", "suggestion", "corrected"}
-        A person's prompts, a suggestion taken as it was, or one that a person corrected.
+    made_by : {"person", "suggestion", "corrected", "imported"}
+        By a person's prompts; a suggestion taken as it was, or corrected; or read from a file.
     suggestion : int or None
         Number of the suggestion that it was made from.
     """
@@ -194,8 +194,9 @@ class SessionObject:
 
     @property
     def changed_by_hand(self) -> SessionObject:
-        """The same object; a suggestion that was taken as it was is a corrected one."""
-        return replace(self, made_by="corrected") if self.made_by == "suggestion" else self
+        """The same object; one that no person had touched is a corrected one."""
+        untouched = self.made_by in ("suggestion", "imported")
+        return replace(self, made_by="corrected") if untouched else self
 
 
 def as_box(box: Any) -> Box:

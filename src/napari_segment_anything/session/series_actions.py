@@ -20,7 +20,22 @@ from .label_edits import LabelEdit
 from .object_actions import counted_objects, editable, prompts_in, write
 from .objects import ObjectPrompts, SessionObject, SuggestedMask
 from .schema import Label, Line, Number, Plane, Point, Text
-from .state import SessionState
+from .state import SessionEvents, SessionState
+
+
+@dataclass(frozen=True, slots=True)
+class AddKnown(Action):
+    """Note objects that the labels hold from before the session, with their prompts."""
+
+    do: ClassVar[str] = "add_known"
+    in_history: ClassVar[bool] = False
+    objects: tuple[SessionObject, ...]
+
+    def settle(self, state: SessionState) -> None:
+        state.objects.items.update({item.id: item for item in self.objects if item.id is not None})
+
+    def announce(self, events: SessionEvents) -> None:
+        events.objects_changed.emit(tuple(item.id for item in self.objects))
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,12 @@ class Session:
         """Return where objects lie, by default all."""
         return self.state.objects.places(ids)
 
+    def add_known(self, objects: Iterable[SessionObject]) -> None:
+        """Add objects whose labels are there from before the session, with their prompts."""
+        known = tuple(objects)
+        if known:
+            self.perform(on_series.AddKnown(known))
+
     def bind(self, target: LabelTarget) -> None:
         """Write to another place from now on, which holds the same labels already."""
         self.state.objects.bind(target)

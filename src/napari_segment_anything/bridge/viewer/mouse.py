@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from ...session.objects import inside
 from .coordinates import mixes_units
 from .drafts import corners, drawn_prompts, ordered
 from .layers import check_images, default_image, readable_images
+from .plane_sessions import PlaneInView
 from .prompt_editor import PromptEditor
 from .runners import JobCallbacks
 from .working_layers import DrawnPrompts
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MouseMode = Literal["points", "box", "scribble", "lasso", "off"]
 MODES: tuple[MouseMode, ...] = ("points", "box", "scribble", "lasso", "off")
+Draw = Literal["box", "line"]
 _STILL = 4.0  # canvas pixels within which a press and a release are a click
 
 
@@ -54,6 +56,8 @@ class MouseInput:
         self.followed: Layer | None = None
         """The layer that prompts are taken from: its tools are no reason for a message."""
         self._warned_of_units = False
+        self._tools: dict[str, tuple[Draw, Callable[[PlaneInView, np.ndarray], object]]] = {}
+        self._tool = ""
         self._viewer.mouse_drag_callbacks.append(self._drag)
         self._viewer.mouse_move_callbacks.append(self._move)
         self._zooms = list(self._viewer.mouse_double_click_callbacks)
@@ -83,6 +87,39 @@ class MouseInput:
         if mode not in MODES:
             raise ParameterError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
         self._mode = mode
+
+    def add_tool(
+        self, name: str, draw: Draw, act: Callable[[PlaneInView, np.ndarray], object]
+    ) -> None:
+        """Add a tool for which a plain drag draws something that is no prompt.
+
+        Parameters
+        ----------
+        name : str
+        draw : {"box", "line"}
+            What a drag draws.
+        act : callable
+            Called with the plane that is shown and the (row, column) points (k, 2) of the line, or
+            two opposite corners of the box. Its errors are reported.
+        """
+        self._tools[name] = (draw, act)
+
+    def remove_tool(self, name: str) -> None:
+        """Remove a tool that was added."""
+        self._tools.pop(name, None)
+        if self._tool == name:
+            self._tool = ""
+
+    @property
+    def tool(self) -> str:
+        """The added tool in use; "" if a drag draws what `mode` says. Clicks stay prompts."""
+        return self._tool
+
+    @tool.setter
+    def tool(self, name: str) -> None:
+        if name and name not in self._tools:
+            raise ParameterError(f"there is no tool {name!r}; there are {', '.join(self._tools)}")
+        self._tool = name
 
     # -- whose the mouse is ----------------------------------------------------------------------
 
@@ -169,8 +206,11 @@ class MouseInput:
             return
         shift = "Shift" in event.modifiers
         positive = event.button == 1 and not shift
-        drawing = event.button == 1 and (shift or self._mode != "points")
+        tool = "" if shift else self._tool
+        drawing = event.button == 1 and bool(shift or tool or self._mode != "points")
         kind = self._mode if self._mode != "points" else "box"
+        if tool:
+            kind = "box" if self._tools[tool][0] == "box" else "scribble"
         path = [np.asarray(event.position, np.float64)]
         begin = np.asarray(event.pos, np.float64)
         away = 0.0
@@ -193,7 +233,10 @@ class MouseInput:
             self.click(path[0], positive=positive)
         elif drawing:
             drawn = np.array(path)
-            self._canvas.models.ask(lambda: self._take_drawn(kind, drawn, positive), "prompt")
+            if tool:
+                self._canvas.models.ask(lambda: self._use_tool(tool, drawn), "edit")
+            else:
+                self._canvas.models.ask(lambda: self._take_drawn(kind, drawn, positive), "prompt")
 
     # -- prompts ---------------------------------------------------------------------------------
 
@@ -253,6 +296,17 @@ class MouseInput:
             except SegmentAnythingError:
                 self._canvas.show_prompts()
                 raise
+
+    def _use_tool(self, name: str, path: np.ndarray) -> None:
+        """Do what an added tool does with what was drawn along world positions (k, ndim)."""
+        self._canvas.show_prompts()
+        if name not in self._tools:
+            return
+        draw, act = self._tools[name]
+        with self._signals.reporting():
+            seen = self._planes.look()
+            flat = seen.points(path)
+            act(seen, flat[[0, -1]] if draw == "box" else flat)
 
     def hover(self, position: npt.ArrayLike) -> None:
         """Show the mask under a world position before any click, if its window is encoded."""

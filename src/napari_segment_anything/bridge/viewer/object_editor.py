@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ...engine import Window
 from ...errors import ParameterError, PromptError, SegmentAnythingError
 from .draft_canvas import DraftCanvas
-from .hiding import HiddenLabels
+from .label_colours import CLEAR, LabelColours
 from .plane_sessions import PlaneSession
 from .prompt_editor import PromptEditor
 
@@ -34,8 +34,9 @@ class ObjectEditor:
         self.done: Callable[[], object] = lambda: None
         """Called after every commit."""
         self._prompts = prompts
-        self._hiding = HiddenLabels()
+        self._colouring = LabelColours()
         self._hidden: set[int] = set()
+        self._class_colours: dict[str, Any] = {}
         self._guarded = False
 
     @property
@@ -185,6 +186,26 @@ class ObjectEditor:
         self.canvas.show()
         return new
 
+    def cut(self, label: int, line: npt.ArrayLike) -> tuple[int, ...]:
+        """Split an object of the plane shown along a line; return the labels of its pieces.
+
+        Parameters
+        ----------
+        label : int
+        line : array-like (k, 2)
+            (row, column) of its vertices; it must run right across the object.
+        """
+        seen = self.planes.look()
+        self._reserve(seen.on)
+        pieces = seen.on.session.cut(int(label), line, seen.plane)
+        self.canvas.show()
+        return pieces
+
+    def classify(self, ids: int | Sequence[int], class_name: str) -> None:
+        """Give objects a class; the empty one takes it away."""
+        wanted = [ids] if isinstance(ids, (int, np.integer)) else list(ids)
+        self._owner(int(wanted[0])).session.classify(wanted, class_name)
+
     def relabel(self, label: int, new: int) -> None:
         """Give an object another label."""
         self._owner(int(label)).session.relabel(int(label), int(new))
@@ -254,15 +275,32 @@ class ObjectEditor:
             raise
         self.signals.objects_changed.emit(tuple(sorted(wanted)))
 
+    @property
+    def class_colours(self) -> dict[str, Any]:
+        """The colour of each class, by its name; objects of other classes have napari's."""
+        return dict(self._class_colours)
+
+    @class_colours.setter
+    def class_colours(self, colours: Mapping[str, Any]) -> None:
+        self._class_colours = dict(colours)
+        with self.signals.reporting():
+            self._colour()
+
     def _colour(self) -> None:
-        """Make hidden labels transparent."""
-        hidden = self.hidden
-        largest = max(one.session.next_id for one in self.planes.all) - 1 if hidden else 0
-        self._hiding.show(self.planes.layers.target, hidden, largest)
+        """Make hidden labels transparent, and give the others the colour of their class."""
+        colours, objects = self._class_colours, self.objects
+        shown: dict[int, Any] = {
+            label: colours[item.class_name]
+            for label, item in objects.items()
+            if item.class_name in colours
+        }
+        shown |= dict.fromkeys(self.hidden, CLEAR)
+        largest = max(one.session.next_id for one in self.planes.all) - 1 if shown else 0
+        self._colouring.show(self.planes.layers.target, shown, largest)
 
     def on_changed(self, ids: Iterable[int]) -> None:
-        """Handle a change of a session's objects: emit `objects_changed`, keep hidden ones so."""
-        if self._hidden:
+        """Handle a change of a session's objects: emit `objects_changed`, update colours."""
+        if self._hidden or self._class_colours:
             with self.signals.reporting():
                 self._colour()
         self.signals.objects_changed.emit(tuple(ids))

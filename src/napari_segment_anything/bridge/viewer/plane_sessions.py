@@ -39,11 +39,22 @@ _LIVE = ("overwrite", "multimask", "min_mask_region_area")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneSession:
-    """A session on the planes of one orientation: those spanned by two axes of the image."""
+    """A session on the planes of one orientation: those spanned by two axes of the image.
+
+    Parameters
+    ----------
+    axes : ImageAxes
+    target : LayerTarget
+    session : Session
+    dropped : callable, optional
+        Given if the session belongs to somebody else, who closes it: called when it is not used
+        any more.
+    """
 
     axes: ImageAxes
     target: LayerTarget
     session: Session
+    dropped: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -238,6 +249,28 @@ class PlaneSessions:
         self.switched()
         return self.current
 
+    def lend(self, session: Session, dropped: Callable[[], object]) -> PlaneSession:
+        """Use a session that was made elsewhere, on what is shown of the image.
+
+        Parameters
+        ----------
+        session : Session
+            Its labels are those of the chosen target already.
+        dropped : callable
+            Called when it is not used any more, to close it.
+        """
+        images = self.layers.present()
+        axes = self._axes_of(images)
+        target = LayerTarget(self.viewer, images[0], axes, self.layers.target)
+        session.bind(target)
+        for name in _LIVE:
+            setattr(session, name, self.options[name])
+        new = self._by_axes[axes.displayed] = PlaneSession(axes, target, session, dropped)
+        self.made(new)
+        self.current = new
+        self.switched()
+        return new
+
     def _axes_of(self, images: tuple[Image, ...]) -> ImageAxes:
         return axes_of(self.viewer, images, self.options["channel_axis"])
 
@@ -292,20 +325,27 @@ class PlaneSessions:
 
     def drop(self) -> None:
         """Drop the sessions; committed objects stay in the labels."""
-        for one in self.all:
-            one.session.cancel()
-            self._left.append(one.session)
+        dropped = self.all
         self._by_axes.clear()
         self.current = None
+        for one in dropped:
+            if one.dropped is not None:
+                one.dropped()
+                continue
+            one.session.cancel()
+            self._left.append(one.session)
         self.switched()
 
     def close(self) -> None:
         """Close all sessions."""
-        for session in (*self._left, *(one.session for one in self.all)):
-            session.close()
-        self._left.clear()
+        left = self.all
         self._by_axes.clear()
         self.current, self._closed = None, True
+        for one in left:
+            (one.session.close if one.dropped is None else one.dropped)()
+        for session in self._left:
+            session.close()
+        self._left.clear()
 
     # -- settings --------------------------------------------------------------------------------
 

@@ -1,0 +1,67 @@
+"""One thread for what must be done in order, away from the viewer's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+
+class OrderedThread:
+    """Runs functions one after the other, on a thread of its own or at once.
+
+    Parameters
+    ----------
+    name : str
+        Of the thread.
+    dispatch : callable, optional
+        Takes a function and schedules it on the viewer's thread, in order. Without it, everything
+        runs at once, on the thread that asks for it.
+    """
+
+    def __init__(
+        self, name: str, dispatch: Callable[[Callable[[], None]], object] | None = None
+    ) -> None:
+        self._dispatch = dispatch
+        self._pool = None if dispatch is None else ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    def run(
+        self,
+        function: Callable[[], Any],
+        done: Callable[[Any], object] = lambda result: None,
+        failed: Callable[[Exception], object] = lambda error: None,
+    ) -> Future[Any]:
+        """Run a function after all earlier ones.
+
+        Parameters
+        ----------
+        function : callable
+        done, failed : callable
+            Called on the viewer's thread with its result, or its exception.
+        """
+
+        def work() -> None:
+            try:
+                result = function()
+            except Exception as error:
+                self._tell(failed, error)
+            else:
+                self._tell(done, result)
+
+        if self._pool is not None:
+            return self._pool.submit(work)
+        finished: Future[Any] = Future()
+        work()
+        finished.set_result(None)
+        return finished
+
+    def _tell(self, listener: Callable[[Any], object], value: Any) -> None:
+        if self._dispatch is None:
+            listener(value)
+        else:
+            self._dispatch(lambda: (listener(value), None)[1])
+
+    def close(self) -> None:
+        """Finish everything that was asked for, and end the thread."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
