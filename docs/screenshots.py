@@ -175,7 +175,7 @@ def prompt(theme: str) -> None:
         studio.settle()
         for point in COINS:
             studio.click(*point)
-            studio.widget.commit()
+            studio.widget.prompting.commit()
         studio.click(195, 275)
         studio.click(165, 235, negative=True)
         save("prompt_widget", studio.window(), theme)
@@ -324,7 +324,7 @@ def animation(theme: str) -> None:
         for row, col in COINS[2:]:
             studio.click(row, col)
             shot(1100)
-            studio.widget.commit()
+            studio.widget.prompting.commit()
             studio.settle()
             shot(700)
     pictures = [

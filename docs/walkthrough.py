@@ -87,7 +87,7 @@ class Walk:
         check(studio.widget.session.preview is not None, "no mask after a click")
         studio.click(165, 235, negative=True)
         self.save("click", studio)
-        studio.widget.cancel()
+        studio.widget.prompting.cancel()
         studio.settle()
 
     def commit_quickly(self, studio: Studio) -> None:

@@ -23,7 +23,7 @@ def two(qtbot, viewer, window):
     for number, low in enumerate((9, 57), start=1):
         widget.session.set_box((low, low, low + 30, low + 30))
         qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
-        widget.commit()
+        widget.prompting.commit()
         qtbot.waitUntil(lambda number=number: len(widget.session.objects) == number)
     return viewer, widget
 

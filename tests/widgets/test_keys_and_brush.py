@@ -35,7 +35,7 @@ def test_no_key_is_taken_from_napari(opened) -> None:
 
     _, _, widget = opened
     taken = {str(key) for keys in default_shortcuts.values() for key in keys}
-    ours = {str(key) for key in widget._keys._ours}
+    ours = {str(key) for key in widget.prompting.keys.ours}
     assert len(ours) == 7
     # these two end a polygon of the Labels or Shapes layer that is active, which hears them first
     assert ours & taken <= {"Enter", "Escape"}
@@ -73,7 +73,7 @@ def test_ctrl_click_takes_an_object_up(qtbot, opened) -> None:
 
 def test_paint_refine_commit(qtbot, opened) -> None:
     window, layer, widget = opened
-    tools, session = widget.painting, widget.session
+    tools, session = widget.prompting.painting, widget.session
     assert not tools.paint.isEnabled()
     session.add_point((72, 72))
     qtbot.waitUntil(lambda: decoded(widget))
@@ -103,4 +103,4 @@ def test_paint_refine_commit(qtbot, opened) -> None:
     tools.refine.click()
     qtbot.waitUntil(lambda: decoded(widget))
     assert session.draft.masks
-    widget.cancel()
+    widget.prompting.cancel()

@@ -29,21 +29,21 @@ def opened(qtbot, viewer):
 
 def test_click_mask_commit_with_the_mouse_and_the_keyboard(qtbot, opened, window) -> None:
     _viewer, layer, widget = opened
-    assert not widget.commit_button.isEnabled()
+    assert not widget.prompting.commit_button.isEnabled()
     window.click(layer, (72, 72))
     qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
     assert len(widget.session.preview.scores) == 3
-    assert widget.commit_button.isEnabled()
-    assert widget.candidates.value == str(widget.session.preview.chosen)
+    assert widget.prompting.commit_button.isEnabled()
+    assert widget.prompting.candidates.value == str(widget.session.preview.chosen)
     first = widget.session.preview.chosen
-    widget.next_candidate()
+    widget.prompting.next_candidate()
     qtbot.waitUntil(lambda: widget.session.preview.chosen != first)
     truth = np.hypot(*(np.mgrid[:160, :160] - 72)) < 15
     shown = widget.session.preview
     overlap = [(mask & truth[shown.window.slices]).sum() / (mask | truth[shown.window.slices]).sum()
                for mask in shown.candidates]  # fmt: skip
     best = int(np.argmax(overlap))
-    widget.candidates.button(str(best)).click()
+    widget.prompting.candidates.button(str(best)).click()
     qtbot.waitUntil(lambda: widget.session.preview.chosen == best)
     window.native.setFocus()
     window.press("Return")
@@ -53,11 +53,11 @@ def test_click_mask_commit_with_the_mouse_and_the_keyboard(qtbot, opened, window
     assert (mask & truth).sum() / (mask | truth).sum() > 0.6
     assert widget.targets.value is target
     assert widget.objects.rowCount() == 1
-    widget.undo()
+    widget.prompting.undo()
     qtbot.waitUntil(lambda: not (np.asarray(target.data) == 1).any())
     assert widget.objects.rowCount() == 0
     assert widget.session.draft is not None  # the prompts are back
-    widget.redo()
+    widget.prompting.redo()
     qtbot.waitUntil(lambda: (np.asarray(target.data) == 1).any())
 
 
@@ -68,14 +68,14 @@ def test_batch_edit_merge_delete(qtbot, opened) -> None:
         widget.session.add_point(point)
     qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
     assert len(widget.session.preview.objects) == 3
-    widget.commit()
+    widget.prompting.commit()
     assert sorted(widget.session.objects) == [1, 2, 3]
     widget.batch.value = False
     widget.objects.selectRow(0)
     assert widget.objects.selected == [1]
     widget.actions.edit()
     qtbot.waitUntil(lambda: widget.session.draft is not None and widget.session.preview is not None)
-    widget.cancel()
+    widget.prompting.cancel()
     widget.objects.selectAll()
     assert widget.actions.merge_button.isEnabled()
     widget.actions.merge()
@@ -88,7 +88,7 @@ def test_batch_edit_merge_delete(qtbot, opened) -> None:
 
 def test_mistakes_are_said_and_nothing_breaks(qtbot, opened) -> None:
     viewer, layer, widget = opened
-    widget.commit()
+    widget.prompting.commit()
     assert "Click" in widget.status.text
     widget.attempt(widget.session.add_point, (500, 500))
     assert "outside" in widget.status.text
@@ -104,7 +104,7 @@ def test_parameters_survive_and_a_journal_is_kept(qtbot, opened) -> None:
     widget.overwrite.value = True
     widget.session.set_box((57, 57, 87, 87))
     qtbot.waitUntil(lambda: widget.session.preview is not None)
-    widget.commit()
+    widget.prompting.commit()
     other = PromptWidget(viewer)
     qtbot.addWidget(other)
     assert other.tools.value == "box" and other.overwrite.value

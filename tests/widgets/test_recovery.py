@@ -25,10 +25,10 @@ def left(qtbot, viewer, window):
     assert not widget.notices.topics
     widget.session.set_box((57, 57, 87, 87))
     qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
-    widget.commit()
+    widget.prompting.commit()
     widget.session.set_box((9, 9, 39, 39))
     qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
-    widget.commit()
+    widget.prompting.commit()
     labels = np.array(widget.session.target.data)
     path = widget.session.planes.find().session.journal.path
     shutil.copy(path, path.with_name("killed.jsonl"))
@@ -53,7 +53,7 @@ def test_offered_when_the_image_is_opened_and_recovered(qtbot, left) -> None:
     assert widget.notices.topics["unsaved"].startswith("2 objects from ")
     widget.session.set_box((105, 105, 135, 135))  # the user has begun something new meanwhile
     qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
-    widget.commit()
+    widget.prompting.commit()
     mine = widget.session.target
     begun = np.array(mine.data)
     press(widget, "Recover")
@@ -62,7 +62,7 @@ def test_offered_when_the_image_is_opened_and_recovered(qtbot, left) -> None:
     assert widget.session.target is not mine and (np.asarray(mine.data) == begun).all()
     assert widget.objects.rowCount() == 2 and "2 objects recovered" in widget.status.text
     assert "unsaved" not in widget.notices.topics
-    widget.undo()
+    widget.prompting.undo()
     assert len(widget.session.objects) == 1
 
 

@@ -170,8 +170,8 @@ def test_what_is_said_moves_no_button(qtbot, docks) -> None:
         buttons = [b for b in buttons if b is not widget.status._stop]
         places = settled(qtbot, buttons)
         if widget is made[0][1]:
-            widget.candidates.show_scores((0.5, 0.6, 0.7), 1)
-            widget.commit_button.setEnabled(True)
+            widget.prompting.candidates.show_scores((0.5, 0.6, 0.7), 1)
+            widget.prompting.commit_button.setEnabled(True)
             qtbot.wait(50)
             assert [b.mapToGlobal(QPoint(0, 0)) for b in buttons] == places
         for text in ("Short.", "Two lines of text are needed for what is said here, often.", long):

@@ -62,7 +62,7 @@ def test_hints_follow_the_tool_and_tools_are_not_kept(qtbot, viewer, window) -> 
         widget.tools.qt.button(mode).click()
         assert widget.status.text == hint
     widget.tools.qt.button("lasso").click()
-    widget.commit()
+    widget.prompting.commit()
     assert "Click" not in widget.status.text and "Draw" in widget.status.text
     widget.batch.value = True
     kept = PluginSettings().get("prompt")
@@ -72,7 +72,7 @@ def test_hints_follow_the_tool_and_tools_are_not_kept(qtbot, viewer, window) -> 
     widget.session.set_box((57, 57, 87, 87))
     qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
     assert widget.status.text.startswith("Enter commits")
-    widget.commit()
+    widget.prompting.commit()
     qtbot.waitUntil(lambda: len(widget.session.objects) == 1)
     assert "1 object," in repr(widget.session.planes.find().session)
     assert np.asarray(widget.session.target.data).any()

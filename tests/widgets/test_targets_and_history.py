@@ -114,7 +114,7 @@ def test_a_journal_that_cannot_be_written_is_said_once_and_stops_nobody(
     assert not widget.notices.topics
     add_object(qtbot, window, layer, widget, (120, 72))
     assert not widget.notices.topics
-    widget.undo()
+    widget.prompting.undo()
     assert widget.session.draft is not None
 
 

@@ -233,13 +233,16 @@ class ViewerSession(ViewerSignals):
             return
         if images:
             check_images(self.viewer, images)
+        self._use_images(images)
+        self.layers_changed.emit()
+
+    def _use_images(self, images: tuple[Image, ...]) -> None:
         if self.layers.images:
             self.queue.drop("prompt", "edit")  # they belong to the other image
         self._begin_anew()
         self.layers.target = None
         self.canvas.clear()
         self.layers.choose(images)
-        self.layers_changed.emit()
 
     @property
     def target(self) -> Labels | None:
@@ -345,8 +348,7 @@ class ViewerSession(ViewerSignals):
         dropped : callable
             Called when the session is not used any more, to close it.
         """
-        self.set_image(image)
-        self._begin_anew()
+        self._use_images(layers_of_image(image))
         self.layers.target = target
         lent = self.planes.lend(session, dropped)
         self.layers_changed.emit()

@@ -49,12 +49,13 @@ class Keys:
     ) -> None:
         self._viewer = viewer
         self._before: dict[Any, Any] = dict(viewer.keymap)
-        self._ours: set[Any] = set()
+        self.ours: set[Any] = set()
+        """The keys that were bound on the canvas."""
         for key, action in actions:
             known = dict(viewer.keymap)
             viewer.bind_key(key, _pressed(action), overwrite=True)
             now = viewer.keymap
-            self._ours |= {name for name in now if now[name] is not known.get(name)}
+            self.ours |= {name for name in now if now[name] is not known.get(name)}
             for sequence in _sequences(key):
                 shortcut = QShortcut(sequence, widget)
                 shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -62,7 +63,7 @@ class Keys:
 
     def close(self) -> None:
         """Restore the previous bindings."""
-        for key in self._ours:
+        for key in self.ours:
             self._viewer.keymap.pop(key, None)
             if key in self._before:
                 self._viewer.keymap[key] = self._before[key]

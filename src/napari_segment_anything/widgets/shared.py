@@ -72,7 +72,7 @@ class SharedSession:
         """Choose the image that the session took by itself, at a click or from a script."""
         image = self.session.image
         if image is not None and image not in self.images.layers:
-            self.images.choose((image,), self.session.options["channel_axis"])
+            self.images.choose(self.session.layers.images, self.session.options["channel_axis"])
 
     def _set_up(self, kept: dict[str, Any]) -> None:
         """Set tool and options from the preferences."""

@@ -58,5 +58,5 @@ class LabelColours:
         labels = np.arange(1, largest + 1)
         found: dict[int | None, Any] = {None: CLEAR, 0: CLEAR}
         found.update(zip(labels.tolist(), self._colours.map(labels), strict=True))
-        found.update(colours)
+        found.update(colours.items())
         layer.colormap = DirectLabelColormap(color_dict=found)
