@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Annotated, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 from scipy.ndimage import binary_dilation, distance_transform_edt, label
 
@@ -168,7 +169,7 @@ class Cut(Action):
         return self.after(state, plan.edit())
 
 
-def line_pixels(line: Sequence[Point], window: Window) -> np.ndarray:
+def line_pixels(line: npt.ArrayLike, window: Window) -> np.ndarray:
     """Draw a line of (row, column) vertices: bool (height, width) of a window.
 
     Neighbouring pixels share an edge or a corner, so that a line separates what lies on its two

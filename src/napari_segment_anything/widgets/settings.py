@@ -10,7 +10,7 @@ from ..errors import ParameterError
 from ..parameters import EVERYTHING
 
 PLUGIN = "segment-anything-napari"
-SettingsSection = Literal["engine", "prompt", "everything"]
+SettingsSection = Literal["engine", "prompt", "everything", "project"]
 _MULTIMASK = {"auto": "auto", "three": True, "one": False}
 
 

@@ -1,0 +1,291 @@
+"""The widget "Annotate a series": one image of a project after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import napari
+from qtpy.QtCore import QTimer
+
+from ..bridge.project.classes import ClassChoice
+from ..bridge.project.object_tools import ObjectTools
+from ..bridge.project.project_session import ProjectSession
+from ..bridge.viewer.signals import Notice
+from ..projects import Project, ProjectImage
+from . import keys, project_keys
+from .forms import QtField
+from .panel import Panel
+from .project_bar import ProjectBar
+from .project_classes import ClassButtons
+from .project_list import ImageList
+from .project_start import ProjectStart
+from .prompting import Prompting
+from .qt_helpers import ChoiceButtons, KeyList, heading
+from .sections import Section
+from .tools import HINTS, TOOLS
+
+_TICK = 1000
+OBJECT_TOOLS = (
+    ("split", "Split", "Draw a line right across an object (K)"),
+    ("merge", "Merge", "Draw a line through objects that belong together (J)"),
+    ("delete", "Delete", "Draw a rectangle: objects in it by more than half are deleted (Shift-X)"),
+    ("region", "Region done", "Draw a rectangle in which every object is labelled"),
+)
+
+
+class ProjectWidget(Panel):
+    """Goes through a series of images: annotate, take suggestions, learn, review, audit.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.project: Project | None = None
+        self.series: ProjectSession | None = None
+        self.classes: ClassChoice | None = None
+        self._tools: ObjectTools | None = None
+        self._nudged = False
+        self._build()
+        self._connect()
+        self.at_the_end(self.close_project)
+        self._show_project()
+
+    # -- layout ----------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.start = ProjectStart(self.attempt, lambda: str(self.models.value))
+        self.bar = ProjectBar(
+            {
+                "previous": self.previous,
+                "next": self.next,
+                "skip": self.skip,
+                "complete": self.complete,
+                "flag": self.flag,
+            }
+        )
+        self.list = ImageList()
+        self.tools = QtField("mode", "", ChoiceButtons(TOOLS))
+        self.prompting = Prompting(self, self._hint)
+        self.object_tools = ChoiceButtons(OBJECT_TOOLS)
+        self.class_buttons = ClassButtons()
+        self.annotate = Section(
+            [
+                self.tools,
+                self.prompting,
+                heading("Objects"),
+                self.object_tools,
+                self.class_buttons,
+                Section([self.models], "Model"),
+                Section([KeyList((*keys.SHOWN, *project_keys.SHOWN))], "Mouse and keys"),
+            ]
+        )
+        self.main = Section([self.bar, self.list, self.annotate])
+        self.ask = Section([self.start])
+        self.lay_out((self.ask, self.main), "Annotate a series", "Series")
+
+    def _connect(self) -> None:
+        session = self.session
+        self.start.found.connect(self.open)
+        self.list.chosen.connect(self._go_to)
+        self.tools.changed.connect(self._choose_tool)
+        self.object_tools.changed.connect(self.choose_object_tool)
+        self.class_buttons.chosen.connect(self._choose_class)
+        for signal, slot in (
+            (session.objects_changed, self._on_objects),
+            (session.draft_changed, self._on_draft),
+            (session.click_ignored, self.status.say),
+            (session.noticed, self._on_notice),
+        ):
+            self.follow(signal, slot)
+        self.at_the_end(self.list.close_down)
+        self._clock = QTimer(self)
+        self._clock.setInterval(_TICK)
+        self._clock.timeout.connect(self._tick)
+        self._clock.start()
+        self.at_the_end(self._clock.stop)
+        actions = (
+            ("N", self.next),
+            ("Shift-N", self.previous),
+            ("Shift-Enter", self.complete),
+            ("Shift-S", self.skip),
+            ("Shift-F", self.bar.ask_note),
+            ("K", partial(self.choose_object_tool, "split")),
+            ("J", partial(self.choose_object_tool, "merge")),
+            ("Shift-X", partial(self.choose_object_tool, "delete")),
+        )
+        bound = keys.Keys(self.viewer, self, actions)
+        self.at_the_end(bound.close)
+
+    def _show_project(self) -> None:
+        """Show what belongs to a project, or ask for one."""
+        there = self.project is not None
+        self.ask.shown = not there
+        self.main.shown = there
+        if not there:
+            self.start.offer(self.settings.get("project")["recent"])
+            self.status.say("Open a project, or make one.")
+
+    # -- the project -----------------------------------------------------------------------------
+
+    def open(self, project: Project) -> None:
+        """Work on a project; the one before is closed."""
+        self.close_project()
+        self.project = project
+        self.series = ProjectSession(self.session, project, dispatch=self.shared.dispatch)
+        self.classes = ClassChoice(self.series)
+        self._tools = ObjectTools(self.session, self._region_done)
+        self.series.opened.connect(self._on_opened)
+        self.series.left.connect(self._on_left)
+        self.series.changed.connect(self._on_changed)
+        self.classes.changed.connect(self.class_buttons.show_current)
+        self.settings.set("project", recent=str(project.folder))
+        if project.model_path() != self.session.models.source:
+            self.shared.choose_model(project.model_path())
+        self.tools.value = self.session.mode
+        self.class_buttons.show_classes(project.classes)
+        self.list.show_images(project.images)
+        self.bar.show_counts(project)
+        self.bar.show_image(None)
+        self._show_project()
+        self.next()
+
+    def close_project(self) -> None:
+        """Save and close the image and the project."""
+        if self.series is not None and self._tools is not None:
+            self._tools.close()
+            self.series.close()
+        self.project = self.series = self.classes = self._tools = None
+        if not self.is_shut:
+            self._show_project()
+
+    # -- going through the images ----------------------------------------------------------------
+
+    def _moving(self, move: Callable[[ProjectSession], bool], nothing: str) -> None:
+        if self.series is None:
+            return
+        if not move(self.series):
+            self.status.say(nothing)
+
+    def next(self) -> None:
+        """Go to the next image that is to be done."""
+        self._moving(ProjectSession.next, self._end)
+
+    def previous(self) -> None:
+        """Go to the image before."""
+        self._moving(ProjectSession.previous, "This is the first image.")
+
+    def skip(self) -> None:
+        """Leave the image out, and go on."""
+        self._moving(ProjectSession.skip, self._end)
+
+    def complete(self) -> None:
+        """Declare the image complete, and go on."""
+        self._moving(ProjectSession.complete, self._end)
+
+    def flag(self, note: str) -> None:
+        """Leave the image to somebody else, and go on."""
+        self._moving(lambda series: series.flag(note), self._end)
+
+    @property
+    def _end(self) -> str:
+        return "No other image is to be done."
+
+    def _go_to(self, key: str) -> None:
+        if self.series is not None:
+            self.series.go_to(key)
+
+    # -- tools and classes -----------------------------------------------------------------------
+
+    def _choose_tool(self, mode: str) -> None:
+        self.session.mode = mode  # type: ignore[assignment]
+        self.choose_object_tool("")
+        if self.series is not None and self.series.now is not None:
+            self.attempt(self.session.mouse.take)
+
+    def choose_object_tool(self, name: str) -> None:
+        """Draw with a tool for objects until it is chosen again; "" for none."""
+        if self._tools is None:
+            return
+        self._tools.tool = "" if name == self._tools.tool else name
+        self.object_tools.value = self._tools.tool
+        tips = {tool: tip for tool, _, tip in OBJECT_TOOLS}
+        self.status.rest(tips.get(self._tools.tool, self._hint()))
+
+    def _region_done(self, corners: Any) -> None:
+        if self.series is not None:
+            (top, left), (bottom, right) = corners.min(0), corners.max(0)
+            self.series.add_complete_region((top, left, bottom, right))
+            self.choose_object_tool("")
+            self.status.say("Everything in the rectangle counts as labelled.")
+
+    def _choose_class(self, name: str) -> None:
+        if self.classes is not None:
+            self.classes.current = name
+
+    def press_digit(self, key: str) -> None:
+        """Give a class to the object under the mouse, or to new ones."""
+        if self.classes is not None and not self.attempt(self.classes.press, key):
+            self.status.say(f"No class has the key {key}.")
+
+    # -- what the series says --------------------------------------------------------------------
+
+    def _on_opened(self, image: ProjectImage) -> None:
+        self.list.select(image.key)
+        self._nudged = False
+        self.notices.drop("recovered")
+        if self.series is not None and self.classes is not None:
+            self.classes.follow()
+            for layer in self.series.layers.images:
+                for digit in "0123456789":
+                    layer.bind_key(digit, partial(self._digit, digit), overwrite=True)
+        self.attempt(self.session.mouse.take)
+        self._tick()
+        self.status.rest(self._hint())
+
+    def _digit(self, digit: str, layer: Any) -> None:
+        self.press_digit(digit)
+
+    def _on_left(self, image: ProjectImage) -> None:
+        self.list.update_image(image)
+        self._tick()
+
+    def _on_changed(self, image: ProjectImage) -> None:
+        self.list.update_image(image)
+        if self.project is not None:
+            self.bar.show_counts(self.project)
+
+    def _on_objects(self, ids: Any = None) -> None:
+        self._tick()
+
+    def _on_draft(self) -> None:
+        if self.session.draft is None:
+            self._nudged = False
+
+    def _on_notice(self, notice: Notice) -> None:
+        if notice.topic == "recovered":
+            self.notices.tell("recovered", notice.text, ("OK", lambda: None), sign="")
+
+    def _tick(self) -> None:
+        """Show the time, and hint that it is time to go on with the next object."""
+        series = self.series
+        if series is None or self.project is None:
+            return
+        now = series.now
+        if now is None:
+            self.bar.show_image(None)
+            return
+        self.bar.show_image(now.image, len(now.session.objects), now.seconds)
+        limit = float(self.project.settings["nudge_seconds"])
+        if limit and not self._nudged and series.seconds_on_object > limit:
+            self._nudged = True
+            self.status.say(f"{limit:.0f} s on this object: good enough? Enter commits it.")
+
+    def _hint(self) -> str:
+        if self.series is None or self.series.now is None:
+            return ""
+        return HINTS[self.session.mode]
