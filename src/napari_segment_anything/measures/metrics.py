@@ -97,14 +97,15 @@ class PanopticQuality:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A value with its bootstrap confidence interval.
+    """A value with its confidence interval.
 
     Parameters
     ----------
     value, low, high : float
-        NaN if there is nothing to measure; `low` and `high` also for a single image.
+        NaN if there is nothing to measure; of a bootstrap, `low` and `high` also for a single
+        image.
     count : int
-        Number of images.
+        Number of images, or of other units that it is estimated from.
     """
 
     value: float

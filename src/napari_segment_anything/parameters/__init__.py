@@ -15,6 +15,7 @@ table            parameters of
 `TILING`         tiles, and where they are segmented: `segment_large`
 `PROMPTING`      masks of prompted objects: `Segmenter`, ``napari-sam segment``
 `PROJECT`        settings of a project: `Project`, ``napari-sam project``
+`AUDIT`          drawing an audit: `Audit.draw`, ``napari-sam project audit``
 ================ ==================================================================
 
 Forms are made from the fields of `Parameter`: the annotation from ``kind`` and ``optional``, the
@@ -26,10 +27,11 @@ The folder imports only the standard library, so that ``napari-sam --help`` is f
 """
 
 from .parameter import Parameter, check_names, check_values
-from .project_tables import PROJECT
+from .project_tables import AUDIT, PROJECT
 from .tables import EVERYTHING, FOLLOWING, LINKING, MODES, POLICIES, PROMPTING, RUN, TILING
 
 __all__ = [
+    "AUDIT",
     "EVERYTHING",
     "FOLLOWING",
     "LINKING",

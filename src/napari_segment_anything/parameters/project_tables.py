@@ -27,4 +27,26 @@ PROJECT: dict[str, Parameter] = {
         low=0, high=0.9,
     ),
 }
+AUDIT: dict[str, Parameter] = {
+    "masks": Parameter(
+        120, int, "Masks",
+        "Masks drawn for a person to check.",
+        low=2, high=100_000,
+    ),
+    "fields": Parameter(
+        40, int, "Fields",
+        "Fields drawn for a person to look for missed objects in.",
+        low=2, high=100_000,
+    ),
+    "field_side": Parameter(
+        None, int, "Field",
+        "Side of a field.",
+        low=8, high=65536, unit="pixels", otherwise="so that it holds about ten masks",
+    ),
+    "seed": Parameter(
+        0, int, "Seed",
+        "The same seed draws the same masks and fields.",
+        low=0, high=2**31,
+    ),
+}
 # fmt: on

@@ -1,5 +1,7 @@
 """The data engine: a series of images, annotated with a model's help, on disk."""
 
+from .audit import Audit, audit_names
+from .audit_figures import AuditFigure, AuditFigures
 from .classes import ObjectClass
 from .editing import ImageEditing
 from .images import ProjectImage
@@ -11,6 +13,9 @@ from .versions import ModelVersion
 
 __all__ = [
     "STATES",
+    "Audit",
+    "AuditFigure",
+    "AuditFigures",
     "ImageEditing",
     "ImageSource",
     "ImageStatus",
@@ -20,4 +25,5 @@ __all__ = [
     "Project",
     "ProjectImage",
     "State",
+    "audit_names",
 ]

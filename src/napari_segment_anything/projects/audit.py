@@ -1,0 +1,379 @@
+"""Audits of a project: masks and fields drawn, answers recorded as they come, and the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
+
+from ..errors import ParameterError
+from ..formats.locking import exclusive
+from ..formats.rle import RLE, encode
+from ..parameters import AUDIT, check_values
+from ..reading import plain_name
+from .audit_answers import (
+    FieldAnswer,
+    MaskAnswer,
+    answer_to,
+    answers_from,
+    coco,
+    standing,
+)
+from .audit_figures import AuditFigures, audit_figures
+from .audit_files import Answers, DrawnAudit, MadeWith, read_answers, read_drawn
+from .audit_masks import image_masks, masks_now
+from .estimates import LEVEL
+from .files import json_writer, read_current, write_text, write_together
+from .sampling import AuditSample, CocoMask, draw, population
+
+if TYPE_CHECKING:
+    from .project import Project
+
+SAMPLE, ANSWERS, REPORT, METHODS = "sample.json", "answers.json", "report.json", "methods.md"
+_LEFT_OUT = ("skipped", "flagged")
+_WAIT = 10.0
+
+
+class Audit:
+    """An audit of the automatic masks of a project, in a folder of its own.
+
+    Made by `Audit.draw` and `Audit.open`. Each answer is written at once; several people may
+    answer the same audit.
+
+    Parameters
+    ----------
+    project : Project
+    name : str
+        Of the audit and its folder.
+    """
+
+    def __init__(self, project: Project, name: str) -> None:
+        self.project = project
+        self.folder = project.audits / plain_name(name, "an audit")
+        if not (self.folder / SAMPLE).exists():
+            known = ", ".join(audit_names(project)) or "none"
+            raise ParameterError(f"there is no audit {name!r}; the project's audits are: {known}")
+        self.drawn = read_drawn(self.folder / SAMPLE)
+
+    @classmethod
+    def draw(
+        cls,
+        project: Project,
+        name: str = "",
+        *,
+        masks: int = 120,
+        fields: int = 40,
+        field_side: int | None = None,
+        seed: int = 0,
+        images: Iterable[str] | None = None,
+    ) -> Audit:
+        """Draw masks and fields of a project's images, and keep them.
+
+        Parameters
+        ----------
+        project : Project
+        name : str
+            Of the audit; by default "audit-1" and so on.
+        masks, fields : int
+            How many to draw.
+        field_side : int, optional
+            Side of a field in pixels; by default, so that it holds about ten masks.
+        seed : int
+            The same seed draws the same masks and fields.
+        images : iterable of str, optional
+            Keys of the images; all by default. Skipped and flagged ones, and those without labels
+            or suggestions, are left out.
+
+        Raises
+        ------
+        ParameterError
+            If there is nothing to audit, an audit of this name exists, or a number is out of range.
+        """
+        from .. import __version__
+
+        given: dict[str, Any] = {"masks": masks, "fields": fields, "seed": seed}
+        given["field_side"] = field_side
+        check_values(AUDIT, given)
+        name = plain_name(name or _next_name(project), "an audit")
+        folder = project.audits / name
+        if folder.exists():
+            raise ParameterError(f"there is an audit {name!r} already; choose another name")
+        chosen = project.images if images is None else [project.image(key) for key in images]
+        looked_at = [i for i in chosen if i.state not in _LEFT_OUT]
+        made: dict[tuple[str, str, str], int] = {}
+        thresholds: set[float] = set()
+
+        def read() -> Iterator[Any]:
+            for image in looked_at:
+                held = image_masks(image)
+                if held is None:
+                    continue
+                for key in held.models:
+                    made[key] = made.get(key, 0) + 1
+                if held.threshold is not None:
+                    thresholds.add(held.threshold)
+                yield held.described(image), held.automatic, held.scores
+
+        held = population(read())
+        sample = draw(
+            held, lambda key: masks_now(project.image(key)).automatic,
+            **given,
+        )  # fmt: skip
+        models = tuple(MadeWith(*key, count) for key, count in sorted(made.items()))
+        drawn = DrawnAudit(
+            1, project.name, __version__, _now(), models, min(thresholds, default=None),
+            len(chosen) - len(held.images), sample,
+        )  # fmt: skip
+        folder.mkdir(parents=True)
+        write_text(folder / SAMPLE, json.dumps(asdict(drawn), allow_nan=False))
+        return cls(project, name)
+
+    @classmethod
+    def open(cls, project: Project, name: str = "") -> Audit:
+        """Open an audit, by default the one drawn last.
+
+        Raises
+        ------
+        ParameterError
+            If there is none of that name.
+        """
+        names = audit_names(project)
+        return cls(project, name or (names[-1] if names else "audit-1"))
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.folder.name
+
+    @property
+    def sample(self) -> AuditSample:
+        """What was drawn."""
+        return self.drawn.sample
+
+    @property
+    def masks(self) -> Mapping[int, MaskAnswer]:
+        """Answers about drawn masks, by position in the sample."""
+        return self._answers().masks
+
+    @property
+    def fields(self) -> Mapping[int, FieldAnswer]:
+        """Answers about drawn fields, by position in the sample."""
+        return self._answers().fields
+
+    def open_masks(self) -> list[int]:
+        """Positions of drawn masks without an answer, in the order in which to answer them."""
+        known = self.masks
+        return [i for i in range(len(self.sample.masks)) if i not in known]
+
+    def open_fields(self) -> list[int]:
+        """Positions of drawn fields without an answer, in the order in which to answer them."""
+        known = self.fields
+        return [i for i in range(len(self.sample.fields)) if i not in known]
+
+    # -- answers ---------------------------------------------------------------------------------
+
+    def answer_mask(
+        self, number: int, objects: Sequence[RLE | ArrayLike], *, seconds: float = 0.0, by: str = ""
+    ) -> MaskAnswer:
+        """Record which objects a drawn mask stands for.
+
+        Parameters
+        ----------
+        number : int
+            Its position in the sample.
+        objects : sequence of RLE or bool array (rows, columns)
+            The corrected mask; the drawn mask itself if it is right; several objects if it had
+            merged them; none if it is no object, or another mask has more of its object.
+        seconds : float
+            Time that it took.
+        by : str
+            Who answers; the user's name by default.
+
+        Returns
+        -------
+        MaskAnswer
+
+        Raises
+        ------
+        ParameterError
+            If there is no such mask, or an object is empty or of another size.
+        """
+        drawn = self._at(self.sample.masks, number, "mask")
+        codes = [each if isinstance(each, RLE) else encode(each) for each in objects]
+        answer = answer_to(drawn.rle, codes, seconds, by or _user(), _now())
+        self._record(lambda held: replace(held, masks={**held.masks, number: answer}))
+        return answer
+
+    def answer_field(
+        self, number: int, missed: Sequence[RLE | ArrayLike], *, seconds: float = 0.0, by: str = ""
+    ) -> FieldAnswer:
+        """Record which objects in a drawn field have no mask.
+
+        Parameters
+        ----------
+        number : int
+            Its position in the sample.
+        missed : sequence of RLE or bool array (rows, columns)
+            Objects that no mask stands for, drawn whole. Those whose centre lies outside of the
+            field do not count.
+        seconds : float
+            Time that it took.
+        by : str
+            Who answers; the user's name by default.
+
+        Returns
+        -------
+        FieldAnswer
+            With the objects that count.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such field, or an object is empty.
+        """
+        place = self._at(self.sample.fields, number, "field")
+        codes = [each if isinstance(each, RLE) else encode(each) for each in missed]
+        shape = next((i.rows, i.cols) for i in self.sample.images if i.key == place.image)
+        if any(each.size != shape or not each.area for each in codes):
+            raise ParameterError("a missed object is a mask of the whole image, not empty")
+        kept: tuple[CocoMask, ...] = tuple(coco(each) for each in codes if place.holds(each))
+        answer = FieldAnswer(kept, seconds, by or _user(), _now())
+        self._record(lambda held: replace(held, fields={**held.fields, number: answer}))
+        return answer
+
+    def answer_from(self, key: str, truth: ArrayLike, *, by: str = "labels") -> None:
+        """Answer all drawn masks and fields of an image from labels of all its objects.
+
+        Parameters
+        ----------
+        key : str
+            Of the image.
+        truth : integer array (rows, columns)
+            0 is background.
+        by : str
+            Who drew them.
+
+        Raises
+        ------
+        ParameterError
+            If the labels have another size, the image is not in the audit, or its masks have
+            changed since the sample was drawn.
+        """
+        known = {image.key: image for image in self.sample.images}
+        if key not in known:
+            raise ParameterError(f"the audit {self.name} does not cover the image {key!r}")
+        image = self.project.image(key)
+        held = masks_now(image)
+        if held.described(image).digest != known[key].digest:
+            raise ParameterError(
+                f"the masks of {key} have changed since the audit {self.name} was drawn; draw "
+                "another audit"
+            )
+        there = standing(truth, {**held.automatic, **held.trusted})
+        masks, fields = answers_from(self.sample, {key: there}, by, _now())
+        self._record(
+            lambda held: replace(
+                held, masks={**held.masks, **masks}, fields={**held.fields, **fields}
+            )
+        )
+
+    # -- report ----------------------------------------------------------------------------------
+
+    def figures(self, level: float = LEVEL) -> AuditFigures:
+        """Estimate shares, count, area and density from the answers so far.
+
+        Parameters
+        ----------
+        level : float
+            Confidence level of the intervals.
+
+        Raises
+        ------
+        ParameterError
+            If there are too few answers.
+        """
+        held = self._answers()
+        return audit_figures(self.sample, held.masks, held.fields, level)
+
+    def write_report(self, level: float = LEVEL) -> tuple[Path, Path]:
+        """Write ``report.json`` and ``methods.md``, and return their paths.
+
+        Parameters
+        ----------
+        level : float
+            Confidence level of the intervals.
+
+        Raises
+        ------
+        ParameterError
+            If there are too few answers.
+        """
+        from .audit_report import methods_text, report_json
+
+        figures = self.figures(level)
+        held = self._answers()
+        people = {a.by for a in held.masks.values()} | {a.by for a in held.fields.values()}
+        with self._locked():
+            write_together(
+                self.folder,
+                {
+                    REPORT: json_writer(report_json(self.drawn, figures)),
+                    METHODS: lambda path: path.write_text(
+                        methods_text(self.drawn, figures, people), "utf-8"
+                    ),
+                },
+            )
+        return self.folder / REPORT, self.folder / METHODS
+
+    def _at(self, items: Sequence[Any], number: int, what: str) -> Any:
+        if not 0 <= number < len(items):
+            raise ParameterError(f"the audit {self.name} has no {what} {number}")
+        return items[number]
+
+    def _answers(self) -> Answers:
+        def read(path: Path) -> Answers:
+            return read_answers(path, self.sample)
+
+        return read_current(self.folder, ANSWERS, read) or Answers(1)
+
+    def _record(self, change: Callable[[Answers], Answers]) -> None:
+        with self._locked():
+            write_text(self.folder / ANSWERS, json.dumps(asdict(change(self._answers()))))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        def busy() -> str:
+            return f"another process is writing the audit {self.folder}; try again"
+
+        with exclusive(self.folder / ".lock", busy, _WAIT):
+            yield
+
+
+def audit_names(project: Project) -> list[str]:
+    """Names of a project's audits, the one drawn first at the beginning."""
+    found = [path for path in project.audits.glob(f"*/{SAMPLE}") if path.is_file()]
+    found.sort(key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
+    return [path.parent.name for path in found]
+
+
+def _next_name(project: Project) -> str:
+    number = 1
+    while (project.audits / f"audit-{number}").exists():
+        number += 1
+    return f"audit-{number}"
+
+
+def _user() -> str:
+    from .editing import user_name
+
+    return user_name()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,83 @@
+"""Which masks of an image are automatic, and which a person vouches for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..formats.rle import RLE, encode_labels
+from .sampling import AuditedImage, audited_image
+
+if TYPE_CHECKING:
+    from .images import ProjectImage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageMasks:
+    """The masks of an image, apart by whether a person vouches for them.
+
+    Parameters
+    ----------
+    automatic : dict of int to RLE
+        By label; of open suggestions by minus their number.
+    scores : dict of int to float
+        Of automatic masks, where they have one.
+    trusted : dict of int to RLE
+        Made, corrected or confirmed by a person.
+    models : list of (model, version, fingerprint)
+        Of each automatic mask.
+    threshold : float or None
+        Score from which on open suggestions are among them; None if there are none.
+    """
+
+    automatic: dict[int, RLE] = field(default_factory=dict)
+    scores: dict[int, float] = field(default_factory=dict)
+    trusted: dict[int, RLE] = field(default_factory=dict)
+    models: list[tuple[str, str, str]] = field(default_factory=list)
+    threshold: float | None = None
+
+    def described(self, image: ProjectImage) -> AuditedImage:
+        """The image as an audit knows it, with its pixel size."""
+        data = image.open()
+        places = [data.axes.index(axis) for axis in "YX"]
+        rows, cols = (float(data.scale[place]) for place in places)
+        unit, other = (data.units[place] for place in places)
+        known = unit is not None and unit == other
+        return audited_image(
+            image.key, image.shape, self.automatic, self.trusted.values(),
+            image.state == "complete", (rows, cols) if known else None, unit if known else None,
+        )  # fmt: skip
+
+
+def image_masks(image: ProjectImage) -> ImageMasks | None:
+    """Read which masks of an image are automatic; None if nothing was segmented in it yet.
+
+    Automatic are labels of suggestions taken as they were, and labels without an author, such as
+    imported ones. In a complete image a person vouches for all of them.
+
+    Parameters
+    ----------
+    image : ProjectImage
+    """
+    if not image.has_labels:
+        return None
+    entries = {entry.id: entry for entry in image.objects()}
+    complete = image.state == "complete"
+    found = ImageMasks()
+    for number, mask in encode_labels(image.labels()).items():
+        entry = entries.get(number)
+        if complete or (entry is not None and entry.made_by in ("person", "corrected")):
+            found.trusted[number] = mask
+            continue
+        found.automatic[number] = mask
+        if entry is not None and entry.score is not None:
+            found.scores[number] = entry.score
+        found.models.append(
+            ("", "", "") if entry is None else (entry.model, entry.version, entry.fingerprint)
+        )
+    return found
+
+
+def masks_now(image: ProjectImage) -> ImageMasks:
+    """The masks of an image of an audit, of which there may be none any more."""
+    return image_masks(image) or ImageMasks()

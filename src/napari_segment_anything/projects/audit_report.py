@@ -1,0 +1,210 @@
+"""The report of an audit as JSON, and as text for a methods section."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from ..wording import counted
+from .audit_figures import AuditFigure, AuditFigures
+
+if TYPE_CHECKING:
+    from .audit_files import DrawnAudit
+
+_LIBRARIES = ("torch", "numpy", "scipy", "scikit-image")
+STATISTICS = (
+    "Totals are difference estimates: the automatic figures, corrected by the weighted errors of "
+    "the checked masks and fields. Intervals of shares are those of Clopper and Pearson with the "
+    "effective sample size (Korn and Graubard 1998); those of false, merged and missed objects are "
+    "gamma intervals (Fay and Feuer 1997; Tiwari et al. 2006); those of changed outlines are "
+    "Student's t with Satterthwaite's degrees of freedom. They are combined by the method of "
+    "variance estimates recovery (Zou and Donner 2008). The intervals are for these images; they "
+    "do not include the variation between specimens."
+)
+_SHARES = ("precision", "recall", "coverage")
+
+
+def report_json(drawn: DrawnAudit, found: AuditFigures) -> dict[str, Any]:
+    """The report as plain values.
+
+    Parameters
+    ----------
+    drawn : DrawnAudit
+    found : AuditFigures
+    """
+    sample = drawn.sample
+    return {
+        "version": 1,
+        "project": drawn.project,
+        "package": drawn.package,
+        "drawn": drawn.time,
+        "level": found.level,
+        "images": found.images,
+        "left_out": drawn.left_out,
+        "masks": {"all": found.masks, "drawn": len(sample.masks), "answered": found.masks_answered},
+        "fields": {
+            "all": found.fields, "drawn": len(sample.fields), "answered": found.fields_answered,
+            "side": sample.field_side,
+        },
+        "trusted": found.trusted,
+        "verdicts": dict(found.verdicts),
+        "missed": found.missed,
+        "seconds": round(found.seconds, 1),
+        "models": [
+            {"model": m.model, "version": m.version, "fingerprint": m.fingerprint, "masks": m.masks}
+            for m in drawn.models
+        ],
+        "figures": {
+            figure.name: {
+                "unit": figure.unit,
+                "automatic": figure.automatic,
+                "value": _plain(figure.interval.value),
+                "low": _plain(figure.interval.low),
+                "high": _plain(figure.interval.high),
+            }
+            for figure in found.figures
+        },
+    }  # fmt: skip
+
+
+def figure_rows(found: AuditFigures) -> list[list[str]]:
+    """A row for each figure: its title, its value for the automatic masks, estimate, interval."""
+    rows = []
+    for figure in found.figures:
+        value, low, high = (
+            _text(figure, v)
+            for v in (figure.interval.value, figure.interval.low, figure.interval.high)
+        )
+        before = "" if figure.automatic is None else _text(figure, figure.automatic)
+        title = f"{figure.title} ({figure.unit})" if figure.unit else figure.title
+        rows.append([title, before, value, f"{low} to {high}"])
+    return rows
+
+
+def methods_text(drawn: DrawnAudit, found: AuditFigures, people: Iterable[str] = ()) -> str:
+    """Text for a methods section, and the figures as a table, in Markdown.
+
+    Parameters
+    ----------
+    drawn : DrawnAudit
+    found : AuditFigures
+    people : iterable of str
+        Who answered.
+    """
+    level = f"{100 * found.level:g} %"
+    lines = [
+        f"# Audit of {drawn.project}",
+        "",
+        _segmentation(drawn, found),
+        "",
+        _procedure(drawn, found, sorted(name for name in people if name)),
+        "",
+        f"{_estimate(found['iou_above_90'], level)} of the automatic masks have an IoU above .90 "
+        f"with the corrected mask, {_estimate(found['iou_above_75'], level)} above .75. "
+        f"The images hold {_estimate(found['count'], level)} objects "
+        f"({found['count'].automatic:,.0f} before the audit), with an area of "
+        f"{_estimate(found['area'], level)} {found['area'].unit} and a density of "
+        f"{_estimate(found['density'], level)} {found['density'].unit}.",
+        "",
+        f"| figure | masks as they are | estimate | {level} interval |",
+        "|---|---|---|---|",
+        *("| " + " | ".join(row) + " |" for row in figure_rows(found)),
+        "",
+        STATISTICS,
+        "",
+        "| scores | areas (pixels) | masks | drawn |",
+        "|---|---|---|---|",
+        *(_stratum_row(drawn, number) for number in range(len(drawn.sample.strata))),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _segmentation(drawn: DrawnAudit, found: AuditFigures) -> str:
+    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    told = [
+        f"Objects in {counted(found.images, 'image')} were segmented with segment-anything-napari "
+        f"{drawn.package} (Python {platform.python_version()}, {libraries}).",
+        _models(drawn),
+    ]
+    if drawn.threshold is not None:
+        told.append(
+            f"Open suggestions with a score of at least {drawn.threshold:.2f} count as masks."
+        )
+    if found.trusted:
+        told.append(
+            f"{counted(found.trusted, 'further object')} had been drawn, corrected or confirmed by "
+            "a person and are counted as they are."
+        )
+    if drawn.left_out:
+        told.append(
+            f"Not included: {counted(drawn.left_out, 'image')} without masks, skipped or flagged."
+        )
+    return " ".join(told)
+
+
+def _procedure(drawn: DrawnAudit, found: AuditFigures, people: list[str]) -> str:
+    sample, verdicts = drawn.sample, found.verdicts
+    strata = counted(len(sample.strata), "stratum").replace("stratums", "strata")
+    scored = any(stratum.scores is not None for stratum in sample.strata)
+    told = [
+        "The remaining error was estimated by an audit of a random sample (drawn on "
+        f"{drawn.time[:10]}, seed {sample.seed}). Of the {found.masks:,} automatic masks, "
+        f"{found.masks_answered}, drawn at random without replacement from {strata} of "
+        f"{'score and size' if scored else 'size'}, were checked"
+        f"{' by ' + ', '.join(people) if people else ''}: {verdicts['accepted']} were accepted, "
+        f"{verdicts['corrected']} corrected and {verdicts['rejected']} rejected.",
+        "A mask stands for an object if they share more than half of the smaller of the two; of "
+        "several such masks, the one that shares most. Of merged objects all were drawn.",
+        f"Objects without a mask were looked for in {found.fields_answered} of {found.fields:,} "
+        f"fields of about {sample.field_side} × {sample.field_side} pixels, also drawn at random; "
+        f"{counted(found.missed, 'missed object')} had their centre in them.",
+    ]
+    if found.seconds >= 30:
+        told.append(f"This took {counted(round(found.seconds / 60) or 1, 'minute')}.")
+    return " ".join(told)
+
+
+def _stratum_row(drawn: DrawnAudit, number: int) -> str:
+    stratum = drawn.sample.strata[number]
+    checked = sum(mask.stratum == number for mask in drawn.sample.masks)
+    scores = "none" if stratum.scores is None else "{:.3f} to {:.3f}".format(*stratum.scores)
+    areas = "{:.0f} to {:.0f}".format(*stratum.areas)
+    return f"| {scores} | {areas} | {stratum.masks} | {checked} |"
+
+
+def _models(drawn: DrawnAudit) -> str:
+    told = []
+    for made in drawn.models:
+        name = made.version or made.model
+        if not name and not made.fingerprint:
+            told.append(f"{counted(made.masks, 'mask')} of unknown origin")
+            continue
+        weights = f", weights {made.fingerprint[:16]}" if made.fingerprint else ""
+        told.append(
+            f"{counted(made.masks, 'mask')} by the model {name or 'without a name'}{weights}"
+        )
+    return f"Masks: {'; '.join(told)}." if told else "There are no automatic masks."
+
+
+def _estimate(figure: AuditFigure, level: str) -> str:
+    interval = figure.interval
+    return (
+        f"{_text(figure, interval.value)} ({level} confidence interval "
+        f"{_text(figure, interval.low)} to {_text(figure, interval.high)})"
+    )
+
+
+def _text(figure: AuditFigure, value: float) -> str:
+    if math.isnan(value):
+        return ""
+    if figure.name in _SHARES or figure.name.startswith("iou"):
+        return f"{100 * value:.1f} %"
+    return f"{value:,.0f}" if abs(value) >= 100 or figure.name == "count" else f"{value:.3g}"
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value
