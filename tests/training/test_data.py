@@ -122,7 +122,8 @@ def test_of_incomplete_images_only_the_objects_are_known():
     image = (labels * 60).astype(np.uint8)
     config = CropConfig(size=64)
     for complete in (True, False):
-        source = labelled_image("a", "a", image, labels, complete=complete)
+        seen = None if complete else np.zeros(labels.shape, bool)
+        source = labelled_image("a", "a", image, labels, seen=seen)
         crops = CropSampler([source], {"a": 1.0}, seed=1).batch(0, 4, config)
         expected = torch.ones_like(crops.known) if complete else crops.labels > 0
         assert torch.equal(crops.known, expected)

@@ -15,6 +15,7 @@ from napari_segment_anything.training.prompts import (
     noised_boxes,
     sample_points,
 )
+from napari_segment_anything.training.seen import SEEN
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -88,7 +89,7 @@ def test_windows_hold_their_objects():
         labels,
         torch.zeros(2, 128, 128, dtype=torch.uint8),
         torch.zeros_like(labels),
-        torch.ones_like(labels, dtype=torch.bool),
+        torch.full_like(labels, SEEN, dtype=torch.uint8),
         2,
     )
     for seed in range(8):

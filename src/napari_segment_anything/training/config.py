@@ -187,7 +187,8 @@ class DataConfig:
     limit : int
         Number of images, evenly spread over each folder; 0 takes all.
     complete : bool
-        Whether every object is labelled; if not, background pixels have no loss.
+        Whether every object is labelled; if not, only the objects have a loss, and in the decoder
+        a ring around each.
     channel_axis : int
         Axis of the channels, for files without axis metadata.
     channels : tuple of int

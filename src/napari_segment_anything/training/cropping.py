@@ -21,6 +21,7 @@ from .crops import Crops, TrainingCrop
 from .data import LabelledImage
 from .geometry import Geometry
 from .paste import paste_objects
+from .seen import SEEN
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class CropSampler:
     def _crop(self, rng: np.random.Generator, config: CropConfig) -> TrainingCrop:
         source = self._draw(rng)
         crop = cut(source, rng, config, self.geometry)
-        if config.paste and source.complete and rng.random() < config.paste:
+        if config.paste and rng.random() < config.paste:
             crop = paste_objects(crop, cut(source, rng, config, self.geometry), rng)
         return crop
 
@@ -164,9 +165,9 @@ class CropSampler:
 
     def _crops(self, crops: list[TrainingCrop]) -> Crops:
         joined = (torch.stack(part) for part in zip(*crops, strict=True))
-        image, valid, labels, interior, wholes, known = joined
+        image, valid, labels, interior, wholes, seen = joined
         stride = self.geometry.stride
-        return Crops(image, valid, labels, interior, wholes, known, stride)
+        return Crops(image, valid, labels, interior, wholes, seen, stride)
 
     def _group(self, rng: np.random.Generator) -> str:
         return self.names[rng.choice(len(self.names), p=self.share)]
@@ -229,7 +230,7 @@ def cut(
     wholes = source.wholes
     if wholes is not None and wholes.ndim == 3:
         wholes = wholes[rng.integers(len(wholes))]
-    grids: list[NDArray[Any] | None] = [source.labels, source.interior, wholes]
+    grids: list[NDArray[Any] | None] = [source.labels, source.interior, wholes, source.seen]
     half = (new_r // stride, new_c // stride)
     index_r, index_c = (
         ((torch.arange(count) + 0.5) * (length / count)).long().numpy() + first
@@ -237,39 +238,61 @@ def cut(
     )
     pad_half = tuple(p // stride for p in pad)
     small = []
-    for grid, kind in zip(grids, (torch.int64, torch.uint8, torch.int64), strict=True):
+    kinds = (torch.int64, torch.uint8, torch.int64, torch.uint8)
+    for grid, kind in zip(grids, kinds, strict=True):
         if grid is None:
             side = config.size // stride
             small.append(torch.zeros(side, side, dtype=kind))
             continue
         sampled = torch.from_numpy(grid[index_r[:, None], index_c]).to(kind)
         small.append(F.pad(turned(sampled), pad_half))
-    labels, interior, around = small
-    known = labels > 0 if not source.complete else torch.ones_like(labels, dtype=torch.bool)
-    return TrainingCrop(F.pad(image, pad).contiguous(), valid, labels, interior, around, known)
+    labels, interior, around, seen = small
+    if source.seen is None:
+        seen = torch.full_like(seen, SEEN)
+    return TrainingCrop(F.pad(image, pad).contiguous(), valid, labels, interior, around, seen)
 
 
 def _place(
     source: LabelledImage, rng: np.random.Generator, rows: int, cols: int, by_object: float
 ) -> tuple[int, int]:
-    """Upper left corner of a window; three in four contain a random object or foreground pixel."""
+    """Upper left corner of a window; three in four contain a random object or foreground pixel.
+
+    Of an image that is not seen everywhere, all windows contain a random object or a seen pixel.
+    """
     height, width = source.labels.shape
     first_r = int(rng.integers(height - rows + 1))
     first_c = int(rng.integers(width - cols + 1))
+
+    def around(r: int, c: int) -> tuple[int, int]:
+        return (
+            int(np.clip(r - rng.integers(rows), 0, height - rows)),
+            int(np.clip(c - rng.integers(cols), 0, width - cols)),
+        )
+
+    if source.seen is not None:
+        return around(*_seen_place(source.seen, source.anchors, rng))
     if rng.random() < 0.75 and source.typical_size:
         if by_object and rng.random() < by_object:
             share = 1.0 + 2.0 * source.anchors[:, 2]
             r, c, _ = source.anchors[rng.choice(len(share), p=share / share.sum())]
-            first_r = int(np.clip(r - rng.integers(rows), 0, height - rows))
-            first_c = int(np.clip(c - rng.integers(cols), 0, width - cols))
-            return first_r, first_c
+            return around(r, c)
         for _ in range(12):
             r, c = int(rng.integers(height)), int(rng.integers(width))
             if source.labels[r, c]:
-                first_r = int(np.clip(r - rng.integers(rows), 0, height - rows))
-                first_c = int(np.clip(c - rng.integers(cols), 0, width - cols))
-                break
+                return around(r, c)
     return first_r, first_c
+
+
+def _seen_place(
+    seen: NDArray[np.uint8], anchors: NDArray[np.int32], rng: np.random.Generator
+) -> tuple[int, int]:
+    """Row and column of a random object, or of a random pixel that a person has looked at."""
+    if len(anchors) and rng.random() < 0.75:
+        r, c, _ = anchors[rng.integers(len(anchors))]
+        return int(r), int(c)
+    where = np.flatnonzero(seen == SEEN)
+    place = int(where[rng.integers(len(where))]) if len(where) else 0
+    return divmod(place, seen.shape[1])
 
 
 def _whole(length: float, stride: int) -> int:

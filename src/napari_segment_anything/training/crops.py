@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .seen import SEEN
+
 
 class TrainingCrop(NamedTuple):
     """One crop of a batch: the tensors of `Crops` without batch dimension, the image as uint8."""
@@ -18,7 +20,7 @@ class TrainingCrop(NamedTuple):
     labels: Tensor
     interior: Tensor
     wholes: Tensor
-    known: Tensor
+    seen: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class Crops:
         (batch, S/stride, S/stride) uint8.
     wholes : Tensor
         (batch, S/stride, S/stride) int64, 0 where unknown.
-    known : Tensor
-        (batch, S/stride, S/stride) bool, False in the background of incompletely labelled images.
+    seen : Tensor
+        (batch, S/stride, S/stride) uint8, levels of `seen.seen_levels`.
     stride : int
         Pixels per cell of the label grid.
     """
@@ -48,13 +50,18 @@ class Crops:
     labels: Tensor
     interior: Tensor
     wholes: Tensor
-    known: Tensor
+    seen: Tensor
     stride: int
 
     @property
     def side(self) -> int:
         """S, the side of a crop in pixels."""
         return self.labels.shape[-1] * self.stride
+
+    @property
+    def known(self) -> Tensor:
+        """Cells whose label is right: (batch, S/stride, S/stride) bool."""
+        return self.seen == SEEN
 
     def to(self, device: torch.device) -> Crops:
         """Move to a device."""
@@ -76,7 +83,7 @@ class Crops:
         return cls(**joined, stride=crops[0].stride)
 
 
-_TENSORS = ("images", "valid", "labels", "interior", "wholes", "known")
+_TENSORS = ("images", "valid", "labels", "interior", "wholes", "seen")
 
 
 @dataclass(frozen=True, slots=True)

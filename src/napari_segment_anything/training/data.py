@@ -14,6 +14,7 @@ from ..engine.contrast import resolve_contrast_limits, stretch
 from ..engine.image import open_image
 from ..errors import FormatError
 from .dense import interior_map
+from .seen import SEEN, seen_levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,8 @@ class LabelledImage:
     anchors : ndarray
         (objects, 3) int32: row and column of a pixel deep inside each object, and 1 if the object
         touches another one.
-    complete : bool
-        Whether every object is labelled; if not, the background has no loss.
+    seen : ndarray or None
+        (h, w) uint8, levels of `seen.seen_levels`; None if every object is labelled.
     """
 
     name: str
@@ -55,12 +56,12 @@ class LabelledImage:
     typical_size: float
     digest: str = ""
     anchors: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 3), np.int32))
-    complete: bool = True
+    seen: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     @property
     def nbytes(self) -> int:
         """Memory use in bytes."""
-        arrays = (self.image, self.labels, self.interior, self.wholes)
+        arrays = (self.image, self.labels, self.interior, self.wholes, self.seen)
         return sum(0 if array is None else array.nbytes for array in arrays)
 
 
@@ -98,7 +99,7 @@ def labelled_image(
     *,
     channel_axis: int | None = None,
     channels: Sequence[int] | None = None,
-    complete: bool = True,
+    seen: NDArray | None = None,
 ) -> LabelledImage:
     """Prepare an image and its labels for training.
 
@@ -116,13 +117,14 @@ def labelled_image(
         Axis of the channels.
     channels : sequence of int, optional
         Channels to use.
-    complete : bool
-        Whether every object is labelled.
+    seen : ndarray, optional
+        (h, w) bool, where a person has looked at everything, or uint8 levels as `seen.seen_levels`
+        gives them. Labelled objects are seen in any case. Without it, every object is labelled.
 
     Raises
     ------
     FormatError
-        If labels are not integers, or image and labels differ in size.
+        If labels are not integers, or image, labels and `seen` differ in size.
     ImageError
         If the image is not 2-D plus channels.
     """
@@ -137,7 +139,7 @@ def labelled_image(
             f"{name}: the image has {shown.shape[0]} x {shown.shape[1]} pixels, its labels "
             f"{labels.shape[0]} x {labels.shape[1]}; they must lie on the same grid"
         )
-    digest = content_hash(np.asarray(image), labels)
+    digest = content_hash(*(np.asarray(a) for a in (image, labels, seen) if a is not None))
     if labels.size and int(labels.max()) > 4 * labels.size:  # such as hashes
         labels = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
     labels = np.ascontiguousarray(labels, dtype=np.int32)
@@ -154,8 +156,19 @@ def labelled_image(
         typical_size=float(np.sqrt(np.median(areas))) if len(areas) else 0.0,
         digest=digest,
         anchors=_anchors(labels, interior),
-        complete=complete,
+        seen=None if seen is None else _levels(name, np.asarray(seen), labels),
     )
+
+
+def _levels(name: str, seen: NDArray, labels: NDArray[np.int32]) -> NDArray[np.uint8]:
+    if seen.shape != labels.shape or seen.dtype not in (np.bool_, np.uint8):
+        raise FormatError(
+            f"{name}: 'seen' is an array of booleans of the labels' size, {labels.shape}, not "
+            f"{seen.dtype} {seen.shape}"
+        )
+    if seen.dtype == np.bool_:
+        return seen_levels(labels, seen)
+    return np.where(labels > 0, np.uint8(SEEN), seen)
 
 
 def _anchors(labels: NDArray[np.int32], interior: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -22,7 +22,7 @@ from .generated import generate, nested
 from .shapes import shapes
 
 GIVEN = "given"
-ImagePairs = Iterable[tuple[Any, Any]]
+ImagePairs = Iterable[tuple[Any, Any] | tuple[Any, Any, Any]]
 _DRAWN = {"generated": generate, "nested": nested, "shapes": shapes}
 
 
@@ -77,7 +77,7 @@ def load_images(
         Its `data` sets.
     base : Path
         Folder that relative paths start from.
-    given, held_out : iterables of (image, labels), optional
+    given, held_out : iterables of (image, labels) or (image, labels, seen), optional
         Further arrays to train on and to validate on.
 
     Yields
@@ -110,8 +110,9 @@ def load_images(
             yield from _read(found, data, base)
     for part, pairs in ((found.train, given), (found.validation, held_out)):
         kind = "" if part is found.train else "held-out-"
-        for number, (image, labels) in enumerate(_pairs(pairs)):
-            part.append(labelled_image(f"{GIVEN}/{kind}{number}", GIVEN, image, labels))
+        for number, (image, labels, seen) in enumerate(_triples(pairs)):
+            name = f"{GIVEN}/{kind}{number}"
+            part.append(labelled_image(name, GIVEN, image, labels, seen=seen))
             found.weights[GIVEN] = 1.0
     if not found.train:
         raise ParameterError("there is nothing to train on: name the images in a [[data]] table")
@@ -122,13 +123,16 @@ def load_images(
     return found
 
 
-def _pairs(given: ImagePairs | None) -> Iterator[tuple[Any, Any]]:
+def _triples(given: ImagePairs | None) -> Iterator[tuple[Any, Any, Any]]:
     try:
         for pair in () if given is None else given:
-            image, labels = pair
-            yield image, labels
+            image, labels, *rest = pair
+            (seen,) = rest or (None,)
+            yield image, labels, seen
     except (TypeError, ValueError) as error:
-        raise ParameterError(f"images are pairs of (image, labels): {error}") from error
+        raise ParameterError(
+            f"images are pairs of (image, labels), or (image, labels, seen): {error}"
+        ) from error
 
 
 def _read(found: TrainingImages, data: DataConfig, base: Path) -> Iterator[Progress]:
@@ -180,7 +184,7 @@ def _planes(entry: Entry, name: str, data: DataConfig) -> Iterator[LabelledImage
                 plane.labels,
                 plane.wholes,
                 channel_axis=plane.channel_axis,
-                complete=data.complete,
+                seen=None if data.complete else np.zeros(plane.labels.shape, bool),
             )
         except ImageError as error:
             raise ImageError(f"{plane.name}: {error}") from error

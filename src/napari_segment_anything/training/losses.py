@@ -14,7 +14,13 @@ from .crops import Crops
 from .dense import DenseTargets, encode_dense, touching
 
 
-def focal_loss(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+def focal_loss(
+    logits: Tensor,
+    target: Tensor,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    known: Tensor | None = None,
+) -> Tensor:
     """Focal loss, mean over the pixels of each mask.
 
     Parameters
@@ -24,6 +30,8 @@ def focal_loss(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float
     alpha, gamma : float
         Weight of the foreground, and exponent of the modulating factor. A negative alpha
         weights both alike.
+    known : Tensor, optional
+        Bool, broadcast to the logits; other pixels have no loss.
 
     Returns
     -------
@@ -36,18 +44,25 @@ def focal_loss(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float
     loss = cross * (1 - right) ** gamma
     if alpha >= 0:
         loss = loss * (alpha * target + (1 - alpha) * (1 - target))
+    if known is not None:
+        loss = loss * known
     return loss.flatten(-2).mean(-1)
 
 
-def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+def dice_loss(logits: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
     """One minus the soft Dice coefficient of each mask, smoothed by one pixel.
 
     Parameters
     ----------
     logits, target : Tensor
-        (..., h, w); the target in 0..1.
+        (..., h, w); the target in 0..1, 0 where unknown.
+    known : Tensor, optional
+        Bool, broadcast to the logits; other pixels have no loss.
     """
-    probability = logits.sigmoid().flatten(-2)
+    probability = logits.sigmoid()
+    if known is not None:
+        probability = probability * known
+    probability = probability.flatten(-2)
     target = target.flatten(-2)
     common = 2 * (probability * target).sum(-1)
     return 1 - (common + 1) / (probability.sum(-1) + target.sum(-1) + 1)
@@ -90,8 +105,7 @@ def dense_loss(
     foreground = F.binary_cross_entropy_with_logits(maps[:, 0], inside, reduction="none")
     interior = F.binary_cross_entropy_with_logits(maps[:, 1], targets.interior, reduction="none")
     floor = F.binary_cross_entropy(targets.interior, targets.interior, reduction="none")
-    seen = maps[:, 0] if known is None else maps[:, 0].masked_fill(~known, -30.0)
-    dice = dice_loss(seen, inside).mean()
+    dice = dice_loss(maps[:, 0], inside, known).mean()
     sides = targets.box
     extent = torch.stack([sides[:, 0] + sides[:, 2], sides[:, 1] + sides[:, 3]], 1)
     extent = extent.repeat(1, 2, 1, 1) + 4.0

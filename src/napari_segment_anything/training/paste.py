@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .crops import TrainingCrop
 from .dense import interior_map
+from .seen import SEEN
 
 _TRIES = 8
 _MOST_LOST = 0.15  # largest share of an object that may be covered
@@ -42,7 +43,8 @@ def paste_objects(
         return onto
     labels, image = onto.labels.numpy().copy(), onto.image.float()
     stride = image.shape[-1] // labels.shape[-1]
-    room = onto.valid[0, ::stride, ::stride].numpy()
+    # nothing is pasted onto what nobody has looked at, so its surroundings are known as well
+    room = (onto.valid[0, ::stride, ::stride] & (onto.seen == SEEN)).numpy()
     other = source.labels.numpy()
     changed: set[int] = set()
     number = int(labels.max())

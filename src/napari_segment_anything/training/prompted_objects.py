@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .crops import Crops
 from .dense import ObjectExtents
+from .seen import UNSEEN
 
 PER = 4  # logits along the side of an embedding cell
 
@@ -25,6 +26,8 @@ class PromptedObjects:
         (n, 2) int64, first cell of the window in the crop.
     target : Tensor
         (n, 4s, 4s) float32, the object in its window, s cells wide.
+    known : Tensor
+        (n, 4s, 4s) bool, False where nobody has looked.
     box : Tensor
         (n, 4) float32, row_min, col_min, row_max, col_max in pixels of the crop.
     """
@@ -32,6 +35,7 @@ class PromptedObjects:
     image: Tensor
     corner: Tensor
     target: Tensor
+    known: Tensor
     box: Tensor
 
     @property
@@ -42,7 +46,7 @@ class PromptedObjects:
     def take(self, chosen: Tensor) -> PromptedObjects:
         """Some of the objects, by their positions."""
         return PromptedObjects(
-            self.image[chosen], self.corner[chosen], self.target[chosen], self.box[chosen]
+            *(part[chosen] for part in (self.image, self.corner, self.target, self.known, self.box))
         )
 
 
@@ -92,14 +96,14 @@ def draw_objects(
     corner = _place(low, high, side, cells, generator)
     reach = torch.arange(side * PER, device=device)
     r, c = (corner[:, axis, None] * PER + reach for axis in (0, 1))
-    target = (
-        labels[image[:, None, None], r[:, :, None], c[:, None]] == found.label[rows, None, None]
-    )
+    where = (image[:, None, None], r[:, :, None], c[:, None])
+    target = labels[where] == found.label[rows, None, None]
+    known = (crops.seen[where] > UNSEEN) | target
     enough = target.flatten(1).sum(1) >= min_area
     if not bool(enough.any()):
         return None
     box = torch.cat([low * stride - 0.5, high * stride - 0.5], 1).float()
-    found_objects = PromptedObjects(image, corner, target.float(), box)
+    found_objects = PromptedObjects(image, corner, target.float(), known, box)
     return found_objects.take(torch.nonzero(enough)[:, 0])
 
 

@@ -56,7 +56,7 @@ def sample_points(weights: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def error_points(
-    logits: Tensor, target: Tensor, generator: torch.Generator
+    logits: Tensor, target: Tensor, generator: torch.Generator, known: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Draw a corrective point for each object, uniformly from where prediction and truth differ.
 
@@ -66,6 +66,8 @@ def error_points(
         (n, h, w).
     generator : torch.Generator
         Source of randomness.
+    known : Tensor, optional
+        (n, h, w) bool, where the truth is known; everywhere unless given.
 
     Returns
     -------
@@ -76,6 +78,8 @@ def error_points(
     """
     inside = target > 0.5
     wrong = (logits > 0) != inside
+    if known is not None:
+        wrong = wrong & known
     perfect = ~wrong.flatten(1).any(1)
     weights = torch.where(perfect[:, None, None], inside, wrong).float()
     points = sample_points(weights, generator)
@@ -84,7 +88,12 @@ def error_points(
 
 
 def mask_losses(
-    logits: Tensor, iou: Tensor, target: Tensor, first: bool, boxed: bool
+    logits: Tensor,
+    iou: Tensor,
+    target: Tensor,
+    first: bool,
+    boxed: bool,
+    known: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the losses of all four masks of every object (paper, appendix A).
 
@@ -98,6 +107,8 @@ def mask_losses(
         (n, h, w).
     first, boxed : bool
         Whether this is the first prompt, and whether it is a box.
+    known : Tensor, optional
+        (n, h, w) bool; other pixels have no loss and do not count in the IoU.
 
     Returns
     -------
@@ -109,9 +120,10 @@ def mask_losses(
         (n, 4).
     """
     wide = target[:, None].expand_as(logits)
-    each = 20 * focal_loss(logits, wide) + dice_loss(logits, wide)
+    each_known = None if known is None else known[:, None]
+    each = 20 * focal_loss(logits, wide, known=each_known) + dice_loss(logits, wide, each_known)
     with torch.no_grad():
-        found = logits > 0
+        found = logits > 0 if each_known is None else (logits > 0) & each_known
         inside = wide > 0.5
         union = (found | inside).flatten(2).sum(-1).clamp_min(1)
         true_iou = (found & inside).flatten(2).sum(-1) / union
@@ -215,6 +227,7 @@ def _rounds(
 ) -> dict[str, float]:
     """All rounds of objects that start from the same kind of prompt."""
     device, target = encoded.embedding.device, objects.target
+    known = None if bool(objects.known.all()) else objects.known
     count, side, stride = len(target), objects.side, encoded.crops.stride
     start = encoded.origin[objects.image]
     cell = PER * stride
@@ -237,10 +250,10 @@ def _rounds(
             cells = window_cells(encoded.embedding, objects.image, objects.corner, side)
             cells = cells + dense.flatten(2).transpose(1, 2)
             logits, iou = decode_windows(network.mask_decoder, cells, position, sparse)
-        loss, error, true_iou = mask_losses(logits, iou, target, turn == 0, boxed)
+        loss, error, true_iou = mask_losses(logits, iou, target, turn == 0, boxed, known)
         if encoded.maps is not None:
             logits, iou = _refined(network, logits, iou, encoded.maps, objects, prompts)
-            more, error, true_iou = mask_losses(logits, iou, target, turn == 0, boxed)
+            more, error, true_iou = mask_losses(logits, iou, target, turn == 0, boxed, known)
             loss = loss + more
         if loss.requires_grad:
             (loss * weight).backward()
@@ -253,7 +266,7 @@ def _rounds(
             pick = 1 + iou[:, 1:].argmax(1) if turn == 0 else torch.zeros_like(objects.image)
             chosen = logits[torch.arange(count, device=device), pick].detach()
             if turn + 1 not in silent:
-                prompts.add(*error_points(chosen, target, generator))
+                prompts.add(*error_points(chosen, target, generator, known))
             previous = chosen[:, None]
     return measures
 

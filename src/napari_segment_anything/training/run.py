@@ -90,9 +90,11 @@ def train(
     ----------
     config : path, mapping or TrainingConfig
         A TOML file, or its contents; see `TrainingConfig`.
-    images, held_out : iterables of (image, labels), optional
+    images, held_out : iterables of (image, labels) or (image, labels, seen), optional
         Arrays to train on and to validate on, besides the sets of the configuration: images as for
-        `Predictor.embed`, labels (H, W) integers with 0 for background. May be generators.
+        `Predictor.embed`, labels (H, W) integers with 0 for background. If not every object is
+        labelled, `seen` (H, W) is True where they all are; elsewhere only labelled objects and a
+        ring around them have a loss. May be generators.
     output : path, optional
         The run's folder, in place of the configuration's. The same call again resumes the run.
     data : path, optional
