@@ -51,7 +51,16 @@ def draw_plots(
     return drawn
 
 
-def _figure(columns: int, width: float = 4.2, height: float = 3.4) -> tuple[Any, list[Any]]:
+def new_figure(columns: int, width: float = 4.2, height: float = 3.4) -> tuple[Any, list[Any]]:
+    """A figure with plots side by side, and their axes.
+
+    Parameters
+    ----------
+    columns : int
+        Number of plots.
+    width, height : float
+        Of each, in inches.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
@@ -64,7 +73,16 @@ def _figure(columns: int, width: float = 4.2, height: float = 3.4) -> tuple[Any,
     return canvas, list(axes)
 
 
-def _save(canvas: Any, folder: Path, name: str) -> str:
+def save_figure(canvas: Any, folder: Path, name: str) -> str:
+    """Write a figure as PNG, and return the file's name.
+
+    Parameters
+    ----------
+    canvas : matplotlib figure
+    folder : Path
+    name : str
+        Of the file.
+    """
     with replacing(folder / name) as temporary:
         canvas.savefig(temporary, dpi=130, format="png")
     return name
@@ -85,7 +103,7 @@ def _ap(folder: Path, held: Mapping[Any, Figure], groups: list[Group], modes: li
     other = {g: [p for p in items if p.ap] for g, items in published_for(groups).items()}
     shown = groups[:1] + [g for g, items in other.items() if items and g != groups[0]]
     names = [f"ap{round(100 * t)}" for t in THRESHOLDS]
-    canvas, axes = _figure(len(shown))
+    canvas, axes = new_figure(len(shown))
     for axis, group in zip(axes, shown, strict=True):
         for i, method in enumerate(modes):
             value, low, high = _values(held, group, method, names)
@@ -100,11 +118,11 @@ def _ap(folder: Path, held: Mapping[Any, Figure], groups: list[Group], modes: li
             )  # fmt: skip
         axis.set(title=group.title, xlabel="IoU threshold", ylabel="AP", ylim=(0, 1))
         axis.legend(fontsize=7, frameon=False)
-    return _save(canvas, folder, "ap.png")
+    return save_figure(canvas, folder, "ap.png")
 
 
 def _bars(folder: Path, held: Mapping[Any, Figure], groups: list[Group], modes: list[str]) -> str:
-    canvas, (axis,) = _figure(1, width=6.5, height=1.2 + 0.32 * len(groups) * len(modes))
+    canvas, (axis,) = new_figure(1, width=6.5, height=1.2 + 0.32 * len(groups) * len(modes))
     height = 0.8 / len(modes)
     for i, method in enumerate(modes):
         values = np.concatenate([_values(held, g, method, ["ap50"]) for g in groups], axis=1)
@@ -118,7 +136,7 @@ def _bars(folder: Path, held: Mapping[Any, Figure], groups: list[Group], modes: 
     axis.set_axisbelow(True)
     axis.set(xlabel="AP at IoU .50", xlim=(0, 1))
     axis.legend(fontsize=7, frameon=False, loc="lower right")
-    return _save(canvas, folder, "sets.png")
+    return save_figure(canvas, folder, "sets.png")
 
 
 def _clicks(folder: Path, held: Mapping[Any, Figure], groups: list[Group]) -> str:
@@ -126,7 +144,7 @@ def _clicks(folder: Path, held: Mapping[Any, Figure], groups: list[Group]) -> st
         {m for _, method, m in held if method == "clicks" and m.startswith("click")},
         key=lambda name: int(name[5:]),
     )
-    canvas, (axis,) = _figure(1, width=5.5, height=3.8)
+    canvas, (axis,) = new_figure(1, width=5.5, height=3.8)
     at = np.arange(1, len(names) + 1)
     for i, group in enumerate(groups):
         value, low, high = _values(held, group, "clicks", names)
@@ -139,11 +157,11 @@ def _clicks(folder: Path, held: Mapping[Any, Figure], groups: list[Group]) -> st
     axis.set(xlabel="clicks", ylabel="mean IoU", ylim=(None, 1))
     axis.set_xticks(at)
     axis.legend(fontsize=7, frameon=False, ncols=2)
-    return _save(canvas, folder, "clicks.png")
+    return save_figure(canvas, folder, "clicks.png")
 
 
 def _calibration(folder: Path, calibration: Mapping[str, Calibration]) -> str:
-    canvas, axes = _figure(len(calibration), width=3.4)
+    canvas, axes = new_figure(len(calibration), width=3.4)
     for axis, (name, c) in zip(axes, calibration.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="grey", lw=0.8)
         axis.errorbar(
@@ -156,7 +174,7 @@ def _calibration(folder: Path, calibration: Mapping[str, Calibration]) -> str:
             xlabel="predicted IoU", ylabel="true IoU", xlim=(0, 1), ylim=(0, 1.02),
         )  # fmt: skip
         axis.title.set_fontsize(9)
-    return _save(canvas, folder, "calibration.png")
+    return save_figure(canvas, folder, "calibration.png")
 
 
 def _title(method: str) -> str:

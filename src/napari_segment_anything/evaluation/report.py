@@ -201,7 +201,15 @@ def _short(value: float) -> str:
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
-def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table, with an empty one at the end.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Titles.
+    rows : iterable of sequence of str
+    """
     lines = ["| " + " | ".join(columns) + " |"]
     lines.append("|" + "|".join("---" for _ in columns) + "|")
     lines += ["| " + " | ".join(row) + " |" for row in rows]
@@ -247,7 +255,7 @@ def _everything(table: _Table) -> list[str]:
             "",
         ]
     columns = ["group", "method", "AP at .50", "AP at .75", "AP", "PQ", "F1 at .50"]
-    return lines + _rows([*columns, "images", "objects"], rows) + _thresholds(table, methods)
+    return lines + table_rows([*columns, "images", "objects"], rows) + _thresholds(table, methods)
 
 
 def _thresholds(table: _Table, methods: Sequence[str]) -> list[str]:
@@ -266,7 +274,7 @@ def _thresholds(table: _Table, methods: Sequence[str]) -> list[str]:
             values = [_short(v) for v in item.ap]
             rows.append([f"*{item.method}*", *values, *[""] * (len(codes) - len(values))])
         lines += [f"AP by IoU threshold, {group.title}:", ""]
-        lines += _rows(["method", *(f".{c}" for c in codes)], rows)
+        lines += table_rows(["method", *(f".{c}" for c in codes)], rows)
     return lines
 
 
@@ -293,7 +301,7 @@ def _prompts(table: _Table) -> list[str]:
         "the mask of the highest predicted IoU. The box is the tight one, answered by a single "
         "mask; the ellipse inscribed in it needs no model.",
         "",
-        *_rows([*columns, "images", "objects"], rows),
+        *table_rows([*columns, "images", "objects"], rows),
     ]
 
 
@@ -319,7 +327,7 @@ def _clicks(table: _Table) -> list[str]:
         "prompt; and the number of clicks to an IoU of .85 and .90 (objects that never reach it "
         "count with all clicks; their share in brackets).",
         "",
-        *_rows(["group", *columns, "to .85", "to .90"], rows),
+        *table_rows(["group", *columns, "to .85", "to .90"], rows),
     ]
 
 
@@ -343,7 +351,7 @@ def _proposals(table: _Table) -> list[str]:
         "Average recall: the share of objects that one of the best 100 or 1000 proposals covers, "
         "mean over IoU .50 to .95. Small is below 32 x 32 pixels, large from 96 x 96.",
         "",
-        *_rows(columns, rows),
+        *table_rows(columns, rows),
     ]
 
 
@@ -367,5 +375,5 @@ def _calibration(evaluation: Evaluation) -> list[str]:
         "Calibration error: mean distance between predicted and true IoU over ten bins of the "
         "prediction, weighted by their masks. Bias above 0: overconfident.",
         "",
-        *_rows(columns, rows),
+        *table_rows(columns, rows),
     ]

@@ -3,6 +3,7 @@
 from .audit import Audit, audit_names
 from .audit_figures import AuditFigure, AuditFigures
 from .classes import ObjectClass
+from .describe import DatasetDescription, describe
 from .editing import ImageEditing
 from .images import ProjectImage
 from .objects import ObjectEntry
@@ -16,6 +17,7 @@ __all__ = [
     "Audit",
     "AuditFigure",
     "AuditFigures",
+    "DatasetDescription",
     "ImageEditing",
     "ImageSource",
     "ImageStatus",
@@ -26,4 +28,5 @@ __all__ = [
     "ProjectImage",
     "State",
     "audit_names",
+    "describe",
 ]

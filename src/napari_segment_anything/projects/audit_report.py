@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from ..evaluation.report import table_rows
 from ..wording import counted
 from .audit_figures import AuditFigure, AuditFigures
 
@@ -109,16 +110,15 @@ def methods_text(drawn: DrawnAudit, found: AuditFigures, people: Iterable[str] =
         f"{_estimate(found['area'], level)} {found['area'].unit} and a density of "
         f"{_estimate(found['density'], level)} {found['density'].unit}.",
         "",
-        f"| figure | masks as they are | estimate | {level} interval |",
-        "|---|---|---|---|",
-        *("| " + " | ".join(row) + " |" for row in figure_rows(found)),
-        "",
+        *table_rows(
+            ["figure", "masks as they are", "estimate", f"{level} interval"], figure_rows(found)
+        ),
         STATISTICS,
         "",
-        "| scores | areas (pixels) | masks | drawn |",
-        "|---|---|---|---|",
-        *(_stratum_row(drawn, number) for number in range(len(drawn.sample.strata))),
-        "",
+        *table_rows(
+            ["scores", "areas (pixels)", "masks", "drawn"],
+            [_stratum_row(drawn, number) for number in range(len(drawn.sample.strata))],
+        ),
     ]
     return "\n".join(lines)
 
@@ -168,12 +168,12 @@ def _procedure(drawn: DrawnAudit, found: AuditFigures, people: list[str]) -> str
     return " ".join(told)
 
 
-def _stratum_row(drawn: DrawnAudit, number: int) -> str:
+def _stratum_row(drawn: DrawnAudit, number: int) -> list[str]:
     stratum = drawn.sample.strata[number]
     checked = sum(mask.stratum == number for mask in drawn.sample.masks)
     scores = "none" if stratum.scores is None else "{:.3f} to {:.3f}".format(*stratum.scores)
     areas = "{:.0f} to {:.0f}".format(*stratum.areas)
-    return f"| {scores} | {areas} | {stratum.masks} | {checked} |"
+    return [scores, areas, str(stratum.masks), str(checked)]
 
 
 def _models(drawn: DrawnAudit) -> str:
