@@ -7,7 +7,7 @@ import pytest
 
 import napari_segment_anything as nsa
 
-from .automatic.tiny import tiny_model
+from .tiny import tiny_model
 
 WRONG = [
     None, [], {}, (), "x", b"x", 5, -1, True, float("nan"), object(), lambda: 1, np.zeros(3),

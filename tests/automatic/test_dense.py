@@ -20,7 +20,7 @@ from napari_segment_anything.errors import ParameterError
 from napari_segment_anything.network import EncoderOutput, SamConfig
 from napari_segment_anything.network.micro import MicroConfig
 
-from .tiny import BlobSam, tiny_model
+from ..tiny import BlobSam, tiny_model
 
 SIDE = 128
 

@@ -20,7 +20,7 @@ from napari_segment_anything.engine import Predictor, Window
 from napari_segment_anything.errors import ParameterError
 from napari_segment_anything.progress import Progress
 
-from .tiny import tiny_model
+from ..tiny import IslandSam, tiny_model
 
 LOW = {"pred_iou_thresh": 0.5, "stability_score_thresh": 0.3, "points_per_side": 6}
 
@@ -32,7 +32,7 @@ def image() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def model():
-    return tiny_model(seed=2)
+    return tiny_model(seed=2, kind=IslandSam)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +212,7 @@ def test_modes_a_model_cannot_do(image, model) -> None:
 
 def test_the_models_own_defaults_apply(image) -> None:
     carried = {"grid": {"points_per_side": 3, "pred_iou_thresh": 0.5}}
-    model = tiny_model(seed=2, everything=carried, auto_mode="grid")
+    model = tiny_model(seed=2, kind=IslandSam, everything=carried, auto_mode="grid")
     table = segment_everything(image, model)
     assert len(table.candidates) == 27
     assert table.parameters["pred_iou_thresh"] == 0.5

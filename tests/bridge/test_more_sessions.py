@@ -17,14 +17,15 @@ from napari_segment_anything.bridge import Background, ViewerSession, attach
 from napari_segment_anything.engine import EmbeddingCache, Window
 from napari_segment_anything.errors import CheckpointError, ParameterError, PromptError
 
+from ..bright import bright_model
 from .test_viewer_session import DISK, SQUARE, found, picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module")
-def predictor(default_model) -> nsa.Predictor:
-    return nsa.Predictor(default_model, EmbeddingCache())
+def predictor() -> nsa.Predictor:
+    return nsa.Predictor(bright_model(), EmbeddingCache())
 
 
 @pytest.fixture
@@ -170,6 +171,21 @@ def test_hovering_shows_a_mask_and_changes_nothing(viewer, image, session, mouse
     assert not np.asarray(session.working.preview.data).any()
 
 
+@pytest.fixture
+def loaded(monkeypatch):
+    """A model that is found by the name "default", and by no other."""
+    from napari_segment_anything.bridge.viewer import model_holder
+
+    def load(name, *given, **options):
+        if name != "default":
+            return load_model(name, *given, **options)
+        return bright_model()
+
+    load_model = model_holder.load_model
+    monkeypatch.setattr(model_holder, "load_model", load)
+
+
+@pytest.mark.usefixtures("loaded")
 def test_a_click_waits_for_the_model(viewer, image) -> None:
     calls, arrived = [], threading.Event()
 
@@ -199,6 +215,7 @@ def test_a_click_waits_for_the_model(viewer, image) -> None:
     session.close()
 
 
+@pytest.mark.usefixtures("loaded")
 def test_a_model_that_does_not_exist(viewer, image) -> None:
     session = ViewerSession(viewer, model="no such model")
     with pytest.raises(CheckpointError):

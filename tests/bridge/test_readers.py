@@ -11,9 +11,13 @@ import zarr
 pytest.importorskip("napari", reason="napari is not installed")
 
 from napari_segment_anything.bridge.readers import ome_zarr_reader
+from napari_segment_anything.engine import Predictor
 from napari_segment_anything.errors import FormatError
 from napari_segment_anything.formats.ome_zarr import create_labels
 from napari_segment_anything.large import segment_large
+
+from ..bright import bright_model
+from ..large.helpers import bright_objects
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -76,11 +80,11 @@ OMERO = {
 
 
 @pytest.fixture(scope="module", params=["0.4", "0.5"])
-def segmented(request, tmp_path_factory, default_model) -> str:
+def segmented(request, tmp_path_factory) -> str:
     """Return an image in which a tiled run has left its labels."""
     path = tmp_path_factory.mktemp("stores") / "cells.ome.zarr"
     place = store(path, request.param, "yx", disks())
-    result = segment_large(place, place, default_model, tile=128, overlap=32, workers=1)
+    result = segment_large(place, place, bright_objects, tile=128, overlap=32, workers=1)
     assert result.count >= 9
     return place
 
@@ -129,7 +133,7 @@ def test_what_is_open_can_be_segmented_again(segmented, viewer) -> None:
 
     image, _ = viewer.open(segmented, plugin=PLUGIN)
     assert default_store(image) == segmented
-    session = attach(viewer, image=image)
+    session = attach(viewer, predictor=Predictor(bright_model()), image=image)
     session.add_point((72, 72))
     assert session.preview.mask.any()
     session.close()

@@ -14,7 +14,10 @@ pytest.importorskip("napari", reason="napari is not installed")
 
 import napari_segment_anything as nsa
 from napari_segment_anything.bridge import Background, ViewerSession, attach
+from napari_segment_anything.engine import EmbeddingCache
 from napari_segment_anything.errors import ImageError, ParameterError, PromptError
+
+from ..bright import bright_model
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -35,10 +38,8 @@ def picture() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def predictor(default_model) -> nsa.Predictor:
-    from napari_segment_anything.engine import EmbeddingCache
-
-    return nsa.Predictor(default_model, EmbeddingCache())
+def predictor() -> nsa.Predictor:
+    return nsa.Predictor(bright_model(), EmbeddingCache())
 
 
 @pytest.fixture
@@ -59,7 +60,18 @@ def found(labels: np.ndarray, label: int, number: int) -> bool:
     return mask.any() and (mask & wanted).sum() / mask.sum() > 0.5
 
 
-def test_click_commit_undo_redo(viewer, image, session) -> None:
+@pytest.fixture(params=["bright", pytest.param("default", marks=pytest.mark.weights)])
+def of_each_model(request, viewer, predictor):
+    """A session with a model that sees bright things, and one with the embedded model."""
+    if request.param == "default":
+        predictor = nsa.Predictor(request.getfixturevalue("default_model"), EmbeddingCache())
+    session = ViewerSession(viewer, predictor=predictor)
+    yield session
+    session.close()
+
+
+def test_click_commit_undo_redo(viewer, image, of_each_model) -> None:
+    session = of_each_model
     session.add_point(DISK)
     assert session.image is image and session.target is None
     assert session.preview.score > 0.3

@@ -8,7 +8,7 @@ import napari_segment_anything as nsa
 import napari_segment_anything.engine as engine
 import napari_segment_anything.large  # takes the loader when imported: not the one below
 
-from ..automatic.tiny import tiny_model
+from ..tiny import tiny_model
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from napari_segment_anything.cli.main import run
 from napari_segment_anything.cli.options import Precision
 from napari_segment_anything.formats import rle
 
-from ..automatic.tiny import tiny_model
+from ..tiny import tiny_model
 
 LOOSE = ["--mode", "grid", "--points-per-side", "4", "--pred-iou-thresh", "0"]
 LOOSE += ["--stability-score-thresh", "0"]

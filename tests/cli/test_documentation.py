@@ -12,11 +12,15 @@ import napari_segment_anything as nsa
 from napari_segment_anything.cli import prompt_files
 from napari_segment_anything.cli.main import run
 
-from ..automatic.tiny import tiny_model
+from ..tiny import tiny_model
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/getting-started.md", "docs/command-line.md")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny")]
+
+
+def picture():
+    return nsa.sample("coins").image[:160, :160]
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -38,7 +42,7 @@ def test_commands(command, tmp_path, monkeypatch):
     import tifffile
 
     monkeypatch.chdir(tmp_path)
-    tifffile.imwrite("cells.tif", nsa.sample("coins").image)
+    tifffile.imwrite("cells.tif", picture())
     Path("clicks.csv").write_text("row,col\n54,44\n")
     assert run([*shlex.split(command)[1:]]) == 0
 
@@ -49,12 +53,12 @@ def test_python(page, monkeypatch, tmp_path):
     import tifffile
 
     monkeypatch.chdir(tmp_path)
-    tifffile.imwrite("cells.tif", nsa.sample("coins").image)
+    tifffile.imwrite("cells.tif", picture())
     monkeypatch.setattr(nsa, "load_model", lambda *_, **__: tiny_model())
-    names = {"image": nsa.sample("coins").image}
+    names = {"image": picture()}
     for block in blocks(page, "python"):
         if "channel_axis" in block:
-            names["image"] = nsa.sample("coins").image[None].repeat(3, 0)
+            names["image"] = picture()[None].repeat(3, 0)
             block = block.replace("contrast_limits", "channel_axis=0, contrast_limits")
         exec(compile(block, page, "exec"), names)
 

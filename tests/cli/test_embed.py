@@ -13,7 +13,7 @@ from napari_segment_anything.cli.main import run
 from napari_segment_anything.engine import EmbeddingCache, EncodePlan, PlaneSource, Predictor
 from napari_segment_anything.session import ArrayTarget, Session
 
-from ..session import tiny as tiny_session
+from ..tiny import tiny_model
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -35,7 +35,7 @@ def refused(capsys, *arguments) -> str:
 def encodings(monkeypatch):
     """What the model encodes from now on."""
     done = []
-    kind = type(tiny_session.tiny_model())
+    kind = type(tiny_model())
     real = kind.encode
     monkeypatch.setattr(kind, "encode", lambda self, *a: done.append(1) or real(self, *a))
     # masks of this model mean nothing: none is cut off and wants a larger window
@@ -45,8 +45,6 @@ def encodings(monkeypatch):
 
 def click(levels, folder, points, plane=(), **options):
     """Click as the viewer does, with a model of the same fingerprint."""
-    from ..automatic.tiny import tiny_model
-
     source = PlaneSource(levels, **options)
     session = Session(
         Predictor(tiny_model(), EmbeddingCache(folder)),

@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_segment_anything import large
 from napari_segment_anything.cli.main import run
 from napari_segment_anything.errors import ImageError
 from napari_segment_anything.formats.ome_zarr import label_names, open_labels
+from napari_segment_anything.large.tiles import ImageTiles
 from napari_segment_anything.samples import sample
 
-FAST = ["--mode", "instances", "--crop-n-layers", "0", "--tile", "128", "--overlap", "32"]
+from ..large.helpers import bright_objects
+
+TILES = ["--tile", "128", "--overlap", "32"]
 
 
 def ome_image(path, array) -> None:
@@ -33,6 +37,17 @@ def coins():
     return sample("coins").image[:150, :150]
 
 
+@pytest.fixture
+def bright(monkeypatch):
+    """What is bright, in place of what the model finds."""
+    real = large.segment_large
+
+    def segment(image, output, model, **chosen):
+        return real(image, output, bright_objects, **chosen)
+
+    monkeypatch.setattr(large, "segment_large", segment)
+
+
 @pytest.mark.slow
 def test_sample_to_store_tables_and_json(tmp_path, capsys) -> None:
     out = tmp_path / "coins.ome.zarr"
@@ -48,25 +63,26 @@ def test_sample_to_store_tables_and_json(tmp_path, capsys) -> None:
     assert (tmp_path / "t" / "seams.csv").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("tiny")
 def test_plan_writes_nothing(tmp_path, coins, capsys) -> None:
     np.save(tmp_path / "coins.npy", coins)
     before = sorted(tmp_path.iterdir())
-    assert run(["large", str(tmp_path / "coins.npy"), "--plan", *FAST]) == 0
+    line = ["large", str(tmp_path / "coins.npy"), "--plan", "--points-per-side", "4", *TILES]
+    assert run(line) == 0
     assert "tiles of 128 px, overlapping by 32" in capsys.readouterr().out
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("bright")
 def test_plan_and_progress_are_said(tmp_path, coins, capsys) -> None:
     np.save(tmp_path / "coins.npy", coins)
-    assert run(["large", str(tmp_path / "coins.npy"), "-o", str(tmp_path / "x.zarr"), *FAST]) == 0
+    assert run(["large", str(tmp_path / "coins.npy"), "-o", str(tmp_path / "x.zarr"), *TILES]) == 0
     said = capsys.readouterr()
     assert "by one timed tile" in said.err.replace("\n", " ")
     assert "objects" in said.out and "labels" in said.out
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("bright")
 def test_every_field_of_a_plate(tmp_path, coins, capsys) -> None:
     plate = tmp_path / "plate.ome.zarr"
     root = zarr.create_group(plate, zarr_format=3)
@@ -82,7 +98,7 @@ def test_every_field_of_a_plate(tmp_path, coins, capsys) -> None:
         well = root.create_group(f"A/{column}")
         well.attrs["ome"] = {"version": "0.5", "well": {"images": [{"path": "0"}]}}
         ome_image(plate / "A" / str(column) / "0", coins)
-    line = ["large", str(plate), "--tables", str(tmp_path / "t"), "--json", *FAST]
+    line = ["large", str(plate), "--tables", str(tmp_path / "t"), "--json", *TILES]
     assert run(line) == 0
     facts = json.loads(capsys.readouterr().out)
     assert [f["image"] for f in facts] == ["A/1 0", "A/2 0"]
@@ -93,10 +109,8 @@ def test_every_field_of_a_plate(tmp_path, coins, capsys) -> None:
     assert "omit --output" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("bright")
 def test_failed_tiles_are_told_by_the_exit_code(tmp_path, coins, capsys, monkeypatch) -> None:
-    from napari_segment_anything.large.tiles import ImageTiles
-
     real = ImageTiles.read
 
     def broken(tiles, index):
@@ -106,7 +120,7 @@ def test_failed_tiles_are_told_by_the_exit_code(tmp_path, coins, capsys, monkeyp
 
     monkeypatch.setattr(ImageTiles, "read", broken)
     np.save(tmp_path / "coins.npy", coins)
-    line = ["large", str(tmp_path / "coins.npy"), "-o", str(tmp_path / "x.zarr"), *FAST]
+    line = ["large", str(tmp_path / "coins.npy"), "-o", str(tmp_path / "x.zarr"), *TILES]
     assert run([*line, "--tables", str(tmp_path / "t")]) == 3
     assert "a hole in the disk" in capsys.readouterr().out
     with (tmp_path / "t" / "failed.csv").open() as file:
@@ -129,7 +143,7 @@ def test_failed_tiles_are_told_by_the_exit_code(tmp_path, coins, capsys, monkeyp
 )
 def test_wrong_options_get_one_line(tmp_path, coins, capsys, more, said) -> None:
     np.save(tmp_path / "coins.npy", coins)
-    line = ["large", str(tmp_path / "coins.npy"), "-o", str(tmp_path / "x.zarr"), *FAST, *more]
+    line = ["large", str(tmp_path / "coins.npy"), "-o", str(tmp_path / "x.zarr"), *TILES, *more]
     assert run(line) == 2
     error = capsys.readouterr().err.strip()
     assert said in error.splitlines()[-1]
@@ -137,5 +151,5 @@ def test_wrong_options_get_one_line(tmp_path, coins, capsys, more, said) -> None
 
 def test_without_output_the_image_must_hold_labels(tmp_path, coins, capsys) -> None:
     np.save(tmp_path / "coins.npy", coins)
-    assert run(["large", str(tmp_path / "coins.npy"), *FAST]) == 2
+    assert run(["large", str(tmp_path / "coins.npy"), *TILES]) == 2
     assert "coins.npy" in capsys.readouterr().err

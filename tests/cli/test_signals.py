@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,16 @@ from napari_segment_anything.errors import FormatError
 from napari_segment_anything.formats import create_labels, open_labels, read_labels
 from napari_segment_anything.progress import finish
 
+from ..stacks.helpers import balls
+
+ROOT = Path(__file__).parents[2]
+
 SLOW = """
 import sys, time
-from napari_segment_anything import formats
+from napari_segment_anything import engine, formats
 from napari_segment_anything.cli import main
+from tests.tiny import tiny_model
+engine.load_model = lambda *_, **__: tiny_model()
 real = formats.save_overlay
 
 def slow(*given):
@@ -30,7 +37,10 @@ sys.exit(main.run(sys.argv[1:]))
 
 STACK = """
 import sys, time
+from napari_segment_anything import engine
 from napari_segment_anything.cli import main
+from tests.bright import bright_model
+engine.load_model = lambda *_, **__: bright_model()
 from napari_segment_anything.stacks.stack_labels import StackLabels
 real = StackLabels.write
 
@@ -47,7 +57,7 @@ sys.exit(main.run(sys.argv[1:]))
 def stopped(program: str, line: list[str], how: signal.Signals) -> tuple[int, str]:
     """Stop a command while it writes; its exit code and what it said."""
     process = subprocess.Popen(
-        [sys.executable, "-c", program, *line],
+        [sys.executable, "-c", program, *line], cwd=ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # tests in the background of a shell ignore SIGINT, which children would inherit
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -72,16 +82,9 @@ def test_nothing_is_left_of_a_command_that_was_stopped(tmp_path, how, code, word
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_labels_of_a_killed_stack_are_marked(tmp_path, how) -> None:
-    line = [
-        "stack",
-        "sample:nuclei_3d",
-        "--point",
-        "12,51,59",
-        "-q",
-        "-o",
-        str(tmp_path / "x.zarr"),
-    ]
-    _, said = stopped(STACK, line, how)
+    np.save(tmp_path / "balls.npy", balls((4, 48, 48), [(2, 24, 24)], [10])[0])
+    line = ["stack", str(tmp_path / "balls.npy"), "--axes", "ZYX", "--point", "2,24,24", "-q"]
+    _, said = stopped(STACK, [*line, "-o", str(tmp_path / "x.zarr")], how)
     if how is signal.SIGTERM:
         assert "terminated; labels in a store are marked as unfinished" in said
     labels = open_labels(tmp_path / "x.zarr")

@@ -13,7 +13,8 @@ import napari_segment_anything.engine as engine
 from napari_segment_anything.cli.main import run
 from napari_segment_anything.formats import open_labels, read_image, read_labels, write_labels
 
-from ..stacks.helpers import balls, bright_model
+from ..bright import bright_model
+from ..stacks.helpers import balls
 
 
 @pytest.fixture

@@ -27,6 +27,12 @@ validation = 0.3
 
 
 @pytest.fixture
+def lean(monkeypatch):
+    """Runs without the plot of their curves."""
+    monkeypatch.setattr("napari_segment_anything.training.run.draw_curves", lambda *_: None)
+
+
+@pytest.fixture
 def config(tmp_path):
     stored(tmp_path)
     npz_folder(tmp_path / "cells", 3)
@@ -49,6 +55,7 @@ def test_it_trains_and_tells(config, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lean")
 def test_json_and_the_same_command_again(config, tmp_path, capsys):
     assert run(["train", str(config), "--json", "-q", "-o", str(tmp_path / "other")]) == 0
     first = json.loads(capsys.readouterr().out)
@@ -160,6 +167,7 @@ def test_values_of_a_configuration_are_possible_ones(config, capsys, key, value)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lean")
 def test_a_truncated_state_of_a_stage_is_told_by_its_name(config, tmp_path, capsys):
     assert run(["train", str(config), "-q"]) == 0
     state = tmp_path / "run" / "finetune.pt"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from napari_segment_anything.engine.policy import RULES, policy, policy_difference
 
-from ..session.tiny import tiny_model
+from ..tiny import tiny_model
 
 SIZES = {"least": 40.0, "most": 60.0, "best": 50.0}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ..automatic.tiny import tiny_model
+from ..tiny import tiny_model
 
 
 def discs(seed: int, shape=(96, 128), count: int = 5) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ from napari_segment_anything.measures import mask_iou
 from napari_segment_anything.network import Sam, SamConfig, ViTConfig
 from napari_segment_anything.progress import finish
 
-from ..automatic.tiny import tiny_model
+from ..tiny import tiny_model
 from .conftest import discs
 
 LADDER = np.arange(640).reshape(8, 80) // 8

@@ -32,7 +32,7 @@ from napari_segment_anything.large.image import LargeImage
 from napari_segment_anything.large.redecoding import _segment
 from napari_segment_anything.session import ArrayTarget, Session
 
-from ..session.tiny import tiny_model
+from ..tiny import tiny_model
 
 SHAPE = (220, 250)
 LIMITS = (0, 255)

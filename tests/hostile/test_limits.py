@@ -24,7 +24,7 @@ from napari_segment_anything.large.ledger import TileResult
 from napari_segment_anything.limits import ARRAY_BYTES, LIMITS
 from napari_segment_anything.reading import inflate, plain_name, read_bytes
 
-from ..automatic.tiny import tiny_model
+from ..tiny import tiny_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 

@@ -13,7 +13,7 @@ from skimage.data import coins
 
 from napari_segment_anything.large import segment_large
 
-from ..automatic.tiny import tiny_model
+from ..tiny import tiny_model
 from .helpers import bright_objects
 
 SETTINGS = {"tile": 128, "overlap": 32}

@@ -241,7 +241,7 @@ def test_killed_three_times_it_ends_with_the_same_labels(calm, stored, segment, 
     out, chance = tmp_path / "x.zarr", random.Random(7)
     status = out / "labels" / "segment_anything" / "run" / "tiles" / "c"
     for least in (0, 1, 3):
-        process = elsewhere(stored, out, SECONDS_PER_TILE="0.6")
+        process = elsewhere(stored, out, SECONDS_PER_TILE="0.3")
         while not (out / "labels").exists() or (
             least and (not status.exists() or len(list(status.iterdir())) < least)
         ):

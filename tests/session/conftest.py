@@ -10,7 +10,7 @@ import torch
 
 from napari_segment_anything.engine import Predictor
 
-from .tiny import tiny_model
+from ..tiny import tiny_model
 
 
 @pytest.fixture(scope="package", autouse=True)

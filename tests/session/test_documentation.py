@@ -12,7 +12,7 @@ import napari_segment_anything as nsa
 from napari_segment_anything.cli.main import run
 from napari_segment_anything.session import replay as replaying
 
-from .tiny import tiny_model
+from ..tiny import tiny_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "recover-and-replay.md"
 

@@ -9,7 +9,7 @@ from napari_segment_anything.engine import PlaneSource, Predictor, Window
 from napari_segment_anything.progress import finish
 from napari_segment_anything.session import ArrayTarget, Session
 
-from .tiny import tiny_model
+from ..tiny import tiny_model
 
 SHAPE = (200, 250)
 # blobs of the tiny model are 12 to 32 frame pixels wide

@@ -25,7 +25,7 @@ from napari_segment_anything.session import (
     unfinished_journals,
 )
 
-from .tiny import tiny_model
+from ..tiny import tiny_model
 
 SIDE = 48
 

@@ -30,7 +30,7 @@ from napari_segment_anything.session import (
 )
 from napari_segment_anything.session.precompute import WindowList
 
-from .tiny import SIDE, tiny_model
+from ..tiny import SIDE, tiny_model
 
 SHAPE = (500, 420)
 

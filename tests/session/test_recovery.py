@@ -27,8 +27,8 @@ from napari_segment_anything.session import (
 )
 from napari_segment_anything.session.draft_actions import AddPoint
 
+from ..tiny import tiny_model
 from .helpers import DiscModel, disc_predictor, disc_session, put
-from .tiny import tiny_model
 
 
 def annotate(session: Session, labels: np.ndarray) -> None:

@@ -10,8 +10,8 @@ from napari_segment_anything.errors import ParameterError, PromptError
 from napari_segment_anything.progress import finish
 from napari_segment_anything.session import ArrayTarget, Session
 
+from ..tiny import tiny_model
 from .helpers import disc_predictor, disc_session, discs, put
-from .tiny import tiny_model
 
 
 def state(session, labels):

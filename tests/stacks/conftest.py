@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .helpers import bright_model
+from ..bright import bright_model
 
 
 @pytest.fixture

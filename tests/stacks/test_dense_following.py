@@ -13,7 +13,8 @@ from napari_segment_anything.stacks import propagate
 from napari_segment_anything.stacks.spacing import Spacing, plane_change
 from napari_segment_anything.stacks.volume import Volume
 
-from .helpers import GRID, LIMITS, SIDE, balls, iou
+from ..bright import GRID, SIDE
+from .helpers import LIMITS, balls, iou
 
 
 @pytest.fixture

@@ -17,13 +17,14 @@ from napari_segment_anything.formats import open_labels
 from napari_segment_anything.stacks import segment_stack, segment_stack_steps
 from napari_segment_anything.stacks.stack_labels import stopped
 
-from .helpers import LIMITS, balls, bright_model
+from ..bright import bright_model
+from .helpers import LIMITS, balls
 
 NAME = "segment_anything"
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
-from tests.stacks.helpers import bright_model
+from tests.bright import bright_model
 from tests.stacks.test_resume import run, volume
 run(volume(), bright_model(), sys.argv[1])
 """

@@ -36,6 +36,7 @@ def weights(path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lean")
 @pytest.mark.parametrize(
     ("kind", "part"),
     [("micro", "lora"), ("vit", "decoder"), ("vit", "lora"), ("tiny_vit", "whole")],
@@ -67,14 +68,22 @@ def test_every_part_of_every_model(tmp_path, kind, part):
     assert {"point", "box"} < set(result.after) and set(result.before) == set(result.after)
 
 
+@pytest.fixture
+def lean(monkeypatch):
+    """Runs without the plot of their curves, and without the step that times them."""
+    monkeypatch.setattr(runs, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(runs._TrainingRun, "_timed", lambda _, estimate: estimate)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("lean")
 @pytest.mark.parametrize("part", ["whole", "decoder", "lora"])
 def test_fine_tuning_resumes_to_the_same_weights(tmp_path, part):
     torch.set_num_threads(1)
     base = stored(tmp_path)
     npz_folder(tmp_path / "cells", 4)
     data = [{"folder": "cells", "validation": 0.25}]
-    config = quick(base, train=part, data=data, watch="box", objects=2, batch_size=1)
+    config = quick(base, train=part, data=data, watch="box", objects=2, batch_size=1, steps=3)
     config["views"] = 3 if part == "decoder" else 0
     whole = nsa.train(config, output=tmp_path / "a", data=tmp_path)
     killed = train_steps(config, output=tmp_path / "b", data=tmp_path)
@@ -92,6 +101,7 @@ def test_fine_tuning_resumes_to_the_same_weights(tmp_path, part):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lean")
 def test_a_run_that_is_complete_gives_its_model_again(tmp_path):
     base = stored(tmp_path)
     images = [disks(0), disks(1)]
@@ -107,6 +117,7 @@ def test_a_run_that_is_complete_gives_its_model_again(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lean")
 def test_another_configuration_or_other_data_is_not_mixed_in(tmp_path):
     base = stored(tmp_path)
     images = [disks(0), disks(1)]
@@ -130,6 +141,7 @@ def staged(base, *steps, **values):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lean")
 def test_a_stage_can_be_added_to_a_finished_run_and_gives_what_a_run_of_both_gives(tmp_path):
     torch.set_num_threads(1)
     base = stored(tmp_path)
@@ -149,6 +161,7 @@ def test_a_stage_can_be_added_to_a_finished_run_and_gives_what_a_run_of_both_giv
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lean")
 def test_a_run_folder_goes_on_where_data_and_model_lie_elsewhere(tmp_path):
     torch.set_num_threads(1)
     here, there = tmp_path / "here", tmp_path / "there"
@@ -158,7 +171,7 @@ def test_a_run_folder_goes_on_where_data_and_model_lie_elsewhere(tmp_path):
 
     def config(folder):
         data = [{"folder": str(folder / "cells"), "validation": 0.4}]
-        return quick(folder / base.name, data=data)
+        return quick(folder / base.name, data=data, steps=3)
 
     killed = train_steps(config(here), output=here / "run")
     for progress in killed:
@@ -173,6 +186,7 @@ def test_a_run_folder_goes_on_where_data_and_model_lie_elsewhere(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lean")
 def test_going_on_from_weights_alone_is_said_and_keeps_the_schedule(tmp_path):
     base = stored(tmp_path)
     images = [disks(0), disks(1)]
@@ -208,6 +222,7 @@ def test_two_runs_in_one_folder_at_once_are_refused(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lean")
 def test_early_stop_keeps_the_best(tmp_path, monkeypatch):
     values = iter([0.3, 0.5, 0.9, 0.8, 0.7, 0.95])
     states = []
@@ -218,7 +233,6 @@ def test_early_stop_keeps_the_best(tmp_path, monkeypatch):
             return {"box": next(values)}
 
     monkeypatch.setattr(runs, "QuickValidation", Scripted)
-    monkeypatch.setattr(runs._TrainingRun, "_timed", lambda _, estimate: estimate)
     base = stored(tmp_path, "vit")
     config = quick(base, steps=9, validate_every=1, watch="box", patience=2)
     result = nsa.train(config, images=[disks(0)], held_out=[disks(1)], output=tmp_path / "run")
@@ -231,7 +245,7 @@ def test_early_stop_keeps_the_best(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_prediction_comes_first_and_changes_nothing(tmp_path):
+def test_the_prediction_comes_first_and_changes_nothing(tmp_path, monkeypatch):
     base = stored(tmp_path)
     seen = []
     config = quick(base, steps=2)
@@ -242,11 +256,8 @@ def test_the_prediction_comes_first_and_changes_nothing(tmp_path):
     estimate = next(s.partial for s in seen if s.message == "predicted")
     assert estimate.memory > 0 and estimate.seconds > estimate.per_step > 0
 
-    original, runs._TrainingRun._timed = runs._TrainingRun._timed, lambda _, estimate: estimate
-    try:
-        without = nsa.train(config, images=images, output=tmp_path / "b")
-    finally:
-        runs._TrainingRun._timed = original
+    monkeypatch.setattr(runs._TrainingRun, "_timed", lambda _, estimate: estimate)
+    without = nsa.train(config, images=images, output=tmp_path / "b")
     first, second = weights(with_timing.model), weights(without.model)
     assert all(torch.equal(first[k], second[k]) for k in first)
 
@@ -295,6 +306,7 @@ def test_the_file_says_what_it_is(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lean")
 def test_from_scratch_in_three_stages(tmp_path, monkeypatch):
     from .small import MICRO
 
@@ -387,6 +399,7 @@ def small_whole(refiner_width: int = 4) -> Sam:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lean")
 def test_fine_tuning_improves_on_images_it_never_saw(tmp_path):
     config = {
         "model": str(stored(tmp_path)),

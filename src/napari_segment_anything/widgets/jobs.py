@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable
 
 from qtpy.QtCore import QObject, Qt, Signal
 
-from ..progress import Progress
 from ..session import Delivery, LatestWins
-
-Job = Callable[[Callable[[], bool]], Generator[Progress, None, Any]]
+from ..session.scheduler import Job
 
 
 class MainThread(QObject):

@@ -13,7 +13,7 @@ from napari_segment_anything.engine import Predictor
 from napari_segment_anything.errors import PromptError
 from napari_segment_anything.formats import read_table
 
-from ...session.tiny import tiny_model
+from ...tiny import tiny_model
 
 pytestmark = pytest.mark.filterwarnings("default")
 

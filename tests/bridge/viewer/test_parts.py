@@ -22,7 +22,7 @@ from napari_segment_anything.bridge.viewer.undo_trail import UndoTrail
 from napari_segment_anything.engine import Predictor
 from napari_segment_anything.errors import ImageError, ParameterError, PromptError
 
-from ...session.tiny import tiny_model
+from ...tiny import tiny_model
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ...engine import Predictor
 from ...errors import ParameterError, PromptError, ResourceError
 from ...session import Session, recover
+from ...session.schema import Plane
 from .coordinates import (
     LayerTransform,
     current_index,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from ...session import Draft
 
-Plane = tuple[int, ...]
 _LIVE = ("overwrite", "multimask", "min_mask_region_area")
 
 

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from ...engine import Window
 from ...errors import PromptError
 from ...session import Session
+from ...session.schema import Plane
 from .draft_canvas import DraftCanvas
 from .drafts import ordered, repeat_prompts, take_points, take_shapes
-from .plane_sessions import Plane, PlaneSession
+from .plane_sessions import PlaneSession
 from .sources import fill, prompts_of, region_of
 from .working_layers import WorkingLayers
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ...session.schema import Plane
 from .draft_canvas import DraftCanvas
-from .plane_sessions import Plane, PlaneSession
+from .plane_sessions import PlaneSession
 
 
 class UndoTrail:

@@ -1,4 +1,4 @@
-"""A tiny random SAM whose masks are blobs around the prompts, of one size for each candidate."""
+"""A tiny random SAM whose masks look like masks: around the prompts, of three sizes."""
 
 from __future__ import annotations
 
@@ -11,33 +11,55 @@ from napari_segment_anything.network import Sam, SamConfig, ViTConfig
 SIDE = 128
 
 
-class Blobs(Sam):
+class BlobSam(Sam):
     """Random weights; their output is drawn towards blobs around the positive prompts."""
+
+    radii = (5.0, 3.0, 6.0, 8.0)
+    """Of the single mask, and of the three."""
+    together = 0
+    """Prompts that are closer than about this many pixels mean the same object; 0: none do."""
 
     def decode(
         self, embedding: Tensor, coords=None, labels=None, boxes=None, masks=None, **options
     ):
         logits, iou = super().decode(embedding, coords, labels, boxes, masks, **options)
-        side = logits.shape[-1]
+        count, side = logits.shape[1], logits.shape[-1]
         if boxes is not None:
             centre = (boxes[:, :2] + boxes[:, 2:]).float() / 2
         else:
             weight = (labels == 1).float()[..., None]
             centre = (coords.float() * weight).sum(1) / weight.sum(1)
+        if self.together:
+            centre = torch.round(centre / self.together) * self.together
         centre = centre * side / self.config.image_size
         axis = torch.arange(side, dtype=torch.float32)
         dx = axis[None, None] - centre[:, 0, None, None]
         dy = axis[:, None] - centre[:, 1, None, None]
-        radius = torch.tensor([5.0, 3.0, 6.0, 8.0])
-        radius = radius[1:] if logits.shape[1] == 3 else radius[: logits.shape[1]]
-        shape = 2 * (radius[None, :, None, None] - torch.hypot(dx, dy)[:, None])
-        return shape + 4 * torch.tanh(logits), torch.sigmoid(6 * iou + 2)
+        radius = torch.tensor(self.radii[1:] if count == 3 else self.radii[:count])
+        blobs = 2 * (radius[:, None, None] - torch.hypot(dx, dy)[:, None])
+        return self.altered(blobs, dx, dy) + 4 * torch.tanh(logits), torch.sigmoid(6 * iou + 2)
+
+    def altered(self, blobs: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
+        """The blobs, given the distances from their centres."""
+        return blobs
 
 
-def tiny_model(seed: int = 0, **metadata) -> Model:
+class IslandSam(BlobSam):
+    """The last of three masks has an island; without it, the mask is a duplicate of the second."""
+
+    radii = (6.3, 3.0, 6.3, 7.0)
+    together = 24
+
+    def altered(self, blobs: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
+        if blobs.shape[1] == 3:
+            blobs[:, 2] = torch.maximum(blobs[:, 2], 3 * (1.6 - torch.hypot(dx - 14, dy)))
+        return blobs
+
+
+def tiny_model(seed: int = 0, kind: type[BlobSam] = BlobSam, **metadata) -> Model:
     torch.manual_seed(seed)
     encoder = ViTConfig(width=16, depth=2, heads=2, global_blocks=(1,), image_size=SIDE, window=4)
-    network = Blobs(SamConfig(encoder)).eval().requires_grad_(False)
+    network = kind(SamConfig(encoder)).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
