@@ -10,7 +10,8 @@ from napari_segment_anything.bridge.project.project_session import ProjectSessio
 from napari_segment_anything.bridge.viewer_session import ViewerSession
 from napari_segment_anything.errors import ResourceError
 from napari_segment_anything.projects import Project
-from tests.session.tiny import tiny_model
+
+from ...tiny import tiny_model
 
 SHAPE = (60, 80)
 

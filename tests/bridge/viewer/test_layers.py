@@ -240,6 +240,7 @@ def test_labels_of_an_image_with_channels_show_on_every_channel(viewer, channel:
     assert np.asarray(layer.data).take(2, axis=1 - channel).min() == 9
 
 
+@pytest.mark.slow
 def test_a_huge_image_takes_no_memory(viewer) -> None:
     dask = pytest.importorskip("dask.array")
     levels = [dask.zeros((60_000 >> i, 50_000 >> i), chunks=1000, dtype="u1") for i in (0, 3, 6)]
