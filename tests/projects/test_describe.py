@@ -19,7 +19,7 @@ from napari_segment_anything.formats import (
     write_sa1b,
 )
 from napari_segment_anything.projects import ObjectEntry, Project
-from napari_segment_anything.projects.describe import describe, measures
+from napari_segment_anything.projects.describe import describe_dataset, measures
 from napari_segment_anything.projects.describe_report import write_description
 
 
@@ -37,7 +37,7 @@ def annotated(project: Project, labels: np.ndarray) -> Project:
 
 
 def test_a_project(annotated: Project) -> None:
-    found = nsa.finish(describe(annotated))
+    found = nsa.finish(describe_dataset(annotated))
     assert found.name == annotated.name
     assert found.masks.tolist() == [2, 2]
     assert found.size[0] == pytest.approx(np.sqrt(36 / 2000))
@@ -48,7 +48,7 @@ def test_a_project(annotated: Project) -> None:
         "no version": [4, 2],
         "v1": [4, 2],
     }
-    again = nsa.finish(describe(annotated.folder, "again"))
+    again = nsa.finish(describe_dataset(annotated.folder, "again"))
     assert (again.name, len(again.size)) == ("again", 4)
 
 
@@ -80,7 +80,7 @@ def test_files_of_other_data_sets(tmp_path: Path, labels: np.ndarray) -> None:
     write_labels(tmp_path / "beside" / "a.tif", np.arange(2000).reshape(40, 50))
     write_labels(tmp_path / "inside" / "labels" / "a.png", labels)
     counts = {
-        source: nsa.finish(describe(tmp_path / source)).masks.tolist()
+        source: nsa.finish(describe_dataset(tmp_path / source)).masks.tolist()
         for source in ("sa1b", "sa1b/a.json", "coco.json", "plain", "beside", "inside")
     }
     assert counts == {
@@ -97,13 +97,13 @@ def test_nothing_to_describe(project: Project, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for source in (project, tmp_path / "empty", tmp_path / "missing"):
         with pytest.raises(nsa.FormatError):
-            nsa.finish(describe(source))
+            nsa.finish(describe_dataset(source))
 
 
 @pytest.mark.parametrize("plots", [False, True])
 def test_side_by_side(annotated: Project, tmp_path: Path, labels: np.ndarray, plots: bool) -> None:
     write_labels(tmp_path / "other.tif", labels)
-    both = [nsa.finish(describe(source)) for source in (annotated, tmp_path / "other.tif")]
+    both = [nsa.finish(describe_dataset(source)) for source in (annotated, tmp_path / "other.tif")]
     report = write_description(tmp_path / "out", both, plots=plots)
     text = report.read_text()
     assert f"| {annotated.name} | other |" in text

@@ -56,7 +56,7 @@ def report(
     """
     from ..evaluation.report import require_plots
     from ..progress import finish
-    from ..projects.describe import describe
+    from ..projects.describe import describe_dataset
     from ..projects.describe_report import write_description
     from .output import check_folder, check_free
     from .report import print_rows, progress_bar, tell
@@ -66,7 +66,9 @@ def report(
     check_folder(output)
     check_free([output / "report.md"], overwrite)
     with progress_bar(reporting.quiet) as show:
-        described = [finish(describe(source), show) for source in (project, *(beside or ()))]
+        described = [
+            finish(describe_dataset(source), show) for source in (project, *(beside or ()))
+        ]
     path = write_description(output, described, plots=plots)
     rows = [
         [each.name, str(len(each.images)), str(len(each.size)), *map(_median, each.medians)]

@@ -3,7 +3,7 @@
 from .audit import Audit, audit_names
 from .audit_figures import AuditFigure, AuditFigures
 from .classes import ObjectClass
-from .describe import DatasetDescription, describe
+from .describe import DatasetDescription, describe_dataset
 from .editing import ImageEditing
 from .images import ProjectImage
 from .objects import ObjectEntry
@@ -28,5 +28,5 @@ __all__ = [
     "ProjectImage",
     "State",
     "audit_names",
-    "describe",
+    "describe_dataset",
 ]

@@ -87,7 +87,7 @@ class DescribedImage:
     classes: list[str]
 
 
-def describe(
+def describe_dataset(
     source: Project | str | Path, name: str = ""
 ) -> Generator[Progress, None, DatasetDescription]:
     """Measure the masks of a data set.
