@@ -27,7 +27,7 @@ from napari_segment_anything.engine import (
 )
 from napari_segment_anything.evaluation import protocols
 from napari_segment_anything.evaluation.protocols import PromptSettings, Subject
-from napari_segment_anything.formats.records import read_sa1b
+from napari_segment_anything.formats.record_reading import read_sa1b
 from napari_segment_anything.large.image import LargeImage
 from napari_segment_anything.large.redecoding import _segment
 from napari_segment_anything.session import ArrayTarget, Session

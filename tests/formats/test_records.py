@@ -19,6 +19,7 @@ from napari_segment_anything.formats import (
     encode_labels,
     read_coco,
     read_sa1b,
+    record_reading,
     records,
     write_coco,
     write_sa1b,
@@ -130,7 +131,7 @@ def test_damaged_records_name_the_annotation_and_key(image: ImageRecords) -> Non
     ]
     for data, message in cases:
         with pytest.raises(FormatError, match=message):
-            records.from_sa1b(data)
+            record_reading.from_sa1b(data)
 
 
 def test_damaged_files(tmp_path: Path, image: ImageRecords) -> None:

@@ -23,6 +23,7 @@ from . import (
     info,
     large,
     models,
+    project,
     replay,
     segment,
     stack,
@@ -34,7 +35,7 @@ BAD_INPUT = 2
 UNEXPECTED = 1
 INTERRUPTED = 130
 TERMINATED = 143
-RESUMABLE = ("embed", "evaluate", "large", "train")
+RESUMABLE = ("embed", "evaluate", "large", "train", "project suggest", "project learn")
 
 app = typer.Typer(
     name=PROGRAM,
@@ -76,6 +77,7 @@ app.command("stack")(stack.stack)
 app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
+app.add_typer(project.app)
 app.command("replay")(replay.replay)
 app.command("models")(models.models)
 app.command("download")(download.download)
@@ -127,7 +129,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         )
         return UNEXPECTED
     if code == INTERRUPTED:
-        verb = arguments[0] if arguments else ""
+        verb = " ".join(arguments[: 2 if arguments[:1] == ["project"] else 1])
         rest = (
             "run the same command again to continue"
             if verb in RESUMABLE

@@ -18,14 +18,8 @@ from .ome_zarr import (
     plate_images,
 )
 from .overlay import overlay, save_overlay, to_rgb
-from .records import (
-    ImageRecords,
-    MaskRecord,
-    read_coco,
-    read_sa1b,
-    write_coco,
-    write_sa1b,
-)
+from .record_reading import read_coco, read_sa1b
+from .records import ImageRecords, MaskRecord, write_coco, write_sa1b
 from .rle import RLE, encode, encode_labels
 from .tables import measure, read_table, write_table
 

@@ -17,6 +17,7 @@ from ..limits import ARRAY_BYTES
 from ..reading import is_url, require_file
 from ._stores import locate, open_node, store_errors
 from .atomic import replacing, staging
+from .tiff_writing import write_tiff
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr")
 
@@ -62,7 +63,10 @@ def write_labels(
         raise FormatError(f"{len(sizes)} pixel sizes for {array.ndim} dimensions.")
     suffix = path.suffix.lower()
     if suffix in (".tif", ".tiff"):
-        _write_tiff(path, array, axes, sizes if scale is not None else None, unit)
+        if array.dtype == np.uint64:
+            raise FormatError("OME-TIFF supports ids up to 2^32 - 1; write .npy or .zarr instead.")
+        units = ["second" if axis == "T" else unit for axis in axes]
+        write_tiff(path, array, axes, sizes if scale is not None else None, units)
     elif suffix == ".png":
         _write_png(path, array)
     elif suffix == ".npy":
@@ -147,43 +151,6 @@ def _checked(labels: ArrayLike) -> NDArray[Any]:
 def _words(dtype: np.dtype[Any]) -> str:
     names = {"f": "fractions", "c": "complex numbers", "O": "Python objects"}
     return names.get(dtype.kind, f"of type {dtype}")
-
-
-def _write_tiff(
-    path: Path,
-    array: NDArray[Any],
-    axes: str,
-    scale: tuple[float, ...] | None,
-    unit: str | None,
-) -> None:
-    import tifffile
-
-    if array.dtype == np.uint64:
-        raise FormatError("OME-TIFF supports ids up to 2^32 - 1; write .npy or .zarr instead.")
-    metadata: dict[str, Any] = {"axes": axes}
-    if scale is not None:
-        for axis, size in zip(axes, scale, strict=True):
-            if axis == "T":
-                metadata["TimeIncrement"] = size
-                metadata["TimeIncrementUnit"] = "s"
-            else:
-                metadata[f"PhysicalSize{axis}"] = size
-                metadata[f"PhysicalSize{axis}Unit"] = _symbol(unit)
-    with replacing(path) as temporary:
-        tifffile.imwrite(
-            temporary,
-            array,
-            ome=True,
-            metadata=metadata,
-            compression="zlib",
-            photometric="minisblack",
-        )
-
-
-def _symbol(unit: str | None) -> str:
-    names = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "centimeter": "cm",
-             "meter": "m", "angstrom": "Å", None: "pixel"}  # fmt: skip
-    return names.get(unit, str(unit))
 
 
 def _write_png(path: Path, array: NDArray[Any]) -> None:

@@ -160,7 +160,7 @@ class ProjectImage:
         """
         signature = _signature(current(self.folder, STATUS))
         if self._known is None or signature is None or self._known[0] != signature:
-            found = read_current(self.folder, STATUS, _read_status)
+            found = read_current(self.folder, STATUS, read_status)
             self._known = (signature, found or ImageStatus())
         return self._known[1]
 
@@ -293,7 +293,14 @@ def holder(folder: Path) -> str:
     return " ".join(part for part in (held.get("who"), f"on {held.get('host', '?')}") if part)
 
 
-def _read_status(path: Path) -> ImageStatus:
+def read_status(path: Path) -> ImageStatus:
+    """Read ``state.json``.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged, or of a later version.
+    """
     data: dict[str, Any] = read_json(path, dict[str, Any], what="state of an image")
     if data.get("version") != 1:
         raise FormatError(f"{path} is of version {data.get('version')}; this program reads 1")

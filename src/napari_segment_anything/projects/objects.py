@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ..errors import FormatError
 from ..limits import RECORDS_BYTES
-from ..reading import read_json
+from ..reading import convert, read_json
 from ..session import MadeBy, ObjectPrompts, SessionObject
 from ..session.schema import Number, Share, Text, to_json
 
@@ -104,10 +104,34 @@ class ObjectEntry:
         )
 
 
+def entry_json(entry: ObjectEntry) -> dict[str, Any]:
+    """Return an entry as plain values; fields with their defaults are left out."""
+    values: dict[str, Any] = to_json(entry)
+    return values
+
+
+def entry_from(values: Mapping[str, Any], where: str) -> ObjectEntry:
+    """Read what `entry_json` returned.
+
+    Parameters
+    ----------
+    values : mapping
+    where : str
+        Begins the message of an error.
+
+    Raises
+    ------
+    FormatError
+        If a value is missing or invalid.
+    """
+    entry: ObjectEntry = convert(values, ObjectEntry, where)
+    return entry
+
+
 def objects_writer(entries: Sequence[ObjectEntry]) -> Callable[[Path], object]:
     """Return a function that writes objects as JSON, a line each."""
     lines = ",\n".join(
-        json.dumps(to_json(entry), ensure_ascii=False, allow_nan=False) for entry in entries
+        json.dumps(entry_json(entry), ensure_ascii=False, allow_nan=False) for entry in entries
     )
     text = f'{{"version": 1, "objects": [\n{lines}\n]}}\n'
     return lambda path: path.write_text(text, "utf-8")

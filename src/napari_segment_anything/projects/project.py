@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import FormatError, ParameterError
 from ..formats.locking import exclusive
 from ..parameters import PROJECT
+from ..progress import finish
 from .classes import ObjectClass, as_classes
 from .configuration import (
     FILE,
@@ -26,6 +27,10 @@ from .index import IndexEntry, index_text, read_index, to_entries
 from .sources import ImageSource, as_sources, find_source_images
 from .status import totals
 from .versions import ModelVersion, list_versions, new_version
+
+if TYPE_CHECKING:
+    from .exporting import ExportResult
+    from .importing import ImportResult
 
 INDEX = "images.csv"
 _LOCK = ".lock"
@@ -213,6 +218,13 @@ class Project:
         made = as_classes(classes)
         self._change(lambda found: replace(found, classes=made))
 
+    def add_classes(self, names: Iterable[str]) -> None:
+        """Add classes that the project does not have, by name."""
+        known = {item.name for item in self.classes}
+        new = sorted(set(names) - known)
+        if new:
+            self.set_classes([*self.classes, *new])
+
     @property
     def settings(self) -> Mapping[str, Any]:
         """Values of the table `parameters.PROJECT`."""
@@ -278,6 +290,55 @@ class Project:
         """Folder of the audits."""
         return self.folder / "audits"
 
+    # -- exchange --------------------------------------------------------------------------------
+
+    def export(self, output: str | Path, format: str = "labels", **options: Any) -> ExportResult:
+        """Export annotations to a folder.
+
+        Parameters
+        ----------
+        output : path
+            A new folder.
+        format : {"labels", "sa1b", "coco", "training"}
+        **options
+            ``states``, ``with_images``, ``overwrite``; see `exporting.export_project`, which is the
+            same as a generator of `Progress`.
+
+        Raises
+        ------
+        ParameterError
+            If an argument is invalid, the folder exists, or there is nothing to export.
+        FormatError, ImageError
+            If a file is damaged or cannot be written.
+        """
+        from .exporting import export_project
+
+        return finish(export_project(self, output, format, **options))
+
+    def import_annotations(self, source: str | Path, **options: Any) -> ImportResult:
+        """Import annotations of others.
+
+        Parameters
+        ----------
+        source : path
+            Label images, SA-1B or COCO JSON, or an export.
+        **options
+            ``format``, ``state``, ``overwrite``, ``who``; see `importing.import_annotations`, which
+            is the same as a generator of `Progress`.
+
+        Raises
+        ------
+        ParameterError
+            If no image has one of the names, or one has labels already.
+        FormatError
+            If a file is damaged or does not fit its image.
+        ResourceError
+            If somebody works on one of the images.
+        """
+        from .importing import import_annotations
+
+        return finish(import_annotations(self, source, **options))
+
     # -- files -----------------------------------------------------------------------------------
 
     @property
@@ -301,10 +362,12 @@ class Project:
             self.reload()
 
     def _read_labels(self, labels: Mapping[str, str]) -> None:
-        from .importing import read_table_labels
+        from .importing import plane_labels
 
         for key, path in labels.items():
-            read_table_labels(self.image(key), path)
+            image = self.image(key)
+            with image.lock() as editing:
+                editing.write(labels=plane_labels(image, path), state="in_progress")
 
 
 def _find(

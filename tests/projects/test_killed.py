@@ -1,0 +1,174 @@
+"""A process is killed while it writes, the disk is full, files are damaged."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from napari_segment_anything.errors import FormatError
+from napari_segment_anything.projects import ObjectEntry, Project
+from napari_segment_anything.projects.files import COMMIT, write_together
+
+KILLED = """
+import os, random, signal, sys, time
+import numpy as np
+from napari_segment_anything.projects import ObjectEntry, Project
+from napari_segment_anything.session import ObjectPrompts
+
+folder = sys.argv[1]
+random.seed(int(sys.argv[2]))
+
+def work(written):
+    project = Project.open(folder)
+    image = project.image("a0")
+    with image.lock("killed") as editing:
+        number = int(image.labels().max())
+        while True:
+            number += 1
+            labels = np.full((40, 50), number, np.int32)
+            prompts = ObjectPrompts(((float(number), 1.0),), (True,))
+            editing.write(labels=labels, objects=[ObjectEntry(number, prompts=prompts)],
+                          state="in_progress", seconds=float(number))
+            project.configure(nudge_seconds=float(number % 60))
+            os.write(written, b"%d\\n" % number)
+
+last = 0
+for _ in range(int(sys.argv[3])):
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        work(write)
+    os.close(write)
+    time.sleep(random.uniform(0.02, 0.2))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with os.fdopen(read) as pipe:
+        said = [int(line) for line in pipe.read().split("\\n")[:-1]]
+    project = Project.open(folder)  # project.toml is whole
+    image = project.image("a0")
+    assert image.locked_by() is None, "the lock of a killed process is left behind"
+    with image.lock("next"):
+        number = int(image.labels().max())
+        assert (image.labels() == number).all()
+        assert [entry.id for entry in image.objects()] == ([number] if number else [])
+        assert image.seconds == number, "files of different moments"
+        acknowledged = said[-1] if said else last
+        assert acknowledged <= number <= acknowledged + 1, (number, said)
+    last = number
+    left = [p.name for p in image.folder.iterdir() if p.name.startswith(".commit")]
+    assert not left, left
+print(last)
+"""
+
+
+def killed_rounds(folder, seed: int, rounds: int) -> int:
+    """Number of writes that got through before the last kill."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(folder), str(seed), str(rounds)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
+def test_a_killed_process_loses_at_most_what_it_was_writing(project):
+    assert killed_rounds(project.folder, seed=1, rounds=12) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
+def test_two_hundred_kills(project):
+    assert killed_rounds(project.folder, seed=2, rounds=200) > 100
+
+
+def test_a_commit_that_was_cut_short_is_read_and_completed(project, labels):
+    image = project.image("a0")
+    with image.lock() as editing:
+        editing.write(labels=labels, objects=[ObjectEntry(1)], state="complete")
+    # between the rename that makes it valid and the moves
+    commit = image.folder / COMMIT
+    commit.mkdir()
+    (image.folder / "state.json").rename(commit / "state.json")
+    (image.folder / "state.json").write_text("{}")
+    assert project.image("a0").state == "complete"
+    with image.lock():
+        assert not commit.exists()
+    assert Project.open(project.folder).image("a0").state == "complete"
+
+
+def test_a_full_disk_keeps_what_was_there(project, labels):
+    resource = pytest.importorskip("resource")
+    image = project.image("a0")
+    with image.lock() as editing:
+        editing.write(labels=labels, objects=[ObjectEntry(1)], state="in_progress")
+        noise = np.random.default_rng(0).integers(1, 2**31 - 1, labels.shape)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+        try:
+            with pytest.raises(FormatError, match=r"a0.* cannot be written: File too large"):
+                editing.write(labels=noise, objects=[ObjectEntry(7)], state="complete")
+            with pytest.raises(FormatError, match="cannot be written"):
+                editing.write(note="x" * 5000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        editing.add_seconds(1)
+    np.testing.assert_array_equal(image.labels(), labels)
+    assert image.objects() == (ObjectEntry(1),) and image.state == "in_progress"
+    assert sorted(p.name for p in image.folder.iterdir()) == [
+        "labels.tif", "lock", "objects.json", "state.json",
+    ]  # fmt: skip
+
+
+def test_files_are_written_together_or_not_at_all(tmp_path):
+    write_together(tmp_path, {"a": lambda p: p.write_text("1"), "b": lambda p: p.write_text("1")})
+
+    def fail(path):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(FormatError, match=r"No space left on device\. Free some space"):
+        write_together(tmp_path, {"a": lambda p: p.write_text("2"), "b": fail})
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a": "1", "b": "1"}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b'{"version": 2}', b"II*\0"])
+@pytest.mark.parametrize("name", ["state.json", "objects.json", "labels.tif"])
+def test_damaged_files_of_an_image_are_one_clear_error(project, labels, name, content):
+    image = project.image("a0")
+    with image.lock() as editing:
+        editing.write(labels=labels, objects=[ObjectEntry(1)], state="complete")
+    (image.folder / name).write_bytes(content)
+    image = Project.open(project.folder).image("a0")
+    read = {"state.json": lambda: image.state, "objects.json": image.objects}
+    with pytest.raises(FormatError, match=name.replace(".", r"\.")):
+        read.get(name, image.labels)()
+    # whatever the damage, the labels can be replaced
+    with image.lock() as editing:
+        if name != "state.json":
+            editing.write(labels=labels, objects=[ObjectEntry(1)])
+            assert read.get(name, image.labels)() is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("project.toml", b"version = ", "project.toml is not TOML"),
+        ("project.toml", b"version = 9", "is of version 9; this program reads 1"),
+        ("project.toml", b"version = 1\nimages = 3", "images: this should be"),
+        ("project.toml", b"version = 1\n[settings]\nspeed = 3", "Unknown parameter 'speed'"),
+        ("project.toml", b"version = 1\n[[classes]]\nname = 'a'\ncolour = 'red'", "is #rrggbb"),
+        ("images.csv", b"", "needs a header"),
+        ("images.csv", b"key,source,path,plane\na,1,a.png", "row 2: 3 fields"),
+        ("images.csv", b"key,source,path,plane\na,7,a.png,", "source '7' is not one of the 1"),
+        ("images.csv", b"key,source,path,plane\n../a,1,a.png,", "not a valid name"),
+        ("images.csv", b"key,source,path,plane\na,1,a.png,\nA,1,b.png,", "two images called A"),
+    ],
+)
+def test_a_damaged_project_is_one_clear_error(project, name, content, message):
+    (project.folder / name).write_bytes(content)
+    with pytest.raises(FormatError, match=message):
+        Project.open(project.folder)
