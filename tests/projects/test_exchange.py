@@ -94,6 +94,7 @@ def test_a_training_set_is_read_by_training(annotated, tmp_path):
     from napari_segment_anything.progress import finish
     from napari_segment_anything.training import read_config
     from napari_segment_anything.training.loading import load_images
+    from napari_segment_anything.training.seen import SEEN
 
     with annotated.image("a2").lock() as editing:
         editing.write(state="complete", held_out=True)  # complete and empty
@@ -101,10 +102,10 @@ def test_a_training_set_is_read_by_training(annotated, tmp_path):
     config = read_config(tmp_path / "out/train.toml")
     assert config.model == "default"
     images = finish(load_images(config, tmp_path / "out"))
-    assert [(image.name, image.complete) for image in images.train] == [
-        ("complete/a0", True),
-        ("partial/a1", False),
-    ]
+    whole, part = images.train
+    assert (whole.name, part.name) == ("complete/a0", "partial/a1")
+    assert whole.seen is None and part.seen is not None
+    assert part.seen[10, 10] == SEEN and part.seen[35, 45] != SEEN
     assert [image.name for image in images.validation] == ["complete/a2"]
 
 

@@ -30,7 +30,7 @@ from napari_segment_anything.projects.objects import objects_writer, read_object
 from napari_segment_anything.session import ObjectPrompts, Scribble
 
 FAST = settings(
-    max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 number = st.floats(-1e6, 1e6, allow_nan=False)

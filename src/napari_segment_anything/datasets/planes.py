@@ -14,6 +14,7 @@ from ..formats import RLE, open_npz, read_image, read_labels, read_sa1b
 from ..formats.images import ImageData, guess_axes
 from ..samples import sample
 from .finding import Entry
+from .opening import SAMPLE, read_source
 
 _STACK = "TZQ"
 _STRIP = 64
@@ -41,6 +42,8 @@ class LabelledPlane:
         0 is background, one id an object.
     wholes : integer array (rows, columns) or (layers, rows, columns), or None
         Labels of larger objects that contain or overlap those of `labels`.
+    seen : bool array (rows, columns) or None
+        Where every object is labelled; None if that is everywhere.
     """
 
     name: str
@@ -51,6 +54,7 @@ class LabelledPlane:
     channel_axis: int | None
     labels: NDArray[Any]
     wholes: NDArray[Any] | None = None
+    seen: NDArray[np.bool_] | None = None
 
 
 def read_planes(
@@ -62,6 +66,7 @@ def read_planes(
     channels: Sequence[int] | None = None,
     every_axis: bool = False,
     wholes: str = "",
+    seen: str = "",
 ) -> Iterator[LabelledPlane]:
     """Read an image and its labels; of a stack, evenly spaced planes that hold objects.
 
@@ -82,6 +87,8 @@ def read_planes(
         each side.
     wholes : str
         Name of an array in an NPZ with labels of larger objects.
+    seen : str
+        Name of an array in an NPZ that is nonzero where every object is labelled.
 
     Raises
     ------
@@ -90,7 +97,7 @@ def read_planes(
     """
     name = entry.name
     image = _image(entry, axes, channel_axis)
-    labels, around = _labels(entry, wholes)
+    labels, around, looked = _labels(entry, wholes, seen)
     stacks = [a for a in image.stack_axes if image.shape[image.axes.index(a)] > 1]
     few = image.axes[1:] == "YX" and image.shape[0] <= 4
     if stacks and few and labels.shape == image.shape[1:]:  # so they are channels
@@ -110,12 +117,12 @@ def read_planes(
             "grid"
         )
 
-    def plane(title: str, truth: NDArray[Any], larger: Any, **at: int) -> LabelledPlane:
+    def plane(title: str, *arrays: Any, **at: int) -> LabelledPlane:
         array, axis = _cut(name, image, at, channels)
-        return LabelledPlane(title, name, entry.set, entry.columns, array, axis, truth, larger)
+        return LabelledPlane(title, name, entry.set, entry.columns, array, axis, *arrays)
 
     if not stacks:
-        yield plane(name, labels, around)
+        yield plane(name, labels, around, looked)
         return
     for number, axis in enumerate(grid if every_axis else grid[:1]):
         count = sides[number]
@@ -125,18 +132,14 @@ def read_planes(
         for k in range(step // 2, count, step):
             truth = np.take(labels, k, number)
             if truth.any():
-                larger = None if around is None else np.take(around, k, number)
+                more = [None if a is None else np.take(a, k, number) for a in (around, looked)]
                 title = f"{name}:{k}" if number == 0 else f"{name}:{axis}{k}"
-                yield plane(title, truth, larger, **{axis: k})
+                yield plane(title, truth, *more, **{axis: k})
 
 
 def _image(entry: Entry, axes: str | None, channel_axis: int | None) -> ImageData:
     if entry.sample:
-        found = sample(str(entry.image))
-        return ImageData(
-            found.image, found.axes, found.channel_axis, found.rgb, found.scale, found.units,
-            found.name,
-        )  # fmt: skip
+        return read_source(f"{SAMPLE}{entry.image}")
     image = read_image(entry.image, axes=axes or None, lazy=None)
     if channel_axis is None or image.channel_axis is not None or axes:
         return image
@@ -148,26 +151,28 @@ def _image(entry: Entry, axes: str | None, channel_axis: int | None) -> ImageDat
     return replace(image, axes=letters, channel_axis=place, rgb=False)
 
 
-def _labels(entry: Entry, wholes: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Labels, and those of larger objects if there are any."""
+def _labels(entry: Entry, *names: str) -> list[Any]:
+    """Labels, and further arrays of these names in an NPZ, None where there are none."""
+    none = (None,) * len(names)
     if entry.sample:
         labels = sample(str(entry.image)).labels
         if labels is None:
             raise ImageError(f"the built-in image {entry.image} has no labels to compare with")
-        return labels, None
+        return [labels, *none]
     if entry.labels.suffix.lower() == ".json":
         record = read_sa1b(entry.labels)
         masks = [mask.segmentation for mask in record.records]
         layers = pack_masks(masks, (record.height, record.width))
-        return layers[0], layers[1:] if len(layers) > 1 else None
-    labels, larger = read_labels(entry.labels), None
-    if wholes and entry.labels.suffix.lower() == ".npz":
+        return [layers[0], layers[1:] if len(layers) > 1 else None, *none[1:]]
+    labels, more = read_labels(entry.labels), list[NDArray[Any] | None](none)
+    if any(names) and entry.labels.suffix.lower() == ".npz":
         with open_npz(entry.labels) as archive:
-            larger = archive[wholes] if wholes in archive.files else None
-    if larger is not None and larger.shape != labels.shape:
-        raise FormatError(f"{entry.name}: {wholes} and labels differ in shape")
+            more = [archive[n] if n and n in archive.files else None for n in names]
+    for name, array in zip(names, more, strict=True):
+        if array is not None and array.shape != labels.shape:
+            raise FormatError(f"{entry.name}: {name} and labels differ in shape")
     shape = [n for n in labels.shape[:-2] if n > 1] + list(labels.shape[-2:])
-    return labels.reshape(shape), None if larger is None else larger.reshape(shape)
+    return [labels.reshape(shape), *(None if a is None else a.reshape(shape) for a in more)]
 
 
 def _cut(

@@ -67,8 +67,8 @@ def read_configuration(folder: Path) -> Configuration:
         )
     for name in ("classes", "images"):
         raw.setdefault(name, [])
-    found: Configuration = convert(raw, Configuration, str(path))
     try:
+        found: Configuration = convert(raw, Configuration, str(path))
         check_settings(found.settings)
         classes = as_classes(found.classes)
     except ParameterError as error:

@@ -115,7 +115,7 @@ def write_text(path: Path, text: str) -> None:
         If it cannot be written.
     """
     with replacing(path) as temporary:
-        temporary.write_text(text, "utf-8")
+        temporary.write_text(text, "utf-8", newline="")
 
 
 def _to_disk(path: Path) -> None:

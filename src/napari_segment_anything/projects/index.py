@@ -89,7 +89,7 @@ def index_text(entries: Sequence[IndexEntry]) -> str:
     """Return entries as the text of ``images.csv``."""
     names = list(dict.fromkeys(name for entry in entries for name in entry.columns))
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out)
     writer.writerow([*_OWN, *names])
     for entry in entries:
         own = (entry.key, entry.source + 1, entry.path, plane_text(entry.plane))

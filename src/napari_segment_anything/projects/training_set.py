@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..formats import write_labels
+from ..formats.atomic import replacing
 from ..formats.tiff_writing import write_image
 from ..progress import Progress
 from .files import json_writer
@@ -28,8 +29,9 @@ def write_training_set(
 ) -> Generator[Progress, None, None]:
     """Write images, labels, ``train.toml`` and, if images are held out, ``split.json``.
 
-    Complete images are one set. The others are another, in which what is not labelled has no loss;
-    of these, held-out images are left out, since nothing can be measured on them.
+    Complete images are one set. The others are another: in it, what is not labelled is background
+    only in regions that are complete. Of these, held-out images are left out, since nothing can be
+    measured on them.
 
     Parameters
     ----------
@@ -53,7 +55,11 @@ def write_training_set(
             continue
         place = folder / group
         write_image(place / "images" / f"{image.key}.tif", one.data, image.channels)
-        write_labels(place / "labels" / f"{image.key}.tif", one.labels)
+        if group == COMPLETE:
+            write_labels(place / "labels" / f"{image.key}.tif", one.labels)
+        else:
+            with replacing(place / "labels" / f"{image.key}.npz") as path, path.open("wb") as file:
+                np.savez_compressed(file, labels=one.labels, seen=image.seen())
         part = "validation" if image.held_out else "train"
         parts.setdefault(group, {})[f"{image.key}.tif"] = {"part": part}
     (folder / "train.toml").write_text(_configuration(project, parts, folder), "utf-8")
@@ -73,7 +79,7 @@ def _configuration(
     for group in sorted(parts):
         lines += ["", "[[data]]", f'folder = "{group}"']
         if group == PARTIAL:
-            lines.append("complete = false  # what is not labelled is no background")
+            lines += ["complete = false", 'seen = "seen"  # background is known only there']
         share = project.settings["held_out_share"]
         if held_out:
             lines.append('split = "split.json"')

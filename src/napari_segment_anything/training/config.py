@@ -201,6 +201,9 @@ class DataConfig:
         Take planes of volumes along rows and columns too.
     wholes : str
         Name of an array in NPZ files with labels of larger objects that contain the others.
+    seen : str
+        Name of an array in NPZ files of labels that is nonzero where every object is labelled;
+        elsewhere the background has no loss.
     unlabelled : {"error", "skip"}
         Raise an error for images without labels, or leave them out.
     """
@@ -226,6 +229,7 @@ class DataConfig:
     planes: int = 10
     every_axis: bool = False
     wholes: str = ""
+    seen: str = ""
     unlabelled: str = "error"
 
     def __post_init__(self) -> None:

@@ -175,7 +175,9 @@ def _planes(entry: Entry, name: str, data: DataConfig) -> Iterator[LabelledImage
         channels=data.channels,
         every_axis=data.every_axis,
         wholes=data.wholes,
+        seen=data.seen,
     ):
+        unseen = None if data.complete else np.zeros(plane.labels.shape, bool)
         try:
             yield labelled_image(
                 name + plane.name.removeprefix(entry.name),
@@ -184,7 +186,7 @@ def _planes(entry: Entry, name: str, data: DataConfig) -> Iterator[LabelledImage
                 plane.labels,
                 plane.wholes,
                 channel_axis=plane.channel_axis,
-                seen=None if data.complete else np.zeros(plane.labels.shape, bool),
+                seen=unseen if plane.seen is None else plane.seen != 0,
             )
         except ImageError as error:
             raise ImageError(f"{plane.name}: {error}") from error
