@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..parameters import PROJECT
-from . import options, project_exchange
+from . import options, project_audit, project_exchange, project_report
 from .generated import generated
 
 if TYPE_CHECKING:
@@ -154,6 +154,8 @@ app.command("add")(add)
 app.command("status")(status)
 app.command("export")(project_exchange.export)
 app.command("import")(project_exchange.import_)
+app.command("audit")(project_audit.audit)
+app.command("report")(project_report.report)
 
 
 def _source_options(

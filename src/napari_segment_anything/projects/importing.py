@@ -53,16 +53,18 @@ class ImportResult:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Found:
+class FoundAnnotations:
     """Annotations of one image: its name, a function that reads them, and its status."""
 
     name: str
-    read: Callable[[ProjectImage], _Annotations]
+    read: Callable[[ProjectImage], Annotations]
     status: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Annotations:
+class Annotations:
+    """Labels and objects of one image, and how many masks smaller ones cover."""
+
     labels: NDArray[Any]
     objects: tuple[ObjectEntry, ...] = ()
     hidden: int = 0
@@ -113,16 +115,7 @@ def import_annotations(
     """
     if state is not None:
         check_state(state)
-    path = Path(source).expanduser()
-    found = list(_find(path, format))
-    images = _Names(project.images)
-    pairs = [(item, image) for item in found for image in images.find(item.name)]
-    named = {item.name for item, _ in pairs}
-    unknown = tuple(item.name for item in found if item.name not in named)
-    if not pairs:
-        raise ParameterError(
-            f"no image of {project.name} is called like those of {path}: {', '.join(unknown[:3])}"
-        )
+    pairs, unknown = find_annotations(project, source, format)
     taken = [image.key for _, image in pairs if image.has_labels]
     if taken and not overwrite:
         raise ParameterError(
@@ -143,6 +136,43 @@ def import_annotations(
         objects += int(np.count_nonzero(np.bincount(made.labels.ravel())[1:]))
         hidden += made.hidden
     return ImportResult(tuple(keys), objects, hidden, unknown)
+
+
+def find_annotations(
+    project: Project, source: str | Path, format: str = "auto"
+) -> tuple[list[tuple[FoundAnnotations, ProjectImage]], tuple[str, ...]]:
+    """Find annotations of a project's images, by their keys or file names.
+
+    Parameters
+    ----------
+    project : Project
+    source, format
+        As for `import_annotations`.
+
+    Returns
+    -------
+    list of (FoundAnnotations, ProjectImage)
+    tuple of str
+        Names in the source that no image has.
+
+    Raises
+    ------
+    ParameterError
+        If no image has one of the names.
+    FormatError
+        If there is nothing to read, or a file of masks is damaged.
+    """
+    path = Path(source).expanduser()
+    found = list(_find(path, format))
+    images = _Names(project.images)
+    pairs = [(item, image) for item in found for image in images.find(item.name)]
+    named = {item.name for item, _ in pairs}
+    unknown = tuple(item.name for item in found if item.name not in named)
+    if not pairs:
+        raise ParameterError(
+            f"no image of {project.name} is called like those of {path}: {', '.join(unknown[:3])}"
+        )
+    return pairs, unknown
 
 
 class _Names:
@@ -167,7 +197,7 @@ class _Names:
         return []
 
 
-def _find(path: Path, format: str) -> Iterator[_Found]:
+def _find(path: Path, format: str) -> Iterator[FoundAnnotations]:
     """Annotations at a path."""
     if format not in ("auto", *IMPORTS):
         raise ParameterError(f"format is one of auto, {', '.join(IMPORTS)}; not {format!r}")
@@ -200,35 +230,37 @@ def _is_sa1b(path: Path) -> bool:
 
 def _from_label_files(
     files: Sequence[Path], recorded: Mapping[str, Mapping[str, Any]]
-) -> Iterator[_Found]:
+) -> Iterator[FoundAnnotations]:
     if not files:
         raise FormatError("there are no label images, JSON of masks or COCO file to import")
     for file in files:
         name = stem(file)
         entries = file.with_name(f"{name}{OBJECTS_SUFFIX}")
 
-        def read(image: ProjectImage, file: Path = file, entries: Path = entries) -> _Annotations:
+        def read(image: ProjectImage, file: Path = file, entries: Path = entries) -> Annotations:
             objects = read_objects(entries) if entries.exists() else ()
-            return _Annotations(plane_labels(image, file), objects)
+            return Annotations(plane_labels(image, file), objects)
 
-        yield _Found(name, read, recorded.get(name, {}))
+        yield FoundAnnotations(name, read, recorded.get(name, {}))
 
 
-def _from_sa1b(path: Path) -> Iterator[_Found]:
+def _from_sa1b(path: Path) -> Iterator[FoundAnnotations]:
     records = read_sa1b(path)
-    yield _Found(stem(path), _painted(records, str(path)), _status(records.provenance, str(path)))
+    yield FoundAnnotations(
+        stem(path), _painted(records, str(path)), _status(records.provenance, str(path))
+    )
 
 
-def _from_coco(path: Path) -> Iterator[_Found]:
+def _from_coco(path: Path) -> Iterator[FoundAnnotations]:
     for records in read_coco(path):
         where = f"{path}, {records.file_name}"
         key = records.provenance.get("key")
         name = key if isinstance(key, str) else stem(Path(records.file_name))
-        yield _Found(name, _painted(records, where), _status(records.provenance, where))
+        yield FoundAnnotations(name, _painted(records, where), _status(records.provenance, where))
 
 
-def _painted(records: ImageRecords, where: str) -> Callable[[ProjectImage], _Annotations]:
-    def read(image: ProjectImage) -> _Annotations:
+def _painted(records: ImageRecords, where: str) -> Callable[[ProjectImage], Annotations]:
+    def read(image: ProjectImage) -> Annotations:
         size = (records.height, records.width)
         if size != image.shape:
             raise FormatError(f"{where} is {size} pixels, the image {image.key} {image.shape}")
@@ -245,7 +277,7 @@ def _painted(records: ImageRecords, where: str) -> Callable[[ProjectImage], _Ann
                 table[label] = number
                 if set(record.provenance) != {"id"}:  # drawn without prompts
                     objects.append(_entry(record, number, where))
-        return _Annotations(table[painted.labels], tuple(objects), int((painted.label == 0).sum()))
+        return Annotations(table[painted.labels], tuple(objects), int((painted.label == 0).sum()))
 
     return read
 
