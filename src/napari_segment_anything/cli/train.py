@@ -86,7 +86,7 @@ def train(
         THREADS.check(threads, "--threads is too large", ParameterError)
         torch.set_num_threads(threads)
     predicted: list[Estimate] = []
-    with _display(quiet, predicted) as show:
+    with training_display(quiet, predicted) as show:
         result = run(
             config,
             output=output,
@@ -102,7 +102,9 @@ def train(
 
 
 @contextmanager
-def _display(quiet: bool, predicted: list[Estimate]) -> Iterator[Callable[[Progress], object]]:
+def training_display(
+    quiet: bool, predicted: list[Estimate]
+) -> Iterator[Callable[[Progress], object]]:
     """Show a progress bar with the latest losses and validation below it."""
     from ..training.estimate import Estimate
     from ..training.trainer import StepReport
@@ -174,12 +176,13 @@ def _prediction(estimate: Estimate) -> str:
 
     free = "" if estimate.available is None else f" ({size(estimate.available)} free)"
     return (
-        f"predicted: {_duration(estimate.seconds)}, {estimate.per_step:.2f} s a step, "
+        f"predicted: {duration_words(estimate.seconds)}, {estimate.per_step:.2f} s a step, "
         f"{size(estimate.memory)} of memory{free}"
     )
 
 
-def _duration(seconds: float) -> str:
+def duration_words(seconds: float) -> str:
+    """A duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -189,7 +192,7 @@ def _tell(result: TrainingResult) -> None:
     from . import report
 
     steps = ", ".join(f"{name} {count}" for name, count in result.steps.items())
-    facts: dict[str, object] = {"steps": steps, "time": _duration(result.seconds)}
+    facts: dict[str, object] = {"steps": steps, "time": duration_words(result.seconds)}
     for name in _MEASURES:
         if name in result.after:
             was = f"{result.before[name]:.3f} -> " if name in result.before else ""

@@ -78,33 +78,44 @@ def _score(record: Record) -> float:
     return float(np.mean([c.ap for c in counts_of(record)]))
 
 
-def draw_result(plane: LabelledPlane, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Draw an image, and next to it the outlines of found, extra and missed objects.
+def draw_result(plane: LabelledPlane, *found: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Draw an image, and next to it, for each result, outlines of found, extra and missed objects.
 
     Parameters
     ----------
     plane : LabelledPlane
         Image and true labels.
-    labels : integer array (rows, columns)
-        Objects found.
+    *found : integer array (rows, columns)
+        Objects found, by one model each.
 
     Returns
     -------
-    uint8 array (k * rows, about 2 * k * columns, 3)
+    uint8 array (k * rows, about k * columns * (1 + results), 3)
         Small images are enlarged, large ones reduced.
     """
-    picture = to_rgb(plane.image, channel_axis=plane.channel_axis)
-    pairs = overlap_table(plane.labels, labels)
+    picture = _sized(to_rgb(plane.image, channel_axis=plane.channel_axis))
+    gap = np.full((picture.shape[0], 6, 3), 255, np.uint8)
+    parts = [picture]
+    for labels in found:
+        parts += [gap, _outlined(picture, plane.labels, labels)]
+    return np.concatenate(parts, axis=1)
+
+
+def _sized(array: NDArray[Any]) -> NDArray[Any]:
+    longest = max(array.shape[:2])
+    grow, shrink = max(1, -(-MIN_SIDE // longest)), max(1, -(-longest // MAX_SIDE))
+    return array[::shrink, ::shrink].repeat(grow, 0).repeat(grow, 1)
+
+
+def _outlined(
+    picture: NDArray[np.uint8], truth: NDArray[np.integer], labels: NDArray[np.integer]
+) -> NDArray[np.uint8]:
+    """A picture with the outlines of found, extra and missed objects."""
+    pairs = overlap_table(truth, labels)
     matched = match(pairs, 0.5)
     missed = np.setdiff1d(pairs.true_ids, pairs.true_ids[matched.true_index])
     good = pairs.found_ids[matched.found_index]
-    longest = max(labels.shape)
-    grow, shrink = max(1, -(-MIN_SIDE // longest)), max(1, -(-longest // MAX_SIDE))
-
-    def sized(array: NDArray[Any]) -> NDArray[Any]:
-        return array[::shrink, ::shrink].repeat(grow, 0).repeat(grow, 1)
-
-    picture, truth, found = sized(picture), sized(plane.labels), sized(labels)
+    truth, found = _sized(truth), _sized(labels)
     drawn = picture.copy()
     for array, ids, colour in (
         (found, np.setdiff1d(pairs.found_ids, good), EXTRA),
@@ -112,8 +123,7 @@ def draw_result(plane: LabelledPlane, labels: NDArray[np.integer]) -> NDArray[np
         (truth, missed, MISSED),
     ):
         drawn[_outline(array) & np.isin(array, ids)] = colour
-    gap = np.full((picture.shape[0], 6, 3), 255, np.uint8)
-    return np.concatenate([picture, gap, drawn], axis=1)
+    return drawn
 
 
 def _outline(labels: NDArray[np.integer]) -> NDArray[np.bool_]:

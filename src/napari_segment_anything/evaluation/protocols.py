@@ -226,14 +226,14 @@ def clicks(subject: Subject) -> dict[str, Any]:
             truth = subject.mask(i)
             iou[i, click:] = found.mask.iou(PlacedMask.of(truth))
             predicted[i, click:] = found.score
-            following = _next(asks[i], found, truth)
+            following = next_ask(asks[i], found, truth)
             if following is not None:
                 further[i] = following
         asks = further
     return subject.record(iou=_rounded(iou), predicted=_rounded(predicted))
 
 
-def _next(ask: Ask, found: Segmented, truth: NDArray[np.bool_]) -> Ask | None:
+def next_ask(ask: Ask, found: Segmented, truth: NDArray[np.bool_]) -> Ask | None:
     """The prompts after the next click of a user who sees a mask; None if the mask is perfect."""
     click = next_click(found.mask.within(Window.full(truth.shape)), truth)
     if click is None:

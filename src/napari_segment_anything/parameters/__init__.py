@@ -16,6 +16,7 @@ table            parameters of
 `PROMPTING`      masks of prompted objects: `Segmenter`, ``napari-sam segment``
 `PROJECT`        settings of a project: `Project`, ``napari-sam project``
 `AUDIT`          drawing an audit: `Audit.draw`, ``napari-sam project audit``
+`LEARNING`       learning from a project: `learn_steps`, ``napari-sam project learn``
 ================ ==================================================================
 
 Forms are made from the fields of `Parameter`: the annotation from ``kind`` and ``optional``, the
@@ -27,13 +28,14 @@ The folder imports only the standard library, so that ``napari-sam --help`` is f
 """
 
 from .parameter import Parameter, check_names, check_values
-from .project_tables import AUDIT, PROJECT
+from .project_tables import AUDIT, LEARNING, PROJECT
 from .tables import EVERYTHING, FOLLOWING, LINKING, MODES, POLICIES, PROMPTING, RUN, TILING
 
 __all__ = [
     "AUDIT",
     "EVERYTHING",
     "FOLLOWING",
+    "LEARNING",
     "LINKING",
     "MODES",
     "POLICIES",

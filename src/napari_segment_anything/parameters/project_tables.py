@@ -49,4 +49,22 @@ AUDIT: dict[str, Parameter] = {
         low=0, high=2**31,
     ),
 }
+LEARNING: dict[str, Parameter] = {
+    "steps": Parameter(
+        None, int, "Steps",
+        "Training steps: more for more objects, up to what a few minutes on two cores allow.",
+        low=1, high=100_000, otherwise="70, and one for each object, up to 300",
+    ),
+    "train": Parameter(
+        None, str, "Train",
+        "Which part of the model learns.",
+        choices=("whole", "decoder", "lora"),
+        otherwise="whole for models with a dense head, decoder for others",
+    ),
+    "threads": Parameter(
+        None, int, "Threads",
+        "Processor threads to use.",
+        low=1, high=1024, otherwise="all",
+    ),
+}
 # fmt: on

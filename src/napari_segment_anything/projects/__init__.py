@@ -6,6 +6,8 @@ from .classes import ObjectClass
 from .describe import DatasetDescription, describe_dataset
 from .editing import ImageEditing
 from .images import ProjectImage
+from .learning import learn_steps
+from .learning_process import cancel_learning, learning_status, start_learning
 from .objects import ObjectEntry
 from .project import Project
 from .sources import ImageSource
@@ -28,5 +30,9 @@ __all__ = [
     "ProjectImage",
     "State",
     "audit_names",
+    "cancel_learning",
     "describe_dataset",
+    "learn_steps",
+    "learning_status",
+    "start_learning",
 ]

@@ -1,0 +1,400 @@
+"""A simulated annotator goes through the loop: annotate, learn, annotate with suggestions.
+
+python benchmarks/annotator.py DATA OUT [--sets a b] [--modes complete partial unsafe] [--write]
+
+Pictures are tiles or planes of images that the default model was not trained on (the part
+"validation" of `scripts/split.json`). The annotator works through ten of them; the others are for
+measuring, and are never annotated. After 1, 2, 5 and 10 pictures the project learns, starting from
+its latest version, with its default steps, and takes the new version.
+
+- complete: every object is annotated.
+- partial: 30 % of the objects, and the picture is not declared complete.
+- unsafe: the same annotation, declared complete, as if the rest were background.
+
+The annotator sees suggestions above the project's score, takes good ones (IoU of .8) with one key
+for all, rejects false ones with a click each, corrects poor ones and prompts what is missing, up
+to six clicks an object, then paints. One object in twenty is overlooked, one click in ten lies
+anywhere in the object, and one poor suggestion in ten is taken. Clicks are compared with those for
+the same picture by prompts alone, with the default model: what a person does without the loop.
+
+Results are kept in OUT, and a stopped run is resumed. `--write` puts the table into
+docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import page
+import tifffile
+import torch
+from numpy.typing import NDArray
+from sets import entries
+
+import napari_segment_anything as nsa
+from napari_segment_anything.automatic import segment_everything
+from napari_segment_anything.datasets import LabelledPlane, read_planes
+from napari_segment_anything.engine import Ask, PlacedMask, Predictor, Window
+from napari_segment_anything.evaluation.protocols import (
+    PromptSettings,
+    Subject,
+    compare,
+    next_ask,
+)
+from napari_segment_anything.evaluation.summary import counts_of
+from napari_segment_anything.measures import interior_point
+from napari_segment_anything.progress import finish
+from napari_segment_anything.projects import ObjectEntry, Project
+from napari_segment_anything.projects.learning import learn_steps
+
+PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
+MARKERS = ("<!-- annotator table -->", "<!-- end of annotator table -->")
+MODES = ("complete", "partial", "unsafe")
+STAGES = (0, 1, 2, 5, 10)
+GOOD, POOR, MOST_CLICKS = 0.8, 0.5, 6
+OVERLOOKED, STRAY, CARELESS = 0.05, 0.1, 0.1
+SHARE = 0.3
+LEAST_AREA = 12
+
+Picture = tuple[NDArray, NDArray]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the pictures of a set are made: planes or tiles, and how many are for measuring."""
+
+    rows: int = 1
+    columns: int = 1
+    measured: int = 4
+    planes: int = 10
+
+
+CUTS = {
+    "usiigaci_t98g": Cut(2, 2),
+    "bbbc010_worms": Cut(1, 2),
+    "axon_sem": Cut(4, 4, 6),
+    "ecoli_fluo": Cut(4, 4, 6),
+    "plantseg_3d": Cut(planes=16, measured=5),
+    "bbbc039": Cut(1, 2),
+}
+
+
+@dataclass
+class Effort:
+    """What one picture took."""
+
+    objects: int = 0
+    clicks: int = 0
+    taken: int = 0
+    corrected: int = 0
+    rejected: int = 0
+    prompted: int = 0
+    painted: int = 0
+
+
+@dataclass
+class Row:
+    """One set, mode and number of annotated pictures."""
+
+    set: str
+    mode: str
+    images: int
+    objects: int
+    ap50: float
+    ap: float
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    efforts: list[dict[str, int]] = field(default_factory=list)
+
+
+def pictures(data: Path, name: str) -> tuple[list[Picture], list[Picture]]:
+    """Pictures to annotate, ten at most, and pictures to measure on."""
+    cut, found = CUTS[name], []
+    for entry in entries(data, name, "validation"):
+        for plane in read_planes(entry, cut.planes):
+            found += list(_tiles(plane, cut))
+    found = [(image, labels) for image, labels in found if labels.any()]
+    annotated, measured = found[: -cut.measured], found[-cut.measured :]
+    # neighbours in an image or a stack come one after the other; take every k-th
+    step = max(len(annotated) // STAGES[-1], 1)
+    return annotated[::step][: STAGES[-1]], measured
+
+
+def _tiles(plane: LabelledPlane, cut: Cut) -> Iterator[Picture]:
+    image, labels = np.asarray(plane.image), np.asarray(plane.labels)
+    height, width = labels.shape
+    for r in range(cut.rows):
+        for c in range(cut.columns):
+            part = (
+                slice(r * height // cut.rows, (r + 1) * height // cut.rows),
+                slice(c * width // cut.columns, (c + 1) * width // cut.columns),
+            )
+            ids, small = np.unique(labels[part], return_inverse=True)
+            areas = np.bincount(small.ravel())
+            kept = np.where((ids > 0) & (areas >= LEAST_AREA), np.arange(len(ids)), 0)
+            yield image[part], kept[small].reshape(labels[part].shape).astype(np.int32)
+
+
+class Annotator:
+    """Annotates pictures with a model, from their true labels, with mistakes.
+
+    Parameters
+    ----------
+    model : Model
+        Prompted, and asked for suggestions.
+    score : float
+        Of the suggestions shown; None shows none.
+    partial : bool
+        Annotate only a share of the objects.
+    seed : int
+        Of its mistakes, and of what it leaves out.
+    everything : dict
+        Parameters of everything mode.
+    """
+
+    def __init__(
+        self,
+        model: nsa.Model,
+        score: float | None,
+        partial: bool,
+        seed: int,
+        everything: dict[str, int],
+    ) -> None:
+        self.model, self.score, self.partial = model, score, partial
+        self.everything = everything
+        self.rng = np.random.default_rng(seed)
+
+    def annotate(self, image: NDArray, truth: NDArray) -> tuple[NDArray, list[str], Effort]:
+        """Labels, who made each object ("person", "suggestion", "corrected"), and the effort."""
+        ids = np.unique(truth)[1:]
+        share = SHARE if self.partial else 1 - OVERLOOKED
+        wanted = np.sort(self.rng.permutation(ids)[: max(round(share * len(ids)), 1)])
+        effort = Effort(objects=len(wanted))
+        done: dict[int, tuple[PlacedMask, str]] = {}
+        asks: dict[int, Ask] = {}
+        true = {int(i): PlacedMask.of(truth == i) for i in wanted}
+        for mask, point in self._suggestions(image):
+            ious = {i: mask.iou(each) for i, each in true.items()}
+            best = max(ious, key=lambda i: ious[i])
+            if ious[best] < POOR:
+                if not self.partial:
+                    effort.rejected += 1
+                continue
+            if best in done or best in asks:
+                continue
+            careless = ious[best] < GOOD and self.rng.random() < CARELESS
+            if ious[best] >= GOOD or careless:
+                done[best] = (mask, "suggestion")
+                effort.taken += 1
+            else:
+                asks[best] = Ask(np.array([point], float), np.array([True]))
+                effort.corrected += 1
+        effort.clicks += effort.rejected + (effort.taken if self.partial else effort.taken > 0)
+        corrected = set(asks)
+        for i in true:
+            if i not in done and i not in asks:
+                asks[i] = Ask(np.array([self._first_click(truth == i)], float), np.array([True]))
+                effort.prompted += 1
+        self._prompt(image, truth, asks, done, corrected, effort)
+        labels = np.zeros(truth.shape, np.int32)
+        made = []
+        for number, (mask, by) in enumerate(done.values(), start=1):
+            labels[mask.within(Window.full(truth.shape)) & (labels == 0)] = number
+            made.append(by)
+        return labels, made, effort
+
+    def _suggestions(self, image: NDArray) -> Iterator[tuple[PlacedMask, tuple[float, float]]]:
+        if self.score is None:
+            return
+        table = segment_everything(image, self.model, **self.everything)
+        labels = table.to_labels()
+        for i, score in enumerate(table.scores, start=1):
+            mask = labels == i
+            if score >= self.score and mask.any():
+                yield PlacedMask.of(mask), interior_point(mask)
+
+    def _first_click(self, mask: NDArray) -> tuple[int, int]:
+        if self.rng.random() >= STRAY:
+            return interior_point(mask)
+        where = np.argwhere(mask)
+        row, col = where[self.rng.integers(len(where))]
+        return int(row), int(col)
+
+    def _prompt(
+        self,
+        image: NDArray,
+        truth: NDArray,
+        asks: dict[int, Ask],
+        done: dict[int, tuple[PlacedMask, str]],
+        corrected: set[int],
+        effort: Effort,
+    ) -> None:
+        """Click until each mask is good; paint those that do not get there."""
+        plane = LabelledPlane("", "", "", {}, image, None, truth)
+        subject = Subject(plane, Predictor(self.model), PromptSettings())
+        for click in range(1, MOST_CLICKS + 1):
+            effort.clicks += len(asks)
+            further: dict[int, Ask] = {}
+            order = list(asks)
+            for row, found in subject.segment(list(asks.values())):
+                i = order[row]
+                mask = truth == i
+                by = "corrected" if i in corrected else "person"
+                if found.mask.iou(PlacedMask.of(mask)) >= GOOD:
+                    done[i] = (found.mask, by)
+                    continue
+                following = next_ask(asks[i], found, mask)
+                if click == MOST_CLICKS or following is None:
+                    done[i] = (PlacedMask.of(mask), by)
+                    effort.painted += 1
+                else:
+                    further[i] = following
+            asks = further
+
+
+def measured(
+    model: nsa.Model, test: Sequence[Picture], everything: dict[str, int]
+) -> tuple[float, float]:
+    """AP at an IoU of .50 and mean AP of everything mode, over pictures."""
+    counts = [
+        counts_of(compare(truth, segment_everything(image, model, **everything).to_labels()))
+        for image, truth in test
+    ]
+    return (
+        float(np.mean([each[0].ap for each in counts])),
+        float(np.mean([[c.ap for c in each] for each in counts])),
+    )
+
+
+def go_through(
+    name: str, mode: str, out: Path, data: Path, options: argparse.Namespace
+) -> list[Row]:
+    """One set in one mode; what is done already is read."""
+    kept = out / f"{name}-{mode}.json"
+    held = json.loads(kept.read_text("utf-8")) if kept.exists() else []
+    rows = [Row(**row) for row in held]
+    if [row.images for row in rows] == list(options.stages):
+        return rows
+    annotated, test = pictures(data, name)
+    project = _project(out / name / mode, annotated, options)
+    rows, efforts = [], []
+    alone = mode == "alone"
+    everything = {} if options.crop_layers is None else {"crop_n_layers": options.crop_layers}
+    for stage in options.stages:
+        model = nsa.load_model(project.model_path(), device=options.device)
+        score = None if alone else float(project.settings["suggestion_score"])
+        while len(efforts) < min(stage, len(annotated)):
+            number = len(efforts)
+            annotator = Annotator(model, score, mode in ("partial", "unsafe"), number, everything)
+            labels, made, effort = annotator.annotate(*annotated[number])
+            objects = [ObjectEntry(i, made_by=by) for i, by in enumerate(made, start=1)]
+            state = "in_progress" if mode == "partial" else "complete"
+            with project.image(f"p{number:02d}").lock() as editing:
+                editing.write(labels=labels, objects=objects, state=state)
+            efforts.append(asdict(effort))
+        row = Row(name, mode, stage, sum(e["objects"] for e in efforts), 0.0, 0.0)
+        if stage and not alone:
+            began, used = time.perf_counter(), time.process_time()
+            steps = learn_steps(project, steps=options.steps, device=options.device)
+            version = finish(steps, report(f"{name}, {mode}, {stage} images"))
+            row.seconds, row.cpu_seconds = time.perf_counter() - began, time.process_time() - used
+            project.set_model(version.name)
+            model = nsa.load_model(version.path, device=options.device)
+        if not alone:
+            row.ap50, row.ap = measured(model, test, everything)
+        row.efforts = list(efforts)
+        rows.append(row)
+        kept.write_text(json.dumps([asdict(row) for row in rows], indent=1), "utf-8")
+        print(json.dumps({k: v for k, v in asdict(row).items() if k != "efforts"}), flush=True)
+    return rows
+
+
+def _project(folder: Path, annotated: Sequence[Picture], options: argparse.Namespace) -> Project:
+    """A fresh project on the pictures."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+    raw = folder / "raw"
+    raw.mkdir(parents=True)
+    for number, (image, _) in enumerate(annotated):
+        tifffile.imwrite(raw / f"p{number:02d}.tif", image)
+    return Project.create(folder / "project", raw, model=options.model, held_out_share=0.0)
+
+
+def report(title: str) -> Callable[[object], None]:
+    """Print progress to standard error every half minute."""
+    last = [0.0]
+
+    def show(step) -> None:
+        if time.monotonic() - last[0] > 30:
+            last[0] = time.monotonic()
+            print(f"{title}: {step.done}/{step.total} {step.message[:70]}", file=sys.stderr)
+
+    return show
+
+
+def table(results: dict[str, dict[str, list[Row]]], stages: Sequence[int]) -> str:
+    """Two tables: AP after learning from so many images, and clicks per object on the way."""
+    first, second = [], []
+    for name, modes in results.items():
+        for mode in (m for m in MODES if m in modes):
+            rows = modes[mode]
+            cells = [f"{row.ap50:.2f} ({row.ap:.2f})" for row in rows]
+            time_taken = f"{rows[-1].cpu_seconds:.0f}"
+            first.append((name, mode, rows[-1].objects, *cells, time_taken))
+        alone = modes.get("alone")
+        loop = modes.get("complete")
+        if alone and loop:
+            pairs = zip(_per_object(alone[-1].efforts), _per_object(loop[-1].efforts), strict=False)
+            second.append((name, *(f"{a:.1f} → {b:.1f}" for a, b in pairs)))
+    heads = ("set", "annotation", "objects", *(f"{n} images" for n in stages))
+    text = page.table((*heads, "CPU seconds of the last learning"), first)
+    if second:
+        count = max(len(line) for line in second) - 1
+        titles = ("clicks per object, image", *range(1, count + 1))
+        second = [(*line, *[""] * (count + 1 - len(line))) for line in second]
+        text += "\n\n" + page.table(titles, second)
+    return text
+
+
+def _per_object(efforts: Sequence[dict[str, int]]) -> list[float]:
+    return [effort["clicks"] / max(effort["objects"], 1) for effort in efforts]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder of the sets")
+    parser.add_argument("out", type=Path, help="folder for projects and results")
+    parser.add_argument("--sets", nargs="+", default=list(CUTS), choices=CUTS)
+    parser.add_argument("--modes", nargs="+", default=["alone", *MODES])
+    parser.add_argument("--stages", nargs="+", type=int, default=list(STAGES))
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--steps", type=int, help="of each learning; the project's own else")
+    parser.add_argument("--crop-layers", type=int, help="of everything mode; the model's own else")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--write", action="store_true", help="put the table into docs/benchmarks.md"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    results: dict[str, dict[str, list[Row]]] = {}
+    for name in options.sets:
+        for mode in options.modes:
+            rows = go_through(name, mode, options.out, options.data, options)
+            results.setdefault(name, {})[mode] = rows
+        print(table(results, options.stages), flush=True)
+    if options.write:
+        page.write_between(PAGE, MARKERS, table(results, options.stages))
+
+
+if __name__ == "__main__":
+    main()
