@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -49,11 +49,13 @@ class ImageEditing:
     image : ProjectImage
     who : str
         Who writes.
-    classes : tuple of str
-        Names of classes that objects may have.
+    classes : callable
+        Returns the names of classes that objects may have.
     """
 
-    def __init__(self, image: ProjectImage, who: str, classes: tuple[str, ...]) -> None:
+    def __init__(
+        self, image: ProjectImage, who: str, classes: Callable[[], tuple[str, ...]]
+    ) -> None:
         self.image = image
         self.who = who
         self._classes = classes
@@ -182,19 +184,22 @@ class ImageEditing:
 
     def _check(self, objects: Sequence[ObjectEntry]) -> None:
         ids: set[int] = set()
+        classes = self._classes()
         for entry in objects:
             if entry.id in ids:
                 raise ParameterError(f"two objects have the id {entry.id}")
             ids.add(entry.id)
-            if entry.class_name and entry.class_name not in self._classes:
-                known = ", ".join(self._classes) or "none"
+            if entry.class_name and entry.class_name not in classes:
+                known = ", ".join(classes) or "none"
                 raise ParameterError(
                     f"the project has no class {entry.class_name!r}; its classes are: {known}"
                 )
 
 
 @contextmanager
-def editing(image: ProjectImage, who: str, classes: tuple[str, ...]) -> Iterator[ImageEditing]:
+def editing(
+    image: ProjectImage, who: str, classes: Callable[[], tuple[str, ...]]
+) -> Iterator[ImageEditing]:
     """Lock an image; see `ProjectImage.lock`."""
     who = who or user_name()
     folder = image.folder

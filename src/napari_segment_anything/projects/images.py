@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..formats import read_labels
 from ..formats.locking import is_locked
+from ..limits import ARRAY_BYTES
 from ..reading import read_json
 from .files import current, read_current
 from .index import IndexEntry
@@ -48,12 +49,16 @@ class ProjectImage:
         Where it comes from.
     entry : IndexEntry
         Its row in ``images.csv``.
-    classes : tuple of str
-        Names of classes that its objects may have.
+    classes : callable
+        Returns the names of classes that its objects may have.
     """
 
     def __init__(
-        self, project: Path, source: ImageSource, entry: IndexEntry, classes: tuple[str, ...]
+        self,
+        project: Path,
+        source: ImageSource,
+        entry: IndexEntry,
+        classes: Callable[[], tuple[str, ...]],
     ) -> None:
         self._project = project
         self._source = source
@@ -64,6 +69,10 @@ class ProjectImage:
 
     def __repr__(self) -> str:
         return f"<ProjectImage {self.key}: {self.state}>"
+
+    def is_made_of(self, source: ImageSource, entry: IndexEntry) -> bool:
+        """Whether these are its source and its row."""
+        return (self._source, self._entry) == (source, entry)
 
     # -- pixels ----------------------------------------------------------------------------------
 
@@ -202,6 +211,8 @@ class ProjectImage:
             name = LARGE_LABELS
         found = read_current(self.folder, name, read_labels)
         if found is None:
+            size = 4 * self.shape[0] * self.shape[1]
+            ARRAY_BYTES.check(size, f"the labels of {self.key} do not fit into memory")
             return np.zeros(self.shape, np.int32)
         if found.ndim != 2 or (found.size and int(found.max()) > np.iinfo(np.int32).max):
             raise FormatError(f"{self.folder / name} does not hold the labels of one plane")

@@ -57,6 +57,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._by_key: dict[str, ProjectImage] = {}
         self.reload()
 
     @classmethod
@@ -130,12 +131,17 @@ class Project:
         self._configuration = read_configuration(self.folder)
         sources = self._configuration.images
         self._entries = read_index(self.folder / INDEX, len(sources))
-        names = tuple(item.name for item in self._configuration.classes)
-        self._images = tuple(
-            ProjectImage(self.folder, sources[entry.source], entry, names)
-            for entry in self._entries
-        )
-        self._by_key = {image.key: image for image in self._images}
+        known, self._by_key = self._by_key, {}
+        for entry in self._entries:
+            source = sources[entry.source]
+            image = known.get(entry.key)
+            if image is None or not image.is_made_of(source, entry):
+                image = ProjectImage(self.folder, source, entry, self._class_names)
+            self._by_key[entry.key] = image
+        self._images = tuple(self._by_key.values())
+
+    def _class_names(self) -> tuple[str, ...]:
+        return tuple(item.name for item in self._configuration.classes)
 
     # -- images ----------------------------------------------------------------------------------
 
@@ -220,10 +226,14 @@ class Project:
 
     def add_classes(self, names: Iterable[str]) -> None:
         """Add classes that the project does not have, by name."""
-        known = {item.name for item in self.classes}
-        new = sorted(set(names) - known)
-        if new:
-            self.set_classes([*self.classes, *new])
+        wanted = set(names)
+
+        def change(found: Configuration) -> Configuration:
+            new = sorted(wanted - {item.name for item in found.classes})
+            return replace(found, classes=as_classes([*found.classes, *new]))
+
+        if wanted - set(self._class_names()):
+            self._change(change)
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -1,0 +1,70 @@
+"""Several people, that is processes, work on one project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from napari_segment_anything.projects import ObjectEntry, Project
+
+HOLDS = """
+import sys
+from napari_segment_anything.projects import Project
+with Project.open(sys.argv[1]).image("a0").lock("Anna"):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+CHANGES = """
+import sys
+from napari_segment_anything.projects import Project
+project = Project.open(sys.argv[1])
+for number in range(5):
+    project.add_classes([f"{sys.argv[2]}-{number}"])
+    with project.image(sys.argv[3]).lock(sys.argv[2]) as editing:
+        editing.add_seconds(1)
+"""
+
+
+def started(code: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_lock_ends_with_its_process(project):
+    image = project.image("a0")
+    with started(HOLDS, project.folder) as other:
+        assert other.stdout.readline() == "locked\n"
+        assert image.locked_by().startswith("Anna on ")
+        with pytest.raises(Exception, match="a0 is being worked on by Anna on"):
+            image.lock("Ben").__enter__()
+        with project.image("a1").lock("Ben") as editing:
+            editing.set_state("complete")
+        other.kill()
+    assert image.locked_by() is None
+    with image.lock("Ben") as editing:
+        editing.set_state("complete")
+    assert project.counts()["complete"] == 2
+
+
+def test_no_change_of_the_project_is_lost(project):
+    people = [started(CHANGES, project.folder, name, key) for name, key in
+              (("Anna", "a0"), ("Ben", "a1"), ("Cem", "a2"))]  # fmt: skip
+    for person in people:
+        _, errors = person.communicate(timeout=120)
+        assert person.returncode == 0, errors
+    project.reload()
+    assert len(project.classes) == 2 + 15
+    assert [image.seconds for image in project.images] == [5, 5, 5]
+
+
+def test_an_open_image_takes_classes_that_are_added_meanwhile(project):
+    image = project.image("a0")
+    with image.lock() as editing:
+        Project.open(project.folder).add_classes(["debris"])
+        project.reload()
+        editing.write(objects=[ObjectEntry(1, "debris")])
+        assert project.image("a0") is image
