@@ -41,7 +41,7 @@ AUDIT: dict[str, Parameter] = {
     "field_side": Parameter(
         None, int, "Field",
         "Side of a field.",
-        low=8, high=65536, unit="pixels", otherwise="so that it holds about ten masks",
+        low=8, high=65536, unit="pixels", otherwise="about ten masks in each",
     ),
     "seed": Parameter(
         0, int, "Seed",

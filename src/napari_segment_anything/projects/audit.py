@@ -83,7 +83,8 @@ class Audit:
         masks, fields : int
             How many to draw.
         field_side : int, optional
-            Side of a field in pixels; by default, so that it holds about ten masks.
+            Side of a field in pixels; by default, so that it holds about ten masks, but
+            not half of the images are searched.
         seed : int
             The same seed draws the same masks and fields.
         images : iterable of str, optional

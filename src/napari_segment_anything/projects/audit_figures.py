@@ -29,6 +29,8 @@ from .sampling import PER_FIELD, AuditSample
 THRESHOLDS = (0.75, 0.90)
 """IoU between automatic and corrected masks, as in Segment Anything, section 5."""
 
+_MICROMETRE = ("micrometer", "µm", "um")
+
 
 @dataclass(frozen=True, slots=True)
 class AuditFigure:
@@ -177,7 +179,7 @@ def audit_figures(
     new_area = rare_total(plots, [sum(areas) for areas in found], typical, level)
     count, covered = summed((number, new)), summed((area, new_area))
     ground = sum(factor[i.key] * i.rows * i.cols for i in sample.images)
-    square = f"{unit}²" if unit != "pixel" else "pixels"
+    square = "pixels" if unit == "pixel" else "µm²" if unit in _MICROMETRE else f"{unit}²"
     per, name = _density_unit(unit)
     figures = [
         AuditFigure(
@@ -233,7 +235,7 @@ def pixel_areas(sample: AuditSample) -> tuple[dict[str, float], str]:
 def _density_unit(unit: str) -> tuple[float, str]:
     if unit == "pixel":
         return 1e6, "per megapixel"
-    if unit in ("micrometer", "µm", "um"):
+    if unit in _MICROMETRE:
         return 1e6, "per mm²"
     return 1.0, f"per {unit}²"
 

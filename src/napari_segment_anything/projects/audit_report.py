@@ -155,8 +155,8 @@ def _procedure(drawn: DrawnAudit, found: AuditFigures, people: list[str]) -> str
         f"{drawn.time[:10]}, seed {sample.seed}). Of the {found.masks:,} automatic masks, "
         f"{found.masks_answered}, drawn at random without replacement from {strata} of "
         f"{'score and size' if scored else 'size'}, were checked"
-        f"{' by ' + ', '.join(people) if people else ''}: {verdicts['accepted']} were accepted, "
-        f"{verdicts['corrected']} corrected and {verdicts['rejected']} rejected.",
+        f"{' by ' + ', '.join(people) if people else ''} (accepted: {verdicts['accepted']}, "
+        f"corrected: {verdicts['corrected']}, rejected: {verdicts['rejected']}).",
         "A mask stands for an object if they share more than half of the smaller of the two; of "
         "several such masks, the one that shares most. Of merged objects all were drawn.",
         f"Objects without a mask were looked for in {found.fields_answered} of {found.fields:,} "

@@ -19,7 +19,7 @@ SCORE_STRATA, SIZE_STRATA = 3, 2
 LEAST = 4
 """Masks drawn from a stratum, at least; all of a smaller one."""
 PER_FIELD = 10
-"""Automatic masks in a field, on average."""
+"""Automatic masks in a field, on average; fewer where half of the images would be searched."""
 _SMALLEST_FIELD = 32
 
 
@@ -287,7 +287,8 @@ def draw(
     masks, fields : int
         How many to draw; all if there are fewer.
     field_side : int, optional
-        Side of a field in pixels; by default, so that it holds about ten automatic masks.
+        Side of a field in pixels; by default, so that it holds about ten automatic masks,
+        but not half of the images are searched.
     seed : int
         The same seed draws the same sample.
 
@@ -308,7 +309,7 @@ def draw(
         ]
         or [np.zeros(0, np.int64)]
     ).astype(np.int64)
-    side = _field_side(held) if field_side is None else field_side
+    side = _field_side(held, fields) if field_side is None else field_side
     if side < 1:
         raise ParameterError("a field measures at least 1 pixel")
     places = _fields(held.images, side)
@@ -376,12 +377,12 @@ def _allocate(held: Population, stratum: NDArray[np.int64], count: int, wanted: 
     return [int(n) for n in numbers]
 
 
-def _field_side(held: Population) -> int:
+def _field_side(held: Population, fields: int) -> int:
     open_images = [image for image in held.images if not image.complete]
     pixels = sum(image.rows * image.cols for image in open_images)
-    side = math.sqrt(PER_FIELD * pixels / max(len(held.ids), 1))
+    area = min(PER_FIELD * pixels / max(len(held.ids), 1), pixels / (2 * fields))
     largest = max(max(image.rows, image.cols) for image in open_images)
-    return round(min(max(side, _SMALLEST_FIELD), largest))
+    return round(min(max(math.sqrt(area), _SMALLEST_FIELD), largest))
 
 
 def _fields(images: Iterable[AuditedImage], side: int) -> list[DrawnField]:
