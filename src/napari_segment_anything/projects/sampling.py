@@ -17,7 +17,7 @@ from ..formats.rle import RLE, from_coco
 
 SCORE_STRATA, SIZE_STRATA = 3, 2
 LEAST = 4
-"""Masks drawn from a stratum, at least; all of a smaller one."""
+"""Masks drawn from a stratum, at least; all of a smaller one, fewer if fewer are wanted."""
 PER_FIELD = 10
 """Automatic masks in a field, on average; fewer where half of the images would be searched."""
 _SMALLEST_FIELD = 32
@@ -285,7 +285,7 @@ def draw(
     masks_of : callable
         Takes the key of an image and returns its automatic masks by number.
     masks, fields : int
-        How many to draw; all if there are fewer.
+        How many to draw; all if there are fewer, and at least two masks of each stratum.
     field_side : int, optional
         Side of a field in pixels; by default, so that it holds about ten automatic masks,
         but not half of the images are searched.
@@ -370,7 +370,7 @@ def _allocate(held: Population, stratum: NDArray[np.int64], count: int, wanted: 
     mean = np.bincount(stratum, certain, count) / sizes
     area = np.bincount(stratum, held.areas, count)
     need = np.sqrt(mean * (1 - mean)) * (sizes / sizes.sum() + area / area.sum())
-    numbers = np.minimum(sizes, LEAST)
+    numbers = np.minimum(sizes, max(2, min(LEAST, wanted // count)))
     while numbers.sum() < min(wanted, sizes.sum()):
         short = np.where(numbers < sizes, need / numbers, -1.0)
         numbers[int(np.argmax(short))] += 1
@@ -380,9 +380,11 @@ def _allocate(held: Population, stratum: NDArray[np.int64], count: int, wanted: 
 def _field_side(held: Population, fields: int) -> int:
     open_images = [image for image in held.images if not image.complete]
     pixels = sum(image.rows * image.cols for image in open_images)
-    area = min(PER_FIELD * pixels / max(len(held.ids), 1), pixels / (2 * fields))
-    largest = max(max(image.rows, image.cols) for image in open_images)
-    return round(min(max(math.sqrt(area), _SMALLEST_FIELD), largest))
+    side = math.sqrt(PER_FIELD * pixels / max(len(held.ids), 1))
+    side = min(side, max(max(image.rows, image.cols) for image in open_images))
+    while side > _SMALLEST_FIELD and len(_fields(open_images, round(side))) < 2 * fields:
+        side *= 0.9
+    return max(round(side), _SMALLEST_FIELD)
 
 
 def _fields(images: Iterable[AuditedImage], side: int) -> list[DrawnField]:
