@@ -40,6 +40,10 @@ from napari_segment_anything.formats import (
     read_table,
     write_sa1b,
 )
+from napari_segment_anything.projects.configuration import read_configuration
+from napari_segment_anything.projects.images import read_status
+from napari_segment_anything.projects.index import read_index
+from napari_segment_anything.projects.objects import read_objects
 from napari_segment_anything.training import read_config
 
 from ..cli.conftest import tiny as tiny
@@ -94,6 +98,29 @@ steps = 10
 windows = [20, 20]
 """
 INDEX = json.dumps({"a": [{"file": "i.png", "kind": "x"}]}).encode()
+OBJECTS = json.dumps(
+    {
+        "version": 1,
+        "objects": [
+            {"id": 3, "prompts": {"points": [[1, 2]], "labels": [True]}, "made_by": "corrected"}
+        ],
+    }
+).encode()
+STATE = b'{"version": 1, "state": "complete", "complete_regions": [[[1, 1], [1, 9], [9, 9]]]}'
+PROJECT = b"""version = 1
+name = "cells"
+[settings]
+nudge_seconds = 20.0
+[[classes]]
+name = "cell"
+colour = "#ff0000"
+key = "1"
+[[images]]
+path = "raw"
+channels = [0, 1]
+planes = "T=0:9"
+pixel_size = [0.5, 0.5]
+"""
 FORMATS: dict[str, tuple[bytes, list[Callable]]] = {
     "a.tif": (tiff(), [read_image, read_labels]),
     "a.png": (png(), [read_image, read_labels]),
@@ -106,6 +133,13 @@ FORMATS: dict[str, tuple[bytes, list[Callable]]] = {
     "a.toml": (TOML, [read_config]),
     "a.safetensors": (network(), [load_checkpoint]),
     "a.pt": (pt({"image_encoder.a": torch.zeros(9), "b": {"c": 1}}), [load_checkpoint]),
+    "objects.json": (OBJECTS, [read_objects]),
+    "state.json": (STATE, [read_status]),
+    "images.csv": (
+        b'key,source,path,plane,well\r\na1,1,a.tif,"T=1,Z=2",A/1\r\nb,1,b.tif,,\r\n',
+        [lambda path: read_index(path, 1)],
+    ),
+    "project/project.toml": (PROJECT, [lambda path: read_configuration(path.parent)]),
     "set/index.json": (INDEX, [lambda path: find_entries([path.parent])]),
 }
 
