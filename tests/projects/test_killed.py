@@ -172,3 +172,12 @@ def test_a_damaged_project_is_one_clear_error(project, name, content, message):
     (project.folder / name).write_bytes(content)
     with pytest.raises(FormatError, match=message):
         Project.open(project.folder)
+
+
+def test_nothing_is_written_through_a_link(project, tmp_path, labels):
+    (tmp_path / "elsewhere").mkdir()
+    (project.folder / "images").mkdir()
+    (project.folder / "images" / "a0").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FormatError, match="is outside of"):
+        project.image("a0").lock().__enter__()
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ..errors import ParameterError
 from ..formats import write_labels
 from ..formats.locking import exclusive
+from ..reading import below
 from .files import Writer, complete_commit, json_writer, write_together
 from .images import (
     HOLDER,
@@ -203,6 +204,7 @@ def editing(
     """Lock an image; see `ProjectImage.lock`."""
     who = who or user_name()
     folder = image.folder
+    below(folder.parents[1], f"images/{image.key}", "the image's folder")
 
     def busy() -> str:
         return (
