@@ -10,8 +10,13 @@ from .learning import learn_steps
 from .learning_process import cancel_learning, learning_status, start_learning
 from .objects import ObjectEntry
 from .project import Project
+from .review import ReviewItem, review_queue
+from .similar_series import example_steps, similar_series_steps, similar_steps
 from .sources import ImageSource
 from .status import STATES, ImageStatus, State
+from .suggesting import SeriesReport, suggest_series_steps, suggest_steps
+from .suggestions import Suggestion, Suggestions
+from .traits import Traits
 from .versions import ModelVersion
 
 __all__ = [
@@ -28,11 +33,22 @@ __all__ = [
     "ObjectEntry",
     "Project",
     "ProjectImage",
+    "ReviewItem",
+    "SeriesReport",
     "State",
+    "Suggestion",
+    "Suggestions",
+    "Traits",
     "audit_names",
     "cancel_learning",
     "describe_dataset",
+    "example_steps",
     "learn_steps",
     "learning_status",
+    "review_queue",
+    "similar_series_steps",
+    "similar_steps",
     "start_learning",
+    "suggest_series_steps",
+    "suggest_steps",
 ]

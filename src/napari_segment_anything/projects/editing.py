@@ -27,11 +27,13 @@ from .images import (
     LOCK,
     OBJECTS,
     STATUS,
+    SUGGESTIONS,
     ProjectImage,
     holder,
 )
 from .objects import ObjectEntry, objects_writer
 from .status import ImageStatus, as_points, as_region, check_state
+from .suggestions import Suggestions, suggestions_writer
 
 LARGE = 2**26
 """Pixels from which labels are written as OME-Zarr."""
@@ -85,6 +87,7 @@ class ImageEditing:
         *,
         labels: npt.ArrayLike | None = None,
         objects: Sequence[ObjectEntry] | None = None,
+        suggestions: Suggestions | None = None,
         **status: Any,
     ) -> None:
         """Replace what is given, all of it together.
@@ -95,6 +98,8 @@ class ImageEditing:
             0 is background.
         objects : sequence of ObjectEntry, optional
             All objects of the image.
+        suggestions : Suggestions, optional
+            All suggestions of the image.
         **status
             Fields of `ImageStatus`: ``state``, ``note``, ``seconds``, ``held_out``,
             ``complete_regions``, ``negatives``.
@@ -102,8 +107,8 @@ class ImageEditing:
         Raises
         ------
         ParameterError
-            If labels have another shape than the image, an object another class than the
-            project's, or a field is unknown.
+            If labels or suggestions have another shape than the image, an object another class
+            than the project's, or a field is unknown.
         FormatError
             If it cannot be written; everything is as before.
         """
@@ -118,10 +123,17 @@ class ImageEditing:
             for entry in objects:
                 counts[entry.class_name] = counts.get(entry.class_name, 0) + 1
             status["objects"] = counts
+        if suggestions is not None:
+            self._check_shape("suggestions", suggestions.shape)
+            files[SUGGESTIONS] = suggestions_writer(suggestions)
         if status:
             files[STATUS] = json_writer(self._changed(status).to_json())
         if files:
             write_together(self.image.folder, files)
+
+    def set_suggestions(self, suggestions: Suggestions) -> None:
+        """Replace the suggestions."""
+        self.write(suggestions=suggestions)
 
     def set_state(self, state: str, note: str | None = None) -> None:
         """Set the state, and with it the note.
@@ -175,13 +187,15 @@ class ImageEditing:
 
     def _labels(self, labels: npt.ArrayLike) -> tuple[str, Writer]:
         array = np.asarray(labels)
-        if array.shape != self.image.shape:
-            raise ParameterError(
-                f"the labels have shape {array.shape}, the image {self.image.key} "
-                f"{self.image.shape}"
-            )
+        self._check_shape("labels", array.shape)
         name = LARGE_LABELS if array.size >= LARGE else LABELS
         return name, lambda path: write_labels(path, array)
+
+    def _check_shape(self, what: str, shape: tuple[int, ...]) -> None:
+        if shape != self.image.shape:
+            raise ParameterError(
+                f"the {what} have shape {shape}, the image {self.image.key} {self.image.shape}"
+            )
 
     def _check(self, objects: Sequence[ObjectEntry]) -> None:
         ids: set[int] = set()

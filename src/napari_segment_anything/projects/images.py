@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from ..formats import ImageData
     from .editing import ImageEditing
     from .objects import ObjectEntry
+    from .suggestions import Suggestions
 
 STATUS = "state.json"
 LABELS = "labels.tif"
 LARGE_LABELS = "labels.ome.zarr"
 OBJECTS = "objects.json"
+SUGGESTIONS = "suggestions.json"
 JOURNAL = "journal.jsonl"
 LOCK = "lock"
 HOLDER = "editing.json"
@@ -236,6 +238,19 @@ class ProjectImage:
         from .objects import read_objects
 
         return read_current(self.folder, OBJECTS, read_objects) or ()
+
+    def suggestions(self) -> Suggestions:
+        """Read what models suggested, and what was decided about it.
+
+        Raises
+        ------
+        FormatError
+            If the file is damaged.
+        """
+        from .suggestions import Suggestions, read_suggestions
+
+        found = read_current(self.folder, SUGGESTIONS, read_suggestions)
+        return Suggestions(self.shape) if found is None else found
 
     def seen(self) -> NDArray[np.bool_]:
         """Where a person has looked for every object: bool (rows, columns)."""
