@@ -38,6 +38,7 @@ def annotated(project, labels):
     with project.image("a1").lock("Ben") as editing:
         editing.write(labels=np.fliplr(labels), state="in_progress", note="from the left")
         editing.add_complete_region((0, 0, 20, 20))
+        editing.add_negatives([[36, 4]])
     return project
 
 
@@ -106,6 +107,7 @@ def test_a_training_set_is_read_by_training(annotated, tmp_path):
     assert (whole.name, part.name) == ("complete/a0", "partial/a1")
     assert whole.seen is None and part.seen is not None
     assert part.seen[10, 10] == SEEN and part.seen[35, 45] != SEEN
+    assert part.seen[35, 5] == SEEN  # around a negative click
     assert [image.name for image in images.validation] == ["complete/a2"]
 
 

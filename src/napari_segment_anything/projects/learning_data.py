@@ -153,7 +153,7 @@ def copy_annotation(
     labels = numbered[:-1].reshape(labels.shape).astype(np.int32)
     complete = bool(seen.all())
     for row, col in points:
-        _mark(seen, row, col, labels)
+        mark_background(seen, row, col, labels)
     relevant = seen | (labels > 0)
     windows = list(windows_of(relevant))
     if part == "held_out":
@@ -229,8 +229,19 @@ class _Shown:
         return np.ascontiguousarray(np.broadcast_to(rounded, (*rounded.shape[:2], 3)))
 
 
-def _mark(seen: NDArray[np.bool_], row: float, col: float, labels: NDArray[np.int32]) -> None:
-    """Mark the disc around a negative click as seen, where no object lies."""
+def mark_background(
+    seen: NDArray[np.bool_], row: float, col: float, labels: NDArray[np.int32]
+) -> None:
+    """Mark the disc around a negative click as seen, where no object lies.
+
+    Parameters
+    ----------
+    seen : bool array (rows, columns)
+        Changed in place.
+    row, col : float
+        The click.
+    labels : int32 array (rows, columns)
+    """
     top, left = (max(round(x - _DISC), 0) for x in (row, col))
     bottom, right = (round(x + _DISC) + 1 for x in (row, col))
     rows, cols = np.ogrid[top : min(bottom, seen.shape[0]), left : min(right, seen.shape[1])]

@@ -14,6 +14,7 @@ from ..formats.atomic import replacing
 from ..formats.tiff_writing import write_image
 from ..progress import Progress
 from .files import json_writer
+from .learning_data import mark_background
 
 if TYPE_CHECKING:
     from .exporting import ExportedImage
@@ -30,8 +31,8 @@ def write_training_set(
     """Write images, labels, ``train.toml`` and, if images are held out, ``split.json``.
 
     Complete images are one set. The others are another: in it, what is not labelled is background
-    only in regions that are complete. Of these, held-out images are left out, since nothing can be
-    measured on them.
+    only in regions that are complete and around negative clicks. Held-out images are left out of
+    it, since nothing can be measured on them.
 
     Parameters
     ----------
@@ -58,8 +59,11 @@ def write_training_set(
         if group == COMPLETE:
             write_labels(place / "labels" / f"{image.key}.tif", one.labels)
         else:
+            seen = image.seen()
+            for row, col in image.negatives():
+                mark_background(seen, row, col, one.labels)
             with replacing(place / "labels" / f"{image.key}.npz") as path, path.open("wb") as file:
-                np.savez_compressed(file, labels=one.labels, seen=image.seen())
+                np.savez_compressed(file, labels=one.labels, seen=seen)
         part = "validation" if image.held_out else "train"
         parts.setdefault(group, {})[f"{image.key}.tif"] = {"part": part}
     (folder / "train.toml").write_text(_configuration(project, parts, folder), "utf-8")
