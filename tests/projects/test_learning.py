@@ -76,7 +76,7 @@ def test_a_version_says_what_it_learned_from(annotated):
     images = {image["key"]: image for image in learned["images"]}
     assert set(images) == {"d0", "d1"} and images["d0"]["complete"] and not images["d1"]["complete"]
     assert images["d1"]["objects"] == [1, 2] and learned["steps"] == 3 and learned["base"] == ""
-    assert learned["note"] == "no image is held out until 4 are complete, which 1 are"
+    assert learned["note"] == "no image is held out until 4 are complete; 1 are"
     predicted = next(i for i, s in enumerate(steps) if s.message == "predicted")
     assert isinstance(steps[predicted].partial, Estimate) and steps[predicted].partial.memory > 0
     assert load_model(version.path).fingerprint != learned["fingerprint"]
@@ -125,6 +125,14 @@ def test_images_learned_from_are_never_held_out(tmp_path, weights):
     assert len(held) == 1 and held <= {"d3", "d4"}
 
 
+def test_with_a_share_of_nothing_no_image_is_held_out(tmp_path, weights):
+    project = series(tmp_path, weights, complete=range(5))
+    project.configure(held_out_share=0.0)
+    parts, note = data.choose_parts(project)
+    assert len(parts) == 5 and {part for _, part in parts} == {"train"}
+    assert note == "no image is held out, as the project is set"
+
+
 def test_skipped_and_flagged_images_are_left_out(annotated):
     with annotated.image("d0").lock() as editing:
         editing.set_state("flagged", "out of focus")
@@ -156,9 +164,10 @@ def test_of_large_images_windows_with_annotation_are_copied(monkeypatch):
     monkeypatch.setattr(data, "SIDE", 100)
     relevant = np.zeros((250, 330), bool)
     relevant[120, 20] = relevant[240, 320] = True
-    assert [(r.start, c.start) for r, c in data.windows_of(relevant)] == [(100, 0)]
-    relevant[150, 310] = True  # the rim of 30 columns is as wide as a window has to be
-    assert len(list(data.windows_of(relevant[:, :90]))) == 1
+    windows = list(data.windows_of(relevant))
+    assert [(row.start, col.start) for row, col in windows] == [(100, 0), (150, 230)]
+    assert all(relevant[window].shape == (100, 100) for window in windows)
+    assert list(data.windows_of(relevant[:, 300:])) == [(slice(150, 250), slice(0, 30))]
 
 
 def test_stopped_learning_goes_on_with_what_it_began_with(annotated):
@@ -244,3 +253,16 @@ def test_the_process_says_why_it_failed(tmp_path, monkeypatch):
     monkeypatch.setattr("os.nice", lambda by: 0)
     threads = torch.get_num_threads()
     assert main([str(tmp_path), f"--threads={threads}"]) == 2
+
+
+def test_stopped_learning_whose_copies_changed_must_begin_anew(annotated):
+    learning = learn_steps(annotated, steps=8, device="cpu")
+    while "timing" not in next(learning).message:
+        pass
+    learning.close()
+    (copy,) = (work_folder(annotated.folder) / "train").glob("d0*")
+    with np.load(copy) as held:
+        arrays = dict(held)
+    np.savez(copy, **arrays | {"image": arrays["image"] // 2})
+    with pytest.raises(ParameterError, match="begin anew"):
+        finish(learn_steps(annotated, device="cpu"))

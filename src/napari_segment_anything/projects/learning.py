@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import ParameterError
 from ..formats.locking import exclusive
 from ..parameters import LEARNING, check_values
 from ..progress import Progress
@@ -168,7 +169,8 @@ def _learn(
     path = folder / REQUEST
     if restart:
         _clear(folder)
-    if path.is_file():
+    resumed = path.is_file()
+    if resumed:
         request: Request = read_json(path, Request, what="record of learning")
     else:
         _clear(folder)
@@ -195,6 +197,13 @@ def _learn(
                     before = yield from _measure(folder, "before", request.model, device)
             else:
                 yield step
+    except ParameterError as error:
+        if not resumed:
+            raise
+        raise ParameterError(
+            "learning that was stopped cannot go on, since its model or a file in "
+            f"{folder} has changed: begin anew (restart)"
+        ) from error
     finally:
         training.close()
     if held:
@@ -366,8 +375,7 @@ def _draw(folder: Path, pictures: Path, before: Evaluation, after: Evaluation) -
     from ..formats.overlay import save_overlay
 
     pictures.mkdir()
-    methods = {record["image"]: record["protocol"] for record in before.records}
-    methods |= {
+    methods = {
         record["image"]: record["protocol"]
         for record in before.records
         if record["protocol"].startswith("everything")

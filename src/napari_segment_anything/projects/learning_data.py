@@ -87,11 +87,12 @@ def choose_parts(project: Project) -> tuple[list[tuple[ProjectImage, Part]], str
         if entry["part"] == "train"
     }
     held = {image.key for image in complete if image.held_out}
-    wanted = round(float(project.settings["held_out_share"]) * len(complete))
-    if len(complete) >= ENOUGH and wanted > len(held):
+    share = float(project.settings["held_out_share"])
+    wanted = max(round(share * len(complete)), 1) if share and len(complete) >= ENOUGH else 0
+    if wanted > len(held):
         free = [i for i in complete if i.held_out is None and i.key not in learned]
         for image in sorted(free, key=lambda image: rank(image.key)):
-            if len(held) >= max(wanted, 1):
+            if len(held) >= wanted:
                 break
             if _hold_out(image):
                 held.add(image.key)
@@ -104,7 +105,7 @@ def choose_parts(project: Project) -> tuple[list[tuple[ProjectImage, Part]], str
         raise ParameterError(
             f"there is nothing to learn from in {project.name}: label some objects first"
         )
-    return parts, _note(len(held), len(complete))
+    return parts, _note(len(held), len(complete), share)
 
 
 def _annotated(image: ProjectImage) -> bool:
@@ -123,12 +124,13 @@ def _hold_out(image: ProjectImage) -> bool:
     return True
 
 
-def _note(held: int, complete: int) -> str:
+def _note(held: int, complete: int, share: float) -> str:
     if held:
         return f"{held} of {complete} complete images {'is' if held == 1 else 'are'} held out"
-    missing = ENOUGH - complete
-    if missing > 0:
-        return f"no image is held out until {ENOUGH} are complete, which {complete} are"
+    if not share:
+        return "no image is held out, as the project is set"
+    if complete < ENOUGH:
+        return f"no image is held out until {ENOUGH} are complete; {complete} are"
     return "no image is held out: every complete image has been learned from"
 
 
@@ -193,18 +195,19 @@ def read_copies(folder: Path, images: Sequence[Annotated], part: Part) -> Iterat
 
 
 def windows_of(relevant: NDArray[np.bool_]) -> Iterator[tuple[slice, slice]]:
-    """The whole of an image, or of a large one windows that hold something relevant."""
-    rows, cols = (
-        [slice(start, start + SIDE) for start in range(0, length, SIDE)]
-        if max(relevant.shape) > SIDE
-        else [slice(0, length)]
-        for length in relevant.shape
-    )
+    """The whole of an image, or of a large one the windows that hold something relevant."""
+    rows, cols = map(_spans, relevant.shape)
     for row in rows:
         for col in cols:
-            part = relevant[row, col]
-            if part.any() and min(part.shape) >= min(*relevant.shape, 64):
+            if relevant[row, col].any():
                 yield row, col
+
+
+def _spans(length: int) -> list[slice]:
+    """An axis in pieces of `SIDE`; the last one ends with the axis and overlaps that before."""
+    last = max(length - SIDE, 0)
+    starts = [min(start, last) for start in range(0, length, SIDE)]
+    return [slice(start, min(start + SIDE, length)) for start in starts]
 
 
 class _Shown:
