@@ -53,6 +53,17 @@ def test_what_is_written_is_read_again(project, labels):
     assert project.counts()["flagged"] == 1  # without opening it again
 
 
+def test_objects_are_counted_by_class_with_those_that_have_no_entry(project, labels):
+    image = project.image("a0")
+    with image.lock() as editing:
+        editing.write(labels=labels)
+        assert image.status.objects == {"": 2}
+        editing.write(objects=[ObjectEntry(2, "cell")])
+        assert image.status.objects == {"cell": 1, "": 1}
+        editing.write(labels=np.where(labels == 1, 2**31 - 1, 0))
+        assert image.status.objects == {"": 1}
+
+
 def test_points_on_the_background_are_negatives(project, labels):
     prompts = ObjectPrompts(((5.0, 5.0), (25.0, 25.0), (12.0, 3.0)), (True, False, False))
     with project.image("a0").lock() as editing:

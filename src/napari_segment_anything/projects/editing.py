@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,7 +32,7 @@ from .images import (
     ProjectImage,
     holder,
 )
-from .objects import ObjectEntry, objects_writer
+from .objects import ObjectEntry, label_ids, objects_writer
 from .status import ImageStatus, as_points, as_region, check_state
 from .suggestions import Suggestions, suggestions_writer
 
@@ -119,10 +120,8 @@ class ImageEditing:
         if objects is not None:
             self._check(objects)
             files[OBJECTS] = objects_writer(objects)
-            counts: dict[str, int] = {}
-            for entry in objects:
-                counts[entry.class_name] = counts.get(entry.class_name, 0) + 1
-            status["objects"] = counts
+        if labels is not None or objects is not None:
+            status["objects"] = self._counts(labels, objects)
         if suggestions is not None:
             self._check_shape("suggestions", suggestions.shape)
             files[SUGGESTIONS] = suggestions_writer(suggestions)
@@ -190,6 +189,19 @@ class ImageEditing:
         self._check_shape("labels", array.shape)
         name = LARGE_LABELS if array.size >= LARGE else LABELS
         return name, lambda path: write_labels(path, array)
+
+    def _counts(
+        self, labels: npt.ArrayLike | None, objects: Sequence[ObjectEntry] | None
+    ) -> dict[str, int]:
+        """Number of labels of each class, those without an entry under ""."""
+        entries = self.image.objects() if objects is None else objects
+        if labels is None:
+            bare = sum(self.image.status.objects.values()) - len(entries)
+            counts = Counter(entry.class_name for entry in entries) + Counter({"": max(0, bare)})
+        else:
+            classes = {entry.id: entry.class_name for entry in entries}
+            counts = Counter(classes.get(label, "") for label in label_ids(labels))
+        return dict(counts)
 
     def _check_shape(self, what: str, shape: tuple[int, ...]) -> None:
         if shape != self.image.shape:

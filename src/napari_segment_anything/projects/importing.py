@@ -133,7 +133,7 @@ def import_annotations(
         with project.image(image.key).lock(who) as editing:
             editing.write(labels=made.labels, objects=made.objects, **status)
         keys.append(image.key)
-        objects += int(np.count_nonzero(np.bincount(made.labels.ravel())[1:]))
+        objects += sum(image.status.objects.values())
         hidden += made.hidden
     return ImportResult(tuple(keys), objects, hidden, unknown)
 

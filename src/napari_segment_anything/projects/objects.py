@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from ..errors import FormatError
@@ -156,3 +158,14 @@ def read_objects(path: Path) -> tuple[ObjectEntry, ...]:
     if len(set(ids)) < len(ids):
         raise FormatError(f"{path}: two objects have the same id")
     return file.objects
+
+
+def label_ids(labels: npt.ArrayLike) -> list[int]:
+    """Return the ids of a label image, ascending, without the background."""
+    array = np.asarray(labels)
+    largest = int(array.max(initial=0))
+    if array.dtype.kind in "iu" and largest < 4 * array.size:  # much faster than sorting
+        present = np.flatnonzero(np.bincount(array.ravel(), minlength=1)).tolist()
+    else:
+        present = np.unique(array).tolist()
+    return [int(label) for label in present if label]
