@@ -233,16 +233,16 @@ class ViewerSession(ViewerSignals):
             return
         if images:
             check_images(self.viewer, images)
-        self._use_images(images)
-        self.layers_changed.emit()
-
-    def _use_images(self, images: tuple[Image, ...]) -> None:
-        if self.layers.images:
-            self.queue.drop("prompt", "edit")  # they belong to the other image
-        self._begin_anew()
-        self.layers.target = None
+        self._leave_images()
         self.canvas.clear()
         self.layers.choose(images)
+        self.layers_changed.emit()
+
+    def _leave_images(self) -> None:
+        if self.layers.images:
+            self.queue.drop("prompt", "edit")  # they belong to this image
+        self._begin_anew()
+        self.layers.target = None
 
     @property
     def target(self) -> Labels | None:
@@ -332,8 +332,7 @@ class ViewerSession(ViewerSignals):
     def lend(
         self,
         session: Session,
-        image: Image | Sequence[Image],
-        target: Labels,
+        show: Callable[[], tuple[Sequence[Image], Labels]],
         dropped: Callable[[], object],
     ) -> PlaneSession:
         """Work in a session that was made elsewhere.
@@ -341,18 +340,27 @@ class ViewerSession(ViewerSignals):
         Parameters
         ----------
         session : Session
-        image : Image, or sequence of Image
-            The image layer, or several that are its channels.
-        target : Labels
-            The layer that shows the labels of the session.
+        show : callable
+            Shows its image and its labels; returns their layers, which may be those of the image
+            before with other pixels. Called when nothing uses these any more.
         dropped : callable
             Called when the session is not used any more, to close it.
         """
-        self._use_images(layers_of_image(image))
+        before = self.layers.images
+        self._leave_images()
+        self.layers.choose(())
+        image, target = show()
+        images = layers_of_image(image)
+        if images == before:
+            self.canvas.blank()
+        else:
+            self.canvas.clear()
+        self.layers.choose(images)
         self.layers.target = target
         lent = self.planes.lend(session, dropped)
         self.layers_changed.emit()
         self.objects_changed.emit(tuple(session.objects))
+        self.history_changed.emit()
         return lent
 
     def _begin_anew(self) -> None:

@@ -7,7 +7,7 @@ from .parameter import Parameter
 # fmt: off
 PROJECT: dict[str, Parameter] = {
     "suggestion_score": Parameter(
-        0.8, float, "Score from",
+        0.5, float, "Score from",
         "Show suggestions with at least this predicted IoU.",
         low=0, high=1,
     ),

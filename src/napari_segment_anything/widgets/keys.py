@@ -53,7 +53,7 @@ class Keys:
         """The keys that were bound on the canvas."""
         for key, action in actions:
             known = dict(viewer.keymap)
-            viewer.bind_key(key, _pressed(action), overwrite=True)
+            viewer.bind_key(key, pressed_key(action), overwrite=True)
             now = viewer.keymap
             self.ours |= {name for name in now if now[name] is not known.get(name)}
             for sequence in _sequences(key):
@@ -75,7 +75,9 @@ def _sequences(key: str) -> list[QKeySequence]:
     return [QKeySequence(name) for name in names]
 
 
-def _pressed(action: Callable[[], object]) -> Callable[[Any], None]:
+def pressed_key(action: Callable[[], object]) -> Callable[[Any], None]:
+    """Return a function for `bind_key` that does something."""
+
     def pressed(viewer: Any) -> None:
         action()
 

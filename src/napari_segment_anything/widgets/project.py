@@ -12,15 +12,19 @@ from qtpy.QtCore import QTimer
 from ..bridge.project.classes import ClassChoice
 from ..bridge.project.object_tools import ObjectTools
 from ..bridge.project.project_session import ProjectSession
+from ..bridge.project.suggestion_board import SuggestionBoard
+from ..bridge.project.teaching import Teaching
 from ..bridge.viewer.signals import Notice
 from ..projects import Project, ProjectImage
 from . import keys, project_keys
-from .forms import QtField
 from .panel import Panel
+from .project_audit import AuditPanel
 from .project_bar import ProjectBar
 from .project_classes import ClassButtons
+from .project_learn import LearnPanel
 from .project_list import ImageList
 from .project_start import ProjectStart
+from .project_suggestions import SuggestionPanel
 from .prompting import Prompting
 from .qt_helpers import ChoiceButtons, KeyList, heading
 from .sections import Section
@@ -32,6 +36,13 @@ OBJECT_TOOLS = (
     ("merge", "Merge", "Draw a line through objects that belong together (J)"),
     ("delete", "Delete", "Draw a rectangle: objects in it by more than half are deleted (Shift-X)"),
     ("region", "Region done", "Draw a rectangle in which every object is labelled"),
+)
+
+
+STAGES = (
+    ("annotate", "Annotate", "Prompts, suggestions, classes"),
+    ("learn", "Learn", "Fine-tune the model on what is annotated"),
+    ("audit", "Audit", "How wrong the automatic masks are, with intervals"),
 )
 
 
@@ -54,6 +65,7 @@ class ProjectWidget(Panel):
         self._connect()
         self.at_the_end(self.close_project)
         self._show_project()
+        self.session.when_loaded(lambda: None)  # so that the first image need not wait for it
 
     # -- layout ----------------------------------------------------------------------------------
 
@@ -69,23 +81,35 @@ class ProjectWidget(Panel):
             }
         )
         self.list = ImageList()
-        self.tools = QtField("mode", "", ChoiceButtons(TOOLS))
+        self.tools = ChoiceButtons(TOOLS)
         self.prompting = Prompting(self, self._hint)
         self.object_tools = ChoiceButtons(OBJECT_TOOLS)
         self.class_buttons = ClassButtons()
+        self.suggestions = SuggestionPanel(self.attempt, self.find_similar)
+        self.learn = LearnPanel(self.attempt)
+        self.stage = ChoiceButtons(STAGES)
+        self.work = Section([self.tools, self.prompting])
         self.annotate = Section(
             [
-                self.tools,
-                self.prompting,
                 heading("Objects"),
                 self.object_tools,
                 self.class_buttons,
+                self.suggestions,
                 Section([self.models], "Model"),
                 Section([KeyList((*keys.SHOWN, *project_keys.SHOWN))], "Mouse and keys"),
             ]
         )
-        self.main = Section([self.bar, self.list, self.annotate])
+        self.audit = AuditPanel(self.attempt)
+        self.stages = {
+            "annotate": self.annotate,
+            "learn": Section([self.learn]),
+            "audit": Section([self.audit]),
+        }
+        self.images_shown = Section([self.bar, self.list])
+        self.main = Section([self.images_shown, self.stage, self.work, *self.stages.values()])
         self.ask = Section([self.start])
+        self.images.native.setParent(self)  # the project chooses the image
+        self.images.native.hide()
         self.lay_out((self.ask, self.main), "Annotate a series", "Series")
 
     def _connect(self) -> None:
@@ -93,6 +117,9 @@ class ProjectWidget(Panel):
         self.start.found.connect(self.open)
         self.list.chosen.connect(self._go_to)
         self.tools.changed.connect(self._choose_tool)
+        self.stage.changed.connect(self.show_stage)
+        self.learn.chosen.connect(self._use_model)
+        self.learn.learned.connect(self._on_learned)
         self.object_tools.changed.connect(self.choose_object_tool)
         self.class_buttons.chosen.connect(self._choose_class)
         for signal, slot in (
@@ -107,7 +134,6 @@ class ProjectWidget(Panel):
         self._clock.setInterval(_TICK)
         self._clock.timeout.connect(self._tick)
         self._clock.start()
-        self.at_the_end(self._clock.stop)
         actions = (
             ("N", self.next),
             ("Shift-N", self.previous),
@@ -117,6 +143,11 @@ class ProjectWidget(Panel):
             ("K", partial(self.choose_object_tool, "split")),
             ("J", partial(self.choose_object_tool, "merge")),
             ("Shift-X", partial(self.choose_object_tool, "delete")),
+            ("U", self.accept),
+            ("Shift-U", self.suggestions.take_shown),
+            ("W", self.reject),
+            ("Shift-W", partial(self._suggestion, SuggestionBoard.bring_back)),
+            ("G", self.find_similar),
         )
         bound = keys.Keys(self.viewer, self, actions)
         self.at_the_end(bound.close)
@@ -143,6 +174,10 @@ class ProjectWidget(Panel):
         self.series.left.connect(self._on_left)
         self.series.changed.connect(self._on_changed)
         self.classes.changed.connect(self.class_buttons.show_current)
+        self.suggestions.follow(self.series.board)
+        first = project.versions[0].learned()["model"] if project.versions else project.model
+        self.learn.follow(Teaching(project), str(first))
+        self.audit.follow(self.series)
         self.settings.set("project", recent=str(project.folder))
         if project.model_path() != self.session.models.source:
             self.shared.choose_model(project.model_path())
@@ -151,6 +186,7 @@ class ProjectWidget(Panel):
         self.list.show_images(project.images)
         self.bar.show_counts(project)
         self.bar.show_image(None)
+        self.show_stage("annotate")
         self._show_project()
         self.next()
 
@@ -158,9 +194,14 @@ class ProjectWidget(Panel):
         """Save and close the image and the project."""
         if self.series is not None and self._tools is not None:
             self._tools.close()
+            if self.audit.round is not None:
+                self.audit.round.close()
             self.series.close()
         self.project = self.series = self.classes = self._tools = None
         if not self.is_shut:
+            self.suggestions.follow(None)
+            self.learn.follow(None)
+            self.audit.follow(None)
             self._show_project()
 
     # -- going through the images ----------------------------------------------------------------
@@ -199,6 +240,37 @@ class ProjectWidget(Panel):
         if self.series is not None:
             self.series.go_to(key)
 
+    # -- stages ----------------------------------------------------------------------------------
+
+    def show_stage(self, stage: str) -> None:
+        """Show what belongs to annotation, or to learning."""
+        self.stage.value = stage
+        for name, section in self.stages.items():
+            section.shown = name == stage
+        self.images_shown.shown = stage == "annotate"
+        self.work.shown = stage != "learn"
+        if stage == "learn":
+            self.learn.refresh()
+        if stage == "audit":
+            self.audit.refresh()
+        else:
+            self.audit.end()
+
+    def _use_model(self, model: str) -> None:
+        if self.project is not None:
+            self.attempt(self.project.set_model, model)
+            self.shared.choose_model(self.project.model_path())
+            self.learn.refresh()
+
+    def _on_learned(self, version: str) -> None:
+        self.notices.tell(
+            "learned",
+            f"{version} has learned from this project.",
+            (f"Use {version}", partial(self._use_model, version)),
+            ("Compare", partial(self.show_stage, "learn")),
+            sign="",
+        )
+
     # -- tools and classes -----------------------------------------------------------------------
 
     def _choose_tool(self, mode: str) -> None:
@@ -223,6 +295,37 @@ class ProjectWidget(Panel):
             self.choose_object_tool("")
             self.status.say("Everything in the rectangle counts as labelled.")
 
+    def accept(self) -> None:
+        """Take the suggestion under the mouse, or record the answer of an audit."""
+        if self.stage.value == "audit":
+            self.audit.yes()
+        else:
+            self._suggestion(SuggestionBoard.take_at_cursor)
+
+    def reject(self) -> None:
+        """Reject the suggestion under the mouse, or the mask that an audit asks about."""
+        if self.stage.value == "audit":
+            self.audit.no()
+        else:
+            self._suggestion(SuggestionBoard.reject_at_cursor)
+
+    def _suggestion(self, act: Callable[[SuggestionBoard], object]) -> None:
+        if self.series is not None:
+            self.prompting.later(act, self.series.board)
+
+    def find_similar(self) -> None:
+        """Look for all objects like the one under the mouse, or the one made last."""
+        series = self.series
+        if series is None:
+            return
+
+        def act() -> None:
+            label = self.session.commits.object_at_cursor
+            ids = [label] if label is not None else list(self.session.objects)[-1:]
+            series.board.find_similar(ids)
+
+        self.prompting.later(act)
+
     def _choose_class(self, name: str) -> None:
         if self.classes is not None:
             self.classes.current = name
@@ -242,13 +345,11 @@ class ProjectWidget(Panel):
             self.classes.follow()
             for layer in self.series.layers.images:
                 for digit in "0123456789":
-                    layer.bind_key(digit, partial(self._digit, digit), overwrite=True)
+                    press = keys.pressed_key(partial(self.press_digit, digit))
+                    layer.bind_key(digit, press, overwrite=True)
         self.attempt(self.session.mouse.take)
         self._tick()
         self.status.rest(self._hint())
-
-    def _digit(self, digit: str, layer: Any) -> None:
-        self.press_digit(digit)
 
     def _on_left(self, image: ProjectImage) -> None:
         self.list.update_image(image)
@@ -273,7 +374,7 @@ class ProjectWidget(Panel):
     def _tick(self) -> None:
         """Show the time, and hint that it is time to go on with the next object."""
         series = self.series
-        if series is None or self.project is None:
+        if series is None or self.project is None or self.is_shut:
             return
         now = series.now
         if now is None:

@@ -56,6 +56,7 @@ class ImageList(QTableWidget):
         self._images: tuple[ProjectImage, ...] = ()
         self._row: dict[str, int] = {}
         self._seen: set[str] = set()
+        self._closed = False
         self._jobs = Jobs(self, name="segment-anything-thumbnails")
         self._jobs.progressed.connect(self._on_thumbnail)
         self._look = QTimer(self)
@@ -119,7 +120,7 @@ class ImageList(QTableWidget):
     def _read_seen(self) -> None:
         """Read the thumbnails of the rows that are seen, and a few around them."""
         first = self.rowAt(0)
-        if first < 0 or not self.isVisible():
+        if first < 0 or self._closed or not self.isVisible():
             return
         last = self.rowAt(self.viewport().height() - 1)
         last = len(self._images) - 1 if last < 0 else last
@@ -136,7 +137,7 @@ class ImageList(QTableWidget):
 
     def close_down(self) -> None:
         """Stop reading."""
-        self._look.stop()
+        self._closed = True
         self._jobs.close()
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...engine import PlaneSource, Predictor
+from ...engine import PlaneSource, Predictor, Window
 from ...formats import ImageData
 from ...progress import finish
 from ...projects import ImageEditing, ObjectEntry, ProjectImage
+from ...projects.suggestions import Suggestions
 from ...session import ArrayTarget, Session, SessionObject, recover
 from .clock import ActiveClock
 
@@ -106,6 +107,8 @@ class OpenedImage:
         Unlocks the image.
     seconds_before : float
         Spent on the image before it was opened.
+    suggestions : Suggestions
+        As they were stored.
     """
 
     ahead: ImageAhead
@@ -117,6 +120,11 @@ class OpenedImage:
     recovered: bool
     release: Callable[[], None]
     seconds_before: float
+    suggestions: Suggestions
+
+    def labels_now(self) -> np.ndarray:
+        """Copy the labels as they are: int (rows, columns)."""
+        return np.array(self.session.target.read((), Window.full(self.labels.shape)))
 
     @property
     def image(self) -> ProjectImage:
@@ -155,19 +163,30 @@ def open_image(
         editing = stack.enter_context(image.lock(who))
         labels = image.labels()
         known = {entry.id: entry for entry in image.objects()}
+        suggestions = image.suggestions()
+        numbers = {item.object_id: item.id for item in suggestions if item.object_id}
         clock, target = ActiveClock(pause), ArrayTarget(labels)
         recovered = editing.journal.exists()
         if recovered:
             session = recover(editing.journal, predictor, ahead.source, target, clock=clock)
         else:
             session = Session(predictor, ahead.source, target, journal=editing.journal, clock=clock)
-            session.add_known(entry.to_session() for entry in known.values())
+            session.add_known(entry.to_session(numbers.get(entry.id)) for entry in known.values())
         entries = {
             label: (item, known[label])
             for label, item in session.objects.items()
-            if label in known and known[label].to_session() == item
+            if label in known and known[label].to_session(numbers.get(label)) == item
         }
         release = stack.pop_all().close
     return OpenedImage(
-        ahead, editing, labels, session, clock, entries, recovered, release, image.seconds
+        ahead,
+        editing,
+        labels,
+        session,
+        clock,
+        entries,
+        recovered,
+        release,
+        image.seconds,
+        suggestions,
     )

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
 from ...engine import Window
+from ...errors import ParameterError
 from ...projects import Project, ProjectImage
+from ...projects.status import as_region
+from ...projects.suggestions import Suggestions
 from ..viewer.signals import Notice
 from ..viewer_session import ViewerSession
 from .ahead import Ahead
 from .layers import ProjectLayers
 from .opening import OpenedImage, open_image, read_ahead
 from .saving import ImageSaver
+from .suggestion_board import SuggestionBoard
 from .threads import OrderedThread
 
 _DONE = ("complete", "skipped", "flagged")
@@ -56,6 +62,7 @@ class ProjectSession:
         dispatch: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self.session, self.project, self.who = session, project, who
+        self.dispatch = dispatch
         self.layers = ProjectLayers(session.viewer)
         self.now: OpenedImage | None = None
         """The image that is open."""
@@ -65,6 +72,9 @@ class ProjectSession:
         self._saving = OrderedThread("segment-anything-saving", dispatch)
         self._saver: ImageSaver | None = None
         self._leaving: dict[str, Future[Any]] = {}
+        self.board = SuggestionBoard(self)
+        """The suggestions for the image that is open."""
+        self.board.busy_changed.connect(self._on_suggesting)
         self._ticket = 0
         self._moving = False
         self._object_since: float | None = None
@@ -73,7 +83,7 @@ class ProjectSession:
         viewer.mouse_wheel_callbacks.append(self._on_mouse)
         viewer.layers.events.removed.connect(self._on_removed)
         session.draft_changed.connect(self._on_draft)
-        session.model_changed.connect(self._prepare)
+        session.model_changed.connect(self._on_model)
         session.closed.connect(self.close)
 
     # -- which image -----------------------------------------------------------------------------
@@ -147,19 +157,18 @@ class ProjectSession:
         keep = self._draft_stays()
         self._moving = True
         try:
-            gone = self.layers.replace(opened)
             self.session.lend(
-                opened.session, self.layers.images, self._target(), partial(self._dropped, opened)
+                opened.session,
+                partial(self.layers.show, opened.ahead, opened.labels),
+                partial(self._dropped, opened),
             )
             self._take(opened)
-            for layer in gone:
-                if layer in self.session.viewer.layers:
-                    self.session.viewer.layers.remove(layer)
         finally:
             self._moving = False
         if before is not None and saver is not None:
             self._end(before, saver, keep)
         self._ahead.keep(opened.ahead)
+        self.board.follow(opened)
         if opened.recovered:
             count = len(opened.session.objects)
             self.session.notice(
@@ -168,9 +177,6 @@ class ProjectSession:
         self.opened.emit(opened.image)
         self.session.canvas.redecode()
         self._prepare()
-
-    def _target(self) -> Any:
-        return self.layers.labels
 
     def _take(self, opened: OpenedImage) -> None:
         self.now = opened
@@ -213,17 +219,31 @@ class ProjectSession:
         try:
             self._end(opened, saver, keep)
             if not self.session.is_closed:
+                self.board.leave()
                 self.layers.remove()
         finally:
             self._moving = False
 
+    def flush(self) -> None:
+        """Wait until everything is written."""
+        self._saving.run(lambda: None).result()
+
     def _prepare(self) -> None:
         """Encode the image that is open, and read and encode the next one."""
-        if self.is_closed or self.now is None or not self.session.is_loaded:
+        if self.is_closed or self.now is None or not self.session.is_loaded or self.board.busy:
             return
         following = self.next_image()
         images = [self.now.image, *([] if following is None else [following])]
         self._ahead.prepare(images, self.session.predictor)
+
+    def _on_model(self) -> None:
+        if self.session.is_loaded:
+            self.board.renew()
+            self._prepare()
+
+    def _on_suggesting(self, busy: bool) -> None:
+        if not busy:
+            self._prepare()
 
     # -- the state of the image ------------------------------------------------------------------
 
@@ -257,6 +277,19 @@ class ProjectSession:
         self.session.when_loaded(act)
         return self.next()
 
+    def occupied(self) -> np.ndarray:
+        """1 where nothing is to be suggested: uint8 (rows, columns) of the image that is open."""
+        if self.now is None or self._saver is None:
+            raise ParameterError("open an image first")
+        status = self.now.image.status
+        looked = replace(
+            status,
+            state=self._saver.value("state"),
+            complete_regions=tuple(map(as_region, self._saver.value("complete_regions"))),
+        )
+        seen: np.ndarray = looked.seen(self.now.ahead.source.shape)
+        return (seen | (self.now.labels_now() != 0)).astype(np.uint8)
+
     def add_complete_region(self, corners: npt.ArrayLike) -> None:
         """Declare that every object in a region is labelled.
 
@@ -281,13 +314,24 @@ class ProjectSession:
         if saver.value("state") == "todo":
             saver.note(state="in_progress")
 
+    def write_suggestions(self, suggestions: Suggestions) -> None:
+        """Write the suggestions for the image that is open."""
+        if self._saver is not None:
+            self._saver.suggestions_changed(suggestions)
+
+    @property
+    def model_name(self) -> str:
+        """The version of the model in use, or the model's name if it is from elsewhere."""
+        source = str(self.session.models.source)
+        found = (v.name for v in self.project.versions if str(v.path) == source)
+        return next(found, self.session.model.name)
+
     def _maker(self) -> Mapping[str, str]:
         """Fields of a new object's entry that are the same for all."""
-        source, model = self.session.models.source, self.project.model
-        versions = {str(version.path): version.name for version in self.project.versions}
+        name, model = self.model_name, self.session.model.name
         return {
-            "model": self.session.model.name if self.session.is_loaded else model,
-            "version": versions.get(str(source), ""),
+            "model": model,
+            "version": "" if name == model else name,
             "who": "" if self.now is None else self.now.editing.who,
         }
 
@@ -323,8 +367,9 @@ class ProjectSession:
         viewer.mouse_wheel_callbacks.remove(self._on_mouse)
         viewer.layers.events.removed.disconnect(self._on_removed)
         self.session.draft_changed.disconnect(self._on_draft)
-        self.session.model_changed.disconnect(self._prepare)
+        self.session.model_changed.disconnect(self._on_model)
         self.session.closed.disconnect(self.close)
+        self.board.close()
         self._ahead.close()
         self._opening.close()
         self._saving.close()

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...engine import Window
 from ...projects import ObjectEntry, ProjectImage
+from ...projects.suggestions import Suggestions
 from ...session import SessionObject
 from .opening import OpenedImage
 from .threads import OrderedThread
@@ -52,6 +53,7 @@ class ImageSaver:
         self._status: dict[str, Any] = {}
         self._known: dict[str, Any] = {}
         self._relabelled = False
+        self._suggestions: Suggestions | None = None
         self._waits = False
 
     def labels_changed(self, window: Window) -> None:
@@ -66,6 +68,12 @@ class ImageSaver:
         with self._lock:
             self._objects = self._opened.session.objects
         self.note(seconds=self._opened.seconds)
+
+    def suggestions_changed(self, suggestions: Suggestions) -> None:
+        """Write the suggestions."""
+        with self._lock:
+            self._suggestions = suggestions
+        self.note()
 
     def note(self, **status: Any) -> None:
         """Write fields of the image's status, such as `state`."""
@@ -88,6 +96,7 @@ class ImageSaver:
             patches, self._patches = self._patches, []
             objects, self._objects = self._objects, None
             status, self._status = self._status, {}
+            suggestions, self._suggestions = self._suggestions, None
         for window, pixels in patches:
             self._own[window.slices] = pixels
         self._relabelled |= bool(patches)
@@ -95,12 +104,14 @@ class ImageSaver:
             self._opened.editing.write(
                 labels=self._own if self._relabelled else None,
                 objects=None if objects is None else self._entries(objects),
+                suggestions=suggestions,
                 **status,
             )
         except Exception:
             with self._lock:  # written with the next change, or when the image is left
                 self._objects = self._objects if self._objects is not None else objects
                 self._status = status | self._status
+                self._suggestions = self._suggestions or suggestions
             raise
         self._relabelled = False
 
@@ -133,6 +144,7 @@ class ImageSaver:
             try:
                 with self._lock:
                     waits = bool(self._patches or self._relabelled or self._objects is not None)
+                    waits = waits or bool(self._status) or self._suggestions is not None
                 if waits:
                     self._write()
                 opened.session.close()

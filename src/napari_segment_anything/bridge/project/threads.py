@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 
@@ -49,7 +50,8 @@ class OrderedThread:
                 self._tell(done, result)
 
         if self._pool is not None:
-            return self._pool.submit(work)
+            with suppress(RuntimeError):  # the interpreter ends: windows may close even later
+                return self._pool.submit(work)
         finished: Future[Any] = Future()
         work()
         finished.set_result(None)

@@ -191,6 +191,11 @@ class DraftCanvas:
         if self._working is not None:
             self._working.removed(layer)
 
+    def blank(self) -> None:
+        """Draw nothing; the working layers stay."""
+        if self._working is not None:
+            self._working.clear()
+
     def clear(self) -> None:
         """Remove the working layers; they are made again when needed."""
         working, self._working = self._working, None  # listeners may call this again

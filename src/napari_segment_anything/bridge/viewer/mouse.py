@@ -55,6 +55,8 @@ class MouseInput:
         """Whether the mask under the cursor is shown before any click."""
         self.followed: Layer | None = None
         """The layer that prompts are taken from: its tools are no reason for a message."""
+        self.claim: Callable[[PlaneInView, tuple[float, float]], bool] = lambda seen, point: False
+        """Asked before a click begins an object; returns whether it began one of its own."""
         self._warned_of_units = False
         self._tools: dict[str, tuple[Draw, Callable[[PlaneInView, np.ndarray], object]]] = {}
         self._tool = ""
@@ -258,7 +260,9 @@ class MouseInput:
                 row, col = map(float, seen.points(where))
                 if inside((row, col), seen.on.axes.rows_cols):
                     self._warn_of_units()
-                    self._prompts.put_point(seen.on, seen.plane, (row, col), positive)
+                    begins = self._planes.draft is None
+                    if not (begins and self.claim(seen, (row, col)) and positive):
+                        self._prompts.put_point(seen.on, seen.plane, (row, col), positive)
 
         self._canvas.models.ask(act, "prompt")
 

@@ -21,7 +21,7 @@ from .working_layers import WorkingLayers
 if TYPE_CHECKING:
     from napari.layers import Labels
 
-    from ...session import Draft
+    from ...session import Draft, SuggestedMask
 
 
 class PromptEditor:
@@ -151,6 +151,19 @@ class PromptEditor:
         on, where = self._on(plane)
         place = Window.full(on.axes.rows_cols) if window is None else window
         self.canvas.edit(on, lambda session: session.set_mask(where, np.asarray(mask), place))
+
+    def take_up(self, suggestion: SuggestedMask, plane: Sequence[int] | None = None) -> None:
+        """Begin an object with a suggested mask: a commit takes it, further prompts refine it.
+
+        Parameters
+        ----------
+        suggestion : SuggestedMask
+        plane : sequence of int, optional
+            By default the one that is shown.
+        """
+        on, where = self._on(plane)
+        self.canvas.edit(on, lambda session: session.take_up(where, suggestion))
+        self.canvas.show_preview()
 
     def refine(
         self,

@@ -1,0 +1,201 @@
+"""Audit a project: draw masks and fields, answer them one by one, and read the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from magicgui.widgets import ComboBox
+from qtpy.QtWidgets import QFormLayout, QHeaderView, QProgressBar, QVBoxLayout, QWidget
+
+from ..bridge.project.auditing import AuditItem, AuditRound
+from ..bridge.project.project_session import ProjectSession
+from ..errors import SegmentAnythingError
+from ..parameters import AUDIT
+from ..projects.audit import Audit, audit_names
+from ..wording import counted
+from .forms import fields
+from .qt_helpers import RowTable, button, heading, note, row, tight
+
+_ABOUT = (
+    "Masks are drawn at random among those that nobody has corrected, and fields among the places "
+    "that nobody has declared complete. Your answers change no labels."
+)
+_MASK = "What is this object really? Correct its outline; U records it. W: it is no object."
+_FIELD = "Prompt every object in the frame that has no grey outline; U records them."
+_HEADS = ("", "automatic", "estimate", "95 %")
+
+
+class AuditPanel(QWidget):
+    """Draws an audit, goes through it, and shows what it says.
+
+    Parameters
+    ----------
+    attempt : callable
+        Calls a function, and shows its errors.
+    """
+
+    def __init__(self, attempt: Callable[..., Any]) -> None:
+        super().__init__()
+        self._attempt = attempt
+        self._series: ProjectSession | None = None
+        self.round: AuditRound | None = None
+        """The audit that is being answered."""
+        self.fields = {field.name: field for field in fields(AUDIT, ("masks", "fields"))}
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setVerticalSpacing(4)
+        for field in self.fields.values():
+            form.addRow(field.label, field.native)
+        self.names = ComboBox(choices=())
+        self.names.tooltip = "Audits of the project, the latest first"
+        self.names.changed.connect(self._show_figures)
+        self.draw_button = button("Draw an audit", self.draw, "Draw masks and fields at random")
+        self.go_button = button("Answer", self.answer, "Go through what is not answered yet")
+        self.report_button = button("Write report", self.write, "report.json and methods.md")
+        self._bar = QProgressBar()
+        self._bar.setTextVisible(False)
+        self._bar.setFixedHeight(4)
+        self.task = note()
+        self.yes_button = button("✓ As shown (U)", self.yes, "Record what is shown, and go on")
+        self.no_button = button("✗ No object (W)", self.no, "Record that there is none, and go on")
+        self.table = RowTable(_HEADS, 178)
+        header = self.table.horizontalHeader()
+        for column in range(1, len(_HEADS)):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        layout = tight(QVBoxLayout(self), 5)
+        layout.addWidget(note(_ABOUT))
+        layout.addLayout(form)
+        layout.addWidget(row(self.draw_button, None))
+        layout.addWidget(row(self.names.native, self.go_button, self.report_button))
+        layout.addWidget(self._bar)
+        layout.addWidget(self.task)
+        layout.addWidget(row(self.yes_button, self.no_button))
+        layout.addWidget(heading("Figures"))
+        layout.addWidget(self.table)
+        self._show_item(None)
+
+    def follow(self, series: ProjectSession | None) -> None:
+        """Show another project's audits; None for none."""
+        self.end()
+        self._series = series
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the audits there are."""
+        series = self._series
+        names = [] if series is None else audit_names(series.project)[::-1]
+        if list(self.names.choices) != names:
+            self.names.choices = names
+        self._show_figures()
+
+    # -- what the user does ----------------------------------------------------------------------
+
+    def draw(self) -> None:
+        """Draw masks and fields."""
+        series = self._series
+        if series is None:
+            return
+        series.leave()  # so that its labels are those on the disk
+        series.flush()
+        wanted = {name: field.value for name, field in self.fields.items()}
+        drawn = self._attempt(lambda: Audit.draw(series.project, **wanted))
+        if drawn is not None:
+            self.refresh()
+            self.names.value = drawn.name
+            self.answer()
+
+    def answer(self) -> None:
+        """Go through what is not answered yet, or stop."""
+        if self.round is not None:
+            self.end()
+            return
+        audit = self._audit()
+        if audit is not None and self._series is not None:
+            self.round = AuditRound(self._series, audit)
+            self.round.asked.connect(self._show_item)
+            self.round.begin()
+
+    def end(self) -> None:
+        """Stop answering; answers are kept."""
+        if self.round is not None:
+            asked, self.round = self.round, None
+            asked.close()
+            self._show_item(None)
+
+    def yes(self) -> None:
+        """Record what is shown, and go on."""
+        if self.round is not None:
+            self.round.done()
+
+    def no(self) -> None:
+        """Record that there is no object, and go on."""
+        if self.round is not None:
+            self.round.reject()
+
+    def write(self) -> None:
+        """Write the report and the text for a methods section."""
+        audit = self._audit()
+        if audit is not None:
+            paths = self._attempt(audit.write_report)
+            if paths is not None:
+                self.task.setText(f"Written: {', '.join(str(path) for path in paths)}")
+
+    # -- what there is ---------------------------------------------------------------------------
+
+    def _audit(self) -> Audit | None:
+        series, name = self._series, self.names.value
+        if series is None or not name:
+            return None
+        found: Audit | None = self._attempt(lambda: Audit.open(series.project, str(name)))
+        return found
+
+    def _show_item(self, item: AuditItem | None) -> None:
+        there = item is not None
+        for each in (self.yes_button, self.no_button):
+            each.setEnabled(there)
+        self._bar.setVisible(there)
+        self.go_button.setText("Stop" if self.round is not None and there else "Answer")
+        if item is None:
+            ended = self.round is not None
+            self.round = None
+            self.task.setText("All answered." if ended else "")
+            self._show_figures()
+            return
+        if self.round is not None:
+            masks, others = self.round.left
+            sample = self.round.audit.sample
+            every = len(sample.masks) + len(sample.fields)
+            self._bar.setRange(0, every)
+            self._bar.setValue(every - masks - others)
+            what = _MASK if item.kind == "mask" else _FIELD
+            self.task.setText(
+                f"{counted(masks, 'mask')} and {counted(others, 'field')} left. {what}"
+            )
+            self.no_button.setText("✗ No object (W)" if item.kind == "mask" else "None missing (W)")
+
+    def _show_figures(self, *_: Any) -> None:
+        audit = self._audit() if self.names.value else None
+        self.go_button.setEnabled(audit is not None)
+        self.report_button.setEnabled(audit is not None)
+        rows: dict[int, tuple[str, str, str, str]] = {}
+        if audit is not None:
+            try:
+                found = audit.figures().figures
+            except SegmentAnythingError:  # too few answers so far
+                found = ()
+            for number, figure in enumerate(found):
+                interval = figure.interval
+                rows[number] = (
+                    f"{figure.title} {figure.unit}".strip(),
+                    _short(figure.automatic),
+                    _short(interval.value),
+                    f"{_short(interval.low)} – {_short(interval.high)}",
+                )
+        self.table.fill(rows)
+
+
+def _short(value: float | None) -> str:
+    if value is None or value != value:
+        return "–"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
