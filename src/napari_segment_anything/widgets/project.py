@@ -23,6 +23,7 @@ from .project_bar import ProjectBar
 from .project_classes import ClassButtons
 from .project_learn import LearnPanel
 from .project_list import ImageList
+from .project_review import ReviewPanel
 from .project_start import ProjectStart
 from .project_suggestions import SuggestionPanel
 from .prompting import Prompting
@@ -42,6 +43,7 @@ OBJECT_TOOLS = (
 STAGES = (
     ("annotate", "Annotate", "Prompts, suggestions, classes"),
     ("learn", "Learn", "Fine-tune the model on what is annotated"),
+    ("review", "Review", "Suggestions of all images, the most doubtful first"),
     ("audit", "Audit", "How wrong the automatic masks are, with intervals"),
 )
 
@@ -99,10 +101,12 @@ class ProjectWidget(Panel):
                 Section([KeyList((*keys.SHOWN, *project_keys.SHOWN))], "Mouse and keys"),
             ]
         )
+        self.review = ReviewPanel(self.attempt)
         self.audit = AuditPanel(self.attempt)
         self.stages = {
             "annotate": self.annotate,
             "learn": Section([self.learn]),
+            "review": Section([self.review]),
             "audit": Section([self.audit]),
         }
         self.images_shown = Section([self.bar, self.list])
@@ -148,6 +152,7 @@ class ProjectWidget(Panel):
             ("W", self.reject),
             ("Shift-W", partial(self._suggestion, SuggestionBoard.bring_back)),
             ("G", self.find_similar),
+            ("Q", self.review.later),
         )
         bound = keys.Keys(self.viewer, self, actions)
         self.at_the_end(bound.close)
@@ -177,6 +182,7 @@ class ProjectWidget(Panel):
         self.suggestions.follow(self.series.board)
         first = project.versions[0].learned()["model"] if project.versions else project.model
         self.learn.follow(Teaching(project), str(first))
+        self.review.follow(self.series)
         self.audit.follow(self.series)
         self.settings.set("project", recent=str(project.folder))
         if project.model_path() != self.session.models.source:
@@ -194,13 +200,15 @@ class ProjectWidget(Panel):
         """Save and close the image and the project."""
         if self.series is not None and self._tools is not None:
             self._tools.close()
-            if self.audit.round is not None:
-                self.audit.round.close()
+            for asking in (self.review.round, self.audit.round):
+                if asking is not None:
+                    asking.close()
             self.series.close()
         self.project = self.series = self.classes = self._tools = None
         if not self.is_shut:
             self.suggestions.follow(None)
             self.learn.follow(None)
+            self.review.follow(None)
             self.audit.follow(None)
             self._show_project()
 
@@ -251,6 +259,8 @@ class ProjectWidget(Panel):
         self.work.shown = stage != "learn"
         if stage == "learn":
             self.learn.refresh()
+        if stage != "review":
+            self.review.end()
         if stage == "audit":
             self.audit.refresh()
         else:
@@ -299,6 +309,8 @@ class ProjectWidget(Panel):
         """Take the suggestion under the mouse, or record the answer of an audit."""
         if self.stage.value == "audit":
             self.audit.yes()
+        elif self.review.round is not None:
+            self.review.accept()
         else:
             self._suggestion(SuggestionBoard.take_at_cursor)
 
@@ -306,6 +318,8 @@ class ProjectWidget(Panel):
         """Reject the suggestion under the mouse, or the mask that an audit asks about."""
         if self.stage.value == "audit":
             self.audit.no()
+        elif self.review.round is not None:
+            self.review.reject()
         else:
             self._suggestion(SuggestionBoard.reject_at_cursor)
 

@@ -24,7 +24,7 @@ from .suggesting import Suggested, outlines_of, suggest, suggest_similar
 if TYPE_CHECKING:
     from .project_session import ProjectSession
 
-_COLOURS = {"everything": "#ffd34d", "similar": "#4de1ff"}
+_COLOURS = {"everything": "#ffd34d", "similar": "#4de1ff", "asked": "#ffffff"}
 
 
 class SuggestionBoard:
@@ -48,6 +48,8 @@ class SuggestionBoard:
         """Those for the image that is open; None before there are any."""
         self.source = "everything"
         """Which are shown: those of everything mode, or those like an example."""
+        self.asked = 0
+        """Number of the suggestion that stands out; 0 for none."""
         self.automatic = True
         """Whether suggestions are computed when an image is opened."""
         self.busy = False
@@ -221,7 +223,10 @@ class SuggestionBoard:
             self._layer.show(
                 self._owner.layers.images[0],
                 self._owner.now.ahead.source.shape,
-                ((item.source, self._outlines[item.id]) for item in self.shown),
+                (
+                    ("asked" if item.id == self.asked else item.source, self._outlines[item.id])
+                    for item in sorted(self.shown, key=lambda item: item.id == self.asked)
+                ),
             )
         self.changed.emit()
 
@@ -326,12 +331,17 @@ class SuggestionBoard:
             If there is none.
         """
         found = self.at_cursor
-        if found is None or self.suggestions is None:
+        if found is None:
             raise PromptError("there is no suggestion under the mouse")
-        self.suggestions = self.suggestions.decide([found.id], "rejected")
-        self._rejected.append(found.id)
-        self.show()
-        self._write()
+        self.reject(found.id)
+
+    def reject(self, number: int) -> None:
+        """Reject a suggestion; `bring_back` takes that back."""
+        if self.suggestions is not None:
+            self.suggestions = self.suggestions.decide([number], "rejected")
+            self._rejected.append(number)
+            self._write()
+            self.show()
 
     def bring_back(self) -> bool:
         """Bring back the suggestion that was rejected last; return whether there is one."""
