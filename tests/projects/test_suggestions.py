@@ -12,11 +12,8 @@ from napari_segment_anything.errors import FormatError, ParameterError
 from napari_segment_anything.formats import read_sa1b
 from napari_segment_anything.formats.rle import RLE, encode
 from napari_segment_anything.projects import Project, Suggestions
-from napari_segment_anything.projects.suggestions import (
-    best_matches,
-    read_suggestions,
-    suggestions_writer,
-)
+from napari_segment_anything.projects.suggestion_files import read_suggestions, suggestions_writer
+from napari_segment_anything.projects.suggestions import best_matches
 
 SHAPE = (40, 50)
 

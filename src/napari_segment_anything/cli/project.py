@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..parameters import PROJECT
-from . import options, project_audit, project_exchange, project_learn, project_report
+from . import (
+    options,
+    project_audit,
+    project_exchange,
+    project_learn,
+    project_report,
+    project_suggest,
+)
 from .generated import generated
 
 if TYPE_CHECKING:
@@ -152,6 +159,7 @@ def status(
 app.command("new")(new)
 app.command("add")(add)
 app.command("status")(status)
+app.command("suggest")(project_suggest.suggest)
 app.command("learn")(project_learn.learn)
 app.command("export")(project_exchange.export)
 app.command("import")(project_exchange.import_)

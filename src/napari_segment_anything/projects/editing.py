@@ -34,7 +34,8 @@ from .images import (
 )
 from .objects import ObjectEntry, label_ids, objects_writer
 from .status import ImageStatus, as_points, as_region, check_state
-from .suggestions import Suggestions, suggestions_writer
+from .suggestion_files import suggestions_writer
+from .suggestions import Suggestions
 
 LARGE = 2**26
 """Pixels from which labels are written as OME-Zarr."""

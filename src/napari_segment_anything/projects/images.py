@@ -247,7 +247,8 @@ class ProjectImage:
         FormatError
             If the file is damaged.
         """
-        from .suggestions import Suggestions, read_suggestions
+        from .suggestion_files import read_suggestions
+        from .suggestions import Suggestions
 
         found = read_current(self.folder, SUGGESTIONS, read_suggestions)
         return Suggestions(self.shape) if found is None else found

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from typing_extensions import TypedDict
 
 from ..automatic import CandidateTable
 from ..automatic.overlaps import priority, resolve_overlaps
 from ..engine import PlacedMask, Window
-from ..errors import FormatError, ParameterError
-from ..formats.records import ImageRecords, MaskRecord, to_sa1b
-from ..formats.rle import RLE, encode_labels, from_coco, intersection
-from ..limits import RECORDS_BYTES
-from ..reading import read_json
+from ..errors import ParameterError
+from ..formats.rle import RLE, encode_labels, intersection
 from ..session import SuggestedMask
 
 Status = Literal["open", "taken", "corrected", "rejected"]
 Source = Literal["everything", "similar"]
 
 STATUSES: tuple[Status, ...] = ("open", "taken", "corrected", "rejected")
-FORMAT = 1
 COVERED = 0.5
 """A suggestion is dropped if more than this share of it is labelled already."""
 SAME = 0.5
@@ -382,111 +375,3 @@ def best_matches(
             if iou > best[i]:
                 best[i], index[i] = iou, j
     return best, index
-
-
-class _Code(TypedDict):
-    size: tuple[int, int]
-    counts: str
-
-
-class _Entry(TypedDict, total=False):
-    id: int
-    segmentation: _Code
-    predicted_iou: float
-    stability_score: float
-    point_coords: list[tuple[float, float]]
-    score: float
-    status: Status
-    source: Source
-    version: str
-    fingerprint: str
-    object: int
-    doubts: dict[str, float]
-
-
-class _Image(TypedDict):
-    width: int
-    height: int
-
-
-class _Header(TypedDict):
-    version: int
-    settings: dict[str, Any]
-
-
-class _File(TypedDict):
-    image: _Image
-    annotations: list[_Entry]
-    suggestions: _Header
-
-
-def suggestions_writer(suggestions: Suggestions) -> Callable[[Path], object]:
-    """Return a function that writes suggestions as JSON: the form of SA-1B, with further keys."""
-    records = tuple(
-        MaskRecord.from_mask(
-            item.mask,
-            id=item.id,
-            predicted_iou=item.predicted_iou,
-            stability_score=item.stability,
-            point_coords=(item.point[::-1],),
-        )
-        for item in suggestions.items
-    )
-    rows, columns = suggestions.shape
-    data = to_sa1b(ImageRecords(columns, rows, records))
-    for entry, item in zip(data["annotations"], suggestions.items, strict=True):
-        entry.update(
-            score=item.score, status=item.status, source=item.source, version=item.version,
-            fingerprint=item.fingerprint, object=item.object_id,
-            doubts={name: round(value, 4) for name, value in item.doubts.items()},
-        )  # fmt: skip
-    data["suggestions"] = {"version": FORMAT, "settings": dict(suggestions.settings)}
-    text = json.dumps(data, allow_nan=False)
-    return lambda path: path.write_text(text, "utf-8")
-
-
-def read_suggestions(path: Path) -> Suggestions:
-    """Read ``suggestions.json``.
-
-    Raises
-    ------
-    FormatError
-        If the file is missing, damaged, or of a later version.
-    """
-    data: _File = read_json(path, _File, what="file of suggestions", limit=RECORDS_BYTES)
-    header = data["suggestions"]
-    if header["version"] != FORMAT:
-        raise FormatError(f"{path} is of version {header['version']}; this program reads {FORMAT}")
-    shape = (data["image"]["height"], data["image"]["width"])
-    items: list[Suggestion] = []
-    for place, entry in enumerate(data["annotations"]):
-        where = f"{path}, annotation {place}"
-        missing = {"id", "segmentation", "score", "status", "source"} - set(entry)
-        if missing:
-            raise FormatError(f"{where}: {min(missing)} is missing")
-        try:
-            mask = from_coco(entry["segmentation"])
-        except FormatError as error:
-            raise FormatError(f"{where}: {error}") from error
-        if mask.size != shape or entry["id"] <= (items[-1].id if items else 0):
-            raise FormatError(
-                f"{where}: its mask has another size than the image, or its id repeats"
-            )
-        col, row = (entry.get("point_coords") or [(0.0, 0.0)])[0]
-        items.append(
-            Suggestion(
-                entry["id"],
-                mask,
-                entry["score"],
-                entry.get("predicted_iou", math.nan),
-                entry.get("stability_score", math.nan),
-                (row, col),
-                entry["status"],
-                entry["source"],
-                entry.get("version", ""),
-                entry.get("fingerprint", ""),
-                entry.get("object", 0),
-                entry.get("doubts", {}),
-            )
-        )
-    return Suggestions(shape, tuple(items), header["settings"])
