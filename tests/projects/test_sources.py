@@ -78,6 +78,15 @@ def test_a_table_with_labels_and_planes(tmp_path, raw, labels):
     assert project.image("raw-movie-q002").plane == {"Q": 2}
 
 
+def test_no_project_is_made_if_a_label_image_of_a_table_does_not_fit(tmp_path, raw, labels):
+    write_labels(raw / "small.tif", labels[:9])
+    (tmp_path / "t.csv").write_text("path,label\nraw/a0.png,raw/small.tif\n")
+    with pytest.raises(FormatError, match=r"small\.tif has shape \(9, 50\), the image raw-a0"):
+        Project.create(tmp_path / "p", tmp_path / "t.csv")
+    write_labels(raw / "small.tif", labels)
+    assert Project.create(tmp_path / "p", tmp_path / "t.csv").images[0].labels().max() == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -17,6 +17,7 @@ from ._stores import locate, store_errors
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+_MOMENT = 0.05
 SUFFIX = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -133,7 +134,8 @@ def is_locked(file: Path) -> bool:
 
     if not file.exists():
         return False
-    lock = FileLock(file, timeout=0, thread_local=False)
+    # another one that only asks holds it for a moment
+    lock = FileLock(file, timeout=_MOMENT, poll_interval=_MOMENT / 5, thread_local=False)
     try:
         lock.acquire()
     except Timeout:

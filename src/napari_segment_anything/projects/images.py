@@ -15,7 +15,7 @@ from ..errors import FormatError
 from ..formats import read_labels
 from ..formats.locking import is_locked
 from ..limits import ARRAY_BYTES
-from ..reading import read_json
+from ..reading import decode_json, read_bytes, read_json
 from .files import current, read_current
 from .index import IndexEntry
 from .sources import ImageSource, open_image_plane
@@ -328,10 +328,11 @@ def read_status(path: Path) -> ImageStatus:
     FormatError
         If it is damaged, or of a later version.
     """
-    data: dict[str, Any] = read_json(path, dict[str, Any], what="state of an image")
-    if data.get("version") != 1:
-        raise FormatError(f"{path} is of version {data.get('version')}; this program reads 1")
-    status: ImageStatus = read_json(path, ImageStatus, what="state of an image")
+    data = read_bytes(path, what="state of an image")
+    version = decode_json(data, dict[str, Any], str(path)).get("version")
+    if version != 1:
+        raise FormatError(f"{path} is of version {version}; this program reads 1")
+    status: ImageStatus = decode_json(data, ImageStatus, str(path))
     return status
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -105,12 +105,10 @@ class Project:
             VERSION, name or folder.name, model, (), as_classes(classes), dict(settings)
         )
         sources = as_sources(images, folder)
-        entries, labels = _find(sources, folder, 0, ())
+        entries = _found(sources, folder, 0, ())
         write_text(folder / INDEX, index_text(entries))
         write_configuration(folder, replace(configuration, images=sources))
-        project = cls(folder)
-        project._read_labels(labels)
-        return project
+        return cls(folder)
 
     @classmethod
     def open(cls, folder: str | Path) -> Project:
@@ -188,22 +186,20 @@ class Project:
         with self._locked():
             sources = as_sources(images, self.folder)
             first = len(self.sources)
-            found, labels = _find(sources, self.folder, first, self._entries)
+            found = _found(sources, self.folder, first, self._entries)
             write_configuration(
                 self.folder, replace(self._configuration, images=(*self.sources, *sources))
             )
-            write_text(self.folder / INDEX, index_text([*self._entries, *found]))
-            self.reload()
-        self._read_labels(labels)
-        return tuple(self.image(entry.key) for entry in found)
+            return self._extended(found)
 
     def refresh(self) -> tuple[ProjectImage, ...]:
         """Look for images that were added to the project's folders; return those that are new."""
         with self._locked():
-            found, labels = _find(self.sources, self.folder, 0, self._entries)
-            write_text(self.folder / INDEX, index_text([*self._entries, *found]))
-            self.reload()
-        self._read_labels(labels)
+            return self._extended(_found(self.sources, self.folder, 0, self._entries))
+
+    def _extended(self, found: Sequence[IndexEntry]) -> tuple[ProjectImage, ...]:
+        write_text(self.folder / INDEX, index_text([*self._entries, *found]))
+        self.reload()
         return tuple(self.image(entry.key) for entry in found)
 
     # -- classes and settings --------------------------------------------------------------------
@@ -371,26 +367,25 @@ class Project:
             write_configuration(self.folder, change(self._configuration))
             self.reload()
 
-    def _read_labels(self, labels: Mapping[str, str]) -> None:
-        from .importing import plane_labels
 
-        for key, path in labels.items():
-            image = self.image(key)
-            with image.lock() as editing:
-                editing.write(labels=plane_labels(image, path), state="in_progress")
-
-
-def _find(
-    sources: Iterable[ImageSource], folder: Path, first: int, known: tuple[IndexEntry, ...]
-) -> tuple[list[IndexEntry], dict[str, str]]:
-    """New images of sources, and the label files that tables give for them, by key."""
+def _found(
+    sources: Iterable[ImageSource], folder: Path, first: int, known: Sequence[IndexEntry]
+) -> list[IndexEntry]:
+    """New images of sources. Labels that tables give for them are in their folders already."""
     found: list[IndexEntry] = []
-    labels: dict[str, str] = {}
+    labels: list[tuple[ProjectImage, str]] = []
     for number, source in enumerate(sources, start=first):
         name = Path(source.located(folder).removeprefix("sample:")).name
         images = find_source_images(source, folder)
         for entry, image in to_entries(images, number, name, [*known, *found]):
             found.append(entry)
             if image.label:
-                labels[entry.key] = source.place_of(folder, image.label)
-    return found, labels
+                place = source.place_of(folder, image.label)
+                labels.append((ProjectImage(folder, source, entry, tuple), place))
+    if labels:
+        from .importing import plane_labels
+
+        for target, place in labels:
+            with target.lock() as editing:
+                editing.write(labels=plane_labels(target, place), state="in_progress")
+    return found
