@@ -221,7 +221,14 @@ def fit(found: list[Scene]) -> None:
                 truth.append(right)
                 weights.append(np.full(len(right), 1 / max(len(right), 1)))
     x, y, w = (np.concatenate(part) for part in (rows, truth, weights))
-    w /= w.mean()
+    slopes, bias = logistic(x, y, w)
+    print(dict(zip(WEIGHTS, np.round(slopes, 2).tolist(), strict=True)))
+    print("bias", round(bias, 2), f"right {y.mean():.0%}")
+
+
+def logistic(x: NDArray, y: NDArray, weights: NDArray) -> tuple[NDArray, float]:
+    """Slopes and bias of a logistic regression, slightly regularised."""
+    w = weights / weights.mean()
     centre, scale = x.mean(0), x.std(0)
     z = np.c_[(x - centre) / scale, np.ones(len(x))]
     beta = np.zeros(z.shape[1])
@@ -230,8 +237,7 @@ def fit(found: list[Scene]) -> None:
         hessian = (z * (w * p * (1 - p))[:, None]).T @ z + 1e-3 * len(x) * np.eye(len(beta))
         beta -= np.linalg.solve(hessian, z.T @ (w * (p - y)) + 1e-3 * len(x) * beta)
     slopes = beta[:-1] / scale
-    print(dict(zip(WEIGHTS, np.round(slopes, 2).tolist(), strict=True)))
-    print("bias", round(float(beta[-1] - (slopes * centre).sum()), 2), f"right {y.mean():.0%}")
+    return slopes, float(beta[-1] - (slopes * centre).sum())
 
 
 def main() -> None:

@@ -40,10 +40,15 @@ from napari_segment_anything.formats import (
     read_table,
     write_sa1b,
 )
+from napari_segment_anything.formats.rle import encode
 from napari_segment_anything.projects.configuration import read_configuration
 from napari_segment_anything.projects.images import read_status
 from napari_segment_anything.projects.index import read_index
 from napari_segment_anything.projects.objects import read_objects
+from napari_segment_anything.projects.pool import CandidatePool, read_pool
+from napari_segment_anything.projects.suggestion_files import read_suggestions, suggestions_writer
+from napari_segment_anything.projects.suggestions import Suggestions
+from napari_segment_anything.projects.traits import Traits
 from napari_segment_anything.training import read_config
 
 from ..cli.conftest import tiny as tiny
@@ -83,6 +88,23 @@ def records() -> bytes:
 
 def network() -> bytes:
     return save({"image_encoder.a": torch.zeros(9)}, {"config": config()})
+
+
+def written(write: Callable[[Path], object]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / "a")
+        return (Path(folder) / "a").read_bytes()
+
+
+def suggestions() -> Suggestions:
+    masks = [encode(image() > 200), encode(image() < 99)]
+    return Suggestions.from_masks(masks, [0.9, 0.4], (64, 64), version="v1")
+
+
+def pool() -> CandidatePool:
+    rows = np.zeros((2, 3), np.float32)
+    traits = Traits(np.zeros((2, 256), np.float32), rows[:, 0], rows, rows)
+    return CandidatePool.of(suggestions(), traits, "f")
 
 
 TOML = b"""model = "default"
@@ -134,6 +156,8 @@ FORMATS: dict[str, tuple[bytes, list[Callable]]] = {
     "a.safetensors": (network(), [load_checkpoint]),
     "a.pt": (pt({"image_encoder.a": torch.zeros(9), "b": {"c": 1}}), [load_checkpoint]),
     "objects.json": (OBJECTS, [read_objects]),
+    "suggestions.json": (written(suggestions_writer(suggestions())), [read_suggestions]),
+    "candidates.npz": (written(pool().writer()), [read_pool]),
     "state.json": (STATE, [read_status]),
     "images.csv": (
         b'key,source,path,plane,well\r\na1,1,a.tif,"T=1,Z=2",A/1\r\nb,1,b.tif,,\r\n',

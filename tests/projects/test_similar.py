@@ -156,7 +156,7 @@ def test_bright_objects_are_found_by_a_bright_one(predictor: Predictor) -> None:
     bright = len(masks) // 2
     assert found[:bright].min() > found[bright:].max()
     candidates = CandidatePool(
-        tuple(encode(mask.within(Window.full(image.shape))) for mask in masks),
+        image.shape, tuple(encode(mask.within(Window.full(image.shape))) for mask in masks),
         score.astype(np.float32), score.astype(np.float32), np.zeros(len(masks), np.int16),
         traits, "f",
     )  # fmt: skip

@@ -162,6 +162,16 @@ def test_candidates_are_found_again_if_their_file_is_damaged(series, predictor) 
     assert kept_pool(image, predictor.model.fingerprint) is None
 
 
+def test_an_image_that_has_changed_its_size_is_reported(series, predictor) -> None:
+    run(series, predictor)
+    Image.fromarray(spots((64, 64))[0]).save(series.image("s1").path)
+    series = Project.open(series.folder)
+    assert kept_pool(series.image("s1"), predictor.model.fingerprint) is None
+    report = run(series, predictor, renew=True)
+    assert set(report.made) == {"s0", "s2"}
+    assert "is of shape (64, 64), its suggestions (96, 128)" in report.failed["s1"]
+
+
 def suggestion(id: int, score: float, stability: float = 0.9, **doubts: float) -> Suggestion:
     return Suggestion(id, encode(np.eye(4)), score, score, stability, doubts=doubts)
 
@@ -192,7 +202,7 @@ def test_the_odd_one_out_and_disagreeing_crops_are_noted() -> None:
     size = np.array([5, 5, 8, 5], np.float32)
     scores = np.array([0.9, 0.9, 0.9, 0.8], np.float32)
     layer = np.array([0, 0, 0, 1], np.int16)
-    pool = CandidatePool(tuple(masks), scores, scores, layer, traits_of(4, size=size), "f")
+    pool = CandidatePool(SHAPE, tuple(masks), scores, scores, layer, traits_of(4, size=size), "f")
     made = with_doubts(Suggestions.from_masks(masks[:3], scores[:3], SHAPE), pool)
     assert made[3].doubts["unlike"] > made[1].doubts["unlike"] == made[2].doubts["unlike"]
     assert made[1].doubts["crops"] == pytest.approx(1 - 81 / 119)

@@ -32,6 +32,8 @@ class CandidatePool:
 
     Parameters
     ----------
+    shape : tuple of int
+        (rows, columns) of the image.
     masks : tuple of RLE
         n masks.
     predicted_iou, stability : float32 array (n,)
@@ -44,6 +46,7 @@ class CandidatePool:
         Of the model's weights.
     """
 
+    shape: tuple[int, int]
     masks: tuple[RLE, ...]
     predicted_iou: NDArray[np.float32]
     stability: NDArray[np.float32]
@@ -55,6 +58,7 @@ class CandidatePool:
     def of(cls, suggestions: Suggestions, traits: Traits, fingerprint: str) -> CandidatePool:
         """Make a pool of suggestions, which `traits` describe."""
         return cls(
+            suggestions.shape,
             tuple(item.mask for item in suggestions),
             np.array([item.predicted_iou for item in suggestions], np.float32),
             np.array([item.stability for item in suggestions], np.float32),
@@ -76,7 +80,7 @@ class CandidatePool:
             with path.open("wb") as file:
                 np.savez(
                     file,
-                    rows_and_columns=np.array(self.masks[0].size if self.masks else (1, 1)),
+                    rows_and_columns=np.array(self.shape),
                     runs=np.array([len(each) for each in counts], np.int64),
                     counts=np.concatenate([np.zeros(0, np.uint32), *counts]),
                     predicted_iou=self.predicted_iou,
@@ -99,15 +103,16 @@ def read_pool(path: Path) -> CandidatePool:
     """
     try:
         with open_npz(path) as held:
-            size = tuple(int(n) for n in held["rows_and_columns"])
+            rows, cols = (int(n) for n in held["rows_and_columns"])
             ends = np.cumsum(held["runs"])[:-1]
             parts = np.split(held["counts"], ends) if len(held["runs"]) else []
             traits = Traits(*(held[f.name].astype(np.float32) for f in fields(Traits)))
             found = CandidatePool(
-                tuple(from_counts(part, size) for part in parts),
-                held["predicted_iou"],
-                held["stability"],
-                held["layer"],
+                (rows, cols),
+                tuple(from_counts(part, (rows, cols)) for part in parts),
+                held["predicted_iou"].astype(np.float32),
+                held["stability"].astype(np.float32),
+                held["layer"].astype(np.int16),
                 traits,
                 str(held["fingerprint"]),
             )
@@ -157,6 +162,7 @@ def everything_steps(
     traits = yield from describe_objects([placed(mask) for mask in masks], source, predictor)
     layers = np.array([crop.layer for crop in candidates.crops], np.int16)
     return table, CandidatePool(
+        table.shape,
         masks,
         candidates.predicted_iou[chosen],
         candidates.stability_score[chosen],

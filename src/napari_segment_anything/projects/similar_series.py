@@ -15,7 +15,7 @@ from .images import ProjectImage
 from .pool import POOL, CandidatePool, everything_steps, read_pool
 from .project import Project
 from .similar import similar_suggestions
-from .suggesting import LARGE_FRAMES, WHO, SeriesReport, Steps, occupied, over_series
+from .suggesting import LARGE_FRAMES, WHO, SeriesReport, Steps, earlier, occupied, over_series
 from .suggestions import placed
 from .traits import Traits, describe_objects
 
@@ -59,7 +59,9 @@ def kept_pool(image: ProjectImage, fingerprint: str) -> CandidatePool | None:
         found = read_current(image.folder, POOL, read_pool)
     except FormatError:  # it can be computed again
         return None
-    return None if found is None or found.fingerprint != fingerprint else found
+    if found is None or found.fingerprint != fingerprint or found.shape != image.shape:
+        return None
+    return found
 
 
 def pool_steps(
@@ -119,7 +121,7 @@ def similar_steps(
         made = similar_suggestions(
             pool, examples, image.shape, labels=occupied(image), version=version
         )
-        after = image.suggestions().renewed(made, "similar")
+        after = earlier(image).renewed(made, "similar")
         writing.set_suggestions(after)
     return after
 

@@ -128,7 +128,7 @@ def suggest_steps(
 
     yield Progress(1, 1, message="writing suggestions")
     with nullcontext(editing) if editing is not None else image.lock(WHO) as writing:
-        before = image.suggestions()
+        before = earlier(image)
         made = make(occupied(image))
         refused = {item.id for at in image.negatives() if (item := made.at(*at)) is not None}
         made = replace(made, items=tuple(item for item in made if item.id not in refused))
@@ -290,7 +290,20 @@ def is_current(found: Suggestions, settings: dict[str, Any]) -> bool:
 def occupied(image: ProjectImage) -> np.ndarray:
     """Where no object is to be suggested: objects, and where a person looked: bool (rows, cols)."""
     where = image.seen()
-    return where | (image.labels() != 0) if image.has_labels else where
+    if not image.has_labels:
+        return where
+    labels = image.labels()
+    if labels.shape != where.shape:
+        raise ImageError(f"{image.key} is of shape {where.shape}, its labels {labels.shape}")
+    return where | (labels != 0)
+
+
+def earlier(image: ProjectImage) -> Suggestions:
+    """Read an image's suggestions; raise `ImageError` if the image has another size by now."""
+    found = image.suggestions()
+    if found.shape != image.shape:
+        raise ImageError(f"{image.key} is of shape {image.shape}, its suggestions {found.shape}")
+    return found
 
 
 def _large(

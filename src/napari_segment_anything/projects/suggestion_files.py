@@ -6,8 +6,9 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from ..errors import FormatError
@@ -25,19 +26,23 @@ class _Code(TypedDict):
     counts: str
 
 
+_Id = Annotated[int, Field(ge=1, le=2**31 - 1)]
+_Score = Annotated[float, Field(ge=0, le=1)]
+
+
 class _Entry(TypedDict, total=False):
-    id: int
+    id: _Id
     segmentation: _Code
     predicted_iou: float
     stability_score: float
     point_coords: list[tuple[float, float]]
-    score: float
+    score: _Score
     status: Status
     source: Source
     version: str
     fingerprint: str
-    object: int
-    doubts: dict[str, float]
+    object: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    doubts: dict[str, _Score]
 
 
 class _Image(TypedDict):
@@ -74,7 +79,7 @@ def suggestions_writer(suggestions: Suggestions) -> Callable[[Path], object]:
         entry.update(
             score=item.score, status=item.status, source=item.source, version=item.version,
             fingerprint=item.fingerprint, object=item.object_id,
-            doubts={name: round(value, 4) for name, value in item.doubts.items()},
+            doubts={name: round(min(max(v, 0.0), 1.0), 4) for name, v in item.doubts.items()},
         )  # fmt: skip
     data["suggestions"] = {"version": VERSION, "settings": dict(suggestions.settings)}
     text = json.dumps(data, allow_nan=False)

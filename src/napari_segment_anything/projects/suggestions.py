@@ -121,6 +121,7 @@ class Suggestions:
         masks : sequence of RLE
             n masks of the plane.
         scores : array-like (n,)
+            Clipped to 0..1; NaN is 0.
         shape : tuple of int
             (rows, columns).
         labels : int array (rows, columns), optional
@@ -130,7 +131,7 @@ class Suggestions:
         **same
             Fields that all have in common.
         """
-        scores = np.asarray(scores, np.float64)
+        scores = np.clip(np.nan_to_num(np.asarray(scores, np.float64)), 0, 1)
         area = np.array([mask.area for mask in masks], np.int64)
         order = priority("score", area, scores)
         taken = None if labels is None else (np.asarray(labels) != 0).astype(np.uint8)
