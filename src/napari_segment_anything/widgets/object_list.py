@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 
 from ..session.objects import SessionObject
 
-COLUMNS = ("id", "score", "slice", "prompts", "s", "state")
+COLUMNS = ("id", "score", "slice", "prompts", "s", "state", "class")
 _TIPS = (
     "Label",
     "Predicted IoU; – for a mask drawn by hand",
@@ -18,6 +18,7 @@ _TIPS = (
     "Points, boxes, scribbles and masks",
     "Seconds from the first prompt to the commit",
     "Locked objects stay as they are; hidden ones are not drawn",
+    "Class of the object",
 )
 
 
@@ -66,6 +67,7 @@ class ObjectList(QTableWidget):
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setSortingEnabled(True)
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        self._show_columns(False)
         self.cellClicked.connect(lambda index, _: self.picked.emit(self._label(index)))
         self.itemSelectionChanged.connect(self.selection_changed)
         self._shown: tuple[dict[int, SessionObject], dict[int, str]] = ({}, {})
@@ -78,6 +80,11 @@ class ObjectList(QTableWidget):
         for column, word in widest.items():
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
             header.resizeSection(column, measure(word) + 14)
+
+    def _show_columns(self, classes: bool) -> None:
+        """Show the classes instead of the slices and the seconds, where there are any."""
+        for name in ("slice", "s", "class"):
+            self.setColumnHidden(COLUMNS.index(name), classes is (name != "class"))
 
     def _label(self, index: int) -> int:
         return int(self.item(index, 0).text())
@@ -121,9 +128,11 @@ class ObjectList(QTableWidget):
                 (str(count), count),
                 (f"{item.seconds:.1f}", item.seconds),
                 (states[label], states[label]),
+                (item.class_name, item.class_name),
             )
             for number, (text, value) in enumerate(cells):
                 self.setItem(index, number, _Cell(text, value))
+        self._show_columns(any(item.class_name for item in objects.values()))
         self.setSortingEnabled(True)
         self.clearSelection()
         for index in range(self.rowCount()):

@@ -32,20 +32,6 @@ from .sections import Section
 from .tools import HINTS, TOOLS
 
 _TICK = 1000
-OBJECT_TOOLS = (
-    ("split", "Split", "Draw a line right across an object (K)"),
-    ("merge", "Merge", "Draw a line through objects that belong together (J)"),
-    ("delete", "Delete", "Draw a rectangle: objects in it by more than half are deleted (Shift-X)"),
-    ("region", "Region done", "Draw a rectangle in which every object is labelled"),
-)
-
-
-STAGES = (
-    ("annotate", "Annotate", "Prompts, suggestions, classes"),
-    ("learn", "Learn", "Fine-tune the model on what is annotated"),
-    ("review", "Review", "Suggestions of all images, the most doubtful first"),
-    ("audit", "Audit", "How wrong the automatic masks are, with intervals"),
-)
 
 
 class ProjectWidget(Panel):
@@ -85,11 +71,13 @@ class ProjectWidget(Panel):
         self.list = ImageList()
         self.tools = ChoiceButtons(TOOLS)
         self.prompting = Prompting(self, self._hint)
-        self.object_tools = ChoiceButtons(OBJECT_TOOLS)
+        self.object_tools = ChoiceButtons(project_keys.OBJECT_TOOLS)
         self.class_buttons = ClassButtons()
-        self.suggestions = SuggestionPanel(self.attempt, self.find_similar)
+        self.suggestions = SuggestionPanel(
+            self.attempt, self.find_similar, lambda: self.find_similar(True)
+        )
         self.learn = LearnPanel(self.attempt)
-        self.stage = ChoiceButtons(STAGES)
+        self.stage = ChoiceButtons(project_keys.STAGES)
         self.work = Section([self.tools, self.prompting])
         self.annotate = Section(
             [
@@ -122,6 +110,7 @@ class ProjectWidget(Panel):
         self.list.chosen.connect(self._go_to)
         self.tools.changed.connect(self._choose_tool)
         self.stage.changed.connect(self.show_stage)
+        self.suggestions.told.connect(self.status.say)
         self.learn.chosen.connect(self._use_model)
         self.learn.learned.connect(self._on_learned)
         self.object_tools.changed.connect(self.choose_object_tool)
@@ -138,23 +127,7 @@ class ProjectWidget(Panel):
         self._clock.setInterval(_TICK)
         self._clock.timeout.connect(self._tick)
         self._clock.start()
-        actions = (
-            ("N", self.next),
-            ("Shift-N", self.previous),
-            ("Shift-Enter", self.complete),
-            ("Shift-S", self.skip),
-            ("Shift-F", self.bar.ask_note),
-            ("K", partial(self.choose_object_tool, "split")),
-            ("J", partial(self.choose_object_tool, "merge")),
-            ("Shift-X", partial(self.choose_object_tool, "delete")),
-            ("U", self.accept),
-            ("Shift-U", self.suggestions.take_shown),
-            ("W", self.reject),
-            ("Shift-W", partial(self._suggestion, SuggestionBoard.bring_back)),
-            ("G", self.find_similar),
-            ("Q", self.review.later),
-        )
-        bound = keys.Keys(self.viewer, self, actions)
+        bound = keys.Keys(self.viewer, self, project_keys.bindings(self))
         self.at_the_end(bound.close)
 
     def _show_project(self) -> None:
@@ -179,7 +152,7 @@ class ProjectWidget(Panel):
         self.series.left.connect(self._on_left)
         self.series.changed.connect(self._on_changed)
         self.classes.changed.connect(self.class_buttons.show_current)
-        self.suggestions.follow(self.series.board)
+        self.suggestions.follow(self.series)
         first = project.versions[0].learned()["model"] if project.versions else project.model
         self.learn.follow(Teaching(project), str(first))
         self.review.follow(self.series)
@@ -271,6 +244,12 @@ class ProjectWidget(Panel):
             self.attempt(self.project.set_model, model)
             self.shared.choose_model(self.project.model_path())
             self.learn.refresh()
+            self.session.when_loaded(self._renew)
+
+    def _renew(self) -> None:
+        """Renew the suggestions of the images that are still to do, with another model."""
+        if self.series is not None and self.series.board.automatic:
+            self.attempt(self.series.jobs.suggest)
 
     def _on_learned(self, version: str) -> None:
         self.notices.tell(
@@ -295,7 +274,7 @@ class ProjectWidget(Panel):
             return
         self._tools.tool = "" if name == self._tools.tool else name
         self.object_tools.value = self._tools.tool
-        tips = {tool: tip for tool, _, tip in OBJECT_TOOLS}
+        tips = {tool: tip for tool, _, tip in project_keys.OBJECT_TOOLS}
         self.status.rest(tips.get(self._tools.tool, self._hint()))
 
     def _region_done(self, corners: Any) -> None:
@@ -312,7 +291,7 @@ class ProjectWidget(Panel):
         elif self.review.round is not None:
             self.review.accept()
         else:
-            self._suggestion(SuggestionBoard.take_at_cursor)
+            self.on_suggestions(SuggestionBoard.take_at_cursor)
 
     def reject(self) -> None:
         """Reject the suggestion under the mouse, or the mask that an audit asks about."""
@@ -321,14 +300,21 @@ class ProjectWidget(Panel):
         elif self.review.round is not None:
             self.review.reject()
         else:
-            self._suggestion(SuggestionBoard.reject_at_cursor)
+            self.on_suggestions(SuggestionBoard.reject_at_cursor)
 
-    def _suggestion(self, act: Callable[[SuggestionBoard], object]) -> None:
+    def on_suggestions(self, act: Callable[[SuggestionBoard], object]) -> None:
+        """Do something with the suggestions, after everything that is waiting for a mask."""
         if self.series is not None:
             self.prompting.later(act, self.series.board)
 
-    def find_similar(self) -> None:
-        """Look for all objects like the one under the mouse, or the one made last."""
+    def find_similar(self, everywhere: bool = False) -> None:
+        """Look for all objects like the one under the mouse, or the one made last.
+
+        Parameters
+        ----------
+        everywhere : bool
+            In all images that are still to do, instead of the one that is open.
+        """
         series = self.series
         if series is None:
             return
@@ -336,7 +322,7 @@ class ProjectWidget(Panel):
         def act() -> None:
             label = self.session.commits.object_at_cursor
             ids = [label] if label is not None else list(self.session.objects)[-1:]
-            series.board.find_similar(ids)
+            (series.jobs if everywhere else series.board).find_similar(ids)
 
         self.prompting.later(act)
 

@@ -6,9 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import CheckBox, FloatSlider
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from ..bridge.project.project_session import ProjectSession
+from ..bridge.project.series_jobs import SeriesJobs
 from ..bridge.project.suggestion_board import SuggestionBoard
+from ..progress import Progress
+from ..projects.suggesting import SeriesReport
 from ..wording import counted
 from .forms import slim
 from .qt_helpers import ChoiceButtons, button, heading, note, row, tight
@@ -28,12 +33,23 @@ class SuggestionPanel(QWidget):
         Calls a function, and shows its errors.
     find : callable
         Looks for all objects like the one under the mouse, or the last.
+    find_all : callable
+        Looks for them in all images.
     """
 
-    def __init__(self, attempt: Callable[..., Any], find: Callable[[], object]) -> None:
+    told = Signal(str)
+    """Emits what is to be said in the status line."""
+
+    def __init__(
+        self,
+        attempt: Callable[..., Any],
+        find: Callable[[], object],
+        find_all: Callable[[], object],
+    ) -> None:
         super().__init__()
         self._attempt = attempt
         self._board: SuggestionBoard | None = None
+        self._jobs: SeriesJobs | None = None
         self.automatic = CheckBox(text="suggest", value=True)
         self.automatic.tooltip = "Suggest objects when an image is opened"
         self.automatic.changed.connect(self._set_automatic)
@@ -52,6 +68,13 @@ class SuggestionPanel(QWidget):
         )  # fmt: skip
         self.again_button = button("↻", self.compute, "Suggest again with the model in use")
         self.again_button.setFixedWidth(28)
+        self.all_button = button(
+            "Suggest for all images", self.suggest_all,
+            "Make suggestions for every image that is still to do, in the background",
+        )  # fmt: skip
+        self.like_button = button(
+            "Like this in all", find_all, "Objects like it in every image that is still to do"
+        )
         layout = tight(QVBoxLayout(self), 4)
         layout.addWidget(row(heading("Suggestions"), self.automatic.native))
         layout.addWidget(self.sources)
@@ -59,12 +82,17 @@ class SuggestionPanel(QWidget):
         layout.itemAt(2).widget().layout().setStretch(1, 5)
         layout.addWidget(self.counts)
         layout.addWidget(row(self.take_button, self.find_button, self.again_button))
+        layout.addWidget(row(self.all_button, self.like_button))
         self.refresh()
 
-    def follow(self, board: SuggestionBoard | None) -> None:
+    def follow(self, series: ProjectSession | None) -> None:
         """Show the suggestions of another project; None for none."""
-        self._board = board
-        if board is not None:
+        board = self._board = None if series is None else series.board
+        self._jobs = None if series is None else series.jobs
+        if board is not None and self._jobs is not None:
+            self._jobs.progressed.connect(self._on_progress)
+            self._jobs.running_changed.connect(self._on_running)
+            self._jobs.finished.connect(self._on_finished)
             board.automatic = bool(self.automatic.value)
             board.changed.connect(self.refresh)
             board.busy_changed.connect(self.refresh)
@@ -86,6 +114,26 @@ class SuggestionPanel(QWidget):
             self.sources.value = board.source
             with self.score.changed.blocked():
                 self.score.value = board.threshold
+
+    def suggest_all(self) -> None:
+        """Make suggestions for all images that are to do, or stop."""
+        if self._jobs is not None and self._jobs.running:
+            self._jobs.stop()
+        elif self._jobs is not None:
+            self._attempt(self._jobs.suggest)
+
+    def _on_running(self, running: bool) -> None:
+        self.like_button.setEnabled(not running)
+        self.all_button.setText("Stop" if running else "Suggest for all images")
+
+    def _on_progress(self, step: Progress) -> None:
+        done, every = step.done // 100, max(1, step.total // 100)
+        self.all_button.setText(f"Stop ({done} of {every})")
+
+    def _on_finished(self, report: SeriesReport) -> None:
+        left = len(report.busy) + len(report.failed)
+        text = f"Suggestions for {counted(len(report.made), 'image')}"
+        self.told.emit(f"{text}; {left} left out." if left else f"{text}.")
 
     def _set_score(self, value: float) -> None:
         if self._board is not None:

@@ -236,6 +236,7 @@ class RowTable(QTableWidget):
                 item = QTableWidgetItem(text)
                 item.setData(_NUMBER, number)
                 item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+                item.setToolTip(text)
                 self.setItem(place, column, item)
         self.blockSignals(False)
 

@@ -12,14 +12,7 @@ from napari_segment_anything.bridge.viewer_session import ViewerSession
 from napari_segment_anything.projects import ObjectEntry, Project
 from napari_segment_anything.projects.audit import Audit
 
-from ...tiny import tiny_model
-
 SHAPE = (120, 160)
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model()
 
 
 @pytest.fixture

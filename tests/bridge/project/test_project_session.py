@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import tifffile
 
 from napari_segment_anything.bridge.project.project_session import ProjectSession
@@ -11,39 +10,7 @@ from napari_segment_anything.bridge.viewer_session import ViewerSession
 from napari_segment_anything.errors import ResourceError
 from napari_segment_anything.projects import Project
 
-from ...tiny import tiny_model
-
-SHAPE = (60, 80)
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model()
-
-
-@pytest.fixture
-def project(tmp_path):
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for name in "abc":
-        tifffile.imwrite(folder / f"{name}.tif", rng.integers(0, 255, SHAPE, dtype=np.uint8))
-    return Project.create(tmp_path / "project", folder, classes=["cell", "debris"])
-
-
-@pytest.fixture
-def opened(viewer, project, model):
-    session = ViewerSession(viewer, model)
-    made = ProjectSession(session, project, who="ann")
-    yield made
-    made.close()
-    session.close()
-
-
-def click(opened, *points):
-    for point in points:
-        opened.session.add_point(point)
-        opened.session.commit()
+from .conftest import SHAPE, click
 
 
 def test_objects_are_written_as_they_are_made(opened, project, viewer):

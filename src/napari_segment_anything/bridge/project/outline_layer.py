@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
-from ...engine import PlacedMask
+from ...engine import PlacedMask, Window
+from ...session.series_actions import line_pixels
 from ..viewer.selection import keeping_selection
 
 if TYPE_CHECKING:
@@ -107,3 +109,19 @@ def outline_of(mask: PlacedMask, shape: tuple[int, int]) -> Outline:
     inside = mask.mask
     rows, cols = np.nonzero(inside & ~binary_erosion(inside, iterations=width))
     return rows + mask.window.row, cols + mask.window.col
+
+
+@lru_cache(maxsize=256)
+def outline_along(corners: tuple[tuple[float, float], ...], shape: tuple[int, int]) -> Outline:
+    """Return the pixels of a polygon's outline that lie in a plane.
+
+    Parameters
+    ----------
+    corners : tuple of (row, column)
+    shape : (int, int)
+        Rows and columns of the plane.
+    """
+    places = np.clip(np.asarray(corners, np.float64), 0, np.array(shape) - 1)
+    drawn = line_pixels(np.concatenate([places, places[:1]]), Window.full(shape))
+    rows, cols = np.nonzero(drawn)
+    return rows, cols

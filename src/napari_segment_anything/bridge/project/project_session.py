@@ -15,7 +15,7 @@ from psygnal import Signal
 from ...engine import Window
 from ...errors import ParameterError
 from ...projects import Project, ProjectImage
-from ...projects.status import as_region
+from ...projects.status import Polygon, as_region
 from ...projects.suggestions import Suggestions
 from ..viewer.signals import Notice
 from ..viewer_session import ViewerSession
@@ -23,6 +23,7 @@ from .ahead import Ahead
 from .layers import ProjectLayers
 from .opening import OpenedImage, open_image, read_ahead
 from .saving import ImageSaver
+from .series_jobs import SeriesJobs
 from .suggestion_board import SuggestionBoard
 from .threads import OrderedThread
 
@@ -75,6 +76,8 @@ class ProjectSession:
         self.board = SuggestionBoard(self)
         """The suggestions for the image that is open."""
         self.board.busy_changed.connect(self._on_suggesting)
+        self.jobs = SeriesJobs(self)
+        """What runs over all images that are still to do."""
         self._ticket = 0
         self._moving = False
         self._object_since: float | None = None
@@ -285,10 +288,15 @@ class ProjectSession:
         looked = replace(
             status,
             state=self._saver.value("state"),
-            complete_regions=tuple(map(as_region, self._saver.value("complete_regions"))),
+            complete_regions=self.complete_regions,
         )
         seen: np.ndarray = looked.seen(self.now.ahead.source.shape)
         return (seen | (self.now.labels_now() != 0)).astype(np.uint8)
+
+    @property
+    def complete_regions(self) -> tuple[Polygon, ...]:
+        """Polygons of the image that is open, in which every object is labelled."""
+        return () if self._saver is None else tuple(self._saver.value("complete_regions"))
 
     def add_complete_region(self, corners: npt.ArrayLike) -> None:
         """Declare that every object in a region is labelled.
@@ -298,8 +306,8 @@ class ProjectSession:
         corners : (row_min, col_min, row_max, col_max), or array-like (k, 2)
         """
         if self.now is not None and self._saver is not None:
-            regions = (*self._saver.value("complete_regions"), corners)
-            self._saver.note(complete_regions=regions)
+            self._saver.note(complete_regions=(*self.complete_regions, as_region(corners)))
+            self.board.show()
 
     # -- changes and time ------------------------------------------------------------------------
 
@@ -369,6 +377,7 @@ class ProjectSession:
         self.session.draft_changed.disconnect(self._on_draft)
         self.session.model_changed.disconnect(self._on_model)
         self.session.closed.disconnect(self.close)
+        self.jobs.close()
         self.board.close()
         self._ahead.close()
         self._opening.close()

@@ -111,8 +111,8 @@ class ReviewRound:
         if self._owner.image is not None and self._owner.image.key == item.key:
             status = next((each.status for each in known if each.id == item.id), "rejected")
             if status != "open":
-                self._owner.session.when_loaded(self.later)
                 self._board.asked = 0
+                self._owner.session.when_loaded(self.later)
 
     def close(self) -> None:
         """End the review."""

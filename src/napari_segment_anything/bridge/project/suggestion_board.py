@@ -18,13 +18,18 @@ from ...session import LatestWins
 from ..viewer.plane_sessions import PlaneInView
 from ..viewer.runners import Background, Inline, JobCallbacks, JobRunner
 from .opening import OpenedImage
-from .outline_layer import Outline, OutlineLayer
+from .outline_layer import Outline, OutlineLayer, outline_along
 from .suggesting import Suggested, outlines_of, suggest, suggest_similar
 
 if TYPE_CHECKING:
     from .project_session import ProjectSession
 
-_COLOURS = {"everything": "#ffd34d", "similar": "#4de1ff", "asked": "#ffffff"}
+_COLOURS = {
+    "everything": "#ffd34d",
+    "similar": "#4de1ff",
+    "asked": "#ffffff",
+    "complete": "#3ddc97",
+}
 
 
 class SuggestionBoard:
@@ -218,16 +223,16 @@ class SuggestionBoard:
         )
 
     def show(self) -> None:
-        """Draw the outlines of what is shown."""
+        """Draw the outlines of what is shown, and of the regions that are complete."""
         if self._owner.now is not None and self._owner.layers.images:
-            self._layer.show(
-                self._owner.layers.images[0],
-                self._owner.now.ahead.source.shape,
-                (
-                    ("asked" if item.id == self.asked else item.source, self._outlines[item.id])
-                    for item in sorted(self.shown, key=lambda item: item.id == self.asked)
-                ),
-            )
+            shape = self._owner.now.ahead.source.shape
+            regions = self._owner.complete_regions
+            drawn = [("complete", outline_along(corners, shape)) for corners in regions]
+            drawn += [
+                ("asked" if item.id == self.asked else item.source, self._outlines[item.id])
+                for item in sorted(self.shown, key=lambda item: item.id == self.asked)
+            ]
+            self._layer.show(self._owner.layers.images[0], shape, drawn)
         self.changed.emit()
 
     def _cover_all(self) -> None:

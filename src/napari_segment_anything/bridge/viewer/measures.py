@@ -62,6 +62,8 @@ class ObjectMeasures:
         """Measure changed objects with the runner, and write the features."""
         self._note_missing()
         if not self.changes:
+            if self._rows or self._written:
+                self._show()  # classes may have changed
             return
         count, job = len(self.changes), self._job()
 
@@ -83,7 +85,7 @@ class ObjectMeasures:
                 lambda _: steps, JobCallbacks(self._rows.update, _drop, _drop, _nothing)
             )
             self.changes.clear()
-        return columns(self._present().values())
+        return self._columns()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table as CSV.
@@ -135,7 +137,19 @@ class ObjectMeasures:
     def _show(self) -> None:
         layer = self._planes.layers.target
         if layer is not None and not self._closed:
-            self._written = write_features(layer, columns(self._present().values()), self._written)
+            self._written = write_features(layer, self._columns(), self._written)
+
+    def _columns(self) -> dict[str, list[Any]]:
+        """Return the measures, with the objects' classes where any has one."""
+        rows = self._present()
+        classes = {
+            (on, label): item.class_name
+            for on in self._planes.all
+            for label, item in on.session.objects.items()
+        }
+        if any(classes.values()):
+            return columns({**row, "class": classes[key]} for key, row in rows.items())
+        return columns(rows.values())
 
 
 def as_features(table: Mapping[str, Any]) -> Any:
