@@ -109,9 +109,9 @@ def import_annotations(
     ParameterError
         If no image has one of the names, or one has labels already.
     FormatError
-        If a file is damaged or has another size than its image.
+        If a file is damaged or has another size than its image; nothing is imported.
     ResourceError
-        If somebody works on one of the images.
+        If somebody works on one of the images; those before it are imported.
     """
     if state is not None:
         check_state(state)
@@ -123,8 +123,11 @@ def import_annotations(
             "import into another project"
         )
     keys, objects, hidden = [], 0, 0
-    for number, (item, image) in enumerate(pairs):
-        yield Progress(number, len(pairs), message=image.key)
+    for number, (item, image) in enumerate(pairs):  # so that all are imported, or none
+        yield Progress(number, 2 * len(pairs), message=f"checking {image.key}")
+        item.read(image)
+    for number, (item, image) in enumerate(pairs, start=len(pairs)):
+        yield Progress(number, 2 * len(pairs), message=image.key)
         made = item.read(image)
         status = {**item.status, **({} if state is None else {"state": state})}
         status.setdefault("state", "in_progress")
