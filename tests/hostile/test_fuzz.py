@@ -42,8 +42,8 @@ from napari_segment_anything.formats import (
 )
 from napari_segment_anything.formats.rle import encode
 from napari_segment_anything.projects.configuration import read_configuration
-from napari_segment_anything.projects.images import read_status
 from napari_segment_anything.projects.index import read_index
+from napari_segment_anything.projects.layout import read_status
 from napari_segment_anything.projects.objects import read_objects
 from napari_segment_anything.projects.pool import CandidatePool, read_pool
 from napari_segment_anything.projects.suggestion_files import read_suggestions, suggestions_writer

@@ -24,8 +24,8 @@ from napari_segment_anything.projects.configuration import (
     write_configuration,
 )
 from napari_segment_anything.projects.files import json_writer
-from napari_segment_anything.projects.images import read_status
 from napari_segment_anything.projects.index import IndexEntry, index_text, read_index
+from napari_segment_anything.projects.layout import read_status
 from napari_segment_anything.projects.objects import objects_writer, read_objects
 from napari_segment_anything.session import ObjectPrompts, Scribble
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from ..formats import write_labels
 from ..formats.locking import exclusive
 from ..reading import below
 from .files import Writer, complete_commit, json_writer, write_together
-from .images import (
+from .layout import (
     HOLDER,
     LABELS,
     LARGE_LABELS,
@@ -29,13 +29,15 @@ from .images import (
     OBJECTS,
     STATUS,
     SUGGESTIONS,
-    ProjectImage,
     holder,
 )
 from .objects import ObjectEntry, label_ids, objects_writer
 from .status import ImageStatus, as_points, as_region, check_state
 from .suggestion_files import suggestions_writer
 from .suggestions import Suggestions
+
+if TYPE_CHECKING:
+    from .images import ProjectImage
 
 LARGE = 2**26
 """Pixels from which labels are written as OME-Zarr."""

@@ -15,27 +15,29 @@ from ..errors import FormatError
 from ..formats import read_labels
 from ..formats.locking import is_locked
 from ..limits import ARRAY_BYTES
-from ..reading import decode_json, read_bytes, read_json
+from .editing import ImageEditing, editing
 from .files import current, read_current
 from .index import IndexEntry
+from .layout import (
+    JOURNAL,
+    LABELS,
+    LARGE_LABELS,
+    LOCK,
+    OBJECTS,
+    STATUS,
+    SUGGESTIONS,
+    holder,
+    read_status,
+)
+from .objects import ObjectEntry, read_objects
 from .sources import ImageSource, open_image_plane
 from .status import ImageStatus, Point, Polygon, State
+from .suggestion_files import read_suggestions
+from .suggestions import Suggestions
 
 if TYPE_CHECKING:
     from ..engine import PlaneSource
     from ..formats import ImageData
-    from .editing import ImageEditing
-    from .objects import ObjectEntry
-    from .suggestions import Suggestions
-
-STATUS = "state.json"
-LABELS = "labels.tif"
-LARGE_LABELS = "labels.ome.zarr"
-OBJECTS = "objects.json"
-SUGGESTIONS = "suggestions.json"
-JOURNAL = "journal.jsonl"
-LOCK = "lock"
-HOLDER = "editing.json"
 
 
 class ProjectImage:
@@ -235,8 +237,6 @@ class ProjectImage:
         FormatError
             If the file is damaged.
         """
-        from .objects import read_objects
-
         return read_current(self.folder, OBJECTS, read_objects) or ()
 
     def suggestions(self) -> Suggestions:
@@ -247,9 +247,6 @@ class ProjectImage:
         FormatError
             If the file is damaged.
         """
-        from .suggestion_files import read_suggestions
-        from .suggestions import Suggestions
-
         found = read_current(self.folder, SUGGESTIONS, read_suggestions)
         return Suggestions(self.shape) if found is None else found
 
@@ -305,35 +302,8 @@ class ProjectImage:
         FormatError
             If its folder cannot be written.
         """
-        from .editing import editing
-
         with editing(self, who, self._classes) as opened:
             yield opened
-
-
-def holder(folder: Path) -> str:
-    """Who holds the lock of an image's folder, for messages."""
-    try:
-        held = read_json(folder / HOLDER, dict[str, str], what="record of who works on an image")
-    except FormatError:
-        return "somebody"
-    return " ".join(part for part in (held.get("who"), f"on {held.get('host', '?')}") if part)
-
-
-def read_status(path: Path) -> ImageStatus:
-    """Read ``state.json``.
-
-    Raises
-    ------
-    FormatError
-        If it is damaged, or of a later version.
-    """
-    data = read_bytes(path, what="state of an image")
-    version = decode_json(data, dict[str, Any], str(path)).get("version")
-    if version != 1:
-        raise FormatError(f"{path} is of version {version}; this program reads 1")
-    status: ImageStatus = decode_json(data, ImageStatus, str(path))
-    return status
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:

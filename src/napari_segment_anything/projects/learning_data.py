@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from ..errors import ParameterError, ResourceError
 from ..formats import open_npz
 from ..formats.atomic import replacing
 from .images import ProjectImage
-from .project import Project
+
+if TYPE_CHECKING:
+    from .project import Project
 
 ENOUGH = 4
 """Complete images from which some are held out."""
