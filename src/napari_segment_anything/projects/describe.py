@@ -41,8 +41,8 @@ class DatasetDescription:
     row, col : float64 array (n,)
         Centre of the mask as a share of the image's height and width.
     seconds : dict of str to float64 array
-        Times that masks took, by the version of the model that helped; the oldest first. Only for
-        projects.
+        Times that masks took, by the version of the model that helped: other models first, then
+        versions, the oldest first. Only for projects.
     classes : dict of str to int
         Masks of each class.
     """
@@ -120,7 +120,7 @@ def describe_dataset(
             source = Project.open(path)
     if isinstance(source, Project):
         title, found = source.name, _of_project(source)
-        versions = ["", *(version.name for version in source.versions)]
+        versions = [version.name for version in source.versions]
     else:
         title, found, versions = stem(path), _of_files(path), []
     return (yield from _measured(name or title, found, versions))
@@ -145,7 +145,7 @@ def _measured(
         raise FormatError(f"{name} has no images with masks to describe")
     table = np.array(rows, np.float64).reshape(-1, 5)
     index = table[:, 0].astype(np.int64)
-    order = [v for v in versions if v in seconds] + sorted(set(seconds) - set(versions))
+    order = sorted(set(seconds) - set(versions)) + [v for v in versions if v in seconds]
     return DatasetDescription(
         name, tuple(names), np.bincount(index, minlength=len(names)), index,
         table[:, 1], table[:, 2], table[:, 3], table[:, 4],
