@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import napari_segment_anything as nsa
+from napari_segment_anything.formats.rle import encode, encode_labels
 from napari_segment_anything.projects import ObjectEntry, Project
 from napari_segment_anything.projects.audit import Audit, audit_names
+from napari_segment_anything.projects.suggestions import Suggestions
 
 
 @pytest.fixture
@@ -108,6 +110,41 @@ def test_what_people_made_counts_as_right(segmented: Project, truth: np.ndarray)
     assert audit.figures().trusted == 15
     # label 2, which a person vouches for, has merged two objects
     assert audit.figures()["count"].interval.value == 35
+
+
+def test_open_suggestions_are_audited_from_the_projects_score_on(
+    segmented: Project, truth: np.ndarray
+) -> None:
+    image = segmented.images[0]
+    first, other = np.zeros((2, 40, 50), bool)
+    first[2:8, 2:8], other[30:34, 2:8] = True, True
+    made = Suggestions.from_masks(
+        [encode(first), encode(other)], [0.85, 0.4], (40, 50), version="v1", fingerprint="e" * 64
+    )
+    with image.lock() as editing:
+        editing.set_suggestions(made)
+    audit = Audit.draw(segmented, masks=100, fields=100)
+    assert len(audit.sample.masks) == 34
+    (drawn,) = (mask for mask in audit.sample.masks if mask.id < 0)
+    assert (drawn.image, drawn.score, drawn.rle) == (image.key, 0.85, encode(first))
+    assert audit.drawn.threshold == 0.8
+    assert [m.masks for m in audit.drawn.models if m.version == "v1"] == [1]
+    for each in segmented.images:
+        audit.answer_from(each.key, truth)
+    assert audit.figures()["count"].interval.value == 36
+    assert audit.figures().missed == 2
+    assert "at least 0.80" in audit.write_report()[1].read_text()
+
+
+def test_images_with_suggestions_only(project: Project, truth: np.ndarray) -> None:
+    image = project.images[1]
+    with image.lock() as editing:
+        editing.set_suggestions(
+            Suggestions.from_masks(list(encode_labels(truth).values()), [0.9] * 12, (40, 50))
+        )
+    audit = Audit.draw(project)
+    assert [(i.key, i.masks) for i in audit.sample.images] == [(image.key, 12)]
+    assert audit.drawn.left_out == 2
 
 
 def test_the_report(segmented: Project, truth: np.ndarray) -> None:

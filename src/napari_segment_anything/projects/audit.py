@@ -27,7 +27,7 @@ from .audit_answers import (
 )
 from .audit_figures import AuditFigures, audit_figures
 from .audit_files import Answers, DrawnAudit, MadeWith, read_answers, read_drawn
-from .audit_masks import image_masks, masks_now
+from .audit_masks import ImageMasks, image_masks, masks_now
 from .estimates import LEVEL
 from .files import json_writer, read_current, write_text, write_together
 from .sampling import AuditSample, CocoMask, draw, population
@@ -108,27 +108,28 @@ class Audit:
         chosen = project.images if images is None else [project.image(key) for key in images]
         looked_at = [i for i in chosen if i.state not in _LEFT_OUT]
         made: dict[tuple[str, str, str], int] = {}
-        thresholds: set[float] = set()
+        threshold = float(project.settings["suggestion_score"])
+        suggested = False
 
         def read() -> Iterator[Any]:
+            nonlocal suggested
             for image in looked_at:
-                held = image_masks(image)
+                held = image_masks(image, threshold)
                 if held is None:
                     continue
                 for key in held.models:
                     made[key] = made.get(key, 0) + 1
-                if held.threshold is not None:
-                    thresholds.add(held.threshold)
+                suggested |= min(held.automatic, default=0) < 0
                 yield held.described(image), held.automatic, held.scores
 
         held = population(read())
         sample = draw(
-            held, lambda key: masks_now(project.image(key)).automatic,
+            held, lambda key: masks_now(project.image(key), threshold).automatic,
             **given,
         )  # fmt: skip
         models = tuple(MadeWith(*key, count) for key, count in sorted(made.items()))
         drawn = DrawnAudit(
-            1, project.name, __version__, _now(), models, min(thresholds, default=None),
+            1, project.name, __version__, _now(), models, threshold if suggested else None,
             len(chosen) - len(held.images), sample,
         )  # fmt: skip
         folder.mkdir(parents=True)
@@ -176,6 +177,16 @@ class Audit:
         """Positions of drawn fields without an answer, in the order in which to answer them."""
         known = self.fields
         return [i for i in range(len(self.sample.fields)) if i not in known]
+
+    def masks_of(self, key: str) -> ImageMasks:
+        """The masks of an image as they are now: automatic and trusted ones.
+
+        Parameters
+        ----------
+        key : str
+            Of the image.
+        """
+        return masks_now(self.project.image(key), self.drawn.threshold)
 
     # -- answers ---------------------------------------------------------------------------------
 
@@ -269,9 +280,8 @@ class Audit:
         known = {image.key: image for image in self.sample.images}
         if key not in known:
             raise ParameterError(f"the audit {self.name} does not cover the image {key!r}")
-        image = self.project.image(key)
-        held = masks_now(image)
-        if held.described(image).digest != known[key].digest:
+        held = self.masks_of(key)
+        if held.described(self.project.image(key)).digest != known[key].digest:
             raise ParameterError(
                 f"the masks of {key} have changed since the audit {self.name} was drawn; draw "
                 "another audit"

@@ -26,15 +26,12 @@ class ImageMasks:
         Made, corrected or confirmed by a person.
     models : list of (model, version, fingerprint)
         Of each automatic mask.
-    threshold : float or None
-        Score from which on open suggestions are among them; None if there are none.
     """
 
     automatic: dict[int, RLE] = field(default_factory=dict)
     scores: dict[int, float] = field(default_factory=dict)
     trusted: dict[int, RLE] = field(default_factory=dict)
     models: list[tuple[str, str, str]] = field(default_factory=list)
-    threshold: float | None = None
 
     def described(self, image: ProjectImage) -> AuditedImage:
         """The image as an audit knows it, with its pixel size."""
@@ -49,22 +46,27 @@ class ImageMasks:
         )  # fmt: skip
 
 
-def image_masks(image: ProjectImage) -> ImageMasks | None:
+def image_masks(image: ProjectImage, threshold: float | None = None) -> ImageMasks | None:
     """Read which masks of an image are automatic; None if nothing was segmented in it yet.
 
-    Automatic are labels of suggestions taken as they were, and labels without an author, such as
-    imported ones. In a complete image a person vouches for all of them.
+    Automatic are labels of suggestions taken as they were, labels without an author, such as
+    imported ones, and open suggestions of everything mode from a score on. In a complete
+    image a person vouches for all labels, and suggestions do not count.
 
     Parameters
     ----------
     image : ProjectImage
+    threshold : float, optional
+        Score from which on suggestions count; none of them does by default.
     """
-    if not image.has_labels:
+    suggestions = image.suggestions()
+    if not (image.has_labels or suggestions.settings or suggestions.items):
         return None
     entries = {entry.id: entry for entry in image.objects()}
     complete = image.state == "complete"
     found = ImageMasks()
-    for number, mask in encode_labels(image.labels()).items():
+    labels = encode_labels(image.labels()) if image.has_labels else {}
+    for number, mask in labels.items():
         entry = entries.get(number)
         if complete or (entry is not None and entry.made_by in ("person", "corrected")):
             found.trusted[number] = mask
@@ -75,9 +77,20 @@ def image_masks(image: ProjectImage) -> ImageMasks | None:
         found.models.append(
             ("", "", "") if entry is None else (entry.model, entry.version, entry.fingerprint)
         )
+    if threshold is not None and not complete:
+        for item in suggestions.shown(threshold, "everything"):
+            found.automatic[-item.id] = item.mask
+            found.scores[-item.id] = item.score
+            found.models.append(("", item.version, item.fingerprint))
     return found
 
 
-def masks_now(image: ProjectImage) -> ImageMasks:
-    """The masks of an image of an audit, of which there may be none any more."""
-    return image_masks(image) or ImageMasks()
+def masks_now(image: ProjectImage, threshold: float | None = None) -> ImageMasks:
+    """The masks of an image of an audit, of which there may be none any more.
+
+    Parameters
+    ----------
+    image, threshold
+        As for `image_masks`.
+    """
+    return image_masks(image, threshold) or ImageMasks()
