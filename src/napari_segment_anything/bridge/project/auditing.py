@@ -12,7 +12,6 @@ from psygnal import Signal
 from ...engine import PlacedMask, Window
 from ...errors import PromptError
 from ...projects.audit import Audit
-from ...projects.audit_masks import masks_now
 from ...projects.suggestions import placed
 from ...session import ArrayTarget, Session, SuggestedMask
 from .clock import ActiveClock
@@ -115,7 +114,7 @@ class AuditRound:
 
         def work() -> tuple[ImageAhead, list[tuple[int, Outline]]]:
             ahead = known or read_ahead(image)
-            held = masks_now(image)
+            held = self.audit.masks_of(item.image)
             outlines = []
             for number, rle in {**held.automatic, **held.trusted}.items():
                 mask = placed(rle)
