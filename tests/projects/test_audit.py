@@ -127,13 +127,13 @@ def test_open_suggestions_are_audited_from_the_projects_score_on(
     assert len(audit.sample.masks) == 34
     (drawn,) = (mask for mask in audit.sample.masks if mask.id < 0)
     assert (drawn.image, drawn.score, drawn.rle) == (image.key, 0.85, encode(first))
-    assert audit.drawn.threshold == 0.8
+    assert audit.drawn.threshold == segmented.settings["suggestion_score"]
     assert [m.masks for m in audit.drawn.models if m.version == "v1"] == [1]
     for each in segmented.images:
         audit.answer_from(each.key, truth)
     assert audit.figures()["count"].interval.value == 36
     assert audit.figures().missed == 2
-    assert "at least 0.80" in audit.write_report()[1].read_text()
+    assert f"at least {audit.drawn.threshold:.2f}" in audit.write_report()[1].read_text()
 
 
 def test_images_with_suggestions_only(project: Project, truth: np.ndarray) -> None:
