@@ -49,7 +49,7 @@ def test_menus_are_shown_by_napari(contributions) -> None:
     assert found == {
         "napari/layers/segment": ["prompt_widget", "everything_widget", "stack_widget"],
         "napari/layers/track": ["stack_widget"],
-        "napari/layers/annotate": ["prompt_widget", "refine_label"],
+        "napari/layers/annotate": ["prompt_widget", "project_widget", "refine_label"],
         "napari/file/io_utilities": [
             "recover_session",
             "export_records",
@@ -61,7 +61,12 @@ def test_menus_are_shown_by_napari(contributions) -> None:
 
 def test_widgets(contributions) -> None:
     names = [widget.display_name for widget in contributions.widgets]
-    assert names == ["Segment Anything", "Segment everything", "Segment a stack"]
+    assert names == [
+        "Segment Anything",
+        "Segment everything",
+        "Segment a stack",
+        "Annotate a series",
+    ]
 
 
 def test_settings_are_the_parameters_of_everything_mode(contributions) -> None:

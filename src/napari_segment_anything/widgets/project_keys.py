@@ -31,7 +31,7 @@ OBJECT_TOOLS = (
     ("split", "Split", "Draw a line right across an object (K)"),
     ("merge", "Merge", "Draw a line through objects that belong together (J)"),
     ("delete", "Delete", "Draw a rectangle: objects in it by more than half are deleted (Shift-X)"),
-    ("region", "Region done", "Draw a rectangle in which every object is labelled"),
+    ("region", "Region ✓", "Draw a rectangle in which every object is labelled"),
 )
 
 

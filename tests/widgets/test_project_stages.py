@@ -1,0 +1,145 @@
+"""Suggestions, learning, review and audit of a series, in a real window."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_segment_anything.formats.rle import encode
+from napari_segment_anything.projects import ObjectEntry, Suggestions
+from napari_segment_anything.projects.learning_status import (
+    LearningStatus,
+    work_folder,
+    write_status,
+)
+
+from .test_project import project, ready
+
+__all__ = ["project"]
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def disks() -> np.ndarray:
+    """Return labels of the disks of `picture`."""
+    rows, cols = np.mgrid[:160, :160]
+    labels = np.zeros((160, 160), np.int32)
+    for number in range(9):
+        row, col = 24 + 48 * (number // 3), 24 + 48 * (number % 3)
+        labels[np.hypot(rows - row, cols - col) < 15] = number + 1
+    return labels
+
+
+@pytest.fixture
+def widget(viewer, window, qtbot, project):
+    made = window.add("Annotate a series")
+    made.suggestions.automatic.value = False
+    labels = disks()
+    masks = [encode(labels == number) for number in range(1, 10)]
+    found = Suggestions.from_masks(masks, np.linspace(0.9, 0.3, 9), labels.shape)
+    with project.image("im0").lock() as editing:
+        editing.set_suggestions(replace(found, settings={"fingerprint": "other"}))
+    made.open(project)
+    ready(qtbot, made, "im0")
+    return made
+
+
+def hover(qtbot, window, widget, point):
+    place = window.at(widget.series.layers.images[0], point)
+    qtbot.mouseMove(window.native, place)
+    qtbot.wait(30)
+
+
+def test_suggestions_by_key_and_slider(qtbot, window, widget, project) -> None:
+    board = widget.series.board
+    assert "outlines shown" in widget.suggestions.counts.text()
+    widget.suggestions.score.value = 0.7
+    assert len(board.shown) == 3 and "3 outlines shown, 6 below" in widget.suggestions.counts.text()
+    hover(qtbot, window, widget, (24, 24))
+    window.press("U")
+    assert board.suggestions.counts()["taken"] == 1
+    hover(qtbot, window, widget, (24, 72))
+    window.press("W")
+    assert board.suggestions.counts()["rejected"] == 1
+    window.press("Shift+W")
+    assert board.suggestions.counts()["rejected"] == 0
+    window.click(widget.series.layers.images[0], (24, 72))
+    qtbot.waitUntil(lambda: widget.session.preview is not None)
+    window.press("Return")
+    qtbot.waitUntil(lambda: len(widget.session.objects) == 2)
+    window.press("Shift+U")
+    assert len(widget.session.objects) == 3 and not widget.suggestions.take_button.isEnabled()
+    qtbot.waitUntil(lambda: project.image("im0").suggestions().counts()["taken"] == 3)
+
+
+def test_a_review_by_key(qtbot, window, widget, project) -> None:
+    widget.stage.button("review").click()
+    widget.review.start_button.click()
+    qtbot.waitUntil(lambda: widget.review.round.item is not None and widget.series.board.asked > 0)
+    assert "6 suggestions" in widget.review.counts.text()
+    for key in "UWQ":
+        before = widget.review.round.item
+        window.press(key)
+        qtbot.waitUntil(lambda before=before: widget.review.round.item != before)
+    assert "3 suggestions" in widget.review.counts.text()
+    assert widget.series.board.suggestions.counts()["rejected"] == 1
+    widget.stage.button("annotate").click()
+    assert widget.review.round is None
+
+
+def test_learning_is_shown_and_a_version_used(qtbot, widget, project, tmp_path) -> None:
+    widget.stage.button("learn").click()
+    folder = work_folder(project.folder)
+    folder.mkdir(parents=True)
+    now = time.time()
+    status = LearningStatus("running", 10, 60, "step", 90.0, 2**30, started=now, updated=now)
+    from filelock import FileLock
+
+    with FileLock(folder / "lock"):
+        write_status(folder, status)
+        widget.learn.poll()
+        assert "10 of 60" in widget.learn.state.text() and "1.0 GB" in widget.learn.state.text()
+        assert not widget.learn.learn_button.isEnabled()
+    widget.learn.poll()
+    assert "has ended" in widget.learn.state.text()
+    with project.new_version() as made:
+        (made / "model.safetensors").write_bytes(b"")
+        (made / "learned.json").write_text(
+            '{"model": "default", "images": [], "seconds": 80, "note": "",'
+            ' "before": {"ap50": 0.5}, "after": {"ap50": 0.75}}'
+        )
+    write_status(folder, replace(status, state="done", version="v1"))
+    widget.learn._was_active = True
+    widget.learn.poll()
+    assert "0.500 → <b>0.750</b>" in widget.learn.figures.text()
+    assert "learned" in widget.notices.topics
+    assert widget.learn.use_button.text() == "Use v1"
+
+
+def test_an_audit_is_drawn_and_answered_by_key(qtbot, window, widget, project) -> None:
+    labels = disks()
+    entries = [ObjectEntry(n, made_by="suggestion", score=0.4 + n / 20) for n in range(1, 10)]
+    for key in ("im1", "im2"):
+        with project.image(key).lock() as editing:
+            editing.write(labels=labels, objects=entries)
+    widget.stage.button("audit").click()
+    widget.audit.fields["masks"].value = 3
+    widget.audit.fields["fields"].value = 2
+    widget.audit.draw_button.click()
+    panel = widget.audit
+    qtbot.waitUntil(lambda: panel.round is not None and panel.round.item is not None)
+    assert widget.session.preview is not None and "no object" in panel.task.text()
+    left = sum(panel.round.left)
+    for key in ("U", "W"):
+        before = panel.round.item
+        window.press(key)
+        qtbot.waitUntil(lambda before=before: panel.round.item is not before)
+    assert sum(panel.round.left) == left - 2
+    assert (project.image("im1").labels() == labels).all()
+    panel.go_button.click()
+    assert panel.round is None and len(panel._audit().masks) == 2
+    qtbot.keyClick(window.native, Qt.Key.Key_N)
+    ready(qtbot, widget, "im0")
