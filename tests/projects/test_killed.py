@@ -15,7 +15,8 @@ from napari_segment_anything.projects.files import COMMIT, write_together
 KILLED = """
 import os, random, signal, sys, time
 import numpy as np
-from napari_segment_anything.projects import ObjectEntry, Project
+from napari_segment_anything.formats import encode
+from napari_segment_anything.projects import ObjectEntry, Project, Suggestion, Suggestions
 from napari_segment_anything.session import ObjectPrompts
 
 folder = sys.argv[1]
@@ -31,8 +32,9 @@ def work(written):
             number += 1
             labels = np.full((40, 50), number, np.int32)
             prompts = ObjectPrompts(((float(number), 1.0),), (True,))
+            suggested = Suggestions((40, 50), (Suggestion(number, encode(labels > 0), 0.5),))
             editing.write(labels=labels, objects=[ObjectEntry(number, prompts=prompts)],
-                          state="in_progress", seconds=float(number))
+                          suggestions=suggested, state="in_progress", seconds=float(number))
             project.configure(nudge_seconds=float(number % 60))
             os.write(written, b"%d\\n" % number)
 
@@ -56,6 +58,7 @@ for _ in range(int(sys.argv[3])):
         number = int(image.labels().max())
         assert (image.labels() == number).all()
         assert [entry.id for entry in image.objects()] == ([number] if number else [])
+        assert [item.id for item in image.suggestions()] == ([number] if number else [])
         assert image.seconds == number, "files of different moments"
         acknowledged = said[-1]
         assert acknowledged <= number <= acknowledged + 1, (number, said)
@@ -99,6 +102,25 @@ def test_a_commit_that_was_cut_short_is_read_and_completed(project, labels):
     with image.lock():
         assert not commit.exists()
     assert Project.open(project.folder).image("a0").state == "complete"
+
+
+def test_labels_of_large_images_are_a_store(project, labels, monkeypatch):
+    monkeypatch.setattr("napari_segment_anything.projects.editing.LARGE", 1000)
+    image = project.image("a0")
+    with image.lock() as editing:
+        editing.write(labels=labels)
+        editing.write(labels=2 * labels)
+        np.testing.assert_array_equal(image.labels(), 2 * labels)
+        # between the removal of the old store and the move of the new one
+        (image.folder / COMMIT).mkdir()
+        (image.folder / "labels.ome.zarr").rename(image.folder / COMMIT / "labels.ome.zarr")
+        assert image.has_labels
+        np.testing.assert_array_equal(image.labels(), 2 * labels)
+        editing.set_state("complete")
+    np.testing.assert_array_equal(image.labels(), 2 * labels)
+    assert sorted(path.name for path in image.folder.iterdir()) == [
+        "labels.ome.zarr", "lock", "state.json",
+    ]  # fmt: skip
 
 
 def test_a_full_disk_keeps_what_was_there(project, labels):
