@@ -49,6 +49,8 @@ class ProjectWidget(Panel):
         self.classes: ClassChoice | None = None
         self._tools: ObjectTools | None = None
         self._nudged = False
+        self._counted = True
+        """Whether the counts that are shown are those of now."""
         self._build()
         self._connect()
         self.at_the_end(self.close_project)
@@ -357,8 +359,7 @@ class ProjectWidget(Panel):
 
     def _on_changed(self, image: ProjectImage) -> None:
         self.list.update_image(image)
-        if self.project is not None:
-            self.bar.show_counts(self.project)
+        self._counted = False
 
     def _on_objects(self, ids: Any = None) -> None:
         self._tick()
@@ -376,6 +377,9 @@ class ProjectWidget(Panel):
         series = self.series
         if series is None or self.project is None or self.is_shut:
             return
+        if not self._counted:  # here, as that reads the state of every image
+            self.bar.show_counts(self.project)
+            self._counted = True
         now = series.now
         if now is None:
             self.bar.show_image(None)

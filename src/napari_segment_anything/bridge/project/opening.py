@@ -15,6 +15,7 @@ from ...projects import ImageEditing, ObjectEntry, ProjectImage
 from ...projects.suggestions import Suggestions
 from ...session import ArrayTarget, Session, SessionObject, recover
 from .clock import ActiveClock
+from .outline_layer import Outline, outlines_of
 
 IN_MEMORY = 2**26
 """Pixels up to which an image is read as a whole when it is opened."""
@@ -109,6 +110,8 @@ class OpenedImage:
         Spent on the image before it was opened.
     suggestions : Suggestions
         As they were stored.
+    outlines : dict of int to Outline
+        Of the open suggestions.
     """
 
     ahead: ImageAhead
@@ -121,6 +124,7 @@ class OpenedImage:
     release: Callable[[], None]
     seconds_before: float
     suggestions: Suggestions
+    outlines: dict[int, Outline]
 
     def labels_now(self) -> np.ndarray:
         """Copy the labels as they are: int (rows, columns)."""
@@ -189,4 +193,5 @@ def open_image(
         release,
         image.seconds,
         suggestions,
+        outlines_of(suggestions),
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
 from ...engine import PlacedMask, Window
+from ...projects.suggestions import Suggestions
 from ...session.series_actions import line_pixels
 from ..viewer.selection import keeping_selection
 
@@ -125,3 +126,12 @@ def outline_along(corners: tuple[tuple[float, float], ...], shape: tuple[int, in
     drawn = line_pixels(np.concatenate([places, places[:1]]), Window.full(shape))
     rows, cols = np.nonzero(drawn)
     return rows, cols
+
+
+def outlines_of(suggestions: Suggestions) -> dict[int, Outline]:
+    """Return the outline of each open suggestion."""
+    return {
+        item.id: outline_of(item.placed, suggestions.shape)
+        for item in suggestions
+        if item.status == "open"
+    }

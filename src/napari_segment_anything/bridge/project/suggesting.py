@@ -17,7 +17,7 @@ from ...projects.similar import similar_suggestions
 from ...projects.suggesting import LARGE_FRAMES, run_settings
 from ...projects.suggestions import Suggestions
 from ...projects.traits import describe_objects
-from .outline_layer import Outline, outline_of
+from .outline_layer import Outline, outlines_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,12 +123,3 @@ def _check_size(source: PlaneSource, predictor: Predictor) -> None:
             "this image is segmented tile by tile, while it is not open: go to another image, and "
             "run `napari-sam project suggest`"
         )
-
-
-def outlines_of(suggestions: Suggestions) -> dict[int, Outline]:
-    """Return the outline of each open suggestion."""
-    return {
-        item.id: outline_of(item.placed, suggestions.shape)
-        for item in suggestions
-        if item.status == "open"
-    }

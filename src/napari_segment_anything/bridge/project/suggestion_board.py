@@ -18,8 +18,8 @@ from ...session import LatestWins
 from ..viewer.plane_sessions import PlaneInView
 from ..viewer.runners import Background, Inline, JobCallbacks, JobRunner
 from .opening import OpenedImage
-from .outline_layer import Outline, OutlineLayer, outline_along
-from .suggesting import Suggested, outlines_of, suggest, suggest_similar
+from .outline_layer import Outline, OutlineLayer, outline_along, outlines_of
+from .suggesting import Suggested, suggest, suggest_similar
 
 if TYPE_CHECKING:
     from .project_session import ProjectSession
@@ -76,7 +76,7 @@ class SuggestionBoard:
         """Show the suggestions for an image that was opened, and compute them if need be."""
         self._cancel()
         self.suggestions, self._pool, self._rejected = opened.suggestions, None, []
-        self._outlines = outlines_of(opened.suggestions)
+        self._outlines = dict(opened.outlines)
         self.source = "everything"
         self._last_done = opened.clock.peek()
         events = opened.session.events
@@ -247,6 +247,9 @@ class SuggestionBoard:
         if opened is None or known is None:
             return
         labels = opened.session.target.read((), window)
+        if not self._covered and not labels.any():
+            self.show()
+            return
         for item in known:
             if item.status != "open":
                 continue
