@@ -28,7 +28,7 @@ from napari_segment_anything.projects import Suggestion, Suggestions
 from napari_segment_anything.projects.pool import everything_steps
 from napari_segment_anything.projects.review import with_doubts, worth
 
-ROUNDS = 3
+ROUNDS = 2
 RIGHT = 0.75
 MARKERS = ("<!-- review:begin -->", "<!-- review:end -->")
 DOUBTS = ("score", "stability", "crops", "unlike")
