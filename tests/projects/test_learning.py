@@ -14,8 +14,9 @@ from PIL import Image
 from napari_segment_anything import load_model
 from napari_segment_anything.errors import ParameterError, ResourceError
 from napari_segment_anything.formats.locking import exclusive
+from napari_segment_anything.formats.rle import encode_labels
 from napari_segment_anything.progress import finish
-from napari_segment_anything.projects import Project
+from napari_segment_anything.projects import Project, Suggestions
 from napari_segment_anything.projects import learning_data as data
 from napari_segment_anything.projects.learning import can_resume, default_steps, learn_steps
 from napari_segment_anything.projects.learning_process import (
@@ -158,6 +159,20 @@ def test_copies_hold_what_was_seen_and_renumbered_labels(annotated, tmp_path):
     assert (
         levels[row, col] == SEEN and (levels[:20, :20] == SEEN).all() and (levels == UNSEEN).any()
     )
+
+
+def test_rejected_suggestions_are_background_and_open_ones_are_undecided(annotated, tmp_path):
+    image = annotated.image("d1")
+    labels, beside, apart = (np.zeros((96, 96), np.int32) for _ in range(3))
+    labels[40:60, 40:60] = beside[40:60, 60:68] = apart[:6, :6] = 1
+    suggestions = Suggestions.from_masks(
+        [encode_labels(mask)[1] for mask in (beside, apart)], [0.9, 0.8], labels.shape
+    )
+    with image.lock() as editing:
+        editing.write(labels=labels, suggestions=suggestions.decide([2], "rejected"))
+    made = data.copy_annotation(image, "train", tmp_path)
+    ((_, _, levels),) = data.read_copies(tmp_path, [made], "train")
+    assert (levels[apart > 0] == SEEN).all() and (levels[beside > 0] != SEEN).all()
 
 
 def test_of_large_images_windows_with_annotation_are_copied(monkeypatch):

@@ -141,6 +141,9 @@ def copy_annotation(
 ) -> Annotated:
     """Copy an image's pixels and annotation, so that both may change while a model learns.
 
+    A person has looked at complete regions, at negative clicks, and at suggestions that were
+    rejected: where no object and no open suggestion lies, these are background.
+
     Parameters
     ----------
     image : ProjectImage
@@ -152,12 +155,18 @@ def copy_annotation(
         Where the image is not labelled completely, this network's dense head says where unlabelled
         objects may lie.
     """
+    from ..training.seen import seen_levels
+
     labels, seen, points = image.labels(), image.seen(), image.negatives()
     ids, numbered = np.unique(np.append(labels.ravel(), 0), return_inverse=True)
     labels = numbered[:-1].reshape(labels.shape).astype(np.int32)
     complete = bool(seen.all())
     for row, col in points:
         mark_background(seen, row, col, labels)
+    suggestions = image.suggestions()
+    undecided = suggestions.painted() > 0
+    # who rejects a suggestion has looked at it
+    seen |= (suggestions.painted(status="rejected") > 0) & ~undecided & (labels == 0)
     relevant = seen | (labels > 0)
     windows = list(windows_of(relevant))
     if part == "held_out":
@@ -172,7 +181,11 @@ def copy_annotation(
             "labels": labels[window],
         }
         if not complete:
-            arrays["seen"] = _levels(arrays["image"], labels[window], seen[window], network)
+            arrays["seen"] = seen_levels(
+                labels[window],
+                seen[window],
+                undecided[window] | _perhaps_objects(arrays["image"], labels[window], network),
+            )
         name = image.key if len(windows) == 1 else f"{image.key}-{number}"
         with replacing(place / f"{name}.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
@@ -255,23 +268,20 @@ def mark_background(
     seen[part] |= disc & (labels[part] == 0)
 
 
-def _levels(
-    shown: NDArray[np.uint8],
-    labels: NDArray[np.int32],
-    seen: NDArray[np.bool_],
-    network: Any,
-) -> NDArray[np.uint8]:
+def _perhaps_objects(
+    shown: NDArray[np.uint8], labels: NDArray[np.int32], network: Any
+) -> NDArray[np.bool_]:
+    """Where a network's dense head sees objects; without one, that may be everywhere."""
     from ..training.data import labelled_image
     from ..training.geometry import has_dense_head
-    from ..training.seen import seen_levels
     from ..training.validation import dense_maps
 
     if network is None or not has_dense_head(network):
-        return seen_levels(labels, seen)
+        return np.ones(labels.shape, bool)
     maps, _ = dense_maps(network.image_encoder, labelled_image("", "", shown, labels))
     found = maps[0] > 0
     rows, cols = (
         np.arange(length) * cells // length
         for length, cells in zip(labels.shape, found.shape, strict=True)
     )
-    return seen_levels(labels, seen, found[rows[:, None], cols])
+    return found[rows[:, None], cols]

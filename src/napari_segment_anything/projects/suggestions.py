@@ -221,13 +221,14 @@ class Suggestions:
         ]
         return max(here, key=lambda item: item.score, default=None)
 
-    def painted(self, window: Window | None = None) -> NDArray[np.int32]:
-        """Paint the open suggestions into a label image, each with its id.
+    def painted(self, window: Window | None = None, status: Status = "open") -> NDArray[np.int32]:
+        """Paint the suggestions of one status into a label image, each with its id.
 
         Parameters
         ----------
         window : Window, optional
             The part of the plane; all by default.
+        status : {"open", "taken", "corrected", "rejected"}
 
         Returns
         -------
@@ -237,7 +238,7 @@ class Suggestions:
         window = window or Window(0, 0, *self.shape)
         out = np.zeros(window.shape, np.int32)
         for item in sorted(self.items, key=lambda item: item.score):
-            if item.status == "open":
+            if item.status == status:
                 item.placed.paste(out, item.id, window.row, window.col)
         return out
 
