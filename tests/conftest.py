@@ -42,6 +42,9 @@ def _own_environment() -> None:
     if _WORKER and "OMP_NUM_THREADS" not in os.environ:
         workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    if "OMP_NUM_THREADS" in os.environ:
+        # numba draws napari's labels, and makes its own number of threads torch's as well
+        os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 
 
 def _start_screen() -> None:

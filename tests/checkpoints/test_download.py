@@ -250,6 +250,7 @@ def test_a_folder_that_cannot_be(site: Site, tmp_path: Path) -> None:
         fetch(remote_for(site), tmp_path / "file" / "below")
 
 
+@pytest.mark.slow
 def test_two_processes_fetch_once(site: Site, target: Path, tmp_path: Path) -> None:
     site.content = CONTENT
     site.delay = 1.5

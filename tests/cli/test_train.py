@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -32,10 +33,18 @@ def lean(monkeypatch):
     monkeypatch.setattr("napari_segment_anything.training.run.draw_curves", lambda *_: None)
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with a model and images."""
+    folder = tmp_path_factory.mktemp("prepared")
+    stored(folder)
+    npz_folder(folder / "cells", 3)
+    return folder
+
+
 @pytest.fixture
-def config(tmp_path):
-    stored(tmp_path)
-    npz_folder(tmp_path / "cells", 3)
+def config(prepared, tmp_path):
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "cells.toml"
     path.write_text(CONFIG)
     return path

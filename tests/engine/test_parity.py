@@ -11,8 +11,6 @@ import torch
 from napari_segment_anything.engine import Model, Predictor, Prompts
 from napari_segment_anything.network import Sam, SamConfig
 
-pytest.importorskip("transformers")
-
 ITEMS = {
     "point": {"points": [[31, 47]]},
     "points": {"points": [[31, 47], [12, 80.5]], "labels": [1, 0]},
@@ -23,8 +21,7 @@ ITEMS = {
 
 @pytest.fixture(scope="module")
 def pair():
-    import transformers
-
+    transformers = pytest.importorskip("transformers")
     from tests.network.oracle import SMALL, oracle_for, randomise
 
     sam = randomise(Sam(SamConfig(SMALL)))

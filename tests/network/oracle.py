@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import SamConfig as OracleConfig
-from transformers import SamModel, SamVisionConfig
 
 from napari_segment_anything.network import Sam, SamConfig, ViTConfig
+
+if TYPE_CHECKING:
+    from transformers import SamModel
 
 SMALL = ViTConfig(
     width=96, depth=4, heads=4, global_blocks=(1, 3), image_size=256, patch_size=16, window=7
@@ -61,6 +63,9 @@ def randomise(sam: Sam, seed: int = 0) -> Sam:
 
 def oracle_for(sam: Sam) -> SamModel:
     """`transformers`' model with `sam`'s weights."""
+    from transformers import SamConfig as OracleConfig  # which takes seconds to import
+    from transformers import SamModel, SamVisionConfig
+
     config = sam.config.encoder
     if not isinstance(config, ViTConfig):
         raise TypeError("the oracle has ViT encoders only")

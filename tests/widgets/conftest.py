@@ -14,6 +14,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from napari_segment_anything.checkpoints import transfer
+
+from ..bright import bright_model
+
 os.environ.setdefault("NAPARI_CONFIG", os.devnull)
 
 PLUGIN = "segment-anything-napari"
@@ -22,7 +26,11 @@ NO_DISPLAY = os.environ.get("QT_QPA_PLATFORM") == "offscreen" or not os.environ.
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep settings, journals and embeddings out of the user's folders."""
+    """Keep settings, journals and embeddings out of the user's folders, and never wait.
+
+    Downloads that fail are tried again at once.
+    """
+    monkeypatch.setattr(transfer, "PAUSE", 0.0)
     monkeypatch.setenv("NAPARI_CONFIG", str(tmp_path / "settings.yaml"))
     monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_JOURNALS", str(tmp_path / "journals"))
     monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_CACHE", str(tmp_path / "cache"))
@@ -30,6 +38,29 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # where napari keeps the settings of plugins, too: read from NAPARI_CONFIG once, on import
     monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "settings.yaml"))
     monkeypatch.setattr(settings, "_PLUGIN_SETTINGS", {})
+
+
+@pytest.fixture(autouse=True)
+def light(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load a model that sees bright things for the embedded one, but where `weights` is marked."""
+    if request.node.get_closest_marker("weights"):
+        return
+    holder = pytest.importorskip("napari_segment_anything.bridge.viewer.model_holder")
+    load = holder.load_model
+
+    def light_model(source: Any, *given: Any, **options: Any) -> Any:
+        return bright_model() if source == "default" else load(source, *given, **options)
+
+    monkeypatch.setattr(holder, "load_model", light_model)
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every download fail at once."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
 
 
 class Window:

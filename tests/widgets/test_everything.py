@@ -16,7 +16,7 @@ from napari_segment_anything.widgets.prompt import PromptWidget
 
 from .conftest import picture
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.weights]
 
 
 @pytest.fixture

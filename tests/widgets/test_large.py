@@ -19,7 +19,7 @@ from napari_segment_anything.widgets.everything import EverythingWidget
 
 from .conftest import ours, picture
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.weights]
 
 
 @pytest.fixture

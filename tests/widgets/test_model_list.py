@@ -14,7 +14,7 @@ from napari_segment_anything.widgets.model_box import ModelBox
 
 from .conftest import picture
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.weights]
 
 
 class Slow(BaseHTTPRequestHandler):

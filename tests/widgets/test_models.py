@@ -14,15 +14,7 @@ from napari_segment_anything.widgets.stack import StackWidget
 
 from .conftest import Window, picture
 
-pytestmark = pytest.mark.filterwarnings("default")
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.weights]
 
 
 @pytest.fixture

@@ -67,6 +67,7 @@ def test_what_is_left_open_has_words(qtbot) -> None:
     assert gaps.value is None and gaps.acting is True
 
 
+@pytest.mark.weights
 def test_everything_is_set_from_the_console(qtbot, viewer, window) -> None:
     viewer.add_image(picture(), name="disks")
     widget = window.add("Segment everything")

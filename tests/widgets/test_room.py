@@ -224,7 +224,7 @@ def test_a_dock_that_was_closed_and_opened_again_lies_behind_its_siblings(qtbot,
     assert size(viewer) == (1280, 720)
 
 
-def test_the_image_and_the_model_are_chosen_once_for_all_widgets(qtbot, docks) -> None:
+def test_the_image_and_the_model_are_chosen_once_for_all_widgets(qtbot, docks, offline) -> None:
     viewer, made = docks
     prompt, everything, stack = (widget for _, widget in made)
     red, green = viewer.layers["red"], viewer.layers["green"]

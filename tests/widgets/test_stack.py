@@ -102,6 +102,7 @@ def test_objects_of_the_session_are_followed(qtbot, opened) -> None:
     assert "plane decoded" in widget.status.text
 
 
+@pytest.mark.weights
 def test_link_and_track(qtbot, opened) -> None:
     viewer, _image, widget = opened
     widget.task.qt.button("overlap").click()
