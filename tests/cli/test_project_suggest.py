@@ -37,6 +37,9 @@ def test_suggests_once_lists_the_queue_and_finds_similar_ones(project, capsys):
     assert run([*verb, *how, "--queue", "2"]) == 0
     out = capsys.readouterr().out
     assert "up to date   2" in out and "worth a look" in out
+    assert run([*verb, *how, "--image", "s1", "--take", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["taken"]["s1"] > 0
+    assert {entry.made_by for entry in project.image("s1").objects()} == {"suggestion"}
     labels = np.zeros(project.image("s0").shape, np.int32)
     spots()[1][0].paste(labels, 4)
     with project.image("s0").lock() as editing:
@@ -52,6 +55,7 @@ def test_suggests_once_lists_the_queue_and_finds_similar_ones(project, capsys):
         (["--like", "s0"], "KEY:LABEL"),
         (["--like", "s9:1"], "no image 's9'"),
         (["--like", "s0:1", "--renew"], "leave out"),
+        (["--like", "s0:1", "--take"], "leave out"),
         (["--like", "s0:1"], "no object 1"),
         (["--image", "s9"], "no image 's9'"),
         (["--points-per-side", "4", "--mode", "instances"], "no effect"),

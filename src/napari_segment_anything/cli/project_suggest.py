@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..parameters import RUN
+from ..wording import counted
 from . import options
 from .generated import generated
 
 if TYPE_CHECKING:
-    from ..projects import Project, ReviewItem, SeriesReport
+    from ..projects import Project, ReviewItem, SeriesReport, TakingReport
 
 PANEL = "Suggestions"
 _MODE = {"mode": RUN["mode"]}
@@ -54,6 +55,15 @@ def suggest(
         int,
         options.option(options.TALK, "List so many suggestions, those most worth a look first."),
     ] = 0,
+    take: Annotated[
+        bool,
+        options.option(
+            PANEL,
+            "Then make labels of all suggestions from the project's score on, without a person; "
+            "`audit` says how good they are.",
+            "--take",
+        ),
+    ] = False,
     device: options.DeviceOption = "auto",
     parameters: dict[str, Any] | None = None,
 ) -> None:
@@ -68,18 +78,20 @@ def suggest(
     napari-sam project suggest cells --queue 20
 
     napari-sam project suggest cells --like a1:7 --like a1:12
+
+    napari-sam project suggest cells --take
     """
     from ..engine import Predictor, load_model
     from ..errors import ParameterError
     from ..progress import finish
-    from ..projects import Project, review_queue, suggest_series_steps
+    from ..projects import Project, review_queue, suggest_series_steps, take_suggestions_steps
     from .report import progress_bar
 
     given = dict(parameters or {})
-    if like and (renew or given):
+    if like and (renew or take or given):
         raise ParameterError(
-            "--like compares candidates that are there already: leave out --renew and the "
-            "parameters of everything mode"
+            "--like compares candidates that are there already: leave out --renew, --take "
+            "and the parameters of everything mode"
         )
     found = Project.open(project)
     examples = [_example(found, text) for text in like or ()]
@@ -90,7 +102,9 @@ def suggest(
         else:
             predictor = Predictor(load_model(found.model_path(), device=device))
             report = _similar(found, examples, predictor, images, show)
-    _tell(found, report, review_queue(found, keys=images)[: max(queue, 0)], reporting)
+        taken = finish(take_suggestions_steps(found, keys=images), show) if take else None
+    shown = review_queue(found, keys=images)[: max(queue, 0)] if queue > 0 else ()
+    _tell(found, report, taken, shown, reporting)
 
 
 def _similar(
@@ -127,6 +141,7 @@ def _example(project: Project, text: str) -> tuple[str, int]:
 def _tell(
     project: Project,
     report: SeriesReport,
+    taken: TakingReport | None,
     queue: tuple[ReviewItem, ...],
     reporting: options.Reporting,
 ) -> None:
@@ -145,7 +160,16 @@ def _tell(
         facts["in use"] = ", ".join(f"{key} ({who})" for key, who in report.busy.items())
     for key, reason in report.failed.items():
         facts[f"failed: {key}"] = reason
-    document = {**asdict(report), "model": project.model, "queue": [asdict(i) for i in queue]}
+    if taken is not None:
+        facts["taken"] = f"{sum(taken.taken.values())} in {counted(len(taken.taken), 'image')}"
+        facts |= {f"not taken: {key}": reason for key, reason in taken.left.items()}
+    became = {} if taken is None else asdict(taken)
+    document = {
+        **asdict(report),
+        **became,
+        "model": project.model,
+        "queue": [asdict(i) for i in queue],
+    }
     tell(reporting, facts, lambda: document)
     if queue and not (reporting.as_json or reporting.quiet):
         columns = ["image", "suggestion", "worth a look", "because"]

@@ -16,6 +16,7 @@ from .sources import ImageSource
 from .status import STATES, ImageStatus, State
 from .suggesting import SeriesReport, suggest_series_steps, suggest_steps
 from .suggestions import Suggestion, Suggestions
+from .taking import TakingReport, take_suggestions_steps
 from .traits import Traits
 from .versions import ModelVersion
 
@@ -38,6 +39,7 @@ __all__ = [
     "State",
     "Suggestion",
     "Suggestions",
+    "TakingReport",
     "Traits",
     "audit_names",
     "cancel_learning",
@@ -51,4 +53,5 @@ __all__ = [
     "start_learning",
     "suggest_series_steps",
     "suggest_steps",
+    "take_suggestions_steps",
 ]
