@@ -122,7 +122,7 @@ def main() -> None:
     widget.audit.fields["masks"].value = 40
     widget.audit.fields["fields"].value = 8
     widget.audit.draw()
-    for number in range(30):
+    for number in range(44):
         studio.wait(lambda: widget.audit.round.item is not None, 30)
         before = widget.audit.round.item
         studio.press("w" if number % 9 == 8 else "u")

@@ -33,15 +33,20 @@ def disks() -> np.ndarray:
     return labels
 
 
+def give_suggestions(image) -> None:
+    """Write a suggestion for each disk, with scores from .9 to .3."""
+    labels = disks()
+    masks = [encode(labels == number) for number in range(1, 10)]
+    found = Suggestions.from_masks(masks, np.linspace(0.9, 0.3, 9), labels.shape)
+    with image.lock() as editing:
+        editing.set_suggestions(replace(found, settings={"fingerprint": "other"}))
+
+
 @pytest.fixture
 def widget(viewer, window, qtbot, project):
     made = window.add("Annotate a series")
     made.suggestions.automatic.value = False
-    labels = disks()
-    masks = [encode(labels == number) for number in range(1, 10)]
-    found = Suggestions.from_masks(masks, np.linspace(0.9, 0.3, 9), labels.shape)
-    with project.image("im0").lock() as editing:
-        editing.set_suggestions(replace(found, settings={"fingerprint": "other"}))
+    give_suggestions(project.image("im0"))
     made.open(project)
     ready(qtbot, made, "im0")
     return made

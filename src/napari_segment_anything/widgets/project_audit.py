@@ -59,6 +59,7 @@ class AuditPanel(QWidget):
         self.task = note()
         self.yes_button = button("✓ As shown (U)", self.yes, "Record what is shown, and go on")
         self.no_button = button("✗ No object (W)", self.no, "Record that there is none, and go on")
+        self.lacking = note()
         self.table = RowTable(_HEADS, 178)
         header = self.table.horizontalHeader()
         for column in range(1, len(_HEADS)):
@@ -72,6 +73,7 @@ class AuditPanel(QWidget):
         layout.addWidget(self.task)
         layout.addWidget(row(self.yes_button, self.no_button))
         layout.addWidget(heading("Figures"))
+        layout.addWidget(self.lacking)
         layout.addWidget(self.table)
         self._show_item(None)
 
@@ -147,6 +149,8 @@ class AuditPanel(QWidget):
         series, name = self._series, self.names.value
         if series is None or not name:
             return None
+        if self.round is not None and self.round.audit.name == name:
+            return self.round.audit
         found: Audit | None = self._attempt(lambda: Audit.open(series.project, str(name)))
         return found
 
@@ -172,6 +176,7 @@ class AuditPanel(QWidget):
             self.task.setText(
                 f"{counted(masks, 'mask')} and {counted(others, 'field')} left. {what}"
             )
+            self._show_figures()
             self.no_button.setText("✗ No object (W)" if item.kind == "mask" else "None missing (W)")
 
     def _show_figures(self, *_: Any) -> None:
@@ -179,11 +184,13 @@ class AuditPanel(QWidget):
         self.go_button.setEnabled(audit is not None)
         self.report_button.setEnabled(audit is not None)
         rows: dict[int, tuple[str, str, str, str]] = {}
+        self.lacking.setText("")
         if audit is not None:
             try:
                 found = audit.figures().figures
-            except SegmentAnythingError:  # too few answers so far
+            except SegmentAnythingError as error:  # too few answers so far
                 found = ()
+                self.lacking.setText(str(error))
             for number, figure in enumerate(found):
                 interval = figure.interval
                 rows[number] = (

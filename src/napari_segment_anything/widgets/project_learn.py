@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
-from ..bridge.project.teaching import Material, Teaching
+from ..bridge.project.teaching import Curves, Material, Teaching
 from ..projects import ModelVersion
 from ..projects.learning import sample_pictures
 from ..projects.learning_status import LearningStatus
@@ -145,7 +145,7 @@ class LearnPanel(QWidget):
         self.poll()
 
     def _show_versions(self, teaching: Teaching) -> None:
-        project = teaching.project
+        project, before = teaching.project, len(self._versions)
         self._versions = list(project.versions)
         rows: dict[int, list[str]] = {}
         for number, version in reversed(list(enumerate(self._versions, start=1))):
@@ -161,9 +161,11 @@ class LearnPanel(QWidget):
             ]
         rows[0] = [self._marked(self._first), "", "", "", ""]
         selected = self.table.selected
+        if selected is None or len(self._versions) > before:
+            selected = len(self._versions)
         self.table.fill(rows)
-        self.table.select(len(self._versions) if selected is None else selected)
-        self._show_version(self.table.selected or 0)
+        self.table.select(selected)
+        self._show_version(selected)
 
     def _marked(self, name: str) -> str:
         used = self._teaching is not None and self._teaching.project.model == name
@@ -182,6 +184,8 @@ class LearnPanel(QWidget):
             self.picture.setFixedHeight(0)
             return
         version = self._versions[number - 1]
+        if not self._was_active:
+            self._show_curves(lambda: teaching.curves(version))
         words = {"ap50": "AP .50", "ap": "mean AP", "point": "IoU of a click", "box": "of a box"}
         lines = [
             f"{words[key]}: {_number(before)} → <b>{_number(after)}</b>"
@@ -221,8 +225,8 @@ class LearnPanel(QWidget):
             self.state.setText("")
         else:
             self._show_status(status)
-            if active or not self.plot.names:
-                self._show_curves(teaching, status.total)
+            if active:
+                self._show_curves(teaching.curves, status.total)
         if self._was_active and status is not None and not active:
             self.refresh_after(status)
         self._was_active = active
@@ -232,8 +236,6 @@ class LearnPanel(QWidget):
         if status.state == "done" and self._teaching is not None:
             self._teaching.project.reload()
             self._show_versions(self._teaching)
-            self.table.select(len(self._versions))
-            self._show_version(len(self._versions))
             self.learned.emit(status.version)
 
     def _show_status(self, status: LearningStatus) -> None:
@@ -259,8 +261,8 @@ class LearnPanel(QWidget):
             parts.append(f"about {_duration(left)} left, {memory:.1f} GB")
         self.state.setText(" · ".join(part for part in parts if part))
 
-    def _show_curves(self, teaching: Teaching, total: int) -> None:
-        curves = self._attempt(teaching.curves)
+    def _show_curves(self, read: Callable[[], Curves], total: int = 0) -> None:
+        curves = self._attempt(read)
         if not curves:
             return
         shown = {}

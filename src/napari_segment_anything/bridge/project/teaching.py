@@ -9,6 +9,7 @@ from ...projects import ModelVersion, Project
 from ...projects.learning import FIGURES, can_resume
 from ...projects.learning_process import cancel_learning, learning_status, start_learning
 from ...projects.learning_status import LearningStatus, read_curves
+from ...training.curves import read_rows
 
 Curves = Mapping[str, list[dict[str, float]]]
 
@@ -79,9 +80,11 @@ class Teaching:
         """Ask the process to stop; it can go on later."""
         cancel_learning(self.project.folder)
 
-    def curves(self) -> Curves:
-        """Losses and measures so far."""
-        return read_curves(self.project.folder)
+    def curves(self, version: ModelVersion | None = None) -> Curves:
+        """Losses and measures of a version, or of what is being learned."""
+        if version is None:
+            return read_curves(self.project.folder)
+        return {kind: read_rows(version.folder / f"{kind}.csv") for kind in ("train", "validation")}
 
     def figures(self, version: ModelVersion) -> dict[str, tuple[float | None, float | None]]:
         """Measures of a version on held-out images, before and after, by name."""
