@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,9 +44,6 @@ def _own_environment() -> None:
     if _WORKER and "OMP_NUM_THREADS" not in os.environ:
         workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
-    if "OMP_NUM_THREADS" in os.environ:
-        # numba draws napari's labels, and makes its own number of threads torch's as well
-        os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 
 
 def _start_screen() -> None:
@@ -120,6 +119,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _marks(item: pytest.Item) -> set[str]:
     return {mark.name for mark in item.iter_markers()}
+
+
+@pytest.fixture(autouse=True)
+def threads_of_torch() -> Iterator[None]:
+    """Give torch the number of threads back that it had.
+
+    numba, which draws napari's labels, changes their number for the whole process; small networks
+    then wait for each other's threads ten times longer than they compute.
+    """
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 0
+    yield
+    if torch and torch.get_num_threads() != before:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
