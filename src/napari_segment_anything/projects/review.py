@@ -26,7 +26,7 @@ REASONS = {
     "seam": "on a seam of tiles",
 }
 # Log odds that the IoU is below .75: a logistic regression on training images, rounded
-# (benchmarks/review.py --fit). Nothing was there to learn the last two from.
+# (benchmarks/review.py --fit). The last two are not in those data: a judgement.
 _WEIGHTS = {
     "score": 6.0,
     "stability": 9.5,

@@ -27,7 +27,7 @@ BIAS = -2.1
 _SIZE, _SHAPE, _LIGHT = 0.6, (0.4, 0.1, 0.15), (0.12, 0.08, 0.1)
 _PRIOR = 3
 _FAR = 16.0
-_LEAST = 1e-3
+_CLOSEST = 1e-3
 
 
 def likeness(
@@ -75,7 +75,7 @@ def evidence(
         "stability": np.nan_to_num(stability),
     }
     return {
-        "embedding": np.log(np.maximum(apart / varied, _LEAST)).astype(np.float64),
+        "embedding": np.log(np.maximum(apart / varied, _CLOSEST)).astype(np.float64),
         "size": _distance(examples.size[:, None], candidates.size[:, None], _SIZE),
         "shape": _distance(examples.shape, candidates.shape, _SHAPE),
         "light": _distance(examples.light, candidates.light, _LIGHT),
