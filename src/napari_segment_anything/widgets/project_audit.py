@@ -23,7 +23,7 @@ _ABOUT = (
 )
 _MASK = "What is this object really? Correct its outline; U records it. W: it is no object."
 _FIELD = "Prompt every object in the frame that has no grey outline; U records them."
-_HEADS = ("", "automatic", "estimate", "95 %")
+_HEADS = ("figure", "estimate", "95 %")
 
 
 class AuditPanel(QWidget):
@@ -61,6 +61,7 @@ class AuditPanel(QWidget):
         self.no_button = button("✗ No object (W)", self.no, "Record that there is none, and go on")
         self.lacking = note()
         self.table = RowTable(_HEADS, 178)
+        self.table.setToolTip("What the automatic masks say → what is estimated")
         header = self.table.horizontalHeader()
         for column in range(1, len(_HEADS)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
@@ -183,7 +184,7 @@ class AuditPanel(QWidget):
         audit = self._audit() if self.names.value else None
         self.go_button.setEnabled(audit is not None)
         self.report_button.setEnabled(audit is not None)
-        rows: dict[int, tuple[str, str, str, str]] = {}
+        rows: dict[int, tuple[str, str, str]] = {}
         self.lacking.setText("")
         if audit is not None:
             try:
@@ -193,10 +194,10 @@ class AuditPanel(QWidget):
                 self.lacking.setText(str(error))
             for number, figure in enumerate(found):
                 interval = figure.interval
+                before = "" if figure.automatic is None else f"{_short(figure.automatic)} → "
                 rows[number] = (
                     f"{figure.title} {figure.unit}".strip(),
-                    _short(figure.automatic),
-                    _short(interval.value),
+                    f"{before}{_short(interval.value)}",
                     f"{_short(interval.low)} – {_short(interval.high)}",
                 )
         self.table.fill(rows)

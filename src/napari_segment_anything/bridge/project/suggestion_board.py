@@ -82,6 +82,7 @@ class SuggestionBoard:
         events = opened.session.events
         events.target_changed.connect(lambda plane, window: self._cover(window))
         events.objects_changed.connect(lambda ids: self._decide(opened))
+        self._decide(opened)  # a session that was killed may know more than its suggestions
         self._cover_all()
         self.renew()
 
