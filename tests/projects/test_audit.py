@@ -108,7 +108,7 @@ def test_what_people_made_counts_as_right(segmented: Project, truth: np.ndarray)
     for image in segmented.images:
         audit.answer_from(image.key, truth)
     assert audit.figures().trusted == 15
-    # label 2, which a person vouches for, has merged two objects
+    # label 2, which a person made, has merged two objects
     assert audit.figures()["count"].interval.value == 35
 
 

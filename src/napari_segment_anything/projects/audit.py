@@ -83,8 +83,8 @@ class Audit:
         masks, fields : int
             How many to draw.
         field_side : int, optional
-            Side of a field in pixels; by default, so that it holds about ten masks, but
-            not half of the images are searched.
+            Side of a field in pixels; by default, one that holds about ten masks, smaller if
+            more than half of the images would be searched.
         seed : int
             The same seed draws the same masks and fields.
         images : iterable of str, optional
@@ -98,12 +98,12 @@ class Audit:
         """
         from .. import __version__
 
-        given: dict[str, Any] = {"masks": masks, "fields": fields, "seed": seed}
-        given["field_side"] = field_side
-        check_values(AUDIT, given)
+        check_values(
+            AUDIT, {"masks": masks, "fields": fields, "field_side": field_side, "seed": seed}
+        )
         name = plain_name(name or _next_name(project), "an audit")
         folder = project.audits / name
-        if folder.exists():
+        if (folder / SAMPLE).exists():
             raise ParameterError(f"there is an audit {name!r} already; choose another name")
         chosen = project.images if images is None else [project.image(key) for key in images]
         looked_at = [i for i in chosen if i.state not in _LEFT_OUT]
@@ -125,14 +125,13 @@ class Audit:
         held = population(read())
         sample = draw(
             held, lambda key: masks_now(project.image(key), threshold).automatic,
-            **given,
+            masks=masks, fields=fields, field_side=field_side, seed=seed,
         )  # fmt: skip
         models = tuple(MadeWith(*key, count) for key, count in sorted(made.items()))
         drawn = DrawnAudit(
             1, project.name, __version__, _now(), models, threshold if suggested else None,
             len(chosen) - len(held.images), sample,
         )  # fmt: skip
-        folder.mkdir(parents=True)
         write_text(folder / SAMPLE, json.dumps(asdict(drawn), allow_nan=False))
         return cls(project, name)
 
@@ -375,7 +374,7 @@ def audit_names(project: Project) -> list[str]:
 
 def _next_name(project: Project) -> str:
     number = 1
-    while (project.audits / f"audit-{number}").exists():
+    while (project.audits / f"audit-{number}" / SAMPLE).exists():
         number += 1
     return f"audit-{number}"
 

@@ -1,4 +1,4 @@
-"""Which masks of an image are automatic, and which a person vouches for."""
+"""Which masks of an image are automatic, and which a person has checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageMasks:
-    """The masks of an image, apart by whether a person vouches for them.
+    """The masks of an image, apart by whether a person has checked them.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def image_masks(image: ProjectImage, threshold: float | None = None) -> ImageMas
 
     Automatic are labels of suggestions taken as they were, labels without an author, such as
     imported ones, and open suggestions of everything mode from a score on. In a complete
-    image a person vouches for all labels, and suggestions do not count.
+    image a person has checked all labels, and suggestions do not count.
 
     Parameters
     ----------

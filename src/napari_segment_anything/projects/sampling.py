@@ -287,8 +287,8 @@ def draw(
     masks, fields : int
         How many to draw; all if there are fewer, and at least two masks of each stratum.
     field_side : int, optional
-        Side of a field in pixels; by default, so that it holds about ten automatic masks,
-        but not half of the images are searched.
+        Side of a field in pixels; by default, one that holds about ten masks, smaller if more
+        than half of the images would be searched.
     seed : int
         The same seed draws the same sample.
 
