@@ -63,6 +63,28 @@ def test_python(page, monkeypatch, tmp_path):
         exec(compile(block, page, "exec"), names)
 
 
+def test_a_project_from_the_shell(monkeypatch, tmp_path):
+    """The tutorial step by step, with fewer and smaller images and without learning."""
+    page = "docs/how-to/project-from-the-shell.md"
+    monkeypatch.chdir(tmp_path)
+    (made,) = blocks(page, "python")
+    small = made.replace("(512, 512)", "(160, 160)").replace("range(12)", "range(7)")
+    exec(compile(small, page, "exec"), {})
+    steps = [
+        line.removeprefix("$ ")
+        for block in blocks(page, "console")
+        for line in block.splitlines()
+        if line.startswith("$ ")
+    ]
+    assert len(steps) == 9
+    for step in steps:
+        if "learn" not in step:
+            assert run([*shlex.split(step)[1:], "-q"]) == 0, step
+    assert (tmp_path / "cells" / "audits" / "audit-1" / "methods.md").exists()
+    assert {path.suffix for path in (tmp_path / "report").iterdir()} == {".md", ".csv", ".png"}
+    assert len(list((tmp_path / "labels" / "labels").glob("*.tif"))) >= 5
+
+
 def test_prompt_files(tmp_path):
     expected = [
         {"id": 1, "points": [[54, 44], [54, 100]], "labels": [1, 0]},
