@@ -8,8 +8,9 @@ measuring, and are never annotated. After 1, 2, 5 and 10 pictures the project le
 its latest version, with its default steps, and takes the new version.
 
 - complete: every object is annotated.
-- partial: 30 % of the objects, and the picture is not declared complete.
-- unsafe: the same annotation, declared complete, as if the rest were background.
+- region: 30 % of the objects, those on the left, in a region that is declared complete.
+- partial: 30 % of the objects, anywhere; of the false suggestions, 30 % are rejected.
+- unsafe: the same as partial, declared complete, as if the rest were background.
 
 The annotator sees suggestions above the project's score, takes good ones (IoU of .8) with one key
 for all, rejects false ones with a click each, corrects poor ones and prompts what is missing, up
@@ -51,12 +52,12 @@ from napari_segment_anything.evaluation.protocols import (
 from napari_segment_anything.evaluation.summary import counts_of
 from napari_segment_anything.measures import interior_point
 from napari_segment_anything.progress import finish
-from napari_segment_anything.projects import ObjectEntry, Project
+from napari_segment_anything.projects import ObjectEntry, Project, Suggestions
 from napari_segment_anything.projects.learning import learn_steps
 
 PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
 MARKERS = ("<!-- annotator table -->", "<!-- end of annotator table -->")
-MODES = ("complete", "partial", "unsafe")
+MODES = ("complete", "region", "partial", "unsafe")
 STAGES = (0, 1, 2, 5, 10)
 GOOD, POOR, MOST_CLICKS = 0.8, 0.5, 6
 OVERLOOKED, STRAY, CARELESS = 0.05, 0.1, 0.1
@@ -142,6 +143,17 @@ def _tiles(plane: LabelledPlane, cut: Cut) -> Iterator[Picture]:
             yield image[part], kept[small].reshape(labels[part].shape).astype(np.int32)
 
 
+@dataclass
+class Annotation:
+    """What the annotator made of a picture; `made` says by whom each object was made."""
+
+    labels: NDArray
+    made: list[str]
+    suggestions: Suggestions
+    columns: int
+    effort: Effort
+
+
 class Annotator:
     """Annotates pictures with a model, from their true labels, with mistakes.
 
@@ -151,8 +163,8 @@ class Annotator:
         Prompted, and asked for suggestions.
     score : float
         Of the suggestions shown; None shows none.
-    partial : bool
-        Annotate only a share of the objects.
+    mode : str
+        Of `MODES`.
     seed : int
         Of its mistakes, and of what it leaves out.
     everything : dict
@@ -163,40 +175,47 @@ class Annotator:
         self,
         model: nsa.Model,
         score: float | None,
-        partial: bool,
+        mode: str,
         seed: int,
         everything: dict[str, int],
     ) -> None:
-        self.model, self.score, self.partial = model, score, partial
+        self.model, self.score, self.mode = model, score, mode
         self.everything = everything
         self.rng = np.random.default_rng(seed)
 
-    def annotate(self, image: NDArray, truth: NDArray) -> tuple[NDArray, list[str], Effort]:
-        """Labels, who made each object ("person", "suggestion", "corrected"), and the effort."""
-        ids = np.unique(truth)[1:]
-        share = SHARE if self.partial else 1 - OVERLOOKED
-        wanted = np.sort(self.rng.permutation(ids)[: max(round(share * len(ids)), 1)])
+    def annotate(self, image: NDArray, truth: NDArray) -> Annotation:
+        """Annotate a picture."""
+        wanted, columns = self._wanted(truth)
         effort = Effort(objects=len(wanted))
         done: dict[int, tuple[PlacedMask, str]] = {}
         asks: dict[int, Ask] = {}
         true = {int(i): PlacedMask.of(truth == i) for i in wanted}
-        for mask, point in self._suggestions(image):
-            ious = {i: mask.iou(each) for i, each in true.items()}
+        everything = {int(i): PlacedMask.of(truth == i) for i in np.unique(truth)[1:]}
+        suggestions = self._suggestions(image)
+        for item in suggestions.shown(self.score or 0.0):
+            mask = item.placed
+            ious = {i: mask.iou(each) for i, each in everything.items()}
             best = max(ious, key=lambda i: ious[i])
             if ious[best] < POOR:
-                if not self.partial:
+                here = np.mean(mask.window.col + np.array([0, mask.window.width])) < columns
+                share = SHARE if self.mode in ("partial", "unsafe") else 1.0
+                if here and self.rng.random() < share:
                     effort.rejected += 1
+                    suggestions = suggestions.decide([item.id], "rejected")
                 continue
-            if best in done or best in asks:
+            if best in done or best in asks or best not in true:
                 continue
             careless = ious[best] < GOOD and self.rng.random() < CARELESS
             if ious[best] >= GOOD or careless:
                 done[best] = (mask, "suggestion")
                 effort.taken += 1
+                suggestions = suggestions.decide([item.id], "taken")
             else:
-                asks[best] = Ask(np.array([point], float), np.array([True]))
+                asks[best] = Ask(np.array([item.point], float), np.array([True]))
                 effort.corrected += 1
-        effort.clicks += effort.rejected + (effort.taken if self.partial else effort.taken > 0)
+                suggestions = suggestions.decide([item.id], "corrected")
+        singly = self.mode in ("partial", "unsafe")
+        effort.clicks += effort.rejected + (effort.taken if singly else effort.taken > 0)
         corrected = set(asks)
         for i in true:
             if i not in done and i not in asks:
@@ -208,17 +227,24 @@ class Annotator:
         for number, (mask, by) in enumerate(done.values(), start=1):
             labels[mask.within(Window.full(truth.shape)) & (labels == 0)] = number
             made.append(by)
-        return labels, made, effort
+        return Annotation(labels, made, suggestions, columns, effort)
 
-    def _suggestions(self, image: NDArray) -> Iterator[tuple[PlacedMask, tuple[float, float]]]:
+    def _wanted(self, truth: NDArray) -> tuple[NDArray, int]:
+        """Ids of the objects to annotate, and the columns that the annotator looks at."""
+        ids = np.unique(truth)[1:]
+        share = SHARE if self.mode in ("partial", "unsafe") else 1 - OVERLOOKED
+        columns = truth.shape[1]
+        if self.mode == "region":
+            middle = np.sort([np.nonzero(truth == i)[1].mean() for i in ids])
+            columns = int(middle[min(round(SHARE * len(ids)), len(ids) - 1)])
+            ids = np.unique(truth[:, : columns + 1])[1:]
+        count = max(round(share * len(ids)), 1)
+        return np.sort(self.rng.permutation(ids)[:count]), columns
+
+    def _suggestions(self, image: NDArray) -> Suggestions:
         if self.score is None:
-            return
-        table = segment_everything(image, self.model, **self.everything)
-        labels = table.to_labels()
-        for i, score in enumerate(table.scores, start=1):
-            mask = labels == i
-            if score >= self.score and mask.any():
-                yield PlacedMask.of(mask), interior_point(mask)
+            return Suggestions(image.shape[:2])
+        return Suggestions.from_table(segment_everything(image, self.model, **self.everything))
 
     def _first_click(self, mask: NDArray) -> tuple[int, int]:
         if self.rng.random() >= STRAY:
@@ -292,13 +318,20 @@ def go_through(
         score = None if alone else float(project.settings["suggestion_score"])
         while len(efforts) < min(stage, len(annotated)):
             number = len(efforts)
-            annotator = Annotator(model, score, mode in ("partial", "unsafe"), number, everything)
-            labels, made, effort = annotator.annotate(*annotated[number])
-            objects = [ObjectEntry(i, made_by=by) for i, by in enumerate(made, start=1)]
-            state = "in_progress" if mode == "partial" else "complete"
+            annotator = Annotator(model, score, mode, number, everything)
+            done = annotator.annotate(*annotated[number])
+            objects = [ObjectEntry(i, made_by=by) for i, by in enumerate(done.made, start=1)]
+            partly = mode in ("partial", "region")
             with project.image(f"p{number:02d}").lock() as editing:
-                editing.write(labels=labels, objects=objects, state=state)
-            efforts.append(asdict(effort))
+                editing.write(
+                    labels=done.labels,
+                    objects=objects,
+                    suggestions=done.suggestions,
+                    state="in_progress" if partly else "complete",
+                )
+                if mode == "region":
+                    editing.add_complete_region((0, 0, done.labels.shape[0], done.columns))
+            efforts.append(asdict(done.effort))
         row = Row(name, mode, stage, sum(e["objects"] for e in efforts), 0.0, 0.0)
         if stage and not alone:
             began, used = time.perf_counter(), time.process_time()
