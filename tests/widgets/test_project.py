@@ -98,6 +98,7 @@ def drag(qtbot, window, layer, *points):
     qtbot.mouseRelease(window.native, Qt.MouseButton.LeftButton, pos=places[-1])
 
 
+@pytest.mark.weights
 def test_split_merge_and_delete_with_the_mouse(qtbot, window, series, project) -> None:
     image = series.series.layers.images[0]
     commit(qtbot, window, series, (24, 24))
