@@ -146,3 +146,18 @@ def test_a_project_is_made_and_opened_again(qtbot, viewer, window, project, tmp_
     ready(qtbot, widget, "im0")
     widget.start.open(tmp_path)
     assert "is not a project" in widget.status.text and widget.series.image is not None
+
+
+def test_classes_and_images_are_added_while_a_series_is_open(
+    qtbot, window, series, project, tmp_path
+) -> None:
+    qtbot.keyClicks(series.class_buttons.new, "halo")
+    qtbot.keyClick(series.class_buttons.new, Qt.Key.Key_Return)
+    assert [item.name for item in Project.open(project.folder).classes] == ["disk", "other", "halo"]
+    commit(qtbot, window, series, (24, 24))
+    assert series.session.objects[1].class_name == "halo"
+    qtbot.waitUntil(lambda: project.image("im0").status.objects == {"halo": 1})
+    Image.fromarray(picture()).save(tmp_path / "raw" / "im9.png")
+    series.look_for_images()
+    assert series.list.rowCount() == 4 and "1 new image" in series.status.text
+    assert series.list.item(3, 0).text() == "im9"

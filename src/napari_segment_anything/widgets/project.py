@@ -16,6 +16,7 @@ from ..bridge.project.suggestion_board import SuggestionBoard
 from ..bridge.project.teaching import Teaching
 from ..bridge.viewer.signals import Notice
 from ..projects import Project, ProjectImage
+from ..wording import counted
 from . import keys, project_keys
 from .panel import Panel
 from .project_audit import AuditPanel
@@ -27,7 +28,7 @@ from .project_review import ReviewPanel
 from .project_start import ProjectStart
 from .project_suggestions import SuggestionPanel
 from .prompting import Prompting
-from .qt_helpers import ChoiceButtons, KeyList, heading
+from .qt_helpers import ChoiceButtons, KeyList, button, heading, row
 from .sections import Section
 from .tools import HINTS, TOOLS
 
@@ -74,7 +75,7 @@ class ProjectWidget(Panel):
         self.tools = ChoiceButtons(TOOLS)
         self.prompting = Prompting(self, self._hint)
         self.object_tools = ChoiceButtons(project_keys.OBJECT_TOOLS)
-        self.class_buttons = ClassButtons()
+        self.class_buttons = ClassButtons(self.attempt)
         self.suggestions = SuggestionPanel(
             self.attempt, self.find_similar, lambda: self.find_similar(True)
         )
@@ -87,7 +88,16 @@ class ProjectWidget(Panel):
                 self.object_tools,
                 self.class_buttons,
                 self.suggestions,
-                Section([self.models], "Model"),
+                Section(
+                    [
+                        self.models,
+                        row(
+                            button("Look for new images", self.look_for_images),
+                            button("Close the project", self.close_project),
+                        ),
+                    ],
+                    "Project and model",
+                ),
                 Section([KeyList((*keys.SHOWN, *project_keys.SHOWN))], "Mouse and keys"),
             ]
         )
@@ -116,7 +126,6 @@ class ProjectWidget(Panel):
         self.learn.chosen.connect(self._use_model)
         self.learn.learned.connect(self._on_learned)
         self.object_tools.changed.connect(self.choose_object_tool)
-        self.class_buttons.chosen.connect(self._choose_class)
         for signal, slot in (
             (session.objects_changed, self._on_objects),
             (session.draft_changed, self._on_draft),
@@ -153,7 +162,7 @@ class ProjectWidget(Panel):
         self.series.opened.connect(self._on_opened)
         self.series.left.connect(self._on_left)
         self.series.changed.connect(self._on_changed)
-        self.classes.changed.connect(self.class_buttons.show_current)
+        self.class_buttons.follow(self.classes)
         self.suggestions.follow(self.series)
         first = project.versions[0].learned()["model"] if project.versions else project.model
         self.learn.follow(Teaching(project), str(first))
@@ -163,7 +172,6 @@ class ProjectWidget(Panel):
         if project.model_path() != self.session.models.source:
             self.shared.choose_model(project.model_path())
         self.tools.value = self.session.mode
-        self.class_buttons.show_classes(project.classes)
         self.list.show_images(project.images)
         self.bar.show_counts(project)
         self.bar.show_image(None)
@@ -181,11 +189,22 @@ class ProjectWidget(Panel):
             self.series.close()
         self.project = self.series = self.classes = self._tools = None
         if not self.is_shut:
+            self.class_buttons.follow(None)
             self.suggestions.follow(None)
             self.learn.follow(None)
             self.review.follow(None)
             self.audit.follow(None)
             self._show_project()
+
+    def look_for_images(self) -> None:
+        """Add images that are new in the project's folders."""
+        if self.project is not None:
+            found = self.attempt(self.project.refresh) or ()
+            self.list.show_images(self.project.images)
+            here = None if self.series is None else self.series.image
+            self.list.select(None if here is None else here.key)
+            self._counted = False
+            self.status.say(f"{counted(len(found), 'new image')}.")
 
     # -- going through the images ----------------------------------------------------------------
 
@@ -327,10 +346,6 @@ class ProjectWidget(Panel):
             (series.jobs if everywhere else series.board).find_similar(ids)
 
         self.prompting.later(act)
-
-    def _choose_class(self, name: str) -> None:
-        if self.classes is not None:
-            self.classes.current = name
 
     def press_digit(self, key: str) -> None:
         """Give a class to the object under the mouse, or to new ones."""

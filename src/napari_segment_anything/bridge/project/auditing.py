@@ -110,7 +110,8 @@ class AuditRound:
             self.asked.emit(None)
             return
         image = self._owner.project.image(item.image)
-        known = self._ahead if self._ahead is not None and self._ahead.image is image else None
+        read = self._ahead
+        known = read if read is not None and read.image.key == item.image else None
 
         def work() -> tuple[ImageAhead, list[tuple[int, Outline]]]:
             ahead = known or read_ahead(image)

@@ -9,6 +9,7 @@ from psygnal import Signal
 from ...errors import PromptError
 
 if TYPE_CHECKING:
+    from ...projects import ObjectClass
     from .project_session import ProjectSession
 
 
@@ -38,14 +39,28 @@ class ClassChoice:
         self.follow()
         self.changed.emit(name)
 
+    @property
+    def classes(self) -> tuple[ObjectClass, ...]:
+        """The classes of the project."""
+        return self._owner.project.classes
+
+    def add(self, name: str) -> None:
+        """Add a class to the project; new objects get it.
+
+        Raises
+        ------
+        ParameterError
+            If there is one of that name.
+        """
+        self._owner.project.set_classes([*self.classes, name])
+        self.current = name
+
     def follow(self) -> None:
         """Use class and colours in the session of the image that is open."""
         owner = self._owner
         if owner.now is not None:
             owner.now.session.class_name = self._current
-            owner.session.commits.class_colours = {
-                item.name: item.colour for item in owner.project.classes
-            }
+            owner.session.commits.class_colours = {item.name: item.colour for item in self.classes}
 
     def press(self, key: str) -> bool:
         """Do what a digit does: give a class to the object under the mouse, or to new ones.
@@ -66,7 +81,7 @@ class ClassChoice:
         PromptError
             If no image is open.
         """
-        name = next((item.name for item in self._owner.project.classes if item.key == key), None)
+        name = next((item.name for item in self.classes if item.key == key), None)
         if name is None and key != "0":
             return False
         session = self._owner.session

@@ -112,6 +112,10 @@ class ProjectSession:
                 return image
         return None
 
+    def is_ahead(self, key: str) -> bool:
+        """Whether an image was read already."""
+        return self._ahead.find(key) is not None
+
     def go_to(self, key: str) -> None:
         """Open an image, after everything that waits for a mask; the one before is saved.
 
@@ -133,7 +137,8 @@ class ProjectSession:
     def previous(self) -> bool:
         """Go to the image before in the list, whatever its state; return whether there is one."""
         images = self.project.images
-        here = next((i for i, image in enumerate(images) if image is self.image), 0)
+        key = None if self.image is None else self.image.key
+        here = next((i for i, image in enumerate(images) if image.key == key), 0)
         if here > 0:
             self.go_to(images[here - 1].key)
         return here > 0
