@@ -23,6 +23,16 @@ _ABOUT = (
 )
 _MASK = "What is this object really? Correct its outline; U records it. W: it is no object."
 _FIELD = "Prompt every object in the frame that has no grey outline; U records them."
+_TITLES = {
+    "iou_above_75": "IoU > .75",
+    "iou_above_90": "IoU > .90",
+    "precision": "are objects",
+    "recall": "found",
+    "area": "area",
+    "density": "density",
+    "coverage": "covered",
+}
+"""Short titles of figures; others keep their own."""
 _HEADS = ("figure", "estimate", "95 %")
 
 
@@ -42,7 +52,8 @@ class AuditPanel(QWidget):
         self.round: AuditRound | None = None
         """The audit that is being answered."""
         self.fields = {field.name: field for field in fields(AUDIT, ("masks", "fields"))}
-        form = QFormLayout()
+        self.drawing = QWidget()
+        form = QFormLayout(self.drawing)
         form.setContentsMargins(0, 0, 0, 0)
         form.setVerticalSpacing(4)
         for field in self.fields.values():
@@ -67,8 +78,8 @@ class AuditPanel(QWidget):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         layout = tight(QVBoxLayout(self), 5)
         layout.addWidget(note(_ABOUT))
-        layout.addLayout(form)
-        layout.addWidget(row(self.draw_button, None))
+        form.addRow(row(self.draw_button, None))
+        layout.addWidget(self.drawing)
         layout.addWidget(row(self.names.native, self.go_button, self.report_button))
         layout.addWidget(self._bar)
         layout.addWidget(self.task)
@@ -160,6 +171,7 @@ class AuditPanel(QWidget):
         for each in (self.yes_button, self.no_button):
             each.setEnabled(there)
         self._bar.setVisible(there)
+        self.drawing.setVisible(not there)
         self.go_button.setText("Stop" if self.round is not None and there else "Answer")
         if item is None:
             ended = self.round is not None
@@ -196,7 +208,7 @@ class AuditPanel(QWidget):
                 interval = figure.interval
                 before = "" if figure.automatic is None else f"{_short(figure.automatic)} → "
                 rows[number] = (
-                    f"{figure.title} {figure.unit}".strip(),
+                    f"{_TITLES.get(figure.name, figure.title)} {figure.unit}".strip(),
                     f"{before}{_short(interval.value)}",
                     f"{_short(interval.low)} – {_short(interval.high)}",
                 )
