@@ -200,7 +200,7 @@ def test_clicks_of_evaluation_are_those_of_a_session(predictor, image):
         shown = mine.update().objects[0].mask
         whole = Window.full(SHAPE)
         same([shown.within(whole)], [found.mask.within(whole)])
-        following = protocols._next(ask, found, truth == 1)
+        following = protocols.next_ask(ask, found, truth == 1)
         if following is None:
             break
         ask = following

@@ -53,9 +53,10 @@ def widget(viewer, window, qtbot, project):
 
 
 def hover(qtbot, window, widget, point):
-    place = window.at(widget.series.layers.images[0], point)
-    qtbot.mouseMove(window.native, place)
-    qtbot.wait(30)
+    layer = widget.series.layers.images[0]
+    qtbot.mouseMove(window.native, window.at(layer, point))
+    cursor = window.viewer.cursor
+    qtbot.waitUntil(lambda: np.allclose(layer.world_to_data(cursor.position)[-2:], point, atol=3))
 
 
 def test_suggestions_by_key_and_slider(qtbot, window, widget, project) -> None:

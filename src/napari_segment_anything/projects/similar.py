@@ -12,8 +12,8 @@ from .traits import Traits
 
 LEAST = 0.05
 """Likeness below which candidates are no suggestions, whatever the threshold."""
-# A logistic regression on training images (benchmarks/similar.py --fit), rounded; size has a
-# little more weight than there, where images with objects of very different sizes are rare.
+# A logistic regression on training images (benchmarks/similar.py --fit), then adjusted by hand: it
+# gives size no weight, since images with objects of very different sizes are rare among them.
 WEIGHTS = {
     "embedding": -0.8,
     "size": -0.04,
