@@ -242,6 +242,14 @@ def test_a_process_of_its_own_is_found_again_cancelled_and_resumed(annotated):
     assert held["steps"] == 5000
 
 
+@pytest.mark.slow
+def test_a_process_that_is_cancelled_while_it_starts_learns_nothing(annotated):
+    start_learning(annotated.folder, steps=5000, threads=1, device="cpu")
+    cancel_learning(annotated.folder)
+    assert waited(annotated, lambda now: not now.active).state == "stopped"
+    assert not annotated.versions
+
+
 def waited(project, good, seconds=240.0):
     """The status of learning, once it is as wanted."""
     end = time.monotonic() + seconds

@@ -22,7 +22,7 @@ from ..progress import Progress
 from ..reading import read_json
 from .files import write_text
 from .learning_data import Annotated, choose_parts, copy_annotation, read_copies
-from .learning_status import CANCEL, LOCK, StatusWriter, work_folder
+from .learning_status import LOCK, StatusWriter, work_folder
 from .project import Project
 from .versions import CARD, LEARNED, MODEL, ModelVersion
 
@@ -137,7 +137,6 @@ def learn_steps(
         return f"another process is learning from {project.name}: wait for it, or cancel it"
 
     with exclusive(folder / LOCK, busy), StatusWriter(folder) as status:
-        (folder / CANCEL).unlink(missing_ok=True)
         asked = {"model": model, "steps": steps, "train": train}
         generator = _learn(project, folder, asked, device, restart)
         try:
