@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import ParameterError
 from ..formats.locking import exclusive
 from ..parameters import LEARNING, check_values
-from ..progress import Progress
+from ..progress import Progress, mapped
 from ..reading import read_json
 from .files import write_text
 from .learning_data import Annotated, choose_parts, copy_annotation, read_copies
@@ -138,19 +138,14 @@ def learn_steps(
 
     with exclusive(folder / LOCK, busy), StatusWriter(folder) as status:
         asked = {"model": model, "steps": steps, "train": train}
-        generator = _learn(project, folder, asked, device, restart)
-        try:
-            while True:
-                try:
-                    step = next(generator)
-                except StopIteration as stop:
-                    version: ModelVersion = stop.value
-                    status.finished(version.name)
-                    return version
-                status.note(step)
-                yield step
-        finally:
-            generator.close()
+
+        def noted(step: Progress) -> Progress:
+            status.note(step)
+            return step
+
+        version = yield from mapped(_learn(project, folder, asked, device, restart), noted)
+        status.finished(version.name)
+        return version
 
 
 def can_resume(project: Project) -> bool:
@@ -299,16 +294,12 @@ def _measure(
         protocols=("everything", "points", "boxes"),
         settings=PromptSettings(objects_per_image=10),
     )
-    try:
-        while True:
-            try:
-                step = next(measuring)
-            except StopIteration as stop:
-                found: Evaluation = stop.value
-                return found
-            yield replace(step, message=f"measuring {name} learning: {step.message}")
-    finally:
-        measuring.close()
+    return (
+        yield from mapped(
+            measuring,
+            lambda step: replace(step, message=f"measuring {name} learning: {step.message}"),
+        )
+    )
 
 
 def figures_of(evaluation: Evaluation | None) -> dict[str, float]:

@@ -90,8 +90,9 @@ def read_status(project: Path) -> LearningStatus | None:
     folder = work_folder(project)
     if not (folder / STATUS).exists():
         return None
+    locked = is_locked(folder / LOCK)  # asked first: how a run ended is written before it unlocks
     found: LearningStatus = read_json(folder / STATUS, LearningStatus, what="progress of learning")
-    if not found.active or is_locked(folder / LOCK):
+    if not found.active or locked or is_locked(folder / LOCK):
         return found
     late = found.state == "running" or time.time() - found.updated > _STARTING
     return replace(found, state="interrupted") if late else found
