@@ -22,10 +22,10 @@ from similar import logistic, planes
 
 import napari_segment_anything as nsa
 from napari_segment_anything.engine import PlaneSource
+from napari_segment_anything.find import everything_steps
 from napari_segment_anything.measures import overlap_of_masks
 from napari_segment_anything.progress import finish
 from napari_segment_anything.projects import Suggestion, Suggestions
-from napari_segment_anything.projects.pool import everything_steps
 from napari_segment_anything.projects.review import with_doubts, worth
 
 ROUNDS = 2

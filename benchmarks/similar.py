@@ -23,14 +23,14 @@ from page import table, write_between
 from sets import entries
 
 import napari_segment_anything as nsa
+from napari_segment_anything.automatic.candidates import placed
 from napari_segment_anything.datasets import read_planes
 from napari_segment_anything.engine import PlaneSource
+from napari_segment_anything.find import CandidatePool, Traits, everything_steps
+from napari_segment_anything.find.comparing import WEIGHTS, evidence, likeness
 from napari_segment_anything.measures import overlap_of_masks, overlap_table
 from napari_segment_anything.progress import finish
-from napari_segment_anything.projects.pool import CandidatePool, everything_steps
-from napari_segment_anything.projects.similar import WEIGHTS, evidence, likeness
-from napari_segment_anything.projects.suggestions import Suggestions, placed
-from napari_segment_anything.projects.traits import Traits
+from napari_segment_anything.projects.suggestions import Suggestions
 
 SETS = (
     "dsb2018 fluo", "dsb2018 stain", "bbbc039", "usiigaci_t98g", "axon_tem", "axon_sem",

@@ -27,6 +27,7 @@ from napari_segment_anything.checkpoints.configuration import config_from_json
 from napari_segment_anything.cli.main import run
 from napari_segment_anything.datasets import find_entries
 from napari_segment_anything.errors import SegmentAnythingError
+from napari_segment_anything.find import CandidatePool, Traits, read_pool
 from napari_segment_anything.formats import (
     ImageRecords,
     MaskRecord,
@@ -45,10 +46,9 @@ from napari_segment_anything.projects.configuration import read_configuration
 from napari_segment_anything.projects.index import read_index
 from napari_segment_anything.projects.layout import read_status
 from napari_segment_anything.projects.objects import read_objects
-from napari_segment_anything.projects.pool import CandidatePool, read_pool
+from napari_segment_anything.projects.similar import suggestions_pool
 from napari_segment_anything.projects.suggestion_files import read_suggestions, suggestions_writer
 from napari_segment_anything.projects.suggestions import Suggestions
-from napari_segment_anything.projects.traits import Traits
 from napari_segment_anything.training import read_config
 
 from ..cli.conftest import tiny as tiny
@@ -104,7 +104,7 @@ def suggestions() -> Suggestions:
 def pool() -> CandidatePool:
     rows = np.zeros((2, 3), np.float32)
     traits = Traits(np.zeros((2, 256), np.float32), rows[:, 0], rows, rows)
-    return CandidatePool.of(suggestions(), traits, "f")
+    return suggestions_pool(suggestions(), traits, "f")
 
 
 TOML = b"""model = "default"

@@ -10,10 +10,11 @@ from PIL import Image
 
 from napari_segment_anything.engine import Predictor
 from napari_segment_anything.errors import ParameterError, ResourceError
+from napari_segment_anything.find import CandidatePool
 from napari_segment_anything.formats.rle import encode
 from napari_segment_anything.progress import finish
 from napari_segment_anything.projects import Project, Suggestions
-from napari_segment_anything.projects.pool import POOL, CandidatePool
+from napari_segment_anything.projects.layout import POOL
 from napari_segment_anything.projects.review import ranked, review_queue, with_doubts, worth
 from napari_segment_anything.projects.similar_series import (
     example_steps,
@@ -24,7 +25,7 @@ from napari_segment_anything.projects.suggesting import suggest_series_steps, su
 from napari_segment_anything.projects.suggestions import Suggestion
 from tests.tiny import tiny_model
 
-from .test_similar import GRID, spots, traits_of
+from ..find.spots import GRID, spots, traits_of
 from .test_suggestions import SHAPE, square
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine import PlacedMask
 from ..formats.rle import RLE
 from .grid import ImageCrop, near_crop_edge
 from .measure import Measured
@@ -145,3 +146,9 @@ class Builder:
             self.shape, self.origin, tuple(self.crops), crop, point, output, iou, stability,
             tuple(self._masks), box, area, edge, self.pred_iou_floor, self.stability_score_floor,
         )  # fmt: skip
+
+
+def placed(mask: RLE) -> PlacedMask:
+    """Convert a mask of run lengths."""
+    row, col, *_ = mask.bounds
+    return PlacedMask.of(mask.decode_bounds(), row, col)

@@ -8,11 +8,10 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import PlacedMask
 from ..engine.parts import clean
 from ..errors import ParameterError
 from ..formats.rle import RLE, encode
-from .candidates import Candidates
+from .candidates import Candidates, placed
 from .nms import box_nms, mask_nms
 from .parameters import Filters
 
@@ -203,12 +202,10 @@ def _clean(
         mask = candidates.masks[i]
         if mask is None:
             continue
-        row, col, *_ = mask.bounds
-        placed = PlacedMask.of(mask.decode_bounds(), row, col)
-        placed, changed = clean(placed, mask.size, filters.min_mask_region_area)
+        whole, changed = clean(placed(mask), mask.size, filters.min_mask_region_area)
         if changed:
-            origin = (placed.window.row, placed.window.col)
-            mask = encode(placed.mask).place(origin, mask.size)
+            origin = (whole.window.row, whole.window.col)
+            mask = encode(whole.mask).place(origin, mask.size)
         cleaned.append(mask)
         untouched.append(float(not changed))
     threshold = max(filters.box_nms_thresh, filters.crop_nms_thresh)

@@ -1,5 +1,6 @@
 """The data engine: a series of images, annotated with a model's help, on disk."""
 
+from ..find import Traits
 from .audit import Audit, audit_names
 from .audit_figures import AuditFigure, AuditFigures
 from .classes import ObjectClass
@@ -17,7 +18,6 @@ from .status import STATES, ImageStatus, State
 from .suggesting import SeriesReport, suggest_series_steps, suggest_steps
 from .suggestions import Suggestion, Suggestions
 from .taking import TakingReport, take_suggestions_steps
-from .traits import Traits
 from .versions import ModelVersion
 
 __all__ = [

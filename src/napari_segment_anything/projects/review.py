@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .pool import CandidatePool
+from ..find import CandidatePool, Traits
 from .suggestions import Suggestion, Suggestions, best_matches
-from .traits import Traits
 
 if TYPE_CHECKING:
     from .project import Project

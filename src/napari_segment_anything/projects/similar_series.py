@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import nullcontext
 
+from ..automatic.candidates import placed
 from ..engine import Predictor
 from ..errors import FormatError, ImageError, ParameterError
+from ..find import CandidatePool, Traits, describe_objects, everything_steps, read_pool
 from ..formats.rle import encode_labels
 from ..progress import Progress
 from .editing import ImageEditing
 from .files import read_current, write_together
 from .images import ProjectImage
-from .pool import POOL, CandidatePool, everything_steps, read_pool
+from .layout import POOL
 from .project import Project
-from .similar import similar_suggestions
+from .similar import similar_suggestions, suggestions_pool
 from .suggesting import LARGE_FRAMES, WHO, SeriesReport, Steps, earlier, occupied, over_series
-from .suggestions import placed
-from .traits import Traits, describe_objects
 
 
 def example_steps(
@@ -81,7 +81,7 @@ def pool_steps(
     if not shown.items:
         raise ImageError(f"{image.key} is large: make suggestions for it first")
     traits = yield from describe_objects([item.placed for item in shown], source, predictor)
-    return CandidatePool.of(shown, traits, predictor.model.fingerprint)
+    return suggestions_pool(shown, traits, predictor.model.fingerprint)
 
 
 def similar_steps(

@@ -16,6 +16,7 @@ import numpy as np
 from ..automatic import choose_mode
 from ..engine import Model, Predictor, load_model
 from ..errors import FormatError, ImageError, ParameterError, ResourceError
+from ..find import CandidatePool, everything_steps
 from ..formats.rle import encode_labels
 from ..large import segment_large_steps
 from ..progress import Progress, mapped
@@ -23,7 +24,7 @@ from ..reading import convert
 from .editing import ImageEditing
 from .files import current, write_together
 from .images import ProjectImage
-from .pool import POOL, CandidatePool, everything_steps
+from .layout import POOL
 from .project import Project
 from .review import SEAMS, with_doubts
 from .suggestions import Suggestions

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..automatic import CandidateTable
+from ..automatic.candidates import placed
 from ..automatic.overlaps import priority, resolve_overlaps
 from ..engine import PlacedMask, Window
 from ..errors import ParameterError
@@ -339,12 +340,6 @@ class Suggestions:
             self,
             items=tuple(item for item, stays in zip(self.items, keep, strict=True) if stays),
         )
-
-
-def placed(mask: RLE) -> PlacedMask:
-    """Convert a mask of run lengths."""
-    row, col, *_ = mask.bounds
-    return PlacedMask.of(mask.decode_bounds(), row, col)
 
 
 def best_matches(

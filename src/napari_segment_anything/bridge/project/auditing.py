@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
+from ...automatic.candidates import placed
 from ...engine import PlacedMask, Window
 from ...errors import PromptError
 from ...projects.audit import Audit
-from ...projects.suggestions import placed
 from ...session import ArrayTarget, Session, SuggestedMask
 from .clock import ActiveClock
 from .layers import show_window

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from ...engine import PlacedMask, PlaneSource, Predictor
 from ...errors import ImageError
+from ...find import CandidatePool, describe_objects, everything_steps
 from ...progress import Progress
-from ...projects.pool import CandidatePool, everything_steps
 from ...projects.review import with_doubts
 from ...projects.similar import similar_suggestions
 from ...projects.suggesting import LARGE_FRAMES, run_settings
 from ...projects.suggestions import Suggestions
-from ...projects.traits import describe_objects
 from .outline_layer import Outline, outlines_of
 
 

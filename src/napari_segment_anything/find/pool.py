@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..automatic import CandidateTable, Reason, generate_candidates
+from ..automatic.candidates import placed
 from ..engine import PlaneSource, Predictor
 from ..errors import FormatError, ImageError
 from ..formats import open_npz
 from ..formats.rle import RLE, from_counts
 from ..progress import Progress
 from ..reading import one_line
-from .suggestions import Suggestions, placed
 from .traits import CHANNELS, Traits, describe_objects
 
-POOL = "candidates.npz"
-"""In an image's folder; it can be deleted, and is then computed again."""
 _USABLE = (Reason.KEPT, Reason.CROP_LAYER, Reason.CROP_NMS)
 _LEAST_AREA = 16
 
@@ -53,19 +51,6 @@ class CandidatePool:
     layer: NDArray[np.int16]
     traits: Traits
     fingerprint: str
-
-    @classmethod
-    def of(cls, suggestions: Suggestions, traits: Traits, fingerprint: str) -> CandidatePool:
-        """Make a pool of suggestions, which `traits` describe."""
-        return cls(
-            suggestions.shape,
-            tuple(item.mask for item in suggestions),
-            np.array([item.predicted_iou for item in suggestions], np.float32),
-            np.array([item.stability for item in suggestions], np.float32),
-            np.zeros(len(suggestions), np.int16),
-            traits,
-            fingerprint,
-        )
 
     def __len__(self) -> int:
         return len(self.masks)
