@@ -21,6 +21,7 @@ class Stub(torch.nn.Module):
         image_size = 64
         multimask_outputs = 3
         refiner_width = 0
+        frame_fit = "pad"
 
     def __init__(self, limit):
         super().__init__()
@@ -39,7 +40,7 @@ class Stub(torch.nn.Module):
         self._require(pixels, 1)
         return EncoderOutput(pixels.new_ones(1, 256, 4, 4), {})
 
-    def decode(self, embedding, coords, labels, *, multimask, return_all):
+    def decode(self, embedding, coords, labels, *, heads, multimask, return_all):
         self._require(embedding, len(coords))
         self.batches.append(len(coords))
         low = coords[:, 0, :1, None, None].expand(-1, 3, 16, 16)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..engine import Embedding, Model
 from ..errors import ParameterError
-from ..network.micro import DENSE_STRIDE, MicroConfig
+from ..network.micro import DENSE_STRIDE
 from ..parameters import MODES
 from ..reading import require
 
@@ -24,7 +24,7 @@ def dense_head(model: Model) -> str:
         "dense" for the embedded default model's, with boxes; "distances" for those of an
         instance decoder; "" for none.
     """
-    if isinstance(model.network.config.encoder, MicroConfig):
+    if model.has_dense_maps:
         return "dense"
     return "distances" if model.instance_decoder is not None else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+from ..families import ModelFolder, load_family
+from ..families.folder import read_weights
 from ..network.instance_decoder import InstanceDecoder
-from ..network.sam import Sam, SamConfig
+from ..network.promptable import Promptable
+from ..network.sam import SamConfig
 from ..progress import Progress
 from ..reading import decode_json, is_url
 from .architecture import architecture_name, infer_config, infer_decoder_config
@@ -31,7 +35,7 @@ class Checkpoint:
 
     Parameters
     ----------
-    network : Sam
+    network : Promptable
         On the CPU, in float32, in evaluation mode.
     name : str
         The catalogue's name, or the file's without its suffix.
@@ -47,7 +51,7 @@ class Checkpoint:
         Its instance decoder, if there is one.
     """
 
-    network: Sam
+    network: Promptable
     name: str
     architecture: str
     fingerprint: str
@@ -68,10 +72,11 @@ def load_checkpoint(
     ----------
     source : str or Path
         A name from `catalogue` (downloaded if it is not in the cache), a path, or an http, https
-        or file URL. Files are in torch's format (.pth, .pt) or safetensors; plain state dicts, or
-        wrapped under "model_state", "state_dict" or "model"; with names prefixed "sam." or
-        "module."; optionally with an instance decoder under "decoder_state". The architecture is
-        recognised from the tensors.
+        or file URL. A folder is a model of another family in the form of transformers. Files are
+        in torch's format (.pth, .pt) or safetensors; plain state dicts, or wrapped under
+        "model_state", "state_dict" or "model"; with names prefixed "sam." or "module."; optionally
+        with an instance decoder under "decoder_state". The architecture is recognised from the
+        tensors.
     instance_decoder : str, Path or bool, optional
         Path or URL of a separate instance decoder; False for none. By default that of the
         model, if there is one.
@@ -94,6 +99,8 @@ def load_checkpoint(
     DownloadError
         If a file could not be downloaded.
     """
+    if not is_url(source) and (folder := Path(source).expanduser()).is_dir():
+        return _load_folder(folder, instance_decoder, directory)
     entry = _entry(source) if isinstance(source, str) else None
     if entry is not None and entry.embedded:
         path = embedded_path(entry)
@@ -151,6 +158,20 @@ def _load(
     return Checkpoint(network, name, architecture_name(config), whole, metadata, decoder)
 
 
+def _load_folder(
+    path: Path, instance_decoder: str | Path | bool | None, directory: str | Path | None
+) -> Checkpoint:
+    folder = ModelFolder.read(path)
+    if instance_decoder:
+        raise CheckpointError(f"{path} takes no instance decoder; leave instance_decoder out")
+    store = records_file(directory)
+    network = load_family(folder)
+    mark = hashlib.sha256(folder.settings.encode())
+    for file in folder.files:
+        mark.update(_fingerprint(file, "network", read_weights(file), store).encode())
+    return Checkpoint(network, path.resolve().name, folder.model_type, mark.hexdigest())
+
+
 def _locate(
     source: str | Path,
     entry: CatalogueEntry | None,
@@ -168,8 +189,6 @@ def _locate(
     path = Path(source).expanduser()
     if path.is_file():
         return path
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; give the checkpoint file inside it")
     looks_like_path = isinstance(source, Path) or path.suffix or re.search(r"[\\/~]", str(source))
     if looks_like_path:
         raise CheckpointError(f"there is no file {path}")

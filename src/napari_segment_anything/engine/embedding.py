@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from ..network import FrameFit
 from .contrast import Limits
 from .windows import Window
 
@@ -44,6 +45,8 @@ class Embedding:
         Of the image encoder: "fp32", "bf16" or "fp16".
     notes : tuple of str
         What was done to fit into memory.
+    frame_fit : {"pad", "stretch"}
+        As for `frame_side`.
     """
 
     features: Tensor
@@ -57,12 +60,25 @@ class Embedding:
     limits: Limits = ()
     fingerprint: str = ""
     precision: str = "fp32"
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    frame_fit: FrameFit = "pad"
 
     @property
     def low_shape(self) -> tuple[int, int]:
         """Rows and columns of low-resolution logits, the padding included."""
         return (4 * self.features.shape[-2], 4 * self.features.shape[-1])
+
+    @property
+    def halfway(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The size between low-resolution logits and canvas, and rows and columns with image.
+
+        It is the frame's. Logits of a stretched window are resized in one step, as published: then
+        both are `low_shape`.
+        """
+        side = self.image_size
+        if self.frame_fit == "stretch" and self.frame_shape == (side, side):
+            return self.low_shape, self.low_shape
+        return (side, side), self.frame_shape
 
     @property
     def scale(self) -> tuple[float, float]:

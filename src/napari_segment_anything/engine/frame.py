@@ -6,11 +6,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..network import FrameFit
 from .windows import frame_side
 
 
-def to_frame(pixels: np.ndarray, image_size: int, span: float | None = None) -> torch.Tensor:
-    """Resize pixels to the frame as the published pipeline does: bilinear with antialiasing.
+def to_frame(
+    pixels: np.ndarray, image_size: int, span: float | None = None, fit: FrameFit = "pad"
+) -> torch.Tensor:
+    """Resize pixels to the frame as the published pipelines do: bilinear with antialiasing.
 
     Parameters
     ----------
@@ -21,13 +24,16 @@ def to_frame(pixels: np.ndarray, image_size: int, span: float | None = None) -> 
     span : float, optional
         How many of these pixels fit along the whole frame. The image is then in its upper
         left, and is mirrored where the frame would otherwise be empty.
+    fit : {"pad", "stretch"}
+        As for `frame_side`.
 
     Returns
     -------
     float32 tensor (1, 3, h, w)
-        Its long side is `image_size`; gray is repeated (without a copy) in three channels.
+        Its long side, or each, is `image_size`; gray is repeated in three channels, without a
+        copy.
     """
-    rows, cols = frame_side(pixels.shape, image_size, span)
+    rows, cols = frame_side(pixels.shape, image_size, span, fit)
     planes: tuple[np.ndarray, ...] = (pixels,)
     if pixels.ndim == 3 and pixels.dtype != np.uint8:
         planes = tuple(pixels[..., channel] for channel in range(3))

@@ -69,7 +69,7 @@ class FramePixels:
                 f"symmetries is a number from 1 to 8, and above 1 for models with dense maps of "
                 f"their own, such as the default; not {symmetries} for '{model.name}'"
             )
-        plan = plan_window(source.shapes, window, model.image_size, level, span)
+        plan = plan_window(source.shapes, window, model.image_size, level, span, model.frame_fit)
         limits = resolve_contrast_limits(source, contrast_limits)
         pixels = source.read(plan.level, plan.rows, plan.cols)
         wide = span is not None and span > max(plan.canvas)
@@ -95,7 +95,8 @@ class FramePixels:
     def encode(self) -> tuple[EncoderOutput, tuple[str, ...]]:
         """Run the image encoder; return its output, and notes on how it was fitted into memory."""
         model = self.model
-        frame = to_frame(stretch(self.pixels, self.limits), model.image_size, self._span_read)
+        shown = stretch(self.pixels, self.limits)
+        frame = to_frame(shown, model.image_size, self._span_read, model.frame_fit)
         outputs, notes = run_in_batches(
             lambda _, device: encode_symmetric(
                 lambda view: model.encode(view, device), frame, self.symmetries
@@ -109,19 +110,23 @@ class FramePixels:
 
     def embedding(self, output: EncoderOutput, notes: tuple[str, ...] = ()) -> Embedding:
         """Return the embedding, from the output of `encode` or of a cache."""
+        model = self.model
         return Embedding(
             features=output.embedding,
             heads=output.heads,
             window=self.plan.window,
             canvas=self.plan.canvas,
-            frame_shape=frame_side(self.pixels.shape, self.model.image_size, self._span_read),
-            image_size=self.model.image_size,
+            frame_shape=frame_side(
+                self.pixels.shape, model.image_size, self._span_read, model.frame_fit
+            ),
+            image_size=model.image_size,
             image_shape=self.image_shape,
             level=self.plan.level,
             limits=self.limits,
-            fingerprint=self.model.fingerprint,
-            precision=self.model.encoder_precision,
+            fingerprint=model.fingerprint,
+            precision=model.encoder_precision,
             notes=notes,
+            frame_fit=model.frame_fit,
         )
 
     @property

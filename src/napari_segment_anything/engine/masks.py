@@ -42,10 +42,10 @@ class UpsampledPatch:
 
 
 def upsample(logits: Tensor, embedding: Embedding) -> Iterator[tuple[slice, Tensor]]:
-    """Upsample logits to the window's pixels in the two published steps, a few masks at a time.
+    """Upsample logits to the window's pixels in the published steps, a few masks at a time.
 
     Bilinear (align_corners False) to the frame, cut to the part that holds image, bilinear to
-    the window.
+    the window; from a stretched frame directly to the window.
 
     Parameters
     ----------
@@ -61,13 +61,13 @@ def upsample(logits: Tensor, embedding: Embedding) -> Iterator[tuple[slice, Tens
     float32 tensor (k, H, W)
         Their logits at the window's resolution.
     """
-    side, (rows, cols) = embedding.image_size, embedding.frame_shape
+    size, (rows, cols) = embedding.halfway
     height, width = embedding.window.shape
-    values = max(side * side, embedding.canvas[0] * embedding.canvas[1])
+    values = max(size[0] * size[1], embedding.canvas[0] * embedding.canvas[1])
     step = max(1, _CHUNK_VALUES // values)
     for start in range(0, len(logits), step):
         batch = slice(start, min(start + step, len(logits)))
-        frame = _bilinear(logits[batch, None].float(), (side, side))[..., :rows, :cols]
+        frame = _bilinear(logits[batch, None].float(), size)[..., :rows, :cols]
         image = _bilinear(frame, embedding.canvas)[..., :height, :width]
         missing = (width - image.shape[-1], height - image.shape[-2])
         if any(missing):
@@ -225,8 +225,8 @@ def mask_logits(mask: npt.ArrayLike, embedding: Embedding) -> np.ndarray:
     empty = ~array.any(axis=(1, 2))
     if empty.any():
         raise PromptError(f"mask {int(np.argmax(empty))} is empty")
-    side, low = embedding.image_size, embedding.low_shape
-    rows, cols = embedding.frame_shape
+    low = embedding.low_shape
+    size, (rows, cols) = embedding.halfway
     result = np.empty((len(array), *low), np.float32)
     for number, item in enumerate(array):
         image = torch.from_numpy(np.ascontiguousarray(item, dtype=np.float32))[None, None]
@@ -235,7 +235,7 @@ def mask_logits(mask: npt.ArrayLike, embedding: Embedding) -> np.ndarray:
         missing = (width - image.shape[-1], height - image.shape[-2])
         image = F.pad(image, (0, missing[0], 0, missing[1]), mode="replicate")
         frame = _shrink(image, (rows, cols))
-        frame = F.pad(frame, (0, side - cols, 0, side - rows))
+        frame = F.pad(frame, (0, size[1] - cols, 0, size[0] - rows))
         cover = _shrink(frame, low)[0, 0].numpy()
         if cover.max() < 0.5:
             cover = cover / cover.max()
@@ -262,7 +262,7 @@ def _ends(flags: np.ndarray) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Both upsampling steps along one axis as one linear map, in bands.
+    """All upsampling steps along one axis as one linear map, in bands.
 
     Row i of the map has its non-zero weights between low[i] and high[i], both never falling.
     `bands` holds (first source index, weights (outputs, sources)) for every `size` outputs.
@@ -280,10 +280,11 @@ class _Axis:
 
 
 def _axis(embedding: Embedding, axis: int) -> _Axis:
+    size, valid = embedding.halfway
     return _build_axis(
         embedding.low_shape[axis],
-        embedding.image_size,
-        embedding.frame_shape[axis],
+        size[axis],
+        valid[axis],
         embedding.canvas[axis],
         embedding.window.shape[axis],
     )

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..network import EncoderOutput, Sam
+from ..network import Ability, EncoderOutput, FrameFit, Promptable
 from ..network.instance_decoder import InstanceDecoder
-from ..network.micro import MicroEncoder
 from .device import choose_device, choose_precision, encoder_work, precision_name
-from .rates import Work
 from .view import Focus
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ class Model:
 
     Parameters
     ----------
-    network : Sam
+    network : Promptable
         In evaluation mode, on `device`.
     name, architecture : str
         E.g. "vit_b".
@@ -52,7 +50,7 @@ class Model:
         Names, paths or URLs by which another process can load it, if known.
     """
 
-    network: Sam
+    network: Promptable
     name: str
     architecture: str
     fingerprint: str
@@ -63,7 +61,7 @@ class Model:
     instance_decoder: InstanceDecoder | None = None
     source: str | None = None
     instance_decoder_source: str | None = None
-    _copies: dict[str, Sam] = field(default_factory=dict, init=False, repr=False)
+    _copies: dict[str, Promptable] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @classmethod
@@ -76,7 +74,8 @@ class Model:
         """Put a loaded checkpoint on a device; its networks are moved and cast in place."""
         where = choose_device(device)
         network = checkpoint.network.to(where).eval().requires_grad_(False)
-        encoder, reason = choose_precision(precision, where, _work(network))
+        work = encoder_work(network.config.encoder_kind)
+        encoder, reason = choose_precision(precision, where, work)
         dtype, other = choose_precision(precision, where, "decoder")
         network.set_precision(encoder, dtype)
         if other != reason:
@@ -107,6 +106,16 @@ class Model:
         return self.network.config.image_size
 
     @property
+    def frame_fit(self) -> FrameFit:
+        """How a window becomes the frame."""
+        return self.network.config.frame_fit
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """What it can do."""
+        return self.network.abilities
+
+    @property
     def mask_threshold(self) -> float:
         """A mask is where logits exceed this."""
         return float(self.network.mask_threshold)
@@ -128,7 +137,7 @@ class Model:
     @property
     def has_dense_maps(self) -> bool:
         """Whether its image encoder has a dense head of its own (see `network.micro`)."""
-        return isinstance(self.network.image_encoder, MicroEncoder)
+        return self.network.config.encoder_kind == "micro"
 
     @property
     def prompted_parts_only(self) -> bool:
@@ -147,7 +156,7 @@ class Model:
         cpu = torch.device("cpu")
         return [self.device] if self.device.type == "cpu" else [self.device, cpu]
 
-    def network_on(self, device: torch.device) -> Sam:
+    def network_on(self, device: torch.device) -> Promptable:
         """Return the network, or for the CPU a copy of it, made when first needed."""
         if device == self.device:
             return self.network
@@ -183,11 +192,13 @@ class Model:
     def decode(
         self, embedding: Tensor, *, device: torch.device | None = None, **arguments: Any
     ) -> tuple[Tensor, Tensor]:
-        """Run the decoder once, on prompts of equal shape; see `Sam.decode`."""
+        """Run the decoder once, on prompts of equal shape; see `Promptable.decode`."""
         where = device or self.device
         for name, value in arguments.items():
             if isinstance(value, Tensor):
                 arguments[name] = value.to(where)
+            elif isinstance(value, Mapping):
+                arguments[name] = {head: tensor.to(where) for head, tensor in value.items()}
         with torch.inference_mode():
             return self.network_on(where).decode(embedding.to(where), **arguments)
 
@@ -243,10 +254,6 @@ def load_model(
         source=_portable(source),
         instance_decoder_source=None if decoder is None else _portable(decoder),
     )
-
-
-def _work(network: Sam) -> Work:
-    return encoder_work(network.config.encoder.kind)
 
 
 def _portable(source: str | Path) -> str:

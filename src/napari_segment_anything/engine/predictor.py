@@ -316,7 +316,6 @@ class Predictor:
                 f"mask prompts are logits of shape {embedding.low_shape}, not "
                 f"{prompts.masks.shape[1:]}; mask_logits makes them from a boolean mask"
             )
-        known = {"maps": embedding.heads["dense"]} if self.model.refines else {}
         for group in groups_of(prompts):
             for start in range(0, len(group), batch_size):
                 which = group[start : start + batch_size]
@@ -330,7 +329,7 @@ class Predictor:
                         device=device,
                         multimask=multimask,
                         return_all=return_all,
-                        **known,
+                        heads=embedding.heads,
                         **{name: value[part] for name, value in arguments.items()},
                     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ParameterError
+from ..network import FrameFit
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +158,26 @@ class WindowPlan:
     canvas: tuple[int, int]
 
 
-def frame_side(shape: Sequence[int], image_size: int, span: float | None = None) -> tuple[int, int]:
-    """Return rows and columns of an image resized so that its long side is `image_size`.
+def frame_side(
+    shape: Sequence[int], image_size: int, span: float | None = None, fit: FrameFit = "pad"
+) -> tuple[int, int]:
+    """Return rows and columns of an image in the frame.
 
-    The rounding is the published one, int(side * scale + 0.5), but never below one pixel.
-    With `span`, the side of the frame shows that many pixels of the image, at least its long side.
+    Parameters
+    ----------
+    shape : sequence of int
+        Rows and columns of the image.
+    image_size : int
+        Frame side in pixels.
+    span : float, optional
+        Pixels of the image along the side of the frame, at least its long side.
+    fit : {"pad", "stretch"}
+        "pad" resizes the image so that its long side is the frame's, with the published rounding,
+        int(side * scale + 0.5), but never below one pixel; "stretch" to the whole frame, unless
+        there is a span.
     """
+    if fit == "stretch" and span is None:
+        return (image_size, image_size)
     scale = image_size * 1.0 / max(shape[0], shape[1], span or 0)
     return (
         max(1, int(shape[0] * scale + 0.5)),
@@ -186,7 +201,12 @@ def level_factor(full: int, reduced: int) -> float:
     return full / reduced
 
 
-def choose_level(shapes: Sequence[tuple[int, int]], side: Sequence[int], image_size: int) -> int:
+def choose_level(
+    shapes: Sequence[tuple[int, int]],
+    side: Sequence[int],
+    image_size: int,
+    fit: FrameFit = "pad",
+) -> int:
     """Return the coarsest level at which a window still fills the frame.
 
     Parameters
@@ -197,11 +217,13 @@ def choose_level(shapes: Sequence[tuple[int, int]], side: Sequence[int], image_s
         Height and width of the window in full-resolution pixels, or its longer side alone.
     image_size : int
         Frame side of the image encoder in pixels.
+    fit : {"pad", "stretch"}
+        Whether the window's longer side fills the frame, or each of them.
     """
-    best = 0
+    best, filling = 0, max if fit == "pad" else min
     for level, shape in enumerate(shapes):
         factors = (level_factor(shapes[0][axis], shape[axis]) for axis in (0, 1))
-        reduced = max(length / factor for length, factor in zip(side, factors, strict=False))
+        reduced = filling(length / factor for length, factor in zip(side, factors, strict=False))
         if reduced >= image_size - 0.5:
             best = level
     return best
@@ -213,6 +235,7 @@ def plan_window(
     image_size: int,
     level: int | None = None,
     span: int | None = None,
+    fit: FrameFit = "pad",
 ) -> WindowPlan:
     """Decide what to read to embed a window.
 
@@ -228,6 +251,8 @@ def plan_window(
         The level to read; by default the coarsest at which the window fills the frame.
     span : int, optional
         Pixels of the image along the side of the frame, if more than the window has.
+    fit : {"pad", "stretch"}
+        As for `frame_side`.
 
     Raises
     ------
@@ -237,7 +262,7 @@ def plan_window(
     window = Window.full(shapes[0]) if window is None else window.clip(shapes[0])
     if level is None:
         seen = window.shape if span is None else (max(span, *window.shape),)
-        level = choose_level(shapes, seen, image_size)
+        level = choose_level(shapes, seen, image_size, fit)
     elif not 0 <= level < len(shapes):
         raise ParameterError(f"level {level} does not exist: the image has {len(shapes)}")
     if level == 0:

@@ -121,7 +121,7 @@ def prepare(
     loaded, spec = _load(model, device, precision, instance_decoder, cluster is not None)
     if cluster is not None and not isinstance(model, Model):
         answers = cluster.ask(
-            settled_precision, spec.device, spec.precision, loaded.network.config.encoder.kind
+            settled_precision, spec.device, spec.precision, loaded.network.config.encoder_kind
         )
         waiting = Progress(0, 1, message="waiting for a worker")
         spec = replace(spec, precision=str((yield from mapped(answers, lambda _: waiting))))

@@ -3,6 +3,7 @@
 from .encoder import EncoderConfig, EncoderOutput
 from .instance_decoder import InstanceDecoder, InstanceDecoderConfig
 from .micro import MicroConfig
+from .promptable import Ability, FrameFit, Promptable, PromptableConfig
 from .sam import VIT_B, VIT_H, VIT_L, VIT_T, Sam, SamConfig
 from .tiny_vit import TinyViTConfig
 from .vit import ViTConfig
@@ -12,11 +13,15 @@ __all__ = [
     "VIT_H",
     "VIT_L",
     "VIT_T",
+    "Ability",
     "EncoderConfig",
     "EncoderOutput",
+    "FrameFit",
     "InstanceDecoder",
     "InstanceDecoderConfig",
     "MicroConfig",
+    "Promptable",
+    "PromptableConfig",
     "Sam",
     "SamConfig",
     "TinyViTConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from .encoder import EncoderConfig, EncoderOutput
 from .layers import cast_products
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
+from .promptable import Ability, FrameFit
 from .refiner import MaskRefiner
 from .tiny_vit import TinyViTConfig
 from .vit import ViTConfig
@@ -52,6 +54,16 @@ class SamConfig:
         """Side of the image embedding."""
         return self.encoder.embedding_size
 
+    @property
+    def encoder_kind(self) -> str:
+        """Name of the kind of image encoder."""
+        return self.encoder.kind
+
+    @property
+    def frame_fit(self) -> FrameFit:
+        """How a window becomes the frame."""
+        return "pad"
+
 
 VIT_B = SamConfig(ViTConfig())
 VIT_L = SamConfig(ViTConfig(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)))
@@ -69,6 +81,7 @@ class Sam(nn.Module):
     """
 
     mask_threshold: float = 0.0
+    abilities: frozenset[Ability] = frozenset({"prompt", "everything", "train"})
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -137,7 +150,7 @@ class Sam(nn.Module):
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
         *,
-        maps: Tensor | None = None,
+        heads: Mapping[str, Tensor] | None = None,
         edges: Tensor | None = None,
         multimask: bool = True,
         return_all: bool = False,
@@ -155,8 +168,8 @@ class Sam(nn.Module):
             (objects, 4), x_min, y_min, x_max, y_max in frame pixels.
         masks : Tensor, optional
             (objects, 1, 4h, 4w) low-resolution logits of an earlier mask.
-        maps : Tensor, optional
-            (1, 6, 4h, 4w), the encoder's ``"dense"`` head; a model with a refiner needs it.
+        heads : mapping of str to Tensor, optional
+            The encoder's further maps. A model with a refiner needs ``"dense"``, (1, 6, 4h, 4w).
         edges : Tensor, optional
             The boxes for the refiner, where their outer edges are known better than by the
             published mapping of coordinates.
@@ -176,10 +189,11 @@ class Sam(nn.Module):
         Raises
         ------
         ValueError
-            If there is a refiner and no maps.
+            If there is a refiner and no dense head.
         """
+        maps = (heads or {}).get("dense")
         if self.mask_refiner is not None and maps is None:
-            raise ValueError("this model refines its masks: give maps, the encoder's dense head")
+            raise ValueError("this model refines its masks: give the encoder's heads")
         sparse, dense = self.prompt_encoder(coords, labels, boxes, masks)
         height, width = embedding.shape[-2:]
         position = self.prompt_encoder.image_encoding(height, width)

@@ -216,18 +216,20 @@ def _prepare(
     """Choose the images, copy them, and settle what is learned."""
     from ..engine import load_model
     from ..training.geometry import has_dense_head
+    from ..training.initial import trainable
 
     yield Progress(0, 1, message="loading the model")
     base = asked["model"] or project.model
     known = {version.name: str(version.path) for version in project.versions}
     source = known.get(base, base)
     loaded = load_model(source, device="cpu")
-    dense = has_dense_head(loaded.network)
+    network = trainable(loaded.network, loaded.name)
+    dense = has_dense_head(network)
     chosen, note = choose_parts(project)
     images = []
     for number, (image, part) in enumerate(chosen):
         yield Progress(number, len(chosen), message=f"reading {image.key}")
-        images.append(copy_annotation(image, part, folder, loaded.network))
+        images.append(copy_annotation(image, part, folder, network))
     count = sum(len(image.objects) for image in images if image.part == "train")
     request = Request(
         1,

@@ -15,10 +15,34 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..errors import ParameterError
 from ..network.micro import MicroConfig, MicroEncoder
+from ..network.promptable import Promptable
 from ..network.sam import Sam, SamConfig
 
 REFINER_WIDTH = 24
+
+
+def trainable(network: Promptable, name: str) -> Sam:
+    """Return a network as one that can be trained.
+
+    Parameters
+    ----------
+    network : Promptable
+    name : str
+        Of its model, for the message.
+
+    Raises
+    ------
+    ParameterError
+        If it is of a family that cannot be trained here.
+    """
+    if not isinstance(network, Sam):
+        raise ParameterError(
+            f"{name} cannot be trained here; choose a model of SAM's own architecture, such as "
+            "'default' or 'vit_b'"
+        )
+    return network
 
 
 def new_network(seed: int, encoder: MicroConfig | None = None) -> Sam:

@@ -27,7 +27,7 @@ from .curves import draw_curves, read_rows
 from .estimate import Estimate, available_memory, predict_memory, refuse_if_too_large
 from .folder import MODEL, record_run, run_folder, working_in
 from .geometry import Geometry, has_dense_head, step_precision
-from .initial import folded, new_network
+from .initial import folded, new_network, trainable
 from .loading import ImagePairs, TrainingImages, load_images
 from .lora import add_lora, merge_lora
 from .presets import settled
@@ -160,7 +160,10 @@ def train_steps(
     sets = yield from load_images(asked, base, images, held_out)
     yield Progress(0, 1, message="loading the model")
     checkpoint = None if asked.model == SCRATCH else load_checkpoint(_source(asked.model, file))
-    network = checkpoint.network if checkpoint else new_network(asked.seed)
+    if checkpoint is None:
+        network = new_network(asked.seed)
+    else:
+        network = trainable(checkpoint.network, checkpoint.name)
     full = settled(asked, network)
     if full.watch and not sets.validation:
         raise ParameterError("'watch' needs held-out images: give a set 'validation'")

@@ -1,0 +1,156 @@
+"""A folder with a model in the form of the transformers library: config.json and safetensors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypedDict
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..errors import CheckpointError
+from ..reading import plain_name, read_json
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+_IRRELEVANT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+
+
+class _Index(TypedDict):
+    weight_map: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder with config.json and safetensors, as transformers' `save_pretrained` writes it.
+
+    Nothing else in it is read, but for the mean and deviation of pixels. Code is never run.
+
+    Parameters
+    ----------
+    path : Path
+    config : dict
+        Content of config.json.
+    """
+
+    path: Path
+    config: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: str | Path) -> ModelFolder:
+        """Read config.json.
+
+        Raises
+        ------
+        CheckpointError
+            If there is none, or it does not say which model this is.
+        """
+        path = Path(path).expanduser()
+        if not (path / CONFIG).is_file():
+            raise CheckpointError(f"{path} has no {CONFIG}; it is no folder of a model")
+        folder = cls(path, _read_json(path / CONFIG, dict[str, Any]))
+        if not isinstance(folder.config.get("model_type"), str):
+            raise CheckpointError(f"{path / CONFIG} has no model_type; it is not of a known model")
+        return folder
+
+    @property
+    def model_type(self) -> str:
+        """Name of the architecture, such as "sam2_video"."""
+        return str(self.config["model_type"])
+
+    @cached_property
+    def files(self) -> tuple[Path, ...]:
+        """Paths of its weights.
+
+        Raises
+        ------
+        CheckpointError
+            If a file is missing.
+        """
+        single, index = self.path / WEIGHTS, self.path / INDEX
+        if single.is_file():
+            return (single,)
+        if not index.is_file():
+            pickles = [p for p in self.path.iterdir() if p.suffix in _PICKLES]
+            hint = f"; {pickles[0].name} is no safetensors file and is not read" if pickles else ""
+            raise CheckpointError(f"{self.path} has no {WEIGHTS}{hint}")
+        names = sorted(set(_read_json(index, _Index)["weight_map"].values()))
+        for name in names:
+            plain_name(name, f"a file in {index}", CheckpointError)
+        missing = [name for name in names if not (self.path / name).is_file()]
+        if missing:
+            raise CheckpointError(f"{self.path} is incomplete: {', '.join(missing[:3])} is missing")
+        return tuple(self.path / name for name in names)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return its weights, mapped from disk.
+
+        Raises
+        ------
+        CheckpointError
+            If a file is damaged or truncated.
+        """
+        return {name: tensor for file in self.files for name, tensor in read_weights(file).items()}
+
+    @property
+    def settings(self) -> str:
+        """What besides weights its masks depend on, as text."""
+        fixed = {k: v for k, v in self.config.items() if k not in _IRRELEVANT}
+        return json.dumps([fixed, self.pixels((), ())], sort_keys=True)
+
+    def pixels(
+        self, mean: tuple[float, ...], deviation: tuple[float, ...]
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return mean and deviation of pixels in 0..255 by which the model's images are normalised.
+
+        Parameters
+        ----------
+        mean, deviation : tuple of float
+            Of pixels in 0..1, if the folder does not say.
+        """
+        for name in _PROCESSORS:
+            if (self.path / name).is_file():
+                said = _read_json(self.path / name, dict[str, Any])
+                said = said.get("image_processor", said)
+                mean = _channels(said.get("image_mean", mean), self.path / name)
+                deviation = _channels(said.get("image_std", deviation), self.path / name)
+                break
+        return tuple(255 * value for value in mean), tuple(255 * value for value in deviation)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, mapped from disk.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged or truncated.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or incomplete ({error}); fetch it again"
+        ) from error
+
+
+def _channels(values: Any, path: Path) -> tuple[float, ...]:
+    if not (
+        isinstance(values, list | tuple)
+        and len(values) == 3
+        and all(isinstance(value, int | float) and 0 < value <= 1 for value in values)
+    ):
+        raise CheckpointError(f"{path}: mean and deviation are three numbers, not {values!r:.50}")
+    return tuple(float(value) for value in values)
+
+
+def _read_json(path: Path, kind: Any) -> Any:
+    return read_json(path, kind, what="description of a model", error=CheckpointError)

@@ -1,0 +1,139 @@
+"""From a folder to a network: transformers' model with all of its weights, or one clear error."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from logging import CRITICAL
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import CheckpointError
+from ..network import Promptable
+from ..reading import one_line
+from .folder import ModelFolder
+
+MODEL_TYPES = {
+    "sam2": ("Sam2Config", "Sam2Model"),
+    "sam2_video": ("Sam2VideoConfig", "Sam2VideoModel"),
+}
+"""Names of transformers' classes by model_type. Where a folder has weights for memory, the model
+for video is loaded: its modules answer image prompts as well."""
+
+
+def load_family(folder: str | Path | ModelFolder) -> Promptable:
+    """Load a promptable network from a folder in the form of transformers.
+
+    Parameters
+    ----------
+    folder : path or ModelFolder
+        With config.json and safetensors.
+
+    Returns
+    -------
+    Promptable
+        On the CPU, in float32, in evaluation mode. Its `module` is transformers' own model.
+
+    Raises
+    ------
+    CheckpointError
+        If transformers is not installed, the model is of an unknown kind, or weights are missing,
+        damaged or do not fit.
+    """
+    from .sam2 import Sam2Network
+
+    folder = folder if isinstance(folder, ModelFolder) else ModelFolder.read(folder)
+    if folder.model_type not in MODEL_TYPES:
+        raise CheckpointError(
+            f"{folder.path} holds a model of type {folder.model_type}; prompts are answered by "
+            f"{', '.join(MODEL_TYPES)}"
+        )
+    module = load_module(folder, *MODEL_TYPES[folder.model_type])
+    return Sam2Network(module, folder.model_type, *folder.pixels(*Sam2Network.pixels)).eval()
+
+
+def load_module(folder: ModelFolder, config_class: str, model_class: str) -> nn.Module:
+    """Load one of transformers' models from a folder, strictly.
+
+    Parameters
+    ----------
+    folder : ModelFolder
+    config_class, model_class : str
+        Names of the classes in transformers.
+
+    Raises
+    ------
+    CheckpointError
+        As for `load_family`.
+    """
+    library = transformers_for(f"{folder.path} ({folder.model_type})")
+    if "quantization_config" in folder.config:
+        raise CheckpointError(f"{folder.path} has quantized weights, which are not supported")
+    values = {k: v for k, v in folder.config.items() if not k.endswith("attn_implementation")}
+    tensors = folder.tensors()
+    with quiet():
+        try:
+            config = getattr(library, config_class).from_dict(values)
+            module, found = getattr(library, model_class).from_pretrained(
+                None,
+                config=config,
+                state_dict=tensors,
+                dtype=torch.float32,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
+        except Exception as error:  # whatever a wrong configuration makes of transformers and torch
+            raise CheckpointError(
+                f"{folder.path} is no complete {folder.model_type} model: {one_line(error)}"
+            ) from error
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        if names := sorted(map(str, found.get(kind) or ())):
+            what = kind.removesuffix("_keys").replace("error_msgs", "unreadable")
+            shown = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
+            raise CheckpointError(
+                f"the weights in {folder.path} do not fit its config.json: "
+                f"{len(names)} {what} ({shown})"
+            )
+    loaded: nn.Module = module.eval().requires_grad_(False)
+    return loaded
+
+
+def transformers_for(what: str) -> Any:
+    """Import transformers.
+
+    Parameters
+    ----------
+    what : str
+        What needs it, for the message.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not installed.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise CheckpointError(
+            f"{what} needs transformers: pip install 'segment-anything-napari[models]'"
+        ) from error
+    return transformers
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from printing reports and progress bars."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
