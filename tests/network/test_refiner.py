@@ -149,7 +149,7 @@ def test_a_network_with_a_refiner_needs_the_maps():
     with torch.no_grad():
         output = network.encode(torch.rand(1, 3, 64, 64) * 255)
         prompt = {"coords": torch.tensor([[[20.0, 20.0]]]), "labels": torch.ones(1, 1).int()}
-        with pytest.raises(ValueError, match="give the encoder.s heads"):
+        with pytest.raises(ValueError, match="give the encoder"):
             network.decode(output.embedding, **prompt)
         logits, iou = network.decode(
             output.embedding, **prompt, heads=output.heads, return_all=True

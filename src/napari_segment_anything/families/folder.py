@@ -53,7 +53,10 @@ class ModelFolder:
         """
         path = Path(path).expanduser()
         if not (path / CONFIG).is_file():
-            raise CheckpointError(f"{path} has no {CONFIG}; it is no folder of a model")
+            raise CheckpointError(
+                f"{path} is a folder without {CONFIG}; give a checkpoint file, or a folder in the "
+                "form of transformers"
+            )
         folder = cls(path, _read_json(path / CONFIG, dict[str, Any]))
         if not isinstance(folder.config.get("model_type"), str):
             raise CheckpointError(f"{path / CONFIG} has no model_type; it is not of a known model")
