@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from napari_segment_anything.errors import FormatError
-from napari_segment_anything.projects import ObjectEntry, Project
+from napari_segment_anything.formats import encode
+from napari_segment_anything.projects import ObjectEntry, Project, Suggestions
 from napari_segment_anything.projects.files import COMMIT, write_together
+from napari_segment_anything.projects.pending import PENDING, note_pending
 
 KILLED = """
 import os, random, signal, sys, time
@@ -203,3 +205,24 @@ def test_nothing_is_written_through_a_link(project, tmp_path, labels):
     with pytest.raises(FormatError, match="is outside of"):
         project.image("a0").lock().__enter__()
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_what_was_decided_but_not_written_is_there_after_a_kill(project):
+    image = project.image("a0")
+    masks = [encode(np.eye(40, 50, k=10 * n, dtype=bool)) for n in range(3)]
+    with image.lock() as editing:
+        editing.set_suggestions(Suggestions.from_masks(masks, [0.9, 0.8, 0.7], (40, 50)))
+        note_pending(image.folder, {"decided": {1: "rejected", 2: "rejected"}})
+        note_pending(
+            image.folder, {"state": "complete", "complete_regions": [[[0, 0], [0, 9], [9, 9]]]}
+        )
+        note_pending(image.folder, {"decided": {2: "open", 7: "rejected"}})
+    with (image.folder / PENDING).open("a") as file:
+        file.write('{"decided":{"3":"rej')  # killed here
+    with image.lock():
+        assert [item.status for item in image.suggestions()] == ["rejected", "open", "open"]
+        assert image.state == "complete"
+        assert not (image.folder / PENDING).exists()
+    (image.folder / PENDING).write_text('{"decided":{"3":"eaten"}}\n')
+    with pytest.raises(FormatError, match=r"pending.jsonl is damaged; delete it"), image.lock():
+        pass

@@ -115,7 +115,6 @@ def test_no_suggestion_where_a_person_worked(series, predictor) -> None:
 
 def test_large_images_go_tile_by_tile(series, predictor, monkeypatch) -> None:
     monkeypatch.setattr("napari_segment_anything.projects.suggesting.LARGE_FRAMES", 0.5)
-    monkeypatch.setattr("napari_segment_anything.projects.similar_series.LARGE_FRAMES", 0.5)
     image = series.image("s0")
     early = finish(similar_series_steps(series, traits_of(1), predictor, keys=["s0"]))
     assert "make suggestions" in early.failed["s0"]

@@ -32,6 +32,7 @@ from .layout import (
     holder,
 )
 from .objects import ObjectEntry, label_ids, objects_writer
+from .pending import STATUS_FIELDS, clear_pending, decided, pending_changes
 from .status import ImageStatus, as_points, as_region, check_state
 from .suggestion_files import suggestions_writer
 from .suggestions import Suggestions
@@ -251,9 +252,23 @@ def editing(
         }
         json_writer(me)(folder / HOLDER)
         try:
-            yield ImageEditing(image, who, classes)
+            opened = ImageEditing(image, who, classes)
+            _recover(opened)
+            yield opened
         finally:
             (folder / HOLDER).unlink(missing_ok=True)
+
+
+def _recover(opened: ImageEditing) -> None:
+    """Write what a viewer that was killed had not written."""
+    image, status, decisions = opened.image, {}, {}
+    for change in pending_changes(image.folder):
+        decisions |= change.get("decided", {})
+        status |= {name: change[name] for name in STATUS_FIELDS if name in change}  # type: ignore[literal-required]
+    before = image.suggestions() if decisions else None
+    if status or before is not None:
+        opened.write(suggestions=None if before is None else decided(before, decisions), **status)
+        clear_pending(image.folder)
 
 
 def user_name() -> str:

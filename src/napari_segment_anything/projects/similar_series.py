@@ -17,7 +17,7 @@ from .images import ProjectImage
 from .layout import POOL
 from .project import Project
 from .similar import similar_suggestions, suggestions_pool
-from .suggesting import LARGE_FRAMES, WHO, SeriesReport, Steps, earlier, occupied, over_series
+from .suggesting import WHO, SeriesReport, Steps, earlier, is_large, occupied, over_series
 
 
 def example_steps(
@@ -75,7 +75,7 @@ def pool_steps(
     predictor : Predictor
     """
     source = image.plane_source()
-    if max(source.shape) <= LARGE_FRAMES * predictor.model.image_size:
+    if not is_large(source, predictor.model):
         return (yield from everything_steps(source, predictor))[1]
     shown = image.suggestions().shown(0.0, "everything")
     if not shown.items:

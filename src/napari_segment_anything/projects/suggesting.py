@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..automatic import choose_mode
-from ..engine import Model, Predictor, load_model
+from ..engine import Model, PlaneSource, Predictor, load_model
 from ..errors import FormatError, ImageError, ParameterError, ResourceError
 from ..find import CandidatePool, everything_steps
 from ..formats.rle import encode_labels
@@ -113,35 +113,107 @@ def suggest_steps(
         return image.suggestions()
     if editing is None and (busy := image.locked_by()) is not None:
         raise ResourceError(f"{image.key} is being worked on by {busy}")
-    shape = image.shape
-    pool: CandidatePool | None = None
-    if max(shape) > LARGE_FRAMES * predictor.model.image_size:
-        make, clear = yield from _large(image, predictor.model, settings, mode, params)
-    else:
-        table, pool = yield from everything_steps(image.plane_source(), predictor, mode, **params)
-        known = {"version": version, "fingerprint": predictor.model.fingerprint}
-
-        def make(taken: np.ndarray) -> Suggestions:
-            return Suggestions.from_table(table, labels=taken, **known)
-
-        def clear() -> None:
-            return None
-
+    found = yield from find_steps(image, image.plane_source(), predictor, settings, mode, **params)
     yield Progress(1, 1, message="writing suggestions")
     with nullcontext(editing) if editing is not None else image.lock(WHO) as writing:
-        before = earlier(image)
-        made = make(occupied(image))
-        refused = {item.id for at in image.negatives() if (item := made.at(*at)) is not None}
-        made = replace(made, items=tuple(item for item in made if item.id not in refused))
-        if pool is not None:
-            made = with_doubts(made, pool, before)
-            write_together(image.folder, {POOL: pool.writer()})
+        after = found.suggestions(occupied(image), earlier(image), image.negatives())
+        if found.pool is not None:
+            write_together(image.folder, {POOL: found.pool.writer()})
         else:
             current(image.folder, POOL).unlink(missing_ok=True)
-        after = before.renewed(replace(made, settings=settings))
         writing.set_suggestions(after)
-    clear()
+    clear_tiles(image)
     return after
+
+
+def find_steps(
+    image: ProjectImage,
+    source: PlaneSource,
+    predictor: Predictor,
+    settings: dict[str, Any],
+    mode: str = "auto",
+    **params: Any,
+) -> Generator[Progress, None, Findings]:
+    """Run everything mode on an image; on a large one tile by tile, resumed where it was stopped.
+
+    Parameters
+    ----------
+    image : ProjectImage
+    source : PlaneSource
+        Its pixels.
+    predictor : Predictor
+    settings : dict
+        Those of `run_settings`.
+    mode, **params
+        As for `segment_everything`.
+
+    Yields
+    ------
+    Progress
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be read, or tiles of it cannot be segmented.
+    ParameterError
+        As `segment_everything`.
+    """
+    model = predictor.model
+    if is_large(source, model):
+        return Findings((yield from _large(image, model, settings, mode, params)), settings)
+    table, pool = yield from everything_steps(source, predictor, mode, **params)
+
+    def make(taken: np.ndarray) -> Suggestions:
+        return Suggestions.from_table(
+            table, labels=taken, version=settings["version"], fingerprint=settings["fingerprint"]
+        )
+
+    return Findings(make, settings, pool)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """What everything mode found in an image.
+
+    Parameters
+    ----------
+    make : callable
+        Takes a bool array (rows, columns), true where nothing is to be suggested.
+    settings : dict
+        Those of `run_settings`.
+    pool : CandidatePool, optional
+        All candidates; None for a large image.
+    """
+
+    make: Callable[[np.ndarray], Suggestions]
+    settings: dict[str, Any]
+    pool: CandidatePool | None = None
+
+    def suggestions(
+        self, taken: np.ndarray, before: Suggestions, negatives: np.ndarray
+    ) -> Suggestions:
+        """Suggest objects, and keep what was decided about earlier suggestions.
+
+        Parameters
+        ----------
+        taken : bool or uint8 array (rows, columns)
+            Where nothing is to be suggested; see `occupied`.
+        before : Suggestions
+            Earlier ones of the image.
+        negatives : float64 array (n, 2)
+            (row, column) of points in background: no suggestion has one in it.
+        """
+        made = self.make(taken)
+        refused = {item.id for at in negatives if (item := made.at(*at)) is not None}
+        made = replace(made, items=tuple(item for item in made if item.id not in refused))
+        if self.pool is not None:
+            made = with_doubts(made, self.pool, before)
+        return before.renewed(replace(made, settings=self.settings))
+
+
+def is_large(source: PlaneSource, model: Model) -> bool:
+    """Whether a plane is segmented tile by tile."""
+    return max(source.shape) > LARGE_FRAMES * model.image_size
 
 
 def suggest_series_steps(
@@ -313,8 +385,8 @@ def _large(
     settings: dict[str, Any],
     mode: str,
     params: dict[str, Any],
-) -> Generator[Progress, None, tuple[Callable[[np.ndarray], Suggestions], Callable[[], None]]]:
-    """Segment a large plane; return what makes suggestions of it, and what removes its store."""
+) -> Generator[Progress, None, Callable[[np.ndarray], Suggestions]]:
+    """Segment a large plane; return what makes suggestions of it."""
     text = json.dumps(settings, sort_keys=True)
     image.folder.mkdir(parents=True, exist_ok=True)
     store = image.folder / f"tiles-{hashlib.sha256(text.encode()).hexdigest()[:12]}.ome.zarr"
@@ -350,8 +422,10 @@ def _large(
             version=settings["version"], fingerprint=settings["fingerprint"],
         )  # fmt: skip
 
-    def clear() -> None:
-        for old in image.folder.glob("tiles-*.ome.zarr"):
-            shutil.rmtree(old, ignore_errors=True)
+    return make
 
-    return make, clear
+
+def clear_tiles(image: ProjectImage) -> None:
+    """Remove what a large image's suggestions were made of, once they are written."""
+    for old in image.folder.glob("tiles-*.ome.zarr"):
+        shutil.rmtree(old, ignore_errors=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from napari_segment_anything.bridge.project.project_session import ProjectSession
 from napari_segment_anything.bridge.project.reviewing import ReviewRound
+from napari_segment_anything.bridge.viewer_session import ViewerSession
 from napari_segment_anything.engine import PlacedMask
 from napari_segment_anything.errors import PromptError
 from napari_segment_anything.formats.rle import encode
@@ -138,3 +142,40 @@ def test_similar_objects_of_a_model(opened, board, project):
     assert board.source == "similar" and not board.busy
     with pytest.raises(PromptError, match="choose an object"):
         board.find_similar([])
+
+
+@pytest.fixture
+def suggesting(viewer, project, model):
+    """Return a session on the project whose model finds objects in noise, and suggests them."""
+    grid = {"points_per_side": 4, "pred_iou_thresh": 0.1, "stability_score_thresh": 0.1}
+    session = ViewerSession(viewer, replace(model, metadata={"everything": {"grid": grid}}))
+    made = ProjectSession(session, project, who="ann")
+    yield made
+    made.close()
+    session.close()
+
+
+def test_what_is_marked_as_background_is_not_suggested(suggesting, project):
+    suggesting.next()
+    before = suggesting.board.suggestions
+    point = np.argwhere(before.items[0].mask.decode())[0]
+    suggesting.leave()
+    with project.image("a").lock() as editing:
+        editing.add_negatives([point])
+    suggesting.go_to("a")
+    suggesting.board.compute()
+    after = suggesting.board.suggestions
+    assert before.at(*point) is not None and after.at(*point) is None and len(after) > 0
+
+
+def test_large_images_get_suggestions_when_they_are_asked_for(suggesting, project, monkeypatch):
+    monkeypatch.setattr("napari_segment_anything.projects.suggesting.LARGE_FRAMES", 0.3)
+    suggesting.next()
+    assert suggesting.board.suggestions is None or not len(suggesting.board.suggestions)
+    suggesting.board.compute()
+    found = suggesting.board.suggestions
+    assert len(found) > 0 and all("seam" in item.doubts for item in found)
+    assert not list(project.image("a").folder.glob("tiles-*"))
+    click(suggesting, (50, 70))
+    suggesting.board.find_similar([1])
+    assert suggesting.board.source == "similar" and not suggesting.board.busy

@@ -327,10 +327,12 @@ class ProjectSession:
         if saver.value("state") == "todo":
             saver.note(state="in_progress")
 
-    def write_suggestions(self, suggestions: Suggestions) -> None:
-        """Write the suggestions for the image that is open."""
+    def write_suggestions(
+        self, suggestions: Suggestions, decided: Mapping[int, str] | None = None
+    ) -> None:
+        """Write the suggestions for the image that is open; see `ImageSaver`."""
         if self._saver is not None:
-            self._saver.suggestions_changed(suggestions)
+            self._saver.suggestions_changed(suggestions, decided)
 
     @property
     def model_name(self) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...engine import Window
 from ...projects import ObjectEntry, ProjectImage
+from ...projects.pending import STATUS_FIELDS, clear_pending, note_pending
 from ...projects.suggestions import Suggestions
 from ...session import SessionObject
 from .opening import OpenedImage
@@ -69,10 +70,21 @@ class ImageSaver:
             self._objects = self._opened.session.objects
         self.note(seconds=self._opened.seconds)
 
-    def suggestions_changed(self, suggestions: Suggestions) -> None:
-        """Write the suggestions."""
+    def suggestions_changed(
+        self, suggestions: Suggestions, decided: Mapping[int, str] | None = None
+    ) -> None:
+        """Write the suggestions.
+
+        Parameters
+        ----------
+        suggestions : Suggestions
+        decided : mapping of int to str, optional
+            What was decided that the session's journal does not hold: status by id.
+        """
         with self._lock:
             self._suggestions = suggestions
+            if decided:
+                note_pending(self._opened.image.folder, {"decided": decided})
         self.note()
 
     def note(self, **status: Any) -> None:
@@ -80,6 +92,8 @@ class ImageSaver:
         with self._lock:
             self._status |= status
             self._known |= status
+            if kept := {name: status[name] for name in STATUS_FIELDS if name in status}:
+                note_pending(self._opened.image.folder, kept)
             if self._waits:
                 return
             self._waits = True
@@ -114,6 +128,9 @@ class ImageSaver:
                 self._suggestions = self._suggestions or suggestions
             raise
         self._relabelled = False
+        with self._lock:
+            if not self._waits:
+                clear_pending(self._opened.image.folder)
 
     def _entries(self, objects: Mapping[int, SessionObject]) -> list[ObjectEntry]:
         known, maker = self._opened.entries, self._maker()

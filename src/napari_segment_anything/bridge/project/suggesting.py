@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine import PlacedMask, PlaneSource, Predictor
-from ...errors import ImageError
-from ...find import CandidatePool, describe_objects, everything_steps
+from ...engine import PlacedMask, Predictor
+from ...find import CandidatePool, describe_objects
 from ...progress import Progress
-from ...projects.review import with_doubts
 from ...projects.similar import similar_suggestions
-from ...projects.suggesting import LARGE_FRAMES, run_settings
+from ...projects.similar_series import kept_pool, pool_steps
+from ...projects.suggesting import clear_tiles, find_steps, run_settings
 from ...projects.suggestions import Suggestions
+from .opening import ImageAhead
 from .outline_layer import Outline, outlines_of
 
 
@@ -28,27 +28,27 @@ class Suggested:
     suggestions : Suggestions
     outlines : dict of int to (rows, columns)
         Pixels of each open suggestion's outline.
-    pool : CandidatePool
-        What similar objects are looked for in.
+    pool : CandidatePool, optional
+        What similar objects are looked for in; None for a large image.
     """
 
     suggestions: Suggestions
     outlines: dict[int, Outline]
-    pool: CandidatePool
+    pool: CandidatePool | None
 
 
 def suggest(
-    source: PlaneSource,
+    ahead: ImageAhead,
     predictor: Predictor,
     occupied: NDArray[np.uint8],
     before: Suggestions,
     version: str,
 ) -> Generator[Progress, None, Suggested]:
-    """Suggest objects with everything mode.
+    """Suggest objects with everything mode, as `projects.suggesting` does for other images.
 
     Parameters
     ----------
-    source : PlaneSource
+    ahead : ImageAhead
         The image.
     predictor : Predictor
     occupied : uint8 array (rows, columns)
@@ -65,21 +65,17 @@ def suggest(
     Raises
     ------
     ImageError
-        If the image is too large to be segmented as a whole.
+        If tiles of a large image cannot be segmented.
     """
-    _check_size(source, predictor)
     settings = run_settings(predictor.model, version, "auto", {})
-    table, pool = yield from everything_steps(source, predictor)
-    found = Suggestions.from_table(
-        table, labels=occupied, version=version, fingerprint=pool.fingerprint
-    )
-    found = with_doubts(found, pool, before)
-    made = before.renewed(replace(found, settings=settings))
-    return Suggested(made, outlines_of(made), pool)
+    found = yield from find_steps(ahead.image, ahead.source, predictor, settings)
+    made = found.suggestions(occupied, before, ahead.image.negatives())
+    clear_tiles(ahead.image)
+    return Suggested(made, outlines_of(made), found.pool)
 
 
 def suggest_similar(
-    source: PlaneSource,
+    ahead: ImageAhead,
     predictor: Predictor,
     occupied: NDArray[np.uint8],
     before: Suggestions,
@@ -91,7 +87,7 @@ def suggest_similar(
 
     Parameters
     ----------
-    source, predictor, occupied, before, version
+    ahead, predictor, occupied, before, version
         As for `suggest`.
     examples : iterable of PlacedMask
         Objects of this image.
@@ -105,20 +101,12 @@ def suggest_similar(
     Raises
     ------
     ImageError
-        As for `suggest`.
+        If the image is large and has no suggestions yet.
     """
     if pool is None or pool.fingerprint != predictor.model.fingerprint:
-        _check_size(source, predictor)
-        _, pool = yield from everything_steps(source, predictor)
-    wanted = yield from describe_objects(list(examples), source, predictor)
-    found = similar_suggestions(pool, wanted, source.shape, labels=occupied, version=version)
+        known = kept_pool(ahead.image, predictor.model.fingerprint)
+        pool = known or (yield from pool_steps(ahead.image, predictor))
+    wanted = yield from describe_objects(list(examples), ahead.source, predictor)
+    found = similar_suggestions(pool, wanted, ahead.source.shape, labels=occupied, version=version)
     made = before.renewed(found, "similar")
     return Suggested(made, outlines_of(made), pool)
-
-
-def _check_size(source: PlaneSource, predictor: Predictor) -> None:
-    if max(source.shape) > LARGE_FRAMES * predictor.model.image_size:
-        raise ImageError(
-            "this image is segmented tile by tile, while it is not open: go to another image, and "
-            "run `napari-sam project suggest`"
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from psygnal import Signal
 from ...engine import PlacedMask, Window
 from ...errors import PromptError
 from ...progress import Progress
-from ...projects.similar_series import kept_pool
+from ...projects.suggesting import is_large
 from ...projects.suggestions import COVERED, Suggestion, Suggestions
 from ...session import LatestWins
 from ..viewer.plane_sessions import PlaneInView
@@ -94,8 +94,11 @@ class SuggestionBoard:
         self.changed.emit()
 
     def renew(self) -> None:
-        """Compute suggestions if there are none of the model in use."""
-        if self.automatic and self._session.is_loaded and self._is_outdated():
+        """Compute suggestions if there are none of the model in use; not of a large image."""
+        opened = self._owner.now
+        if opened is None or not (self.automatic and self._session.is_loaded):
+            return
+        if self._is_outdated() and not is_large(opened.ahead.source, self._session.model):
             self.compute()
 
     def _is_outdated(self) -> bool:
@@ -113,8 +116,8 @@ class SuggestionBoard:
             return
         occupied, before = self._owner.occupied(), self.suggestions or opened.suggestions
         predictor, version = self._session.predictor, self._owner.model_name
-        source = opened.ahead.source
-        self._start(opened, lambda: suggest(source, predictor, occupied, before, version))
+        ahead = opened.ahead
+        self._start(opened, lambda: suggest(ahead, predictor, occupied, before, version))
 
     def find_similar(self, ids: Sequence[int]) -> None:
         """Look for all objects that look like some of the image's.
@@ -139,12 +142,11 @@ class SuggestionBoard:
             raise PromptError("there are no pixels of these objects in the image")
         occupied, before = self._owner.occupied(), self.suggestions or opened.suggestions
         predictor, version = self._session.predictor, self._owner.model_name
-        image, source, pool = opened.image, opened.ahead.source, self._pool
+        ahead, pool = opened.ahead, self._pool
         self.source = "similar"
 
         def job() -> Generator[Progress, None, Suggested]:
-            known = pool or kept_pool(image, predictor.model.fingerprint)
-            return suggest_similar(source, predictor, occupied, before, examples, known, version)
+            return suggest_similar(ahead, predictor, occupied, before, examples, pool, version)
 
         self._start(opened, job)
 
@@ -349,16 +351,17 @@ class SuggestionBoard:
         if self.suggestions is not None:
             self.suggestions = self.suggestions.decide([number], "rejected")
             self._rejected.append(number)
-            self._write()
+            self._write({number: "rejected"})
             self.show()
 
     def bring_back(self) -> bool:
         """Bring back the suggestion that was rejected last; return whether there is one."""
         if not self._rejected or self.suggestions is None:
             return False
-        self.suggestions = self.suggestions.decide([self._rejected.pop()], "open")
+        number = self._rejected.pop()
+        self.suggestions = self.suggestions.decide([number], "open")
         self.show()
-        self._write()
+        self._write({number: "open"})
         return True
 
     def _decide(self, opened: OpenedImage) -> None:
@@ -391,9 +394,9 @@ class SuggestionBoard:
             self.show()
             self._write()
 
-    def _write(self) -> None:
+    def _write(self, decided: Mapping[int, str] | None = None) -> None:
         if self.suggestions is not None:
-            self._owner.write_suggestions(self.suggestions)
+            self._owner.write_suggestions(self.suggestions, decided)
 
     def close(self) -> None:
         """Stop computing, and leave the mouse alone."""
