@@ -35,7 +35,7 @@ from .objects import ObjectEntry, label_ids, objects_writer
 from .pending import STATUS_FIELDS, clear_pending, decided, pending_changes
 from .status import ImageStatus, as_points, as_region, check_state
 from .suggestion_files import suggestions_writer
-from .suggestions import Suggestions
+from .suggestions import Status, Suggestions
 
 if TYPE_CHECKING:
     from .images import ProjectImage
@@ -261,7 +261,9 @@ def editing(
 
 def _recover(opened: ImageEditing) -> None:
     """Write what a viewer that was killed had not written."""
-    image, status, decisions = opened.image, {}, {}
+    image = opened.image
+    status: dict[str, Any] = {}
+    decisions: dict[int, Status] = {}
     for change in pending_changes(image.folder):
         decisions |= change.get("decided", {})
         status |= {name: change[name] for name in STATUS_FIELDS if name in change}  # type: ignore[literal-required]
