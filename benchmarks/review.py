@@ -22,7 +22,7 @@ from similar import logistic, planes
 
 import napari_segment_anything as nsa
 from napari_segment_anything.engine import PlaneSource
-from napari_segment_anything.find import everything_steps
+from napari_segment_anything.finding import everything_steps
 from napari_segment_anything.measures import overlap_of_masks
 from napari_segment_anything.progress import finish
 from napari_segment_anything.projects import Suggestion, Suggestions

@@ -1,4 +1,4 @@
-"""How well "find all like this" ranks candidates, with one and with three examples.
+"""How well objects like one or three examples are found by the embedded model's own features.
 
     python benchmarks/similar.py DATA [--write docs/benchmarks.md]
     python benchmarks/similar.py DATA --fit           # the weights, from training images
@@ -8,12 +8,15 @@ another object of the same set (IoU of .5 or more, after better ones have taken 
 Figures are the average precision of the ranking over the objects that any candidate matches. In
 "one set" an image shows one set; in "four sets" it is a mosaic of four, so that three quarters of
 the objects are wrong; in "series" the examples lie in one mosaic, the candidates in all others.
+
+The second table has precision and recall of what `find` keeps, at its default threshold, over all
+objects of the set but the examples.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +27,20 @@ from sets import entries
 
 import napari_segment_anything as nsa
 from napari_segment_anything.automatic.candidates import placed
+from napari_segment_anything.automatic.grid import ImageCrop
 from napari_segment_anything.datasets import read_planes
 from napari_segment_anything.engine import PlaneSource
-from napari_segment_anything.find import CandidatePool, Traits, everything_steps
-from napari_segment_anything.find.comparing import WEIGHTS, evidence, likeness
+from napari_segment_anything.finding import (
+    CandidatePool,
+    Query,
+    Sightings,
+    Traits,
+    everything_steps,
+)
+from napari_segment_anything.finding.choosing import FinderOptions
+from napari_segment_anything.finding.comparing import WEIGHTS, evidence, likeness
+from napari_segment_anything.finding.own_features import OwnFeatures
+from napari_segment_anything.finding.run import FindRun
 from napari_segment_anything.measures import overlap_of_masks, overlap_table
 from napari_segment_anything.progress import finish
 from napari_segment_anything.projects.suggestions import Suggestions
@@ -41,6 +54,7 @@ COUNTS = (1, 3)
 SAME, GOOD = 0.5, 0.7
 SERIES = 4
 MARKERS = ("<!-- similar:begin -->", "<!-- similar:end -->")
+FOUND = ("<!-- find:begin -->", "<!-- find:end -->")
 Ranking = Callable[[Traits, CandidatePool], NDArray]
 
 
@@ -48,6 +62,7 @@ Ranking = Callable[[Traits, CandidatePool], NDArray]
 class Scene:
     """An image with candidates; `kind` is the set of each labelled object."""
 
+    source: PlaneSource
     labels: NDArray
     kind: NDArray
     pool: CandidatePool
@@ -98,13 +113,14 @@ def scene(
     image: NDArray, labels: NDArray, kinds: dict[int, str] | str, predictor: nsa.Predictor
 ) -> Scene:
     """Candidates of an image, compared with its labels."""
-    _, pool = finish(everything_steps(PlaneSource(image, rgb=True), predictor))
+    source = PlaneSource(image, rgb=True)
+    _, pool = finish(everything_steps(source, predictor))
     masks = [placed(mask) for mask in pool.masks]
     overlaps = overlap_of_masks(labels, ((m.window.row, m.window.col, m.mask) for m in masks))
     iou = np.zeros((overlaps.true_count, len(pool)))
     iou[overlaps.true_index, overlaps.found_index] = overlaps.iou
     kind = [kinds if isinstance(kinds, str) else kinds[i] for i in overlaps.true_ids.tolist()]
-    return Scene(labels, np.array(kind), pool, iou)
+    return Scene(source, labels, np.array(kind), pool, iou)
 
 
 def scenes(data: Path, part: str, predictor: nsa.Predictor) -> tuple[list[Scene], list[Scene]]:
@@ -178,6 +194,68 @@ def across(found: list[Scene], count: int, ranking: Ranking) -> float:
                 precision([hits(o, ranking(examples, o.pool), kind, nobody) for o in others])
             )
     return float(np.mean(values))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFinder(OwnFeatures):
+    """Compares candidates that are known already."""
+
+    pool: CandidatePool | None = None
+
+    def look(
+        self, learned: Traits, source: PlaneSource, predictor: nsa.Predictor, window: nsa.Window
+    ) -> Generator[nsa.Progress, None, Sightings]:
+        """Compare the pool."""
+        yield nsa.Progress(1, 1)
+        pool = self.pool
+        scores = likeness(learned, pool.traits, pool.predicted_iou, pool.stability)
+        return Sightings(pool.masks, scores.astype(np.float32), pool.predicted_iou, pool.stability)
+
+
+def found(found: list[Scene], count: int, predictor: nsa.Predictor) -> dict[str, NDArray]:
+    """Precision and recall of `find` for each kind, a row for each draw; and what can be found."""
+    rows: dict[str, list[tuple[float, float, float]]] = {}
+    filters = FinderOptions().filters(OwnFeatures(0))
+    for each in found:
+        whole = ImageCrop(0, 0, *each.source.shape, 0)
+        finder = PoolFinder(predictor.model.image_size, pool=each.pool)
+        for kind, known in draws(each, count):
+            examples = each.pool.traits[each.iou[known].argmax(axis=1)]
+            run = FindRun(
+                each.source, Query("like these"), finder, predictor, filters, (whole,),
+                learned=examples,
+            )  # fmt: skip
+            labels = finish(run.run()).to_labels("score")
+            overlaps = overlap_table(each.labels, labels)
+            pairs = overlaps.iou >= SAME
+            row, at = overlaps.true_index[pairs], overlaps.found_index[pairs]
+            example = np.isin(row, known)
+            others = np.setdiff1d(np.flatnonzero(each.kind == kind), known)
+            right = np.isin(row, others)
+            made = overlaps.found_count - len(np.unique(at[example]))
+            reachable = (each.iou[others].max(axis=1, initial=0) >= SAME).sum()
+            rows.setdefault(kind, []).append(
+                (right.sum() / max(made, 1), right.sum() / len(others), reachable / len(others))
+            )
+    return {kind: np.array(values) for kind, values in rows.items()}
+
+
+def found_table(single: list[Scene], mixed: list[Scene], predictor: nsa.Predictor) -> str:
+    """Precision and recall from one and from three examples, by set."""
+    parts = [found(where, count, predictor) for where in (single, mixed) for count in COUNTS]
+    rows = []
+    for title in (*SETS, "**all**"):
+        row = [title]
+        for part in parts:
+            known = list(part.values()) if title == "**all**" else [part.get(title)]
+            if known[0] is None:
+                row.append("")
+                continue
+            mean = np.mean([values.mean(axis=0) for values in known], axis=0)
+            row.append(f"{mean[0]:.2f} / {mean[1]:.2f} of {mean[2]:.2f}")
+        rows.append(row)
+    columns = [f"{place}, {n}" for place in ("one set", "four sets") for n in COUNTS]
+    return table(["set", *columns], rows)
 
 
 def one(*names: str) -> Ranking:
@@ -265,8 +343,11 @@ def main() -> None:
     columns = [f"{place}, {n}" for place in ("one set", "four sets", "series") for n in COUNTS]
     text = table(["ranked by", *columns], rows)
     print(text)
+    kept = found_table(single, mixed, predictor)
+    print(kept)
     if options.write:
         write_between(options.write, MARKERS, text)
+        write_between(options.write, FOUND, kept)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         ResourceError,
         SegmentAnythingError,
     )
+    from .finding import find, find_steps
     from .formats import ImageData, read_image
     from .large import LargePlan, LargeResult, open_large, plan_large, redecode, segment_large
     from .progress import Progress, finish
@@ -91,6 +92,7 @@ _HOMES = {
         "PromptError",
         "ResourceError",
     ),
+    "finding": ("find", "find_steps"),
     "formats": ("read_image", "ImageData"),
     "large": ("segment_large", "plan_large", "open_large", "redecode", "LargePlan", "LargeResult"),
     "progress": ("Progress", "finish"),
@@ -116,6 +118,8 @@ __all__ = [
     "segment_everything",
     "generate_candidates",
     "CandidateTable",
+    "find",
+    "find_steps",
     "segment_large",
     "plan_large",
     "open_large",

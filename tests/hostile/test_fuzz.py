@@ -27,7 +27,7 @@ from napari_segment_anything.checkpoints.configuration import config_from_json
 from napari_segment_anything.cli.main import run
 from napari_segment_anything.datasets import find_entries
 from napari_segment_anything.errors import SegmentAnythingError
-from napari_segment_anything.find import CandidatePool, Traits, read_pool
+from napari_segment_anything.finding import CandidatePool, Traits, read_pool
 from napari_segment_anything.formats import (
     ImageRecords,
     MaskRecord,

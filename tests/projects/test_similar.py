@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from napari_segment_anything.engine import PlaneSource, Predictor, Window
-from napari_segment_anything.find import CandidatePool, describe_objects, likeness
+from napari_segment_anything.finding import CandidatePool, describe_objects, likeness
 from napari_segment_anything.formats.rle import encode
 from napari_segment_anything.progress import finish
 from napari_segment_anything.projects.similar import similar_suggestions
 from tests.tiny import tiny_model
 
-from ..find.spots import spots
+from ..finding.spots import spots
 
 
 def test_bright_objects_are_found_by_a_bright_one() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from napari_segment_anything.engine import Predictor
 from napari_segment_anything.errors import ParameterError, ResourceError
-from napari_segment_anything.find import CandidatePool
+from napari_segment_anything.finding import CandidatePool
 from napari_segment_anything.formats.rle import encode
 from napari_segment_anything.progress import finish
 from napari_segment_anything.projects import Project, Suggestions
@@ -25,7 +25,7 @@ from napari_segment_anything.projects.suggesting import suggest_series_steps, su
 from napari_segment_anything.projects.suggestions import Suggestion
 from tests.tiny import tiny_model
 
-from ..find.spots import GRID, spots, traits_of
+from ..finding.spots import GRID, spots, traits_of
 from .test_suggestions import SHAPE, square
 
 

@@ -46,6 +46,10 @@ class Candidates:
         Whether it is probably cut by the edge of its crop.
     pred_iou_floor, stability_score_floor : float
         Lowest scores that masks were kept for; 0 keeps all.
+    likeness : float32 array (n,), optional
+        How probable it is that each is what was looked for, 0 to 1; None in everything mode.
+    source : tuple of str
+        Where each comes from: "example", or the finder's name; empty in everything mode.
     """
 
     shape: tuple[int, int]
@@ -62,9 +66,16 @@ class Candidates:
     at_crop_edge: NDArray[np.bool_]
     pred_iou_floor: float
     stability_score_floor: float
+    likeness: NDArray[np.float32] | None = None
+    source: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.crop)
+
+    @property
+    def score(self) -> NDArray[np.float32]:
+        """(n,): what better candidates have more of, the likeness or else the predicted IoU."""
+        return self.predicted_iou if self.likeness is None else self.likeness
 
     @property
     def nbytes(self) -> int:

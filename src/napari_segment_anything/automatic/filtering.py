@@ -34,6 +34,7 @@ class Reason(IntEnum):
     TOO_SMALL = 8  # fewer pixels than min_area
     TOO_LARGE = 9  # more pixels than max_area
     CROP_LAYER = 10  # of a crop layer that explains less of the image than another
+    LIKENESS = 11  # not enough like what was looked for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +46,8 @@ class Outcome:
     reason : uint8 array (n,)
         `Reason` for every candidate.
     kept : int64 array (k,)
-        Indices of those kept, in the published order: by predicted IoU within a crop, smaller
-        crops first, cleaned masks last.
+        Indices of those kept, in the published order: by score within a crop, smaller crops first,
+        cleaned masks last.
     masks : tuple of RLE
         Their masks, small regions removed.
     """
@@ -77,17 +78,25 @@ def apply(candidates: Candidates, filters: Filters) -> Outcome:
     def reject(failed: NDArray[np.bool_], why: Reason) -> None:
         reason[failed & (reason == Reason.KEPT)] = why
 
+    # what was looked for may come without these scores: not every model has them
+    found = candidates.likeness is not None
     if filters.pred_iou_thresh > 0:
-        reject(~(candidates.predicted_iou > filters.pred_iou_thresh), Reason.PRED_IOU)
+        scores = candidates.predicted_iou
+        passes = (scores > filters.pred_iou_thresh) | (found & np.isnan(scores))
+        reject(~passes, Reason.PRED_IOU)
     if filters.stability_score_thresh > 0:
-        reject(~(candidates.stability_score >= filters.stability_score_thresh), Reason.STABILITY)
+        scores = candidates.stability_score
+        passes = (scores >= filters.stability_score_thresh) | (found & np.isnan(scores))
+        reject(~passes, Reason.STABILITY)
+    if candidates.likeness is not None:
+        reject(~(candidates.likeness >= filters.likeness_thresh), Reason.LIKENESS)
     reject(candidates.area == 0, Reason.EMPTY)
     reject(candidates.at_crop_edge, Reason.CROP_EDGE)
 
     kept: NDArray[np.int64] = np.zeros(0, np.int64)
     for crop in range(len(candidates.crops)):
         here = np.flatnonzero((reason == Reason.KEPT) & (candidates.crop == crop))
-        stay = _nms(candidates, here, candidates.predicted_iou[here], filters, "box_nms_thresh")
+        stay = _nms(candidates, here, candidates.score[here], filters, "box_nms_thresh")
         kept = np.concatenate([kept, here[stay]])
     _reject_rest(reason, kept, Reason.NMS)
 
@@ -117,12 +126,15 @@ def apply(candidates: Candidates, filters: Filters) -> Outcome:
 def _crop_nms(
     candidates: Candidates, which: NDArray[np.int64], filters: Filters
 ) -> NDArray[np.int64]:
-    """Non-maximum suppression between crops, in which smaller crops take precedence."""
+    """Non-maximum suppression between crops; smaller crops take precedence, or the likeness."""
     if len(candidates.crops) < 2:
         return np.arange(len(which))
-    areas = np.array([crop.area for crop in candidates.crops])
-    scores = np.float32(1) / areas.astype(np.float32)
-    return _nms(candidates, which, scores[candidates.crop[which]], filters, "crop_nms_thresh")
+    if candidates.likeness is None:
+        areas = np.array([crop.area for crop in candidates.crops])
+        scores = (np.float32(1) / areas.astype(np.float32))[candidates.crop[which]]
+    else:
+        scores = candidates.likeness[which]
+    return _nms(candidates, which, scores, filters, "crop_nms_thresh")
 
 
 def _best_layer(

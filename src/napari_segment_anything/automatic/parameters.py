@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ParameterError
-from ..parameters import EVERYTHING, check_names
+from ..parameters import EVERYTHING, FINDING, check_names
 
 # Distance of the floors below the thresholds, where floors are not given.
 FLOOR_MARGIN = {"pred_iou": 0.2, "stability_score": 0.2}
@@ -18,7 +18,7 @@ FLOOR_MARGIN = {"pred_iou": 0.2, "stability_score": 0.2}
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Thresholds that candidates are filtered by; see `EVERYTHING` for their meaning."""
+    """Thresholds that candidates are filtered by; see `EVERYTHING` and `FINDING`."""
 
     pred_iou_thresh: float = EVERYTHING["pred_iou_thresh"].default
     stability_score_thresh: float = EVERYTHING["stability_score_thresh"].default
@@ -29,9 +29,11 @@ class Filters:
     max_area: int | None = EVERYTHING["max_area"].default
     nms: str = EVERYTHING["nms"].default
     crop_choice: str = EVERYTHING["crop_choice"].default
+    likeness_thresh: float = 0.0
 
 
-FILTERS = tuple(name for name, parameter in EVERYTHING.items() if parameter.filter)
+_ALL = EVERYTHING | {name: each for name, each in FINDING.items() if each.filter}
+FILTERS = tuple(name for name, parameter in _ALL.items() if parameter.filter)
 
 
 def applicable(mode: str, head: str = "") -> list[str]:
@@ -46,7 +48,7 @@ def applicable(mode: str, head: str = "") -> list[str]:
     """
     return [
         name
-        for name, parameter in EVERYTHING.items()
+        for name, parameter in _ALL.items()
         if parameter.acts_in(mode) and (not head or parameter.head in ("", head))
     ]
 
@@ -81,7 +83,7 @@ def check(
     for name, value in values.items():
         if name not in allowed:
             _refuse(name, mode, allowed)
-        EVERYTHING[name].check(name, value)
+        _ALL[name].check(name, value)
 
 
 def resolve(
@@ -121,7 +123,7 @@ def resolve(
         raise ParameterError("Give points_per_side or point_grids, not both.")
     out: dict[str, Any] = {}
     for name in applicable(mode, head):
-        parameter = EVERYTHING[name]
+        parameter = _ALL[name]
         value = explicit.get(name, (carried or {}).get(name))
         if value is None:
             value = parameter.default_in(mode)
@@ -171,9 +173,9 @@ def unit_grids(values: Mapping[str, Any]) -> list[NDArray[np.float64]] | None:
 
 
 def _refuse(name: str, mode: str, allowed: Sequence[str]) -> None:
-    if name not in EVERYTHING:
+    if name not in _ALL:
         check_names([name], allowed)
-    parameter = EVERYTHING[name]
+    parameter = _ALL[name]
     if not parameter.acts_in(mode):
         modes = " and ".join(parameter.modes)
         raise ParameterError(f"'{name}' has no effect in mode '{mode}'; it belongs to {modes}.")

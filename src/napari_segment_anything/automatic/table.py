@@ -32,7 +32,7 @@ class CandidateTable:
     candidates : Candidates
         All candidates, including rejected ones; shared by all refiltered tables.
     mode : str
-        "grid", "proposals" or "instances".
+        "grid", "proposals", "instances" or "find".
     filters : Filters
         The thresholds that were applied.
     reason : uint8 array (n,)
@@ -100,8 +100,14 @@ class CandidateTable:
 
     @property
     def scores(self) -> NDArray[np.float32]:
-        """(k,): predicted IoU of the kept masks."""
-        return self.candidates.predicted_iou[self.kept]
+        """(k,): predicted IoU of the kept masks; of `find` their likeness."""
+        return self.candidates.score[self.kept]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """(k,): where the kept masks of `find` come from; empty in everything mode."""
+        source = self.candidates.source
+        return tuple(source[i] for i in self.kept) if source else ()
 
     def counts(self) -> dict[str, int]:
         """Count the candidates that each filter rejected, and those kept.
@@ -123,8 +129,8 @@ class CandidateTable:
         ----------
         **thresholds
             pred_iou_thresh, stability_score_thresh, box_nms_thresh, crop_nms_thresh,
-            min_mask_region_area, min_area, max_area, nms. Those left out, or None, keep
-            their values; max_area=None removes that limit.
+            min_mask_region_area, min_area, max_area, nms, likeness_thresh (of `find`). Those left
+            out, or None, keep their values; max_area=None removes that limit.
 
         Returns
         -------
@@ -282,7 +288,8 @@ class CandidateTable:
         -------
         dict of str to array (rows,)
             label, area, visible_area (with a policy), predicted_iou, stability_score, parent
-            (its label, or 0), depth, row_min, col_min, row_max, col_max, point_row, point_col.
+            (its label, or 0), depth, row_min, col_min, row_max, col_max, point_row, point_col;
+            of `find` also likeness and source.
 
         Raises
         ------
@@ -303,7 +310,7 @@ class CandidateTable:
         elif existing is not None:
             raise ParameterError("existing has an effect only together with a policy.")
         parent = self.parents(containment)
-        columns["predicted_iou"] = self.scores
+        columns["predicted_iou"] = self.candidates.predicted_iou[self.kept]
         columns["stability_score"] = self.candidates.stability_score[self.kept]
         columns["parent"] = np.where(parent >= 0, label[parent], 0) if count else parent
         columns["depth"] = depths(parent)
@@ -311,6 +318,9 @@ class CandidateTable:
             columns[name] = self.boxes[:, i]
         for i, name in enumerate(("point_row", "point_col")):
             columns[name] = self.candidates.point[self.kept, i]
+        if self.candidates.likeness is not None:
+            columns["likeness"] = self.candidates.likeness[self.kept]
+            columns["source"] = np.array(self.sources, dtype=object)
         return {name: column[rows] for name, column in columns.items()}
 
     def to_records(self, output_mode: str = "binary_mask") -> list[dict[str, Any]]:
@@ -327,7 +337,7 @@ class CandidateTable:
         list of dict
             Keys segmentation, area, bbox [x, y, width, height], predicted_iou, point_coords
             [[x, y]], stability_score, crop_box [x, y, width, height]. As published, width and
-            height of bbox are last pixel minus first pixel.
+            height of bbox are last pixel minus first pixel. Of `find` also likeness and source.
 
         Raises
         ------
@@ -353,9 +363,17 @@ class CandidateTable:
                     "point_coords": [self.candidates.point[i, ::-1].tolist()],
                     "stability_score": float(self.candidates.stability_score[i]),
                     "crop_box": [crop.col, crop.row, crop.width, crop.height],
+                    **self._found_by(int(i)),
                 }
             )
         return out
+
+    def _found_by(self, index: int) -> dict[str, Any]:
+        """How `find` came to a candidate."""
+        likeness, source = self.candidates.likeness, self.candidates.source
+        if likeness is None:
+            return {}
+        return {"likeness": float(likeness[index]), "source": source[index]}
 
     def to_coco(
         self, *, file_name: str = "", image_id: int = 1, category: str = "object"
@@ -386,7 +404,12 @@ class CandidateTable:
         pairs = zip(self.masks, self.to_records("coco_rle"), strict=True)
         keys = ("predicted_iou", "stability_score", "point_coords", "crop_box")
         records = tuple(
-            MaskRecord.from_mask(mask, id=number, **{key: record[key] for key in keys})
+            MaskRecord.from_mask(
+                mask,
+                id=number,
+                provenance=self._found_by(int(self.kept[number - 1])),
+                **{key: record[key] for key in keys},
+            )
             for number, (mask, record) in enumerate(pairs, start=1)
         )
         return ImageRecords(self.shape[1], self.shape[0], records, file_name)

@@ -9,6 +9,7 @@ table            parameters of
 ================ ==================================================================
 `EVERYTHING`     finding and filtering candidates: `segment_everything`, and with it
                  `segment_large` and `segment_stack`
+`FINDING`        likeness to words or examples: `find`
 `RUN`            ``mode`` and ``policy`` of these three
 `LINKING`        joining planes: `segment_stack`
 `FOLLOWING`      following prompted objects: `propagate`
@@ -29,11 +30,12 @@ The folder imports only the standard library, so that ``napari-sam --help`` is f
 
 from .parameter import Parameter, check_names, check_values
 from .project_tables import AUDIT, LEARNING, PROJECT
-from .tables import EVERYTHING, FOLLOWING, LINKING, MODES, POLICIES, PROMPTING, RUN, TILING
+from .tables import EVERYTHING, FINDING, FOLLOWING, LINKING, MODES, POLICIES, PROMPTING, RUN, TILING
 
 __all__ = [
     "AUDIT",
     "EVERYTHING",
+    "FINDING",
     "FOLLOWING",
     "LEARNING",
     "LINKING",

@@ -181,6 +181,25 @@ EVERYTHING: dict[str, Parameter] = {
     ),
 }
 
+FINDING: dict[str, Parameter] = {
+    "likeness_thresh": Parameter(
+        None, float, "Likeness from",
+        "Keep masks that are what was looked for with at least this probability.",
+        low=0, high=1, otherwise="what suits the finder", modes=("find",), filter=True,
+    ),
+    "crop_scales": Parameter(
+        (1.0, 1.5, 2.0), object, "Crops",
+        "Sides of the crops that a mask is compared with words in, relative to its box; the mean "
+        "of all counts.",
+        modes=("likeness",), metavar="F[,F...]",
+    ),
+    "background": Parameter(
+        "both", str, "Surroundings",
+        "Whether these crops show what surrounds the mask, are blank there, or both in turn.",
+        choices=("both", "keep", "blank"), modes=("likeness",),
+    ),
+}
+
 LINKING: dict[str, Parameter] = {
     "link": Parameter(
         None, str, "Join by",

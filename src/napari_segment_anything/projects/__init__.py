@@ -1,6 +1,6 @@
 """The data engine: a series of images, annotated with a model's help, on disk."""
 
-from ..find import Traits
+from ..finding import Traits
 from .audit import Audit, audit_names
 from .audit_figures import AuditFigure, AuditFigures
 from .classes import ObjectClass

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..find import CandidatePool, Traits
+from ..finding import CandidatePool, Traits
 from .suggestions import Suggestion, Suggestions, best_matches
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..find import CandidatePool, Traits, likeness
-from ..find.comparing import LEAST
+from ..finding import CandidatePool, Traits, likeness
+from ..finding.comparing import LEAST
 from .suggestions import Suggestions
 
 

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from ..automatic.candidates import placed
 from ..engine import Predictor
 from ..errors import FormatError, ImageError, ParameterError
-from ..find import CandidatePool, Traits, describe_objects, everything_steps, read_pool
+from ..finding import CandidatePool, Traits, describe_objects, everything_steps, read_pool
 from ..formats.rle import encode_labels
 from ..progress import Progress
 from .editing import ImageEditing

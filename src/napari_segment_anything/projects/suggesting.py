@@ -16,7 +16,7 @@ import numpy as np
 from ..automatic import choose_mode
 from ..engine import Model, PlaneSource, Predictor, load_model
 from ..errors import FormatError, ImageError, ParameterError, ResourceError
-from ..find import CandidatePool, everything_steps
+from ..finding import CandidatePool, everything_steps
 from ..formats.rle import encode_labels
 from ..large import segment_large_steps
 from ..progress import Progress, mapped

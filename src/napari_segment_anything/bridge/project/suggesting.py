@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...engine import PlacedMask, Predictor
-from ...find import CandidatePool, describe_objects
+from ...finding import CandidatePool, describe_objects
 from ...progress import Progress
 from ...projects.similar import similar_suggestions
 from ...projects.similar_series import kept_pool, pool_steps

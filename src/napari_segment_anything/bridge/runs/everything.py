@@ -92,6 +92,7 @@ _BLAME = {
     "cleaned_nms": "box_nms_thresh",
     "crop_nms": "crop_nms_thresh",
     "crop_layer": "crop_choice",
+    "likeness": "likeness_thresh",
     "too_small": "min_area",
     "too_large": "max_area",
 }

@@ -1,14 +1,22 @@
 """Find all instances of a concept, by words or by examples."""
 
 from .comparing import likeness
+from .finder import Finder, Sightings
 from .pool import CandidatePool, everything_steps, read_pool
+from .query import Query
+from .run import find, find_steps
 from .traits import Traits, describe_objects
 
 __all__ = [
     "CandidatePool",
+    "Finder",
+    "Query",
+    "Sightings",
     "Traits",
     "describe_objects",
     "everything_steps",
+    "find",
+    "find_steps",
     "likeness",
     "read_pool",
 ]

@@ -10,8 +10,8 @@ from skimage.draw import disk
 
 from napari_segment_anything.engine import PlacedMask, PlaneSource, Predictor, Window
 from napari_segment_anything.errors import FormatError, ParameterError
-from napari_segment_anything.find import describe_objects, everything_steps, likeness, read_pool
-from napari_segment_anything.find.traits import light_of, pooled, shape_of
+from napari_segment_anything.finding import describe_objects, everything_steps, likeness, read_pool
+from napari_segment_anything.finding.traits import light_of, pooled, shape_of
 from napari_segment_anything.progress import finish
 
 from .spots import GRID, spots, traits_of

@@ -11,17 +11,15 @@ from scipy import ndimage
 from scipy.sparse import csr_array
 from skimage.measure import perimeter
 
-from ..engine import Embedding, PlacedMask, PlaneSource, Predictor, Window, open_image
-from ..engine.contrast import stretch
+from ..engine import Embedding, PlacedMask, PlaneSource, Predictor, Window
 from ..large import TileGrid
 from ..progress import Progress
+from .views import WHOLE, read_rgb
 
 CHANNELS = 256
 """Of the image embedding of any Segment Anything model."""
 RING = 3
 """Width in pixels of the surroundings that an object's brightness is compared with."""
-WHOLE = 2
-"""Planes up to this many frames a side are described from one view of the whole."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +60,10 @@ class Traits:
 
 
 def describe_objects(
-    masks: Sequence[PlacedMask], source: PlaneSource, predictor: Predictor
+    masks: Sequence[PlacedMask],
+    source: PlaneSource,
+    predictor: Predictor,
+    window: Window | None = None,
 ) -> Generator[Progress, None, Traits]:
     """Describe objects of a plane. A large plane is encoded tile by tile, where it has objects.
 
@@ -73,6 +74,8 @@ def describe_objects(
     source : PlaneSource
         The image, of one plane.
     predictor : Predictor
+    window : Window, optional
+        What to encode; they lie in it. By default the plane, or tiles of it.
 
     Yields
     ------
@@ -86,21 +89,20 @@ def describe_objects(
     """
     options = source.embed_arguments()
     image = source.image()
-    limits = options["contrast_limits"]
-    opened = open_image(image, channel_axis=options["channel_axis"], channels=options["channels"])
     out = Traits(
         np.zeros((len(masks), CHANNELS), np.float32),
         np.log([mask.area for mask in masks]).astype(np.float32).reshape(-1),
         np.zeros((len(masks), 3), np.float32),
         np.zeros((len(masks), 3), np.float32),
     )
-    windows = _windows(masks, source.shape, predictor.model.image_size)
+    if window is None:
+        windows = _windows(masks, source.shape, predictor.model.image_size)
+    else:
+        windows = [(window, list(range(len(masks))))] if masks else []
     for done, (window, chosen) in enumerate(windows):
         yield Progress(done, len(windows), message="describing objects")
         embedding = predictor.embed(image, window=window, **options)
-        pixels = (stretch(opened.read(0, *window.slices), limits) / 255).astype(np.float32)
-        if pixels.ndim == 3:
-            pixels = pixels.mean(2, dtype=np.float32)
+        pixels = read_rgb(source, window).mean(2, dtype=np.float32) / 255
         out.embedding[chosen] = pooled([masks[i] for i in chosen], embedding)
         for i in chosen:
             out.shape[i] = shape_of(masks[i].mask)

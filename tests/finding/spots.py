@@ -6,7 +6,7 @@ import numpy as np
 from skimage.draw import disk
 
 from napari_segment_anything.engine import PlacedMask
-from napari_segment_anything.find import Traits
+from napari_segment_anything.finding import Traits
 
 GRID = {"mode": "grid", "points_per_side": 4, "pred_iou_thresh": 0.1, "stability_score_thresh": 0.1}
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..automatic import CandidateTable, Reason, generate_candidates
 from ..automatic.candidates import placed
-from ..engine import PlaneSource, Predictor
+from ..engine import PlaneSource, Predictor, Window
 from ..errors import FormatError, ImageError
 from ..formats import open_npz
 from ..formats.rle import RLE, from_counts
@@ -110,6 +110,51 @@ def read_pool(path: Path) -> CandidatePool:
     return found
 
 
+def candidate_steps(
+    source: PlaneSource,
+    predictor: Predictor,
+    mode: str = "auto",
+    window: Window | None = None,
+    **params: Any,
+) -> Generator[Progress, None, tuple[CandidateTable, list[int]]]:
+    """Run everything mode, and choose what may be compared: also low scores, also other crops.
+
+    Parameters
+    ----------
+    source : PlaneSource
+        The image, of one plane.
+    predictor : Predictor
+    window : Window, optional
+        The part of the plane to segment; all by default.
+    mode, **params
+        As for `segment_everything`.
+
+    Yields
+    ------
+    Progress
+
+    Returns
+    -------
+    table : CandidateTable
+        Of the window.
+    chosen : list of int
+        Positions among its candidates.
+    """
+    table = yield from generate_candidates(
+        source.image(),
+        predictor.model,
+        mode=mode,
+        predictor=predictor,
+        window=window,
+        **source.embed_arguments(),
+        **params,
+    )
+    candidates = table.candidates
+    lowest = table.refilter(pred_iou_thresh=candidates.pred_iou_floor)
+    usable = np.isin(lowest.reason, _USABLE) & (candidates.area >= _LEAST_AREA)
+    return table, np.flatnonzero(usable).tolist()
+
+
 def everything_steps(
     source: PlaneSource, predictor: Predictor, mode: str = "auto", **params: Any
 ) -> Generator[Progress, None, tuple[CandidateTable, CandidatePool]]:
@@ -132,17 +177,8 @@ def everything_steps(
     table : CandidateTable
     pool : CandidatePool
     """
-    options = source.embed_arguments()
-    table = yield from generate_candidates(
-        source.image(), predictor.model, mode=mode, predictor=predictor, **options, **params
-    )
+    table, chosen = yield from candidate_steps(source, predictor, mode, **params)
     candidates = table.candidates
-    lowest = table.refilter(pred_iou_thresh=candidates.pred_iou_floor)
-    chosen = [
-        int(i)
-        for i in np.flatnonzero(np.isin(lowest.reason, _USABLE))
-        if candidates.area[i] >= _LEAST_AREA
-    ]
     masks = tuple(mask for i in chosen if (mask := candidates.masks[i]) is not None)
     traits = yield from describe_objects([placed(mask) for mask in masks], source, predictor)
     layers = np.array([crop.layer for crop in candidates.crops], np.int16)

@@ -1,0 +1,247 @@
+"""Find all instances of a concept in an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..automatic import CandidateTable, Filters
+from ..automatic.candidates import Builder
+from ..automatic.grid import ImageCrop
+from ..automatic.measure import Measured
+from ..engine import Model, PlaneSource, Predictor, Window, load_model, open_image
+from ..errors import ParameterError
+from ..formats.rle import RLE, encode
+from ..progress import Progress, finish, mapped
+from .choosing import FinderOptions, choose_finder
+from .finder import Finder, Sightings
+from .query import Query, example_masks
+from .views import plan_views
+
+EXAMPLE = "example"
+"""Source of the examples themselves."""
+
+
+def find(
+    image: Any,
+    words: str | None = None,
+    model: Model | str = "default",
+    *,
+    on_progress: Callable[[Progress], object] | None = None,
+    **options: Any,
+) -> CandidateTable:
+    """Find all instances of a concept in an image: what words name, or what is like examples.
+
+    Parameters
+    ----------
+    image : array-like
+        (H, W), (H, W, 3|4), channels at `channel_axis`, pyramid levels, or a `PlaneSource`; of any
+        size.
+    words : str, optional
+        What to look for, such as "nucleus".
+    model : Model or str
+        The model that segments.
+    on_progress : callable, optional
+        Called with every `Progress`. If it raises, the run is cancelled.
+    **options
+        Those of `find_steps`, such as `examples`.
+
+    Returns
+    -------
+    CandidateTable
+        Its `scores` are likenesses, 0 to 1; `refilter(likeness_thresh=...)` applies another
+        threshold without a new run.
+
+    Raises
+    ------
+    ParameterError
+        If there is nothing to look for, no finder that understands it, or a parameter is wrong.
+    PromptError
+        If an example lies outside the image.
+    ImageError
+        If the image cannot be used.
+    """
+    return finish(find_steps(image, words, model, **options), on_progress)
+
+
+def find_steps(
+    image: Any,
+    words: str | None = None,
+    model: Model | str = "default",
+    *,
+    examples: Any = None,
+    finder: Any = None,
+    likeness_thresh: float | None = None,
+    tile: int | None = None,
+    overlap: int | None = None,
+    predictor: Predictor | None = None,
+    channel_axis: int | None = None,
+    channels: Sequence[int] | None = None,
+    contrast_limits: Any = "auto",
+    **parameters: Any,
+) -> Generator[Progress, None, CandidateTable]:
+    """Find all instances of a concept, step by step; `find` has the first three parameters.
+
+    Parameters
+    ----------
+    examples : optional
+        Instances: a sequence of boxes (row_min, col_min, row_max, col_max) or boolean masks, or a
+        label image. They belong to the result, with the source "example".
+    finder : str, Path or Finder, optional
+        A name, hub name or folder of a model that finds; by default what `model` itself can, else
+        one that is on this machine.
+    likeness_thresh : float, optional
+        Likeness from which on masks are kept; by default what suits the finder.
+    tile, overlap : int, optional
+        Side of the tiles that a large image is looked at in, and what they share, in pixels.
+    predictor : Predictor, optional
+        Of the same model, whose cache of embeddings is used.
+    channel_axis, channels, contrast_limits
+        As for `Predictor.embed`.
+    **parameters
+        Filters of everything mode, such as `min_area`; for finders that rank its masks all of its
+        parameters; and those of `FINDING`.
+
+    Yields
+    ------
+    Progress
+        `done` and `total` count views. `partial` is a function without arguments that returns the
+        table so far.
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    source = plane_of(image, channel_axis, channels, contrast_limits)
+    query = Query.of(words, examples, source.shape)
+    options = FinderOptions.of({**parameters, "likeness_thresh": likeness_thresh})
+    chosen = choose_finder(query, loaded, finder, options)
+    filters = options.filters(chosen)
+    crops = plan_views(source.shape, chosen.frame, tile, overlap)
+    used = {**options.everything, **options.finding}
+    return FindRun(
+        source, query, chosen, predictor or Predictor(loaded), filters, crops, used
+    ).run()
+
+
+def plane_of(
+    image: Any,
+    channel_axis: int | None = None,
+    channels: Sequence[int] | None = None,
+    contrast_limits: Any = "auto",
+) -> PlaneSource:
+    """Return an image of one plane, as `find` takes it, as a `PlaneSource`.
+
+    Raises
+    ------
+    ImageError
+        If it is no such image.
+    """
+    if isinstance(image, PlaneSource):
+        if (channel_axis, channels, contrast_limits) != (None, None, "auto"):
+            raise ParameterError("a PlaneSource has its own channels and contrast limits")
+        return image
+    opened = open_image(image, channel_axis=channel_axis, channels=channels)
+    return PlaneSource(
+        list(opened.levels),
+        channel_axis=None if opened.colour else opened.channel_axis,
+        rgb=opened.colour,
+        channels=None if channels is None else tuple(channels),
+        contrast_limits=contrast_limits,
+    )
+
+
+@dataclass(slots=True, eq=False)
+class FindRun:
+    """One search in one plane.
+
+    Parameters
+    ----------
+    source : PlaneSource
+    query : Query
+        Its examples, if any, lie in this plane.
+    finder : Finder
+    predictor : Predictor
+        Of the model that segments.
+    filters : Filters
+    crops : tuple of ImageCrop
+        What is looked at.
+    parameters : mapping
+        Of the run, for the table.
+    """
+
+    source: PlaneSource
+    query: Query
+    finder: Finder
+    predictor: Predictor
+    filters: Filters
+    crops: tuple[ImageCrop, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    learned: Any = None
+    _builder: Builder = field(init=False)
+    _likeness: list[NDArray[np.float32]] = field(init=False, default_factory=list)
+    _names: list[str] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        whole = ImageCrop(0, 0, *self.source.shape, 0)
+        # examples belong to the plane, and so do tables of nothing
+        crops = [*self.crops, *([] if whole in self.crops else [whole])]
+        self._builder = Builder(self.source.shape, (0, 0), crops)
+
+    def run(self) -> Generator[Progress, None, CandidateTable]:
+        """Learn what is looked for, unless `learned` is known, and look at view after view."""
+        total = len(self.crops)
+
+        def step(done: int) -> Callable[[Progress], Progress]:
+            return lambda inner: Progress(done, total, self.table, inner.message)
+
+        if self.query.examples:
+            steps = example_masks(self.query, self.source, self.predictor)
+            masks = yield from mapped(steps, step(0))
+            known = [
+                encode(mask.mask).place((w.row, w.col), self.source.shape)
+                for mask in masks
+                for w in [mask.window]
+            ]
+            ones = np.ones(len(known), np.float32)
+            nothing = np.full(len(known), np.nan, np.float32)
+            whole = self._builder.crops.index(ImageCrop(0, 0, *self.source.shape, 0))
+            self._add(whole, Sightings(tuple(known), ones, nothing, nothing), EXAMPLE)
+        else:
+            masks = []
+        if self.learned is None:
+            learning = self.finder.learn(self.query, masks, self.source, self.predictor)
+            self.learned = yield from mapped(learning, step(0))
+        for number, crop in enumerate(self.crops):
+            yield Progress(number, total, self.table, f"looking with {self.finder.name}")
+            window = Window(crop.row, crop.col, crop.height, crop.width)
+            looking = self.finder.look(self.learned, self.source, self.predictor, window)
+            self._add(number, (yield from mapped(looking, step(number))), self.finder.name)
+        return self.table()
+
+    def table(self) -> CandidateTable:
+        """Return what was found so far."""
+        likeness = np.concatenate([np.zeros(0, np.float32), *self._likeness])
+        candidates = replace(self._builder.build(), likeness=likeness, source=tuple(self._names))
+        parameters = {**asdict(self.filters), **self.parameters, "finder": self.finder.name}
+        return CandidateTable.filtered(candidates, "find", self.filters, parameters)
+
+    def _add(self, crop: int, found: Sightings, name: str) -> None:
+        points = np.array([inner_point(mask) for mask in found.masks], np.float64)
+        measured = [
+            Measured(stability, mask)
+            for stability, mask in zip(found.stability, found.masks, strict=True)
+        ]
+        outputs = np.zeros(len(measured), np.int8)
+        self._builder.add(crop, points, outputs, found.predicted_iou, measured)
+        self._likeness.append(found.likeness)
+        self._names += [name] * len(measured)
+
+
+def inner_point(mask: RLE) -> tuple[int, int]:
+    """Return the (row, column) of a pixel inside a mask: the middle of its longest run."""
+    ends = np.cumsum(mask.counts.astype(np.int64))
+    longest = 2 * int(np.argmax(mask.counts[1::2])) + 1
+    col, row = divmod(int(ends[longest] - 1 - (mask.counts[longest] - 1) // 2), mask.size[0])
+    return row, col
