@@ -49,7 +49,7 @@ OURS = {"napari-segment-anything", "tests"}
 
 
 def test_what_src_imports_is_declared() -> None:
-    optional = extras("napari", "dask", "remote", "evaluate", "train")
+    optional = extras("napari", "dask", "models", "remote", "evaluate", "train")
     source = ROOT / "src/napari_segment_anything"
     for path, package in imports(source):
         plugin = path.relative_to(source).parts[0] in ("bridge", "widgets")
@@ -57,7 +57,7 @@ def test_what_src_imports_is_declared() -> None:
         assert package in allowed | OURS, (path, package)
 
 
-@pytest.mark.parametrize("extra", ["", "napari", "dask", "remote", "evaluate", "train"])
+@pytest.mark.parametrize("extra", ["", "napari", "dask", "models", "remote", "evaluate", "train"])
 def test_what_is_declared_is_imported(extra: str) -> None:
     imported = {package for _, package in imports(ROOT / "src")}
     for package in extras(extra) if extra else CORE:

@@ -435,7 +435,7 @@ def test_by_name(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     remote = remote_for(site)
     decoder = dataclasses.replace(remote, file="d.pt", source=site.url.replace("weights", "d"))
     entry = CatalogueEntry("x_lm", "vit_b", "A.", "MIT", "B", remote, decoder)
-    module = sys.modules[fetch.__module__]
+    module = sys.modules[checkpoints.download.__module__]
     monkeypatch.setattr(module, "find_entry", lambda name: entry if name == "x_lm" else None)
     path = checkpoints.download("x_lm", tmp_path / "models")
     assert path == tmp_path / "models" / "weights.pt"

@@ -242,7 +242,7 @@ class TestInstanceDecoder:
             checkpoint=RemoteFile("v.pt", "https://example.invalid/v.pt"),
             decoder=RemoteFile("v_decoder.pt", "https://example.invalid/v_decoder.pt"),
         )
-        monkeypatch.setattr(loading, "find_entry", lambda name: entry if name == "v_lm" else None)
+        monkeypatch.setattr(obtaining, "find_entry", lambda name: entry if name == "v_lm" else None)
         checkpoint = load_checkpoint("v_lm", directory=folder)
         assert checkpoint.instance_decoder is not None
         assert checkpoint.name == "v_lm"

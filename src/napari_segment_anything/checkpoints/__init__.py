@@ -2,9 +2,10 @@
 
 from .architecture import architecture_name, infer_config
 from .catalogue import CatalogueEntry, RemoteFile, about_size, catalogue
-from .download import cache_directory, cached_path, checkpoint_directory, download, is_here
+from .download import cache_directory, cached_path, checkpoint_directory
 from .fingerprint import fingerprint
 from .loading import Checkpoint, load_checkpoint
+from .obtaining import download, is_here, locate
 from .saving import save_checkpoint
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "infer_config",
     "is_here",
     "load_checkpoint",
+    "locate",
     "save_checkpoint",
 ]

@@ -14,6 +14,10 @@ from typing import Any
 from ..errors import CheckpointError
 
 
+NATIVE = ("prompt", "everything", "train")
+"""What the networks of this package can do."""
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """A published file, with its size and hash.
@@ -25,8 +29,8 @@ class RemoteFile:
     source : str
         Where it is published.
     hash_kind, hash : str
-        ``"sha256"`` or ``"xxh128"``, and the hexadecimal digest; both empty if no hash is
-        known.
+        ``"sha256"``, ``"md5"`` or ``"xxh128"``, and the hexadecimal digest; both empty if no
+        hash is known.
     size : int or None
         Bytes, where known.
     """
@@ -60,15 +64,31 @@ class CatalogueEntry:
     description : str
         Its purpose, in a sentence.
     licence, citation : str
-        Licence of the weights (an SPDX identifier), and what to cite.
-    checkpoint : RemoteFile
-        The weights.
+        Licence of the weights (an SPDX identifier, or a name), and what to cite.
+    checkpoint : RemoteFile or None
+        The weights, if they are one file.
     decoder : RemoteFile or None
         A separate instance decoder, if the model has one.
     embedded : bool
         Whether the weights are part of the package.
     aliases : tuple of str
         Other names.
+    group : str
+        Heading in lists: ``"Segment Anything"``, ``"Microscopy"`` and so on.
+    hub : str
+        If the model is a folder on the Hugging Face Hub, its ``"owner/name"``.
+    revision : str
+        The commit on the hub, if it is pinned.
+    gated : bool
+        Whether the publisher gives access only on request.
+    kind : str
+        ``"sam"`` for models that take prompts, ``"detector"`` for those that find boxes by words,
+        ``"likeness"`` for those that compare images with words.
+    abilities : tuple of str
+        What it can do: ``"prompt"``, ``"everything"``, ``"memory"``, ``"words"``,
+        ``"examples"``, ``"train"``.
+    parameters : int or None
+        Number of its parameters, where the size of the files is not published.
     """
 
     name: str
@@ -76,30 +96,53 @@ class CatalogueEntry:
     description: str
     licence: str
     citation: str
-    checkpoint: RemoteFile
+    checkpoint: RemoteFile | None
     decoder: RemoteFile | None = None
     embedded: bool = False
     aliases: tuple[str, ...] = ()
+    group: str = ""
+    hub: str = ""
+    revision: str = ""
+    gated: bool = False
+    kind: str = "sam"
+    abilities: tuple[str, ...] = NATIVE
+    parameters: int | None = None
 
     @property
     def file(self) -> str:
-        """Name of the checkpoint file in the cache directory."""
-        return self.checkpoint.file
+        """Name of the checkpoint file in the cache directory; empty for a folder."""
+        return "" if self.checkpoint is None else self.checkpoint.file
 
     @property
     def source(self) -> str:
-        """Where the checkpoint is published; empty for the embedded one."""
-        return self.checkpoint.source
+        """Where the weights are published; empty for the embedded ones."""
+        if self.hub:
+            return f"https://huggingface.co/{self.hub}"
+        return "" if self.checkpoint is None else self.checkpoint.source
 
     @property
     def files(self) -> tuple[RemoteFile, ...]:
-        """All files the model needs, the weights first."""
-        return (self.checkpoint,) if self.decoder is None else (self.checkpoint, self.decoder)
+        """All files the model needs, the weights first; none for a folder on the hub."""
+        return tuple(file for file in (self.checkpoint, self.decoder) if file is not None)
 
     @property
     def size(self) -> int | None:
-        """Bytes of the checkpoint file, where known."""
-        return self.checkpoint.size
+        """Bytes of the weights, where known."""
+        return None if self.checkpoint is None else self.checkpoint.size
+
+    @property
+    def checked(self) -> str:
+        """What a download is checked against, in words."""
+        if self.embedded:
+            return "with the package"
+        if self.checkpoint is None:
+            return "the sizes and SHA-256 that the hub lists"
+        return self.checkpoint.checked
+
+    @property
+    def needs_extra(self) -> bool:
+        """Whether the model needs the packages of the extra ``models``."""
+        return bool(self.hub) or self.architecture.startswith("sam_hq")
 
 
 @cache
@@ -119,13 +162,16 @@ def catalogue() -> MappingProxyType[str, CatalogueEntry]:
 def about_size(entry: CatalogueEntry) -> tuple[bool, int | None]:
     """Return whether the size of a model's weights is exact, and the size in bytes.
 
-    If the size is not published, it is that of a listed model of the same architecture.
+    If the size is not published, it is that of the parameters in 32 bits, or that of a listed
+    model of the same architecture.
     """
     if entry.embedded:
         path = files(__package__).joinpath("data", entry.file)
         return True, path.stat().st_size if isinstance(path, Path) and path.is_file() else None
     if entry.size is not None:
         return True, entry.size
+    if entry.parameters is not None:
+        return False, 4 * entry.parameters
     same = (e for e in catalogue().values() if e.architecture == entry.architecture)
     return False, next((e.size for e in same if e.size is not None), None)
 
@@ -146,7 +192,8 @@ def unknown_name(name: str) -> CheckpointError:
     hint = f"; did you mean {' or '.join(close)}?" if close else "."
     return CheckpointError(
         f"there is no model named {name!r} and no such file{hint} "
-        f"Names are {', '.join(names)}; the path or URL of a SAM checkpoint is accepted as well"
+        f"Names are {', '.join(names)}; the path or URL of a checkpoint, a folder, or the "
+        "owner/name of a model on the Hugging Face Hub are accepted as well"
     )
 
 
@@ -158,15 +205,22 @@ def _entry(name: str, row: dict[str, Any]) -> CatalogueEntry:
         description=row["description"],
         licence=row["licence"],
         citation=row["citation"],
-        checkpoint=_remote(row),
+        checkpoint=None if "hub" in row else _remote(row),
         decoder=None if decoder is None else _remote(decoder),
         embedded=row.get("embedded", False),
         aliases=tuple(row.get("aliases", ())),
+        group=row["group"],
+        hub=row.get("hub", ""),
+        revision=row.get("revision", ""),
+        gated=row.get("gated", False),
+        kind=row.get("kind", "sam"),
+        abilities=tuple(row.get("abilities", NATIVE)),
+        parameters=row.get("parameters"),
     )
 
 
 def _remote(row: dict[str, Any]) -> RemoteFile:
-    kind = next((kind for kind in ("sha256", "xxh128") if kind in row), "")
+    kind = next((kind for kind in ("sha256", "md5", "xxh128") if kind in row), "")
     return RemoteFile(
         file=row["file"],
         source=row["source"],

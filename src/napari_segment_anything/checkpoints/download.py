@@ -8,7 +8,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,19 @@ import xxhash
 
 from ..errors import CheckpointError, DownloadError, ResourceError
 from ..progress import Progress
-from ..reading import require
-from .catalogue import CatalogueEntry, RemoteFile, catalogue, find_entry, unknown_name
+from .catalogue import CatalogueEntry, RemoteFile, catalogue
 from .reading import fault_of
 from .records import recall, record
 from .transfer import Interrupted, Transfer
 
 CACHE_VARIABLE = "NAPARI_SEGMENT_ANYTHING_CACHE"
-HASHES: dict[str, Any] = {"sha256": hashlib.sha256, "xxh128": xxhash.xxh128}
+HASHES: dict[str, Any] = {
+    "sha256": hashlib.sha256,
+    "md5": partial(hashlib.md5, usedforsecurity=False),
+    "xxh128": xxhash.xxh128,
+    # of a small file on the hub: what git calls it
+    "git": partial(hashlib.sha1, usedforsecurity=False),
+}
 _DIGITS = {"sha256": 64, "xxh128": 32}
 ProgressCallback = Callable[[Progress], object]
 
@@ -55,49 +61,6 @@ def checkpoint_directory(directory: str | Path | None = None) -> Path:
 def records_file(directory: str | Path | None = None) -> Path:
     """Return the file that stores hashes of large files."""
     return checkpoint_directory(directory) / "records.json"
-
-
-def download(
-    name: str,
-    directory: str | Path | None = None,
-    progress: ProgressCallback | None = None,
-) -> Path:
-    """Download a model by name, with its instance decoder if it has one.
-
-    Complete files are not downloaded again; interrupted downloads are continued.
-
-    Parameters
-    ----------
-    name : str
-        A name from `catalogue`.
-    directory : str or Path, optional
-        Folder for the files; by default one in `cache_directory`.
-    progress : callable, optional
-        Called with a `Progress` in bytes. If it raises, the download stops and can be
-        continued later.
-
-    Returns
-    -------
-    Path
-        The checkpoint file.
-
-    Raises
-    ------
-    CheckpointError
-        If the name is unknown.
-    DownloadError
-        If a file cannot be downloaded, or is not the published one.
-    ResourceError
-        If the disk is full or the folder cannot be written to.
-    """
-    require(name, str, "the name of a model", "catalogue() lists them")
-    entry = find_entry(name)
-    if entry is None:
-        raise unknown_name(name)
-    if entry.embedded:
-        return embedded_path(entry)
-    paths = [fetch(remote, directory, progress) for remote in entry.files]
-    return paths[0]
 
 
 def embedded_path(entry: CatalogueEntry) -> Path:
@@ -129,26 +92,6 @@ def cached_path(remote: RemoteFile, directory: str | Path | None = None) -> Path
     """
     target = checkpoint_directory(directory) / remote.file
     return target if _difference(target, remote, records_file(directory)) == "" else None
-
-
-def is_here(entry: CatalogueEntry, directory: str | Path | None = None) -> bool:
-    """Whether all files of a model are downloaded, judged by their sizes.
-
-    Parameters
-    ----------
-    entry : CatalogueEntry
-        The model.
-    directory : str or Path, optional
-        As for `download`.
-    """
-    if entry.embedded:
-        return True
-    folder = checkpoint_directory(directory)
-    for remote in entry.files:
-        path = folder / remote.file
-        if not path.is_file() or remote.size not in (None, path.stat().st_size):
-            return False
-    return True
 
 
 def fetch_url(
@@ -209,7 +152,7 @@ def _hash_of(fragment: str, url: str) -> tuple[str, str]:
         return "", ""
     kind, _, digest = fragment.partition("=")
     kind, digest = kind.strip().lower(), digest.strip().lower()
-    if kind not in HASHES or not re.fullmatch(f"[0-9a-f]{{{_DIGITS[kind]}}}", digest):
+    if kind not in _DIGITS or not re.fullmatch(f"[0-9a-f]{{{_DIGITS[kind]}}}", digest):
         raise CheckpointError(
             f"'#{fragment}' of {_shown(url)} is not a hash: use #sha256= and 64, or #xxh128= and "
             "32 hexadecimal digits, or omit it"
@@ -221,6 +164,7 @@ def fetch(
     remote: RemoteFile,
     directory: str | Path | None = None,
     progress: ProgressCallback | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Path:
     """Download one published file, unless it is there already and intact.
 
@@ -230,6 +174,8 @@ def fetch(
         The file.
     directory, progress
         As for `download`.
+    headers : mapping, optional
+        As for `Transfer`.
 
     Returns
     -------
@@ -250,7 +196,7 @@ def fetch(
         with _alone(target, remote, progress):
             present = _difference(target, remote, store)
             if present != "":
-                _replace(target, remote, progress, store, present)
+                _replace(target, remote, progress, store, present, headers)
     except OSError as error:
         if isinstance(error, DownloadError):
             raise
@@ -264,6 +210,7 @@ def _replace(
     progress: ProgressCallback | None,
     store: Path,
     present: str | None,
+    headers: Mapping[str, str] | None,
 ) -> None:
     """Download to a temporary file, verify it, and move it into place."""
     part = target.with_name(target.name + ".part")
@@ -273,7 +220,8 @@ def _replace(
     resumed = part.exists() and part.stat().st_size > 0
     for clean in (False, True):
         try:
-            transfer = Transfer(remote.source, part, remote.size, progress, target.name)
+            label = target.name
+            transfer = Transfer(remote.source, part, remote.size, progress, label, headers)
             transfer.run(verified=bool(remote.hash))
         except Interrupted as error:
             raise _unreachable(error, remote, target, present) from error
@@ -305,13 +253,21 @@ def _difference(path: Path, remote: RemoteFile, store: Path | None) -> str | Non
         return fault_of(path)
     digest = recall(path, remote.hash_kind, store) if store is not None else None
     if digest is None:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, HASHES[remote.hash_kind]).hexdigest()
+        digest = _digest(path, remote.hash_kind)
         if store is not None:
             record(path, remote.hash_kind, digest, store)
     if digest == remote.hash.lower():
         return ""
     return f"its {remote.hash_kind} is {digest} instead of {remote.hash}"
+
+
+def _digest(path: Path, kind: str) -> str:
+    begin = HASHES[kind]
+    if kind == "git":
+        begin = partial(begin, b"blob %d\0" % path.stat().st_size)
+    with path.open("rb") as file:
+        digest: str = hashlib.file_digest(file, begin).hexdigest()
+    return digest
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +15,15 @@ from ..network.instance_decoder import InstanceDecoder
 from ..network.promptable import Promptable
 from ..network.sam import SamConfig
 from ..progress import Progress
-from ..reading import decode_json, is_url
+from ..reading import decode_json
 from .architecture import architecture_name, infer_config, infer_decoder_config
 from .building import build_decoder, build_network
-from .catalogue import CatalogueEntry, catalogue, find_entry, unknown_name
+from .catalogue import CatalogueEntry
 from .configuration import check_config, config_from_json, decoder_config_from_json
-from .download import embedded_path, fetch, fetch_url, records_file
+from .download import fetch, records_file
 from .fingerprint import combine, fingerprint
+from .hub import hub_model
+from .obtaining import locate, named_entry
 from .reading import StoredTensors, read_decoder, read_tensors
 from .records import recall, record
 
@@ -78,8 +79,8 @@ def load_checkpoint(
         with an instance decoder under "decoder_state". The architecture is recognised from the
         tensors.
     instance_decoder : str, Path or bool, optional
-        Path or URL of a separate instance decoder; False for none. By default that of the
-        model, if there is one.
+        Path or URL of a separate instance decoder, or the name of a model that has one; False
+        for none. By default that of the model, if there is one.
     directory : str or Path, optional
         Folder for downloads; by default one in `cache_directory`.
     progress : callable, optional
@@ -99,21 +100,12 @@ def load_checkpoint(
     DownloadError
         If a file could not be downloaded.
     """
-    if not is_url(source) and (folder := Path(source).expanduser()).is_dir():
-        return _load_folder(folder, instance_decoder, directory)
-    entry = _entry(source) if isinstance(source, str) else None
-    if entry is not None and entry.embedded:
-        path = embedded_path(entry)
-    else:
-        path = _locate(source, entry, directory, progress)
+    entry = named_entry(source) if isinstance(source, str) else None
+    path = locate(source, directory, progress)
     name = entry.name if entry is not None else _stem(path)
+    if path.is_dir():
+        return _load_folder(path, entry, source, instance_decoder, directory)
     return _load(path, entry, name, instance_decoder, directory, progress)
-
-
-def _entry(source: str) -> CatalogueEntry | None:
-    """Find the catalogue entry for a name, or for the URL of a published file."""
-    published = (e for e in catalogue().values() if e.source and e.source == source)
-    return find_entry(source) or next(published, None)
 
 
 def _load(
@@ -136,7 +128,11 @@ def _load(
     if instance_decoder is False:
         decoder_state = None
     elif instance_decoder is not None and instance_decoder is not True:
-        decoder_path = _locate(instance_decoder, None, directory, progress)
+        named = named_entry(instance_decoder) if isinstance(instance_decoder, str) else None
+        if named is not None and named.decoder is not None:
+            decoder_path = fetch(named.decoder, directory, progress)
+        else:
+            decoder_path = locate(instance_decoder, directory, progress)
         decoder_state = read_decoder(decoder_path)
     elif decoder_state is None and entry is not None and entry.decoder is not None:
         decoder_path = fetch(entry.decoder, directory, progress)
@@ -159,40 +155,30 @@ def _load(
 
 
 def _load_folder(
-    path: Path, instance_decoder: str | Path | bool | None, directory: str | Path | None
+    path: Path,
+    entry: CatalogueEntry | None,
+    source: str | Path,
+    instance_decoder: str | Path | bool | None,
+    directory: str | Path | None,
 ) -> Checkpoint:
     folder = ModelFolder.read(path)
     if instance_decoder:
         raise CheckpointError(f"{path} takes no instance decoder; leave instance_decoder out")
-    store = records_file(directory)
+    name = path.resolve().name
+    if entry is not None:
+        name = entry.name
+    elif (model := hub_model(source)) is not None:
+        name = model.hub
     network = load_family(folder)
+    mark = _folder_fingerprint(folder, records_file(directory))
+    return Checkpoint(network, name, folder.model_type, mark, _metadata({}, entry, path))
+
+
+def _folder_fingerprint(folder: ModelFolder, store: Path) -> str:
     mark = hashlib.sha256(folder.settings.encode())
     for file in folder.files:
         mark.update(_fingerprint(file, "network", read_weights(file), store).encode())
-    return Checkpoint(network, path.resolve().name, folder.model_type, mark.hexdigest())
-
-
-def _locate(
-    source: str | Path,
-    entry: CatalogueEntry | None,
-    directory: str | Path | None,
-    progress: ProgressCallback | None,
-) -> Path:
-    if entry is not None:
-        return fetch(entry.checkpoint, directory, progress)
-    if isinstance(source, str) and is_url(source):
-        return fetch_url(source, directory, progress)
-    if not isinstance(source, str | Path):
-        raise CheckpointError(
-            f"a checkpoint is a name, a path or a URL, not {type(source).__name__} {source!r:.50}"
-        )
-    path = Path(source).expanduser()
-    if path.is_file():
-        return path
-    looks_like_path = isinstance(source, Path) or path.suffix or re.search(r"[\\/~]", str(source))
-    if looks_like_path:
-        raise CheckpointError(f"there is no file {path}")
-    raise unknown_name(str(source))
+    return mark.hexdigest()
 
 
 def _config(stored: StoredTensors, path: Path) -> SamConfig:

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,11 +28,14 @@ class Interrupted(Exception):
         Why not.
     kept : bool
         Whether the part received so far is kept for continuing.
+    status : int
+        The server's answer, if that is the reason; else 0.
     """
 
-    def __init__(self, reason: str, kept: bool) -> None:
+    def __init__(self, reason: str, kept: bool, status: int = 0) -> None:
         super().__init__(reason)
         self.kept = kept
+        self.status = status
 
 
 class Transfer:
@@ -52,6 +55,8 @@ class Transfer:
         Called with a `Progress` in bytes.
     label : str
         Name of the file, for messages.
+    headers : mapping, optional
+        Sent with each request; a token in "Authorization" is not sent on to other servers.
     """
 
     def __init__(
@@ -61,14 +66,17 @@ class Transfer:
         size: int | None,
         progress: Callable[[Progress], object] | None,
         label: str,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.url = url
         self.part = part
         self.size = size
         self.progress = progress
         self.label = label
+        self.headers = headers or {}
         self.total: int | None = size
         self._announced: int | None = None
+        self._status = 0
         self._validator: str | None = None
         self._file: IO[bytes] | None = None
         self._ends = time.monotonic() + DOWNLOAD_SECONDS.value
@@ -112,7 +120,8 @@ class Transfer:
             reason, worth_retrying = failure
             if not worth_retrying:
                 break
-        raise Interrupted(reason, kept=verified and self.part.stat().st_size > 0)
+        kept = verified and self.part.stat().st_size > 0
+        raise Interrupted(reason, kept, self._status)
 
     def _attempt(self, file: IO[bytes]) -> tuple[str, bool] | None:
         """Download the rest; return None, or why it failed and whether to try again."""
@@ -120,7 +129,8 @@ class Transfer:
         from urllib3.exceptions import HTTPError as BrokenError
 
         offset = file.tell()
-        headers = {"Accept-Encoding": "identity"}
+        self._announced, self._status = None, 0
+        headers = {**self.headers, "Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
             if self._validator is not None:
@@ -140,22 +150,27 @@ class Transfer:
         except requests.HTTPError as error:
             if error.response is None:
                 return str(error), True
-            status = error.response.status_code
+            status = self._status = error.response.status_code
             if status == 416:
                 # The part is longer than the file, so it is not its beginning.
                 _cut(file, 0)
                 return "the file on the server is shorter than the part received", True
             return f"the server answered {status} {error.response.reason}", status >= 500
         except (requests.ConnectionError, requests.Timeout, BrokenError) as error:
-            return f"no connection ({_innermost(error)})", True
+            came = self._broken(file) if file.tell() > offset else ""
+            return came or f"no connection ({_innermost(error)})", True
         except (requests.RequestException, _Misplaced) as error:
             return str(error), True
         except _TooLong as error:
             return str(error), False
-        here = file.tell()
-        if self._announced is not None and here < self._announced:
-            return f"the connection broke after {here} of {self._announced} bytes", True
-        return None
+        broken = self._broken(file)
+        return (broken, True) if broken else None
+
+    def _broken(self, file: IO[bytes]) -> str:
+        """That less came than was announced; "" if it did not."""
+        if self._announced is None or file.tell() >= self._announced:
+            return ""
+        return f"the connection broke after {file.tell()} of {self._announced} bytes"
 
     def _answered(self, response: Any, *args: Any, **kwargs: Any) -> None:
         """Check the headers before the body is received."""

@@ -1,0 +1,142 @@
+"""Names of SAM's and SAM-HQ's tensors: as published, and as in transformers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import CheckpointError
+
+HQ_MARK = "mask_decoder.hf_token.weight"
+"""A tensor that only SAM-HQ's own files have."""
+
+_TABLE = """
+image_encoder.patch_embed.proj.         vision_encoder.patch_embed.projection.
+image_encoder.blocks.#.norm#.           vision_encoder.layers.#.layer_norm#.
+image_encoder.blocks.#.                 vision_encoder.layers.#.
+image_encoder.neck.0.                   vision_encoder.neck.conv1.
+image_encoder.neck.1.                   vision_encoder.neck.layer_norm1.
+image_encoder.neck.2.                   vision_encoder.neck.conv2.
+image_encoder.neck.3.                   vision_encoder.neck.layer_norm2.
+image_encoder.                          vision_encoder.
+prompt_encoder.pe_layer.positional_encoding_gaussian_matrix shared_image_embedding.positional_embedding
+prompt_encoder.point_embeddings.        prompt_encoder.point_embed.
+prompt_encoder.mask_downscaling.0.      prompt_encoder.mask_embed.conv1.
+prompt_encoder.mask_downscaling.1.      prompt_encoder.mask_embed.layer_norm1.
+prompt_encoder.mask_downscaling.3.      prompt_encoder.mask_embed.conv2.
+prompt_encoder.mask_downscaling.4.      prompt_encoder.mask_embed.layer_norm2.
+prompt_encoder.mask_downscaling.6.      prompt_encoder.mask_embed.conv3.
+mask_decoder.transformer.layers.#.norm#. mask_decoder.transformer.layers.#.layer_norm#.
+mask_decoder.transformer.norm_final_attn. mask_decoder.transformer.layer_norm_final_attn.
+mask_decoder.output_upscaling.0.        mask_decoder.upscale_conv1.
+mask_decoder.output_upscaling.1.        mask_decoder.upscale_layer_norm.
+mask_decoder.output_upscaling.3.        mask_decoder.upscale_conv2.
+mask_decoder.output_hypernetworks_mlps.#.layers.0. mask_decoder.output_hypernetworks_mlps.#.proj_in.
+mask_decoder.output_hypernetworks_mlps.#.layers.1. mask_decoder.output_hypernetworks_mlps.#.layers.0.
+mask_decoder.output_hypernetworks_mlps.#.layers.2. mask_decoder.output_hypernetworks_mlps.#.proj_out.
+mask_decoder.iou_prediction_head.layers.0. mask_decoder.iou_prediction_head.proj_in.
+mask_decoder.iou_prediction_head.layers.1. mask_decoder.iou_prediction_head.layers.0.
+mask_decoder.iou_prediction_head.layers.2. mask_decoder.iou_prediction_head.proj_out.
+mask_decoder.hf_token.                  mask_decoder.hq_token.
+mask_decoder.hf_mlp.layers.0.           mask_decoder.hq_mask_mlp.proj_in.
+mask_decoder.hf_mlp.layers.1.           mask_decoder.hq_mask_mlp.layers.0.
+mask_decoder.hf_mlp.layers.2.           mask_decoder.hq_mask_mlp.proj_out.
+mask_decoder.compress_vit_feat.0.       mask_decoder.compress_vit_conv1.
+mask_decoder.compress_vit_feat.1.       mask_decoder.compress_vit_norm.
+mask_decoder.compress_vit_feat.3.       mask_decoder.compress_vit_conv2.
+mask_decoder.embedding_encoder.0.       mask_decoder.encoder_conv1.
+mask_decoder.embedding_encoder.1.       mask_decoder.encoder_norm.
+mask_decoder.embedding_encoder.3.       mask_decoder.encoder_conv2.
+mask_decoder.embedding_maskfeature.0.   mask_decoder.mask_conv1.
+mask_decoder.embedding_maskfeature.1.   mask_decoder.mask_norm.
+mask_decoder.embedding_maskfeature.3.   mask_decoder.mask_conv2.
+"""
+_SHARED = "prompt_encoder.shared_embedding.positional_embedding"
+_POSITIONS = "shared_image_embedding.positional_embedding"
+
+
+def published_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the tensors of a SAM in transformers' form to the published names.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        By their names in transformers, where one tensor may be listed under two names.
+    """
+    state = dict(state)
+    if (shared := state.pop(_SHARED, None)) is not None:
+        state.setdefault(_POSITIONS, shared)
+    return {_renamed(name, False): tensor for name, tensor in state.items()}
+
+
+def transformers_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the tensors of a published SAM or SAM-HQ to their names in transformers.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        By their published names.
+    """
+    renamed = {_renamed(name, True): tensor for name, tensor in state.items()}
+    if _POSITIONS in renamed:
+        renamed[_SHARED] = renamed[_POSITIONS]
+    return renamed
+
+
+def sam_hq_config(encoder: Any) -> dict[str, Any]:
+    """Return the configuration that transformers needs for a SAM-HQ.
+
+    Parameters
+    ----------
+    encoder : ViTConfig
+        Its image encoder, as recognised from its tensors.
+    """
+    from ..network.vit import ViTConfig
+
+    if not isinstance(encoder, ViTConfig):
+        raise CheckpointError(
+            "it is a SAM-HQ with an image encoder other than ViT, such as Light HQ-SAM, which is "
+            "not supported; sam_hq_vit_b is the smallest that is"
+        )
+    vision = {
+        "hidden_size": encoder.width,
+        "num_hidden_layers": encoder.depth,
+        "num_attention_heads": encoder.heads,
+        "global_attn_indexes": list(encoder.global_blocks),
+        "image_size": encoder.image_size,
+        "patch_size": encoder.patch_size,
+        "window_size": encoder.window,
+        "output_channels": encoder.out_channels,
+        "mlp_ratio": encoder.mlp_ratio,
+        "mlp_dim": round(encoder.width * encoder.mlp_ratio),
+        "num_pos_feats": encoder.out_channels // 2,
+    }
+    prompts = {"image_size": encoder.image_size, "patch_size": encoder.patch_size}
+    return {
+        "model_type": "sam_hq",
+        "vision_config": vision,
+        "prompt_encoder_config": prompts,
+        "mask_decoder_config": {"vit_dim": encoder.width},
+    }
+
+
+def _renamed(name: str, forward: bool) -> str:
+    for pattern, made in _rules(forward):
+        if match := pattern.match(name):
+            return made.format(*match.groups()) + name[match.end() :]
+    return name
+
+
+@cache
+def _rules(forward: bool) -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple(_parsed(forward))
+
+
+def _parsed(forward: bool) -> Iterator[tuple[re.Pattern[str], str]]:
+    for line in _TABLE.strip().splitlines():
+        ours, theirs = line.split() if forward else reversed(line.split())
+        yield re.compile(re.escape(ours).replace(r"\#", r"(\d+)")), theirs.replace("#", "{}")
