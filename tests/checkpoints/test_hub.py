@@ -150,9 +150,7 @@ def test_a_repository_of_another_form(hub: HubSite, tmp_path: Path, lost: str, s
     assert hub.asked == []
 
 
-def test_without_a_network(
-    hub: HubSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_network(hub: HubSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(DownloadError, match="could not reach the Hugging Face Hub") as caught:
         download("lab/tiny", tmp_path)
@@ -182,11 +180,11 @@ def test_what_the_hubs_own_client_downloaded_is_used(hub: HubSite, tmp_path: Pat
     assert hub.requests == []
 
 
-def test_without_the_extra(
-    hub: HubSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_extra(hub: HubSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(CheckpointError, match=r"needs transformers and huggingface_hub.*\[models\]"):
+    with pytest.raises(
+        CheckpointError, match=r"needs transformers and huggingface_hub.*\[models\]"
+    ):
         download("lab/tiny", tmp_path)
     assert hub.requests == []
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from napari_segment_anything.checkpoints import (
     fingerprint,
     load_checkpoint,
-    loading,
+    obtaining,
     save_checkpoint,
 )
 from napari_segment_anything.checkpoints.catalogue import CatalogueEntry, RemoteFile

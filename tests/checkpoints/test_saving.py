@@ -15,7 +15,7 @@ from napari_segment_anything.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
-from napari_segment_anything.checkpoints import download as _  # noqa: F401
+from napari_segment_anything.checkpoints.download import embedded_path
 from napari_segment_anything.errors import CheckpointError, ParameterError, ResourceError
 from napari_segment_anything.network import Sam, SamConfig
 from napari_segment_anything.network.instance_decoder import InstanceDecoder
@@ -115,7 +115,7 @@ def test_a_failed_write_leaves_what_was_there(
 
 def test_embedded_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    module = __import__("sys").modules[download.__module__]
+    module = __import__("sys").modules[embedded_path.__module__]
     monkeypatch.setattr(module, "files", lambda package: tmp_path)
     with pytest.raises(CheckpointError, match="weights of 'default' are missing"):
         load_checkpoint("default")

@@ -1,14 +1,17 @@
 """Verified weights by name, path or URL; saving weights to files."""
 
 from .architecture import architecture_name, infer_config
-from .catalogue import CatalogueEntry, RemoteFile, about_size, catalogue
+from .catalogue import ABILITIES, CatalogueEntry, RemoteFile, about_size, cannot, catalogue
 from .download import cache_directory, cached_path, checkpoint_directory
 from .fingerprint import fingerprint
+from .hub import INSTALL_EXTRA, missing_packages
 from .loading import Checkpoint, load_checkpoint
-from .obtaining import download, is_here, locate
+from .obtaining import download, is_here, locate, present
 from .saving import save_checkpoint
 
 __all__ = [
+    "ABILITIES",
+    "INSTALL_EXTRA",
     "CatalogueEntry",
     "Checkpoint",
     "RemoteFile",
@@ -16,6 +19,7 @@ __all__ = [
     "architecture_name",
     "cache_directory",
     "cached_path",
+    "cannot",
     "catalogue",
     "checkpoint_directory",
     "download",
@@ -24,5 +28,7 @@ __all__ = [
     "is_here",
     "load_checkpoint",
     "locate",
+    "missing_packages",
+    "present",
     "save_checkpoint",
 ]

@@ -13,9 +13,17 @@ from typing import Any
 
 from ..errors import CheckpointError
 
-
 NATIVE = ("prompt", "everything", "train")
 """What the networks of this package can do."""
+ABILITIES = {
+    "prompt": "answer points, boxes and masks",
+    "everything": "segment everything",
+    "memory": "follow objects by memory",
+    "words": "find objects by words",
+    "examples": "find objects by examples",
+    "train": "be trained here",
+}
+"""What models can do, in words that follow "can"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +182,22 @@ def about_size(entry: CatalogueEntry) -> tuple[bool, int | None]:
         return False, 4 * entry.parameters
     same = (e for e in catalogue().values() if e.architecture == entry.architecture)
     return False, next((e.size for e in same if e.size is not None), None)
+
+
+def cannot(name: str, ability: str) -> str:
+    """Say that a model lacks an ability, and which models have it.
+
+    Parameters
+    ----------
+    name : str
+        The model's name.
+    ability : str
+        One of `ABILITIES`.
+    """
+    able = [entry.name for entry in catalogue().values() if ability in entry.abilities]
+    shown = able if len(able) < 5 else [*able[:3], "others"]
+    others = " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+    return f"{name} cannot {ABILITIES[ability]}; {others} can"
 
 
 def find_entry(name: str) -> CatalogueEntry | None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
 from typing_extensions import TypedDict
 
 from ..errors import CheckpointError, DownloadError
@@ -22,8 +23,11 @@ from .reading import fault_of
 from .transfer import Interrupted
 
 SITE = "https://huggingface.co"
-MISSING_EXTRA = 'pip install "segment-anything-napari[models]"'
-_NAME = re.compile(r"(?P<hub>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w/-]+(\.[\w/-]+)*))?")
+INSTALL_EXTRA = 'pip install "segment-anything-napari[models]"'
+_NAME = re.compile(
+    r"(?P<hub>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)"
+    r"(@(?P<revision>[\w/-]+(\.[\w/-]+)*))?"
+)
 _FILES = (".pth", ".pt", ".safetensors", ".bin", ".ckpt")
 _RECORD = "hub.json"
 # Besides weights: what the networks, their image processors and their tokenizers are made from.
@@ -170,14 +174,18 @@ def require_extra(what: str) -> None:
     what : str
         What needs them, for the message.
     """
-    from importlib.util import find_spec
-
-    missing = [name for name in ("transformers", "huggingface_hub") if find_spec(name) is None]
-    if missing:
+    if missing := missing_packages():
         raise CheckpointError(
             f"{what} needs {' and '.join(missing)}, which {'are' if missing[1:] else 'is'} not "
-            f"installed: {MISSING_EXTRA}"
+            f"installed: {INSTALL_EXTRA}"
         )
+
+
+def missing_packages() -> list[str]:
+    """Return the packages of the extra ``models`` that are not installed."""
+    from importlib.util import find_spec
+
+    return [name for name in ("transformers", "huggingface_hub") if find_spec(name) is None]
 
 
 def _listing(model: HubModel, folder: Path) -> tuple[str, list[RemoteFile]]:
@@ -237,7 +245,7 @@ def _chosen(model: HubModel, names: set[str]) -> list[str]:
 
 def _headers() -> Mapping[str, str]:
     """Headers with the user's token, from HF_TOKEN or from logging in, if there is one."""
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     headers = build_hf_headers(library_name="segment-anything-napari")
     return {name: value for name, value in headers.items() if isinstance(value, str)}

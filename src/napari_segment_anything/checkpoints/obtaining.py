@@ -10,6 +10,7 @@ from ..reading import is_url, require
 from .catalogue import CatalogueEntry, catalogue, find_entry, unknown_name
 from .download import (
     ProgressCallback,
+    cached_path,
     checkpoint_directory,
     embedded_path,
     fetch,
@@ -109,6 +110,28 @@ def named_entry(source: str) -> CatalogueEntry | None:
     """Find the catalogue entry for a name, or for the URL of a published file."""
     published = (e for e in catalogue().values() if e.source and e.source == source)
     return find_entry(source) or next(published, None)
+
+
+def present(entry: CatalogueEntry, directory: str | Path | None = None) -> Path | None:
+    """Return the path of a model's weights if they are here and intact, else None.
+
+    Parameters
+    ----------
+    entry : CatalogueEntry
+        The model.
+    directory : str or Path, optional
+        As for `download`.
+
+    Raises
+    ------
+    CheckpointError
+        If weights that are part of the package are missing.
+    """
+    if entry.embedded:
+        return embedded_path(entry)
+    if entry.checkpoint is None:
+        return find_folder(_on_hub(entry), directory)
+    return cached_path(entry.checkpoint, directory)
 
 
 def is_here(entry: CatalogueEntry, directory: str | Path | None = None) -> bool:

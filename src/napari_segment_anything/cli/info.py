@@ -23,6 +23,8 @@ PACKAGES = (
     "dask",
     "imagecodecs",
     "pycocotools",
+    "transformers",
+    "huggingface-hub",
 )
 _MISSING = "not installed"
 
@@ -62,6 +64,7 @@ def info(
     precision = computing.pop("precision")
     report.print_facts("\nComputing", computing)
     report.print_facts('\nPrecision "auto"', precision)
+    report.print_facts("\nModels", facts["models"])
     cache = facts["cache"]
     report.print_facts(
         "\nCache",
@@ -117,6 +120,7 @@ def _facts() -> dict[str, Any]:
             },
             "threads": torch.get_num_threads(),
         },
+        "models": _models(),
         "cache": {
             "directory": str(cache_directory()),
             "models": usage(checkpoint_directory()),
@@ -124,6 +128,20 @@ def _facts() -> dict[str, Any]:
         },
         "warnings": _warnings(),
     }
+
+
+def _models() -> dict[str, str]:
+    """Say which groups of models can be loaded here, and what the others need."""
+    from ..checkpoints import INSTALL_EXTRA, catalogue, missing_packages
+
+    missing = missing_packages()
+    groups: dict[str, str] = {}
+    for entry in catalogue().values():
+        if entry.needs_extra and missing:
+            groups[entry.group] = f"needs {' and '.join(missing)}: {INSTALL_EXTRA}"
+        else:
+            groups[entry.group] = "can be loaded"
+    return groups
 
 
 def _warnings() -> dict[str, str]:

@@ -13,12 +13,16 @@ from . import options
 if TYPE_CHECKING:
     from ..checkpoints import CatalogueEntry
 
+COLUMNS = ("name", "size", "licence", "can", "where")
+
 
 def models(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME|FILE]", help="Show this model and its card.", show_default=False
+            metavar="[NAME|FILE|FOLDER]",
+            help="Show this model and its card.",
+            show_default=False,
         ),
     ] = None,
     as_json: options.JsonOption = False,
@@ -26,7 +30,8 @@ def models(
 ) -> None:
     """List the models that --model accepts by name, or show the card of one.
 
-    Any other SAM checkpoint can be given as a file or URL.
+    Any other SAM checkpoint can be given as a file or URL, any other model of these families as a
+    folder or as owner/name on the Hugging Face Hub.
 
     Examples:
 
@@ -34,9 +39,11 @@ def models(
 
     napari-sam models default
 
+    napari-sam models sam2.1_hiera_tiny
+
     napari-sam models --json
     """
-    from ..checkpoints import catalogue
+    from ..checkpoints import INSTALL_EXTRA, catalogue, missing_packages
     from . import report
 
     if model is not None:
@@ -46,29 +53,58 @@ def models(
     if as_json:
         report.print_json(entries)
         return
-    rows = [
-        [
-            each["name"],
-            each["architecture"],
-            report.size(each["size"]) if each["size"] else "",
-            each["licence"],
-            each["where"],
-        ]
-        for each in entries
+    rows, group = [], ""
+    for each in entries:
+        if each["group"] != group:
+            group = each["group"]
+            rows.append([group, *[""] * (len(COLUMNS) - 1)])
+        name, *rest = _row(each)
+        rows.append([f"  {name}", *rest])
+    report.print_rows("", list(COLUMNS), rows)
+    if missing := missing_packages():
+        added = dict.fromkeys(entry.group for entry in catalogue().values() if entry.needs_extra)
+        typer.echo(
+            f'\n{", ".join(added)}: not without {" and ".join(missing)}, which the extra "models" '
+            f"brings: {INSTALL_EXTRA}"
+        )
+
+
+def _row(facts: dict[str, Any]) -> list[str]:
+    from . import report
+
+    size = facts["size"] or facts["about_size"]
+    shown = report.size(size) if size else ""
+    return [
+        facts["name"],
+        shown if facts["size"] or not size else f"about {shown}",
+        facts["licence"],
+        ", ".join(facts["can"]),
+        facts["where"] + (", gated" if facts["gated"] else ""),
     ]
-    report.print_rows("", ["name", "architecture", "size", "licence", "where"], rows)
 
 
 def _show(model: str, as_json: bool) -> None:
-    """Show the metadata and card of one model."""
-    from ..checkpoints import load_checkpoint
+    """Show the metadata and card of one model; one with a name is not downloaded for it."""
+    from ..checkpoints import ABILITIES, load_checkpoint
+    from ..checkpoints.catalogue import find_entry
     from . import report
 
+    entry = find_entry(model)
+    listed = {} if entry is None else _facts(entry)
+    if entry is not None and (entry.kind != "sam" or listed["path"] is None):
+        if as_json:
+            report.print_json(listed)
+            return
+        row = dict(zip(COLUMNS, _row(listed), strict=True))
+        also = {key: listed[key] for key in ("description", "citation", "source", "needs")}
+        report.print_facts("", {key: value for key, value in {**row, **also}.items() if value})
+        return
     loaded = load_checkpoint(model)
     facts = {
         "name": loaded.name,
         "architecture": loaded.architecture,
         "fingerprint": loaded.fingerprint,
+        "can": ", ".join(each for each in ABILITIES if each in loaded.network.abilities),
         **loaded.metadata,
     }
     if as_json:
@@ -82,27 +118,39 @@ def _show(model: str, as_json: bool) -> None:
 
 
 def _facts(entry: CatalogueEntry) -> dict[str, Any]:
-    from ..checkpoints.download import cached_path, embedded_path
+    from ..checkpoints import about_size, missing_packages, present
 
-    path: Path | None
-    if entry.embedded:
-        try:
-            path, where = embedded_path(entry), "in this package"
-        except CheckpointError:
-            path, where = None, "missing: reinstall the package"
-    else:
-        path = cached_path(entry.checkpoint)
-        where = "to be downloaded" if path is None else "downloaded"
+    path: Path | None = None
+    where = "to be downloaded"
+    try:
+        path = present(entry)
+    except CheckpointError:
+        where = "missing: reinstall the package"
+    if path is not None:
+        where = "in this package" if entry.embedded else "downloaded"
+    size = entry.size if path is None else _bytes(path)
+    needs = missing_packages() if entry.needs_extra else []
     return {
         "name": entry.name,
         "aliases": list(entry.aliases),
+        "group": entry.group,
+        "kind": entry.kind,
         "architecture": entry.architecture,
         "description": entry.description,
-        "size": entry.size if path is None else path.stat().st_size,
+        "can": list(entry.abilities),
+        "gated": entry.gated,
+        "needs": ", ".join(needs),
+        "size": size,
+        "about_size": about_size(entry)[1],
         "licence": entry.licence,
         "citation": entry.citation,
         "source": entry.source,
-        "checked": "with the package" if entry.embedded else entry.checkpoint.checked,
+        "checked": entry.checked,
         "where": where,
         "path": None if path is None else str(path),
     }
+
+
+def _bytes(path: Path) -> int:
+    files = path.glob("*.safetensors") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)

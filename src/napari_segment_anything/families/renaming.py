@@ -14,47 +14,56 @@ from ..errors import CheckpointError
 HQ_MARK = "mask_decoder.hf_token.weight"
 """A tensor that only SAM-HQ's own files have."""
 
-_TABLE = """
-image_encoder.patch_embed.proj.         vision_encoder.patch_embed.projection.
-image_encoder.blocks.#.norm#.           vision_encoder.layers.#.layer_norm#.
-image_encoder.blocks.#.                 vision_encoder.layers.#.
-image_encoder.neck.0.                   vision_encoder.neck.conv1.
-image_encoder.neck.1.                   vision_encoder.neck.layer_norm1.
-image_encoder.neck.2.                   vision_encoder.neck.conv2.
-image_encoder.neck.3.                   vision_encoder.neck.layer_norm2.
-image_encoder.                          vision_encoder.
-prompt_encoder.pe_layer.positional_encoding_gaussian_matrix shared_image_embedding.positional_embedding
-prompt_encoder.point_embeddings.        prompt_encoder.point_embed.
-prompt_encoder.mask_downscaling.0.      prompt_encoder.mask_embed.conv1.
-prompt_encoder.mask_downscaling.1.      prompt_encoder.mask_embed.layer_norm1.
-prompt_encoder.mask_downscaling.3.      prompt_encoder.mask_embed.conv2.
-prompt_encoder.mask_downscaling.4.      prompt_encoder.mask_embed.layer_norm2.
-prompt_encoder.mask_downscaling.6.      prompt_encoder.mask_embed.conv3.
-mask_decoder.transformer.layers.#.norm#. mask_decoder.transformer.layers.#.layer_norm#.
-mask_decoder.transformer.norm_final_attn. mask_decoder.transformer.layer_norm_final_attn.
-mask_decoder.output_upscaling.0.        mask_decoder.upscale_conv1.
-mask_decoder.output_upscaling.1.        mask_decoder.upscale_layer_norm.
-mask_decoder.output_upscaling.3.        mask_decoder.upscale_conv2.
-mask_decoder.output_hypernetworks_mlps.#.layers.0. mask_decoder.output_hypernetworks_mlps.#.proj_in.
-mask_decoder.output_hypernetworks_mlps.#.layers.1. mask_decoder.output_hypernetworks_mlps.#.layers.0.
-mask_decoder.output_hypernetworks_mlps.#.layers.2. mask_decoder.output_hypernetworks_mlps.#.proj_out.
-mask_decoder.iou_prediction_head.layers.0. mask_decoder.iou_prediction_head.proj_in.
-mask_decoder.iou_prediction_head.layers.1. mask_decoder.iou_prediction_head.layers.0.
-mask_decoder.iou_prediction_head.layers.2. mask_decoder.iou_prediction_head.proj_out.
-mask_decoder.hf_token.                  mask_decoder.hq_token.
-mask_decoder.hf_mlp.layers.0.           mask_decoder.hq_mask_mlp.proj_in.
-mask_decoder.hf_mlp.layers.1.           mask_decoder.hq_mask_mlp.layers.0.
-mask_decoder.hf_mlp.layers.2.           mask_decoder.hq_mask_mlp.proj_out.
-mask_decoder.compress_vit_feat.0.       mask_decoder.compress_vit_conv1.
-mask_decoder.compress_vit_feat.1.       mask_decoder.compress_vit_norm.
-mask_decoder.compress_vit_feat.3.       mask_decoder.compress_vit_conv2.
-mask_decoder.embedding_encoder.0.       mask_decoder.encoder_conv1.
-mask_decoder.embedding_encoder.1.       mask_decoder.encoder_norm.
-mask_decoder.embedding_encoder.3.       mask_decoder.encoder_conv2.
-mask_decoder.embedding_maskfeature.0.   mask_decoder.mask_conv1.
-mask_decoder.embedding_maskfeature.1.   mask_decoder.mask_norm.
-mask_decoder.embedding_maskfeature.3.   mask_decoder.mask_conv2.
-"""
+_TABLE = (
+    ("image_encoder.", "vision_encoder.", """
+patch_embed.proj.       patch_embed.projection.
+blocks.#.norm#.         layers.#.layer_norm#.
+blocks.#.               layers.#.
+neck.0.                 neck.conv1.
+neck.1.                 neck.layer_norm1.
+neck.2.                 neck.conv2.
+neck.3.                 neck.layer_norm2.
+pos_embed               pos_embed
+"""),
+    ("prompt_encoder.", "prompt_encoder.", """
+point_embeddings.       point_embed.
+mask_downscaling.0.     mask_embed.conv1.
+mask_downscaling.1.     mask_embed.layer_norm1.
+mask_downscaling.3.     mask_embed.conv2.
+mask_downscaling.4.     mask_embed.layer_norm2.
+mask_downscaling.6.     mask_embed.conv3.
+"""),
+    ("prompt_encoder.pe_layer.", "shared_image_embedding.", """
+positional_encoding_gaussian_matrix positional_embedding
+"""),
+    ("mask_decoder.", "mask_decoder.", """
+transformer.layers.#.norm#.   transformer.layers.#.layer_norm#.
+transformer.norm_final_attn.  transformer.layer_norm_final_attn.
+output_upscaling.0.     upscale_conv1.
+output_upscaling.1.     upscale_layer_norm.
+output_upscaling.3.     upscale_conv2.
+output_hypernetworks_mlps.#.layers.0. output_hypernetworks_mlps.#.proj_in.
+output_hypernetworks_mlps.#.layers.1. output_hypernetworks_mlps.#.layers.0.
+output_hypernetworks_mlps.#.layers.2. output_hypernetworks_mlps.#.proj_out.
+iou_prediction_head.layers.0. iou_prediction_head.proj_in.
+iou_prediction_head.layers.1. iou_prediction_head.layers.0.
+iou_prediction_head.layers.2. iou_prediction_head.proj_out.
+hf_token.               hq_token.
+hf_mlp.layers.0.        hq_mask_mlp.proj_in.
+hf_mlp.layers.1.        hq_mask_mlp.layers.0.
+hf_mlp.layers.2.        hq_mask_mlp.proj_out.
+compress_vit_feat.0.    compress_vit_conv1.
+compress_vit_feat.1.    compress_vit_norm.
+compress_vit_feat.3.    compress_vit_conv2.
+embedding_encoder.0.    encoder_conv1.
+embedding_encoder.1.    encoder_norm.
+embedding_encoder.3.    encoder_conv2.
+embedding_maskfeature.0. mask_conv1.
+embedding_maskfeature.1. mask_norm.
+embedding_maskfeature.3. mask_conv2.
+"""),
+)  # fmt: skip
+"""Beginnings of names, published and in transformers; # stands for a number."""
 _SHARED = "prompt_encoder.shared_embedding.positional_embedding"
 _POSITIONS = "shared_image_embedding.positional_embedding"
 
@@ -137,6 +146,9 @@ def _rules(forward: bool) -> tuple[tuple[re.Pattern[str], str], ...]:
 
 
 def _parsed(forward: bool) -> Iterator[tuple[re.Pattern[str], str]]:
-    for line in _TABLE.strip().splitlines():
-        ours, theirs = line.split() if forward else reversed(line.split())
-        yield re.compile(re.escape(ours).replace(r"\#", r"(\d+)")), theirs.replace("#", "{}")
+    for *places, lines in _TABLE:
+        for line in lines.strip().splitlines():
+            ours, theirs = (a + b for a, b in zip(places, line.split(), strict=True))
+            if not forward:
+                ours, theirs = theirs, ours
+            yield re.compile(re.escape(ours).replace(r"\#", r"(\d+)")), theirs.replace("#", "{}")
