@@ -95,6 +95,10 @@ class Sam2Network(nn.Module):
         """
         self._dtypes = (dtype, dtype if decoder is None else decoder)
 
+    def decoding(self, cells: Tensor) -> torch.autocast:
+        """Compute products over cells in the decoder's precision."""
+        return _products(cells.device, self._dtypes[1])
+
     def encode(self, pixels: Tensor) -> EncoderOutput:
         """Embed images (B, 3, S, S), RGB in 0..255."""
         normalised = (pixels - self.pixel_mean) / self.pixel_std
@@ -183,7 +187,7 @@ class Sam2Network(nn.Module):
         tokens = torch.cat([each.weight for each in own]).expand(count, -1, -1)
         tokens = torch.cat([tokens, sparse], dim=1)[:, None]
         cells = cells.expand(count, -1, -1, -1)
-        with _products(cells.device, self._dtypes[1]):
+        with self.decoding(cells):
             tokens, seen = decoder.transformer(
                 point_embeddings=tokens,
                 image_embeddings=cells,
