@@ -89,7 +89,7 @@ def test_no_row_is_lost_between_the_data_and_the_entries() -> None:
         assert set(row) <= {
             "abilities", "aliases", "architecture", "citation", "decoder", "description",
             "embedded", "file", "gated", "group", "hub", "kind", "licence", "md5", "parameters",
-            "revision", "sha256", "size", "source", "xxh128",
+            "preparation", "revision", "sha256", "size", "source", "xxh128",
         }  # fmt: skip
         assert ("decoder" in row) == (catalogue()[name].decoder is not None)
 

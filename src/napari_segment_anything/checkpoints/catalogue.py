@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -97,6 +98,8 @@ class CatalogueEntry:
         ``"examples"``, ``"train"``.
     parameters : int or None
         Number of its parameters, where the size of the files is not published.
+    preparation : mapping
+        How it takes images, where that differs from SAM and no file says so: fields of `SamConfig`.
     """
 
     name: str
@@ -115,6 +118,7 @@ class CatalogueEntry:
     kind: str = "sam"
     abilities: tuple[str, ...] = NATIVE
     parameters: int | None = None
+    preparation: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
     @property
     def file(self) -> str:
@@ -223,6 +227,7 @@ def unknown_name(name: str) -> CheckpointError:
 
 def _entry(name: str, row: dict[str, Any]) -> CatalogueEntry:
     decoder = row.get("decoder")
+    prepared = row.get("preparation", {}).items()
     return CatalogueEntry(
         name=name,
         architecture=row["architecture"],
@@ -240,6 +245,9 @@ def _entry(name: str, row: dict[str, Any]) -> CatalogueEntry:
         kind=row.get("kind", "sam"),
         abilities=tuple(row.get("abilities", NATIVE)),
         parameters=row.get("parameters"),
+        preparation=MappingProxyType(
+            {key: tuple(value) if isinstance(value, list) else value for key, value in prepared}
+        ),
     )
 
 

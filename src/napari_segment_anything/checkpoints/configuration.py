@@ -10,13 +10,22 @@ from ..errors import CheckpointError
 from ..limits import NETWORK_SIDE
 from ..network.instance_decoder import InstanceDecoderConfig
 from ..network.micro import MicroConfig
+from ..network.promptable import FrameFit
 from ..network.sam import SamConfig
 from ..network.tiny_vit import TinyViTConfig
 from ..network.vit import ViTConfig
 from ..reading import convert, decode_json
 
 _HEADER = "the checkpoint's header is damaged"
-_MAY_BE_NONE = ("classes", "global_blocks", "positions", "refiner_width", "transposed")
+_MAY_BE_NONE = (
+    "classes", "global_blocks", "pixel_mean", "positions", "refiner_width", "transposed"
+)  # fmt: skip
+# What differs from SAM in few models: stored only where it does, for earlier versions.
+_RARE: dict[str, Any] = {
+    "frame_fit": FrameFit,
+    "pixel_mean": tuple[float, float, float],
+    "pixel_std": tuple[float, float, float],
+}
 _LAYERS = 512
 _LONGEST = 64
 _ENCODERS: dict[str, type] = {"vit": ViTConfig, "tiny_vit": TinyViTConfig, "micro": MicroConfig}
@@ -39,7 +48,20 @@ def config_to_json(config: SamConfig | InstanceDecoderConfig) -> str:
         values["encoder"]["kind"] = next(
             kind for kind, made in _ENCODERS.items() if type(config.encoder) is made
         )
+        rare = _rare(config)
+        values = {k: v for k, v in values.items() if k not in _RARE or k in rare}
     return json.dumps(values)
+
+
+def preparation(config: SamConfig) -> str | None:
+    """Describe how a network takes images, where that differs from SAM; None where it does not."""
+    rare = _rare(config)
+    return json.dumps(rare, sort_keys=True) if rare else None
+
+
+def _rare(config: SamConfig) -> dict[str, Any]:
+    usual, values = SamConfig(config.encoder), {name: getattr(config, name) for name in _RARE}
+    return {name: value for name, value in values.items() if value != getattr(usual, name)}
 
 
 def config_from_json(text: str) -> SamConfig:
@@ -64,10 +86,13 @@ def config_from_json(text: str) -> SamConfig:
     stored = {key: value for key, value in encoder.items() if key != "kind"}
     values["encoder"] = {}
     _check_keys(SamConfig, values)
-    rest = {key: value for key, value in values.items() if key != "encoder"}
     # validated without the encoder, whose type is a protocol
-    numbers = convert(rest, dict[str, int], _HEADER, CheckpointError)
-    config = SamConfig(_make(made, stored), **numbers)
+    rest: dict[str, Any] = {
+        key: convert(value, _RARE.get(key, int), f"{_HEADER}: {key}", CheckpointError)
+        for key, value in values.items()
+        if key != "encoder"
+    }
+    config = SamConfig(_make(made, stored), **rest)
     check_config(config)
     return config
 

@@ -34,16 +34,16 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def combine(network: str, instance_decoder: str | None) -> str:
-    """Combine the fingerprints of a SAM and of its instance decoder.
+def combine(network: str, further: str | None) -> str:
+    """Combine the fingerprint of a network with what else its masks depend on.
 
     Parameters
     ----------
     network : str
-        Fingerprint of the SAM.
-    instance_decoder : str or None
-        Fingerprint of the instance decoder, if there is one.
+        Fingerprint of the network.
+    further : str or None
+        Fingerprint of its instance decoder, or how it takes images; None for neither.
     """
-    if instance_decoder is None:
+    if further is None:
         return network
-    return hashlib.sha256(f"{network}+{instance_decoder}".encode()).hexdigest()
+    return hashlib.sha256(f"{network}+{further}".encode()).hexdigest()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
 from ..families import ModelFolder, load_family
 from ..families.folder import read_weights
+from ..families.renaming import SAM_PIXELS, published_names
 from ..network.instance_decoder import InstanceDecoder
 from ..network.promptable import Promptable
 from ..network.sam import SamConfig
@@ -19,7 +20,12 @@ from ..reading import decode_json
 from .architecture import architecture_name, infer_config, infer_decoder_config
 from .building import build_decoder, build_network
 from .catalogue import CatalogueEntry
-from .configuration import check_config, config_from_json, decoder_config_from_json
+from .configuration import (
+    check_config,
+    config_from_json,
+    decoder_config_from_json,
+    preparation,
+)
 from .download import fetch, records_file
 from .fingerprint import combine, fingerprint
 from .hub import hub_model
@@ -73,11 +79,11 @@ def load_checkpoint(
     ----------
     source : str or Path
         A name from `catalogue` (downloaded if it is not in the cache), a path, or an http, https
-        or file URL. A folder is a model of another family in the form of transformers. Files are
-        in torch's format (.pth, .pt) or safetensors; plain state dicts, or wrapped under
-        "model_state", "state_dict" or "model"; with names prefixed "sam." or "module."; optionally
-        with an instance decoder under "decoder_state". The architecture is recognised from the
-        tensors.
+        or file URL; or a model of another family in the form of transformers, as a folder or as
+        the ``"owner/name"`` of one on the Hugging Face Hub. Files are in torch's format (.pth,
+        .pt) or safetensors; plain state dicts, or wrapped under "model_state", "state_dict" or
+        "model"; with names prefixed "sam." or "module."; optionally with an instance decoder
+        under "decoder_state". The architecture is recognised from the tensors.
     instance_decoder : str, Path or bool, optional
         Path or URL of a separate instance decoder, or the name of a model that has one; False
         for none. By default that of the model, if there is one.
@@ -102,9 +108,11 @@ def load_checkpoint(
     """
     entry = named_entry(source) if isinstance(source, str) else None
     path = locate(source, directory, progress)
-    name = entry.name if entry is not None else _stem(path)
     if path.is_dir():
-        return _load_folder(path, entry, source, instance_decoder, directory)
+        if instance_decoder:
+            raise CheckpointError(f"{path} takes no instance decoder; leave instance_decoder out")
+        return _load_folder(path, entry, source, directory)
+    name = entry.name if entry is not None else _stem(path)
     return _load(path, entry, name, instance_decoder, directory, progress)
 
 
@@ -119,8 +127,11 @@ def _load(
     store = records_file(directory)
     stored = read_tensors(path)
     config = _config(stored, path)
+    if entry is not None:
+        config = replace(config, **entry.preparation)
     network = build_network(config, stored.network, str(path))
     mark = _fingerprint(path, "network", stored.network, store)
+    mark = combine(mark, preparation(config))
     metadata = _metadata(stored.header, entry, path)
     embedding_channels = network.mask_decoder.width
 
@@ -155,23 +166,26 @@ def _load(
 
 
 def _load_folder(
-    path: Path,
-    entry: CatalogueEntry | None,
-    source: str | Path,
-    instance_decoder: str | Path | bool | None,
-    directory: str | Path | None,
+    path: Path, entry: CatalogueEntry | None, source: str | Path, directory: str | Path | None
 ) -> Checkpoint:
-    folder = ModelFolder.read(path)
-    if instance_decoder:
-        raise CheckpointError(f"{path} takes no instance decoder; leave instance_decoder out")
-    name = path.resolve().name
+    folder, store = ModelFolder.read(path), records_file(directory)
+    name, metadata = path.resolve().name, _metadata({}, entry, path)
     if entry is not None:
         name = entry.name
     elif (model := hub_model(source)) is not None:
-        name = model.hub
-    network = load_family(folder)
-    mark = _folder_fingerprint(folder, records_file(directory))
-    return Checkpoint(network, name, folder.model_type, mark, _metadata({}, entry, path))
+        name, metadata = model.hub, {"source": model.page}
+    if folder.model_type == "sam":
+        # The first SAM has a network here, which is several times faster.
+        stored = StoredTensors(published_names(folder.tensors()))
+        mean, deviation = ([round(v, 4) for v in each] for each in folder.pixels(*SAM_PIXELS))
+        values: dict[str, Any] = {"pixel_mean": (*mean,), "pixel_std": (*deviation,)}
+        config = replace(_config(stored, path), **values)
+        network = build_network(config, stored.network, str(path))
+        mark = _fingerprint(folder.files[0], "renamed network", stored.network, store)
+        mark = combine(mark, preparation(config))
+        return Checkpoint(network, name, architecture_name(config), mark, metadata)
+    mark = _folder_fingerprint(folder, store)
+    return Checkpoint(load_family(folder), name, folder.model_type, mark, metadata)
 
 
 def _folder_fingerprint(folder: ModelFolder, store: Path) -> str:

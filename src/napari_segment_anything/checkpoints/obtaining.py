@@ -53,7 +53,7 @@ def download(
         If the disk is full or the folder cannot be written to.
     """
     require(name, str, "the name of a model", "catalogue() lists them")
-    entry = find_entry(name)
+    entry = named_entry(name)
     if entry is None:
         model = hub_model(name)
         if model is None:
@@ -107,8 +107,8 @@ def locate(
 
 
 def named_entry(source: str) -> CatalogueEntry | None:
-    """Find the catalogue entry for a name, or for the URL of a published file."""
-    published = (e for e in catalogue().values() if e.source and e.source == source)
+    """Find the catalogue entry for a name, the URL of a published file, or a name on the hub."""
+    published = (e for e in catalogue().values() if source and source in (e.source, e.hub))
     return find_entry(source) or next(published, None)
 
 

@@ -14,6 +14,9 @@ from ..errors import CheckpointError
 HQ_MARK = "mask_decoder.hf_token.weight"
 """A tensor that only SAM-HQ's own files have."""
 
+SAM_PIXELS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and deviation of pixels in 0..1 that SAM was trained with."""
+
 _TABLE = (
     ("image_encoder.", "vision_encoder.", """
 patch_embed.proj.       patch_embed.projection.

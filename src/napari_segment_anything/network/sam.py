@@ -37,12 +37,19 @@ class SamConfig:
     refiner_width : int
         Width of the `MaskRefiner` after the mask decoder; 0 for none, as published. It needs an
         encoder with a ``"dense"`` head on the grid of the logits.
+    frame_fit : {"pad", "stretch"}
+        How a window becomes the frame; "stretch" for MedSAM.
+    pixel_mean, pixel_std : tuple of float
+        By which pixels in 0..255 are normalised, by channel.
     """
 
     encoder: EncoderConfig
     mask_channels: int = 16
     multimask_outputs: int = 3
     refiner_width: int = 0
+    frame_fit: FrameFit = "pad"
+    pixel_mean: tuple[float, float, float] = PIXEL_MEAN
+    pixel_std: tuple[float, float, float] = PIXEL_STD
 
     @property
     def image_size(self) -> int:
@@ -58,11 +65,6 @@ class SamConfig:
     def encoder_kind(self) -> str:
         """Name of the kind of image encoder."""
         return self.encoder.kind
-
-    @property
-    def frame_fit(self) -> FrameFit:
-        """How a window becomes the frame."""
-        return "pad"
 
 
 VIT_B = SamConfig(ViTConfig())
@@ -81,7 +83,6 @@ class Sam(nn.Module):
     """
 
     mask_threshold: float = 0.0
-    abilities: frozenset[Ability] = frozenset({"prompt", "everything", "train"})
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -98,9 +99,15 @@ class Sam(nn.Module):
             if config.refiner_width
             else None
         )
-        for name, value in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):
-            tensor = torch.tensor(value).reshape(1, 3, 1, 1)
+        for name in ("pixel_mean", "pixel_std"):
+            tensor = torch.tensor(getattr(config, name)).reshape(1, 3, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """What it can do; images for training are padded to the frame, never stretched."""
+        able: frozenset[Ability] = frozenset({"prompt", "everything"})
+        return able | {"train"} if self.config.frame_fit == "pad" else able
 
     def set_precision(self, dtype: torch.dtype, decoder: torch.dtype | None = None) -> None:
         """Cast what is safe to `dtype`: products, but no norm, position or residual.

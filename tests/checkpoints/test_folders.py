@@ -1,0 +1,123 @@
+"""The first SAM from folders of transformers; models that take images in another way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from napari_segment_anything import Predictor, Prompts
+from napari_segment_anything.checkpoints import (
+    catalogue,
+    fingerprint,
+    load_checkpoint,
+    obtaining,
+    save_checkpoint,
+)
+from napari_segment_anything.checkpoints.catalogue import CatalogueEntry, RemoteFile
+from napari_segment_anything.engine import Model
+from napari_segment_anything.errors import CheckpointError
+from napari_segment_anything.families.renaming import published_names, transformers_names
+from napari_segment_anything.network import Sam
+
+from .conftest import same_weights
+
+MEDSAM = catalogue()["medsam"].preparation
+
+
+def written(folder: Path, state: dict[str, Tensor], **processor: object) -> Path:
+    """Write a SAM as a folder of transformers."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "sam"}))
+    tensors = {k: v.clone() for k, v in transformers_names(state).items()}
+    save_file(tensors, folder / "model.safetensors")
+    if processor:
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+def test_names_are_those_of_transformers(vit: Sam) -> None:
+    import transformers
+
+    with torch.device("meta"):
+        sam = transformers.SamModel(transformers.SamConfig())
+    names = transformers_names(vit.state_dict())
+    layers = [name for name in sam.state_dict() if "vision_encoder.layers." not in name]
+    assert set(layers) == {name for name in names if "vision_encoder.layers." not in name}
+    assert set(published_names(names)) == set(vit.state_dict())
+
+
+def test_a_folder_is_the_same_model_as_the_published_file(tmp_path: Path, vit: Sam) -> None:
+    state = dict(vit.state_dict())
+    loaded = load_checkpoint(written(tmp_path / "mine", state))
+    assert isinstance(loaded.network, Sam)
+    assert same_weights(loaded.network, vit)
+    assert (loaded.name, loaded.fingerprint) == ("mine", fingerprint(state))
+    assert "train" in loaded.network.abilities
+    with pytest.raises(CheckpointError, match="takes no instance decoder"):
+        load_checkpoint(tmp_path / "mine", instance_decoder=True)
+
+
+def test_a_folder_says_how_images_are_normalised(tmp_path: Path, vit: Sam) -> None:
+    state = dict(vit.state_dict())
+    usual = written(tmp_path / "a", state, image_mean=[0.485, 0.456, 0.406])
+    other = written(tmp_path / "b", state, image_mean=[0.5, 0.5, 0.5])
+    one, two = load_checkpoint(usual), load_checkpoint(other)
+    assert one.network.config == vit.config
+    assert two.network.config.pixel_mean == (127.5, 127.5, 127.5)
+    assert one.fingerprint != two.fingerprint, "their embeddings are kept apart"
+
+
+def test_what_a_folder_lacks(tmp_path: Path, vit: Sam) -> None:
+    state = dict(vit.state_dict())
+    del state["mask_decoder.iou_token.weight"]
+    with pytest.raises(CheckpointError, match="lacks 1 tensor"):
+        load_checkpoint(written(tmp_path / "a", state))
+
+
+@pytest.fixture
+def medsam(tmp_path: Path, vit: Sam, monkeypatch: pytest.MonkeyPatch) -> Sam:
+    torch.save(vit.state_dict(), tmp_path / "m.pt")
+    entry = CatalogueEntry(
+        "medsam", "vit_b", "A.", "MIT", "B", RemoteFile("m.pt", "https://x.invalid/m.pt"),
+        preparation=MEDSAM,
+    )  # fmt: skip
+    monkeypatch.setattr(obtaining, "find_entry", lambda name: entry if name == "medsam" else None)
+    network = load_checkpoint("medsam", directory=tmp_path).network
+    assert isinstance(network, Sam)
+    return network
+
+
+def test_medsam_takes_stretched_images_in_0_to_1(medsam: Sam, vit: Sam, tmp_path: Path) -> None:
+    assert isinstance(MEDSAM, MappingProxyType)
+    assert medsam.config.frame_fit == "stretch"
+    assert medsam.abilities == {"prompt", "everything"}
+    pixels = torch.rand(1, 3, 64, 64) * 255
+    with torch.inference_mode():
+        ours = medsam.encode(pixels).embedding
+        assert torch.equal(ours, vit.image_encoder(pixels / 255).embedding)
+    by_path = load_checkpoint(tmp_path / "m.pt")
+    by_name = load_checkpoint("medsam", directory=tmp_path)
+    assert by_path.fingerprint != by_name.fingerprint
+    # an image of another shape fills the frame, and its masks come back to its own pixels
+    predictor = Predictor(Model.from_checkpoint(by_name, "cpu", "fp32"))
+    embedding = predictor.embed(np.random.default_rng(0).integers(0, 255, (40, 90), np.uint8))
+    assert embedding.frame_shape == (64, 64)
+    assert predictor.predict(embedding, Prompts.from_boxes([[5, 5, 30, 70]])).masks.shape[2:] == (
+        40, 90,
+    )  # fmt: skip
+
+
+def test_how_images_are_taken_is_saved(medsam: Sam, vit: Sam, tmp_path: Path) -> None:
+    save_checkpoint(medsam, tmp_path / "x.safetensors", {})
+    again = load_checkpoint(tmp_path / "x.safetensors").network
+    assert again.config == medsam.config
+    # and nothing is added to the files of other models, which earlier versions can read
+    save_checkpoint(vit, tmp_path / "y.safetensors", {})
+    assert b"frame_fit" not in (tmp_path / "y.safetensors").read_bytes()[:5000]
