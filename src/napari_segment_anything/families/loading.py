@@ -55,7 +55,9 @@ def load_family(folder: str | Path | ModelFolder) -> Promptable:
     return Sam2Network(module, folder.model_type, *folder.pixels(*Sam2Network.pixels)).eval()
 
 
-def load_module(folder: ModelFolder, config_class: str, model_class: str) -> nn.Module:
+def load_module(
+    folder: ModelFolder, config_class: str, model_class: str, attention: str | None = "sdpa"
+) -> nn.Module:
     """Load one of transformers' models from a folder, strictly.
 
     Parameters
@@ -63,6 +65,8 @@ def load_module(folder: ModelFolder, config_class: str, model_class: str) -> nn.
     folder : ModelFolder
     config_class, model_class : str
         Names of the classes in transformers.
+    attention : str, optional
+        Implementation of attention, in transformers' words.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def load_module(folder: ModelFolder, config_class: str, model_class: str) -> nn.
                 config=config,
                 state_dict=tensors,
                 dtype=torch.float32,
-                attn_implementation="sdpa",
+                attn_implementation=attention,
                 output_loading_info=True,
             )
         except Exception as error:  # whatever a wrong configuration makes of transformers and torch
