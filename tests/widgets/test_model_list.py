@@ -8,9 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from napari_segment_anything.checkpoints import catalogue, checkpoint_directory
+from napari_segment_anything.checkpoints import INSTALL_EXTRA, catalogue, checkpoint_directory
 from napari_segment_anything.progress import Progress, finish, following
-from napari_segment_anything.widgets.model_box import ModelBox
+from napari_segment_anything.widgets import model_box
+from napari_segment_anything.widgets.model_box import HEADS, ModelBox
 
 from .conftest import picture
 
@@ -47,18 +48,40 @@ def slow():
     thread.join()
 
 
+def listed(box: ModelBox) -> dict[str, list[str]]:
+    """Return the texts of each row by the first."""
+    model = box.model()
+    return {
+        box.itemText(row): [model.index(row, column).data() for column in range(1, len(HEADS))]
+        for row in range(box.count())
+    }
+
+
+def enabled(box: ModelBox, name: str) -> bool:
+    return bool(box.model().item(box.findText(name), 0).isEnabled())
+
+
+def tip(box: ModelBox, name: str) -> str:
+    return str(box.model().item(box.findText(name), 0).toolTip())
+
+
 def test_the_list_says_size_purpose_licence_and_whether_it_is_here(qtbot, viewer) -> None:
     box = ModelBox()
     viewer.window.add_dock_widget(box)
-    texts = {
-        box.itemText(row): [box.view().model().index(row, column).data() for column in range(1, 5)]
-        for row in range(box.count())
-    }
-    assert list(texts)[:-1] == list(catalogue())
+    texts = listed(box)
+    assert box.value == "default"
+    assert [name for name in texts if name in catalogue()] == [
+        name for name, entry in catalogue().items() if entry.kind == "sam"
+    ]
+    assert list(texts)[-3:] == ["From a file …", "From a folder …", "From the hub …"]
     assert texts["default"][1:3] == ["in the package", "BSD-3-Clause"]
-    assert texts["vit_b"][:3] == ["375 MB", "to download", "Apache-2.0"]
-    assert "natural images" in texts["vit_b"][3]
-    assert texts["vit_b_lm"][0] == "about 375 MB" and "light microscopy" in texts["vit_b_lm"][3]
+    assert texts["vit_b"][:4] == ["375 MB", "to download", "Apache-2.0", "training"]
+    assert "natural images" in texts["vit_b"][4]
+    assert texts["vit_b_lm"][0] == "about 375 MB" and "light microscopy" in texts["vit_b_lm"][4]
+    assert texts["sam3"][1:4] == ["gated", "SAM License", "memory, words, examples"]
+    groups = list(dict.fromkeys(e.group for e in catalogue().values() if e.kind == "sam"))
+    titles = [name for name in texts if not enabled(box, name)]
+    assert titles == [*groups, "Others"], "a heading cannot be chosen"
     file = checkpoint_directory() / catalogue()["vit_t"].file
     file.parent.mkdir(parents=True)
     with file.open("wb") as holes:
@@ -73,6 +96,48 @@ def test_the_list_says_size_purpose_licence_and_whether_it_is_here(qtbot, viewer
     assert head.length() <= box.view().viewport().width()  # every column is seen whole
     assert box.view().verticalHeader().length() <= box.view().viewport().height()  # and every row
     box.hidePopup()
+
+
+def test_what_cannot_be_chosen_says_why(qtbot, monkeypatch) -> None:
+    box = ModelBox()
+    qtbot.addWidget(box)
+    assert "arXiv:2408.00714" in tip(box, "sam2.1_hiera_tiny")
+    box.require("memory")
+    assert not enabled(box, "vit_b")
+    assert tip(box, "vit_b").startswith("vit_b cannot follow objects by memory; ")
+    assert enabled(box, "edgetam")
+    monkeypatch.setattr(model_box, "missing_packages", lambda: ["transformers"])
+    box.require("prompt")
+    assert enabled(box, "vit_b") and not enabled(box, "edgetam")
+    assert tip(box, "edgetam") == f"edgetam needs transformers: {INSTALL_EXTRA}"
+    words = ModelBox("words", ("sam", "detector", "likeness"))
+    qtbot.addWidget(words)
+    assert not enabled(words, "default")
+    monkeypatch.setattr(model_box, "missing_packages", list)
+    words.require("words")
+    able = [name for name, entry in catalogue().items() if "words" in entry.abilities]
+    assert [name for name in listed(words) if name in catalogue() and enabled(words, name)] == able
+
+
+def test_a_folder_and_a_model_of_the_hub_are_chosen(qtbot, monkeypatch, tmp_path) -> None:
+    box, chosen = ModelBox(), []
+    qtbot.addWidget(box)
+    box.changed.connect(chosen.append)
+    answers = {"folder": str(tmp_path), "hub": "owner/name"}
+    monkeypatch.setattr(model_box.QFileDialog, "getExistingDirectory", lambda *_: answers["folder"])
+    monkeypatch.setattr(model_box.QInputDialog, "getText", lambda *_: (answers["hub"], True))
+    for text in ("From a folder …", "From the hub …"):
+        box.activated.emit(box.findText(text))
+    assert chosen == [str(tmp_path), "owner/name"]
+    assert box.value == "owner/name"
+    answers["folder"] = ""
+    box.activated.emit(box.findText("From a folder …"))
+    assert chosen[2:] == [] and box.value == "owner/name", "nothing was chosen"
+    (tmp_path / "config.json").write_text("{}")
+    file = str(tmp_path / "model.safetensors")
+    monkeypatch.setattr(model_box.QFileDialog, "getOpenFileName", lambda *_: (file, ""))
+    box.activated.emit(box.findText("From a file …"))
+    assert chosen[2:] == [str(tmp_path)], "a file of a folder stands for the folder"
 
 
 def test_a_download_shows_its_progress_and_can_be_stopped(qtbot, viewer, window, slow) -> None:
