@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from napari_segment_anything.engine import Model, load_model
+from tests.families.cases import CASES
+from tests.families.pipeline import Pipeline
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -21,3 +26,23 @@ def photo() -> np.ndarray:
     rng = np.random.default_rng(3)
     coarse = np.kron(rng.integers(0, 200, (9, 15, 3)), np.ones((10, 10, 1)))
     return (coarse + rng.integers(0, 56, coarse.shape)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(case: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return CASES[case].write(tmp_path_factory.mktemp("models") / case)
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Model:
+    return load_model(folder, device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def pipeline(case: str, folder: Path) -> Pipeline:
+    return CASES[case].pipeline(folder)

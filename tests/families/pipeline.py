@@ -1,11 +1,13 @@
 """Transformers' own way from an image and prompts to masks, without its processors.
 
-They need torchvision; what they do is in the few lines here, from their sources: resize, scale,
-normalise; coordinates times the frame's side over the image's; one bilinear step back.
+These need torchvision. What they do stands here in a few lines, after their sources: resize, scale,
+normalise; coordinates times the frame's side over the image's; bilinear steps back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,57 +16,94 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-
-def stretched(image: np.ndarray, side: int, mean: Any, deviation: Any) -> torch.Tensor:
-    resized = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)
-    scaled = np.asarray(resized, np.float32) / 255
-    return torch.from_numpy(((scaled - mean) / deviation).astype(np.float32)).permute(2, 0, 1)[None]
+PHOTOS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-def answers(
-    module: Any,
-    image: np.ndarray,
-    *,
-    points: np.ndarray | None = None,
-    labels: np.ndarray | None = None,
-    boxes: np.ndarray | None = None,
-    mask: torch.Tensor | None = None,
-    multimask: bool = True,
-    mean: Any = (0.485, 0.456, 0.406),
-    deviation: Any = (0.229, 0.224, 0.225),
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Low-resolution logits (n, c, h, w), scores (n, c) and logits at the image's resolution.
-
-    Points (n, k, 2) and boxes (n, 4) are in rows and columns, as ours.
-    """
-    side = module.prompt_encoder.input_image_size
-    rows, cols = image.shape[:2]
-    scale = torch.tensor([side / cols, side / rows])
-    given: dict[str, Any] = {}
-    if points is not None:
-        given["input_points"] = torch.tensor(points[..., ::-1].copy()).float()[None] * scale
-        given["input_labels"] = torch.tensor(labels)[None].long()
-    if boxes is not None:
-        corners = torch.tensor(boxes.reshape(-1, 2, 2)[..., ::-1].copy()).float() * scale
-        given["input_boxes"] = corners.reshape(1, -1, 4)
-    if mask is not None:
-        given["input_masks"] = mask
-    with torch.inference_mode():
-        found = module(
-            pixel_values=stretched(image, side, mean, deviation),
-            multimask_output=multimask,
-            **given,
-        )
-    low = found.pred_masks[0]
-    full = F.interpolate(low, (rows, cols), mode="bilinear", align_corners=False)
-    return low.numpy(), found.iou_scores[0].numpy(), full.numpy()
-
-
-def image_model(folder: Path, model: str) -> Any:
-    """Transformers' model for images, loaded by transformers alone."""
+def load(folder: Path, model: str, **options: Any) -> Any:
+    """A model loaded by transformers alone."""
     import transformers
 
     from napari_segment_anything.families.loading import quiet
 
     with quiet():
-        return getattr(transformers, model).from_pretrained(folder).eval()
+        return getattr(transformers, model).from_pretrained(folder, **options).eval()
+
+
+@dataclass
+class Pipeline:
+    """Transformers' model for images, and what its processor does.
+
+    Parameters
+    ----------
+    module : nn.Module
+    pixels : tuple
+        Mean and deviation.
+    pads : bool
+        Whether the frame is padded, as in SAM 1.
+    embed : callable, optional
+        Gives the image embeddings of pixel values, where another model has the encoder.
+    """
+
+    module: Any
+    pixels: Any = PHOTOS
+    pads: bool = False
+    embed: Callable[[torch.Tensor], list[torch.Tensor]] | None = None
+
+    @property
+    def side(self) -> int:
+        return self.module.prompt_encoder.input_image_size
+
+    def size(self, image: np.ndarray) -> tuple[int, int]:
+        """Rows and columns of the image in the frame."""
+        if not self.pads:
+            return self.side, self.side
+        scale = self.side / max(image.shape[:2])
+        return tuple(int(length * scale + 0.5) for length in image.shape[:2])
+
+    def frame(self, image: np.ndarray) -> torch.Tensor:
+        rows, cols = self.size(image)
+        resized = Image.fromarray(image).resize((cols, rows), Image.Resampling.BILINEAR)
+        values = (np.asarray(resized, np.float32) / 255 - self.pixels[0]) / self.pixels[1]
+        values = torch.from_numpy(values.astype(np.float32)).permute(2, 0, 1)[None]
+        return F.pad(values, (0, self.side - cols, 0, self.side - rows))
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        *,
+        points: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        boxes: np.ndarray | None = None,
+        mask: torch.Tensor | None = None,
+        multimask: bool = True,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Low-resolution logits (n, c, h, w), scores (n, c), and logits of the image's size.
+
+        Points (n, k, 2) and boxes (n, 4) are in rows and columns, as ours.
+        """
+        rows, cols = self.size(image)
+        scale = torch.tensor([cols / image.shape[1], rows / image.shape[0]])
+        given: dict[str, Any] = {}
+        if points is not None:
+            given["input_points"] = torch.tensor(points[..., ::-1].copy()).float()[None] * scale
+            given["input_labels"] = torch.tensor(labels)[None].long()
+        if boxes is not None:
+            corners = torch.tensor(boxes.reshape(-1, 2, 2)[..., ::-1].copy()).float() * scale
+            given["input_boxes"] = corners.reshape(1, -1, 4)
+        if mask is not None:
+            given["input_masks"] = mask
+        with torch.inference_mode():
+            frame = self.frame(image)
+            if self.embed is None:
+                given["pixel_values"] = frame
+            else:
+                given["image_embeddings"] = self.embed(frame)
+            found = self.module(multimask_output=multimask, **given)
+        low = found.pred_masks[0]
+        full = low
+        if self.pads:
+            full = F.interpolate(low, (self.side,) * 2, mode="bilinear", align_corners=False)
+            full = full[..., :rows, :cols]
+        full = F.interpolate(full, image.shape[:2], mode="bilinear", align_corners=False)
+        return low.numpy(), found.iou_scores[0].numpy(), full.numpy()

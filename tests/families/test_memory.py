@@ -10,8 +10,8 @@ import torch
 pytest.importorskip("transformers")
 import transformers
 
+from napari_segment_anything.families import load_family
 from napari_segment_anything.families.memory import Moment, VideoMemory, nearest
-from napari_segment_anything.families.sam2 import Sam2Network
 
 from .tiny import tiny_edgetam, tiny_sam2, tiny_sam3_tracker
 
@@ -23,8 +23,10 @@ KINDS = {"Sam2": tiny_sam2, "EdgeTam": tiny_edgetam, "Sam3Tracker": tiny_sam3_tr
 
 
 def load(kind, folder):
-    module = getattr(transformers, f"{kind}VideoModel").from_pretrained(KINDS[kind](folder))
-    return Sam2Network(module.eval(), kind, (0.0,) * 3, (1.0,) * 3)
+    network = load_family(KINDS[kind](folder))
+    network.pixel_mean.zero_()
+    network.pixel_std.fill_(1.0)
+    return network
 
 
 @pytest.fixture(scope="module", params=KINDS)

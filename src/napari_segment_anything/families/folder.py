@@ -6,10 +6,11 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from ..errors import CheckpointError
 from ..reading import plain_name, read_json
@@ -105,7 +106,7 @@ class ModelFolder:
     def settings(self) -> str:
         """What besides weights its masks depend on, as text."""
         fixed = {k: v for k, v in self.config.items() if k not in _IRRELEVANT}
-        return json.dumps([fixed, self.pixels((), ())], sort_keys=True)
+        return json.dumps([fixed, self._pixels], sort_keys=True)
 
     def pixels(
         self, mean: tuple[float, ...], deviation: tuple[float, ...]
@@ -117,14 +118,19 @@ class ModelFolder:
         mean, deviation : tuple of float
             Of pixels in 0..1, if the folder does not say.
         """
+        said = self._pixels
+        return _channels(said[0], mean, self.path), _channels(said[1], deviation, self.path)
+
+    @cached_property
+    def _pixels(self) -> tuple[Any, Any]:
+        """What the description of its processor says of mean and deviation."""
         for name in _PROCESSORS:
             if (self.path / name).is_file():
                 said = _read_json(self.path / name, dict[str, Any])
                 said = said.get("image_processor", said)
-                mean = _channels(said.get("image_mean", mean), self.path / name)
-                deviation = _channels(said.get("image_std", deviation), self.path / name)
-                break
-        return tuple(255 * value for value in mean), tuple(255 * value for value in deviation)
+                if isinstance(said, dict):
+                    return said.get("image_mean"), said.get("image_std")
+        return None, None
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -145,14 +151,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _channels(values: Any, path: Path) -> tuple[float, ...]:
+def _channels(said: Any, default: tuple[float, ...], path: Path) -> tuple[float, ...]:
+    """Return values for each channel, of pixels in 0..255."""
+    values = default if said is None else said
     if not (
         isinstance(values, list | tuple)
         and len(values) == 3
         and all(isinstance(value, int | float) and 0 < value <= 1 for value in values)
     ):
         raise CheckpointError(f"{path}: mean and deviation are three numbers, not {values!r:.50}")
-    return tuple(float(value) for value in values)
+    return tuple(255.0 * value for value in values)
 
 
 def _read_json(path: Path, kind: Any) -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from logging import CRITICAL
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -15,13 +15,52 @@ from ..errors import CheckpointError
 from ..network import Promptable
 from ..reading import one_line
 from .folder import ModelFolder
+from .repvit import with_repvit
+from .sam2 import Sam2Network
+from .sam_hq import SamHqNetwork
 
-MODEL_TYPES = {
-    "sam2": ("Sam2Config", "Sam2Model"),
-    "sam2_video": ("Sam2VideoConfig", "Sam2VideoModel"),
+_PHOTOS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_HALVES = ((0.5,) * 3, (0.5,) * 3)
+
+
+class Family(NamedTuple):
+    """How a model_type is loaded.
+
+    Parameters
+    ----------
+    config, model : str
+        Names of transformers' classes.
+    network : type
+        What calls them.
+    pixels : tuple
+        Mean and deviation of pixels in 0..1 where the folder does not say.
+    prepare : callable
+        Turns the content of config.json into what transformers gets.
+    """
+
+    config: str
+    model: str
+    network: type[Sam2Network] | type[SamHqNetwork]
+    pixels: tuple[tuple[float, ...], tuple[float, ...]] = _PHOTOS
+    prepare: Callable[[dict[str, Any]], dict[str, Any]] = dict
+
+
+FAMILIES = {
+    "edgetam": Family("EdgeTamConfig", "EdgeTamModel", Sam2Network, prepare=with_repvit),
+    "edgetam_video": Family(
+        "EdgeTamVideoConfig", "EdgeTamVideoModel", Sam2Network, prepare=with_repvit
+    ),
+    "sam2": Family("Sam2Config", "Sam2Model", Sam2Network),
+    "sam2_video": Family("Sam2VideoConfig", "Sam2VideoModel", Sam2Network),
+    "sam3_tracker": Family("Sam3TrackerConfig", "Sam3TrackerModel", Sam2Network, _HALVES),
+    "sam3_tracker_video": Family(
+        "Sam3TrackerVideoConfig", "Sam3TrackerVideoModel", Sam2Network, _HALVES
+    ),
+    "sam3_video": Family("Sam3VideoConfig", "Sam3VideoModel", Sam2Network, _HALVES),
+    "sam_hq": Family("SamHQConfig", "SamHQModel", SamHqNetwork),
 }
-"""Names of transformers' classes by model_type. Where a folder has weights for memory, the model
-for video is loaded: its modules answer image prompts as well."""
+"""By model_type. Where a folder has weights for memory, the model for video is loaded: its modules
+answer image prompts as well."""
 
 
 def load_family(folder: str | Path | ModelFolder) -> Promptable:
@@ -43,20 +82,23 @@ def load_family(folder: str | Path | ModelFolder) -> Promptable:
         If transformers is not installed, the model is of an unknown kind, or weights are missing,
         damaged or do not fit.
     """
-    from .sam2 import Sam2Network
-
     folder = folder if isinstance(folder, ModelFolder) else ModelFolder.read(folder)
-    if folder.model_type not in MODEL_TYPES:
+    family = FAMILIES.get(folder.model_type)
+    if family is None:
         raise CheckpointError(
-            f"{folder.path} holds a model of type {folder.model_type}; prompts are answered by "
-            f"{', '.join(MODEL_TYPES)}"
+            f"{folder.path} holds a model of type {folder.model_type}, which takes no prompts; "
+            f"known are {', '.join(FAMILIES)}"
         )
-    module = load_module(folder, *MODEL_TYPES[folder.model_type])
-    return Sam2Network(module, folder.model_type, *folder.pixels(*Sam2Network.pixels)).eval()
+    module = load_module(folder, family.config, family.model, prepare=family.prepare)
+    return family.network(module, folder.model_type, *folder.pixels(*family.pixels)).eval()
 
 
 def load_module(
-    folder: ModelFolder, config_class: str, model_class: str, attention: str | None = "sdpa"
+    folder: ModelFolder,
+    config_class: str,
+    model_class: str,
+    attention: str | None = "sdpa",
+    prepare: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> nn.Module:
     """Load one of transformers' models from a folder, strictly.
 
@@ -67,6 +109,8 @@ def load_module(
         Names of the classes in transformers.
     attention : str, optional
         Implementation of attention, in transformers' words.
+    prepare : callable
+        As for `Family`.
 
     Raises
     ------
@@ -80,7 +124,7 @@ def load_module(
     tensors = folder.tensors()
     with quiet():
         try:
-            config = getattr(library, config_class).from_dict(values)
+            config = getattr(library, config_class).from_dict(prepare(values))
             module, found = getattr(library, model_class).from_pretrained(
                 None,
                 config=config,
@@ -89,6 +133,8 @@ def load_module(
                 attn_implementation=attention,
                 output_loading_info=True,
             )
+        except CheckpointError:
+            raise
         except Exception as error:  # whatever a wrong configuration makes of transformers and torch
             raise CheckpointError(
                 f"{folder.path} is no complete {folder.model_type} model: {one_line(error)}"

@@ -1,0 +1,200 @@
+"""What networks of other families have in common: the engine's calls to transformers' modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..network import Ability, EncoderOutput, FrameFit
+
+_OBJECTS_PER_PASS = 4
+"""On a CPU: upscaled features of more objects leave its cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyConfig:
+    """Shape of a network of another family; see `PromptableConfig`."""
+
+    image_size: int
+    embedding_size: int
+    multimask_outputs: int
+    encoder_kind: str
+    frame_fit: FrameFit
+    refiner_width: int = 0
+
+
+class FamilyNetwork(nn.Module):
+    """A promptable network that consists of transformers' modules.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Transformers' model. No weights are kept besides.
+    config : FamilyConfig
+    mean, deviation : tuple of float
+        Of pixels in 0..255, by channel.
+    """
+
+    mask_threshold: float = 0.0
+    abilities: frozenset[Ability] = frozenset({"prompt", "everything"})
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        module: Any,
+        config: FamilyConfig,
+        mean: tuple[float, ...],
+        deviation: tuple[float, ...],
+    ) -> None:
+        super().__init__()
+        self.module, self.config = module, config
+        self._dtypes = (torch.float32, torch.float32)
+        for name, value in (("pixel_mean", mean), ("pixel_std", deviation)):
+            tensor = torch.tensor(value).reshape(1, 3, 1, 1)
+            self.register_buffer(name, tensor, persistent=False)
+
+    @property
+    def parts(self) -> Any:
+        """The model that has prompt encoder and mask decoder."""
+        return self.module
+
+    def decoding(self, cells: Tensor) -> torch.autocast:
+        """Compute products over cells in the decoder's precision."""
+        return _products(cells.device, self._dtypes[1])
+
+    def set_precision(self, dtype: torch.dtype, decoder: torch.dtype | None = None) -> None:
+        """Compute products in 16 bits; weights, norms, positions and tokens stay in float32.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+            Of the image encoder.
+        decoder : torch.dtype, optional
+            Of the mask decoder, the encoder's by default.
+        """
+        self._dtypes = (dtype, dtype if decoder is None else decoder)
+
+    def encode(self, pixels: Tensor) -> EncoderOutput:
+        """Embed images (B, 3, h, w), RGB in 0..255, fitted to the frame but not padded."""
+        normalised = (pixels - self.pixel_mean) / self.pixel_std
+        with _products(pixels.device, self._dtypes[0]):
+            return self.embed(normalised)
+
+    def decode(
+        self,
+        embedding: Tensor,
+        coords: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+        *,
+        heads: Mapping[str, Tensor],
+        multimask: bool = True,
+        return_all: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Masks for prompts on one embedded image; see `Promptable.decode`."""
+        sparse = self.tokens(
+            None if coords is None else coords[None],
+            None if labels is None else labels[None],
+            None if boxes is None else boxes[None],
+            1 if masks is None else len(masks),
+        )
+        encoder = self.parts.prompt_encoder
+        if masks is None:
+            dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        else:
+            dense = encoder.mask_embed(masks)
+        position = self.parts.get_image_wide_positional_embeddings()
+        on_cpu = embedding.device.type == "cpu"
+        step = _OBJECTS_PER_PASS if on_cpu else max(1, len(sparse))
+        found = []
+        for start in range(0, len(sparse), step):
+            part = slice(start, start + step)
+            cells = embedding + (dense[part] if len(dense) > 1 else dense)
+            cells = cells.expand(len(sparse[part]), -1, -1, -1)
+            logits, iou = self.candidates(cells, position, sparse[part], heads)
+            found.append(self.chosen(logits, iou, multimask, return_all))
+        logits, iou = (torch.cat(each) for each in zip(*found, strict=True))
+        return logits, iou
+
+    # -- what families do differently ------------------------------------------------------------
+
+    def embed(self, normalised: Tensor) -> EncoderOutput:
+        """Run the image encoder."""
+        raise NotImplementedError
+
+    def tokens(
+        self, coords: Tensor | None, labels: Tensor | None, boxes: Tensor | None, count: int
+    ) -> Tensor:
+        """Encode points and boxes, with an axis for images in front; of `count` objects if none."""
+        raise NotImplementedError
+
+    def candidates(
+        self, cells: Tensor, position: Tensor, sparse: Tensor, heads: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return all masks and their predicted IoU, the mask for unambiguous prompts first.
+
+        Parameters
+        ----------
+        cells : Tensor
+            (objects, C, h, w), embedding and mask prompts.
+        position : Tensor
+            (1, C, h, w), positional encoding.
+        sparse : Tensor
+            (objects, tokens, C).
+        heads : mapping of str to Tensor
+            From `embed`.
+        """
+        raise NotImplementedError
+
+    def chosen(
+        self, logits: Tensor, iou: Tensor, multimask: bool, return_all: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return those of the candidates that are asked for."""
+        raise NotImplementedError
+
+
+def _products(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def attended(
+    decoder: Any, own: list[nn.Embedding], cells: Tensor, position: Tensor, sparse: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Run the two-way transformer of a mask decoder.
+
+    Parameters
+    ----------
+    decoder : nn.Module
+        Transformers' mask decoder.
+    own : list of nn.Embedding
+        The decoder's own tokens, in their order.
+    cells, position, sparse : Tensor
+        As for `FamilyNetwork.candidates`.
+
+    Returns
+    -------
+    tokens : Tensor
+        (objects, tokens, C), the decoder's own first, float32.
+    cells : Tensor
+        (objects, C, h, w).
+    """
+    tokens = torch.cat([each.weight for each in own]).expand(len(sparse), -1, -1)
+    tokens, seen = decoder.transformer(
+        point_embeddings=torch.cat([tokens, sparse], dim=1)[:, None],
+        image_embeddings=cells,
+        image_positional_embeddings=position,
+        attention_similarity=None,
+    )
+    return tokens[:, 0].float(), seen[:, 0].transpose(1, 2).unflatten(2, cells.shape[-2:])
+
+
+def classified(classifiers: list[Tensor], cells: Tensor) -> Tensor:
+    """Return logits (objects, classifiers, h, w) of cells (objects, C, h, w)."""
+    logits = torch.stack(classifiers, dim=1) @ cells.float().flatten(2)
+    return logits.unflatten(2, cells.shape[-2:])
