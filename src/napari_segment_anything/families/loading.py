@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from logging import CRITICAL
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import CheckpointError
 from ..network import Promptable
@@ -89,22 +89,83 @@ def load_family(folder: str | Path | ModelFolder) -> Promptable:
             f"{folder.path} holds a model of type {folder.model_type}, which takes no prompts; "
             f"known are {', '.join(FAMILIES)}"
         )
-    module = load_module(folder, family.config, family.model, prepare=family.prepare)
-    return family.network(module, folder.model_type, *folder.pixels(*family.pixels)).eval()
+    where, pixels = str(folder.path), folder.pixels(*family.pixels)
+    transformers_for(f"{where} ({folder.model_type})")  # before gigabytes are read
+    return build_family(folder.config, folder.tensors(), where, pixels)
+
+
+def build_family(
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    where: str,
+    pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+) -> Promptable:
+    """Make a promptable network from a configuration and weights in transformers' form.
+
+    Parameters
+    ----------
+    config : mapping
+        Content of config.json; its model_type is one of `FAMILIES`.
+    tensors : mapping of str to Tensor
+        By their names in transformers.
+    where : str
+        The file or folder, for messages.
+    pixels : tuple, optional
+        Mean and deviation of pixels in 0..255, by channel; by default the family's.
+
+    Raises
+    ------
+    CheckpointError
+        As for `load_family`.
+    """
+    kind = config["model_type"]
+    family = FAMILIES[kind]
+    module = build_module(
+        config, tensors, where, family.config, family.model, prepare=family.prepare
+    )
+    if pixels is None:
+        mean, deviation = (tuple(255 * value for value in each) for each in family.pixels)
+        pixels = mean, deviation
+    return family.network(module, kind, *pixels).eval()
 
 
 def load_module(
-    folder: ModelFolder,
-    config_class: str,
-    model_class: str,
-    attention: str | None = "sdpa",
-    prepare: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    folder: ModelFolder, config_class: str, model_class: str, attention: str | None = "sdpa"
 ) -> nn.Module:
     """Load one of transformers' models from a folder, strictly.
 
     Parameters
     ----------
     folder : ModelFolder
+    config_class, model_class, attention
+        As for `build_module`.
+
+    Raises
+    ------
+    CheckpointError
+        As for `load_family`.
+    """
+    where = str(folder.path)
+    transformers_for(f"{where} ({folder.model_type})")
+    tensors = folder.tensors()
+    return build_module(folder.config, tensors, where, config_class, model_class, attention)
+
+
+def build_module(
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    where: str,
+    config_class: str,
+    model_class: str,
+    attention: str | None = "sdpa",
+    prepare: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> nn.Module:
+    """Make one of transformers' models with all of its weights and no others.
+
+    Parameters
+    ----------
+    config, tensors, where
+        As for `build_family`.
     config_class, model_class : str
         Names of the classes in transformers.
     attention : str, optional
@@ -117,18 +178,18 @@ def load_module(
     CheckpointError
         As for `load_family`.
     """
-    library = transformers_for(f"{folder.path} ({folder.model_type})")
-    if "quantization_config" in folder.config:
-        raise CheckpointError(f"{folder.path} has quantized weights, which are not supported")
-    values = {k: v for k, v in folder.config.items() if not k.endswith("attn_implementation")}
-    tensors = folder.tensors()
+    kind = config["model_type"]
+    library = transformers_for(f"{where} ({kind})")
+    if "quantization_config" in config:
+        raise CheckpointError(f"{where} has quantized weights, which are not supported")
+    values = {k: v for k, v in config.items() if not k.endswith("attn_implementation")}
     with quiet():
         try:
-            config = getattr(library, config_class).from_dict(prepare(values))
+            settings = getattr(library, config_class).from_dict(prepare(values))
             module, found = getattr(library, model_class).from_pretrained(
                 None,
-                config=config,
-                state_dict=tensors,
+                config=settings,
+                state_dict=dict(tensors),
                 dtype=torch.float32,
                 attn_implementation=attention,
                 output_loading_info=True,
@@ -137,14 +198,14 @@ def load_module(
             raise
         except Exception as error:  # whatever a wrong configuration makes of transformers and torch
             raise CheckpointError(
-                f"{folder.path} is no complete {folder.model_type} model: {one_line(error)}"
+                f"{where} is no complete {kind} model: {one_line(error)}"
             ) from error
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
-        if names := sorted(map(str, found.get(kind) or ())):
-            what = kind.removesuffix("_keys").replace("error_msgs", "unreadable")
+    for fault in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        if names := sorted(map(str, found.get(fault) or ())):
+            what = fault.removesuffix("_keys").replace("error_msgs", "unreadable")
             shown = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
             raise CheckpointError(
-                f"the weights in {folder.path} do not fit its config.json: "
+                f"the weights in {where} do not fit its {kind} configuration: "
                 f"{len(names)} {what} ({shown})"
             )
     loaded: nn.Module = module.eval().requires_grad_(False)
