@@ -50,10 +50,11 @@ if TYPE_CHECKING:
         SegmentAnythingError,
     )
     from .finding import find, find_steps
-    from .formats import ImageData, read_image
+    from .formats import Detection, ImageData, read_detections, read_image
     from .large import LargePlan, LargeResult, open_large, plan_large, redecode, segment_large
     from .progress import Progress, finish
     from .projects import ImageSource, ObjectClass, ObjectEntry, Project, ProjectImage
+    from .refining import Refined, refine, refine_steps
     from .samples import Sample, sample, sample_names
     from .stacks import PropagationResult, StackResult, propagate, segment_stack
     from .training import TrainingConfig, TrainingResult, train
@@ -93,10 +94,11 @@ _HOMES = {
         "ResourceError",
     ),
     "finding": ("find", "find_steps"),
-    "formats": ("read_image", "ImageData"),
+    "formats": ("read_image", "ImageData", "read_detections", "Detection"),
     "large": ("segment_large", "plan_large", "open_large", "redecode", "LargePlan", "LargeResult"),
     "progress": ("Progress", "finish"),
     "projects": ("Project", "ProjectImage", "ImageSource", "ObjectClass", "ObjectEntry"),
+    "refining": ("refine", "refine_steps", "Refined"),
     "samples": ("sample", "sample_names", "Sample"),
     "stacks": ("segment_stack", "propagate", "StackResult", "PropagationResult"),
     "training": ("train", "TrainingConfig", "TrainingResult"),
@@ -130,9 +132,14 @@ __all__ = [
     "propagate",
     "StackResult",
     "PropagationResult",
+    "refine",
+    "refine_steps",
+    "Refined",
     "attach",
     "read_image",
     "ImageData",
+    "read_detections",
+    "Detection",
     "sample",
     "sample_names",
     "Sample",

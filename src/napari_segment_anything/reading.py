@@ -7,6 +7,7 @@ size. Invalid input raises an error of this package that says where and why.
 
 from __future__ import annotations
 
+import math
 import re
 import stat
 import tomllib
@@ -25,6 +26,7 @@ ErrorType = type[SegmentAnythingError]
 
 _NAME_LENGTH = 100
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+(::|://)")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(10))}
 
 
@@ -277,6 +279,13 @@ def require(value: Any, kind: type | tuple[type, ...], what: str, hint: str) -> 
     """
     if not isinstance(value, kind):
         raise ParameterError(f"{what} is {_a(type(value).__name__)}; {hint}")
+
+
+def number(text: str) -> float | None:
+    """Parse a finite decimal number; None for anything else."""
+    text = text.strip()
+    value = float(text) if _NUMBER.fullmatch(text) else math.inf
+    return value if math.isfinite(value) else None
 
 
 def is_url(source: object) -> bool:

@@ -24,6 +24,7 @@ from . import (
     large,
     models,
     project,
+    refine,
     replay,
     segment,
     stack,
@@ -72,6 +73,7 @@ def _root(
 
 app.command("segment")(segment.segment)
 app.command("everything")(everything.everything)
+app.command("refine")(refine.refine)
 app.command("large")(large.large)
 app.command("stack")(stack.stack)
 app.command("embed")(embed.embed)

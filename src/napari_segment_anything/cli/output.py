@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..formats.records import ImageRecords
     from .options import Reporting
 
+MORE = {"review": "review.csv", "coco": "coco.json"}
+"""Of some verbs."""
 KINDS = {
     "labels": "labels.tif",
     "masks": "masks.json",
@@ -49,6 +51,10 @@ class Result:
         Parameters of the computation.
     prompts : sequence of dict
         Prompts to draw on the overlay.
+    columns : mapping of str to mapping of int to object
+        More columns of the table: a value for each label.
+    more : mapping of str to callable
+        How further files are written, by their kind in `MORE`: takes the path.
     """
 
     image: Input
@@ -59,6 +65,8 @@ class Result:
     facts: dict[str, Any]
     parameters: dict[str, Any]
     prompts: Sequence[dict[str, Any]] = ()
+    columns: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
+    more: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +100,14 @@ class ImageOutput:
                 "choose an output folder with -o FOLDER, or print JSON with --json"
             )
 
-    def files(self, name: str) -> dict[str, Path]:
+    def files(self, name: str, *more: str) -> dict[str, Path]:
         """Result files for an image of this name, by kind; none without a folder.
+
+        Parameters
+        ----------
+        name : str
+        *more : str
+            Kinds of `MORE` that the verb may write.
 
         Raises
         ------
@@ -102,7 +116,8 @@ class ImageOutput:
         """
         if self.folder is None:
             return {}
-        files = {kind: self.folder / f"{name}_{ending}" for kind, ending in KINDS.items()}
+        kinds = {**KINDS, **{kind: MORE[kind] for kind in more}}
+        files = {kind: self.folder / f"{name}_{ending}" for kind, ending in kinds.items()}
         check_free(files.values(), self.overwrite)
         return files
 
@@ -110,6 +125,7 @@ class ImageOutput:
         """Write all files or none, and report."""
         from .report import model_facts, tell
 
+        files = {kind: path for kind, path in files.items() if kind in {*KINDS, *result.more}}
         if files:
             _write(result, files)
         rows, cols = result.labels.shape
@@ -144,6 +160,8 @@ def check_free(files: Iterable[Path], overwrite: bool) -> None:
 
 
 def _write(result: Result, files: dict[str, Path]) -> None:
+    import numpy as np
+
     from ..formats import measure, save_overlay, write_labels, write_sa1b, write_table
     from ..formats.atomic import staging
     from . import picture
@@ -167,7 +185,11 @@ def _write(result: Result, files: dict[str, Path]) -> None:
                 for score in ("predicted_iou", "stability_score")
             },
         )
+        for name, values in result.columns.items():
+            table[name] = np.array([values[int(label)] for label in table["label"]])
         write_table(staged["table"], table)
+        for kind, write in result.more.items():
+            write(staged[kind])
         drawn = picture.draw(image.display(), result.labels, result.prompts)
         save_overlay(staged["overlay"], drawn)
         for kind, path in staged.items():

@@ -15,9 +15,6 @@ column every row is an object of its own, and without `kind` a row is what its
 filled columns say: a point, a box, or both. Points and Shapes saved from napari as CSV
 are understood too: each point, or each shape's bounding box, is an object.
 
-Cells are separated by commas, semicolons or tabs, as the header is; numbers have a
-decimal point. The text is UTF-8, or UTF-16 as Excel's "Unicode text".
-
 JSON files hold a list of objects: `[{"points": [[120, 80]], "labels": [1]},
 {"id": 7, "box": [10, 10, 60, 70]}]`.
 
@@ -27,23 +24,19 @@ numbers are errors that name the line or the object.
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import PromptError
+from ..formats.sheets import Row, cell_number, meant, read_rows
 from ..limits import RECORDS_BYTES
 from ..reading import read_bytes
 from . import values
 
 PromptObject = dict[str, Any]
-Row = dict[str, str]
 _PLACE = ("row", "col")
 _CORNERS = ("row_min", "col_min", "row_max", "col_max")
 _COLUMNS = ("object", "kind", *_PLACE, "label", *_CORNERS)
@@ -142,7 +135,7 @@ def _from_json(path: Path) -> list[PromptObject]:
         where = f"{path.name}, object {number}"
         for key in each:
             if key not in _KEYS:
-                raise PromptError(f"{where}: unknown key {key!r}{_meant(key, _KEYS)}")
+                raise PromptError(f"{where}: unknown key {key!r}{meant(key, _KEYS)}")
         # null means the same as a missing key
         given = {key: value for key, value in each.items() if value is not None}
         result: PromptObject = {"id": given.get("id", number)}
@@ -208,7 +201,7 @@ def _short(value: Any) -> str:
 
 
 def _from_csv(path: Path) -> list[PromptObject]:
-    columns, rows = _table(path)
+    columns, rows = read_rows(path)
     if not rows:
         return []
     if "axis-0" in columns:
@@ -216,7 +209,7 @@ def _from_csv(path: Path) -> list[PromptObject]:
     for column in columns:
         if column not in _COLUMNS:
             raise PromptError(
-                f"{path.name}: unknown column {column!r}{_meant(column, _COLUMNS)}; the columns "
+                f"{path.name}: unknown column {column!r}{meant(column, _COLUMNS)}; the columns "
                 f"are {','.join(_COLUMNS)}"
             )
     if not set(_PLACE) <= set(columns) and not set(_CORNERS) <= set(columns):
@@ -226,7 +219,7 @@ def _from_csv(path: Path) -> list[PromptObject]:
     objects: dict[int, PromptObject] = {}
     for count, (line, row) in enumerate(rows, start=1):
         where = f"{path.name}, line {line}"
-        number = float(count) if "object" not in columns else _number(row, "object", where)
+        number = float(count) if "object" not in columns else cell_number(row, "object", where)
         if number != int(number) or not 1 <= number <= _LARGEST:
             raise PromptError(
                 f"{where}: object is a label, a whole number from 1 to {_LARGEST}, "
@@ -244,19 +237,19 @@ def _from_csv(path: Path) -> list[PromptObject]:
         if not filled:
             raise PromptError(f"{where} has neither a point nor a box")
         if kind == "point" or (not kind and set(filled) & set(_PLACE)):
-            label = _number(row, "label", where) if row.get("label") else 1
+            label = cell_number(row, "label", where) if row.get("label") else 1
             if label not in (0, 1):
                 raise PromptError(
                     f"{where}: label is 1 (foreground) or 0 (background), not {row['label']!r}"
                 )
-            each.setdefault("points", []).append([_number(row, name, where) for name in _PLACE])
+            each.setdefault("points", []).append([cell_number(row, name, where) for name in _PLACE])
             each.setdefault("labels", []).append(int(label))
-        elif row.get("label") and _number(row, "label", where) != 1:
+        elif row.get("label") and cell_number(row, "label", where) != 1:
             raise PromptError(f"{where}: a box is foreground; its label is 1 or left empty")
         if kind == "box" or (not kind and set(filled) & set(_CORNERS)):
             if "box" in each:
                 raise PromptError(f"{where}: object {int(number)} has a box already")
-            each["box"] = _corners([_number(row, name, where) for name in _CORNERS], where)
+            each["box"] = _corners([cell_number(row, name, where) for name in _CORNERS], where)
         if len(each) == 1:
             raise PromptError(f"{where} has neither a point nor a box")
     return list(objects.values())
@@ -278,7 +271,7 @@ def _from_napari(columns: list[str], rows: list[tuple[int, Row]], path: Path) ->
     shapes = "vertex-index" in columns
     for line, row in rows:
         where = f"{path.name}, line {line}"
-        at = [_number(row, "axis-0", where), _number(row, "axis-1", where)]
+        at = [cell_number(row, "axis-0", where), cell_number(row, "axis-1", where)]
         if not shapes and row["index"] in vertices:
             raise PromptError(f"{where}: index {row['index']} is there twice")
         vertices.setdefault(row["index"], []).append(at)
@@ -290,74 +283,6 @@ def _from_napari(columns: list[str], rows: list[tuple[int, Row]], path: Path) ->
         where = f"{path.name}, shape {index}"
         boxes.append({"box": _corners([min(down), min(across), max(down), max(across)], where)})
     return _numbered(boxes)
-
-
-def _table(path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
-    """Column names, and the rows that are not empty with their lines' numbers."""
-    text = _text(path)
-    header = text.lstrip("\r\n").partition("\n")[0]
-    delimiter = next((mark for mark in ",;\t" if mark in header), ",")
-    lines = list(_lines(csv.reader(io.StringIO(text, ""), delimiter=delimiter, strict=True), path))
-    if not lines:
-        return [], []
-    first, names = lines[0]
-    # spreadsheets may save empty columns on the right
-    used = max((i for _, cells in lines for i, cell in enumerate(cells, 1) if cell), default=0)
-    names = names[: max(used, len([name for name in names if name]))]
-    for number, name in enumerate(names, start=1):
-        if not name:
-            raise PromptError(f"{path.name}, line {first}: column {number} has no name")
-        if names.index(name) != number - 1:
-            raise PromptError(f"{path.name}, line {first}: the column {name!r} is there twice")
-    rows = []
-    for line, cells in lines[1:]:
-        if len(cells) != len(lines[0][1]):
-            raise PromptError(
-                f"{path.name}, line {line}: {len(cells)} cells under {len(lines[0][1])} columns; "
-                "numbers are written with a decimal point, and empty cells keep their separators"
-            )
-        rows.append((line, dict(zip(names, cells, strict=False))))
-    return names, rows
-
-
-def _lines(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
-    try:
-        for cells in reader:
-            cells = [cell.strip() for cell in cells]
-            if any(cells):
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise PromptError(f"{path.name}, line {reader.line_num}: {error}") from None
-
-
-def _text(path: Path) -> str:
-    content = read_bytes(path, RECORDS_BYTES, what="prompt file", error=PromptError)
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        text = content.decode("utf-16" if wide else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start].count(b"\n") + 1
-        raise PromptError(
-            f"{path.name}, {'text' if wide else f'line {before}'} is not "
-            f"{'UTF-16' if wide else 'UTF-8'}: save it as CSV UTF-8"
-        ) from None
-    if "\0" in text:
-        raise PromptError(f"{path.name} is no text: save it as CSV UTF-8")
-    return text
-
-
-def _number(row: Row, name: str, where: str) -> float:
-    text = row.get(name, "")
-    value = values.number(text)
-    if value is None:
-        hint = "; write it with a decimal point" if values.number(text.replace(",", ".")) else ""
-        raise PromptError(f"{where}: {name} must be a number, not {text!r}{hint}")
-    return value
-
-
-def _meant(name: str, known: Sequence[str]) -> str:
-    close = get_close_matches(name.lower(), known, 1, 0.5)
-    return f" (meant {close[0]!r}?)" if close else ""
 
 
 def _corners(corners: list[float], where: str) -> list[float]:

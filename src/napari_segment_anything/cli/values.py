@@ -7,19 +7,10 @@ import re
 from typing import TYPE_CHECKING
 
 from ..errors import ParameterError, PromptError
+from ..reading import number
 
 if TYPE_CHECKING:
     from ..engine import Window
-
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-
-
-def number(text: str) -> float | None:
-    """Parse a finite decimal number; None for anything else."""
-    text = text.strip()
-    value = float(text) if _NUMBER.fullmatch(text) else math.inf
-    return value if math.isfinite(value) else None
 
 
 def numbers(text: str, count: int, option: str, shape: str) -> list[float]:

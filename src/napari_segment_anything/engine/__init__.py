@@ -12,7 +12,7 @@ from .image import ImageSource, open_image
 from .masks import binarise, draw_masks, mask_logits, patches, upsample
 from .model import Model, load_model
 from .parts import prompted_parts
-from .placed_mask import PlacedMask
+from .placed_mask import NO_MASK, PlacedMask
 from .planes import PlaneSource
 from .predictor import Prediction, Predictor
 from .prompts import Prompts
@@ -40,6 +40,7 @@ __all__ = [
     "Segmented",
     "Ask",
     "PlacedMask",
+    "NO_MASK",
     "PlaneSource",
     "EmbeddingCache",
     "CacheWarning",

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import ParameterError
 from ..progress import Progress, finish
 from .ask import Ask
+from .embedding import Embedding
 from .encode_plan import EncodePlan
 from .parts import clean, prompted_parts
 from .placed_mask import NO_MASK, PlacedMask
@@ -50,8 +51,8 @@ class Segmented:
         Of the network, to refine.
     view : View
         The view in which it was decoded.
-    window : Window
-        The pixels of the image that were decoded.
+    embedding : Embedding
+        Maps logits to pixels; without features.
     asked : Window
         The window that was decoded first, or the larger one for a mask that was cut off.
     """
@@ -61,8 +62,13 @@ class Segmented:
     best: int
     logits: np.ndarray
     view: View
-    window: Window
+    embedding: Embedding
     asked: Window
+
+    @property
+    def window(self) -> Window:
+        """The pixels of the image that were decoded."""
+        return self.embedding.window
 
     @property
     def mask(self) -> PlacedMask:
@@ -276,7 +282,7 @@ class _Search:
             best,
             found.logits,
             found.view,
-            found.embedding.window,
+            found.embedding,
             self.wider.get(index) or self.plan.first_window(self.asks[index]),
         )
 

@@ -6,8 +6,10 @@ Stands alone: NumPy, scikit-image and the file libraries only.
 from __future__ import annotations
 
 from ._archives import open_npz
+from .detection import Detection
+from .detection_files import read_detections
 from .images import ImageData, read_image
-from .labels import read_labels, write_labels
+from .labels import open_label_array, read_labels, write_labels
 from .ome_zarr import (
     LabelsGroup,
     PlateImage,
@@ -25,6 +27,7 @@ from .tables import measure, read_table, write_table
 
 __all__ = [
     "RLE",
+    "Detection",
     "ImageData",
     "ImageRecords",
     "LabelsGroup",
@@ -36,11 +39,13 @@ __all__ = [
     "is_url",
     "label_names",
     "measure",
+    "open_label_array",
     "open_labels",
     "overlay",
     "open_npz",
     "plate_images",
     "read_coco",
+    "read_detections",
     "read_image",
     "read_labels",
     "read_sa1b",

@@ -7,7 +7,7 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,9 @@ from ..reading import is_url, require_file
 from ._stores import locate, open_node, store_errors
 from .atomic import replacing, staging
 from .tiff_writing import write_tiff
+
+if TYPE_CHECKING:
+    from .ome_zarr import LabelsGroup
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr")
 
@@ -103,21 +106,10 @@ def read_labels(path: str | Path) -> NDArray[Any]:
     """
     from .images import open_file
 
-    if is_url(path) or Path(path).is_dir():
-        from ._ngff import ome_attributes
-        from .ome_zarr import label_names, open_labels
-
-        node = open_node(locate(path))
-        if label_names(path) or (node is not None and "image-label" in ome_attributes(node)):
-            group = open_labels(path)
-            if not group.complete:
-                warnings.warn(
-                    f"{group.path} is unfinished: the run that writes it was stopped, "
-                    "or is still running",
-                    stacklevel=2,
-                )
-            ARRAY_BYTES.check(group.array.nbytes, f"the labels {path} do not fit into memory")
-            return _checked(group.array[...])
+    group = _label_group(path)
+    if group is not None:
+        ARRAY_BYTES.check(group.array.nbytes, f"the labels {path} do not fit into memory")
+        return _checked(group.array[...])
     path = path if is_url(path) else Path(path)
     if isinstance(path, Path) and path.suffix.lower() == ".png":
         return _checked(_read_png(path))
@@ -131,6 +123,42 @@ def read_labels(path: str | Path) -> NDArray[Any]:
     size = math.prod(found.shape) * np.dtype(found.array.dtype).itemsize
     ARRAY_BYTES.check(size, f"the labels {path} do not fit into memory")
     return _checked(found.array[...])
+
+
+def open_label_array(path: str | Path) -> Any:
+    """Open a label image as an array; labels of OME-Zarr stores stay on disk.
+
+    Parameters
+    ----------
+    path : str or Path
+        As for `read_labels`.
+
+    Raises
+    ------
+    FormatError
+        As `read_labels`.
+    """
+    group = _label_group(path)
+    return read_labels(path) if group is None else group.array
+
+
+def _label_group(path: str | Path) -> LabelsGroup | None:
+    """Labels in an OME-Zarr store; None for other files and folders."""
+    from ._ngff import ome_attributes
+    from .ome_zarr import label_names, open_labels
+
+    if not is_url(path) and not Path(path).is_dir():
+        return None
+    node = open_node(locate(path))
+    if not label_names(path) and (node is None or "image-label" not in ome_attributes(node)):
+        return None
+    group = open_labels(path)
+    if not group.complete:
+        warnings.warn(
+            f"{group.path} is unfinished: the run that writes it was stopped, or is still running",
+            stacklevel=3,
+        )
+    return group
 
 
 def _checked(labels: ArrayLike) -> NDArray[Any]:

@@ -143,6 +143,7 @@ def _record(
         id=_integer(data, "id", where, 0),
         category_id=category,
         category=categories.get(category, ""),
+        score=_number(data, "score", where),
         provenance=_provenance(data, where),
     )
 

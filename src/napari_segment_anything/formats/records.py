@@ -43,6 +43,8 @@ class MaskRecord:
         COCO category; 1 for SA-1B, which has none.
     category : str
         Its name, where it was read from a COCO data set.
+    score : float
+        Of the detector that found it, COCO's score; NaN if there is none.
     provenance : mapping of str to object
         How the mask was made: plain values, kept under a key of this package.
     """
@@ -57,6 +59,7 @@ class MaskRecord:
     id: int = 0
     category_id: int = 1
     category: str = ""
+    score: float = math.nan
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -156,7 +159,8 @@ def to_coco(images: Iterable[ImageRecords], *, categories: Sequence[str] = ("obj
     -------
     dict
         With "images", "annotations" and "categories". Scores are kept under their SA-1B names,
-        and predicted_iou also as COCO's "score".
+        and predicted_iou also as COCO's "score" where there is no other. Ids are kept if no two
+        records have the same.
 
     Raises
     ------
@@ -169,6 +173,9 @@ def to_coco(images: Iterable[ImageRecords], *, categories: Sequence[str] = ("obj
         "annotations": [],
         "categories": [{"id": i, "name": n} for i, n in enumerate(categories, start=1)],
     }
+    images = list(images)
+    ids = [record.id for image in images for record in image.records]
+    keep = all(ids) and len(set(ids)) == len(ids)
     used: set[int] = set()
     for image in images:
         image_id = image.image_id
@@ -192,12 +199,12 @@ def to_coco(images: Iterable[ImageRecords], *, categories: Sequence[str] = ("obj
                 )
             entry = _annotation(record, number, image, True)
             entry.update(
-                id=len(out["annotations"]) + 1,
+                id=record.id if keep else len(out["annotations"]) + 1,
                 image_id=image_id,
                 category_id=record.category_id,
                 iscrowd=0,
             )
-            if "predicted_iou" in entry:
+            if math.isnan(record.score) and "predicted_iou" in entry:
                 entry["score"] = entry["predicted_iou"]
             out["annotations"].append(entry)
     return out
@@ -241,7 +248,7 @@ def _annotation(
         **_own(record.provenance),
     }
     # JSON has no NaN; missing scores are omitted.
-    for key in ("predicted_iou", "stability_score"):
+    for key in ("predicted_iou", "stability_score", "score"):
         value = float(getattr(record, key))
         if math.isfinite(value):
             entry[key] = value

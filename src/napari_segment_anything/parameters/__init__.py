@@ -15,6 +15,7 @@ table            parameters of
 `FOLLOWING`      following prompted objects: `propagate`
 `TILING`         tiles, and where they are segmented: `segment_large`
 `PROMPTING`      masks of prompted objects: `Segmenter`, ``napari-sam segment``
+`REFINING`       objects of other programs as prompts: `refine`, ``napari-sam refine``
 `PROJECT`        settings of a project: `Project`, ``napari-sam project``
 `AUDIT`          drawing an audit: `Audit.draw`, ``napari-sam project audit``
 `LEARNING`       learning from a project: `learn_steps`, ``napari-sam project learn``
@@ -30,7 +31,18 @@ The folder imports only the standard library, so that ``napari-sam --help`` is f
 
 from .parameter import Parameter, check_names, check_values
 from .project_tables import AUDIT, LEARNING, PROJECT
-from .tables import EVERYTHING, FINDING, FOLLOWING, LINKING, MODES, POLICIES, PROMPTING, RUN, TILING
+from .tables import (
+    EVERYTHING,
+    FINDING,
+    FOLLOWING,
+    LINKING,
+    MODES,
+    POLICIES,
+    PROMPTING,
+    REFINING,
+    RUN,
+    TILING,
+)
 
 __all__ = [
     "AUDIT",
@@ -44,6 +56,7 @@ __all__ = [
     "PROJECT",
     "PROMPTING",
     "Parameter",
+    "REFINING",
     "RUN",
     "TILING",
     "check_names",

@@ -361,4 +361,17 @@ PROMPTING: dict[str, Parameter] = {
         low=1, high=65536, unit="pixels", otherwise="what suits model and image",
     ),
 }
+
+REFINING: dict[str, Parameter] = {
+    "prompt": Parameter(
+        "auto", str, "Prompt with",
+        "What the model is prompted with where an object has a mask: its box, the mask, or both; "
+        "auto is what validates best.",
+        choices=("auto", "box", "mask", "box+mask"),
+    ),
+    "components": Parameter(
+        False, bool, "Connected parts",
+        "Take each connected part of a label image as an object, whatever its value.",
+    ),
+}
 # fmt: on
