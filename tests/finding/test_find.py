@@ -145,11 +145,6 @@ def test_one_clear_error(predictor, arguments, message) -> None:
         nsa.find(image, model=predictor.model, finder=finder, **arguments)
 
 
-def test_words_alone_need_a_model_that_reads(predictor) -> None:
-    with pytest.raises(nsa.ParameterError, match="words need"):
-        nsa.find(spots()[0], "disk", predictor.model)
-
-
 def test_colour_channels_and_planes(predictor) -> None:
     image, masks = spots()
     colour = np.repeat(image[..., None], 3, 2)

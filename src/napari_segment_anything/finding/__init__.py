@@ -2,6 +2,7 @@
 
 from .comparing import likeness
 from .finder import Finder, Sightings
+from .loading import load_finder
 from .pool import CandidatePool, everything_steps, read_pool
 from .query import Query
 from .run import find, find_steps
@@ -18,5 +19,6 @@ __all__ = [
     "find",
     "find_steps",
     "likeness",
+    "load_finder",
     "read_pool",
 ]

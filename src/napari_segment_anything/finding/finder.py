@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import PlacedMask, PlaneSource, Predictor, Window
-from ..formats.rle import RLE
+from ..formats.rle import RLE, encode
 from ..progress import Progress
 from .query import Query
 
@@ -35,28 +35,33 @@ class Sightings:
     stability: NDArray[np.float32]
 
 
+def plane_rle(mask: PlacedMask, shape: tuple[int, int]) -> RLE:
+    """Return a mask as run lengths of the whole plane, of shape (rows, columns)."""
+    return encode(mask.mask).place((mask.window.row, mask.window.col), shape)
+
+
 class Finder(Protocol):
-    """Finds instances of a concept; it keeps no state of images.
+    """Finds instances of a concept; it keeps no state of images."""
 
-    Attributes
-    ----------
-    name : str
-        The `source` of what it finds.
-    takes : frozenset of str
-        What it understands: "words", "examples".
-    threshold : float
-        Likeness from which on it is probably right.
-    frame : int
-        Side in pixels of the part of an image that it sees at full resolution.
-    elsewhere : bool
-        Whether examples may lie in another view, or another image.
-    """
+    @property
+    def name(self) -> str:
+        """The `source` of what it finds."""
 
-    name: str
-    takes: frozenset[str]
-    threshold: float
-    frame: int
-    elsewhere: bool
+    @property
+    def takes(self) -> frozenset[str]:
+        """What it understands: "words", "examples"."""
+
+    @property
+    def threshold(self) -> float:
+        """Likeness from which on it is probably right."""
+
+    @property
+    def frame(self) -> int:
+        """Side in pixels of the part of an image that it sees at full resolution."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether examples may lie in another view or image than what is found."""
 
     def learn(
         self,

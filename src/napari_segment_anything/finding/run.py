@@ -15,10 +15,10 @@ from ..automatic.grid import ImageCrop
 from ..automatic.measure import Measured
 from ..engine import Model, PlaneSource, Predictor, Window, load_model, open_image
 from ..errors import ParameterError
-from ..formats.rle import RLE, encode
+from ..formats.rle import RLE
 from ..progress import Progress, finish, mapped
 from .choosing import FinderOptions, choose_finder
-from .finder import Finder, Sightings
+from .finder import Finder, Sightings, plane_rle
 from .query import Query, example_masks
 from .views import plan_views
 
@@ -119,7 +119,7 @@ def find_steps(
     chosen = choose_finder(query, loaded, finder, options)
     filters = options.filters(chosen)
     crops = plan_views(source.shape, chosen.frame, tile, overlap)
-    used = {**options.everything, **options.finding}
+    used = {**options.everything, **options.finding, "words": query.words}
     return FindRun(
         source, query, chosen, predictor or Predictor(loaded), filters, crops, used
     ).run()
@@ -199,11 +199,7 @@ class FindRun:
         if self.query.examples:
             steps = example_masks(self.query, self.source, self.predictor)
             masks = yield from mapped(steps, step(0))
-            known = [
-                encode(mask.mask).place((w.row, w.col), self.source.shape)
-                for mask in masks
-                for w in [mask.window]
-            ]
+            known = [plane_rle(mask, self.source.shape) for mask in masks]
             ones = np.ones(len(known), np.float32)
             nothing = np.full(len(known), np.nan, np.float32)
             whole = self._builder.crops.index(ImageCrop(0, 0, *self.source.shape, 0))

@@ -198,6 +198,12 @@ FINDING: dict[str, Parameter] = {
         "Whether these crops show what surrounds the mask, are blank there, or both in turn.",
         choices=("both", "keep", "blank"), modes=("likeness",),
     ),
+    "against": Parameter(
+        ("background", "something else"), object, "Against",
+        "What else there may be, in words; the likeness is the probability that the words looked "
+        "for are right, and none of these.",
+        modes=("likeness",), metavar="WORDS[,WORDS...]",
+    ),
 }
 
 LINKING: dict[str, Parameter] = {
