@@ -306,7 +306,7 @@ class EverythingWidget(Panel):
     def _show_counts(self) -> None:
         drawn = self._drawn
         dropped = {} if drawn is None else drawn.dropped
-        for name in FILTERS:
+        for name in FILTERS & self.fields.keys():
             self.fields[name].show_dropped(dropped.get(name, 0))
         self.exports.refresh()
 
