@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_segment_anything.families.loading import quiet
 
-from .tiny import written
+from .tiny import tiny_sam3, written
 
 TOKENS = 32
 _TOWER = {
@@ -104,6 +104,12 @@ def tiny_grounding_dino(folder: Path, side: int = 64) -> Path:
     )
     vocabulary = {word: index for index, word in enumerate(words)}
     return _with(folder, transformers.BertTokenizer(vocab=vocabulary), processor)
+
+
+def tiny_concepts(folder: Path) -> Path:
+    """Write a SAM 3, detector and tracker together as published, with its tokenizer."""
+    tokens = clip_tokenizer(TOKENS, string.ascii_lowercase, end=99)
+    return _with(tiny_sam3(folder), tokens)
 
 
 def clip_tokenizer(length: int = 0, letters: str = "", end: int = 513) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -85,6 +88,10 @@ class ConceptFinder:
             Transformers' Sam3Model; it is moved to the device.
         device : torch.device
         """
+        # transformers takes one function of torchvision, and leaves its name open without it
+        modelling: Any = import_module(type(module).__module__)
+        if not hasattr(modelling, "torchvision"):
+            modelling.torchvision = SimpleNamespace(ops=SimpleNamespace(roi_align=roi_align))
         half = (0.5,) * 3
         mean, deviation = (
             torch.tensor(values, device=device).reshape(1, 3, 1, 1)
@@ -170,3 +177,42 @@ def load_concepts(
     video = folder.model_type == "sam3_video"
     module: Any = load_module(folder, "Sam3VideoConfig" if video else "Sam3Config", "Sam3Model")
     return ConceptFinder.of(folder, module, torch.device(device))
+
+
+def roi_align(features: Tensor, boxes: Sequence[Tensor], size: int) -> Tensor:
+    """Average features over a grid of bins in each box: torchvision's, with its defaults.
+
+    Parameters
+    ----------
+    features : Tensor (images, channels, h, w)
+    boxes : sequence of Tensor (n, 4)
+        x_min, y_min, x_max, y_max in cells, for each image.
+    size : int
+        Bins along a side.
+
+    Returns
+    -------
+    Tensor (boxes, channels, size, size)
+    """
+    pooled = [
+        _bins(image[None], box, size)
+        for image, several in zip(features, boxes, strict=True)
+        for box in several
+    ]
+    return torch.cat(pooled) if pooled else features.new_zeros(0, features.shape[1], size, size)
+
+
+def _bins(image: Tensor, box: Tensor, size: int) -> Tensor:
+    grid = []
+    for low, high, extent in zip(box[:2], box[2:], (image.shape[3], image.shape[2]), strict=True):
+        side = (high - low).clamp(min=1)
+        count = max(1, int(torch.ceil(side / size)))  # samples along a bin
+        places = torch.arange(size * count, device=box.device, dtype=box.dtype)
+        places = low + (places + 0.5) * side / (size * count)
+        grid.append(2 * places / max(extent - 1, 1) - 1)
+    x, y = grid
+    points = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
+    samples = nn.functional.grid_sample(
+        image, points[None].to(image.dtype), padding_mode="border", align_corners=True
+    )
+    return nn.functional.avg_pool2d(samples, (len(y) // size, len(x) // size))
