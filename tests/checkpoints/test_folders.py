@@ -23,9 +23,10 @@ from napari_segment_anything.checkpoints import (
 from napari_segment_anything.checkpoints.catalogue import CatalogueEntry, RemoteFile
 from napari_segment_anything.engine import Model
 from napari_segment_anything.errors import CheckpointError
-from napari_segment_anything.families.renaming import published_names, transformers_names
+from napari_segment_anything.families.published import published_names, transformers_names
 from napari_segment_anything.network import Sam
 
+from ..families.tiny import filled, saved
 from .conftest import same_weights
 
 MEDSAM = catalogue()["medsam"].preparation
@@ -121,3 +122,57 @@ def test_how_images_are_taken_is_saved(medsam: Sam, vit: Sam, tmp_path: Path) ->
     # and nothing is added to the files of other models, which earlier versions can read
     save_checkpoint(vit, tmp_path / "y.safetensors", {})
     assert b"frame_fit" not in (tmp_path / "y.safetensors").read_bytes()[:5000]
+
+
+@pytest.fixture(scope="module")
+def hq() -> torch.nn.Module:
+    """A SAM-HQ of transformers with a small image encoder and random weights."""
+    import transformers
+
+    config = transformers.SamHQConfig(
+        vision_config={
+            "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 128,
+            "window_size": 3, "global_attn_indexes": [1, 2], "mlp_dim": 128,
+        },
+        prompt_encoder_config={"image_size": 128},
+        mask_decoder_config={"vit_dim": 32},
+    )  # fmt: skip
+    return filled(transformers.SamHQModel(config)).eval()
+
+
+def test_hqs_own_file_is_transformers_model(tmp_path: Path, hq: torch.nn.Module) -> None:
+    state = published_names(hq.state_dict())
+    assert "mask_decoder.hf_token.weight" in state
+    torch.save(state, tmp_path / "sam_hq_vit_x.pth")
+    loaded = load_checkpoint(tmp_path / "sam_hq_vit_x.pth")
+    assert (loaded.name, loaded.architecture) == ("sam_hq_vit_x", "sam_hq_vit_32x3")
+    assert loaded.fingerprint == fingerprint(state)
+    assert same_weights(loaded.network.module, hq)
+    # and answers as that model does from its folder
+    folder = load_checkpoint(saved(hq, tmp_path / "folder")).network
+    pixels = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 255
+    boxes = torch.tensor([[20.0, 30.0, 90.0, 100.0]])
+    with torch.inference_mode():
+        answers = []
+        for network in (loaded.network, folder):
+            seen = network.encode(pixels)
+            answers.append(network.decode(seen.embedding, boxes=boxes, heads=seen.heads))
+    assert all(torch.equal(one, other) for one, other in zip(*answers, strict=True))
+
+
+def test_what_is_wrong_with_hqs_own_files(tmp_path: Path, hq: torch.nn.Module, tiny: Sam) -> None:
+    state = published_names(hq.state_dict())
+    path = tmp_path / "x.pth"
+    torch.save({k: v for k, v in state.items() if "hf_mlp.layers.1" not in k}, path)
+    with pytest.raises(CheckpointError, match=r"do not fit its sam_hq configuration: 2 missing"):
+        load_checkpoint(path)
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match="takes no instance decoder"):
+        load_checkpoint(path, instance_decoder=True)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match="truncated"):
+        load_checkpoint(path)
+    light = {**tiny.state_dict(), "mask_decoder.hf_token.weight": torch.zeros(1, 256)}
+    torch.save(light, path)
+    with pytest.raises(CheckpointError, match="Light HQ-SAM, which is not supported"):
+        load_checkpoint(path)

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import CheckpointError
 from ..families import ModelFolder, load_family
 from ..families.folder import read_weights
-from ..families.renaming import SAM_PIXELS, published_names
+from ..families.published import HQ_MARK, SAM_PIXELS, build_hq, published_names
 from ..network.instance_decoder import InstanceDecoder
 from ..network.promptable import Promptable
 from ..network.sam import SamConfig
@@ -109,8 +109,7 @@ def load_checkpoint(
     entry = named_entry(source) if isinstance(source, str) else None
     path = locate(source, directory, progress)
     if path.is_dir():
-        if instance_decoder:
-            raise CheckpointError(f"{path} takes no instance decoder; leave instance_decoder out")
+        _no_decoder(path, instance_decoder)
         return _load_folder(path, entry, source, directory)
     name = entry.name if entry is not None else _stem(path)
     return _load(path, entry, name, instance_decoder, directory, progress)
@@ -127,6 +126,12 @@ def _load(
     store = records_file(directory)
     stored = read_tensors(path)
     config = _config(stored, path)
+    if HQ_MARK in stored.network:
+        _no_decoder(path, instance_decoder)
+        hq = build_hq(config.encoder, stored.network, str(path))
+        mark = _fingerprint(path, "network", stored.network, store)
+        kind = f"sam_hq_{architecture_name(config)}"
+        return Checkpoint(hq, name, kind, mark, _metadata(stored.header, entry, path))
     if entry is not None:
         config = replace(config, **entry.preparation)
     network = build_network(config, stored.network, str(path))
@@ -186,6 +191,11 @@ def _load_folder(
         return Checkpoint(network, name, architecture_name(config), mark, metadata)
     mark = _folder_fingerprint(folder, store)
     return Checkpoint(load_family(folder), name, folder.model_type, mark, metadata)
+
+
+def _no_decoder(path: Path, instance_decoder: str | Path | bool | None) -> None:
+    if instance_decoder:
+        raise CheckpointError(f"{path} takes no instance decoder; leave instance_decoder out")
 
 
 def _folder_fingerprint(folder: ModelFolder, store: Path) -> str:

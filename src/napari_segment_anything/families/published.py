@@ -1,15 +1,16 @@
-"""Names of SAM's and SAM-HQ's tensors: as published, and as in transformers."""
+"""SAM's and SAM-HQ's own files: the names of their tensors, as published and in transformers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
 
 from torch import Tensor
 
 from ..errors import CheckpointError
+from ..network import EncoderConfig, Promptable, ViTConfig
+from .loading import build_family
 
 HQ_MARK = "mask_decoder.hf_token.weight"
 """A tensor that only SAM-HQ's own files have."""
@@ -99,20 +100,27 @@ def transformers_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def sam_hq_config(encoder: Any) -> dict[str, Any]:
-    """Return the configuration that transformers needs for a SAM-HQ.
+def build_hq(encoder: EncoderConfig, state: Mapping[str, Tensor], where: str) -> Promptable:
+    """Make a network from one of SAM-HQ's own files.
 
     Parameters
     ----------
-    encoder : ViTConfig
+    encoder : EncoderConfig
         Its image encoder, as recognised from its tensors.
-    """
-    from ..network.vit import ViTConfig
+    state : mapping of str to Tensor
+        By their published names.
+    where : str
+        The file, for messages.
 
+    Raises
+    ------
+    CheckpointError
+        If transformers is not installed, the encoder is not a ViT, or tensors do not fit.
+    """
     if not isinstance(encoder, ViTConfig):
         raise CheckpointError(
-            "it is a SAM-HQ with an image encoder other than ViT, such as Light HQ-SAM, which is "
-            "not supported; sam_hq_vit_b is the smallest that is"
+            f"{where} is a SAM-HQ with another image encoder than ViT, such as Light HQ-SAM, "
+            "which is not supported; the smallest that is supported is sam_hq_vit_b"
         )
     vision = {
         "hidden_size": encoder.width,
@@ -122,18 +130,18 @@ def sam_hq_config(encoder: Any) -> dict[str, Any]:
         "image_size": encoder.image_size,
         "patch_size": encoder.patch_size,
         "window_size": encoder.window,
-        "output_channels": encoder.out_channels,
-        "mlp_ratio": encoder.mlp_ratio,
         "mlp_dim": round(encoder.width * encoder.mlp_ratio),
-        "num_pos_feats": encoder.out_channels // 2,
     }
-    prompts = {"image_size": encoder.image_size, "patch_size": encoder.patch_size}
-    return {
+    config = {
         "model_type": "sam_hq",
         "vision_config": vision,
-        "prompt_encoder_config": prompts,
+        "prompt_encoder_config": {
+            "image_size": encoder.image_size,
+            "patch_size": encoder.patch_size,
+        },
         "mask_decoder_config": {"vit_dim": encoder.width},
     }
+    return build_family(config, transformers_names(state), where)
 
 
 def _renamed(name: str, forward: bool) -> str:
