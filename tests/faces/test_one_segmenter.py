@@ -32,6 +32,7 @@ from napari_segment_anything.large.image import LargeImage
 from napari_segment_anything.large.redecoding import _segment
 from napari_segment_anything.session import ArrayTarget, Session
 
+from ..families.tiny import tiny_sam2, tiny_sam_hq
 from ..tiny import tiny_model
 
 SHAPE = (220, 250)
@@ -69,10 +70,18 @@ OBJECTS = {
 }
 
 
-@pytest.fixture(scope="module", params=[pytest.param("default", marks=pytest.mark.weights), "vit"])
-def predictor(request: pytest.FixtureRequest) -> Predictor:
+FAMILIES = {"sam2": tiny_sam2, "sam_hq": tiny_sam_hq}
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param("default", marks=pytest.mark.weights), "vit", *FAMILIES]
+)
+def predictor(request: pytest.FixtureRequest, tmp_path_factory) -> Predictor:
     if request.param == "default":
         return Predictor(request.getfixturevalue("default_model"))
+    if request.param in FAMILIES:
+        folder = FAMILIES[request.param](tmp_path_factory.mktemp("models") / request.param)
+        return Predictor(nsa.load_model(folder, precision="fp32"))
     return Predictor(tiny_model())
 
 

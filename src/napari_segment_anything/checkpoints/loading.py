@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
-from ..families import ModelFolder, load_family
+from ..families import FAMILIES, ModelFolder, load_family
 from ..families.folder import read_weights
 from ..families.published import HQ_MARK, SAM_PIXELS, build_hq, published_names
 from ..network.instance_decoder import InstanceDecoder
@@ -189,8 +189,10 @@ def _load_folder(
         mark = _fingerprint(folder.files[0], "renamed network", stored.network, store)
         mark = combine(mark, preparation(config))
         return Checkpoint(network, name, architecture_name(config), mark, metadata)
+    family = load_family(folder)
+    metadata = {**FAMILIES[folder.model_type].metadata, **metadata}
     mark = _folder_fingerprint(folder, store)
-    return Checkpoint(load_family(folder), name, folder.model_type, mark, metadata)
+    return Checkpoint(family, name, folder.model_type, mark, metadata)
 
 
 def _no_decoder(path: Path, instance_decoder: str | Path | bool | None) -> None:

@@ -21,6 +21,7 @@ from .sam_hq import SamHqNetwork
 
 _PHOTOS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALVES = ((0.5,) * 3, (0.5,) * 3)
+_SAM2_DEFAULTS: dict[str, Any] = {"everything": {"grid": {"pred_iou_thresh": 0.8}}}
 
 
 class Family(NamedTuple):
@@ -36,6 +37,8 @@ class Family(NamedTuple):
         Mean and deviation of pixels in 0..1 where the folder does not say.
     prepare : callable
         Turns the content of config.json into what transformers gets.
+    metadata : dict
+        Of its models, such as published default parameters; see `Model`.
     """
 
     config: str
@@ -43,6 +46,7 @@ class Family(NamedTuple):
     network: type[Sam2Network] | type[SamHqNetwork]
     pixels: tuple[tuple[float, ...], tuple[float, ...]] = _PHOTOS
     prepare: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    metadata: Mapping[str, Any] = _SAM2_DEFAULTS
 
 
 FAMILIES = {
@@ -57,7 +61,7 @@ FAMILIES = {
         "Sam3TrackerVideoConfig", "Sam3TrackerVideoModel", Sam2Network, _HALVES
     ),
     "sam3_video": Family("Sam3VideoConfig", "Sam3VideoModel", Sam2Network, _HALVES),
-    "sam_hq": Family("SamHQConfig", "SamHQModel", SamHqNetwork),
+    "sam_hq": Family("SamHQConfig", "SamHQModel", SamHqNetwork, metadata={}),
 }
 """By model_type. Where a folder has weights for memory, the model for video is loaded: its modules
 answer image prompts as well."""

@@ -83,7 +83,10 @@ class FamilyNetwork(nn.Module):
         """Embed images (B, 3, h, w), RGB in 0..255, fitted to the frame but not padded."""
         normalised = (pixels - self.pixel_mean) / self.pixel_std
         with _products(pixels.device, self._dtypes[0]):
-            return self.embed(normalised)
+            embedding, heads = self.embed(normalised)
+        # contiguous, as from a cache: in 16 bits, sums depend on the layout in memory
+        heads = {name: head.float().contiguous() for name, head in heads.items()}
+        return EncoderOutput(embedding.float().contiguous(), heads)
 
     def decode(
         self,
@@ -124,8 +127,8 @@ class FamilyNetwork(nn.Module):
 
     # -- what families do differently ------------------------------------------------------------
 
-    def embed(self, normalised: Tensor) -> EncoderOutput:
-        """Run the image encoder."""
+    def embed(self, normalised: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run the image encoder; return embedding and heads."""
         raise NotImplementedError
 
     def tokens(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..network import Ability, EncoderOutput
+from ..network import Ability
 from .network import FamilyConfig, FamilyNetwork, attended, classified
 
 HIGH, HIGHER = "high", "higher"
@@ -62,16 +62,16 @@ class Sam2Network(FamilyNetwork):
             return list(module.get_vision_features_for_tracker(seen)[0])
         return list(self.parts.get_image_features(normalised).fpn_hidden_states)
 
-    def embed(self, normalised: Tensor) -> EncoderOutput:
+    def embed(self, normalised: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Run the image encoder."""
         maps = self.features(normalised)
         maps[-1] = maps[-1] + self.parts.no_memory_embedding
         # as published: a coarser map than these may follow, which is left out
         higher, high, embedding = (
-            each.permute(1, 2, 0).reshape(len(normalised), -1, *size).float()
+            each.permute(1, 2, 0).reshape(len(normalised), -1, *size)
             for each, size in zip(maps, self.parts.backbone_feature_sizes, strict=False)
         )
-        return EncoderOutput(embedding, {HIGH: high, HIGHER: higher})
+        return embedding, {HIGH: high, HIGHER: higher}
 
     def tokens(
         self, coords: Tensor | None, labels: Tensor | None, boxes: Tensor | None, count: int

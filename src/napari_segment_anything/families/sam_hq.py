@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..network import EncoderOutput
 from .network import FamilyConfig, FamilyNetwork, attended, classified
 
 FINE = "fine"
@@ -46,7 +45,7 @@ class SamHqNetwork(FamilyNetwork):
         )
         super().__init__(module, config, mean, deviation)
 
-    def embed(self, normalised: Tensor) -> EncoderOutput:
+    def embed(self, normalised: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Run the image encoder on the padded frame, and what of the decoder needs no prompts."""
         side, decoder = self.config.image_size, self.parts.mask_decoder
         height, width = normalised.shape[-2:]
@@ -58,7 +57,7 @@ class SamHqNetwork(FamilyNetwork):
         early = seen.intermediate_embeddings[0].permute(0, 3, 1, 2).contiguous()
         early = decoder.activation(decoder.compress_vit_norm(decoder.compress_vit_conv1(early)))
         early = decoder.compress_vit_conv2(early)
-        return EncoderOutput(embedding.float(), {FINE: fine.float() + early.float()})
+        return embedding, {FINE: fine.float() + early.float()}
 
     def tokens(
         self, coords: Tensor | None, labels: Tensor | None, boxes: Tensor | None, count: int
