@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         ResourceError,
         SegmentAnythingError,
     )
-    from .finding import find, find_steps, load_finder
+    from .finding import find, find_stack, find_stack_steps, find_steps, load_finder
     from .formats import Detection, ImageData, read_detections, read_image
     from .large import LargePlan, LargeResult, open_large, plan_large, redecode, segment_large
     from .progress import Progress, finish
@@ -93,7 +93,7 @@ _HOMES = {
         "PromptError",
         "ResourceError",
     ),
-    "finding": ("find", "find_steps", "load_finder"),
+    "finding": ("find", "find_steps", "find_stack", "find_stack_steps", "load_finder"),
     "formats": ("read_image", "ImageData", "read_detections", "Detection"),
     "large": ("segment_large", "plan_large", "open_large", "redecode", "LargePlan", "LargeResult"),
     "progress": ("Progress", "finish"),
@@ -122,6 +122,8 @@ __all__ = [
     "CandidateTable",
     "find",
     "find_steps",
+    "find_stack",
+    "find_stack_steps",
     "load_finder",
     "segment_large",
     "plan_large",

@@ -44,7 +44,7 @@ STORE = {"output", "label", "overwrite"}
         (
             segment_stack_steps,
             (RUN, LINKING),
-            IMAGE | STORE | {"volume", "model", "axis"},
+            IMAGE | STORE | {"volume", "model", "axis", "finder"},
         ),
         (
             propagate_steps,

@@ -6,6 +6,7 @@ from .loading import load_finder
 from .pool import CandidatePool, everything_steps, read_pool
 from .query import Query
 from .run import find, find_steps
+from .stack import find_stack, find_stack_steps
 from .traits import Traits, describe_objects
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "describe_objects",
     "everything_steps",
     "find",
+    "find_stack",
+    "find_stack_steps",
     "find_steps",
     "likeness",
     "load_finder",

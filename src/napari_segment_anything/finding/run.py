@@ -13,7 +13,7 @@ from ..automatic import CandidateTable, Filters
 from ..automatic.candidates import Builder
 from ..automatic.grid import ImageCrop
 from ..automatic.measure import Measured
-from ..engine import Model, PlaneSource, Predictor, Window, load_model, open_image
+from ..engine import Model, PlacedMask, PlaneSource, Predictor, Window, load_model, open_image
 from ..errors import ParameterError
 from ..formats.rle import RLE
 from ..progress import Progress, finish, mapped
@@ -169,6 +169,8 @@ class FindRun:
         What is looked at.
     parameters : mapping
         Of the run, for the table.
+    learned : object, optional
+        What the finder learned before, from examples in another plane.
     """
 
     source: PlaneSource
@@ -179,6 +181,7 @@ class FindRun:
     crops: tuple[ImageCrop, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     learned: Any = None
+    _masks: list[PlacedMask] = field(init=False, default_factory=list)
     _builder: Builder = field(init=False)
     _likeness: list[NDArray[np.float32]] = field(init=False, default_factory=list)
     _names: list[str] = field(init=False, default_factory=list)
@@ -190,31 +193,34 @@ class FindRun:
         self._builder = Builder(self.source.shape, (0, 0), crops)
 
     def run(self) -> Generator[Progress, None, CandidateTable]:
-        """Learn what is looked for, unless `learned` is known, and look at view after view."""
+        """Learn what is looked for, unless that is known, and look at view after view."""
         total = len(self.crops)
 
         def step(done: int) -> Callable[[Progress], Progress]:
             return lambda inner: Progress(done, total, self.table, inner.message)
 
-        if self.query.examples:
-            steps = example_masks(self.query, self.source, self.predictor)
-            masks = yield from mapped(steps, step(0))
-            known = [plane_rle(mask, self.source.shape) for mask in masks]
+        yield from mapped(self.learn(), step(0))
+        if self._masks:
+            known = [plane_rle(mask, self.source.shape) for mask in self._masks]
             ones = np.ones(len(known), np.float32)
             nothing = np.full(len(known), np.nan, np.float32)
             whole = self._builder.crops.index(ImageCrop(0, 0, *self.source.shape, 0))
             self._add(whole, Sightings(tuple(known), ones, nothing, nothing), EXAMPLE)
-        else:
-            masks = []
-        if self.learned is None:
-            learning = self.finder.learn(self.query, masks, self.source, self.predictor)
-            self.learned = yield from mapped(learning, step(0))
         for number, crop in enumerate(self.crops):
             yield Progress(number, total, self.table, f"looking with {self.finder.name}")
             window = Window(crop.row, crop.col, crop.height, crop.width)
             looking = self.finder.look(self.learned, self.source, self.predictor, window)
             self._add(number, (yield from mapped(looking, step(number))), self.finder.name)
         return self.table()
+
+    def learn(self) -> Generator[Progress, None, None]:
+        """Segment the examples, and learn what to compare with, unless that is known."""
+        if self.query.examples and not self._masks:
+            self._masks = yield from example_masks(self.query, self.source, self.predictor)
+        if self.learned is None:
+            self.learned = yield from self.finder.learn(
+                self.query, self._masks, self.source, self.predictor
+            )
 
     def table(self) -> CandidateTable:
         """Return what was found so far."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,18 @@ from .stack_labels import StackLabels
 from .volume import Volume
 
 StackSteps = Generator[Progress, None, StackResult]
+
+
+class PlaneFinder(Protocol):
+    """Finds the objects of a plane in place of everything mode."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What its result depends on, as plain values."""
+
+    def table(self, volume: Volume, plane: int, stack: tuple[int, ...]) -> CandidateTable:
+        """Return the candidates of a plane without margin."""
+
 
 _AHEAD = 2
 _MEMORY = 64 << 20
@@ -87,6 +99,7 @@ def segment_stack_steps(
     output: str | Path | None = None,
     label: str = "segment_anything",
     overwrite: bool = False,
+    finder: PlaneFinder | None = None,
     predictor: Predictor | None = None,
     axes: str | None = None,
     channel_axis: int | None = None,
@@ -135,6 +148,8 @@ def segment_stack_steps(
         Name of the labels in the store.
     overwrite : bool
         Replace labels of that name, also those of a run that was stopped.
+    finder : PlaneFinder, optional
+        Finds the objects of each plane, in place of everything mode; see `find_stack`.
     predictor : Predictor, optional
         Of the same model, whose cache of embeddings is used.
     axes : str, optional
@@ -179,10 +194,11 @@ def segment_stack_steps(
             "parameters": given,
             "policy": policy,
             "joining": asdict(joining),
+            **({} if finder is None else {"finder": dict(finder.settings)}),
         }
     labels = StackLabels(opened, output, label, overwrite, run=run)
     return _StackRun(
-        opened, model, predictor or Predictor(model), mode, given, policy, joining, labels
+        opened, model, predictor or Predictor(model), mode, given, policy, joining, labels, finder
     ).steps()
 
 
@@ -218,6 +234,7 @@ class _StackRun:
     policy: str
     joining: Joining
     labels: StackLabels
+    finder: PlaneFinder | None = None
 
     def steps(self) -> StackSteps:
         volume = self.volume
@@ -234,7 +251,8 @@ class _StackRun:
                     labels = self.labels.section(place.plane, place.stack)
                     scores = kept.scores_of(done)
                 else:
-                    embeddings.expect(todo[: 1 + _AHEAD])
+                    if self.finder is None:
+                        embeddings.expect(todo[: 1 + _AHEAD])
                     todo.pop(0)
                     labels, scores = self._plane(embeddings, place, failed)
                     if self._index(place) not in failed:  # failed planes are tried again
@@ -265,6 +283,8 @@ class _StackRun:
         return np.zeros(self.volume.plane_shape, np.uint32), {}
 
     def _everything(self, embeddings: PlaneEmbeddings, place: Place) -> CandidateTable:
+        if self.finder is not None:
+            return self.finder.table(self.volume, place.plane, place.stack)
         whole = embeddings.get(place)
         image, options = self.volume.image(place.plane, place.stack)
         run = generate_candidates(
@@ -275,7 +295,7 @@ class _StackRun:
 
     def _paint(self, table: CandidateTable) -> tuple[NDArray[np.uint32], dict[int, float]]:
         image = table.resolve(self.policy)
-        margin = self.volume.margin
+        margin = self.volume.margin if self.finder is None else 0
         rows, cols = self.volume.plane_shape
         labels = image.labels[margin : margin + rows, margin : margin + cols].astype(np.uint32)
         pairs = zip(image.label, table.scores, strict=True)
