@@ -30,7 +30,7 @@ class BrightSam(Sam):
 
     def decode(
         self, embedding, coords=None, labels=None, boxes=None, masks=None, *,
-        multimask=True, return_all=False,
+        heads=None, multimask=True, return_all=False,
     ):  # fmt: skip
         count = len(boxes) if coords is None else len(coords)
         self.decoded += count

@@ -6,7 +6,7 @@ normalise; coordinates times the frame's side over the image's; bilinear steps b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,3 +107,41 @@ class Pipeline:
             full = full[..., :rows, :cols]
         full = F.interpolate(full, image.shape[:2], mode="bilinear", align_corners=False)
         return low.numpy(), found.iou_scores[0].numpy(), full.numpy()
+
+
+def video_run(
+    module: Any, video: torch.Tensor, prompts: dict[int, dict[int, Any]], reverse: bool
+) -> dict[tuple[int, int], tuple[torch.Tensor, float]]:
+    """Low-resolution logits and object scores by (frame, object), of a whole video.
+
+    Prompts by frame and object are masks (side, side), or points, labels and box in x and y of the
+    frame.
+    """
+    import transformers
+
+    kind = type(module).__name__.removesuffix("Model") + "InferenceSession"
+    session = getattr(transformers, kind)(
+        video=video, video_height=10, video_width=10, dtype=torch.float32
+    )
+    for frame, objects in sorted(prompts.items()):
+        for number, given in objects.items():
+            index = session.obj_id_to_idx(number)
+            if isinstance(given, Mapping):
+                box = given.get("box")
+                corners = [] if box is None else [box[:2], box[2:]]
+                kinds = [] if box is None else [2, 3]
+                coords = torch.tensor([[[*corners, *given.get("points", [])]]])
+                labels = torch.tensor([[[*kinds, *given.get("labels", [])]]], dtype=torch.int32)
+                given = {"point_coords": coords, "point_labels": labels}
+                session.add_point_inputs(index, frame, given)
+            else:
+                session.add_mask_inputs(index, frame, given[None, None])
+        session.obj_with_new_inputs = list(objects)
+        module(session, frame_idx=frame)
+    start = max(prompts) if reverse else min(prompts)
+    found = {}
+    for out in module.propagate_in_video_iterator(session, start, reverse=reverse):
+        for index, number in enumerate(out.object_ids):
+            logits, score = out.pred_masks[index, 0], out.object_score_logits[index]
+            found[out.frame_idx, number] = logits, float(score)
+    return found

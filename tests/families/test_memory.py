@@ -8,11 +8,11 @@ import pytest
 import torch
 
 pytest.importorskip("transformers")
-import transformers
 
 from napari_segment_anything.families import load_family
 from napari_segment_anything.families.memory import Moment, VideoMemory, nearest
 
+from .pipeline import video_run
 from .tiny import tiny_edgetam, tiny_sam2, tiny_sam3_tracker
 
 COUNT = 12
@@ -44,36 +44,6 @@ def block(side):
     mask = torch.zeros(side, side, dtype=torch.bool)
     mask[20:60, 30:80] = True
     return mask
-
-
-def own_run(module, video, prompts, reverse):
-    """Logits and object scores by (frame, object), as users of transformers compute them."""
-    kind = type(module).__name__.removesuffix("Model") + "InferenceSession"
-    session = getattr(transformers, kind)(
-        video=video, video_height=10, video_width=10, dtype=torch.float32
-    )
-    for frame, objects in sorted(prompts.items()):
-        for number, given in objects.items():
-            index = session.obj_id_to_idx(number)
-            if isinstance(given, Mapping):
-                box = given.get("box")
-                corners = [] if box is None else [box[:2], box[2:]]
-                kinds = [] if box is None else [2, 3]
-                coords = torch.tensor([[[*corners, *given.get("points", [])]]])
-                labels = torch.tensor([[[*kinds, *given.get("labels", [])]]], dtype=torch.int32)
-                given = {"point_coords": coords, "point_labels": labels}
-                session.add_point_inputs(index, frame, given)
-            else:
-                session.add_mask_inputs(index, frame, given[None, None])
-        session.obj_with_new_inputs = list(objects)
-        module(session, frame_idx=frame)
-    start = max(prompts) if reverse else min(prompts)
-    found = {}
-    for out in module.propagate_in_video_iterator(session, start, reverse=reverse):
-        for index, number in enumerate(out.object_ids):
-            logits, score = out.pred_masks[index, 0], out.object_score_logits[index]
-            found[out.frame_idx, number] = logits, float(score)
-    return found
 
 
 def our_run(network, video, prompts, reverse):
@@ -148,7 +118,7 @@ def test_equals_transformers(network, reverse):
     ours = our_run(network, video, prompts, reverse)
     theirs = {}
     for number in (1, 2, 3):
-        theirs |= own_run(network.parts, video, only(prompts, number), reverse)
+        theirs |= video_run(network.parts, video, only(prompts, number), reverse)
     assert set(ours) == set(theirs) and len(ours) == 3 * COUNT
     assert_equal(ours, theirs, 1e-5)
 
@@ -161,7 +131,7 @@ def test_equals_transformers_with_several_objects_in_a_session(network, reverse,
     video = frames(network.config.image_size)
     prompts = only(prompts_of(network, COUNT - 1 if reverse else 0), 1, 2)
     ours = our_run(network, video, prompts, reverse)
-    theirs = own_run(network.parts, video, prompts, reverse)
+    theirs = video_run(network.parts, video, prompts, reverse)
     assert set(ours) == set(theirs)
     assert_equal(ours, theirs, 1e-4)
 
@@ -175,7 +145,7 @@ def test_many_prompted_planes(tmp_path, reverse):
     mask = block(network.config.image_size)
     prompts = {frame: {1: mask.roll(frame, 1)} for frame in (0, 1, 3, 4, 6, 9, 11)}
     video = frames(network.config.image_size)
-    theirs = own_run(network.parts, video, prompts, reverse)
+    theirs = video_run(network.parts, video, prompts, reverse)
     assert_equal(our_run(network, video, prompts, reverse), theirs, 1e-5)
 
 

@@ -191,6 +191,9 @@ def filled(module: nn.Module, seed: int = 0) -> nn.Module:
                 parameter.copy_(0.8 * noise * fan**-0.5)
             else:
                 parameter.add_(0.1 * noise)
+        for name, buffer in module.named_buffers():
+            if name.endswith("positional_embedding"):  # random, and saved
+                buffer.copy_(torch.randn(buffer.shape, generator=generator))
     return module
 
 

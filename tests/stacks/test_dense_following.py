@@ -30,7 +30,7 @@ def dense(model, monkeypatch):
         return DenseInstances(labels.astype(np.int32), scores, nothing, nothing[:, :2]), None, 4
 
     package = "napari_segment_anything.stacks"
-    for name in ("dense_following", "propagation"):
+    for name in ("dense_following", "methods"):
         monkeypatch.setattr(f"{package}.{name}.dense_head", lambda _: "dense")
     monkeypatch.setattr(f"{package}.dense_following.read_instances", read)
     return model

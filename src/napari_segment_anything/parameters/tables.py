@@ -259,35 +259,36 @@ FOLLOWING: dict[str, Parameter] = {
     ),
     "method": Parameter(
         "auto", str, "Method",
-        "What objects are followed by: the instances of the model's dense head (dense), prompts "
-        "made from the plane before (decoder), or the dense head where there is one (auto).",
-        choices=("auto", "dense", "decoder"),
+        "What objects are followed by: the model's memory of them (memory), the instances of its "
+        "dense head (dense), prompts made from the plane before (decoder), or the first of these "
+        "that the model can do (auto).",
+        choices=("auto", "memory", "dense", "decoder"),
     ),
     "pred_iou_thresh": Parameter(
         0.15, float, "Score from",
         "An object ends where its predicted IoU (method dense: its score) is lower.",
-        low=0, high=1,
+        low=0, high=1, modes=("dense", "decoder"),
     ),
     "overlap_thresh": Parameter(
         0.15, float, "Overlap from",
         "An object ends where it overlaps less (IoU) with the plane before.",
-        low=0, high=1,
+        low=0, high=1, modes=("dense", "decoder"),
     ),
     "max_area_change": Parameter(
         6.0, float, "Area change",
         "An object ends where its area changes by more than this factor.",
-        low=1, above=True,
+        low=1, above=True, modes=("dense", "decoder"),
     ),
     "likeness_thresh": Parameter(
         0.35, float, "Likeness from",
         "An object ends where it looks less like itself on the planes with prompts; 1 is the same, "
         "0 is background.",
-        low=0, high=1,
+        low=0, high=1, modes=("dense", "decoder"),
     ),
     "stiffness": Parameter(
         12.0, float, "Stiffness",
         "Weight of the outline on other planes against what is seen on this one; 0 ignores it.",
-        low=0,
+        low=0, modes=("dense", "decoder"),
     ),
     "anisotropy": Parameter(
         None, float, "Anisotropy",
@@ -298,6 +299,7 @@ FOLLOWING: dict[str, Parameter] = {
         None, int, "Window",
         "Side of the window encoded around an object, on planes larger than that.",
         low=1, high=65536, unit="pixels", otherwise="what suits model and object",
+        modes=("dense", "decoder"),
     ),
 }
 

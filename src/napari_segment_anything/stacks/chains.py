@@ -10,6 +10,8 @@ from ..engine import PlacedMask
 
 EDGE, MET = "edge", "prompts"
 """Why a chain ended, where the object itself did not: the stack ends, or prompts follow."""
+ABSENT = "absent"
+"""Why an object is not on a plane although its chain has not ended."""
 
 
 class Link(NamedTuple):
@@ -39,7 +41,7 @@ class Chain:
     limit : int
         First plane it does not go to.
     links : list of Link
-        Without the seed itself.
+        Without the seed itself; with an empty mask where the object is not, but may return.
     end : str
         Why it ended: `EDGE`, `MET`, or the reason of `Followed`; "" while it continues.
     at_end : float
@@ -56,6 +58,16 @@ class Chain:
     def last(self) -> PlacedMask:
         """The mask to continue from."""
         return self.links[-1].mask if self.links else self.start
+
+    @property
+    def absent_from(self) -> int | None:
+        """First of the planes at its end that the object is not on; None if it is on the last."""
+        first = None
+        for link in reversed(self.links):
+            if not link.mask.empty:
+                break
+            first = link.plane
+        return first
 
     def cut(self, limit: int, step: int) -> Chain:
         """Return a copy that ends before the plane `limit`, which may lie farther than before.
@@ -90,6 +102,7 @@ def join(
 
     Between two planes with prompts both chains are followed. The object changes from one to the
     other where their masks agree best; among planes with equal agreement, nearest to the middle.
+    That it is absent, they may agree as well.
 
     Parameters
     ----------
@@ -100,7 +113,7 @@ def join(
     Returns
     -------
     dict of plane to (PlacedMask, score)
-        In order of planes.
+        In order of planes, without those that it is absent from.
     """
     found: dict[int, tuple[PlacedMask, float]] = dict(seeds)
     places = sorted(seeds)
@@ -111,7 +124,7 @@ def join(
             kept = up or down
         else:
             kept = _meet(up, down, (plane + after) / 2)
-        found.update({link.plane: (link.mask, link.score) for link in kept})
+        found.update({link.plane: (link.mask, link.score) for link in kept if not link.mask.empty})
     return dict(sorted(found.items()))
 
 
@@ -128,10 +141,14 @@ def _meet(up: Sequence[Link], down: Sequence[Link], middle: float) -> list[Link]
     change = max(
         both,
         key=lambda plane: (
-            round(first[plane].mask.iou(second[plane].mask), 1),
+            round(_agreement(first[plane].mask, second[plane].mask), 1),
             -abs(plane - middle),
         ),
     )
     return [link for link in up if link.plane <= change] + [
         link for link in down if link.plane > change
     ]
+
+
+def _agreement(first: PlacedMask, second: PlacedMask) -> float:
+    return 1.0 if first.empty and second.empty else first.iou(second)

@@ -18,7 +18,8 @@ from ..engine import Embedding, PlacedMask, Predictor, Prompts, draw_masks, mask
 from .embeddings import Place
 from .likeness import Look, Reference
 from .masks import interior_point, overlapping_parts, signed_distance, surroundings
-from .rules import Followed, Rules
+from .rules import Followed, Rules, Trail
+from .seeds import Seed
 from .volume import Volume
 
 _SURE = 6.0
@@ -37,11 +38,17 @@ class DecoderFollower:
     predictor : Predictor
     """
 
+    remembers = False
+
     def __init__(self, volume: Volume, predictor: Predictor) -> None:
         self.volume, self.predictor = volume, predictor
 
     def know(
-        self, embedding: Embedding, place: Place, masks: Sequence[PlacedMask]
+        self,
+        embedding: Embedding,
+        place: Place,
+        masks: Sequence[PlacedMask],
+        seeds: Sequence[Seed],
     ) -> list[Reference]:
         """Look at objects where they were prompted for; see `ObjectFollower`."""
         own = self._follow(embedding, masks, None, _ANYTHING)
@@ -51,15 +58,10 @@ class DecoderFollower:
         ]
 
     def follow(
-        self,
-        embedding: Embedding,
-        place: Place,
-        last: Sequence[PlacedMask],
-        known: Sequence[Reference],
-        rules: Rules,
+        self, embedding: Embedding, place: Place, trails: Sequence[Trail], rules: Rules
     ) -> list[Followed]:
         """Find objects on a plane; see `ObjectFollower`."""
-        return self._follow(embedding, last, known, rules)
+        return self._follow(embedding, [t.last for t in trails], [t.known for t in trails], rules)
 
     def _follow(
         self,

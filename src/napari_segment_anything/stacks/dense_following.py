@@ -22,7 +22,8 @@ from ..engine import Embedding, EmbeddingStore, Model, PlacedMask
 from ..parameters import FOLLOWING
 from .embeddings import Place
 from .masks import centre, overlapping_parts, signed_distance, surroundings
-from .rules import Followed, Rules
+from .rules import Followed, Rules, Trail
+from .seeds import Seed
 from .spacing import Spacing
 from .volume import Volume
 
@@ -128,6 +129,8 @@ class DenseFollower:
         How far apart its planes are.
     """
 
+    remembers = False
+
     def __init__(
         self, volume: Volume, model: Model, stack: tuple[int, ...], spacing: Spacing
     ) -> None:
@@ -136,18 +139,19 @@ class DenseFollower:
         self._values = resolve("instances", {}, defaults, dense_head(model))
         self._kept = EmbeddingStore[Place, _Read](_KEPT_BYTES)
 
-    def know(self, embedding: Embedding, place: Place, masks: Sequence[PlacedMask]) -> list[Known]:
+    def know(
+        self,
+        embedding: Embedding,
+        place: Place,
+        masks: Sequence[PlacedMask],
+        seeds: Sequence[Seed],
+    ) -> list[Known]:
         """Look at sections that were prompted for; see `ObjectFollower`."""
         read = self._view(embedding, place)
         return [self._know(read, place.plane, mask) for mask in masks]
 
     def follow(
-        self,
-        embedding: Embedding,
-        place: Place,
-        last: Sequence[PlacedMask],
-        known: Sequence[Known],
-        rules: Rules,
+        self, embedding: Embedding, place: Place, trails: Sequence[Trail], rules: Rules
     ) -> list[Followed]:
         """Find objects on a plane; see `ObjectFollower`.
 
@@ -155,8 +159,7 @@ class DenseFollower:
         they contradict it fully.
         """
         read = self._view(embedding, place)
-        pairs = zip(last, known, strict=True)
-        return [self._follow(read, place.plane, mask, of, rules) for mask, of in pairs]
+        return [self._follow(read, place.plane, t.last, t.known, rules) for t in trails]
 
     # -- a plane ---------------------------------------------------------------------------------
 

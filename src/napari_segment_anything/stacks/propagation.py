@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..automatic.heads import dense_head
 from ..engine import Model, Predictor
 from ..errors import ParameterError, PromptError
 from ..parameters import FOLLOWING, check_values
@@ -16,11 +17,13 @@ from ..progress import Progress, finish
 from .decoder_following import DecoderFollower
 from .dense_following import DenseFollower
 from .embeddings import PlaneEmbeddings
+from .memory_following import MemoryFollower
+from .methods import choose_method
 from .propagation_result import PropagationResult, PropagationView
 from .propagation_run import PropagationRun
 from .propagation_state import State, Task
 from .rules import ObjectFollower, Rules
-from .seeds import Seeds, read_seeds
+from .seeds import Seeds, SeedSegmenter, read_seeds, segment_seeds
 from .spacing import Spacing
 from .stack_labels import StackLabels
 from .volume import Volume
@@ -44,8 +47,14 @@ def propagate(
     instances found there, from brightness, and from two sections: the prompted one, reduced like
     that of a rounded body, and the one on the plane before. Other models are prompted with the box,
     innermost point and mask of the plane before. An object ends where its score or its overlap with
-    the plane before is low, or its area changes abruptly. Between two planes with prompts it is
-    followed from both; the two chains meet where they agree best.
+    the plane before is low, or its area changes abruptly.
+
+    A model with a memory (SAM 2, EdgeTAM, SAM 3) remembers the object on the planes with prompts,
+    on both sides, and on those just followed, and says itself whether the object is there; it may
+    leave and return.
+
+    Between two planes with prompts an object is followed from both; the two chains meet where they
+    agree best. Objects have no influence on each other, except that a pixel belongs to one.
 
     Parameters
     ----------
@@ -142,9 +151,10 @@ def propagate_steps(
         prompts, and of the likeness of the image embedding inside and around the object. "dense":
         it ends where its score is lower and no instance matches it.
     method : {"auto", "dense", "decoder"}
-        "dense": by the instances of the model's dense head on every plane, by brightness, and by
-        the shape of the prompted section; "decoder": by prompts made from the plane before; "auto":
-        "dense" where the model has a dense head.
+        "memory": by what the model remembers of the object, whole planes at a time; "dense": by
+        the instances of the model's dense head on every plane, by brightness, and by the shape of
+        the prompted section; "decoder": by prompts made from the plane before; "auto": the first of
+        these that the model can do.
     anisotropy : float, optional
         "dense": distance of two planes in pixels of a plane; by default that of the file, else one
         that suits cells and nuclei. The larger, the sooner objects end. Without effect along T.
@@ -172,16 +182,21 @@ def propagate_steps(
                     "anisotropy": anisotropy},
     )  # fmt: skip
     rules = Rules(pred_iou_thresh, overlap_thresh, max_area_change, stiffness, likeness_thresh)
+    chosen = choose_method(
+        model, method, anisotropy=anisotropy, window_size=window_size, **asdict(rules)
+    )
     opened = Volume.of(
         volume, axis, axes=axes, channel_axis=channel_axis, rgb=rgb, channels=channels,
         contrast_limits=contrast_limits,
     )  # fmt: skip
+    if chosen == "memory":
+        opened = replace(opened, mirrored=False)  # whole planes, as the model was trained
     stack = opened.check_stack(at)
     seeds = read_seeds(prompts_by_slice, opened)
     if objects is not None:
         seeds = _only(seeds, objects)
     spacing = None
-    if _choose(method, model, anisotropy) == "dense":
+    if chosen == "dense":
         spacing = Spacing.of(opened, stack, anisotropy)
     side = model.image_size if window_size is None else int(window_size)
     signature: dict[str, Any] = {
@@ -191,6 +206,7 @@ def propagate_steps(
         "stack": stack,
         "model": model.fingerprint,
         "precision": model.precision,
+        "method": chosen,
         "spacing": spacing,
         "rules": rules,
         "direction": direction,
@@ -209,26 +225,17 @@ def propagate_steps(
         if before is not None and predictor is None
         else PlaneEmbeddings(opened, predictor or Predictor(model))
     )
-    follower: ObjectFollower = (
-        DecoderFollower(opened, embeddings.predictor)
-        if spacing is None
-        else DenseFollower(opened, model, stack, spacing)
+    segment: SeedSegmenter = partial(
+        segment_seeds, opened, stack, embeddings.predictor, window_size
     )
+    follower: ObjectFollower = DecoderFollower(opened, embeddings.predictor)
+    if chosen == "memory":
+        memory = MemoryFollower(embeddings, stack)
+        segment, follower = memory.segment, memory
+    elif spacing is not None:
+        follower = DenseFollower(opened, model, stack, spacing)
     labels = _labels(opened, stack, output, label, overwrite, before)
-    return PropagationRun(task, follower, embeddings, labels, before).progress()
-
-
-def _choose(method: str, model: Model, anisotropy: float | None) -> str:
-    """Settle "auto", and refuse what a model cannot do."""
-    able = bool(dense_head(model))
-    if method == "dense" and not able:
-        raise ParameterError(
-            f"model '{model.name}' has no dense head; follow objects with method='decoder'"
-        )
-    chosen = "dense" if method == "auto" and able else "decoder" if method == "auto" else method
-    if chosen == "decoder" and anisotropy is not None:
-        raise ParameterError("anisotropy is for method='dense' only")
-    return chosen
+    return PropagationRun(task, segment, follower, embeddings, labels, before).progress()
 
 
 def _only(seeds: Seeds, objects: Iterable[int]) -> Seeds:

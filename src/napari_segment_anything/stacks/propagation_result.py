@@ -48,7 +48,8 @@ class PropagationResult:
         Planes that it was prompted for on.
     ends : dict of int to (dict of int to str)
         For each object, the first plane it was not found on in either direction, and why:
-        "score", "overlap", "area", "likeness" or "empty". None where it reaches the stack's end.
+        "score", "overlap", "area", "likeness", "empty", or "absent" where it could have returned.
+        None where it reaches the stack's end.
     decoded : tuple of int
         Planes on which something was decoded in this call: all for a first run, those touched
         for an edit.

@@ -10,13 +10,13 @@ import numpy as np
 from ..engine import EncodePlan, PlacedMask
 from ..errors import PromptError
 from ..progress import Progress
-from .chains import EDGE, MET, Chain, ChainKey, Link, join
+from .chains import ABSENT, EDGE, MET, Chain, ChainKey, Link, join
 from .embeddings import Place, PlaneEmbeddings
 from .masks import compose
 from .propagation_result import PropagationResult, PropagationView
 from .propagation_state import Followings, State, Task
-from .rules import ObjectFollower
-from .seeds import Seed, segment_seeds
+from .rules import ObjectFollower, Trail
+from .seeds import Seed, SeedSegmenter
 from .stack_labels import StackLabels
 
 
@@ -26,6 +26,7 @@ class PropagationRun:
     Parameters
     ----------
     task : Task
+    segment : SeedSegmenter
     follower : ObjectFollower
         Finds objects on the next plane.
     embeddings : PlaneEmbeddings
@@ -38,14 +39,15 @@ class PropagationRun:
     def __init__(
         self,
         task: Task,
+        segment: SeedSegmenter,
         follower: ObjectFollower,
         embeddings: PlaneEmbeddings,
         labels: StackLabels,
         before: State | None,
     ) -> None:
         self.task, self.volume, self.stack = task, task.volume, task.stack
-        self.follower, self.embeddings, self.labels = follower, embeddings, labels
-        self.before = before
+        self.segment, self.follower = segment, follower
+        self.embeddings, self.labels, self.before = embeddings, labels, before
         size = None if task.focused else task.side
         self.plan = EncodePlan.of(embeddings.predictor.model, task.volume.canvas, size)
         self.masks: dict[tuple[int, int], tuple[PlacedMask, float]] = {}
@@ -69,7 +71,6 @@ class PropagationRun:
     # -- planes with prompts ---------------------------------------------------------------------
 
     def _decode_seeds(self) -> Generator[Progress, None, None]:
-        predictor = self.embeddings.predictor
         for plane, seeds in self.task.seeds.items():
             fresh = []
             for number, seed in seeds.items():
@@ -81,10 +82,7 @@ class PropagationRun:
             if not fresh:
                 continue
             yield self._progress(plane, len(fresh), "encoding")
-            size = None if self.task.focused else self.task.side
-            found = segment_seeds(
-                self.volume, plane, self.stack, predictor, [seeds[i] for i in fresh], size
-            )
+            found = self.segment(plane, [seeds[i] for i in fresh])
             self.decoded.add(plane)
             for number, (mask, score) in zip(fresh, found, strict=True):
                 if mask.empty:
@@ -97,11 +95,24 @@ class PropagationRun:
     def _kept_seed(self, plane: int, number: int, seed: Seed) -> tuple[PlacedMask, float] | None:
         if seed.mask is not None:
             return seed.mask, 1.0
-        if self.before is not None:
-            old = self.before.task.seeds.get(plane, {}).get(number)
-            if old is not None and old.key == seed.key:
-                return self.before.masks[plane, number]
+        if self.before is not None and self._same_seed(plane, number):
+            return self.before.masks[plane, number]
         return None
+
+    def _same_seed(self, plane: int, number: int) -> bool:
+        """Whether an earlier run had the same prompts, or lack of them, on a plane."""
+        if self.before is None:
+            return False
+        new, old = (t.seeds.get(plane, {}).get(number) for t in (self.task, self.before.task))
+        return (new and new.key) == (old and old.key)
+
+    def _edited(self) -> set[int]:
+        """Objects whose prompts are not those of the earlier run."""
+        if self.before is None:
+            return set()
+        both = (self.task.seeds, self.before.task.seeds)
+        given = {(plane, number) for seeds in both for plane in seeds for number in seeds[plane]}
+        return {number for plane, number in given if not self._same_seed(plane, number)}
 
     def _place(
         self,
@@ -110,6 +121,8 @@ class PropagationRun:
         seed: tuple[int, int] | None = None,
     ) -> Place:
         """What to encode for an object: a function of its box, and of where it was prompted for."""
+        if self.follower.remembers:
+            return self.embeddings.whole(plane, self.stack)
         prompted = None if seed is None else self._on_canvas(self.masks[seed][0].window.box)
         view = self.plan.followed_view(self._on_canvas(box), prompted)
         return Place(plane, self.stack, view)
@@ -123,29 +136,38 @@ class PropagationRun:
     def _remember(self) -> Generator[Progress, None, None]:
         """Describe the seeds of all chains that are to be followed."""
         groups: dict[Place, list[tuple[int, int]]] = {}
-        for key, chain in self.chains.items():
-            place = (key.seed, key.number)
-            if chain.end or place in self.references or self._next(key, chain) == chain.limit:
+        for seed in self._needed():
+            mask, old = self.masks[seed][0], self.before
+            same = old is not None and seed in old.references and self._same_seed(*seed)
+            if old is not None and same and old.masks[seed][0] == mask:
+                self.references[seed] = old.references[seed]
                 continue
-            mask = self.masks[place][0]
-            old = self.before
-            if old is not None and place in old.references and old.masks[place][0] == mask:
-                self.references[place] = old.references[place]
-                continue
-            members = groups.setdefault(self._place(key.seed, mask.window.box), [])
-            if place not in members:
-                members.append(place)
+            groups.setdefault(self._place(seed[0], mask.window.box), []).append(seed)
         for where, places in groups.items():
             yield self._progress(where.plane, len(places), "encoding")
             embedding = self.embeddings.get(where)
             masks = [self.masks[place][0] for place in places]
-            found = self.follower.know(embedding, where, masks)
+            seeds = [self.task.seeds[plane][number] for plane, number in places]
+            found = self.follower.know(embedding, where, masks, seeds)
             self.references.update(zip(places, found, strict=True))
+
+    def _needed(self) -> list[tuple[int, int]]:
+        """Return the seeds that chains which are to be followed need, by plane and object."""
+        needed: dict[tuple[int, int], None] = {}
+        for key, chain in self.chains.items():
+            if chain.end or self._next(key, chain) == chain.limit:
+                continue
+            if self.follower.remembers:
+                needed |= {seed: None for seed in self.masks if seed[1] == key.number}
+            else:
+                needed[key.seed, key.number] = None
+        return list(needed)
 
     # -- from plane to plane ---------------------------------------------------------------------
 
     def _plan(self) -> None:
         """Make the chains to follow, with the parts that an earlier run has found."""
+        anew = self._edited() if self.follower.remembers else set()
         places: dict[int, list[int]] = {}
         for plane, number in self.masks:
             places.setdefault(number, []).append(plane)
@@ -155,12 +177,12 @@ class PropagationRun:
             for step in self.task.steps:
                 for plane, limit in zip(planes, ends[step], strict=True):
                     key = ChainKey(number, plane, step)
-                    self.chains[key] = self._chain(key, limit)
+                    self.chains[key] = self._chain(key, limit, number in anew)
 
-    def _chain(self, key: ChainKey, limit: int) -> Chain:
+    def _chain(self, key: ChainKey, limit: int, anew: bool) -> Chain:
         start = self.masks[key.seed, key.number][0]
         old = None if self.before is None else self.before.chains.get(key)
-        if old is None or old.start != start:
+        if old is None or old.start != start or anew:
             return Chain(start, limit)
         return old.cut(limit, key.step)
 
@@ -168,6 +190,10 @@ class PropagationRun:
         """Follow all chains of one direction, all objects of a plane at once."""
         waiting = {key: chain for key, chain in self.chains.items() if key.step == step}
         todo = {key: self._next(key, chain) for key, chain in waiting.items() if not chain.end}
+        recent: dict[int, Any] = {}
+        prompted: dict[int, dict[int, Any]] = {}
+        for (plane, number), known in self.references.items():
+            prompted.setdefault(number, {})[plane] = known
         for key in list(todo):
             if todo[key] == waiting[key].limit:
                 self._stop(waiting[key])
@@ -186,11 +212,14 @@ class PropagationRun:
             self.embeddings.expect([*groups, *(coming if inside else [])])
             for place, keys in groups.items():
                 embedding = self.embeddings.get(place)
-                last = [waiting[key].last for key in keys]
-                known = [self.references[key.seed, key.number] for key in keys]
-                found = self.follower.follow(embedding, place, last, known, self.task.rules)
+                trails = [
+                    Trail(step, waiting[i].last, i.seed, prompted[i.number], recent.get(i.number))
+                    for i in keys
+                ]
+                found = self.follower.follow(embedding, place, trails, self.task.rules)
                 for key, new in zip(keys, found, strict=True):
                     chain = waiting[key]
+                    recent[key.number] = new.recent
                     if new.mask is None:
                         chain.end, chain.at_end = new.end, new.score
                         del todo[key]
@@ -216,7 +245,7 @@ class PropagationRun:
     def _rejoin(self, key: ChainKey, chain: Chain) -> None:
         """Take over the rest of an earlier chain once this one has the same mask."""
         old = None if self.before is None else self.before.chains.get(key)
-        if old is None or old.start == chain.start:
+        if old is None or old.start == chain.start or self.follower.remembers:
             return
         newest = chain.links[-1]
         places = [i for i, link in enumerate(old.links) if link.plane == newest.plane]
@@ -321,9 +350,11 @@ class PropagationRun:
     def _ends(self, objects: Followings) -> dict[int, dict[int, str]]:
         ends: dict[int, dict[int, str]] = {number: {} for number in objects}
         for key, chain in self.chains.items():
-            if chain.end in (EDGE, MET, ""):
-                continue
-            plane = self._next(key, chain)
+            plane, why = chain.absent_from, ABSENT
+            if plane is None:
+                if chain.end in (EDGE, MET, ""):
+                    continue
+                plane, why = self._next(key, chain), chain.end
             if plane not in objects[key.number]:
-                ends[key.number][plane] = chain.end
+                ends[key.number][plane] = why
         return ends

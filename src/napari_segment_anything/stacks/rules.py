@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from ..engine import Embedding, PlacedMask
 from ..parameters import FOLLOWING, check_values
 from .embeddings import Place
+from .seeds import Seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +55,71 @@ class Followed:
     Parameters
     ----------
     mask : PlacedMask or None
-        None if it ends here.
+        None if it ends here; empty if it is not here, but may return.
     score : float
         Predicted IoU.
     end : str
         Why it ends: "score", "overlap", "area", "likeness" or "empty"; "" if not.
+    recent : object
+        What the follower wants to be given on the next plane, with the `Trail`.
     """
 
     mask: PlacedMask | None
     score: float
     end: str = ""
+    recent: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trail:
+    """An object that is to be found on the next plane.
+
+    Parameters
+    ----------
+    step : int
+        +1 or -1: the direction in which planes are followed.
+    last : PlacedMask
+        The object on the plane before.
+    seed : int
+        The plane it was prompted for on, and is followed from.
+    prompted : mapping of int to object
+        What `ObjectFollower.know` returned for that plane, and for other planes with prompts; for
+        all of them if the follower remembers.
+    recent : object
+        From `Followed`, of the plane before in this direction; None at first.
+    """
+
+    step: int
+    last: PlacedMask
+    seed: int
+    prompted: Mapping[int, Any]
+    recent: Any
+
+    @property
+    def known(self) -> Any:
+        """What is known of the object from the plane that it is followed from."""
+        return self.prompted[self.seed]
 
 
 class ObjectFollower(Protocol):
-    """A way to find objects on the next plane."""
+    """A way to find objects on the next plane.
+
+    Parameters
+    ----------
+    remembers : bool
+        Whether an object is found from several planes and all of its prompts, rather than from the
+        plane before and the prompts it is followed from. Then whole planes are encoded, it may
+        leave and return, and it is followed anew if any of its prompts change.
+    """
+
+    remembers: bool
 
     def know(
-        self, embedding: Embedding, place: Place, masks: Sequence[PlacedMask]
+        self,
+        embedding: Embedding,
+        place: Place,
+        masks: Sequence[PlacedMask],
+        seeds: Sequence[Seed],
     ) -> Sequence[Any]:
         """Describe objects on the plane with their prompts, to recognise them on others.
 
@@ -82,6 +131,8 @@ class ObjectFollower(Protocol):
             What that is of.
         masks : sequence of PlacedMask
             The objects, in pixels of the plane.
+        seeds : sequence of Seed
+            What these come from.
 
         Returns
         -------
@@ -91,25 +142,18 @@ class ObjectFollower(Protocol):
         ...
 
     def follow(
-        self,
-        embedding: Embedding,
-        place: Place,
-        last: Sequence[PlacedMask],
-        known: Sequence[Any],
-        rules: Rules,
+        self, embedding: Embedding, place: Place, trails: Sequence[Trail], rules: Rules
     ) -> list[Followed]:
         """Find objects on a plane; they have no influence on each other.
 
         Parameters
         ----------
         embedding : Embedding
-            Of the plane, or a window that holds all of `last`.
+            Of the plane, or a window that holds all objects.
         place : Place
             What that is of.
-        last : sequence of PlacedMask
-            The objects on the plane before.
-        known : sequence
-            From `know`, for each object.
+        trails : sequence of Trail
+            The objects.
         rules : Rules
         """
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,9 @@ class Seed:
 
 Seeds = dict[int, dict[int, Seed]]
 """Seeds of each plane and object: {plane: {object: seed}}."""
+SeedSegmenter = Callable[[int, Sequence[Seed]], list[tuple[PlacedMask, float]]]
+"""Segments what seeds with prompts name on a plane; returns mask and predicted IoU of each, an
+empty mask where nothing was found."""
 
 
 def read_seeds(prompts_by_slice: Any, volume: Volume) -> Seeds:
@@ -154,30 +157,25 @@ def _prompt_seed(prompts: Prompts, shape: tuple[int, int], what: str) -> Seed:
 
 def segment_seeds(
     volume: Volume,
-    plane: int,
     stack: tuple[int, ...],
     predictor: Predictor,
-    seeds: list[Seed],
-    window_size: int | None = None,
+    window_size: int | None,
+    plane: int,
+    seeds: Sequence[Seed],
 ) -> list[tuple[PlacedMask, float]]:
-    """Segment what seeds with prompts name on a plane, as every face does.
+    """Segment what seeds with prompts name on a plane, as every face does; see `SeedSegmenter`.
 
     Parameters
     ----------
     volume : Volume
-    plane : int
     stack : tuple of int
         Which stack of the volume.
     predictor : Predictor
-    seeds : list of Seed
-        With prompts.
     window_size : int, optional
         As for `Segmenter`.
-
-    Returns
-    -------
-    list of (PlacedMask, float)
-        Mask and predicted IoU of each; an empty mask where nothing was found.
+    plane : int
+    seeds : sequence of Seed
+        With prompts.
     """
     image, options = volume.bare(plane, stack)
     asks = Ask.each(Prompts.concatenate(s.prompts for s in seeds if s.prompts is not None))

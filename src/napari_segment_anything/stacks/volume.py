@@ -44,6 +44,8 @@ class Volume:
         Contrast limits of all planes; None if each has its own.
     path : str, optional
         Where the image came from.
+    mirrored : bool
+        Whether small planes get a margin.
     """
 
     source: PlaneSource
@@ -53,6 +55,7 @@ class Volume:
     units: tuple[str | None, ...]
     limits: tuple[tuple[float, float], ...] | None
     path: str | None = None
+    mirrored: bool = True
     _plane_axis: int = field(default=0, repr=False)
 
     @classmethod
@@ -140,7 +143,7 @@ class Volume:
             tuple(data.units[i] for i in spatial),
             None if per_plane else _settle(source, place),
             path,
-            place,
+            _plane_axis=place,
         )
 
     # -- shape -----------------------------------------------------------------------------------
@@ -227,7 +230,7 @@ class Volume:
     @property
     def margin(self) -> int:
         """Mirrored pixels around each plane."""
-        return max(0, (CANVAS - max(self.plane_shape) + 1) // 2)
+        return max(0, (CANVAS - max(self.plane_shape) + 1) // 2) if self.mirrored else 0
 
     @property
     def canvas(self) -> tuple[int, int]:

@@ -1,0 +1,137 @@
+"""Objects followed from plane to plane by the memory of a video model.
+
+An object is found from the planes that it was prompted for on, on both sides, and from those that
+were followed just before; it may leave and return. The model sees whole planes, as in its training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..engine import Embedding, PlacedMask, draw_masks
+from ..engine.backoff import run_in_batches
+from ..engine.decoder_input import decoder_arguments
+from ..families.memory import Moment, Sighting, VideoMemory
+from .embeddings import Place, PlaneEmbeddings
+from .rules import Followed, Rules, Trail
+from .seeds import Seed
+
+T = TypeVar("T")
+
+
+class MemoryFollower:
+    """Finds objects by a video model's memory of them.
+
+    Parameters
+    ----------
+    embeddings : PlaneEmbeddings
+        Of a volume without mirrored pixels around its planes.
+    stack : tuple of int
+        Which stack of the volume.
+    """
+
+    remembers = True
+
+    def __init__(self, embeddings: PlaneEmbeddings, stack: tuple[int, ...]) -> None:
+        self.volume, self.model = embeddings.volume, embeddings.predictor.model
+        self._embeddings, self._stack = embeddings, stack
+        self._memories: dict[torch.device, VideoMemory] = {}
+
+    def segment(self, plane: int, seeds: Sequence[Seed]) -> list[tuple[PlacedMask, float]]:
+        """Segment what was prompted for on a plane, as it will be remembered.
+
+        Parameters
+        ----------
+        plane : int
+        seeds : sequence of Seed
+
+        Returns
+        -------
+        list of (PlacedMask, float)
+            Mask and predicted IoU of each; an empty mask where nothing was found.
+        """
+        embedding = self._embeddings.get(self._embeddings.whole(plane, self._stack))
+        found = self._prompted(embedding, seeds)
+        return list(zip(self._draw(found, embedding), (s.iou for s in found), strict=True))
+
+    def know(
+        self,
+        embedding: Embedding,
+        place: Place,
+        masks: Sequence[PlacedMask],
+        seeds: Sequence[Seed],
+    ) -> list[Moment]:
+        """Remember objects as they were prompted for; see `ObjectFollower`."""
+        return [sighting.moment for sighting in self._prompted(embedding, seeds)]
+
+    def follow(
+        self, embedding: Embedding, place: Place, trails: Sequence[Trail], rules: Rules
+    ) -> list[Followed]:
+        """Find objects on a plane; see `ObjectFollower`.
+
+        An object's score is the predicted IoU. Whether it is there, the model says, and no rule.
+        """
+
+        def look(memory: VideoMemory, maps: list[Tensor], trail: Trail) -> Sighting:
+            return memory.follow(maps, place.plane, trail.step, trail.prompted, trail.recent or {})
+
+        found = self._each(embedding, trails, look)
+        memory = self._memory(self.model.device)
+        return [
+            Followed(
+                mask, seen.iou, recent=memory.remember(trail.recent or {}, place.plane, seen.moment)
+            )
+            for mask, seen, trail in zip(self._draw(found, embedding), found, trails, strict=True)
+        ]
+
+    def _prompted(self, embedding: Embedding, seeds: Sequence[Seed]) -> list[Sighting]:
+        def look(memory: VideoMemory, maps: list[Tensor], seed: Seed) -> Sighting:
+            if seed.mask is not None:
+                return memory.from_mask(maps, _in_frame(seed.mask, embedding).to(maps[-1].device))
+            return memory.from_prompts(
+                maps, **decoder_arguments(embedding, seed.prompts, np.zeros(1, int), False)
+            )
+
+        return self._each(embedding, seeds, look)
+
+    def _each(
+        self,
+        embedding: Embedding,
+        items: Sequence[T],
+        look: Callable[[VideoMemory, list[Tensor], T], Sighting],
+    ) -> list[Sighting]:
+        """Look at a plane for each item, on the CPU if memory runs out."""
+
+        def work(part: slice, device: torch.device) -> list[Sighting]:
+            memory = self._memory(device)
+            heads = {name: head.to(device) for name, head in embedding.heads.items()}
+            maps = memory.maps(embedding.features.to(device), heads)
+            return [look(memory, maps, item) for item in items[part]]
+
+        count = len(items)
+        batches, _ = run_in_batches(work, count, count, self.model.devices, "memory of objects")
+        return [sighting for batch in batches for sighting in batch]
+
+    def _memory(self, device: torch.device) -> VideoMemory:
+        if device not in self._memories:
+            network = self.model.network_on(device)
+            self._memories[device] = VideoMemory(network, self.volume.count)
+        return self._memories[device]
+
+    def _draw(self, found: Sequence[Sighting], embedding: Embedding) -> list[PlacedMask]:
+        logits = torch.stack([sighting.logits for sighting in found])
+        return draw_masks(logits, embedding, self.model.mask_threshold)
+
+
+def _in_frame(mask: PlacedMask, embedding: Embedding) -> Tensor:
+    """Scale a mask to the frame, as published; one too small for that still has its best pixel."""
+    side = embedding.image_size
+    pixels = torch.from_numpy(mask.within(embedding.window)).float()[None, None]
+    scaled = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)[0, 0]
+    return scaled >= scaled.max().clamp(max=0.5)

@@ -1,0 +1,58 @@
+"""Which of the ways to follow objects a model can do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..automatic.heads import dense_head
+from ..engine import Model
+from ..errors import ParameterError
+from ..parameters import FOLLOWING
+
+METHODS = ("memory", "dense", "decoder")
+"""The best first."""
+
+
+def why_not(model: Model, method: str) -> str:
+    """Say why a model cannot follow objects by a method; "" if it can.
+
+    Parameters
+    ----------
+    model : Model
+    method : str
+        One of `METHODS`.
+    """
+    if method == "memory" and "memory" not in model.abilities:
+        return f"model '{model.name}' has no memory; SAM 2, EdgeTAM and SAM 3 have"
+    if method == "dense" and not dense_head(model):
+        return f"model '{model.name}' has no dense head"
+    return ""
+
+
+def choose_method(model: Model, method: str, **values: Any) -> str:
+    """Settle "auto", and refuse what a model cannot do, and values without effect.
+
+    Parameters
+    ----------
+    model : Model
+    method : str
+        "auto", or one of `METHODS`.
+    **values
+        Of parameters of `FOLLOWING`.
+
+    Raises
+    ------
+    ParameterError
+        If the model cannot follow objects in this way, or a value has no effect then.
+    """
+    able = [name for name in METHODS if not why_not(model, name)]
+    if method == "auto":
+        method = able[0]
+    elif method not in able:
+        raise ParameterError(f"{why_not(model, method)}; follow objects with method='{able[0]}'")
+    for name, value in values.items():
+        parameter = FOLLOWING[name]
+        if value != parameter.default and not parameter.acts_in(method):
+            only = " or ".join(f"'{mode}'" for mode in parameter.modes)
+            raise ParameterError(f"{name} is for method={only} only")
+    return method
