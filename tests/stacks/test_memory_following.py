@@ -21,8 +21,8 @@ from napari_segment_anything.formats import open_labels
 from napari_segment_anything.stacks import propagate, propagate_steps
 from napari_segment_anything.stacks.chains import Chain, Link, join
 from napari_segment_anything.stacks.embeddings import PlaneEmbeddings
-from tests.families.pipeline import Pipeline, video_run
-from tests.families.tiny import tiny_sam2
+from tests.families.pipeline import HALVES, PHOTOS, Pipeline, load, video_run
+from tests.families.tiny import tiny_edgetam, tiny_sam2, tiny_sam3
 
 from .helpers import Recording, iou
 
@@ -37,9 +37,9 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def loaded(folder, surplus):
+def loaded(folder, surplus, write=tiny_sam2):
     """A random model; `surplus` is added to the logits of objects being there."""
-    model = load_model(tiny_sam2(folder), device="cpu", precision="fp32")
+    model = load_model(write(folder), device="cpu", precision="fp32")
     model.network.parts.mask_decoder.pred_obj_score_head.proj_out.bias.data += surplus
     return model
 
@@ -73,11 +73,10 @@ def masks_of(result, number):
 
 
 @torch.inference_mode()
-def theirs(model, stack, seeds, number, step):
+def theirs(pipeline, stack, seeds, number, step):
     """An object's masks by transformers alone, in one direction: bool (planes, rows, columns)."""
-    side, (rows, cols) = model.image_size, SHAPE
+    side, (rows, cols) = pipeline.side, SHAPE
     scale = np.array([side / cols, side / rows])
-    pipeline = Pipeline(model.network.parts)
     video = torch.cat([pipeline.frame(np.stack([plane] * 3, -1)) for plane in stack])
     prompts = {}
     for plane, objects in seeds.items():
@@ -95,7 +94,7 @@ def theirs(model, stack, seeds, number, step):
             scaled = F.interpolate(mask, (side, side), mode="bilinear", antialias=True)
             prompts[plane] = {1: scaled[0, 0] >= 0.5}
     found = np.zeros((COUNT, *SHAPE), bool)
-    for (plane, _), (logits, _) in video_run(model.network.parts, video, prompts, step < 0).items():
+    for (plane, _), (logits, _) in video_run(pipeline.module, video, prompts, step < 0).items():
         full = F.interpolate(logits[None, None], SHAPE, mode="bilinear", align_corners=False)
         found[plane] = full[0, 0].numpy() > 0
     return found
@@ -121,7 +120,10 @@ def test_equals_transformers(model, stack, direction):
     found = follow(stack, SEEDS, model, direction=direction)
     assert list(found.planes) == [1, 2, 3]
     for number, planes in found.prompted.items():
-        expected, ours = theirs(model, stack, SEEDS, number, step), masks_of(found, number)
+        expected, ours = (
+            theirs(Pipeline(model.network.parts), stack, SEEDS, number, step),
+            masks_of(found, number),
+        )
         first, last = (0, planes[-1]) if step < 0 else (planes[0], COUNT - 1)
         assert found.planes[number] == tuple(range(first, last + 1))
         for plane in found.planes[number]:
@@ -137,7 +139,7 @@ def test_objects_leave_and_return(stack, tmp_path):
     seeds = {0: {1: block(10, 20), 2: block(30, 10)}}
     found, returned = follow(stack, seeds, model), False
     for number in (1, 2):
-        expected = theirs(model, stack, seeds, number, 1)
+        expected = theirs(Pipeline(model.network.parts), stack, seeds, number, 1)
         there = tuple(np.flatnonzero(expected.any((1, 2))))
         assert found.planes[number] == there
         returned |= bool((np.diff(there) > 1).any())
@@ -146,6 +148,27 @@ def test_objects_leave_and_return(stack, tmp_path):
         for plane in there[1:]:
             np.testing.assert_array_equal(found.mask(number, plane), expected[plane])
     assert returned
+
+
+@pytest.mark.usefixtures("unrounded")
+@pytest.mark.parametrize(
+    ("write", "alone"), [(tiny_edgetam, "EdgeTamVideoModel"), (tiny_sam3, "Sam3TrackerVideoModel")]
+)
+def test_other_families(write, alone, stack, tmp_path):
+    """As published: EdgeTAM, and SAM 3 with its detector."""
+    model = loaded(tmp_path / "model", 9.0, write)
+    module = model.network.parts
+    if write is tiny_sam3:
+        module = load(tmp_path / "model", alone)
+        module.load_state_dict(model.network.parts.state_dict(), strict=False)
+    pixels = HALVES if write is tiny_sam3 else PHOTOS
+    seeds = {4: {1: block(10, 20)}, 6: {1: {"box": (5, 8, 40, 60)}}}
+    for direction, step, planes in (("forward", 1, (5, 7, 8)), ("backward", -1, (5, 3, 0))):
+        expected = theirs(Pipeline(module, pixels), stack, seeds, 1, step)
+        ours = masks_of(follow(stack, seeds, model, direction=direction), 1)
+        for plane in planes:
+            assert expected[plane].any()
+            np.testing.assert_array_equal(ours[plane], expected[plane])
 
 
 def test_chains_agree_that_an_object_is_absent():

@@ -7,7 +7,7 @@ were followed just before; it may leave and return. The model sees whole planes,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,9 @@ from torch import Tensor
 from ..engine import Embedding, PlacedMask, draw_masks
 from ..engine.backoff import run_in_batches
 from ..engine.decoder_input import decoder_arguments
+from ..engine.placed_mask import NO_MASK
 from ..families.memory import Moment, Sighting, VideoMemory
+from ..families.sam2 import Sam2Network
 from .embeddings import Place, PlaneEmbeddings
 from .rules import Followed, Rules, Trail
 from .seeds import Seed
@@ -92,11 +94,13 @@ class MemoryFollower:
 
     def _prompted(self, embedding: Embedding, seeds: Sequence[Seed]) -> list[Sighting]:
         def look(memory: VideoMemory, maps: list[Tensor], seed: Seed) -> Sighting:
-            if seed.mask is not None:
-                return memory.from_mask(maps, _in_frame(seed.mask, embedding).to(maps[-1].device))
-            return memory.from_prompts(
-                maps, **decoder_arguments(embedding, seed.prompts, np.zeros(1, int), False)
-            )
+            if seed.prompts is not None:
+                first = np.zeros(1, np.int64)
+                return memory.from_prompts(
+                    maps, **decoder_arguments(embedding, seed.prompts, first, False)
+                )
+            mask = NO_MASK if seed.mask is None else seed.mask
+            return memory.from_mask(maps, _in_frame(mask, embedding).to(maps[-1].device))
 
         return self._each(embedding, seeds, look)
 
@@ -120,7 +124,7 @@ class MemoryFollower:
 
     def _memory(self, device: torch.device) -> VideoMemory:
         if device not in self._memories:
-            network = self.model.network_on(device)
+            network = cast("Sam2Network", self.model.network_on(device))
             self._memories[device] = VideoMemory(network, self.volume.count)
         return self._memories[device]
 
