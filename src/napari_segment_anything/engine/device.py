@@ -113,7 +113,7 @@ def precision_name(encoder: torch.dtype, decoder: torch.dtype | None = None) -> 
 
 def encoder_work(kind: str) -> Work:
     """Return the work that dominates an image encoder, by its configuration's `kind`."""
-    return "convolutions" if kind == "micro" else "linear"
+    return "convolutions" if kind == "micro" or kind.startswith("edgetam") else "linear"
 
 
 def _fast_bf16(device: torch.device, work: Work) -> tuple[bool, str]:
