@@ -125,6 +125,15 @@ def test_learning_is_shown_and_a_version_used(qtbot, widget, project, tmp_path) 
     assert widget.learn.use_button.text() == "Use v1"
 
 
+def test_a_model_that_cannot_be_trained_is_not_offered_to_learn(widget, project) -> None:
+    widget.stage.button("learn").click()
+    assert widget.learn.learn_button.isEnabled()
+    project.set_model("edgetam")
+    widget.learn.follow(widget.learn._teaching, "edgetam")
+    assert not widget.learn.learn_button.isEnabled()
+    assert "edgetam cannot be trained here" in widget.learn.learn_button.toolTip()
+
+
 def test_an_audit_is_drawn_and_answered_by_key(qtbot, window, widget, project) -> None:
     labels = disks()
     entries = [ObjectEntry(n, made_by="suggestion", score=0.4 + n / 20) for n in range(1, 10)]

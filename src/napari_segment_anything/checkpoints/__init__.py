@@ -6,7 +6,7 @@ from .download import cache_directory, cached_path, checkpoint_directory
 from .fingerprint import fingerprint
 from .hub import INSTALL_EXTRA, missing_packages
 from .loading import Checkpoint, load_checkpoint
-from .obtaining import download, is_here, locate, present
+from .obtaining import download, is_here, known_abilities, locate, present
 from .saving import save_checkpoint
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "fingerprint",
     "infer_config",
     "is_here",
+    "known_abilities",
     "load_checkpoint",
     "locate",
     "missing_packages",

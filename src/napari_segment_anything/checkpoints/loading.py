@@ -19,7 +19,7 @@ from ..progress import Progress
 from ..reading import decode_json
 from .architecture import architecture_name, infer_config, infer_decoder_config
 from .building import build_decoder, build_network
-from .catalogue import CatalogueEntry
+from .catalogue import CatalogueEntry, cannot
 from .configuration import (
     check_config,
     config_from_json,
@@ -107,6 +107,8 @@ def load_checkpoint(
         If a file could not be downloaded.
     """
     entry = named_entry(source) if isinstance(source, str) else None
+    if entry is not None and entry.kind != "sam":
+        raise CheckpointError(f"{cannot(entry.name, 'prompt')}. Use it to find objects")
     path = locate(source, directory, progress)
     if path.is_dir():
         _no_decoder(path, instance_decoder)

@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..families import FAMILIES, ModelFolder
+from ..families.folder import CONFIG
 from ..reading import is_url, require
-from .catalogue import CatalogueEntry, catalogue, find_entry, unknown_name
+from .catalogue import NATIVE, CatalogueEntry, catalogue, find_entry, unknown_name
 from .download import (
     ProgressCallback,
     cached_path,
@@ -110,6 +112,31 @@ def named_entry(source: str) -> CatalogueEntry | None:
     """Find the catalogue entry for a name, the URL of a published file, or a name on the hub."""
     published = (e for e in catalogue().values() if source and source in (e.source, e.hub))
     return find_entry(source) or next(published, None)
+
+
+def known_abilities(source: str | Path) -> tuple[str, ...] | None:
+    """Return what a model can do, as far as that is known before it is loaded; else None.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for `load_checkpoint`.
+    """
+    entry = named_entry(source) if isinstance(source, str) else None
+    if entry is not None:
+        return entry.abilities
+    if not (Path(source).expanduser() / CONFIG).is_file():
+        return None
+    try:
+        kind = ModelFolder.read(source).model_type
+    except CheckpointError:
+        return None
+    if kind == "sam":
+        return NATIVE
+    able: tuple[str, ...] = ("prompt", "everything") if kind in FAMILIES else ()
+    if able and kind.endswith("_video"):
+        able += ("memory",)
+    return (*able, "words", "examples") if kind == "sam3_video" else able
 
 
 def present(entry: CatalogueEntry, directory: str | Path | None = None) -> Path | None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..checkpoints import cannot
 from ..errors import ParameterError
 from ..network.micro import MicroConfig, MicroEncoder
 from ..network.promptable import Promptable
@@ -35,13 +36,10 @@ def trainable(network: Promptable, name: str) -> Sam:
     Raises
     ------
     ParameterError
-        If it is of a family that cannot be trained here.
+        If it cannot be trained here.
     """
-    if not isinstance(network, Sam):
-        raise ParameterError(
-            f"{name} cannot be trained here; choose a model of SAM's own architecture, such as "
-            "'default' or 'vit_b'"
-        )
+    if not isinstance(network, Sam) or "train" not in network.abilities:
+        raise ParameterError(cannot(name, "train"))
     return network
 
 

@@ -11,14 +11,16 @@ from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from ..bridge.project.teaching import Curves, Material, Teaching
+from ..checkpoints import cannot, known_abilities
 from ..projects import ModelVersion
 from ..projects.learning import sample_pictures
 from ..projects.learning_status import LearningStatus
 from ..wording import counted
 from .curves import CurvePlot
-from .qt_helpers import RowTable, button, heading, note, row, tight
+from .qt_helpers import RowTable, allow, button, heading, note, row, tight
 
 _POLL = 1000
+_LEARN_TIP = "Fine-tune the model on what is annotated, in the background"
 _HEADS = ("model", "AP .50", "mean AP", "click", "objects")
 _PICTURE = 150
 _CURVES = {
@@ -50,10 +52,7 @@ class LearnPanel(QWidget):
         self._first = "default"
         self._was_active = False
         self.material = note()
-        self.learn_button = button(
-            "Learn from this project", self.learn,
-            "Fine-tune the model on what is annotated, in the background",
-        )  # fmt: skip
+        self.learn_button = button("Learn from this project", self.learn, _LEARN_TIP)
         self.resume_button = button("Go on", self.resume, "Go on with what was stopped")
         self.stop_button = button("Stop", self.stop, "Stop; it can go on later")
         self.state = note()
@@ -217,7 +216,7 @@ class LearnPanel(QWidget):
             return
         status: LearningStatus | None = self._attempt(lambda: teaching.status)
         active = status is not None and status.active
-        self.learn_button.setEnabled(not active)
+        allow(self.learn_button, "Learning now" if active else self._refusal(), _LEARN_TIP)
         self.stop_button.setEnabled(active)
         self.resume_button.setVisible(not active and teaching.can_resume)
         self._bar.setVisible(active)
@@ -230,6 +229,14 @@ class LearnPanel(QWidget):
         if self._was_active and status is not None and not active:
             self.refresh_after(status)
         self._was_active = active
+
+    def _refusal(self) -> str:
+        """Why the project's model cannot be trained; "" if it can, or that is not known yet."""
+        project = None if self._teaching is None else self._teaching.project
+        able = None if project is None else known_abilities(project.model_path())
+        if project is None or able is None or "train" in able:
+            return ""
+        return f"{cannot(project.model, 'train')}."
 
     def refresh_after(self, status: LearningStatus) -> None:
         """Show a version that was just made."""

@@ -80,6 +80,21 @@ def button(text: str, clicked: Callable[[], object], tip: str = "") -> QPushButt
     return item
 
 
+def allow(item: QWidget, reason: str, tip: str = "") -> None:
+    """Enable a widget, or grey it out with the reason in its tooltip.
+
+    Parameters
+    ----------
+    item : QWidget
+    reason : str
+        Why it cannot be used; "" if it can.
+    tip : str
+        Its tooltip where it can be used.
+    """
+    item.setEnabled(not reason)
+    item.setToolTip(reason or tip)
+
+
 def note(text: str = "") -> QLabel:
     """Return a label for a sentence, which is wrapped."""
     label = QLabel(text)
