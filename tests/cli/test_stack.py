@@ -11,9 +11,11 @@ import tifffile
 
 import napari_segment_anything.engine as engine
 from napari_segment_anything.cli.main import run
+from napari_segment_anything.engine import load_model
 from napari_segment_anything.formats import open_labels, read_image, read_labels, write_labels
 
 from ..bright import bright_model
+from ..families.tiny import tiny_sam2
 from ..stacks.helpers import balls
 
 
@@ -92,6 +94,26 @@ def test_from_a_label_image(volume, tmp_path):
     np.testing.assert_array_equal(found[3], given[3])
     assert not found[:3].any()
     assert set(np.unique(found)) == {0, 5}
+
+
+def test_by_memory(volume, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("transformers")
+    folder = tiny_sam2(tmp_path / "sam2")
+    monkeypatch.setattr(engine, "load_model", load_model)
+    given = np.zeros((6, 48, 48), np.uint8)
+    given[3, 4:22, 4:22] = 5
+    write_labels(tmp_path / "given.tif", given)
+    options = ["--labels", str(tmp_path / "given.tif"), "--model", str(folder), "-q", *LIMITS]
+    assert run(["stack", str(volume), "-o", str(tmp_path / "out"), *options]) == 0
+    found = read_labels(tmp_path / "out" / "embryo_labels.tif")
+    np.testing.assert_array_equal(found[3], given[3])
+    options += ["-o", str(tmp_path / "more"), "--stiffness", "3"]
+    assert run(["stack", str(volume), *options]) == 2
+    assert "method='dense' or 'decoder' only" in complaint(capsys)
+    assert (
+        run(["stack", str(volume), "--json", "-q", "--point", "3,9,9", "--method", "memory"]) == 2
+    )
+    assert "default cannot follow objects by memory" in complaint(capsys)
 
 
 def test_tracks(volume, tmp_path):

@@ -325,7 +325,7 @@ def test_16_bits(model, stack, tmp_path):
 def test_what_cannot_be(model, stack):
     from ..bright import bright_model
 
-    with pytest.raises(ParameterError, match=r"'bright' has no memory.*method='decoder'"):
+    with pytest.raises(ParameterError, match=r"bright cannot follow.*method='decoder'"):
         follow(stack, SEEDS, bright_model(), method="memory")
     with pytest.raises(ParameterError, match=r"no dense head.*method='memory'"):
         follow(stack, SEEDS, model, method="dense")

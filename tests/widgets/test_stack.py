@@ -138,3 +138,34 @@ def test_axis_cancel_and_closing(qtbot, opened) -> None:
     qtbot.waitUntil(lambda: "of 96" in widget.status.text)
     viewer.close()
     qtbot.waitUntil(lambda: not ours())
+
+
+@pytest.mark.weights
+def test_the_method_is_what_the_model_can_do(qtbot, opened, tmp_path) -> None:
+    pytest.importorskip("transformers")
+    from napari_segment_anything import load_model
+    from tests.families.tiny import tiny_sam2
+
+    viewer, image, widget = opened
+    fields, items = widget.parameters, widget.parameters.method.native.model()
+
+    def enabled():
+        return {m: items.item(i).isEnabled() for i, m in enumerate(fields.method.choices)}
+
+    assert enabled() == {"auto": True, "memory": False, "dense": True, "decoder": True}
+    assert "default cannot follow" in items.item(1).toolTip()
+    assert widget.form._how.head is not None
+    widget.form._how.head.click()
+    assert fields.stiffness.visible and fields.anisotropy.visible
+    widget.session.model = load_model(tiny_sam2(tmp_path / "sam2"), device="cpu")
+    assert enabled() == {"auto": True, "memory": True, "dense": False, "decoder": True}
+    assert not fields.stiffness.visible and not fields.anisotropy.visible
+    fields.method.value = "decoder"
+    assert fields.stiffness.visible and not fields.anisotropy.visible
+    fields.method.value = "memory"
+    mask = np.zeros(image.data.shape, np.uint8)
+    mask[2, 15:40, 15:45] = 1
+    fields.prompts_by_slice.value = viewer.add_labels(mask, scale=image.scale, name="painted")
+    run(qtbot, widget)
+    assert widget.done.propagated._state.task.signature["method"] == "memory"
+    assert (widget.layers.labels.data[2] == mask[2]).all()

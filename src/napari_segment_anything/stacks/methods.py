@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..automatic.heads import dense_head
+from ..checkpoints import cannot
 from ..engine import Model
 from ..errors import ParameterError
 from ..parameters import FOLLOWING
@@ -23,14 +24,20 @@ def why_not(model: Model, method: str) -> str:
         One of `METHODS`.
     """
     if method == "memory" and "memory" not in model.abilities:
-        return f"model '{model.name}' has no memory; SAM 2, EdgeTAM and SAM 3 have"
+        return cannot(model.name, "memory")
     if method == "dense" and not dense_head(model):
-        return f"model '{model.name}' has no dense head"
+        return f"{model.name} has no dense head"
     return ""
 
 
+def resolve_method(model: Model, method: str) -> str:
+    """Return the best that a model can do for "auto", else the method itself."""
+    able = [name for name in METHODS if not why_not(model, name)]
+    return able[0] if method == "auto" else method
+
+
 def choose_method(model: Model, method: str, **values: Any) -> str:
-    """Settle "auto", and refuse what a model cannot do, and values without effect.
+    """Settle "auto"; refuse what a model cannot do, and values without effect.
 
     Parameters
     ----------
@@ -45,14 +52,13 @@ def choose_method(model: Model, method: str, **values: Any) -> str:
     ParameterError
         If the model cannot follow objects in this way, or a value has no effect then.
     """
-    able = [name for name in METHODS if not why_not(model, name)]
-    if method == "auto":
-        method = able[0]
-    elif method not in able:
-        raise ParameterError(f"{why_not(model, method)}; follow objects with method='{able[0]}'")
+    chosen = resolve_method(model, method)
+    if reason := why_not(model, chosen):
+        other = resolve_method(model, "auto")
+        raise ParameterError(f"{reason}; follow objects with method='{other}'")
     for name, value in values.items():
         parameter = FOLLOWING[name]
-        if value != parameter.default and not parameter.acts_in(method):
+        if value != parameter.default and not parameter.acts_in(chosen):
             only = " or ".join(f"'{mode}'" for mode in parameter.modes)
             raise ParameterError(f"{name} is for method={only} only")
-    return method
+    return chosen

@@ -42,6 +42,7 @@ _WHY = {
     "area": "change of area",
     "likeness": "looks different",
     "empty": "nothing found",
+    "absent": "not there, as the model remembers it",
 }
 LOW_SCORE = 0.6
 
@@ -68,7 +69,7 @@ class StackWidget(Panel):
         self._connect()
         self._show_task()
         self._fill_axes()
-        self.session.when_loaded(lambda: None)  # load it while the user chooses
+        self.session.when_loaded(self._fit)  # load it while the user chooses
 
     # -- layout ----------------------------------------------------------------------------------
 
@@ -115,6 +116,7 @@ class StackWidget(Panel):
         self._jobs.failed.connect(self._on_failed)
         self._jobs.ended.connect(self._show_task)
         self.follow(self.viewer.dims.events, self._on_dims)
+        self.follow(self.session.model_changed, self._fit)
         self.at_the_end(self._jobs.close)
         self.at_the_end(lambda: self._listen(None))
 
@@ -134,6 +136,10 @@ class StackWidget(Panel):
         with self.axis.changed.blocked():  # only the user, and scripts, turn the stack
             super().reset_choices()
             self._fill_axes()
+
+    def _fit(self) -> None:
+        if not self.is_shut and self.session.is_loaded:
+            self.form.fit(self.session.model)
 
     def _show_task(self, *_: Any) -> None:
         self.run_button.setText("Stop" if self._jobs.running else _BUTTON[self.task.value])

@@ -7,7 +7,9 @@ from typing import Any
 
 from napari.layers import Layer
 
+from ..engine import Model
 from ..parameters import FOLLOWING, LINKING, RUN
+from ..stacks.methods import METHODS, resolve_method, why_not
 from .forms import QtField, fields, plain
 from .layer_box import LayerBox
 from .qt_helpers import ChoiceButtons
@@ -50,15 +52,37 @@ class StackForm:
         self._rules = fields(FOLLOWING, [name for name in FOLLOWING if name not in own])
         self._linking = fields(LINKING, [name for name in LINKING if name not in own])
         (self._anisotropy,) = fields(LINKING, ["anisotropy"])  # of following, too
-        rules = Section([self._method, *self._rules], "How objects are followed")
+        self._how = Section([self._method, *self._rules], "How objects are followed")
+        self._model: Model | None = None
         self._sections = (
-            Section([self.prompts, self._direction, rules]),
+            Section([self.prompts, self._direction, self._how]),
             Section([self._mode, *self._linking]),
             Section([self._anisotropy]),
         )
         self.rows = ((self.task,), *self._sections)
         self.task.changed.connect(self.show)
+        self._method.changed.connect(self.show)
         self.show()
+
+    def fit(self, model: Model) -> None:
+        """Grey out what a model cannot do, and say why in the tooltip."""
+        self._model = model
+        items = self._method.native.model()
+        for index, method in enumerate(self._method.choices):
+            reason = why_not(model, method) if method in METHODS else ""
+            items.item(index).setEnabled(not reason)
+            items.item(index).setToolTip(reason)
+        self.show()
+
+    @property
+    def _resolved(self) -> str:
+        """The method that objects are followed by; "auto" while the model is not known."""
+        method: str = self._method.value
+        return method if self._model is None else resolve_method(self._model, method)
+
+    def _acts(self, name: str) -> bool:
+        """Whether a parameter of following has an effect."""
+        return self._resolved == "auto" or FOLLOWING[name].acts_in(self._resolved)
 
     def show(self, *_: Any) -> None:
         """Show the parameters of the chosen task."""
@@ -66,7 +90,8 @@ class StackForm:
         following, linking, spacing = self._sections
         following.shown = task == "propagate"
         linking.shown = task != "propagate"
-        spacing.shown = task != "track"
+        self._how.show_only(["method", *(f.name for f in self._rules if self._acts(f.name))])
+        spacing.shown = task == "overlap" or (task == "propagate" and self._acts("anisotropy"))
         if task != "propagate":
             linking.show_only(["mode", *(n for n, p in LINKING.items() if p.acts_in(task))])
             for field in self._linking:
@@ -78,7 +103,7 @@ class StackForm:
         task = self.task.value
         if task == "propagate":
             first = {"direction": self._direction.value, "method": self._method.value}
-            chosen = [*self._rules, self._anisotropy]
+            chosen = [f for f in (*self._rules, self._anisotropy) if self._acts(f.name)]
         else:
             first = {"link": task, "mode": self._mode.value}
             every = (*self._linking, self._anisotropy)
