@@ -105,9 +105,10 @@ def evaluate(
         typer.Option(
             metavar="NAME[,NAME...]",
             rich_help_panel=ASK,
-            help="points, boxes, clicks, everything, proposals, floors; or all.",
+            help="points, boxes, clicks, everything, proposals, floors (together: usual), edges, "
+            "single_point; or all.",
         ),
-    ] = "all",
+    ] = "usual",
     mode: Annotated[
         str,
         typer.Option(
@@ -189,7 +190,7 @@ def evaluate(
     napari-sam evaluate images/ -o out/ --protocol everything --mode all --metadata images.csv
     """  # fmt: skip
     from ..datasets import find_entries, spread
-    from ..evaluation import PROTOCOLS, PromptSettings
+    from ..evaluation import PROTOCOLS, USUAL, PromptSettings
     from ..evaluation import evaluate as run
     from ..evaluation.report import require_plots, write_report
     from . import report, values
@@ -197,7 +198,8 @@ def evaluate(
     if plots:
         require_plots()
     settings = PromptSettings(objects_per_image, min_object_area, clicks, seed)
-    chosen = PROTOCOLS if protocol == "all" else _names(protocol)
+    several = {"all": PROTOCOLS, "usual": USUAL}
+    chosen = several.get(protocol) or _names(protocol)
     parameters = _parameters(parameter or [])
     entries = find_entries(
         images,

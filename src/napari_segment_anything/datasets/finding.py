@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import FormatError, ParameterError
 from ..formats import open_npz
+from ..formats.bsds import BSDS_SUFFIX
 from ..formats.images import PICTURE_SUFFIXES, TIFF_SUFFIXES
 from ..reading import below, read_json, require_file
 from .opening import SAMPLE
@@ -19,7 +20,7 @@ LABEL_FOLDERS = ("labels", "masks", "annotations", "groundtruth")
 IMAGE_ENDINGS = ("_image", "_img", "_raw")
 LABEL_ENDINGS = ("_labels", "_label", "_masks", "_mask", "_instances", "_gt", "_seg")
 _IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *PICTURE_SUFFIXES, ".npy", ".npz", ".zarr")
-_LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr")
+_LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr", BSDS_SUFFIX)
 _INDEX = "index.json"
 _NOT_METADATA = {"file", "shape", "dtype", "instances", "keys", "set", "image"}
 _SHOWN = 3
@@ -258,6 +259,11 @@ def labels_of(image: Path, apart: Path | None = None, records: bool = False) -> 
             return parts[0]
     found = _first(image.parent, [s for s in stems if s != own], image)
     sibling = _first_folder(image.parent.parent, LABEL_FOLDERS) if found is None else None
+    above = image.parent.parent
+    if sibling is None and found is None and above.name.lower() in IMAGE_FOLDERS:
+        # images/PART/ beside labels/PART/, as in BSDS500
+        part = _first_folder(above.parent, LABEL_FOLDERS)
+        sibling = None if part is None else _first_folder(part, (image.parent.name.lower(),))
     if sibling is not None:
         found = _first(sibling, stems, image)
     return found or (record if record.exists() else None)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError, ImageError
 from ..formats import RLE, open_npz, read_image, read_labels, read_sa1b
+from ..formats.bsds import BSDS_SUFFIX, read_bsds
 from ..formats.images import ImageData, guess_axes
 from ..samples import sample
 from .finding import Entry
@@ -44,6 +45,8 @@ class LabelledPlane:
         Labels of larger objects that contain or overlap those of `labels`.
     seen : bool array (rows, columns) or None
         Where every object is labelled; None if that is everywhere.
+    boundaries : tuple of bool array (rows, columns)
+        Boundaries that people drew, one of each; empty if there are none.
     """
 
     name: str
@@ -55,6 +58,7 @@ class LabelledPlane:
     labels: NDArray[Any]
     wholes: NDArray[Any] | None = None
     seen: NDArray[np.bool_] | None = None
+    boundaries: tuple[NDArray[np.bool_], ...] = ()
 
 
 def read_planes(
@@ -97,7 +101,13 @@ def read_planes(
     """
     name = entry.name
     image = _image(entry, axes, channel_axis)
-    labels, around, looked = _labels(entry, wholes, seen)
+    drawn: tuple[NDArray[np.bool_], ...] = ()
+    if entry.labels.suffix.lower() == BSDS_SUFFIX:
+        people = read_bsds(entry.labels)
+        labels, around, looked = people[0].labels, None, None
+        drawn = tuple(person.boundaries for person in people)
+    else:
+        labels, around, looked = _labels(entry, wholes, seen)
     stacks = [a for a in image.stack_axes if image.shape[image.axes.index(a)] > 1]
     few = image.axes[1:] == "YX" and image.shape[0] <= 4
     if stacks and few and labels.shape == image.shape[1:]:  # so they are channels
@@ -119,7 +129,9 @@ def read_planes(
 
     def plane(title: str, *arrays: Any, **at: int) -> LabelledPlane:
         array, axis = _cut(name, image, at, channels)
-        return LabelledPlane(title, name, entry.set, entry.columns, array, axis, *arrays)
+        return LabelledPlane(
+            title, name, entry.set, entry.columns, array, axis, *arrays, boundaries=drawn
+        )
 
     if not stacks:
         yield plane(name, labels, around, looked)

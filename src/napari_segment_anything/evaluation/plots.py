@@ -46,6 +46,8 @@ def draw_plots(
         drawn.append(("AP at .50 by images", _bars(folder, held, groups, modes)))
     if "clicks" in methods:
         drawn.append(("Corrective clicks", _clicks(folder, held, groups)))
+    if "single_point" in methods:
+        drawn.append(("One point, compared with a magic wand", _points(folder, held, groups)))
     if calibration:
         drawn.append(("Predicted against true IoU", _calibration(folder, calibration)))
     return drawn
@@ -158,6 +160,28 @@ def _clicks(folder: Path, held: Mapping[Any, Figure], groups: list[Group]) -> st
     axis.set_xticks(at)
     axis.legend(fontsize=7, frameon=False, ncols=2)
     return save_figure(canvas, folder, "clicks.png")
+
+
+def _points(folder: Path, held: Mapping[Any, Figure], groups: list[Group]) -> str:
+    """By how much the model is better than a magic wand: a bar for each set, the largest first."""
+    names = [f"centre_{name}_minus_wand" for name in ("chosen", "best")]
+    sets = [group for group in groups if group.column == "set"] or groups[:1]
+    values = {group: _values(held, group, "single_point", names) for group in sets}
+    sets = sorted(sets, key=lambda group: values[group][0, 0], reverse=True)
+    canvas, (axis,) = new_figure(1, width=6.5, height=1.2 + 0.3 * len(sets))
+    places = np.arange(len(sets))
+    chosen, best = (np.array([values[group][:, i] for group in sets]).T for i in (0, 1))
+    error = np.nan_to_num(np.abs(chosen[1:] - chosen[0]))
+    axis.barh(places, chosen[0], 0.7, color=COLOURS[0], label="mask of the highest predicted IoU")
+    axis.errorbar(chosen[0], places, xerr=error, fmt="none", ecolor="black", elinewidth=0.8)
+    axis.plot(best[0], places, "o", color=COLOURS[1], ms=5, label="best of the three masks")
+    axis.axvline(0, color="black", lw=0.8)
+    axis.set_yticks(places, [group.title for group in sets], fontsize=8)
+    axis.set_ylim(len(sets) - 0.4, -0.6)
+    axis.set_axisbelow(True)
+    axis.set(xlabel="IoU minus that of a magic wand, one point")
+    axis.legend(fontsize=7, frameon=False, loc="lower right")
+    return save_figure(canvas, folder, "single_point.png")
 
 
 def _calibration(folder: Path, calibration: Mapping[str, Calibration]) -> str:

@@ -48,8 +48,12 @@ from ..measures import (
 )
 from ..progress import finish
 
-PROTOCOLS = ("points", "boxes", "clicks", "everything", "proposals", "floors")
-PROPOSAL_COUNTS = (100, 1000)
+USUAL = ("points", "boxes", "clicks", "everything", "proposals", "floors")
+"""Protocols that are run unless others are named."""
+PROTOCOLS = (*USUAL, "edges", "single_point")
+PROPOSAL_COUNTS = (10, 100, 1000)
+PROPOSAL_POINTS = 64
+"""Points per side of the grid for proposals; the paper's is larger than for everything mode."""
 PROPOSAL_NMS = 0.9
 _TOGETHER = 64
 
@@ -183,7 +187,7 @@ def points(subject: Subject) -> dict[str, Any]:
         truth = PlacedMask.of(subject.mask(i))
         iou[i] = [mask.iou(truth) for mask in found.masks]
         predicted[i] = found.scores
-    return subject.record(iou=_rounded(iou), predicted=_rounded(predicted))
+    return subject.record(iou=rounded(iou), predicted=rounded(predicted))
 
 
 def boxes(subject: Subject) -> dict[str, Any]:
@@ -201,9 +205,7 @@ def boxes(subject: Subject) -> dict[str, Any]:
         mask_iou(inscribed_ellipse(box, subject.labels.shape), subject.mask(i))
         for i, box in enumerate(true)
     ]
-    return subject.record(
-        iou=_rounded(iou), predicted=_rounded(predicted), ellipse=_rounded(ellipses)
-    )
+    return subject.record(iou=rounded(iou), predicted=rounded(predicted), ellipse=rounded(ellipses))
 
 
 def clicks(subject: Subject) -> dict[str, Any]:
@@ -230,7 +232,7 @@ def clicks(subject: Subject) -> dict[str, Any]:
             if following is not None:
                 further[i] = following
         asks = further
-    return subject.record(iou=_rounded(iou), predicted=_rounded(predicted))
+    return subject.record(iou=rounded(iou), predicted=rounded(predicted))
 
 
 def next_ask(ask: Ask, found: Segmented, truth: NDArray[np.bool_]) -> Ask | None:
@@ -273,7 +275,7 @@ def everything(
     labels = table.to_labels()
     record = compare(subject.labels, labels)
     found = np.array(record["found_ids"], np.int64)
-    record["predicted"] = _rounded(table.scores[found - 1])
+    record["predicted"] = rounded(table.scores[found - 1])
     return record, labels
 
 
@@ -295,9 +297,9 @@ def compare(truth: ArrayLike, found: ArrayLike) -> dict[str, Any]:
     table = overlap_table(truth, found)
     return {
         "areas": table.true_areas.tolist(),
-        "best": _rounded(best_iou(table)),
+        "best": rounded(best_iou(table)),
         "found_ids": table.found_ids.tolist(),
-        "found_best": _rounded(best_iou(table.transposed())),
+        "found_best": rounded(best_iou(table.transposed())),
         "hits": [counts(table, threshold).true_positives for threshold in THRESHOLDS],
         "matched_iou": round(float(match(table, 0.5).iou.sum()), 6),
     }
@@ -320,6 +322,8 @@ def proposals(subject: Subject, parameters: Mapping[str, Any] | None = None) -> 
     mode = "proposals" if "proposals" in available_modes(subject.predictor.model) else "grid"
     names = set(applicable(mode)) - set(FILTERS)
     given = {name: value for name, value in (parameters or {}).items() if name in names}
+    if mode == "grid":
+        given.setdefault("points_per_side", PROPOSAL_POINTS)
     given |= {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
     table = _table(subject, mode, box_nms_thresh=PROPOSAL_NMS, **given)
     stability = np.nan_to_num(table.candidates.stability_score[table.kept])
@@ -328,8 +332,7 @@ def proposals(subject: Subject, parameters: Mapping[str, Any] | None = None) -> 
     placed = ((*mask.bounds[:2], mask.decode_bounds()) for mask in masks)
     overlap = overlap_of_masks(subject.labels, placed)
     best = {
-        str(k): _rounded(best_iou(overlap, np.arange(min(k, len(ranking)))))
-        for k in PROPOSAL_COUNTS
+        str(k): rounded(best_iou(overlap, np.arange(min(k, len(ranking))))) for k in PROPOSAL_COUNTS
     }
     return {"mode": mode, "count": len(table), "areas": overlap.true_areas.tolist(), "best": best}
 
@@ -358,5 +361,6 @@ def _candidates(subject: Subject) -> int:
     return subject.predictor.model.network.config.multimask_outputs
 
 
-def _rounded(values: ArrayLike) -> Any:
+def rounded(values: ArrayLike) -> Any:
+    """Plain numbers with five decimals."""
     return np.round(np.asarray(values, np.float64), 5).tolist()

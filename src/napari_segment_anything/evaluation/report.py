@@ -11,14 +11,14 @@ import numpy as np
 
 from ..errors import ParameterError
 from ..formats.atomic import replacing
-from ..measures import Interval
 from .csv_files import write_figures, write_images, write_objects
+from .figure_table import FigureTable, short, table_rows
+from .further_sections import edge_section, single_point_section
 from .published import published_for
 from .run import Evaluation
 from .summary import (
     CLICKS_SHOWN,
     Figure,
-    Group,
     calibrations,
     summarise,
 )
@@ -140,8 +140,9 @@ def markdown(
         + f"those of at least {settings['min_area']} pixels.",
         "",
     ]  # fmt: skip
-    table = _Table(figures)
+    table = FigureTable(figures)
     lines += _everything(table) + _prompts(table) + _clicks(table) + _proposals(table)
+    lines += single_point_section(table) + edge_section(table)
     lines += _calibration(evaluation)
     for title, file in pictures:
         lines += [f"![{title}]({file})", ""]
@@ -160,68 +161,12 @@ def markdown(
     return "\n".join(lines)
 
 
-class _Table:
-    """Figures by group, method and measure."""
-
-    def __init__(self, figures: Sequence[Figure]) -> None:
-        self.held = {(f.group, f.method, f.measure): f for f in figures}
-        self.groups = list(dict.fromkeys(f.group for f in figures))
-        self.methods = list(dict.fromkeys(f.method for f in figures))
-
-    def get(self, group: Group, method: str, measure: str) -> Figure | None:
-        return self.held.get((group, method, measure))
-
-    def cell(self, group: Group, method: str, measure: str, brief: bool = False) -> str:
-        figure = self.get(group, method, measure)
-        return "" if figure is None else number(figure.interval, brief)
-
-    def size(self, group: Group, method: str, measure: str) -> list[str]:
-        figure = self.get(group, method, measure)
-        return ["", ""] if figure is None else [str(figure.images), str(figure.objects)]
-
-
-def number(interval: Interval, brief: bool = False) -> str:
-    """Format a value with its interval, as ".912 [.890, .931]"; NaN gives "".
-
-    Parameters
-    ----------
-    interval : Interval
-    brief : bool
-        Leave out the interval.
-    """
-    if np.isnan(interval.value):
-        return ""
-    if brief or np.isnan(interval.low):
-        return _short(interval.value)
-    return f"{_short(interval.value)} [{_short(interval.low)}, {_short(interval.high)}]"
-
-
-def _short(value: float) -> str:
-    text = f"{value:.3f}" if abs(value) < 2 else f"{value:.2f}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
-
-
-def table_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table, with an empty one at the end.
-
-    Parameters
-    ----------
-    columns : sequence of str
-        Titles.
-    rows : iterable of sequence of str
-    """
-    lines = ["| " + " | ".join(columns) + " |"]
-    lines.append("|" + "|".join("---" for _ in columns) + "|")
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return [*lines, ""]
-
-
 def mode_title(method: str) -> str:
     """Title of a method of everything mode."""
     return MODE_TITLES.get(method, method.removeprefix("everything:"))
 
 
-def _everything(table: _Table) -> list[str]:
+def _everything(table: FigureTable) -> list[str]:
     methods = [m for m in table.methods if m.startswith("everything:") or m == "floors"]
     if not methods:
         return []
@@ -236,9 +181,9 @@ def _everything(table: _Table) -> list[str]:
             size = table.size(group, method, "ap50")
             rows.append([group.title, mode_title(method), *cells, *size])
         for item in other.get(group, []):
-            ap50 = _short(item.ap[0]) if item.ap else ""
-            ap75 = _short(item.ap[5]) if len(item.ap) > 5 else ""
-            mean = "" if item.mean is None else _short(item.mean)
+            ap50 = short(item.ap[0]) if item.ap else ""
+            ap75 = short(item.ap[5]) if len(item.ap) > 5 else ""
+            mean = "" if item.mean is None else short(item.mean)
             rows.append(
                 [group.title, f"*{item.method}* ({item.source})", ap50, ap75, mean] + [""] * 4
             )
@@ -258,7 +203,7 @@ def _everything(table: _Table) -> list[str]:
     return lines + table_rows([*columns, "images", "objects"], rows) + _thresholds(table, methods)
 
 
-def _thresholds(table: _Table, methods: Sequence[str]) -> list[str]:
+def _thresholds(table: FigureTable, methods: Sequence[str]) -> list[str]:
     """AP by threshold, for groups with published figures."""
     lines: list[str] = []
     codes = list(range(50, 100, 5))
@@ -271,14 +216,14 @@ def _thresholds(table: _Table, methods: Sequence[str]) -> list[str]:
             for m in methods
         ]
         for item in curves:
-            values = [_short(v) for v in item.ap]
+            values = [short(v) for v in item.ap]
             rows.append([f"*{item.method}*", *values, *[""] * (len(codes) - len(values))])
         lines += [f"AP by IoU threshold, {group.title}:", ""]
         lines += table_rows(["method", *(f".{c}" for c in codes)], rows)
     return lines
 
 
-def _prompts(table: _Table) -> list[str]:
+def _prompts(table: FigureTable) -> list[str]:
     if not {"points", "boxes"} & set(table.methods):
         return []
     rows = []
@@ -305,7 +250,7 @@ def _prompts(table: _Table) -> list[str]:
     ]
 
 
-def _clicks(table: _Table) -> list[str]:
+def _clicks(table: FigureTable) -> list[str]:
     if "clicks" not in table.methods:
         return []
     there = [c for c in CLICKS_SHOWN if any(("clicks", f"click{c}") == k[1:] for k in table.held)]
@@ -331,10 +276,10 @@ def _clicks(table: _Table) -> list[str]:
     ]
 
 
-def _proposals(table: _Table) -> list[str]:
+def _proposals(table: FigureTable) -> list[str]:
     if "proposals" not in table.methods:
         return []
-    names = ["ar100", "ar1000", "ar1000_small", "ar1000_medium", "ar1000_large"]
+    names = ["ar10", "ar100", "ar1000", "ar1000_small", "ar1000_medium", "ar1000_large"]
     rows = [
         [
             group.title,
@@ -344,12 +289,22 @@ def _proposals(table: _Table) -> list[str]:
         for group in table.groups
         if (count := table.get(group, "proposals", "proposals")) is not None
     ]
-    columns = ["group", "AR@100", "AR@1000", "small", "medium", "large", "proposals an image"]
+    columns = [
+        "group",
+        "AR@10",
+        "AR@100",
+        "AR@1000",
+        "small",
+        "medium",
+        "large",
+        "proposals an image",
+    ]
     return [
         "## Proposals",
         "",
-        "Average recall: the share of objects that one of the best 100 or 1000 proposals covers, "
-        "mean over IoU .50 to .95. Small is below 32 x 32 pixels, large from 96 x 96.",
+        "Average recall: the share of objects that one of the best 10, 100 or 1000 proposals "
+        "covers, mean over IoU .50 to .95. Small is below 32 x 32 pixels, large from 96 x 96. "
+        "Proposals: their number, a mean over images.",
         "",
         *table_rows(columns, rows),
     ]
@@ -362,7 +317,7 @@ def _calibration(evaluation: Evaluation) -> list[str]:
     rows = [
         [
             name, str(c.count), *(
-                "" if np.isnan(v) else _short(v)
+                "" if np.isnan(v) else short(v)
                 for v in (c.correlation, c.rank_correlation, c.expected_error, c.bias)
             ),
         ]

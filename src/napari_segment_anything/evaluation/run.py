@@ -16,7 +16,9 @@ from ..errors import FormatError, ImageError, ParameterError
 from ..formats.labels import write_labels
 from ..progress import Progress
 from . import protocols as ask
-from .protocols import PROTOCOLS, PromptSettings, Subject
+from .edge_maps import edges
+from .protocols import PROTOCOLS, USUAL, PromptSettings, Subject
+from .single_points import single_point
 from .store import RESULTS, ResultStore
 
 _CACHE_BYTES = 256 << 20
@@ -82,7 +84,7 @@ def evaluate(
     model: Model,
     output: str | Path,
     *,
-    protocols: Sequence[str] = PROTOCOLS,
+    protocols: Sequence[str] = USUAL,
     modes: Sequence[str] = ("auto",),
     settings: PromptSettings | None = None,
     parameters: Mapping[str, Any] | None = None,
@@ -104,7 +106,7 @@ def evaluate(
         Folder of the results, created if necessary: ``results.jsonl``, and the label images of
         everything mode in ``labels/``.
     protocols : sequence of str
-        Of `PROTOCOLS`.
+        Of `PROTOCOLS`; by default those of `USUAL`.
     modes : sequence of str
         Everything modes to run: "auto", "all", "grid", "proposals", "instances".
     settings : PromptSettings, optional
@@ -217,6 +219,8 @@ def _one(
         "boxes": ask.boxes,
         "clicks": ask.clicks,
         "proposals": lambda subject: ask.proposals(subject, parameters),
+        "edges": edges,
+        "single_point": single_point,
     }
     for name in names:
         if (plane.name, name) in store.records:

@@ -15,14 +15,20 @@ from ..measures import (
     Counts,
     Interval,
     bootstrap,
+    bootstrap_statistic,
     calibrate,
     recall_at,
 )
+from ..measures.edges import EdgeCounts, edge_ap, ods, ois, recall_at_half
 
 CLICKS_SHOWN = (1, 3, 5, 9)
 CLICK_TARGETS = (0.85, 0.90)
 # COCO's bounds of small, medium and large objects, in pixels
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}
+POINT_KINDS = ("centre", "random")
+POINT_FLOORS = ("wand", "floor")
+EDGE_SOURCES = ("model", "sobel", "canny")
+EDGE_MEASURES = {"ods": ods, "ois": ois, "edge_ap": edge_ap, "r50": recall_at_half}
 
 Record = dict[str, Any]
 _Pair = tuple[float, float]
@@ -130,6 +136,9 @@ def summarise(records: Sequence[Record], *, resamples: int = 2000, seed: int = 0
     for group, images in groups_of(records).items():
         for method, held in by_method.items():
             mine = [record for record in held if record["image"] in images]
+            if method == "edges":
+                figures += _edge_figures(group, mine, resamples, seed)
+                continue
             for name, measure, pairs, objects in _measures(method, mine):
                 parts, wholes = _by_file(pairs, files)
                 interval = bootstrap(parts, wholes, resamples=resamples, seed=seed)
@@ -165,6 +174,8 @@ def _measures(method: str, records: list[Record]) -> Iterator[tuple[str, str, _P
         yield from _click_measures([r for r in records if r["ids"]])
     elif method == "proposals":
         yield from _proposal_measures(records)
+    elif method == "single_point":
+        yield from _single_point_measures([r for r in records if r["count"]])
     else:
         yield from _everything_measures(method, records)
 
@@ -252,6 +263,51 @@ def _proposal_measures(records: list[Record]) -> Iterator[tuple[str, str, _Pairs
 
 def _recall_sum(best: NDArray[np.float64]) -> _Pair:
     return (float(recall_at(best).mean()) * len(best), float(len(best))) if len(best) else (0, 0)
+
+
+def _single_point_measures(records: list[Record]) -> Iterator[tuple[str, str, _Pairs, int]]:
+    """Mean IoU from a point of each kind, and by how much the model is better than each floor."""
+    objects = sum(record["count"] for record in records)
+    for kind in POINT_KINDS if records else ():
+        ious: dict[str, dict[str, NDArray[np.float64]]] = {}
+        for record in records:
+            held = record[kind]
+            ious[record["image"]] = {
+                "chosen": _chosen(held),
+                "best": _best(held),
+                **{name: np.array(held[name]) for name in POINT_FLOORS},
+            }
+        for name in ("chosen", "best", *POINT_FLOORS):
+            pairs = {image: _total(each[name]) for image, each in ious.items()}
+            yield "single_point", f"{kind}_{name}", pairs, objects
+        for name in ("chosen", "best"):
+            for floor in POINT_FLOORS:
+                pairs = {i: _total(each[name] - each[floor]) for i, each in ious.items()}
+                yield "single_point", f"{kind}_{name}_minus_{floor}", pairs, objects
+
+
+def _edge_figures(
+    group: Group, records: Sequence[Record], resamples: int, seed: int
+) -> Iterator[Figure]:
+    """Figures of edges: of the model, and of what needs none."""
+    for source in EDGE_SOURCES if records else ():
+        by_file: dict[str, list[EdgeCounts]] = {}
+        for record in records:
+            counts = EdgeCounts(*np.array(record[source], np.int64))
+            by_file.setdefault(record["file"], []).append(counts)
+        for name, measure in EDGE_MEASURES.items():
+
+            def pooled(
+                files: Sequence[list[EdgeCounts]],
+                measure: Callable[[Sequence[EdgeCounts]], float] = measure,
+            ) -> float:
+                return measure([each for held in files for each in held])
+
+            interval = bootstrap_statistic(
+                list(by_file.values()), pooled, resamples=min(resamples, 300), seed=seed
+            )
+            method = "edges" if source == "model" else f"edges:{source}"
+            yield Figure(group, method, name, interval, len(records), 0)
 
 
 def _everything_measures(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,7 @@ from ..errors import ParameterError
 from .overlap import OverlapTable
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+T = TypeVar("T")
 _TINY = 1e-9  # an IoU of 3/5 reaches a threshold of .6 despite rounding
 
 
@@ -377,3 +379,34 @@ def bootstrap(
             drawn[start : start + len(index)] = part[index].sum(1) / whole[index].sum(1)
     low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high), count)
+
+
+def bootstrap_statistic(
+    items: Sequence[T],
+    statistic: Callable[[Sequence[T]], float],
+    *,
+    level: float = 0.95,
+    resamples: int = 500,
+    seed: int = 0,
+) -> Interval:
+    """Bootstrap what is no quotient of sums; parameters as for `bootstrap`.
+
+    Parameters
+    ----------
+    items : sequence
+        What is drawn with replacement: one for each image file.
+    statistic : callable
+        Takes such items, and returns a number.
+    level, resamples, seed
+        As for `bootstrap`.
+    """
+    value = statistic(items) if items else np.nan
+    if len(items) < 2:
+        return Interval(value, np.nan, np.nan, len(items))
+    rng = np.random.default_rng(seed)
+    drawn = [
+        statistic([items[i] for i in rng.integers(len(items), size=len(items))])
+        for _ in range(resamples)
+    ]
+    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), len(items))

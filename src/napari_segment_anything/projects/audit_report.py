@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from ..evaluation.report import table_rows
+from ..evaluation.figure_table import table_rows
 from ..wording import counted
 from .audit_figures import AuditFigure, AuditFigures
 

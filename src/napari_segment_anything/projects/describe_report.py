@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ParameterError
-from ..evaluation.report import require_plots, table_rows
+from ..evaluation.figure_table import table_rows
+from ..evaluation.report import require_plots
 from ..formats import write_table
 from ..formats.atomic import replacing
 from .describe import DatasetDescription

@@ -1,0 +1,120 @@
+"""Edges, and single points beside baselines."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from napari_segment_anything.datasets import find_entries, read_planes
+from napari_segment_anything.engine import Predictor
+from napari_segment_anything.errors import FormatError
+from napari_segment_anything.evaluation import LabelledPlane, PromptSettings, evaluate, summarise
+from napari_segment_anything.evaluation.edge_maps import edge_map, edges
+from napari_segment_anything.evaluation.protocols import Subject
+from napari_segment_anything.evaluation.report import write_report
+from napari_segment_anything.evaluation.single_points import single_point
+from napari_segment_anything.formats.bsds import read_bsds
+from napari_segment_anything.measures.floors import magic_wand
+from napari_segment_anything.progress import finish
+
+from ..bright import bright_model
+from .conftest import discs
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor(bright_model())
+
+
+def subject(predictor, image, labels, **more) -> Subject:
+    plane = LabelledPlane("set/a", "set/a", "set", {}, image, None, labels, **more)
+    return Subject(plane, predictor, PromptSettings())
+
+
+def test_masks_give_edges_where_objects_end(predictor) -> None:
+    image, labels = discs(3, (128, 128), 4)
+    asked = subject(predictor, image, labels)
+    strength = edge_map(predictor, asked.views.whole)
+    assert strength.shape == (128, 128) and 0.9 < strength.max() <= 1
+    record = edges(asked)
+    assert set(record) == {"model", "sobel", "canny"}
+    found, hit, true, true_hit = np.array(record["model"])
+    assert hit[10] > 0.7 * found[10] and true_hit[10] > 0.5 * true[10]
+
+
+def test_a_model_without_masks_gives_no_edges(predictor) -> None:
+    asked = subject(predictor, np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.int32))
+    assert not edge_map(predictor, asked.views.whole).any()
+
+
+def test_boundaries_that_people_drew_come_before_those_of_labels(predictor) -> None:
+    image, labels = discs(3, (64, 64), 2)
+    drawn = np.zeros((2, 64, 64), bool)
+    drawn[:, 10] = True
+    record = edges(subject(predictor, image, labels, boundaries=tuple(drawn)))
+    assert record["model"][2][0] == 128
+
+
+def test_one_point_in_the_middle_and_one_anywhere(predictor) -> None:
+    image, labels = discs(4, (96, 128), 4)
+    record = single_point(subject(predictor, image, labels))
+    assert record["count"] == 4
+    for kind in ("centre", "random"):
+        assert min(max(each) for each in record[kind]["iou"]) > 0.8
+        assert min(record[kind]["wand"]) > 0.8 and np.mean(record[kind]["floor"]) > 0.5
+    empty = single_point(subject(predictor, image, np.zeros_like(labels)))
+    assert empty["count"] == 0 and empty["centre"]["iou"] == []
+
+
+def test_the_magic_wand_takes_the_object_not_the_image() -> None:
+    rows, cols = np.mgrid[:60, :60]
+    disc = np.hypot(rows - 30, cols - 25) < 12
+    image = 100.0 * disc + 20 * np.random.default_rng(0).random(disc.shape)
+    region = magic_wand(image, (30, 25))
+    assert np.count_nonzero(region & disc) / np.count_nonzero(region | disc) > 0.9
+    assert magic_wand(np.zeros((5, 5)), (2, 2)).sum() == 1
+
+
+def test_both_are_reported(data, tmp_path, model) -> None:
+    entries = find_entries([data])
+    names = ["edges", "single_point"]
+    result = finish(evaluate(entries, model, tmp_path / "out", protocols=names))
+    figures = {(f.group.value, f.method, f.measure): f for f in summarise(result.records)}
+    assert 0 <= figures["", "edges", "ods"].interval.value <= 1
+    assert figures["", "edges:sobel", "ods"].interval.value > 0.3
+    better = figures["first", "single_point", "centre_chosen_minus_wand"].interval
+    assert better.low <= better.value <= better.high
+    text = write_report(result, gallery=0).read_text()
+    assert "## Edges" in text and "## A single point" in text and "single_point.png" in text
+    again = finish(evaluate(entries, model, tmp_path / "out", protocols=names))
+    assert again.records == result.records
+
+
+def bsds(folder, people: int = 2):
+    """One image in the layout of BSDS500."""
+    image, labels = discs(1, (40, 60), 3)
+    images, truth = folder / "data" / "images" / "test", folder / "data" / "groundTruth" / "test"
+    images.mkdir(parents=True)
+    truth.mkdir(parents=True)
+    Image.fromarray(np.stack([image] * 3, -1)).save(images / "3096.jpg")
+    cells = np.empty((1, people), object)
+    for person in range(people):
+        boundaries = np.zeros(labels.shape, np.uint8)
+        boundaries[5 + person] = 1
+        cells[0, person] = {"Segmentation": labels + np.uint16(1), "Boundaries": boundaries}
+    savemat(truth / "3096.mat", {"groundTruth": cells})
+    return folder / "data"
+
+
+def test_bsds500_is_read_as_it_is_published(tmp_path) -> None:
+    (entry,) = find_entries([bsds(tmp_path)])
+    (plane,) = read_planes(entry)
+    assert entry.name == "test/3096.jpg" and plane.labels.min() == 1
+    assert [np.flatnonzero(each.any(1)).tolist() for each in plane.boundaries] == [[5], [6]]
+    (tmp_path / "x.mat").write_bytes(b"no MATLAB")
+    savemat(tmp_path / "y.mat", {"other": np.zeros(3)})
+    for name in ("x.mat", "y.mat"):
+        with pytest.raises(FormatError, match="no segmentations of BSDS500"):
+            read_bsds(tmp_path / name)
