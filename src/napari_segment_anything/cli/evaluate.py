@@ -146,6 +146,15 @@ def evaluate(
             help="A parameter of everything mode. Repeatable.",
         ),
     ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            rich_help_panel=options.RESULT,
+            help="Compare the groups of images that a column of --metadata makes, or 'set': is the "
+            "model worse for some? Repeatable.",
+        ),
+    ] = None,
     plots: Annotated[
         bool,
         typer.Option(
@@ -188,6 +197,10 @@ def evaluate(
     napari-sam evaluate cells.npz -o out/ --protocol points,boxes --objects-per-image 0
 
     napari-sam evaluate images/ -o out/ --protocol everything --mode all --metadata images.csv
+
+    napari-sam evaluate images/ -o out/ --metadata images.csv --compare stain
+
+    napari-sam evaluate BSDS500/data/images/test -o out/ --protocol edges
     """  # fmt: skip
     from ..datasets import find_entries, spread
     from ..evaluation import PROTOCOLS, USUAL, PromptSettings
@@ -237,7 +250,12 @@ def evaluate(
         )
         show(Progress(1, 1, message="writing the report"))
         path = write_report(
-            result, plots=plots, gallery=gallery, command=_command(), images=entries
+            result,
+            plots=plots,
+            gallery=gallery,
+            command=_command(),
+            images=entries,
+            compare=compare or (),
         )
     _tell(result, path, as_json=as_json, quiet=quiet)
 

@@ -1,7 +1,7 @@
 """How good a model is on labelled images: protocols, figures, reports."""
 
 from ..datasets import Entry, LabelledPlane, find_entries, read_planes, select_split
-from .protocols import PROTOCOLS, PromptSettings
+from .protocols import PROTOCOLS, USUAL, PromptSettings
 from .report import write_report
 from .run import Evaluation, evaluate
 from .summary import Figure, Group, calibrations, summarise
@@ -13,6 +13,7 @@ __all__ = [
     "Entry",
     "LabelledPlane",
     "PROTOCOLS",
+    "USUAL",
     "PromptSettings",
     "evaluate",
     "Evaluation",

@@ -26,6 +26,7 @@ from .protocols import Subject
 POINTS_PER_SIDE = 16
 BOX_NMS = 0.7
 _TOGETHER = 16
+_MARGIN = 3
 
 
 def edges(subject: Subject) -> dict[str, Any]:
@@ -84,12 +85,26 @@ def edge_map(
         part = low[torch.from_numpy(kept[start : start + _TOGETHER])]
         for _, values in upsample(part, embedding):
             for each in values.cpu().numpy():
-                inside = each > threshold
-                rim = binary_dilation(inside) & ~inside
-                slope = sobel(1 / (1 + np.exp(-np.clip(each, -60, 60))))
-                np.maximum(strength, np.where(rim, slope, 0), out=strength)
+                _add_edges(each, threshold, strength)
     strength /= strength.max() or 1.0
     return thin_edges(strength)
+
+
+def _add_edges(
+    logits: NDArray[np.float32], threshold: float, strength: NDArray[np.float32]
+) -> None:
+    """Raise edge strength along the outline of one mask, in place."""
+    inside = logits > threshold
+    rows, cols = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    if not len(rows):
+        return
+    around = tuple(
+        slice(max(ends[0] - _MARGIN, 0), ends[-1] + _MARGIN + 1) for ends in (rows, cols)
+    )
+    inside = inside[around]
+    rim = binary_dilation(inside) & ~inside
+    slope = sobel(1 / (1 + np.exp(-np.clip(logits[around], -60, 60))))
+    np.maximum(strength[around], np.where(rim, slope, 0), out=strength[around])
 
 
 def _boxes(masks: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

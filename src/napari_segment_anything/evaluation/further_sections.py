@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from .figure_table import FigureTable, table_rows
+from collections.abc import Sequence
+
+import numpy as np
+
+from .figure_table import FigureTable, number, short, table_rows
+from .group_comparison import TITLES, GroupDifference, weaknesses
 from .summary import EDGE_MEASURES, POINT_FLOORS, POINT_KINDS
 
 
@@ -61,4 +66,40 @@ def edge_section(table: FigureTable) -> list[str]:
         "precision over recall; R50: largest recall at a precision of .5.",
         "",
         *table_rows(["group", "edges", "ODS", "OIS", "AP", "R50", "images"], rows),
+    ]
+
+
+def comparison_section(differences: Sequence[GroupDifference]) -> list[str]:
+    """Groups of images, each against all others, and where the model is worse."""
+    if not differences:
+        return []
+    rows = [
+        [
+            each.column,
+            each.value,
+            TITLES[each.method.partition(":")[0]],
+            number(each.interval),
+            "" if np.isnan(each.rest) else short(each.rest),
+            "" if np.isnan(each.p) else f"{each.p:.2g}",
+            str(each.interval.count),
+        ]
+        for each in differences
+    ]
+    columns = ["column", "group", "measure", "mean", "other images", "p, corrected", "files"]
+    worse = weaknesses(differences)
+    said = [f"- {sentence}." for sentence in worse] or [
+        "In no group is the model worse than in the others by more than chance."
+    ]
+    return [
+        "## Groups compared",
+        "",
+        "Means over image files. p is the probability of such a difference to all other images by "
+        "chance (permutation test over files, corrected for the number of comparisons by Holm's "
+        "method); groups of one file have none.",
+        "",
+        *table_rows(columns, rows),
+        "Where it is worse:",
+        "",
+        *said,
+        "",
     ]

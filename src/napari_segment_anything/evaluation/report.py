@@ -13,7 +13,8 @@ from ..errors import ParameterError
 from ..formats.atomic import replacing
 from .csv_files import write_figures, write_images, write_objects
 from .figure_table import FigureTable, short, table_rows
-from .further_sections import edge_section, single_point_section
+from .further_sections import comparison_section, edge_section, single_point_section
+from .group_comparison import GroupDifference, compare_groups
 from .published import published_for
 from .run import Evaluation
 from .summary import (
@@ -43,6 +44,7 @@ def write_report(
     command: str = "",
     images: Any = None,
     resamples: int = 2000,
+    compare: Sequence[str] = (),
 ) -> Path:
     """Write ``report.md``, ``figures.csv``, ``images.csv``, ``objects.csv`` and the pictures.
 
@@ -60,6 +62,8 @@ def write_report(
         The images, for the gallery.
     resamples : int
         Resamples of the bootstrap.
+    compare : sequence of str
+        Columns of metadata, or "set", whose groups are compared with each other.
 
     Returns
     -------
@@ -69,7 +73,8 @@ def write_report(
     Raises
     ------
     ParameterError
-        If there are no records, or plots are asked for without matplotlib.
+        If there are no records, plots are asked for without matplotlib, or a column of `compare`
+        has fewer than two values.
     """
     if not evaluation.records:
         reasons = "; ".join(f"{name}: {why}" for name, why in evaluation.failures.items())
@@ -77,6 +82,7 @@ def write_report(
     if plots:
         require_plots()
     folder = evaluation.folder
+    differences = compare_groups(evaluation.records, compare)
     figures = summarise(evaluation.records, resamples=resamples)
     write_figures(folder / "figures.csv", figures)
     write_images(folder / "images.csv", evaluation.records)
@@ -92,7 +98,7 @@ def write_report(
 
         shown = draw_gallery(evaluation, list(images), gallery)
     path = folder / "report.md"
-    text = markdown(evaluation, figures, command, pictures, shown)
+    text = markdown(evaluation, figures, command, pictures, shown, differences)
     with replacing(path) as temporary:
         temporary.write_text(text, "utf-8")
     return path
@@ -104,6 +110,7 @@ def markdown(
     command: str = "",
     pictures: Iterable[tuple[str, str]] = (),
     gallery: Iterable[tuple[str, str]] = (),
+    differences: Sequence[GroupDifference] = (),
 ) -> str:
     """The report as Markdown.
 
@@ -117,6 +124,8 @@ def markdown(
         Command line to show.
     pictures, gallery : iterable of (title, file)
         Relative to the report.
+    differences : sequence of GroupDifference
+        From `compare_groups`.
     """
     header = evaluation.header
     images = {record["image"] for record in evaluation.records}
@@ -143,7 +152,7 @@ def markdown(
     table = FigureTable(figures)
     lines += _everything(table) + _prompts(table) + _clicks(table) + _proposals(table)
     lines += single_point_section(table) + edge_section(table)
-    lines += _calibration(evaluation)
+    lines += comparison_section(differences) + _calibration(evaluation)
     for title, file in pictures:
         lines += [f"![{title}]({file})", ""]
     if gallery:
