@@ -129,9 +129,8 @@ def read_planes(
 
     def plane(title: str, *arrays: Any, **at: int) -> LabelledPlane:
         array, axis = _cut(name, image, at, channels)
-        return LabelledPlane(
-            title, name, entry.set, entry.columns, array, axis, *arrays, boundaries=drawn
-        )
+        made = LabelledPlane(title, name, entry.set, entry.columns, array, axis, *arrays)
+        return replace(made, boundaries=drawn)
 
     if not stacks:
         yield plane(name, labels, around, looked)

@@ -109,8 +109,8 @@ def _add_edges(
 
 def _boxes(masks: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Boxes of the masks that are not empty, and which these are."""
-    rows, cols = masks.any(2), masks.any(1)
-    there = np.flatnonzero(rows.any(1))
+    rows, cols = np.any(masks, axis=2), np.any(masks, axis=1)
+    there = np.flatnonzero(np.any(rows, axis=1))
     rows, cols = rows[there], cols[there]
     last = rows.shape[1] - rows[:, ::-1].argmax(1), cols.shape[1] - cols[:, ::-1].argmax(1)
     boxes = np.stack([rows.argmax(1), cols.argmax(1), *last], 1)
