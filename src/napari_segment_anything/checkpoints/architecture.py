@@ -15,11 +15,15 @@ from ..network.tiny_vit import TinyViTConfig
 from ..network.vit import ViTConfig
 
 _ENCODER = "image_encoder."
+_SAM2 = "it is a SAM 2 in its authors' form; load the same model by name, such as sam2.1_hiera_tiny"
 _FOREIGN = {
-    "vision_encoder.": "it has the layout of the transformers library; use the original .pth file",
-    "sam_mask_decoder.": "it is a SAM 2 checkpoint, which is a different network",
-    "sam_prompt_encoder.": "it is a SAM 2 checkpoint, which is a different network",
-    "image_encoder.trunk.": "it is a SAM 2 checkpoint, which is a different network",
+    "vision_encoder.": (
+        "it has the layout of the transformers library; give the folder with its config.json"
+    ),
+    "sam_mask_decoder.": _SAM2,
+    "sam_prompt_encoder.": _SAM2,
+    "image_encoder.trunk.": _SAM2,
+    "detector.": "it is a SAM 3 in its authors' form; load the same model by the name sam3",
     "image_encoder.stem.": (
         "it is the state dict of one of this program's own models, whose configuration is in the "
         "header of the .safetensors file; use that file"
