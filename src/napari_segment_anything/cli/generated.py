@@ -131,6 +131,8 @@ def default_text(parameter: Parameter) -> str:
     """The default of a parameter, as shown in help texts."""
 
     def plain(value: Any) -> str:
+        if isinstance(value, tuple):
+            return ",".join(map(plain, value))
         return f"{value:.3g}" if isinstance(value, float) else str(value)
 
     if parameter.default is None:
@@ -177,6 +179,8 @@ def _read_grids(path: Path, option: str) -> list[NDArray[Any]]:
 
 _READ: dict[str, Callable[[Any, str], Any]] = {
     "point_grids": _read_grids,
+    "crop_scales": values.scales,
+    "against": values.words,
     "region": values.region,
     "worker_resources": values.resources,
 }

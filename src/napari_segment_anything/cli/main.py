@@ -20,6 +20,7 @@ from . import (
     embed,
     evaluate,
     everything,
+    find,
     info,
     large,
     models,
@@ -72,6 +73,7 @@ def _root(
 
 
 app.command("segment")(segment.segment)
+app.command("find")(find.find)
 app.command("everything")(everything.everything)
 app.command("refine")(refine.refine)
 app.command("large")(large.large)

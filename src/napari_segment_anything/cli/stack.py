@@ -259,15 +259,9 @@ def _everything(
     data: ImageData, model: Model, show: Show, chosen: dict[str, Any]
 ) -> dict[str, Any]:
     from ..stacks import segment_stack
+    from .stack_output import linked
 
-    found = segment_stack(data, model, on_progress=show, **chosen)
-    return {
-        "labels": found.labels,
-        "table": dict(found.table),
-        "tracks": found.tracks,
-        "path": found.path,
-        "failed": {str(where): why for where, why in found.failed.items()},
-    }
+    return linked(segment_stack(data, model, on_progress=show, **chosen))
 
 
 def _propagate(

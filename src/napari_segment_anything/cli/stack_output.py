@@ -13,6 +13,7 @@ from .report import model_facts, tell
 if TYPE_CHECKING:
     from ..engine import Model
     from ..formats import ImageData
+    from ..stacks import StackResult
     from .options import Reporting
 
 
@@ -123,6 +124,17 @@ class StackOutput:
         else:
             _write_tracks(paths["tracks"], result["tracks"])
         return {**files, **{name: str(path) for name, path in paths.items()}}
+
+
+def linked(found: StackResult) -> dict[str, Any]:
+    """Return the objects of a stack, found plane by plane, as `StackOutput.finish` takes them."""
+    return {
+        "labels": found.labels,
+        "table": dict(found.table),
+        "tracks": found.tracks,
+        "path": found.path,
+        "failed": {str(where): why for where, why in found.failed.items()},
+    }
 
 
 def _write_tracks(path: Path, tracks: Any) -> None:

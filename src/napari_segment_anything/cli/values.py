@@ -98,6 +98,27 @@ def region(text: str | None, option: str = "--region") -> Window | None:
     return Window(*first, math.ceil(row_max) - first[0], math.ceil(col_max) - first[1])
 
 
+def scales(text: str | None, option: str = "--crop-scales") -> list[float] | None:
+    """Parse `F[,F...]` into numbers; None stays None."""
+    if text is None:
+        return None
+    found = [number(part) for part in text.split(",")]
+    values = [value for value in found if value is not None]
+    if len(values) < len(found):
+        raise ParameterError(f"{option} takes numbers separated by commas, not {text!r}")
+    return values
+
+
+def words(text: str | None, option: str = "--against") -> list[str] | None:
+    """Parse `WORDS[,WORDS...]`; None stays None."""
+    if text is None:
+        return None
+    found = [part.strip() for part in text.split(",")]
+    if not all(found):
+        raise ParameterError(f"{option} takes words separated by commas, not {text!r}")
+    return found
+
+
 def resources(text: str | None, option: str = "--worker-resources") -> dict[str, float] | None:
     """Parse `GPU=1[,MEMORY=2e9...]` into a mapping; None stays None."""
     if text is None:

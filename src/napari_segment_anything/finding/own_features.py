@@ -32,6 +32,8 @@ class OwnFeatures:
         Of everything mode.
     parameters : mapping
         Of everything mode.
+    threshold : float
+        Chosen on training images (benchmarks/similar.py).
     """
 
     frame: int
@@ -39,7 +41,7 @@ class OwnFeatures:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     name: str = "own features"
     takes: frozenset[str] = frozenset({"examples"})
-    threshold: float = 0.5
+    threshold: float = 0.3
     elsewhere: bool = True
 
     def learn(

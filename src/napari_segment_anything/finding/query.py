@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,10 @@ from ..automatic.candidates import placed
 from ..engine import PlacedMask, PlaneSource, Predictor, Prompts, Segmenter, Views
 from ..engine.ask import Ask
 from ..errors import ParameterError, PromptError
+from ..formats.detection import Detection
 from ..formats.rle import encode_labels
-from ..progress import Progress
+from ..progress import Progress, finish
+from ..refining.given import given_objects
 
 Box = tuple[float, float, float, float]
 """(row_min, col_min, row_max, col_max) in pixels."""
@@ -44,7 +47,8 @@ class Query:
         words : str, optional
         examples : optional
             A sequence of boxes (row_min, col_min, row_max, col_max), of boolean masks (rows,
-            columns) or of `PlacedMask`, also mixed; or a label image, every object of which is one.
+            columns) or of `PlacedMask`, also mixed; a label image, every object of which is one;
+            or a file of boxes, outlines or labels, as `refine` takes them.
         shape : tuple of int
             (rows, columns) of the plane that they lie in.
 
@@ -115,10 +119,13 @@ def _read(examples: Any, shape: tuple[int, int]) -> tuple[PlacedMask | Box, ...]
         if examples.dtype.kind in "iu":
             return tuple(placed(mask) for mask in encode_labels(examples).values())
         examples = [examples]
+    listed = isinstance(examples, Sequence) and examples and isinstance(examples[0], Detection)
+    if isinstance(examples, str | os.PathLike) or listed:
+        given = finish(given_objects(examples, shape))
+        pairs = ((given.mask(i), given.boxes[i]) for i in range(len(given)))
+        return tuple(_box(box, shape) if mask is None else mask for mask, box in pairs)
     if isinstance(examples, PlacedMask) or not isinstance(examples, (Sequence, np.ndarray)):
         examples = [examples]
-    if isinstance(examples, (str, bytes)):
-        raise PromptError("examples are boxes, masks, or a label image")
     return tuple(_one(each, shape) for each in examples)
 
 

@@ -1,0 +1,92 @@
+"""`napari-sam find`, run as the program runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_segment_anything.cli.main import run
+from napari_segment_anything.formats import read_labels
+
+from ..families.tiny_finders import tiny_owlv2
+from ..finding.spots import GRID, spots
+
+pytestmark = pytest.mark.usefixtures("tiny")
+OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in GRID.items()]
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    path = tmp_path / "spots.tif"
+    tifffile.imwrite(path, spots()[0])
+    return str(path)
+
+
+def test_examples_as_boxes_write_what_everything_writes(image, tmp_path) -> None:
+    out = tmp_path / "out"
+    arguments = ["find", image, "-o", str(out), "-q", "--box", "10,10,22,22", *OPTIONS]
+    assert run(arguments) == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {f"spots_{end}" for end in
+                     ("labels.tif", "masks.json", "table.csv", "overlay.png")}  # fmt: skip
+    made = json.loads((out / "spots_masks.json").read_text())["annotations"]
+    assert made[0]["napari_segment_anything"] == {"likeness": 1.0, "source": "example"}
+    assert run(arguments) == 2  # nothing is replaced unasked
+
+
+def test_examples_as_labels_and_json(image, tmp_path, capsys) -> None:
+    labels = np.zeros((96, 128), np.uint16)
+    spots()[1][0].paste(labels, 3)
+    tifffile.imwrite(tmp_path / "some.tif", labels)
+    arguments = ["find", image, "--json", "-q", "--examples", str(tmp_path / "some.tif")]
+    assert run([*arguments, *OPTIONS]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["found by"] == "own features"
+    assert printed["records"][0]["area"] == (labels > 0).sum()
+
+
+def test_words_with_a_finder_from_a_folder(image, tmp_path, capsys) -> None:
+    folder = tiny_owlv2(tmp_path / "owl")
+    arguments = ["find", image, "disk", "--json", "-q", "--finder", str(folder)]
+    assert run([*arguments, "--likeness-thresh", "0.9"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["found by"] == "owlv2" and printed["parameters"]["words"] == "disk"
+
+
+def test_a_stack_is_searched_plane_by_plane(tmp_path) -> None:
+    pixels, masks = spots()
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.stack([pixels] * 2), metadata={"axes": "ZYX"})
+    out = tmp_path / "out"
+    rows = [str(n) for n in masks[0].window.box]
+    arguments = ["find", str(path), "-o", str(out), "-q", "--box", ",".join(rows), *OPTIONS]
+    assert run([*arguments, "--examples-plane", "1"]) == 0
+    labels = read_labels(out / "stack_labels.tif")
+    assert labels.shape == (2, 96, 128) and labels[1, 16, 16] > 0
+    assert (out / "stack_table.csv").exists()
+    one = [*arguments, "--plane", "0", "--overwrite"]
+    assert run(one) == 0
+    assert read_labels(out / "stack_Z0_labels.tif").shape == (96, 128)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "say what to look for"),
+        (["--box", "1,1,9,9", "--examples", "x.tif"], "either as --box or in a file"),
+        (["x", "--finder", "/nowhere/at/all"], "there is no file"),
+        (["--box", "1,1,9,9", "--crop-scales", "2"], "no effect with the finder"),
+        (["--box", "1,1,9,9", "--crop-scales", "a"], "takes numbers"),
+        (["--box", "1,1,9,9", "--against", "a,,b"], "takes words"),
+        (["--box", "500,500,540,540"], "inside the image"),
+    ],
+)
+def test_one_clear_line(image, tmp_path, capsys, more, message) -> None:
+    assert run(["find", image, "-o", str(tmp_path / "out"), "-q", *more]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
