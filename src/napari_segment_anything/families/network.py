@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..network import Ability, EncoderOutput, FrameFit
+from .two_way import shared_two_way
 
 _OBJECTS_PER_PASS = 4
 """On a CPU: upscaled features of more objects leave its cache."""
@@ -53,6 +54,7 @@ class FamilyNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.module, self.config = module, config
+        self.two_way = shared_two_way(self.parts.mask_decoder.transformer)
         self._dtypes = (torch.float32, torch.float32)
         for name, value in (("pixel_mean", mean), ("pixel_std", deviation)):
             tensor = torch.tensor(value).reshape(1, 3, 1, 1)
@@ -66,6 +68,35 @@ class FamilyNetwork(nn.Module):
     def decoding(self, cells: Tensor) -> torch.autocast:
         """Compute products over cells in the decoder's precision."""
         return _products(cells.device, self._dtypes[1])
+
+    def attend(
+        self, own: Sequence[nn.Embedding], cells: Tensor, position: Tensor, sparse: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Let the mask decoder's tokens and the cells attend to each other.
+
+        Parameters
+        ----------
+        own : sequence of nn.Embedding
+            The decoder's own tokens, in their order.
+        cells, position, sparse : Tensor
+            As for `candidates`.
+
+        Returns
+        -------
+        tokens : Tensor
+            (objects, tokens, C), the decoder's own first, float32.
+        cells : Tensor
+            (objects, h * w, C), in the decoder's precision.
+        """
+        tokens = torch.cat([each.weight for each in own]).expand(len(sparse), -1, -1)
+        flat, places = (
+            each.flatten(2).transpose(1, 2).to(self._dtypes[1]).contiguous()
+            for each in (cells, position)
+        )
+        found: tuple[Tensor, Tensor] = self.two_way(
+            flat, places, torch.cat([tokens, sparse], dim=1)
+        )
+        return found
 
     def set_precision(self, dtype: torch.dtype, decoder: torch.dtype | None = None) -> None:
         """Compute products in 16 bits; weights, norms, positions and tokens stay in float32.
@@ -119,7 +150,6 @@ class FamilyNetwork(nn.Module):
         for start in range(0, len(sparse), step):
             part = slice(start, start + step)
             cells = embedding + (dense[part] if len(dense) > 1 else dense)
-            cells = cells.expand(len(sparse[part]), -1, -1, -1)
             logits, iou = self.candidates(cells, position, sparse[part], heads)
             found.append(self.chosen(logits, iou, multimask, return_all))
         logits, iou = (torch.cat(each) for each in zip(*found, strict=True))
@@ -145,7 +175,7 @@ class FamilyNetwork(nn.Module):
         Parameters
         ----------
         cells : Tensor
-            (objects, C, h, w), embedding and mask prompts.
+            (objects or 1, C, h, w), embedding and mask prompts.
         position : Tensor
             (1, C, h, w), positional encoding.
         sparse : Tensor
@@ -164,40 +194,3 @@ class FamilyNetwork(nn.Module):
 
 def _products(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-
-
-def attended(
-    decoder: Any, own: list[nn.Embedding], cells: Tensor, position: Tensor, sparse: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Run the two-way transformer of a mask decoder.
-
-    Parameters
-    ----------
-    decoder : nn.Module
-        Transformers' mask decoder.
-    own : list of nn.Embedding
-        The decoder's own tokens, in their order.
-    cells, position, sparse : Tensor
-        As for `FamilyNetwork.candidates`.
-
-    Returns
-    -------
-    tokens : Tensor
-        (objects, tokens, C), the decoder's own first, float32.
-    cells : Tensor
-        (objects, C, h, w).
-    """
-    tokens = torch.cat([each.weight for each in own]).expand(len(sparse), -1, -1)
-    tokens, seen = decoder.transformer(
-        point_embeddings=torch.cat([tokens, sparse], dim=1)[:, None],
-        image_embeddings=cells,
-        image_positional_embeddings=position,
-        attention_similarity=None,
-    )
-    return tokens[:, 0].float(), seen[:, 0].transpose(1, 2).unflatten(2, cells.shape[-2:])
-
-
-def classified(classifiers: list[Tensor], cells: Tensor) -> Tensor:
-    """Return logits (objects, classifiers, h, w) of cells (objects, C, h, w)."""
-    logits = torch.stack(classifiers, dim=1) @ cells.float().flatten(2)
-    return logits.unflatten(2, cells.shape[-2:])

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..network import Ability
-from .network import FamilyConfig, FamilyNetwork, attended, classified
+from ..network.layers import normalise
+from ..network.mask_decoder import as_product, unfold_cells
+from .network import FamilyConfig, FamilyNetwork
 
 HIGH, HIGHER = "high", "higher"
 """Heads with finer features for the mask decoder: of two and four times the embedding's side."""
@@ -87,18 +90,23 @@ class Sam2Network(FamilyNetwork):
         self, cells: Tensor, position: Tensor, sparse: Tensor, heads: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Return all masks and their predicted IoU; see `FamilyNetwork`."""
-        decoder = self.parts.mask_decoder
+        decoder, (height, width) = self.parts.mask_decoder, cells.shape[-2:]
         own = [decoder.obj_score_token, decoder.iou_token, decoder.mask_tokens]
-        with self.decoding(cells):
-            tokens, seen = attended(decoder, own, cells, position, sparse)
-            seen = decoder.upscale_conv1(seen) + heads[HIGH]
-            seen = decoder.activation(decoder.upscale_layer_norm(seen))
-            seen = decoder.activation(decoder.upscale_conv2(seen) + heads[HIGHER])
-        classifiers = [
-            classify(tokens[:, 2 + index])
-            for index, classify in enumerate(decoder.output_hypernetworks_mlps)
-        ]
-        return classified(classifiers, seen), decoder.iou_prediction_head(tokens[:, 1])
+        tokens, seen = self.attend(own, cells, position, sparse)
+        mlps = decoder.output_hypernetworks_mlps
+        classifiers = torch.stack([mlp(tokens[:, 2 + i]) for i, mlp in enumerate(mlps)], dim=1)
+        # pixels of a cell together, as the products give them
+        finer = _by_cell(heads[HIGH], 1).to(seen.dtype)
+        finest = _by_cell(heads[HIGHER], 2).to(seen.dtype)
+        logits = []
+        for each, classify in zip(seen, classifiers, strict=True):
+            # one object at a time: its upscaled embedding is large
+            x = as_product(each, decoder.upscale_conv1).add_(finer)
+            x = F.gelu(normalise(x, decoder.upscale_layer_norm))
+            x = F.gelu(as_product(x, decoder.upscale_conv2).add_(finest))
+            logits.append((classify.to(x.dtype) @ x.flatten(0, -2).T).float())
+        iou: Tensor = decoder.iou_prediction_head(tokens[:, 1])
+        return unfold_cells(torch.stack(logits), height, width), iou
 
     def chosen(
         self, logits: Tensor, iou: Tensor, multimask: bool, return_all: bool
@@ -118,6 +126,17 @@ class Sam2Network(FamilyNetwork):
         if not return_all:
             return single, score
         return torch.cat([single, logits[:, 1:]], dim=1), torch.cat([score, iou[:, 1:]], dim=1)
+
+
+def _by_cell(maps: Tensor, steps: int) -> Tensor:
+    """Reorder (1, C, 2^s h, 2^s w) to (h * w, 4, C), or (h * w, 4, 4, C) in two steps."""
+    channels, rows, cols = maps.shape[1:]
+    twos = (2,) * steps
+    shaped = maps.reshape(channels, rows >> steps, *twos, cols >> steps, *twos)
+    down = [2 + i for i in range(steps)]
+    along = [3 + steps + i for i in range(steps)]
+    order = [1, 2 + steps, *(axis for pair in zip(down, along, strict=True) for axis in pair), 0]
+    return shaped.permute(order).reshape(-1, *(4,) * steps, channels)
 
 
 def _parts(module: Any) -> Any:

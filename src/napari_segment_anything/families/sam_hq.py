@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .network import FamilyConfig, FamilyNetwork, attended, classified
+from .network import FamilyConfig, FamilyNetwork
 
 FINE = "fine"
 """The head with the features that are added to the upscaled embedding."""
@@ -74,16 +74,19 @@ class SamHqNetwork(FamilyNetwork):
         """Return all masks, the fine one added to each, and their predicted IoU."""
         decoder = self.parts.mask_decoder
         own = [decoder.iou_token, decoder.mask_tokens, decoder.hq_token]
+        tokens, seen = self.attend(own, cells, position, sparse)
         with self.decoding(cells):
-            tokens, seen = attended(decoder, own, cells, position, sparse)
+            seen = seen.transpose(1, 2).unflatten(2, cells.shape[-2:])
             seen = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(seen)))
             seen = decoder.activation(decoder.upscale_conv2(seen))
             fine = decoder.activation(decoder.mask_norm(decoder.mask_conv1(seen)))
             fine = decoder.mask_conv2(fine) + heads[FINE]
         mlps = [*decoder.output_hypernetworks_mlps, decoder.hq_mask_mlp]
         *classifiers, last = (classify(tokens[:, 1 + i]) for i, classify in enumerate(mlps))
-        logits = classified(classifiers, seen) + classified([last], fine)
-        return logits, decoder.iou_prediction_head(tokens[:, 0])
+        logits = torch.stack(classifiers, dim=1) @ seen.float().flatten(2)
+        logits = logits + last[:, None] @ fine.float().flatten(2)
+        iou: Tensor = decoder.iou_prediction_head(tokens[:, 0])
+        return logits.unflatten(2, seen.shape[-2:]), iou
 
     def chosen(
         self, logits: Tensor, iou: Tensor, multimask: bool, return_all: bool

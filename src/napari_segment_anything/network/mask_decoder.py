@@ -39,14 +39,14 @@ class Upscaling(nn.Sequential):
     def forward(self, cells: Tensor) -> Tensor:
         """(..., C) -> (..., 4, 4, C // 8)."""
         first, norm, _, second, _ = self
-        x = F.gelu(normalise(_as_product(cells, first), norm))  # type: ignore[arg-type]
-        return F.gelu(_as_product(x, second))  # type: ignore[arg-type]
+        x = F.gelu(normalise(as_product(cells, first), norm))  # type: ignore[arg-type]
+        return F.gelu(as_product(x, second))  # type: ignore[arg-type]
 
 
-def _as_product(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
-    """(..., C) -> (..., 4, D) for a 2 x 2 transposed convolution of stride 2."""
-    weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)
-    bias = None if layer.bias is None else layer.bias.repeat(4)
+def as_product(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+    """(..., C) -> (..., 4, D) for a 2 x 2 transposed convolution of stride 2, in `x`'s dtype."""
+    weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2).to(x.dtype)
+    bias = None if layer.bias is None else layer.bias.repeat(4).to(x.dtype)
     return F.linear(x, weight, bias).unflatten(-1, (4, -1))
 
 
