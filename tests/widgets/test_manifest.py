@@ -47,7 +47,12 @@ def test_menus_are_shown_by_napari(contributions) -> None:
         for menu, items in contributions.menus.items()
     }
     assert found == {
-        "napari/layers/segment": ["prompt_widget", "everything_widget", "stack_widget"],
+        "napari/layers/segment": [
+            "prompt_widget",
+            "everything_widget",
+            "stack_widget",
+            "refine_widget",
+        ],
         "napari/layers/track": ["stack_widget"],
         "napari/layers/annotate": ["prompt_widget", "project_widget", "refine_label"],
         "napari/file/io_utilities": [
@@ -65,6 +70,7 @@ def test_widgets(contributions) -> None:
         "Segment Anything",
         "Segment everything",
         "Segment a stack",
+        "Refine objects",
         "Annotate a series",
     ]
 

@@ -59,6 +59,8 @@ class LayerPrompt:
         Whether it lies inside the object.
     number : int
         The id in its feature "object", else 0.
+    index : int
+        Its place in the layer.
     """
 
     plane: tuple[int, ...]
@@ -66,6 +68,7 @@ class LayerPrompt:
     at: np.ndarray
     positive: bool
     number: int
+    index: int
 
 
 def read_prompts(
@@ -105,7 +108,7 @@ def read_prompts(
         kinds = layer.shape_type
     rows = zip(positions, kinds, positives(layer), _numbers(layer), strict=True)
     found = []
-    for position, kind, positive, number in rows:
+    for index, (position, kind, positive, number) in enumerate(rows):
         planes = np.round(position[:, list(axes.planes)]).astype(int)
         if (planes != planes[0]).any():
             continue
@@ -116,7 +119,9 @@ def read_prompts(
             at, what = np.concatenate([at.min(0), at.max(0)]), "box"
         elif kind == "polygon":
             what = "region"
-        found.append(LayerPrompt(tuple(planes[0].tolist()), what, at, bool(positive), number))
+        found.append(
+            LayerPrompt(tuple(planes[0].tolist()), what, at, bool(positive), number, index)
+        )
     return found
 
 
