@@ -16,6 +16,7 @@ import typer
 
 from ..errors import SegmentAnythingError
 from . import (
+    ablate,
     download,
     embed,
     evaluate,
@@ -37,7 +38,7 @@ BAD_INPUT = 2
 UNEXPECTED = 1
 INTERRUPTED = 130
 TERMINATED = 143
-RESUMABLE = ("embed", "evaluate", "large", "train", "project suggest", "project learn")
+RESUMABLE = ("ablate", "embed", "evaluate", "large", "train", "project suggest", "project learn")
 
 app = typer.Typer(
     name=PROGRAM,
@@ -81,6 +82,7 @@ app.command("stack")(stack.stack)
 app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
+app.command("ablate")(ablate.ablate)
 app.add_typer(project.app)
 app.command("replay")(replay.replay)
 app.command("models")(models.models)

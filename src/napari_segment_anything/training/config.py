@@ -10,6 +10,7 @@ from typing import Any
 from ..datasets.finding import IMAGE_FOLDERS
 from ..errors import ParameterError
 from ..limits import NETWORK_SIDE
+from ..network.micro import MicroConfig
 from ..reading import plain_name
 from .augment import AugmentConfig
 from .cropping import CropConfig
@@ -186,6 +187,9 @@ class DataConfig:
         Only images with these values in the columns.
     limit : int
         Number of images, evenly spread over each folder; 0 takes all.
+    share : float
+        Share of the images to train on that are used, at least one; chosen by a hash of their
+        names, so that a smaller share is a part of a larger one. Held-out images all stay.
     complete : bool
         Whether every object is labelled; if not, only the objects have a loss, and in the decoder
         a ring around each.
@@ -222,6 +226,7 @@ class DataConfig:
     metadata: str = ""
     where: Mapping[str, str] = field(default_factory=dict)
     limit: int = 0
+    share: float = 1.0
     complete: bool = True
     channel_axis: int | None = None
     channels: tuple[int, ...] | None = None
@@ -246,6 +251,8 @@ class DataConfig:
             raise ParameterError("a 'split' says what 'validation' and 'train' would; leave it out")
         if isinstance(self.validation, float | int) and not 0 <= self.validation < 1:
             raise ParameterError(f"validation is a share from 0 to below 1, not {self.validation}")
+        if not 0 < self.share <= 1:
+            raise ParameterError(f"share lies above 0, up to 1, not {self.share}")
         counts = (self.generated, self.limit)
         if not 0 <= self.weight < _MOST or self.planes < 1 or min(counts) < 0:
             raise ParameterError("weight, generated and limit are at least 0, planes at least 1")
@@ -285,6 +292,8 @@ class TrainingConfig:
         Number of images for the quick validation, spread over the sets.
     model : str
         Starting point: "scratch", or the name, path or URL of a checkpoint.
+    encoder : MicroConfig or None
+        Size of the image encoder, from scratch; None takes that of the embedded model.
     train : {"whole", "decoder", "lora"}
         What is trained: all weights, the prompt encoder and the mask decoder, or these and
         low-rank additions to the image encoder.
@@ -313,6 +322,7 @@ class TrainingConfig:
     log_every: int = 20
     validation_images: int = 40
     model: str = SCRATCH
+    encoder: MicroConfig | None = None
     train: str = "whole"
     lora: LoraConfig = field(default_factory=LoraConfig)
     data: tuple[DataConfig, ...] = ()
@@ -328,6 +338,8 @@ class TrainingConfig:
             raise ParameterError(f"train is one of {', '.join(TRAINED)}, not {self.train!r}")
         if self.model == SCRATCH and self.train != "whole":
             raise ParameterError(f"train = {self.train!r} needs a model to start from")
+        if self.encoder is not None and self.model != SCRATCH:
+            raise ParameterError(f"'encoder' is for model = '{SCRATCH}'; {self.model} has its own")
         if not abs(self.seed) < _MOST:
             raise ParameterError(f"seed lies within a billion of 0, not {self.seed}")
         for name in ("validate_every", "save_every", "log_every", "validation_images"):

@@ -141,8 +141,9 @@ _PLACES = ("folder", "images", "labels", "records", "split", "metadata")
 def _placeless(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without the locations of model, images and results."""
     rest = {k: v for k, v in config.items() if k not in ("model", "output")}
-    rest["data"] = [
-        {k: v for k, v in table.items() if k not in _PLACES} for table in config.get("data", [])
+    rest["data"] = [  # records of earlier versions have no share
+        {"share": 1.0, **{k: v for k, v in table.items() if k not in _PLACES}}
+        for table in config.get("data", [])
     ]
     return rest
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from ..datasets import Entry, find_entries, read_planes, split_parts, spread
+from ..datasets import Entry, find_entries, rank, read_planes, split_parts, spread
 from ..datasets import held_out as held_out_names
 from ..datasets.opening import SAMPLE
 from ..errors import FormatError, ImageError, ParameterError
@@ -200,12 +200,16 @@ def _share_out(
 ) -> None:
     """Divide the images of a set into training and validation images."""
     held = held_out_names(list(images), data.validation, data.train, data.title)
+    mine = []
     for name, planes in images.items():
         side = sides.get(name) if sides else ""
         if side == "validation" or name in held:
             found.validation.extend(planes)
         elif not data.train or name in data.train:
-            found.train.extend(planes)
+            mine.append(name)
+    used = set(sorted(mine, key=rank)[: max(round(data.share * len(mine)), 1)])
+    for name in mine:
+        found.train.extend(images[name] if name in used else [])
 
 
 def _check(title: str, images: list[LabelledImage]) -> None:

@@ -161,7 +161,7 @@ def train_steps(
     yield Progress(0, 1, message="loading the model")
     checkpoint = None if asked.model == SCRATCH else load_checkpoint(_source(asked.model, file))
     if checkpoint is None:
-        network = new_network(asked.seed)
+        network = new_network(asked.seed, asked.encoder)
     else:
         network = trainable(checkpoint.network, checkpoint.name)
     full = settled(asked, network)

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from ..errors import ParameterError
+from ..network.micro import MicroConfig
 from ..reading import convert, read_toml, require
 from .augment import AugmentConfig
 from .config import DataConfig, LoraConfig, StageConfig, TrainingConfig
 from .cropping import CropConfig
 
 
-def read_config(source: str | Path | Mapping[str, Any]) -> TrainingConfig:
+def read_config(
+    source: str | Path | Mapping[str, Any], folder: Path | None = None
+) -> TrainingConfig:
     """Read the configuration of a run.
 
     Parameters
@@ -24,6 +27,8 @@ def read_config(source: str | Path | Mapping[str, Any]) -> TrainingConfig:
         stages; without stages, values of a stage may be given at the top level. ``sets`` is the
         path of another TOML file of ``[[data]]`` tables; values above them hold for all of them.
         Its path and that of every ``split`` are relative to the file that names them.
+    folder : Path, optional
+        Where such paths of a mapping start; the current one by default.
 
     Raises
     ------
@@ -31,7 +36,7 @@ def read_config(source: str | Path | Mapping[str, Any]) -> TrainingConfig:
         When a file cannot be read, a key is unknown, or a value is of the wrong kind.
     """
     if isinstance(source, Mapping):
-        raw, where, folder = dict(source), "the configuration", Path()
+        raw, where, folder = dict(source), "the configuration", folder or Path()
     else:
         hint = "give the path of a TOML file, or a mapping"
         require(source, (str, Path), "a configuration", hint)
@@ -53,6 +58,8 @@ def _config(raw: dict[str, Any], folder: Path) -> TrainingConfig:
     given["data"] = tuple(data)
     if "augment" in raw:
         given["augment"] = _made(AugmentConfig, raw.pop("augment"))
+    if "encoder" in raw:
+        given["encoder"] = _made(MicroConfig, {"norm": "batch", **raw.pop("encoder")})
     if "lora" in raw:
         given["lora"] = _made(LoraConfig, raw.pop("lora"))
     own = {f.name for f in fields(TrainingConfig)} - {"options"}
