@@ -16,6 +16,7 @@ import napari_segment_anything as nsa
 ROOT = Path(__file__).parents[1]
 DISTRIBUTION = "segment-anything-napari"
 HEAVY = ("torch", "napari", "qtpy", "PyQt5", "PyQt6", "PySide6", "magicgui", "numpy", "skimage")
+FAMILIES = ("transformers", "huggingface_hub", "tokenizers")
 
 
 def python(code: str) -> str:
@@ -32,6 +33,19 @@ def test_import_brings_nothing_heavy():
         f"import sys, napari_segment_anything; print([m for m in {HEAVY!r} if m in sys.modules])"
     )
     assert loaded.strip() == "[]"
+
+
+def test_no_module_needs_the_extra_models():
+    """Every module can be imported, and the embedded model loaded, without transformers."""
+    code = (
+        "import sys, pkgutil, importlib, napari_segment_anything as nsa\n"
+        f"sys.modules.update(dict.fromkeys({FAMILIES!r}))\n"  # importing these fails
+        "for module in pkgutil.walk_packages(nsa.__path__, nsa.__name__ + '.'):\n"
+        "    if '.widgets' not in module.name and '.bridge' not in module.name:\n"
+        "        importlib.import_module(module.name)\n"
+        "print(sorted(nsa.load_model('default').abilities))"
+    )
+    assert python(code).strip() == "['everything', 'prompt', 'train']"
 
 
 def test_import_is_quick():

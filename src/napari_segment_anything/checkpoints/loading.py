@@ -133,7 +133,8 @@ def _load(
         hq = build_hq(config.encoder, stored.network, str(path))
         mark = _fingerprint(path, "network", stored.network, store)
         kind = f"sam_hq_{architecture_name(config)}"
-        return Checkpoint(hq, name, kind, mark, _metadata(stored.header, entry, path))
+        metadata = {**FAMILIES["sam_hq"].metadata, **_metadata(stored.header, entry, path)}
+        return Checkpoint(hq, name, kind, mark, metadata)
     if entry is not None:
         config = replace(config, **entry.preparation)
     network = build_network(config, stored.network, str(path))
