@@ -101,7 +101,16 @@ def promptable(name: str) -> Any:
     import transformers
 
     from napari_segment_anything.families.loading import FAMILIES, quiet
+    from napari_segment_anything.families.published import build_hq, published_names
 
+    if name == "sam_hq_vit_t":
+        encoder = network.TinyViTConfig()
+        config = transformers.SamHQConfig(mask_decoder_config={"vit_dim": encoder.widths[2]})
+        state = published_names(transformers.SamHQModel(config).state_dict())
+        own = network.Sam(network.VIT_T).state_dict()
+        state = {k: v for k, v in state.items() if not k.startswith("image_encoder.")}
+        state |= {k: v for k, v in own.items() if k.startswith("image_encoder.")}
+        return build_hq(encoder, state, name)
     values = configuration(name)
     family = FAMILIES[values["model_type"]]
     with quiet():

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -27,8 +28,9 @@ from napari_segment_anything.families.published import published_names, transfor
 from napari_segment_anything.network import Sam
 
 from ..families.tiny import filled, saved
-from .conftest import same_weights
+from .conftest import TINY, same_weights
 
+DECODING = ("prompt_encoder.", "mask_decoder.")
 MEDSAM = catalogue()["medsam"].preparation
 
 
@@ -174,5 +176,44 @@ def test_what_is_wrong_with_hqs_own_files(tmp_path: Path, hq: torch.nn.Module, t
         load_checkpoint(path)
     light = {**tiny.state_dict(), "mask_decoder.hf_token.weight": torch.zeros(1, 256)}
     torch.save(light, path)
-    with pytest.raises(CheckpointError, match="Light HQ-SAM, which is not supported"):
+    with pytest.raises(CheckpointError, match=r"lacks tensors of Light HQ-SAM \(mask_decoder.hq"):
         load_checkpoint(path)
+
+
+def test_light_hq(tmp_path: Path, hq: torch.nn.Module, tiny: Sam) -> None:
+    own = {k: v for k, v in tiny.state_dict().items() if k.startswith("image_encoder.")}
+    state = {k: v for k, v in published_names(hq.state_dict()).items() if k.startswith(DECODING)}
+    width = TINY.encoder.widths[2]  # of the early features
+    name = "mask_decoder.compress_vit_feat.0.weight"
+    state[name] = torch.randn(width, *state[name].shape[1:]) * 0.1
+    torch.save({**own, **state}, tmp_path / "sam_hq_vit_tiny.pth")
+    loaded = load_checkpoint(tmp_path / "sam_hq_vit_tiny.pth")
+    assert loaded.architecture.startswith("sam_hq_tiny_vit")
+    assert loaded.network.config.image_size == 1024
+    pixels = torch.rand(1, 3, 1024, 700, generator=torch.Generator().manual_seed(0)) * 255
+    with torch.inference_mode():
+        seen = loaded.network.encode(pixels)
+        assert torch.equal(seen.embedding, tiny.encode(pixels).embedding)
+        encoder = tiny.image_encoder
+        early = encoder.layers[1](encoder.layers[0](encoder.patch_embed(tiny.preprocess(pixels))))
+        expected = fused(seen.embedding, state, "embedding_encoder")
+        expected = expected + fused(early, state, "compress_vit_feat")
+        assert torch.allclose(seen.heads["fine"], expected, atol=1e-4)
+        boxes = torch.tensor([[200.0, 300.0, 500.0, 600.0]])
+        logits, iou = loaded.network.decode(seen.embedding, boxes=boxes, heads=seen.heads)
+    assert (logits.shape, iou.shape) == ((1, 3, 256, 256), (1, 3))
+    loaded.network.set_precision(torch.bfloat16)
+    with torch.inference_mode():
+        rough = loaded.network.encode(pixels).embedding
+    assert (rough - seen.embedding).abs().mean() < 0.05 * seen.embedding.abs().mean()
+
+
+def fused(x: Tensor, state: dict[str, Tensor], part: str) -> Tensor:
+    """Upscale features as SAM-HQ's mask decoder does, by the tensors' published names."""
+    first, norm, last = (
+        [state[f"mask_decoder.{part}.{index}.{kind}"] for kind in ("weight", "bias")]
+        for index in (0, 1, 3)
+    )
+    x = F.conv_transpose2d(x, *first, stride=2).permute(0, 2, 3, 1)
+    x = F.gelu(F.layer_norm(x, (x.shape[-1],), *norm, eps=1e-6)).permute(0, 3, 1, 2)
+    return F.conv_transpose2d(x, *last, stride=2)

@@ -9,7 +9,8 @@ from functools import cache
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..network import EncoderConfig, Promptable, ViTConfig
+from ..network import EncoderConfig, Promptable, TinyViTConfig, ViTConfig
+from .light_hq import build_light_hq
 from .loading import build_family
 
 HQ_MARK = "mask_decoder.hf_token.weight"
@@ -115,13 +116,14 @@ def build_hq(encoder: EncoderConfig, state: Mapping[str, Tensor], where: str) ->
     Raises
     ------
     CheckpointError
-        If transformers is not installed, the encoder is not a ViT, or tensors do not fit.
+        If transformers is not installed, the encoder is an unknown one, or tensors do not fit.
     """
+    if isinstance(encoder, TinyViTConfig):
+        own = {name: state[name] for name in state if name.startswith("image_encoder.")}
+        others = {name: state[name] for name in state if name not in own}
+        return build_light_hq(encoder, own, transformers_names(others), where)
     if not isinstance(encoder, ViTConfig):
-        raise CheckpointError(
-            f"{where} is a SAM-HQ with another image encoder than ViT, such as Light HQ-SAM, "
-            "which is not supported; the smallest that is supported is sam_hq_vit_b"
-        )
+        raise CheckpointError(f"{where} is a SAM-HQ with an unknown image encoder")
     vision = {
         "hidden_size": encoder.width,
         "num_hidden_layers": encoder.depth,

@@ -12,6 +12,7 @@ a view of the map and no transposition is needed between convolutions and attent
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -288,11 +289,17 @@ class TinyViTEncoder(nn.Module):
         EncoderOutput
             Embedding (B, 256, H / 16, W / 16).
         """
+        for seen in self.stages(x):
+            x = seen
+        return EncoderOutput(self.neck(x).float().contiguous())
+
+    def stages(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield the output of each stage, (B, C, h, w), for normalised frames (B, 3, H, W)."""
         dtype = self.patch_embed.dtype
         x = self.patch_embed(x.to(dtype).contiguous(memory_format=torch.channels_last))
         for stage in self.layers:
             x = stage(x)
-        return EncoderOutput(self.neck(x).float().contiguous())
+            yield x
 
 
 def offset_indices(window: int) -> Tensor:
