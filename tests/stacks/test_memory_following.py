@@ -13,7 +13,7 @@ import zarr
 
 pytest.importorskip("transformers")
 from napari_segment_anything import load_model
-from napari_segment_anything.engine import PlacedMask
+from napari_segment_anything.engine import MemoryWarning, Model, PlacedMask
 from napari_segment_anything.engine.placed_mask import NO_MASK
 from napari_segment_anything.errors import ParameterError
 from napari_segment_anything.families.memory import VideoMemory
@@ -312,6 +312,23 @@ class Planes:
         plane, *rest = key if isinstance(key, tuple) else (key,)
         self.reads[plane] = self.reads.get(plane, 0) + 1
         return self.stack[plane % len(self.stack)][tuple(rest)]
+
+
+def test_it_goes_on_on_the_cpu_when_memory_runs_out(model, stack, monkeypatch):
+    expected = follow(stack, SEEDS, model)
+    devices = [torch.device("cpu"), torch.device("cpu", 0)]
+    monkeypatch.setattr(Model, "devices", property(lambda self: devices))
+    own = VideoMemory.follow
+
+    def small(self, maps, plane, *rest):
+        if plane in (3, 4) and self.network is model.network:
+            raise torch.OutOfMemoryError
+        return own(self, maps, plane, *rest)
+
+    monkeypatch.setattr(VideoMemory, "follow", small)
+    with pytest.warns(MemoryWarning, match="memory of objects"):
+        found = follow(stack, SEEDS, model)
+    assert (found.labels != expected.labels).mean() < 1e-3
 
 
 def test_16_bits(model, stack, tmp_path):

@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..engine import Embedding, PlacedMask, draw_masks
+from ..engine import Embedding, PlacedMask, Prompts, draw_masks
 from ..engine.backoff import run_in_batches
 from ..engine.decoder_input import decoder_arguments
-from ..engine.placed_mask import NO_MASK
 from ..families.memory import Moment, Sighting, VideoMemory
 from ..families.sam2 import Sam2Network
 from .embeddings import Place, PlaneEmbeddings
@@ -94,13 +93,10 @@ class MemoryFollower:
 
     def _prompted(self, embedding: Embedding, seeds: Sequence[Seed]) -> list[Sighting]:
         def look(memory: VideoMemory, maps: list[Tensor], seed: Seed) -> Sighting:
-            if seed.prompts is not None:
-                first = np.zeros(1, np.int64)
-                return memory.from_prompts(
-                    maps, **decoder_arguments(embedding, seed.prompts, first, False)
-                )
-            mask = NO_MASK if seed.mask is None else seed.mask
-            return memory.from_mask(maps, _in_frame(mask, embedding).to(maps[-1].device))
+            if seed.mask is not None:
+                return memory.from_mask(maps, _in_frame(seed.mask, embedding).to(maps[-1].device))
+            prompts, first = cast("Prompts", seed.prompts), np.zeros(1, np.int64)
+            return memory.from_prompts(maps, **decoder_arguments(embedding, prompts, first, False))
 
         return self._each(embedding, seeds, look)
 
@@ -129,7 +125,7 @@ class MemoryFollower:
         return self._memories[device]
 
     def _draw(self, found: Sequence[Sighting], embedding: Embedding) -> list[PlacedMask]:
-        logits = torch.stack([sighting.logits for sighting in found])
+        logits = torch.stack([sighting.logits.cpu() for sighting in found])
         return draw_masks(logits, embedding, self.model.mask_threshold)
 
 

@@ -131,7 +131,7 @@ def propagate_steps(
         Only these of the objects prompted for.
     previous : PropagationResult, optional
         Of the same volume, model and options. Only planes whose prompts differ, and those
-        followed from them, are decoded again.
+        followed from them, are decoded again; "memory": objects whose prompts differ.
     direction : {"both", "forward", "backward"}
         In which direction objects are followed from the planes with prompts.
     pred_iou_thresh : float
@@ -154,7 +154,8 @@ def propagate_steps(
         "memory": by what the model remembers of the object, whole planes at a time; "dense": by
         the instances of the model's dense head on every plane, by brightness, and by the shape of
         the prompted section; "decoder": by prompts made from the plane before; "auto": the first of
-        these that the model can do.
+        these that the model can do. With "memory" thresholds, `stiffness` and `window_size` have no
+        effect, and may not be given.
     anisotropy : float, optional
         "dense": distance of two planes in pixels of a plane; by default that of the file, else one
         that suits cells and nuclei. The larger, the sooner objects end. Without effect along T.
