@@ -107,6 +107,20 @@ def test_descriptions(folder: Path, tmp_path: Path) -> None:
         load_family(folder)
 
 
+def test_configurations_that_contradict_themselves_or_the_weights(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    decoder = config["mask_decoder_config"] | {"num_hidden_layers": 10**9}
+    with pytest.raises(CheckpointError, match="1000000000 layers, and has fewer tensors"):
+        load_family(edit_config(folder, mask_decoder_config=decoder))
+    edit_config(folder, mask_decoder_config=config["mask_decoder_config"])
+    prompts = config["prompt_encoder_config"] | {"image_size": 256}
+    with pytest.raises(CheckpointError, match="for an embedding of 16 x 16"):
+        load_family(edit_config(folder, prompt_encoder_config=prompts))
+    prompts["image_size"] = [128, 128]
+    with pytest.raises(CheckpointError, match="sam2_video"):
+        load_family(edit_config(folder, prompt_encoder_config=prompts))
+
+
 def test_code_in_a_folder_never_runs(folder: Path) -> None:
     (folder / "modeling.py").write_text("raise SystemExit('ran')")
     edit_config(folder, auto_map={"AutoModel": "modeling.Sam2VideoModel"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from logging import CRITICAL
 from pathlib import Path
@@ -19,6 +20,7 @@ from .repvit import with_repvit
 from .sam2 import Sam2Network
 from .sam_hq import SamHqNetwork
 
+_REPEATED = re.compile("layers|depth|blocks_per_stage|multimask_outputs")
 _PHOTOS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALVES = ((0.5,) * 3, (0.5,) * 3)
 _SAM2_DEFAULTS: dict[str, Any] = {"everything": {"grid": {"pred_iou_thresh": 0.8}}}
@@ -130,7 +132,10 @@ def build_family(
     if pixels is None:
         mean, deviation = (tuple(255 * value for value in each) for each in family.pixels)
         pixels = mean, deviation
-    return family.network(module, kind, *pixels).eval()
+    try:
+        return family.network(module, kind, *pixels).eval()
+    except (ArithmeticError, LookupError, TypeError, ValueError, CheckpointError) as error:
+        raise CheckpointError(f"{where}: its {kind} configuration does not fit: {error}") from error
 
 
 def load_module(
@@ -187,6 +192,8 @@ def build_module(
     if "quantization_config" in config:
         raise CheckpointError(f"{where} has quantized weights, which are not supported")
     values = {k: v for k, v in config.items() if not k.endswith("attn_implementation")}
+    if (layers := _most_layers(values)) > len(tensors):
+        raise CheckpointError(f"{where} says that it has {layers} layers, and has fewer tensors")
     with quiet():
         try:
             settings = getattr(library, config_class).from_dict(prepare(values))
@@ -214,6 +221,16 @@ def build_module(
             )
     loaded: nn.Module = module.eval().requires_grad_(False)
     return loaded
+
+
+def _most_layers(config: Any, name: str = "") -> int:
+    """Return the largest number of layers that a configuration asks for: each costs time."""
+    if isinstance(config, dict):
+        return max((_most_layers(value, key) for key, value in config.items()), default=0)
+    if isinstance(config, list):
+        counts = [_most_layers(value, name) for value in config]
+        return sum(counts) if _REPEATED.search(name) else max(counts, default=0)
+    return config if isinstance(config, int) and _REPEATED.search(name) else 0
 
 
 def transformers_for(what: str) -> Any:

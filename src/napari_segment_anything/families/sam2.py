@@ -39,9 +39,13 @@ class Sam2Network(FamilyNetwork):
         deviation: tuple[float, ...],
     ) -> None:
         parts = _parts(module)
+        sizes = [tuple(each) for each in parts.backbone_feature_sizes]
+        side = int(parts.prompt_encoder.image_embedding_size[0])
+        if sizes != [(scale * side, scale * side) for scale in (4, 2, 1)]:
+            raise ValueError(f"features of the sizes {sizes} for an embedding of {side} x {side}")
         config = FamilyConfig(
             image_size=int(parts.prompt_encoder.input_image_size),
-            embedding_size=int(parts.backbone_feature_sizes[-1][0]),
+            embedding_size=side,
             multimask_outputs=int(parts.mask_decoder.num_multimask_outputs),
             encoder_kind=kind,
             frame_fit="stretch",
