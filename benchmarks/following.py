@@ -165,14 +165,14 @@ def published() -> list[list[Any]]:
         maps = [torch.randn(1, c, n * side, n * side) for c, n in ((32, 4), (64, 2), (256, 1))]
         mask = torch.zeros((network.config.image_size,) * 2, dtype=torch.bool)
         mask[100:300, 200:400] = True
-        moment = memory.from_mask(maps, mask).moment
+        known = memory.from_mask(maps, mask).memory
         recent: dict[int, Any] = {}
         for plane in range(1, memory.reach + 1):
-            recent = memory.remember(recent, plane, moment)
-        look = partial(memory.follow, maps, plane + 1, 1, {0: moment}, recent)
+            recent = memory.remember(recent, plane, known)
+        look = partial(memory.follow, maps, plane + 1, 1, {0: known}, recent)
         seconds = min(durations(look, 2, time.process_time))
         kept = sum(each.nbytes for each in recent.values()) / 2**20
-        rows.append([name, f"{seconds:.1f}", f"{moment.nbytes / 2**20:.2f}", f"{kept:.1f}"])
+        rows.append([name, f"{seconds:.1f}", f"{known.nbytes / 2**20:.2f}", f"{kept:.1f}"])
     return rows
 
 

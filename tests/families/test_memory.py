@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("transformers")
 
 from napari_segment_anything.families import load_family
-from napari_segment_anything.families.memory import Moment, VideoMemory, nearest
+from napari_segment_anything.families.memory import PlaneMemory, VideoMemory, nearest
 
 from .pipeline import video_run
 from .tiny import tiny_edgetam, tiny_sam2, tiny_sam3_tracker
@@ -57,19 +57,19 @@ def our_run(network, video, prompts, reverse):
         )
     found = {}
     for number in {n for objects in prompts.values() for n in objects}:
-        prompted: dict[int, Moment] = {}
+        prompted: dict[int, PlaneMemory] = {}
         for frame, objects in prompts.items():
             if number in objects:
                 seen = prompt(memory, maps[frame], objects[number])
                 found[frame, number] = seen.logits, seen.presence
-                prompted[frame] = seen.moment
-        recent: dict[int, Moment] = {}
+                prompted[frame] = seen.memory
+        recent: dict[int, PlaneMemory] = {}
         frame = max(prompted) if reverse else min(prompted)
         while 0 <= frame < len(video):
             if frame not in prompted:
                 seen = memory.follow(maps[frame], frame, step, prompted, recent)
                 found[frame, number] = seen.logits, seen.presence
-                recent = memory.remember(recent, frame, seen.moment)
+                recent = memory.remember(recent, frame, seen.memory)
             frame += step
     return found
 

@@ -29,7 +29,7 @@ _CORNERS = (2, 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moment:
+class PlaneMemory:
     """What is remembered of one object on one plane.
 
     Parameters
@@ -45,7 +45,7 @@ class Moment:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tensors, without the positions, which all moments share."""
+        """Bytes of the tensors, without the positions, which are the same on all planes."""
         return sum(t.nelement() * t.element_size() for t in (self.pointer, *self.spatial[:1]))
 
     def entry(self) -> dict[str, Tensor]:
@@ -54,8 +54,8 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sighting:
-    """An object on one plane.
+class RememberedMask:
+    """The mask of an object on one plane, and what is to be remembered of it.
 
     Parameters
     ----------
@@ -65,13 +65,13 @@ class Sighting:
         Logit of the object being there; at or below 0 it is not, and its mask is empty.
     iou : float
         Predicted IoU of the mask.
-    moment : Moment
+    memory : PlaneMemory
     """
 
     logits: Tensor
     presence: float
     iou: float
-    moment: Moment
+    memory: PlaneMemory
 
 
 class VideoMemory:
@@ -129,7 +129,7 @@ class VideoMemory:
         coords: Tensor | None = None,
         labels: Tensor | None = None,
         boxes: Tensor | None = None,
-    ) -> Sighting:
+    ) -> RememberedMask:
         """Segment an object by points, a box or both.
 
         Parameters
@@ -153,7 +153,7 @@ class VideoMemory:
         session.add_point_inputs(0, 0, {name: value[None] for name, value in given.items()})
         return self._prompted(session, maps)
 
-    def from_mask(self, maps: Sequence[Tensor], mask: Tensor) -> Sighting:
+    def from_mask(self, maps: Sequence[Tensor], mask: Tensor) -> RememberedMask:
         """Take a mask as it is.
 
         Parameters
@@ -174,9 +174,9 @@ class VideoMemory:
         maps: Sequence[Tensor],
         plane: int,
         step: int,
-        prompted: Mapping[int, Moment],
-        recent: Mapping[int, Moment],
-    ) -> Sighting:
+        prompted: Mapping[int, PlaneMemory],
+        recent: Mapping[int, PlaneMemory],
+    ) -> RememberedMask:
         """Find an object on a plane without prompts.
 
         Parameters
@@ -186,42 +186,42 @@ class VideoMemory:
         plane : int
         step : int
             +1 or -1: the direction in which planes are followed.
-        prompted : mapping of int to Moment
+        prompted : mapping of int to PlaneMemory
             Of planes with prompts, on both sides.
-        recent : mapping of int to Moment
+        recent : mapping of int to PlaneMemory
             From `remember`, of planes that were followed in this direction.
         """
         session = self._begin(maps, plane)
         used = nearest(plane, prompted, PROMPTED_PLANES)
         outputs = session.output_dict_per_obj[0]
         outputs["cond_frame_outputs"] = {i: prompted[i].entry() for i in used}
-        close = {i: moment for i, moment in prompted.items() if (plane - i) * step > 0}
+        behind = {i: memory for i, memory in prompted.items() if (plane - i) * step > 0}
         outputs["non_cond_frame_outputs"] = {
-            i: moment.entry()
-            for i, moment in {**close, **recent}.items()
+            i: memory.entry()
+            for i, memory in {**behind, **recent}.items()
             if i not in used and abs(plane - i) <= self.reach
         }
         return self._run(session, maps, plane, step, "non_cond_frame_outputs")
 
     def remember(
-        self, recent: Mapping[int, Moment], plane: int, moment: Moment
-    ) -> dict[int, Moment]:
+        self, recent: Mapping[int, PlaneMemory], plane: int, memory: PlaneMemory
+    ) -> dict[int, PlaneMemory]:
         """Add a plane to what is remembered of an object, and forget what is not read any more.
 
         Parameters
         ----------
-        recent : mapping of int to Moment
+        recent : mapping of int to PlaneMemory
             Of planes that were followed before, in the same direction.
         plane : int
             The one just followed.
-        moment : Moment
+        memory : PlaneMemory
             Of it.
         """
         kept = {i: old for i, old in recent.items() if abs(plane - i) < self.reach}
         for i, old in kept.items():
             if abs(plane - i) >= self.spatial_reach and old.spatial:
-                kept[i] = Moment(old.pointer, ())
-        return {**kept, plane: moment}
+                kept[i] = PlaneMemory(old.pointer, ())
+        return {**kept, plane: memory}
 
     # -- one pass --------------------------------------------------------------------------------
 
@@ -239,13 +239,13 @@ class VideoMemory:
         session.cache.cache_vision_features(plane, features)
         return session
 
-    def _prompted(self, session: Any, maps: Sequence[Tensor]) -> Sighting:
+    def _prompted(self, session: Any, maps: Sequence[Tensor]) -> RememberedMask:
         session.obj_with_new_inputs = [1]
         return self._run(session, maps, 0, 1, "cond_frame_outputs")
 
     def _run(
         self, session: Any, maps: Sequence[Tensor], plane: int, step: int, kind: str
-    ) -> Sighting:
+    ) -> RememberedMask:
         with self.network.decoding(maps[-1]):
             found = self.parts(session, frame_idx=plane, reverse=step < 0)
         entry = session.output_dict_per_obj[0][kind][plane]
@@ -253,11 +253,11 @@ class VideoMemory:
         kept = self._positions
         if kept is None or kept.device != positions.device or not torch.equal(kept, positions):
             self._positions = kept = positions
-        return Sighting(
+        return RememberedMask(
             found.pred_masks[0, 0].float(),
             float(entry["object_score_logits"]),
             self._said.iou,
-            Moment(entry[_POINTER], (memory, kept)),
+            PlaneMemory(entry[_POINTER], (memory, kept)),
         )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..engine import Embedding, PlacedMask, Prompts, draw_masks
 from ..engine.backoff import run_in_batches
 from ..engine.decoder_input import decoder_arguments
-from ..families.memory import Moment, Sighting, VideoMemory
+from ..families.memory import PlaneMemory, RememberedMask, VideoMemory
 from ..families.sam2 import Sam2Network
 from .embeddings import Place, PlaneEmbeddings
 from .rules import Followed, Rules, Trail
@@ -67,9 +67,9 @@ class MemoryFollower:
         place: Place,
         masks: Sequence[PlacedMask],
         seeds: Sequence[Seed],
-    ) -> list[Moment]:
+    ) -> list[PlaneMemory]:
         """Remember objects as they were prompted for; see `ObjectFollower`."""
-        return [sighting.moment for sighting in self._prompted(embedding, seeds)]
+        return [mask.memory for mask in self._prompted(embedding, seeds)]
 
     def follow(
         self, embedding: Embedding, place: Place, trails: Sequence[Trail], rules: Rules
@@ -79,20 +79,20 @@ class MemoryFollower:
         An object's score is the predicted IoU. Whether it is there, the model says, and no rule.
         """
 
-        def look(memory: VideoMemory, maps: list[Tensor], trail: Trail) -> Sighting:
+        def look(memory: VideoMemory, maps: list[Tensor], trail: Trail) -> RememberedMask:
             return memory.follow(maps, place.plane, trail.step, trail.prompted, trail.recent or {})
 
         found = self._each(embedding, trails, look)
         memory = self._memory(self.model.device)
         return [
             Followed(
-                mask, seen.iou, recent=memory.remember(trail.recent or {}, place.plane, seen.moment)
+                mask, seen.iou, recent=memory.remember(trail.recent or {}, place.plane, seen.memory)
             )
             for mask, seen, trail in zip(self._draw(found, embedding), found, trails, strict=True)
         ]
 
-    def _prompted(self, embedding: Embedding, seeds: Sequence[Seed]) -> list[Sighting]:
-        def look(memory: VideoMemory, maps: list[Tensor], seed: Seed) -> Sighting:
+    def _prompted(self, embedding: Embedding, seeds: Sequence[Seed]) -> list[RememberedMask]:
+        def look(memory: VideoMemory, maps: list[Tensor], seed: Seed) -> RememberedMask:
             if seed.mask is not None:
                 return memory.from_mask(maps, _in_frame(seed.mask, embedding).to(maps[-1].device))
             prompts, first = cast("Prompts", seed.prompts), np.zeros(1, np.int64)
@@ -104,11 +104,11 @@ class MemoryFollower:
         self,
         embedding: Embedding,
         items: Sequence[T],
-        look: Callable[[VideoMemory, list[Tensor], T], Sighting],
-    ) -> list[Sighting]:
+        look: Callable[[VideoMemory, list[Tensor], T], RememberedMask],
+    ) -> list[RememberedMask]:
         """Look at a plane for each item, on the CPU if memory runs out."""
 
-        def work(part: slice, device: torch.device) -> list[Sighting]:
+        def work(part: slice, device: torch.device) -> list[RememberedMask]:
             memory = self._memory(device)
             heads = {name: head.to(device) for name, head in embedding.heads.items()}
             maps = memory.maps(embedding.features.to(device), heads)
@@ -116,7 +116,7 @@ class MemoryFollower:
 
         count = len(items)
         batches, _ = run_in_batches(work, count, count, self.model.devices, "memory of objects")
-        return [sighting for batch in batches for sighting in batch]
+        return [mask for batch in batches for mask in batch]
 
     def _memory(self, device: torch.device) -> VideoMemory:
         if device not in self._memories:
@@ -124,8 +124,8 @@ class MemoryFollower:
             self._memories[device] = VideoMemory(network, self.volume.count)
         return self._memories[device]
 
-    def _draw(self, found: Sequence[Sighting], embedding: Embedding) -> list[PlacedMask]:
-        logits = torch.stack([sighting.logits.cpu() for sighting in found])
+    def _draw(self, found: Sequence[RememberedMask], embedding: Embedding) -> list[PlacedMask]:
+        logits = torch.stack([mask.logits.cpu() for mask in found])
         return draw_masks(logits, embedding, self.model.mask_threshold)
 
 
