@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from napari_segment_anything.engine import Predictor, Prompts, Window
+from napari_segment_anything.engine import Predictor, Prompts, Window, load_model
 from napari_segment_anything.engine.masks import upsample
+from tests.families.pipeline import Pipeline, load
+from tests.families.tiny import tiny_sam2
 
 CLOSE = 1e-4
 POINTS = np.array([[[20.0, 30.0], [50.5, 100.0]], [[70.0, 10.0], [5.0, 140.0]]])
@@ -114,3 +116,21 @@ def test_all_masks_at_once(model, photo) -> None:
         some, score = predictor.decode(embedding, given, multimask=multimask)
         assert torch.equal(some, logits[:, part])
         assert torch.equal(score, iou[:, part])
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"dynamic_multimask_stability_thresh": 0.0},
+        {"dynamic_multimask_stability_thresh": 1.1},
+        {"dynamic_multimask_stability_delta": 2.0, "dynamic_multimask_stability_thresh": 0.5},
+        {"dynamic_multimask_via_stability": False},
+    ],
+    ids=["always stable", "never stable", "some stable", "not asked"],
+)
+def test_a_mask_that_is_not_stable_is_replaced(rule, photo, tmp_path) -> None:
+    folder = tiny_sam2(tmp_path / "sam2", video=False, **rule)
+    predictor = Predictor(load_model(folder, device="cpu", precision="fp32"))
+    embedding = predictor.embed(photo, contrast_limits=(0, 255))
+    theirs = Pipeline(load(folder, "Sam2Model"))(photo, multimask=False, **KINDS["points"])
+    check(predictor, embedding, prompts(**KINDS["points"]), theirs, False)

@@ -122,11 +122,16 @@ class Sam2Network(FamilyNetwork):
         """
         if multimask and not return_all:
             return logits[:, 1:], iou[:, 1:]
-        decoder = self.parts.mask_decoder
-        single, score = logits[:, :1], iou[:, :1]
+        decoder, count = self.parts.mask_decoder, len(logits)
+        chosen = torch.zeros(count, dtype=torch.long, device=logits.device)
         if decoder.dynamic_multimask_via_stability:
-            found = decoder._dynamic_multimask_via_stability(logits[:, None], iou[:, None])
-            single, score = (each[:, 0] for each in found)
+            delta = decoder.dynamic_multimask_stability_delta
+            inner, outer = ((logits[:, 0] > edge).sum((1, 2)) for edge in (delta, -delta))
+            stability = torch.where(outer > 0, inner.float() / outer, 1.0)
+            stable = stability >= decoder.dynamic_multimask_stability_thresh
+            chosen = torch.where(stable, chosen, 1 + iou[:, 1:].argmax(1))
+        each = torch.arange(count, device=logits.device)
+        single, score = logits[each, chosen][:, None], iou[each, chosen][:, None]
         if not return_all:
             return single, score
         return torch.cat([single, logits[:, 1:]], dim=1), torch.cat([score, iou[:, 1:]], dim=1)
