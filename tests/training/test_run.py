@@ -311,7 +311,7 @@ def test_from_scratch_in_three_stages(tmp_path, monkeypatch):
     from .small import MICRO
 
     fresh = runs.new_network
-    monkeypatch.setattr(runs, "new_network", lambda seed: fresh(seed, MICRO))
+    monkeypatch.setattr(runs, "new_network", lambda seed, encoder: fresh(seed, MICRO))
     config = {"steps": 6, "batch_size": 2, "log_every": 1, "crop": {"size": 64}}
     config["windows"] = [8]
     result = nsa.train(config, images=[disks(0), disks(1)], output=tmp_path / "run")

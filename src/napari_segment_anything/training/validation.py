@@ -213,7 +213,7 @@ def prompt_scores(
         with torch.no_grad(), mixed_precision(device, network.image_encoder):
             output = network.encode(pixels[None].to(device))
             embedding = output.embedding
-            known = {} if network.mask_refiner is None else {"maps": output.heads["dense"]}
+            known = {} if network.mask_refiner is None else {"heads": output.heads}
             if dense:
                 maps = output.heads["dense"][0, :, : labels.shape[0], : labels.shape[1]]
                 found = decode_dense(maps.float().cpu().numpy(), _APART, min_cells=MIN_CELLS).labels
