@@ -13,7 +13,13 @@ import zarr
 
 pytest.importorskip("transformers")
 from napari_segment_anything import load_model
-from napari_segment_anything.engine import MemoryWarning, Model, PlacedMask
+from napari_segment_anything.engine import (
+    EmbeddingCache,
+    MemoryWarning,
+    Model,
+    PlacedMask,
+    Predictor,
+)
 from napari_segment_anything.engine.placed_mask import NO_MASK
 from napari_segment_anything.errors import ParameterError
 from napari_segment_anything.families.memory import VideoMemory
@@ -21,6 +27,9 @@ from napari_segment_anything.formats import open_labels
 from napari_segment_anything.stacks import propagate, propagate_steps
 from napari_segment_anything.stacks.chains import Chain, Link, join
 from napari_segment_anything.stacks.embeddings import PlaneEmbeddings
+from napari_segment_anything.stacks.memory_following import views_of
+from napari_segment_anything.stacks.seeds import read_seeds
+from napari_segment_anything.stacks.volume import Volume
 from tests.families.pipeline import HALVES, PHOTOS, Pipeline, load, video_run
 from tests.families.tiny import tiny_edgetam, tiny_sam2, tiny_sam3
 
@@ -245,6 +254,50 @@ def test_an_object_does_not_depend_on_others(model, stack):
         np.testing.assert_array_equal(masks_of(alone, number), masks_of(together, number))
 
 
+class TestWindow:
+    """An object seen in a window around its prompts."""
+
+    def test_equals_a_run_on_that_part(self, model):
+        wide, seeds = self.wide(), {1: {1: self.square(100, 120)}, 3: {2: {"points": [[200, 40]]}}}
+        volume = Volume.of(wide, contrast_limits=(0, 255))
+        views = views_of(read_seeds(seeds, volume), model, wide.shape[1:], 64)
+        assert all(view.window.shape == (64, 64) for view in views.values())
+        found = follow(wide, seeds, model, window_size=64)
+        for number, view in views.items():
+            window = view.window
+            part = wide[(slice(None), *window.slices)]
+            plane = 1 if number == 1 else 3
+            given = {"points": [[200 - window.row, 40 - window.col]]}
+            if number == 1:
+                given = seeds[1][1][window.slices]
+            expected = follow(part, {plane: {number: given}}, model)
+            for plane in range(len(wide)):
+                mask = found.mask(number, plane)
+                np.testing.assert_array_equal(mask[window.slices], expected.mask(number, plane))
+                assert mask.sum() == mask[window.slices].sum()
+
+    def test_an_edit_that_moves_it(self, model):
+        wide, first = self.wide(), {1: {1: self.square(100, 120)}}
+        edited = {**first, 4: {1: self.square(130, 180)}}
+        before = follow(wide, first, model, window_size=64)
+        again = follow(wide, edited, model, window_size=64, previous=before)
+        np.testing.assert_array_equal(
+            again.labels, follow(wide, edited, model, window_size=64).labels
+        )
+
+    @staticmethod
+    def wide():
+        rng = np.random.default_rng(0)
+        coarse = np.kron(rng.integers(0, 255, (32, 34)), np.ones((10, 10))).astype(np.uint8)
+        return np.stack([coarse[i : i + 300, 2 * i : 2 * i + 320] for i in range(6)])
+
+    @staticmethod
+    def square(row, col):
+        mask = np.zeros((300, 320), bool)
+        mask[row : row + 20, col : col + 24] = True
+        return mask
+
+
 def test_a_time_of_an_ome_zarr_into_a_store(model, stack, tmp_path):
     movie = np.stack([stack[:, ::-1], stack])
     group = zarr.create_group(tmp_path / "movie.ome.zarr")
@@ -331,6 +384,15 @@ def test_it_goes_on_on_the_cpu_when_memory_runs_out(model, stack, monkeypatch):
     assert (found.labels != expected.labels).mean() < 1e-3
 
 
+def test_embeddings_may_be_cached_on_disk(model, stack, tmp_path):
+    seeds = {0: {1: block(10, 20)}}
+    plain = follow(stack[:4], seeds, model)
+    predictor = Predictor(model, EmbeddingCache(tmp_path / "cache"))
+    first, again = (follow(stack[:4], seeds, model, predictor=predictor) for _ in range(2))
+    np.testing.assert_array_equal(first.labels, again.labels)  # also from disk
+    assert iou(first.labels > 0, plain.labels > 0) > 0.9
+
+
 def test_16_bits(model, stack, tmp_path):
     half = load_model(tiny_sam2(tmp_path / "sam2"), device="cpu", precision="bf16")
     half.network.parts.load_state_dict(model.network.parts.state_dict())
@@ -346,7 +408,7 @@ def test_what_cannot_be(model, stack):
         follow(stack, SEEDS, bright_model(), method="memory")
     with pytest.raises(ParameterError, match=r"no dense head.*method='memory'"):
         follow(stack, SEEDS, model, method="dense")
-    for name, value in {"stiffness": 3, "window_size": 64, "pred_iou_thresh": 0.5}.items():
+    for name, value in {"stiffness": 3, "pred_iou_thresh": 0.5}.items():
         with pytest.raises(ParameterError, match=f"{name} is for method='dense' or 'decoder' only"):
             follow(stack, SEEDS, model, **{name: value})
     assert follow(stack, {0: SEEDS[0]}, model, method="decoder", stiffness=3).planes

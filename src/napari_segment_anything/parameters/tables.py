@@ -299,7 +299,6 @@ FOLLOWING: dict[str, Parameter] = {
         None, int, "Window",
         "Side of the window encoded around an object, on planes larger than that.",
         low=1, high=65536, unit="pixels", otherwise="what suits model and object",
-        modes=("dense", "decoder"),
     ),
 }
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import NamedTuple
 
-from ..engine import Embedding, EmbeddingStore, Predictor, View, Window
+from ..engine import Embedding, EmbeddingStore, Predictor, View
 from ..engine.embedding_store import MEMORY_BYTES
 from .volume import Volume
 
@@ -40,10 +40,6 @@ class PlaneEmbeddings:
         self._begun: dict[Place, Future[Embedding]] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._lock = Lock()
-
-    def whole(self, plane: int, stack: tuple[int, ...]) -> Place:
-        """Return the place of a whole plane, given by its number and its stack."""
-        return Place(plane, stack, View(Window.full(self.volume.canvas)))
 
     def expect(self, places: Iterable[Place]) -> None:
         """Begin with what will be asked for next; drop what was expected before and is not."""

@@ -1,27 +1,38 @@
 """Objects followed from plane to plane by the memory of a video model.
 
 An object is found from the planes that it was prompted for on, on both sides, and from those that
-were followed just before; it may leave and return. The model sees whole planes, as in its training.
+were followed just before; it may leave and return. The model sees the same part of all planes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ..engine import Embedding, PlacedMask, Prompts, draw_masks
+from ..engine import (
+    Embedding,
+    EncodePlan,
+    Model,
+    PlacedMask,
+    Prompts,
+    View,
+    Window,
+    bounding_box,
+    draw_masks,
+)
 from ..engine.backoff import run_in_batches
 from ..engine.decoder_input import decoder_arguments
 from ..families.memory import PlaneMemory, RememberedMask, VideoMemory
 from ..families.sam2 import Sam2Network
 from .embeddings import Place, PlaneEmbeddings
 from .rules import Followed, Rules, Trail
-from .seeds import Seed
+from .seeds import Seed, Seeds
 
 T = TypeVar("T")
 
@@ -35,31 +46,31 @@ class MemoryFollower:
         Of a volume without mirrored pixels around its planes.
     stack : tuple of int
         Which stack of the volume.
+    views : mapping of int to View
+        From `views_of`.
     """
 
     remembers = True
 
-    def __init__(self, embeddings: PlaneEmbeddings, stack: tuple[int, ...]) -> None:
+    def __init__(
+        self, embeddings: PlaneEmbeddings, stack: tuple[int, ...], views: Mapping[int, View]
+    ) -> None:
         self.volume, self.model = embeddings.volume, embeddings.predictor.model
-        self._embeddings, self._stack = embeddings, stack
+        self._embeddings, self._stack, self._views = embeddings, stack, views
         self._memories: dict[torch.device, VideoMemory] = {}
 
-    def segment(self, plane: int, seeds: Sequence[Seed]) -> list[tuple[PlacedMask, float]]:
-        """Segment what was prompted for on a plane, as it will be remembered.
-
-        Parameters
-        ----------
-        plane : int
-        seeds : sequence of Seed
-
-        Returns
-        -------
-        list of (PlacedMask, float)
-            Mask and predicted IoU of each; an empty mask where nothing was found.
-        """
-        embedding = self._embeddings.get(self._embeddings.whole(plane, self._stack))
-        found = self._prompted(embedding, seeds)
-        return list(zip(self._draw(found, embedding), (s.iou for s in found), strict=True))
+    def segment(self, plane: int, seeds: Mapping[int, Seed]) -> list[tuple[PlacedMask, float]]:
+        """Segment by prompts what will be remembered of a plane; see `SeedSegmenter`."""
+        groups: dict[View, list[int]] = {}
+        for number in seeds:
+            groups.setdefault(self._views[number], []).append(number)
+        done: dict[int, tuple[PlacedMask, float]] = {}
+        for view, numbers in groups.items():
+            embedding = self._embeddings.get(Place(plane, self._stack, view))
+            found = self._prompted(embedding, [seeds[number] for number in numbers])
+            drawn = zip(self._draw(found, embedding), (mask.iou for mask in found), strict=True)
+            done.update(zip(numbers, drawn, strict=True))
+        return [done[number] for number in seeds]
 
     def know(
         self,
@@ -127,6 +138,30 @@ class MemoryFollower:
     def _draw(self, found: Sequence[RememberedMask], embedding: Embedding) -> list[PlacedMask]:
         logits = torch.stack([mask.logits.cpu() for mask in found])
         return draw_masks(logits, embedding, self.model.mask_threshold)
+
+
+def views_of(
+    seeds: Seeds, model: Model, canvas: tuple[int, int], window_size: int | None
+) -> dict[int, View]:
+    """Choose the view of each object, the same on all planes: whole planes, or around its prompts.
+
+    Parameters
+    ----------
+    seeds : Seeds
+    model : Model
+    canvas : (int, int)
+        Rows and columns of a plane.
+    window_size : int, optional
+        Least side of a window around an object, in pixels; by default the whole plane.
+    """
+    extents: dict[int, list[NDArray[np.float64]]] = {}
+    for plane in seeds.values():
+        for number, seed in plane.items():
+            extents.setdefault(number, []).append(np.array(seed.extent))
+    if window_size is None:
+        return dict.fromkeys(extents, View(Window.full(canvas)))
+    plan = EncodePlan.of(model, canvas, window_size)
+    return {number: plan.followed_view(bounding_box(*all)) for number, all in extents.items()}
 
 
 def _in_frame(mask: PlacedMask, embedding: Embedding) -> Tensor:

@@ -17,7 +17,7 @@ from ..progress import Progress, finish
 from .decoder_following import DecoderFollower
 from .dense_following import DenseFollower
 from .embeddings import PlaneEmbeddings
-from .memory_following import MemoryFollower
+from .memory_following import MemoryFollower, views_of
 from .methods import choose_method
 from .propagation_result import PropagationResult, PropagationView
 from .propagation_run import PropagationRun
@@ -154,14 +154,15 @@ def propagate_steps(
         "memory": by what the model remembers of the object, whole planes at a time; "dense": by
         the instances of the model's dense head on every plane, by brightness, and by the shape of
         the prompted section; "decoder": by prompts made from the plane before; "auto": the first of
-        these that the model can do. With "memory" thresholds, `stiffness` and `window_size` have no
-        effect, and may not be given.
+        these that the model can do. With "memory" thresholds and `stiffness` have no effect, and
+        may not be given.
     anisotropy : float, optional
         "dense": distance of two planes in pixels of a plane; by default that of the file, else one
         that suits cells and nuclei. The larger, the sooner objects end. Without effect along T.
     window_size : int, optional
         Side in pixels of the window that is encoded around an object on larger planes; by default
-        the model's frame, or what shows the object at a size that suits the model.
+        the model's frame, or what shows the object at a size that suits the model. "memory":
+        around all of its prompts, the same on all planes; by default the whole plane.
     output : str or Path, optional
         OME-Zarr store, new or existing, for labels larger than memory.
     label : str
@@ -183,15 +184,13 @@ def propagate_steps(
                     "anisotropy": anisotropy},
     )  # fmt: skip
     rules = Rules(pred_iou_thresh, overlap_thresh, max_area_change, stiffness, likeness_thresh)
-    chosen = choose_method(
-        model, method, anisotropy=anisotropy, window_size=window_size, **asdict(rules)
-    )
+    chosen = choose_method(model, method, anisotropy=anisotropy, **asdict(rules))
     opened = Volume.of(
         volume, axis, axes=axes, channel_axis=channel_axis, rgb=rgb, channels=channels,
         contrast_limits=contrast_limits,
     )  # fmt: skip
     if chosen == "memory":
-        opened = replace(opened, mirrored=False)  # whole planes, as the model was trained
+        opened = replace(opened, mirrored=False)  # objects are not seen twice
     stack = opened.check_stack(at)
     seeds = read_seeds(prompts_by_slice, opened)
     if objects is not None:
@@ -213,9 +212,13 @@ def propagate_steps(
         "direction": direction,
         "window_size": window_size,
     }
+    views = {}
+    if chosen == "memory":
+        views = views_of(seeds, model, opened.canvas, window_size)
     task = Task(
-        opened, stack, seeds, rules, DIRECTIONS[direction], side, window_size is None, signature
-    )
+        opened, stack, seeds, rules, DIRECTIONS[direction], side, window_size is None, views,
+        signature,
+    )  # fmt: skip
     before = None if previous is None else previous._state
     if before is not None and before.task.signature != signature:
         raise ParameterError(
@@ -231,7 +234,7 @@ def propagate_steps(
     )
     follower: ObjectFollower = DecoderFollower(opened, embeddings.predictor)
     if chosen == "memory":
-        memory = MemoryFollower(embeddings, stack)
+        memory = MemoryFollower(embeddings, stack, views)
         segment, follower = memory.segment, memory
     elif spacing is not None:
         follower = DenseFollower(opened, model, stack, spacing)

@@ -82,7 +82,7 @@ class PropagationRun:
             if not fresh:
                 continue
             yield self._progress(plane, len(fresh), "encoding")
-            found = self.segment(plane, [seeds[i] for i in fresh])
+            found = self.segment(plane, {number: seeds[number] for number in fresh})
             self.decoded.add(plane)
             for number, (mask, score) in zip(fresh, found, strict=True):
                 if mask.empty:
@@ -100,11 +100,13 @@ class PropagationRun:
         return None
 
     def _same_seed(self, plane: int, number: int) -> bool:
-        """Whether an earlier run had the same prompts, or lack of them, on a plane."""
+        """Whether an earlier run had the same prompts, or lack of them, in the same view."""
         if self.before is None:
             return False
-        new, old = (t.seeds.get(plane, {}).get(number) for t in (self.task, self.before.task))
-        return (new and new.key) == (old and old.key)
+        tasks = (self.task, self.before.task)
+        new, old = (task.seeds.get(plane, {}).get(number) for task in tasks)
+        first, second = (task.views.get(number) for task in tasks)
+        return (new and new.key) == (old and old.key) and first == second
 
     def _edited(self) -> set[int]:
         """Objects whose prompts are not those of the earlier run."""
@@ -117,12 +119,14 @@ class PropagationRun:
     def _place(
         self,
         plane: int,
+        number: int,
         box: Sequence[float],
         seed: tuple[int, int] | None = None,
     ) -> Place:
         """What to encode for an object: a function of its box, and of where it was prompted for."""
-        if self.follower.remembers:
-            return self.embeddings.whole(plane, self.stack)
+        fixed = self.task.views.get(number)
+        if fixed is not None:
+            return Place(plane, self.stack, fixed)
         prompted = None if seed is None else self._on_canvas(self.masks[seed][0].window.box)
         view = self.plan.followed_view(self._on_canvas(box), prompted)
         return Place(plane, self.stack, view)
@@ -142,7 +146,7 @@ class PropagationRun:
             if old is not None and same and old.masks[seed][0] == mask:
                 self.references[seed] = old.references[seed]
                 continue
-            groups.setdefault(self._place(seed[0], mask.window.box), []).append(seed)
+            groups.setdefault(self._place(*seed, mask.window.box), []).append(seed)
         for where, places in groups.items():
             yield self._progress(where.plane, len(places), "encoding")
             embedding = self.embeddings.get(where)
@@ -204,7 +208,8 @@ class PropagationRun:
             groups: dict[Place, list[ChainKey]] = {}
             for key in now:
                 seed = (key.seed, key.number)
-                place = self._place(plane, waiting[key].last.window.box, seed=seed)
+                box = waiting[key].last.window.box
+                place = self._place(plane, key.number, box, seed)
                 groups.setdefault(place, []).append(key)
             after = plane + step
             coming = [place._replace(plane=after) for place in groups]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..engine import PlacedMask
+from ..engine import PlacedMask, View
 from .chains import Chain, ChainKey
 from .embeddings import PlaneEmbeddings
 from .rules import Rules
@@ -34,6 +35,8 @@ class Task:
         Side in pixels of what is encoded around an object on larger planes.
     focused : bool
         Whether the model's focus decides where to look from.
+    views : mapping of int to View
+        Objects that are seen from the same view on all planes; others, around where they were.
     signature : dict
         What tells it from others, but for the seeds.
     """
@@ -45,6 +48,7 @@ class Task:
     steps: tuple[int, ...]
     side: int
     focused: bool
+    views: Mapping[int, View]
     signature: dict[str, Any]
 
 

@@ -108,8 +108,8 @@ class ObjectFollower(Protocol):
     ----------
     remembers : bool
         Whether an object is found from several planes and all of its prompts, rather than from the
-        plane before and the prompts it is followed from. Then whole planes are encoded, it may
-        leave and return, and it is followed anew if any of its prompts change.
+        plane before and the prompts it is followed from. Then it is seen from one view on all
+        planes, it may leave and return, and it is followed anew if any of its prompts change.
     """
 
     remembers: bool

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import Ask, PlacedMask, Predictor, Prompts, Segmenter, Views
+from ..engine import Ask, PlacedMask, Predictor, Prompts, Segmenter, Views, bounding_box
 from ..errors import PromptError
 from ..progress import finish
 from .volume import Volume
@@ -34,12 +34,19 @@ class Seed:
     mask: PlacedMask | None
     key: str
 
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Its row_min, col_min, row_max, col_max in pixels of the plane."""
+        asks = [] if self.prompts is None else Ask.each(self.prompts)
+        mask = [] if self.mask is None else [np.array(self.mask.window.box)]
+        return bounding_box(*(np.array(ask.extent()) for ask in asks), *mask)
+
 
 Seeds = dict[int, dict[int, Seed]]
 """Seeds of each plane and object: {plane: {object: seed}}."""
-SeedSegmenter = Callable[[int, Sequence[Seed]], list[tuple[PlacedMask, float]]]
-"""Segments what seeds with prompts name on a plane; returns mask and predicted IoU of each, an
-empty mask where nothing was found."""
+SeedSegmenter = Callable[[int, Mapping[int, Seed]], list[tuple[PlacedMask, float]]]
+"""Segments what seeds with prompts name on a plane, by object; returns mask and predicted IoU of
+each, an empty mask where nothing was found."""
 
 
 def read_seeds(prompts_by_slice: Any, volume: Volume) -> Seeds:
@@ -161,7 +168,7 @@ def segment_seeds(
     predictor: Predictor,
     window_size: int | None,
     plane: int,
-    seeds: Sequence[Seed],
+    seeds: Mapping[int, Seed],
 ) -> list[tuple[PlacedMask, float]]:
     """Segment what seeds with prompts name on a plane, as every face does; see `SeedSegmenter`.
 
@@ -174,11 +181,11 @@ def segment_seeds(
     window_size : int, optional
         As for `Segmenter`.
     plane : int
-    seeds : sequence of Seed
-        With prompts.
+    seeds : mapping of int to Seed
+        With prompts, by object.
     """
     image, options = volume.bare(plane, stack)
-    asks = Ask.each(Prompts.concatenate(s.prompts for s in seeds if s.prompts is not None))
+    asks = Ask.each(Prompts.concatenate(s.prompts for s in seeds.values() if s.prompts))
     views = Views(predictor, image, **options)
     found = finish(
         Segmenter(predictor, window_size=window_size).steps(views, asks, candidates=False)
