@@ -13,7 +13,9 @@ from . import options
 if TYPE_CHECKING:
     from ..checkpoints import CatalogueEntry
 
-COLUMNS = ("name", "size", "licence", "can", "where")
+COLUMNS = ("name", "size", "licence", "can also", "where")
+_USUAL = ("prompt", "everything")
+_SHORT = {"in this package": "package", "to be downloaded": "to download"}
 
 
 def models(
@@ -61,6 +63,7 @@ def models(
         name, *rest = _row(each)
         rows.append([f"  {name}", *rest])
     report.print_rows("", list(COLUMNS), rows)
+    typer.echo("\nEvery model segments from prompts and everything; detectors and CLIP only find.")
     if missing := missing_packages():
         added = dict.fromkeys(entry.group for entry in catalogue().values() if entry.needs_extra)
         typer.echo(
@@ -78,8 +81,8 @@ def _row(facts: dict[str, Any]) -> list[str]:
         facts["name"],
         shown if facts["size"] or not size else f"about {shown}",
         facts["licence"],
-        ", ".join(facts["can"]),
-        facts["where"] + (", gated" if facts["gated"] else ""),
+        " ".join(each for each in facts["can"] if each not in _USUAL),
+        _SHORT.get(facts["where"], facts["where"]) + (", gated" if facts["gated"] else ""),
     ]
 
 
@@ -96,6 +99,8 @@ def _show(model: str, as_json: bool) -> None:
             report.print_json(listed)
             return
         row = dict(zip(COLUMNS, _row(listed), strict=True))
+        row["can"] = ", ".join(listed["can"])
+        del row["can also"]
         also = {key: listed[key] for key in ("description", "citation", "source", "needs")}
         report.print_facts("", {key: value for key, value in {**row, **also}.items() if value})
         return
