@@ -35,7 +35,7 @@ from napari_segment_anything.measures import (
     overlap_of_masks,
     overlap_table,
 )
-from napari_segment_anything.refining.review import evidence
+from napari_segment_anything.refining.review import doubts, evidence
 
 KINDS = ("box", "mask", "box+mask")
 AT = (0.5, 0.75, 0.9)
@@ -51,21 +51,17 @@ class Rows:
     columns: dict[str, list[NDArray]] = field(default_factory=dict)
     wrong: list[NDArray] = field(default_factory=list)
     image: list[NDArray] = field(default_factory=list)
-    doubt: list[NDArray] = field(default_factory=list)
 
     def add(self, found: nsa.Refined, truth: NDArray) -> None:
         """Add the labels of an image."""
         masks = [(m.window.row, m.window.col, m.mask) for m in found.masks]
         right = match(overlap_of_masks(truth, masks), 0.5).found_index
         kinds = np.array([hint.kind for hint in found.hints], str)
-        said = evidence(
-            found.predicted_iou, found.stability, found.agreement, found.size_change, kinds
-        )
+        said = evidence(found.predicted_iou, found.stability, found.agreement, kinds)
         for name, values in said.items():
             self.columns.setdefault(name, []).append(values)
         self.wrong.append(~np.isin(np.arange(len(found)), right))
         self.image.append(np.full(len(found), len(self.image)))
-        self.doubt.append(found.doubt)
 
 
 def aps(labels: NDArray, truth: NDArray) -> NDArray:
@@ -136,7 +132,7 @@ def report(scores: dict[str, list[NDArray]], rows: dict[str, Rows]) -> str:
             "predicted IoU": lambda held=held: held["score"],
             "stability": lambda held=held: held["stability"],
             "IoU of given and refined": lambda held=held: held["change"],
-            "**the review table**": lambda each=each: np.concatenate(each.doubt),
+            "**the review table**": lambda held=held: doubts(held),
         }
         most = min(1.0, 0.1 / wrong.mean())
         text += (

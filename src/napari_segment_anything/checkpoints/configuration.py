@@ -18,13 +18,15 @@ from ..reading import convert, decode_json
 
 _HEADER = "the checkpoint's header is damaged"
 _MAY_BE_NONE = (
-    "classes", "global_blocks", "pixel_mean", "positions", "refiner_width", "transposed"
+    "classes", "global_blocks", "pixel_mean", "positions", "refiner_width", "text_width",
+    "transposed",
 )  # fmt: skip
 # What differs from SAM in few models: stored only where it does, for earlier versions.
 _RARE: dict[str, Any] = {
     "frame_fit": FrameFit,
     "pixel_mean": tuple[float, float, float],
     "pixel_std": tuple[float, float, float],
+    "text_width": int,
 }
 _LAYERS = 512
 _LONGEST = 64

@@ -44,6 +44,15 @@ def segment(
             metavar="R0,C0,R1,C1",
         ),
     ] = None,
+    words: Annotated[
+        str | None,
+        options.option(
+            PROMPTS,
+            "What the object is, for a model that was trained with text prompts; points help "
+            "where words are not enough.",
+            metavar="TEXT",
+        ),
+    ] = None,
     each_point: Annotated[
         bool, options.option(PROMPTS, "Treat every --point as a separate object.", "--each-point")
     ] = False,
@@ -78,7 +87,9 @@ def segment(
     """Outline the objects under points and boxes.
 
     All --point and --negative options describe one object together, and a single --box as well;
-    several boxes are an object each. Files can hold any number of objects.
+    several boxes are an object each. Files can hold any number of objects. --words are for models
+    that were trained with them (prompt = "clip"); to find all objects that words mean, see
+    `napari-sam find`.
 
     Writes NAME_labels.tif, NAME_masks.json, NAME_table.csv and NAME_overlay.png.
 
@@ -105,8 +116,12 @@ def segment(
         if objects:
             raise PromptError("give prompts either as options or in a file, not both")
         objects = prompt_files.read_prompts(require_file(prompts, "file of prompts", PromptError))
+    if words is not None:
+        if len(objects) > 1:
+            raise PromptError("--words describe one object: give its points with them, or none")
+        objects = objects or [{"id": 1}]
     if not objects:
-        raise PromptError("there is nothing to segment: give --point, --box or --prompts")
+        raise PromptError("there is nothing to segment: give --point, --box, --words or --prompts")
     target = ImageOutput(output, overwrite, report)
     opened = open_input(image, view, plane)
     files = target.files(opened.name)
@@ -118,11 +133,13 @@ def segment(
     from ..formats.records import ImageRecords, MaskRecord
     from ..progress import finish
 
-    asked = Prompts.from_objects(
-        {key: value for key, value in each.items() if key != "id"} for each in objects
-    )
     with progress_bar(report.quiet) as show:
         loaded = network.load(show)
+        text = {} if words is None else {"text": loaded.text_vectors([words])[0]}
+        asked = Prompts.from_objects(
+            {**{key: value for key, value in each.items() if key != "id"}, **text}
+            for each in objects
+        )
         predictor = make_predictor(loaded, cache)
         began = time.perf_counter()
         segmenter = Segmenter(

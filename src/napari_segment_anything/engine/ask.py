@@ -44,6 +44,8 @@ class Ask:
         Logits of an earlier mask of the object, to refine.
     feed_view : View, optional
         The view in which these logits were decoded.
+    text : float32 array (channels,), optional
+        The vector of words.
     """
 
     points: np.ndarray
@@ -53,6 +55,7 @@ class Ask:
     window: Window | None = None
     feed: np.ndarray | None = None
     feed_view: View | None = None
+    text: np.ndarray | None = None
 
     @classmethod
     def each(cls, prompts: Prompts) -> list[Ask]:
@@ -63,6 +66,7 @@ class Ask:
                 np.asarray(item.get("labels", ())) == 1,
                 tuple(map(float, item["box"])) if "box" in item else None,
                 feed=item.get("mask"),
+                text=item.get("text"),
             )
             for item in prompts.objects()
         ]
@@ -74,9 +78,15 @@ class Ask:
         return found
 
     @property
+    def located(self) -> bool:
+        """Whether a prompt says where the object is; words alone do not."""
+        drawn = self.mask is not None and not self.mask.empty
+        return bool(len(self.points)) or self.box is not None or drawn
+
+    @property
     def ambiguous(self) -> bool:
         """Whether there is a single point and no other prompt: it may be of several objects."""
-        alone = all(each is None for each in (self.box, self.mask, self.feed))
+        alone = all(each is None for each in (self.box, self.mask, self.feed, self.text))
         return len(self.points) == 1 and alone
 
     def extent(self) -> tuple[float, float, float, float]:
@@ -107,6 +117,8 @@ class Ask:
             item["points"], item["labels"] = self.points, self.inside.astype(np.int8)
         if self.box is not None:
             item["box"] = self.box
+        if self.text is not None:
+            item["text"] = self.text
         if self.feed is not None:
             item["mask"] = self.feed
         elif self.mask is not None and not self.mask.empty:

@@ -13,7 +13,7 @@ from .prompts import Prompts
 
 def groups_of(prompts: Prompts) -> list[np.ndarray]:
     """Return indices of the objects that have the same kinds and numbers of prompts."""
-    kind = prompts.point_counts * 4 + prompts.has_box * 2 + prompts.has_masks
+    kind = prompts.point_counts * 8 + prompts.has_box * 4 + prompts.has_masks * 2 + prompts.has_text
     return [np.flatnonzero(kind == value) for value in np.unique(kind)]
 
 
@@ -54,4 +54,6 @@ def decoder_arguments(
             arguments["edges"] = edges.reshape(len(which), 4)
     if prompts.masks is not None and prompts.has_masks[first]:
         arguments["masks"] = torch.from_numpy(prompts.masks[which][:, None])
+    if prompts.texts is not None and prompts.has_text[first]:
+        arguments["texts"] = torch.from_numpy(prompts.texts[which])
     return arguments

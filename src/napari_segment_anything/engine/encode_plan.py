@@ -146,6 +146,8 @@ class EncodePlan:
 
     def first_window(self, ask: Ask) -> Window:
         """Return the window to decode an object in first: its own, or the one of `window`."""
+        if ask.text is not None and not ask.located:
+            return Window.full(self.shape)
         return self.window(ask) if ask.window is None else ask.window
 
     def wider(self, mask: PlacedMask, window: Window, prompts: Prompted) -> Window | None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..network import Ability, EncoderOutput, FrameFit, Promptable
 from ..network.instance_decoder import InstanceDecoder
 from .device import choose_device, choose_precision, encoder_work, precision_name
+from .text import text_vectors
 from .view import Focus
 
 if TYPE_CHECKING:
@@ -133,6 +135,31 @@ class Model:
     def refines(self) -> bool:
         """Whether masks are refined by the maps of the dense head."""
         return self.network.config.refiner_width > 0
+
+    @property
+    def text_width(self) -> int:
+        """Channels of the vectors of text prompts; 0 if it takes none."""
+        return self.network.config.text_width
+
+    def text_vectors(self, words: Sequence[str]) -> np.ndarray:
+        """Return what words are as prompts of this model, by the CLIP it was trained with.
+
+        Parameters
+        ----------
+        words : sequence of str
+
+        Returns
+        -------
+        float32 array (words, channels)
+
+        Raises
+        ------
+        PromptError
+            If the model has no text prompts, or words are none.
+        CheckpointError
+            If its CLIP is not there, or is another one.
+        """
+        return text_vectors(self, words)
 
     @property
     def has_dense_maps(self) -> bool:

@@ -306,6 +306,11 @@ class Predictor:
             raise ParameterError(
                 f"the embedding was made with another model than {self.model.name}; embed again"
             )
+        if prompts.texts is not None and prompts.texts.shape[1] != self.model.text_width:
+            raise PromptError(
+                f"{self.model.name} takes no text prompts of {prompts.texts.shape[1]} channels; "
+                "make them with Prompts.from_words(words, model), for a model trained with them"
+            )
         if batch_size is None:
             batch_size = DEFAULT_BATCH
         elif batch_size < 1:

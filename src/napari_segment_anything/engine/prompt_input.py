@@ -53,14 +53,27 @@ def mask_arrays(
     return array, present
 
 
+def text_arrays(texts: Any, count: int) -> np.ndarray | None:
+    """Return vectors of text prompts (count, channels), new; None if no object has one."""
+    if texts is None:
+        return None
+    array = floats(texts, "texts")
+    if array.ndim != 2 or len(array) != count or not array.shape[1]:
+        raise PromptError(f"texts are vectors of shape ({count}, channels), not {array.shape}")
+    given = ~np.isnan(array).all(1)
+    if not np.isfinite(array[given]).all():
+        raise PromptError("the vector of a text prompt is not finite")
+    return array if given.any() else None
+
+
 def object_arrays(
     item: Mapping[str, Any], number: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Return points (k, 2), labels (k,), box (4,) and mask (h, w) of one object."""
-    unknown = set(item) - {"points", "labels", "box", "mask"}
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Return points (k, 2), labels (k,), box (4,), mask (h, w) and text (w,) of one object."""
+    unknown = set(item) - {"points", "labels", "box", "mask", "text"}
     if unknown:
         raise PromptError(
-            f"object {number} has {sorted(unknown)}; known are points, labels, box and mask"
+            f"object {number} has {sorted(unknown)}; known are points, labels, box, mask and text"
         )
     raw = item.get("points")
     points = floats([] if raw is None else raw, "points")
@@ -92,4 +105,11 @@ def object_arrays(
         mask = floats(mask, "mask")
         if mask.ndim != 2 or 0 in mask.shape:
             raise PromptError(f"the mask of object {number} has the shape (h, w), not {mask.shape}")
-    return points, labels, box, mask
+    text = item.get("text")
+    if text is not None:
+        text = floats(text, "text")
+        if text.ndim != 1 or not np.isfinite(text).all():
+            raise PromptError(
+                f"the text of object {number} is a vector, which Prompts.from_words makes of words"
+            )
+    return points, labels, box, mask, text

@@ -6,7 +6,7 @@ import base64
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,18 @@ import numpy.typing as npt
 from ..errors import PromptError
 from ..limits import MASK_PIXELS
 from ..reading import inflate
-from .prompt_input import PADDING, floats, mask_arrays, object_arrays, whole_labels
+from .prompt_input import (
+    PADDING,
+    floats,
+    mask_arrays,
+    object_arrays,
+    text_arrays,
+    whole_labels,
+)
 from .windows import Window
+
+if TYPE_CHECKING:
+    from .model import Model
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +49,9 @@ class Prompts:
         `masks.mask_logits` for a mask drawn by hand.
     has_mask : bool array (n,), optional
         Which of `masks` are there; by default all.
+    texts : float32 array (n, channels), optional
+        Vectors of words, for a model with text prompts; NaN where an object has none. See
+        `from_words`.
 
     Raises
     ------
@@ -52,6 +65,7 @@ class Prompts:
     boxes: np.ndarray
     masks: np.ndarray | None = None
     has_mask: np.ndarray | None = None
+    texts: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         points = floats(self.points, "points")
@@ -73,6 +87,7 @@ class Prompts:
             ("boxes", boxes),
             ("masks", masks),
             ("has_mask", has_mask),
+            ("texts", text_arrays(self.texts, count)),
         ):
             if value is not None:
                 value.setflags(write=False)
@@ -106,7 +121,7 @@ class Prompts:
                 f"the box of object {item} has no area; a box is (row_min, col_min, row_max, "
                 f"col_max) with min < max, not {tuple(self.boxes[item].tolist())}"
             )
-        empty = ~(real.any(1) | self.has_box | self.has_masks)
+        empty = ~(real.any(1) | self.has_box | self.has_masks | self.has_text)
         if empty.any():
             raise PromptError(
                 f"object {int(np.argmax(empty))} has no prompt; give it a point, a box or a mask"
@@ -124,6 +139,35 @@ class Prompts:
             1 inside the object, 0 outside; all 1 by default.
         """
         return cls.from_objects([{"points": points, "labels": labels}])
+
+    @classmethod
+    def from_words(
+        cls,
+        words: str,
+        model: Model,
+        points: npt.ArrayLike | None = None,
+        labels: npt.ArrayLike | None = None,
+    ) -> Prompts:
+        """Make the prompts of ONE object from words, and perhaps points where they are not enough.
+
+        Parameters
+        ----------
+        words : str
+            Such as "a nucleus".
+        model : Model
+            One that was trained with text prompts (``train`` with ``prompt = "clip"``).
+        points, labels : array-like, optional
+            As for `from_points`.
+
+        Raises
+        ------
+        PromptError
+            If the model has no text prompts, or the words are none.
+        CheckpointError
+            If its CLIP is not there, or is another one.
+        """
+        item = {"text": model.text_vectors([words])[0], "points": points, "labels": labels}
+        return cls.from_objects([item])
 
     @classmethod
     def from_boxes(cls, boxes: npt.ArrayLike) -> Prompts:
@@ -163,7 +207,7 @@ class Prompts:
         ----------
         objects : iterable of mappings
             Keys, each optional: "points" (k, 2), "labels" (k,), "box" (4,), "mask" (h, w)
-            float logits. Other keys are errors.
+            float logits, "text" (channels,). Other keys are errors.
         """
         entries = [object_arrays(item, number) for number, item in enumerate(objects)]
         count = len(entries)
@@ -171,12 +215,16 @@ class Prompts:
         points = np.zeros((count, width, 2), np.float32)
         labels = np.full((count, width), PADDING, np.int8)
         boxes = _no_boxes(count)
-        shapes = {mask.shape for *_, mask in entries if mask is not None}
+        shapes = {mask.shape for *_, mask, _ in entries if mask is not None}
+        widths = {len(text) for *_, text in entries if text is not None}
+        if len(widths) > 1:
+            raise PromptError(f"texts of one batch need one width, not {sorted(widths)}")
+        texts = np.full((count, widths.pop()), np.nan, np.float32) if widths else None
         if len(shapes) > 1:
             raise PromptError(f"mask prompts of one batch need one shape, not {sorted(shapes)}")
         masks = np.zeros((count, *shapes.pop()), np.float32) if shapes else None
         has_mask = np.zeros(count, bool)
-        for number, (own_points, own_labels, box, mask) in enumerate(entries):
+        for number, (own_points, own_labels, box, mask, text) in enumerate(entries):
             points[number, : len(own_points)] = own_points
             labels[number, : len(own_labels)] = own_labels
             if box is not None:
@@ -184,7 +232,9 @@ class Prompts:
             if mask is not None and masks is not None:
                 masks[number] = mask
                 has_mask[number] = True
-        return cls(points, labels, boxes, masks, has_mask if masks is not None else None)
+            if text is not None and texts is not None:
+                texts[number] = text
+        return cls(points, labels, boxes, masks, has_mask if masks is not None else None, texts)
 
     @classmethod
     def concatenate(cls, parts: Iterable[Prompts]) -> Prompts:
@@ -208,6 +258,7 @@ class Prompts:
             self.boxes[index],
             masks,
             None if masks is None else has_mask,
+            None if self.texts is None else self.texts[index],
         )
 
     def __iter__(self) -> Iterator[Prompts]:
@@ -231,6 +282,13 @@ class Prompts:
         return np.zeros(len(self), bool) if self.has_mask is None else self.has_mask
 
     @property
+    def has_text(self) -> np.ndarray:
+        """Which objects have a text prompt: bool (n,)."""
+        if self.texts is None:
+            return np.zeros(len(self), bool)
+        return np.asarray(~np.isnan(self.texts[:, 0]))
+
+    @property
     def point_counts(self) -> np.ndarray:
         """Number of real points of each object: int (n,)."""
         return np.asarray((self.labels != PADDING).sum(1))
@@ -248,19 +306,22 @@ class Prompts:
                 item["box"] = self.boxes[number]
             if self.masks is not None and self.has_masks[number]:
                 item["mask"] = self.masks[number]
+            if self.texts is not None and self.has_text[number]:
+                item["text"] = self.texts[number]
             result.append(item)
         return result
 
     def with_masks(self, logits: npt.ArrayLike) -> Prompts:
         """Return the same prompts with mask prompts (n, h, w), e.g. the last best logits."""
-        return Prompts(self.points, self.labels, self.boxes, np.asarray(logits, np.float32))
+        masks = np.asarray(logits, np.float32)
+        return Prompts(self.points, self.labels, self.boxes, masks, texts=self.texts)
 
     def within(self, window: Window) -> Prompts:
         """Return the same prompts without negative points outside a window."""
         low = np.array([window.row, window.col], np.float32) - 0.5
         outside = ((self.points < low) | (self.points > low + window.shape)).any(-1)
         labels = np.where(outside & (self.labels == 0), PADDING, self.labels)
-        return Prompts(self.points, labels, self.boxes, self.masks, self.has_mask)
+        return Prompts(self.points, labels, self.boxes, self.masks, self.has_mask, self.texts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and strings, for JSON; mask logits are deflated float32, base64."""
@@ -315,7 +376,7 @@ class Prompts:
         """
         self._check_inside(Window.full(image_shape), "image")
         self._check_inside(window, "window")
-        negative = ~((self.labels == 1).any(1) | self.has_box | self.has_masks)
+        negative = ~((self.labels == 1).any(1) | self.has_box | self.has_masks | self.has_text)
         if negative.any():
             raise PromptError(
                 f"object {int(np.argmax(negative))} has only negative points; add a positive "

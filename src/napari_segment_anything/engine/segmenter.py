@@ -323,7 +323,9 @@ class _Search:
     def _closer(self, index: int) -> View:
         """Return the view for the size that the object turned out to have."""
         found, ask = self.found[index], self.asks[index]
-        box = None if ask.box is not None else found.box
+        # words alone may mean another object in a closer view
+        words = ask.text is not None and not ask.located
+        box = None if ask.box is not None or words else found.box
         return found.view if box is None else self.plan.better_view(ask, box, found.view)
 
     def _farther(self) -> _Steps:

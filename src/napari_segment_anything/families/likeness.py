@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,14 @@ class Likeness:
     words: WordReader
     pixels: PixelReader
     device: torch.device
+
+    @property
+    def mark(self) -> str:
+        """Changes with the weights: a hash of their sums."""
+        digest = hashlib.sha256()
+        for name, weights in self.module.state_dict().items():
+            digest.update(f"{name} {float(weights.double().sum()):.6e}".encode())
+        return digest.hexdigest()[:32]
 
     def embed_words(self, texts: Sequence[str]) -> Tensor:
         """Embed texts: float32 (texts, channels), each of length 1."""

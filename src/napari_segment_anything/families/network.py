@@ -26,6 +26,7 @@ class FamilyConfig:
     encoder_kind: str
     frame_fit: FrameFit
     refiner_width: int = 0
+    text_width: int = 0
 
 
 class FamilyNetwork(nn.Module):

@@ -63,10 +63,17 @@ class PromptEncoder(nn.Module):
         Side of the image embedding.
     mask_channels : int
         Channels of the mask prompt's second convolution, 16 as published.
+    text_width : int
+        Channels of the vectors of text prompts; 0 for a model without.
     """
 
     def __init__(
-        self, width: int, image_size: int, embedding_size: int, mask_channels: int = 16
+        self,
+        width: int,
+        image_size: int,
+        embedding_size: int,
+        mask_channels: int = 16,
+        text_width: int = 0,
     ) -> None:
         super().__init__()
         self.width = width
@@ -86,6 +93,7 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(mask_channels, width, 1),
         )
         self.no_mask_embed = nn.Embedding(1, width)
+        self.text_projection = nn.Linear(text_width, width) if text_width else None
 
     def image_encoding(self, height: int | None = None, width: int | None = None) -> Tensor:
         """Positional encoding of the embedding's cells: (1, 256, h, w)."""
@@ -98,6 +106,7 @@ class PromptEncoder(nn.Module):
         labels: Tensor | None = None,
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
+        texts: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Encode prompts of several objects.
 
@@ -110,6 +119,8 @@ class PromptEncoder(nn.Module):
             (objects, 4) as x_min, y_min, x_max, y_max in frame pixels.
         masks : Tensor, optional
             (objects, 1, 4h, 4w) low-resolution mask logits.
+        texts : Tensor, optional
+            (objects, text_width) vectors of length 1: a token each.
 
         Returns
         -------
@@ -126,6 +137,10 @@ class PromptEncoder(nn.Module):
             sparse.append(self._points(coords, labels, pad=boxes is None))
         if boxes is not None:
             sparse.append(self._boxes(boxes))
+        if texts is not None:
+            if self.text_projection is None:
+                raise ValueError("this model has no text prompts")
+            sparse.append(self.text_projection(texts)[:, None])
         if masks is not None:
             dense = self.mask_downscaling(masks)
         else:

@@ -39,6 +39,10 @@ class PromptableConfig(Protocol):
         """Width of a `MaskRefiner`; 0 for none."""
 
     @property
+    def text_width(self) -> int:
+        """Channels of the vectors of text prompts; 0 if it takes none."""
+
+    @property
     def encoder_kind(self) -> str:
         """Name of the kind of image encoder, such as ``"vit"``."""
 

@@ -39,6 +39,8 @@ class SamConfig:
         encoder with a ``"dense"`` head on the grid of the logits.
     frame_fit : {"pad", "stretch"}
         How a window becomes the frame; "stretch" for MedSAM.
+    text_width : int
+        Channels of the vectors that text prompts are; 0 for a model without, as published.
     pixel_mean, pixel_std : tuple of float
         By which pixels in 0..255 are normalised, by channel.
     """
@@ -50,6 +52,7 @@ class SamConfig:
     frame_fit: FrameFit = "pad"
     pixel_mean: tuple[float, float, float] = PIXEL_MEAN
     pixel_std: tuple[float, float, float] = PIXEL_STD
+    text_width: int = 0
 
     @property
     def image_size(self) -> int:
@@ -91,7 +94,7 @@ class Sam(nn.Module):
         self.config = config
         self.image_encoder = config.encoder.build()
         self.prompt_encoder = PromptEncoder(
-            256, config.image_size, config.embedding_size, config.mask_channels
+            256, config.image_size, config.embedding_size, config.mask_channels, config.text_width
         )
         self.mask_decoder = MaskDecoder(256, config.multimask_outputs)
         self.mask_refiner = (
@@ -157,6 +160,7 @@ class Sam(nn.Module):
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
         *,
+        texts: Tensor | None = None,
         heads: Mapping[str, Tensor] | None = None,
         edges: Tensor | None = None,
         multimask: bool = True,
@@ -175,6 +179,8 @@ class Sam(nn.Module):
             (objects, 4), x_min, y_min, x_max, y_max in frame pixels.
         masks : Tensor, optional
             (objects, 1, 4h, 4w) low-resolution logits of an earlier mask.
+        texts : Tensor, optional
+            (objects, text_width) vectors of words, or of images of such objects.
         heads : mapping of str to Tensor, optional
             The encoder's further maps. A model with a refiner needs ``"dense"``, (1, 6, 4h, 4w).
         edges : Tensor, optional
@@ -201,7 +207,7 @@ class Sam(nn.Module):
         maps = (heads or {}).get("dense")
         if self.mask_refiner is not None and maps is None:
             raise ValueError("this model refines its masks: give the encoder's heads")
-        sparse, dense = self.prompt_encoder(coords, labels, boxes, masks)
+        sparse, dense = self.prompt_encoder(coords, labels, boxes, masks, texts)
         height, width = embedding.shape[-2:]
         position = self.prompt_encoder.image_encoding(height, width)
         if return_all:

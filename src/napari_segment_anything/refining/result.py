@@ -92,10 +92,8 @@ class Refined:
     def doubt(self) -> NDArray[np.float64]:
         """Estimated probability that each refined mask is wrong: (n,), 0 to 1."""
         kinds = np.array([hint.kind for hint in self.hints], str)
-        columns = evidence(
-            self.predicted_iou, self.stability, self.agreement, self.size_change, kinds
-        )
-        return np.where(kinds == "empty", 1.0, doubts(columns))
+        found = evidence(self.predicted_iou, self.stability, self.agreement, kinds)
+        return np.where(kinds == "empty", 1.0, doubts(found))
 
     def review(self) -> Table:
         """Return a row per object, those most worth a look first.

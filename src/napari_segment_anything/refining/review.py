@@ -2,49 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-# Log odds that the refined mask's IoU with the true object is below .5: a logistic regression on
-# training images, rounded (benchmarks/refine.py --fit).
-WEIGHTS = {"score": 1.0, "stability": 1.0, "change": 1.0, "size": 1.0, "split": 1.0, "merge": 1.0}
-BIAS = 0.0
+# Log odds that no true object has an IoU above .5 with the refined mask: a logistic regression on
+# training images, rounded (benchmarks/refine.py --fit). The IoU of given and refined masks adds
+# nothing to the model's own scores there.
+WEIGHTS = {"score": 12.0, "stability": 4.0, "merge": 1.0}
+_BIAS = -4.8
 
 
 def evidence(
     predicted_iou: NDArray[np.float64],
     stability: NDArray[np.float64],
     agreement: NDArray[np.float64],
-    size_change: NDArray[np.float64],
-    hints: NDArray[np.str_],
+    kinds: NDArray[np.str_],
 ) -> dict[str, NDArray[np.float64]]:
-    """What speaks against each object, by the names of `WEIGHTS`: float64 (n,) each.
+    """What speaks against each object: float64 (n,) each, by name.
 
     Parameters
     ----------
     predicted_iou, stability : float64 array (n,)
-        Of the refined mask.
+        Of the refined mask; NaN where there is none.
     agreement : float64 array (n,)
         IoU of what was given with it.
-    size_change : float64 array (n,)
-        Area of the refined mask per area of what was given.
-    hints : str array (n,)
-        Kinds of `Hint`.
+    kinds : str array (n,)
+        Of hints.
     """
-    with np.errstate(divide="ignore"):
-        size = np.minimum(np.abs(np.log2(np.nan_to_num(size_change))), 3.0)
     return {
         "score": 1 - np.nan_to_num(predicted_iou),
         "stability": 1 - np.nan_to_num(stability),
-        "change": 1 - np.nan_to_num(agreement),
-        "size": size,
-        "split": (hints == "split").astype(float),
-        "merge": (hints == "merge").astype(float),
+        "change": 1 - agreement,
+        "merge": (kinds == "merge").astype(float),
     }
 
 
-def doubts(columns: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+def doubts(found: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     """Probability that each object is wrong, from its `evidence`: float64 (n,)."""
-    odds = BIAS + sum(WEIGHTS[name] * values for name, values in columns.items())
+    odds = _BIAS + sum(weight * found[name] for name, weight in WEIGHTS.items())
     result: NDArray[np.float64] = 1 / (1 + np.exp(-odds))
     return result

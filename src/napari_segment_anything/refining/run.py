@@ -17,6 +17,8 @@ from .given import GivenObjects, given_objects
 from .hints import hints
 from .result import Refined
 
+BEST = "mask"
+"""The prompt that validates best where there is a mask (benchmarks/refine.py --fit)."""
 _GROUP = 64
 """Objects decoded together; their logits, a megabyte each, are then dropped."""
 
@@ -106,7 +108,7 @@ def refine_steps(
     given = yield from given_objects(
         objects, views.shape, image_name=image_name, components=components
     )
-    kind = "box" if prompt == "auto" else prompt
+    kind = BEST if prompt == "auto" else prompt
     total = len(given)
     before: list[PlacedMask | None] = [None] * total
     masks = [NO_MASK] * total
@@ -133,7 +135,7 @@ def refine_steps(
         predicted_iou=scores,
         stability=stability,
         hints=hints(before, masks),
-        prompt=kind,
+        prompt=kind if any(mask is not None for mask in before) else "box",
         fingerprint=model.fingerprint,
     )
 

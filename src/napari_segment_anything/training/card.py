@@ -61,6 +61,11 @@ def write_card(
             f"Fine-tuned with segment-anything-napari from `{base.get('name')}` "
             f"(weights {str(base.get('fingerprint', ''))[:16]}). Trained parts: {what}."
         )
+    if config.prompt:
+        lines.append(
+            f"It takes words as prompts, which CLIP embeds (`{config.clip}`), and was trained with "
+            f"pictures of objects of at least {config.text_side} pixels."
+        )
     lines += ["", f"- licence: {config.licence or base.get('licence') or 'not stated'}"]
     lines.append(f"- seed: {config.seed}")
     for stage in config.stages:

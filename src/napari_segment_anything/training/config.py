@@ -16,6 +16,7 @@ from .augment import AugmentConfig
 from .cropping import CropConfig
 
 SCRATCH = "scratch"
+PROMPTS = ("", "clip")
 TRAINED = ("whole", "decoder", "lora")
 DRAWN = ("generated", "nested", "shapes")
 _MOST = 10**9
@@ -299,6 +300,15 @@ class TrainingConfig:
         low-rank additions to the image encoder.
     lora : LoraConfig
         For train = "lora".
+    prompt : {"", "clip"}
+        "clip" trains text prompts as well, from image embeddings of large objects (paper,
+        appendix D.5): a projection into the prompt encoder is added where the model has none.
+    clip : str
+        For prompt = "clip": the CLIP, as a name of the catalogue or the Hugging Face Hub, or a
+        folder. The trained model needs it whenever it is given words.
+    text_side : int
+        For prompt = "clip": objects whose boxes are at least so many frame pixels wide and high
+        have text prompts.
     data : tuple of DataConfig
         The images.
     options : mapping
@@ -325,6 +335,9 @@ class TrainingConfig:
     encoder: MicroConfig | None = None
     train: str = "whole"
     lora: LoraConfig = field(default_factory=LoraConfig)
+    prompt: str = ""
+    clip: str = ""
+    text_side: int = 100
     data: tuple[DataConfig, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     watch: str = ""
@@ -336,6 +349,12 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.train not in TRAINED:
             raise ParameterError(f"train is one of {', '.join(TRAINED)}, not {self.train!r}")
+        if self.prompt not in PROMPTS:
+            raise ParameterError(f"prompt is 'clip' or left out, not {self.prompt!r}")
+        if (self.prompt == "clip") != bool(self.clip):
+            raise ParameterError("prompt = 'clip' and clip = 'NAME OR FOLDER' go together")
+        if not 1 <= self.text_side < _MOST:
+            raise ParameterError(f"text_side is at least 1 pixel, not {self.text_side}")
         if self.model == SCRATCH and self.train != "whole":
             raise ParameterError(f"train = {self.train!r} needs a model to start from")
         if self.encoder is not None and self.model != SCRATCH:

@@ -86,12 +86,20 @@ class KeptEmbeddings:
         How many, and how they are cut.
     seed : int
         Seed of their augmentation and positions.
+    pixels : bool
+        Whether the crops' pixels are kept as well.
     """
 
     def __init__(
-        self, encode: CropEncoder, sampler: CropSampler, stage: StageConfig, seed: int
+        self,
+        encode: CropEncoder,
+        sampler: CropSampler,
+        stage: StageConfig,
+        seed: int,
+        pixels: bool = False,
     ) -> None:
         self.encode, self.sampler, self.stage, self.seed = encode, sampler, stage, seed
+        self.pixels = pixels
         self._held: OrderedDict[tuple[str, int, int], EncodedCrops] = OrderedDict()
 
     def batch(self, step: int) -> EncodedCrops:
@@ -122,7 +130,7 @@ class KeptEmbeddings:
         held = EncodedCrops(
             fresh.embedding.half().cpu(),
             None if fresh.maps is None else fresh.maps.half().cpu(),
-            crops.without_images().to(torch.device("cpu")),
+            (crops if self.pixels else crops.without_images()).to(torch.device("cpu")),
             fresh.origin.cpu(),
             {},
         )

@@ -19,6 +19,7 @@ from .decoding import decode_windows, window_cells, window_positions
 from .geometry import mixed_precision
 from .losses import dice_loss, focal_loss
 from .prompted_objects import PER, PromptedObjects, draw_objects, unit
+from .texts import TextPrompts
 
 
 def noised_boxes(boxes: Tensor, generator: torch.Generator) -> Tensor:
@@ -106,7 +107,7 @@ def mask_losses(
     target : Tensor
         (n, h, w).
     first, boxed : bool
-        Whether this is the first prompt, and whether it is a box.
+        Whether this is the first prompt, and whether it is not ambiguous: a box, or a text.
     known : Tensor, optional
         (n, h, w) bool; other pixels have no loss and do not count in the IoU.
 
@@ -136,7 +137,11 @@ def mask_losses(
 
 
 def prompt_losses(
-    network: Any, encoded: EncodedCrops, stage: StageConfig, generator: torch.Generator
+    network: Any,
+    encoded: EncodedCrops,
+    stage: StageConfig,
+    generator: torch.Generator,
+    texts: TextPrompts | None = None,
 ) -> dict[str, float]:
     """Prompt the objects of a batch for several rounds and accumulate the gradients.
 
@@ -153,6 +158,8 @@ def prompt_losses(
         Objects, rounds, shares, window sizes.
     generator : torch.Generator
         Source of randomness.
+    texts : TextPrompts, optional
+        Makes text prompts of objects: half of those that can have one start from it.
 
     Returns
     -------
@@ -171,12 +178,19 @@ def prompt_losses(
         return measures
     count = len(objects.image)
     order = torch.randperm(count, generator=generator, device=embedding.device)
-    boxed = round(count * stage.box_share)
-    for kind, chosen in (("box", order[:boxed]), ("point", order[boxed:])):
+    told = order[:0]
+    if texts is not None:
+        measures |= dict.fromkeys(("text_first", "text_last"), 0.0)
+        able = order[texts.able(objects)[order]]
+        told = able[: (len(able) + 1) // 2]
+        order = order[~torch.isin(order, told)]
+    boxed = round(len(order) * stage.box_share)
+    for kind, chosen in (("box", order[:boxed]), ("point", order[boxed:]), ("text", told)):
         if len(chosen):
             weight = len(chosen) / count / stage.rounds
             part = objects.take(chosen)
-            measures |= _rounds(network, encoded, part, kind == "box", stage, generator, weight)
+            vectors = texts(encoded, part, generator) if texts and kind == "text" else None
+            measures |= _rounds(network, encoded, part, kind, stage, generator, weight, vectors)
     return measures
 
 
@@ -220,12 +234,14 @@ def _rounds(
     network: Any,
     encoded: EncodedCrops,
     objects: PromptedObjects,
-    boxed: bool,
+    name: str,
     stage: StageConfig,
     generator: torch.Generator,
     weight: float,
+    vectors: Tensor | None,
 ) -> dict[str, float]:
-    """All rounds of objects that start from the same kind of prompt."""
+    """All rounds of objects that start from the same kind of prompt: box, point or text."""
+    boxed, clear = name == "box", name != "point"
     device, target = encoded.embedding.device, objects.target
     known = None if bool(objects.known.all()) else objects.known
     count, side, stride = len(target), objects.side, encoded.crops.stride
@@ -236,24 +252,27 @@ def _rounds(
     if boxed:
         noisy = noised_boxes(objects.box, generator) + start.repeat(1, 2)
         prompts.boxes = noisy[:, [1, 0, 3, 2]]
-    if not boxed or unit(generator, device) < stage.box_point_share:
+    if name == "point" or (boxed and unit(generator, device) < stage.box_point_share):
         points = sample_points(target, generator)
         prompts.add(points, torch.ones_like(points[:, 0]))
     previous: Tensor | None = None
-    name = "box" if boxed else "point"
     measures: dict[str, float] = {}
     silent = _silent_rounds(stage, generator, device)
     for turn in range(stage.rounds):
         with mixed_precision(device, network.image_encoder):
             coords = prompts.coords if prompts.coords.shape[1] else None
-            sparse, dense = network.prompt_encoder(coords, prompts.labels, prompts.boxes, previous)
+            sparse, dense = network.prompt_encoder(
+                coords, prompts.labels, prompts.boxes, previous, vectors
+            )
             cells = window_cells(encoded.embedding, objects.image, objects.corner, side)
             cells = cells + dense.flatten(2).transpose(1, 2)
             logits, iou = decode_windows(network.mask_decoder, cells, position, sparse)
-        loss, error, true_iou = mask_losses(logits, iou, target, turn == 0, boxed, known)
+        loss, error, true_iou = mask_losses(logits, iou, target, turn == 0, clear, known)
         if encoded.maps is not None:
             logits, iou = _refined(network, logits, iou, encoded.maps, objects, prompts)
-            more, error, true_iou = mask_losses(logits, iou, target, turn == 0, boxed, known)
+            more, error, true_iou = mask_losses(
+                logits, iou, target, turn == 0, name != "point", known
+            )
             loss = loss + more
         if loss.requires_grad:
             (loss * weight).backward()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from .loading import ImagePairs, TrainingImages, load_images
 from .lora import add_lora, merge_lora
 from .presets import settled
 from .prompts import prompt_losses
+from .texts import TextPrompts, load_texts, text_metadata, with_text_prompts
 from .toml import read_config
 from .trainer import StageTrainer
 from .validation import QuickValidation, validation_subset
@@ -39,6 +41,7 @@ from .validation import QuickValidation, validation_subset
 # metadata kept from the model started from
 _KEPT = (
     "everything", "auto_mode", "prompted_parts_only", "focus", "citation", "data_licences",
+    "text_prompt",
 )  # fmt: skip
 
 
@@ -164,12 +167,16 @@ def train_steps(
         network = new_network(asked.seed, asked.encoder)
     else:
         network = trainable(checkpoint.network, checkpoint.name)
+    texts = None
+    if asked.prompt:
+        texts = load_texts(asked.clip, asked.text_side, where)
+        network = with_text_prompts(network, texts, asked.model)
     full = settled(asked, network)
     if full.watch and not sets.validation:
         raise ParameterError("'watch' needs held-out images: give a set 'validation'")
     with working_in(folder):
         record_run(folder, full, sets, checkpoint, overwrite)
-        run = _TrainingRun(full, sets, network, checkpoint, folder, where)
+        run = _TrainingRun(full, sets, network, checkpoint, folder, where, texts)
         yield from run.stages()
         return run.finish(began)
 
@@ -192,6 +199,8 @@ class _TrainingRun:
         The run's.
     device : torch.device
         Where to train.
+    texts : TextPrompts or None
+        Makes text prompts, where the run trains them.
     """
 
     config: TrainingConfig
@@ -200,6 +209,7 @@ class _TrainingRun:
     checkpoint: Checkpoint | None
     folder: Path
     device: torch.device
+    texts: TextPrompts | None = None
     steps: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -239,8 +249,9 @@ class _TrainingRun:
         share = 2 if config.model == SCRATCH else 1
         check = QuickValidation(self.subset, stage, share) if self.subset else None
         network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        losses = partial(prompt_losses, texts=self.texts)
         return StageTrainer(
-            network, stage, config, sampler, self.folder, check, prompt_losses, self.device, resume
+            network, stage, config, sampler, self.folder, check, losses, self.device, resume
         )
 
     def _memory(self) -> Estimate:
@@ -303,6 +314,8 @@ class _TrainingRun:
             }
             if config.train == "decoder":  # an instance decoder fits only an unchanged encoder
                 decoder = checkpoint.instance_decoder
+        if self.texts is not None:
+            kept |= text_metadata(config.clip, self.texts)
         name = config.name or folder.name
         described = self.sets.describe()
         card = write_card(config, name, base, described, before, after, steps)

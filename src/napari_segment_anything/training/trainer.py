@@ -108,7 +108,7 @@ class StageTrainer:
         self._encode = CropEncoder(self.network, stage, changes, self.device)
         frozen = stage.encoder_learning_rate == 0
         self._kept = (
-            KeptEmbeddings(self._encode, sampler, stage, config.seed)
+            KeptEmbeddings(self._encode, sampler, stage, config.seed, bool(config.prompt))
             if stage.views and frozen
             else None
         )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels, Layer
 
 MOST_ROWS = 1000
+QWIDGETSIZE_MAX = (1 << 24) - 1
 _HEADS = ("object", "doubt", "IoU", "size", "hint")
 
 
@@ -89,6 +90,8 @@ class RefineWidget(Panel):
         )
         self.summary = note()
         self.table = RowTable(_HEADS, 220)
+        self.table.setMaximumHeight(QWIDGETSIZE_MAX)
+        self.table.setMinimumHeight(150)
         self.table.setToolTip("What is most worth a look comes first; a click goes there")
         self.table.chosen.connect(self.show_object)
         self.save_buttons = (

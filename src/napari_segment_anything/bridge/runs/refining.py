@@ -146,6 +146,7 @@ def show_refined(viewer: ViewerModel, area: Area, refined: Refined) -> Labels:
     image = area.layers[0]
     dtype = np.promote_types(refined.dtype, np.uint16)
     layer = new_target(viewer, image, area.axes, dtype=dtype, name=f"{image.name} refined")
+    viewer.layers.move(viewer.layers.index(layer), len(viewer.layers))  # above what was given
     target = LayerTarget(viewer, image, area.axes, layer)
     rows, cols = refined.shape
     for top in range(0, rows, _STRIP):
