@@ -222,8 +222,8 @@ def found(found: list[Scene], count: int, predictor: nsa.Predictor) -> dict[str,
         for kind, known in draws(each, count):
             examples = each.pool.traits[each.iou[known].argmax(axis=1)]
             run = FindRun(
-                each.source, Query("like these"), finder, predictor, filters, (whole,),
-                learned=examples,
+                each.source, Query("like these"), finder, predictor, filters,
+                nsa.Window.full(each.source.shape), (whole,), learned=examples,
             )  # fmt: skip
             labels = finish(run.run()).to_labels("score")
             overlaps = overlap_table(each.labels, labels)

@@ -131,7 +131,7 @@ def test_a_point_lies_inside_its_mask() -> None:
         ({"examples": [[50, 50, 40, 60]]}, "an example box is"),
         ({"examples": [[500, 500, 540, 560]]}, "an example box is"),
         ({"examples": [np.zeros((96, 128), bool)]}, "holds no pixel"),
-        ({"examples": "cells"}, "examples are boxes"),
+        ({"examples": "cells"}, "cells does not exist"),
         ({"words": "x", "likeness_thresh": 2}, "likeness_thresh must be between"),
         ({"words": "x", "min_area": 9, "max_area": 3}, "min_area=9 is above"),
         ({"words": "x", "likenes": 2}, "did you mean 'likeness_thresh'"),

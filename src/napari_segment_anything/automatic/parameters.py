@@ -36,6 +36,11 @@ _ALL = EVERYTHING | {name: each for name, each in FINDING.items() if each.filter
 FILTERS = tuple(name for name, parameter in _ALL.items() if parameter.filter)
 
 
+def filters_in(mode: str) -> list[str]:
+    """Names of the filters that act in a mode."""
+    return [name for name in FILTERS if _ALL[name].acts_in(mode)]
+
+
 def applicable(mode: str, head: str = "") -> list[str]:
     """Names of the parameters that act in a mode, with a model that has this dense head.
 

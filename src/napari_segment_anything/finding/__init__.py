@@ -2,7 +2,7 @@
 
 from .comparing import likeness
 from .finder import Finder, Sightings
-from .loading import load_finder
+from .loading import finder_here, finders, load_finder, takes_of
 from .pool import CandidatePool, everything_steps, read_pool
 from .query import Query
 from .run import find, find_steps
@@ -18,10 +18,13 @@ __all__ = [
     "describe_objects",
     "everything_steps",
     "find",
+    "finder_here",
+    "finders",
     "find_stack",
     "find_stack_steps",
     "find_steps",
     "likeness",
     "load_finder",
     "read_pool",
+    "takes_of",
 ]

@@ -71,6 +71,32 @@ def finders(needs: frozenset[str]) -> list[str]:
     return [entry.name for entry in catalogue().values() if needs <= set(entry.abilities)]
 
 
+def takes_of(source: str | Path) -> frozenset[str]:
+    """Tell what a model that finds understands, "words" and "examples", without loading it.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for `load_finder`.
+
+    Returns
+    -------
+    frozenset of str
+        Empty if neither the catalogue nor a folder on this machine says.
+    """
+    entry = catalogue().get(str(source))
+    if entry is not None:
+        return frozenset(entry.abilities) & {"words", "examples"}
+    try:
+        kind = ModelFolder.read(source).model_type
+    except CheckpointError:
+        return frozenset()
+    both, words = frozenset({"words", "examples"}), frozenset({"words"})
+    if kind in CONCEPT_TYPES or kind == "owlv2":
+        return both
+    return words if kind in {*DETECTOR_TYPES, *LIKENESS_TYPES} else frozenset()
+
+
 def finder_here(needs: frozenset[str]) -> str | None:
     """Return the first of `finders` that needs no download; None if there is none."""
     return next((name for name in finders(needs) if is_here(catalogue()[name])), None)

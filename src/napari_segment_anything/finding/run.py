@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..automatic import CandidateTable, Filters
-from ..automatic.candidates import Builder
+from ..automatic.candidates import Builder, placed
 from ..automatic.grid import ImageCrop
 from ..automatic.measure import Measured
+from ..automatic.parameters import filters_in
 from ..engine import Model, PlacedMask, PlaneSource, Predictor, Window, load_model, open_image
-from ..errors import ParameterError
-from ..formats.rle import RLE
+from ..errors import ImageError, ParameterError
+from ..formats.rle import RLE, encode
 from ..progress import Progress, finish, mapped
 from .choosing import FinderOptions, choose_finder
 from .finder import Finder, Sightings, plane_rle
@@ -76,6 +77,7 @@ def find_steps(
     examples: Any = None,
     finder: Any = None,
     likeness_thresh: float | None = None,
+    window: Window | None = None,
     tile: int | None = None,
     overlap: int | None = None,
     predictor: Predictor | None = None,
@@ -96,6 +98,9 @@ def find_steps(
         one that is on this machine.
     likeness_thresh : float, optional
         Likeness from which on masks are kept; by default what suits the finder.
+    window : Window, optional
+        The part of the image to look at; coordinates in the result are relative to it. Examples
+        may lie anywhere in the image.
     tile, overlap : int, optional
         Side of the tiles that a large image is looked at in, and what they share, in pixels.
     predictor : Predictor, optional
@@ -118,10 +123,11 @@ def find_steps(
     options = FinderOptions.of({**parameters, "likeness_thresh": likeness_thresh})
     chosen = choose_finder(query, loaded, finder, options)
     filters = options.filters(chosen)
-    crops = plan_views(source.shape, chosen.frame, tile, overlap)
+    window = Window.full(source.shape) if window is None else window.clip(source.shape)
+    crops = plan_views(window.shape, chosen.frame, tile, overlap)
     used = {**options.everything, **options.finding, "words": query.words}
     return FindRun(
-        source, query, chosen, predictor or Predictor(loaded), filters, crops, used
+        source, query, chosen, predictor or Predictor(loaded), filters, window, crops, used
     ).run()
 
 
@@ -139,6 +145,8 @@ def plane_of(
         If it is no such image.
     """
     if isinstance(image, PlaneSource):
+        if image.ndim_planes:
+            raise ImageError("the image is a stack: take one plane of it, or use find_stack")
         if (channel_axis, channels, contrast_limits) != (None, None, "auto"):
             raise ParameterError("a PlaneSource has its own channels and contrast limits")
         return image
@@ -165,8 +173,10 @@ class FindRun:
     predictor : Predictor
         Of the model that segments.
     filters : Filters
+    window : Window
+        The part of the plane that is searched.
     crops : tuple of ImageCrop
-        What is looked at.
+        What is looked at, one after the other, in pixels of the window.
     parameters : mapping
         Of the run, for the table.
     learned : object, optional
@@ -178,6 +188,7 @@ class FindRun:
     finder: Finder
     predictor: Predictor
     filters: Filters
+    window: Window
     crops: tuple[ImageCrop, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     learned: Any = None
@@ -187,10 +198,11 @@ class FindRun:
     _names: list[str] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        whole = ImageCrop(0, 0, *self.source.shape, 0)
-        # examples belong to the plane, and so do tables of nothing
+        whole = ImageCrop(0, 0, *self.window.shape, 0)
+        # examples belong to the whole, and so do tables of nothing
         crops = [*self.crops, *([] if whole in self.crops else [whole])]
-        self._builder = Builder(self.source.shape, (0, 0), crops)
+        origin = (self.window.row, self.window.col)
+        self._builder = Builder(self.window.shape, origin, crops)
 
     def run(self) -> Generator[Progress, None, CandidateTable]:
         """Learn what is looked for, unless that is known, and look at view after view."""
@@ -204,11 +216,12 @@ class FindRun:
             known = [plane_rle(mask, self.source.shape) for mask in self._masks]
             ones = np.ones(len(known), np.float32)
             nothing = np.full(len(known), np.nan, np.float32)
-            whole = self._builder.crops.index(ImageCrop(0, 0, *self.source.shape, 0))
+            whole = self._builder.crops.index(ImageCrop(0, 0, *self.window.shape, 0))
             self._add(whole, Sightings(tuple(known), ones, nothing, nothing), EXAMPLE)
         for number, crop in enumerate(self.crops):
             yield Progress(number, total, self.table, f"looking with {self.finder.name}")
-            window = Window(crop.row, crop.col, crop.height, crop.width)
+            row, col = self.window.row + crop.row, self.window.col + crop.col
+            window = Window(row, col, crop.height, crop.width)
             looking = self.finder.look(self.learned, self.source, self.predictor, window)
             self._add(number, (yield from mapped(looking, step(number))), self.finder.name)
         return self.table()
@@ -226,19 +239,26 @@ class FindRun:
         """Return what was found so far."""
         likeness = np.concatenate([np.zeros(0, np.float32), *self._likeness])
         candidates = replace(self._builder.build(), likeness=likeness, source=tuple(self._names))
-        parameters = {**asdict(self.filters), **self.parameters, "finder": self.finder.name}
+        filters = {name: getattr(self.filters, name) for name in filters_in("find")}
+        parameters = {**filters, **self.parameters, "finder": self.finder.name}
         return CandidateTable.filtered(candidates, "find", self.filters, parameters)
 
     def _add(self, crop: int, found: Sightings, name: str) -> None:
-        points = np.array([inner_point(mask) for mask in found.masks], np.float64)
-        measured = [
-            Measured(stability, mask)
-            for stability, mask in zip(found.stability, found.masks, strict=True)
-        ]
+        masks = [self._seen(mask) for mask in found.masks]
+        there = [i for i, mask in enumerate(masks) if mask is not None]
+        points = np.array([inner_point(m) for m in masks if m is not None], np.float64)
+        measured = [Measured(found.stability[i], masks[i]) for i in there]
         outputs = np.zeros(len(measured), np.int8)
-        self._builder.add(crop, points, outputs, found.predicted_iou, measured)
-        self._likeness.append(found.likeness)
+        self._builder.add(crop, points, outputs, found.predicted_iou[there], measured)
+        self._likeness.append(found.likeness[there])
         self._names += [name] * len(measured)
+
+    def _seen(self, mask: RLE) -> RLE | None:
+        """Return the part of a mask of the plane that lies in the window."""
+        if self.window.shape == self.source.shape:
+            return mask
+        part = placed(mask).within(self.window)
+        return encode(part) if part.any() else None
 
 
 def inner_point(mask: RLE) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..automatic import CandidateTable, Filters
-from ..engine import Model, PlaneSource, Predictor, load_model
+from ..engine import Model, PlaneSource, Predictor, Window, load_model
 from ..errors import ParameterError
 from ..parameters import LINKING
 from ..progress import Progress, finish
@@ -167,6 +167,6 @@ class _PlaneSearch:
         source = PlaneSource(view, rgb=volume.source.rgb, **options)
         crops = plan_views(source.shape, self.finder.frame, **self.views)
         return FindRun(
-            source, query, self.finder, self.predictor, self.filters, crops, self.parameters,
-            self._learned,
+            source, query, self.finder, self.predictor, self.filters, Window.full(source.shape),
+            crops, self.parameters, self._learned,
         )  # fmt: skip

@@ -7,9 +7,9 @@ from typing import Any
 
 import napari
 
-from ..automatic import available_modes, choose_mode
+from ..automatic import CandidateTable, available_modes, choose_mode
 from ..automatic.heads import dense_head
-from ..automatic.parameters import FILTERS, applicable, resolve
+from ..automatic.parameters import FILTERS, applicable, filters_in, resolve
 from ..bridge.runs.areas import draw_region, find_area
 from ..bridge.runs.everything import (
     DrawnObjects,
@@ -18,17 +18,20 @@ from ..bridge.runs.everything import (
     refilter,
     run_everything,
 )
+from ..bridge.runs.finding import run_find
 from ..errors import SegmentAnythingError
-from ..parameters import EVERYTHING, RUN
+from ..finding.choosing import LOOSE
+from ..parameters import EVERYTHING, FINDING, RUN
 from ..progress import Progress
 from ..wording import counted
 from .exports import Exports
+from .find_form import FindForm
 from .forms import ParameterField, QtField, acting, fields, plain
 from .jobs import Jobs
 from .large import LargeRuns
 from .layer_box import labels_box
 from .panel import Panel
-from .qt_helpers import ChoiceButtons, button, heading
+from .qt_helpers import ChoiceButtons, allow, button, heading
 from .sections import Section
 
 REGIONS = (
@@ -42,7 +45,11 @@ POLICIES = (
     ("better in front", "score"),
     ("larger in front", "large"),
 )
-FIRST = ("pred_iou_thresh", "stability_score_thresh", "min_area", "max_area")
+FIND = "find"
+MODES = (*((mode, mode) for mode in RUN["mode"].choices), ("find: words or examples", FIND))
+LIKENESS = {name: each for name, each in FINDING.items() if each.filter}
+TILED = "Finding works in a plane, the part in view or a rectangle; choose one of these."
+FIRST = ("likeness_thresh", "pred_iou_thresh", "stability_score_thresh", "min_area", "max_area")
 
 
 class EverythingWidget(Panel):
@@ -73,7 +80,8 @@ class EverythingWidget(Panel):
         self.targets = labels_box(
             self.viewer, "<b>target</b><br>Where the result goes; labels that are there stay"
         )
-        self.mode = plain("mode", RUN["mode"])
+        self.mode = plain("mode", RUN["mode"], choices=MODES)
+        self.find = FindForm(self, self._show_ready)
         self.policy = plain("policy", RUN["policy"], choices=POLICIES)
         self.region = QtField("region", "", ChoiceButtons(REGIONS))
         self.run_button = button("Segment everything", self.start, "Find every object")
@@ -82,7 +90,7 @@ class EverythingWidget(Panel):
             item.name: item
             for counts in (True, False)
             for item in fields(
-                {n: p for n, p in EVERYTHING.items() if p.filter is counts},
+                {n: p for n, p in {**LIKENESS, **EVERYTHING}.items() if p.filter is counts},
                 by_model=True,
                 counts=counts,
             )
@@ -102,6 +110,7 @@ class EverythingWidget(Panel):
                 self.models,
                 self.targets,
                 self.mode,
+                self.find.section,
                 (self.region,),
                 self.large.section,
                 self.run_button,
@@ -120,15 +129,13 @@ class EverythingWidget(Panel):
         for item in (self.mode, self.region, self.policy):
             item.value = kept[item.name]
         self._show_region()
-        for name, field in self.fields.items():
-            field.restore(kept[name])
+        for name in self.fields.keys() & kept.keys():
+            self.fields[name].restore(kept[name])
 
     def _connect(self) -> None:
         for item in (self.mode, self.region, self.policy):
-            item.changed.connect(
-                lambda value, name=item.name: self.settings.set("everything", **{name: value})
-            )
-        self.mode.changed.connect(self._show_mode)
+            item.changed.connect(lambda value, name=item.name: self._keep(name, value))
+        self.mode.changed.connect(self._choose_mode)
         self.region.changed.connect(self._choose_region)
         self.policy.changed.connect(lambda *_: self._again.start())
         for name, field in self.fields.items():
@@ -145,7 +152,7 @@ class EverythingWidget(Panel):
     # -- what the user does ----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Find every object, on another thread."""
+        """Find every object, or what is looked for, on another thread."""
         if self._jobs.running or self.large.running:
             self.stop()
             return
@@ -168,6 +175,10 @@ class EverythingWidget(Panel):
         mode = self.mode.value
         given = self._given()
         policy, target = self.policy.value, self.targets.value
+        found = self.attempt(self.find.query, area) if mode == FIND else ("", [])
+        if found is None:
+            return
+        words, examples = found
 
         def begin() -> None:
             if self.is_shut or any(layer not in self.viewer.layers for layer in area.layers):
@@ -181,6 +192,11 @@ class EverythingWidget(Panel):
             predictor = self.session.predictor
 
             def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, DrawnObjects]:
+                if mode == FIND:
+                    finder = yield from self.find.finder_steps(predictor.model)
+                    wanted = {n: v for n, v in given.items() if n in filters_in(FIND)}
+                    steps = run_find(area, predictor, words, examples, finder, wanted, policy)
+                    return (yield from steps)
                 wanted = acting(predictor.model, mode, given)
                 return (yield from run_everything(area, predictor, mode, wanted, policy))
 
@@ -208,12 +224,19 @@ class EverythingWidget(Panel):
         if begun:
             self.run_button.setText("Stop")
 
+    def _choose_mode(self, mode: str) -> None:
+        """Show what belongs to a mode; what is found overlaps by likeness."""
+        self.policy.value = "score" if mode == FIND else self.settings.get("everything")["policy"]
+        self._show_mode()
+
     def _show_region(self) -> None:
         """Show what belongs to the region that is chosen."""
         everywhere = self.region.value == "all"
         self.large.show(everywhere)
         self.targets.enabled = not everywhere
-        self.run_button.setText("Run, or resume" if everywhere else "Segment everything")
+        resumed = "Run, or resume" if everywhere else "Segment everything"
+        self.run_button.setText("Find" if self.mode.value == FIND else resumed)
+        self._show_ready()
         self.exports.setVisible(not everywhere)
 
     def stop(self) -> None:
@@ -240,8 +263,22 @@ class EverythingWidget(Panel):
             draw_region(self.viewer, self.images.layers[0])
             self.status.say("Draw a rectangle, then press the button.")
 
+    def _show_ready(self) -> None:
+        """Enable the button, or grey it out with the reason."""
+        reason = ""
+        if self.mode.value == FIND and not self._jobs.running:
+            model = self.session.model if self.session.is_loaded else None
+            everywhere = self.region.value == "all"
+            reason = TILED if everywhere else self.find.reason(model)
+        allow(self.run_button, reason, "Find what is looked for, or every object")
+
+    def _keep(self, name: str, value: Any) -> None:
+        """Remember a value for the next start; finding is not a mode to start with."""
+        if self.mode.value != FIND and name in self.settings.plain("everything"):
+            self.settings.set("everything", **{name: value})
+
     def _changed(self, name: str, value: Any) -> None:
-        self.settings.set("everything", **{name: value})
+        self._keep(name, value)
         if name in FILTERS:
             self._again.start()
 
@@ -287,9 +324,10 @@ class EverythingWidget(Panel):
                 self._found = found  # all candidates, the run's own thresholds
                 self.status.rest()
         elif self._show(drawn):
-            self._show_own(drawn.table.mode)
+            self._show_own(drawn.table.mode, drawn.table)
             where = "" if drawn.found.seconds < 0.05 else f" in {drawn.found.seconds:.1f} s"
-            self.status.rest(f"{counted(drawn.objects, 'object')}{where}.")
+            by = f", by {drawn.table.parameters['finder']}" if drawn.table.mode == FIND else ""
+            self.status.rest(f"{counted(drawn.objects, 'object')}{where}{by}.")
 
     def _on_failed(self, error: BaseException) -> None:
         self.status.rest()
@@ -314,7 +352,14 @@ class EverythingWidget(Panel):
 
     def _show_mode(self, *_: Any) -> None:
         mode = self.mode.value
-        if not self.session.is_loaded:
+        self.find.show(mode == FIND)
+        self._sections[2].shown = mode != FIND
+        self._show_region()
+        if mode == FIND:
+            names = filters_in(FIND)
+            if self.session.is_loaded:
+                self._show_own(mode)
+        elif not self.session.is_loaded:
             names = applicable(mode if mode != "auto" else "instances")
         else:
             model = self.session.model
@@ -322,7 +367,7 @@ class EverythingWidget(Panel):
             modes = available_modes(model)
             for index, name in enumerate(self.mode.choices):
                 item = self.mode.native.model().item(index)
-                item.setEnabled(name == "auto" or name in modes)
+                item.setEnabled(name in ("auto", FIND) or name in modes)
             if mode != "auto" and mode not in modes:
                 self.status.warn(f"{model.name} cannot do {mode}; it does {', '.join(modes)}")
                 return
@@ -333,10 +378,13 @@ class EverythingWidget(Panel):
             section.show_only(names)
         self._show_counts()
 
-    def _show_own(self, mode: str) -> None:
-        """Show the values that are used where nothing was set by hand."""
+    def _show_own(self, mode: str, table: CandidateTable | None = None) -> None:
+        """Show the values that are used, or were in a table, where nothing was set by hand."""
         model = self.session.model
-        own = resolve(mode, {}, model.everything_defaults(mode), dense_head(model))
+        if mode == FIND:
+            own = LOOSE if table is None else dict(table.parameters)
+        else:
+            own = resolve(mode, {}, model.everything_defaults(mode), dense_head(model))
         for name, field in self.fields.items():
             if name in own:
                 field.set_own(own[name])

@@ -81,6 +81,7 @@ class PromptWidget(Panel):
 
         self.prompting = Prompting(self, lambda: self._hint)
         self.objects = ObjectList()
+        self.shared.selected_objects = lambda: [] if self.is_shut else self.objects.selected
         self.actions = ObjectActions(self.session, self.objects, self.prompting.later)
         self.table_button = button(
             "Save table …", self.save_table, "Area, shape, intensities, score and seconds as CSV"

@@ -60,6 +60,8 @@ class SharedSession:
         self._follow_session()
         self.images.changed.connect(self._take_image)
         self.session.layers_changed.connect(self._follow_session)
+        self.selected_objects: Callable[[], list[int]] = list
+        """Labels of the objects that are selected in a list."""
         self._users = 0
 
     def _take_image(self) -> None:

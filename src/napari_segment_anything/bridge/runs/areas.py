@@ -148,23 +148,44 @@ def _between(low: np.ndarray, high: np.ndarray, shape: tuple[int, int]) -> Windo
 
 def region_layer(viewer: ViewerModel) -> Shapes | None:
     """Return the Shapes layer that regions are drawn on, or None."""
-    from napari.layers import Shapes
-
-    for layer in reversed(viewer.layers):
-        if isinstance(layer, Shapes) and REGION_MARK in layer.metadata:
-            return layer
-    return None
+    return marked_shapes(viewer, REGION_MARK)
 
 
 def draw_region(viewer: ViewerModel, image: Image) -> Shapes:
     """Create the layer that regions are drawn on, if necessary, and activate its rectangle tool."""
-    layer = region_layer(viewer)
+    return draw_rectangles(viewer, image, REGION_MARK, "region", "#ffd34d")
+
+
+def marked_shapes(viewer: ViewerModel, mark: str) -> Shapes | None:
+    """Return the topmost Shapes layer with a mark in its metadata, or None."""
+    from napari.layers import Shapes
+
+    for layer in reversed(viewer.layers):
+        if isinstance(layer, Shapes) and mark in layer.metadata:
+            return layer
+    return None
+
+
+def draw_rectangles(viewer: ViewerModel, image: Image, mark: str, name: str, colour: str) -> Shapes:
+    """Create a layer to draw rectangles on, if there is none, and activate its rectangle tool.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer or ViewerModel
+    image : Image
+        What is drawn on.
+    mark : str
+        Key in the layer's metadata by which it is found again.
+    name, colour : str
+        Of a new layer.
+    """
+    layer = marked_shapes(viewer, mark)
     if layer is None:
         layer = viewer.add_shapes(
             ndim=image.ndim,
-            name="region",
-            metadata={REGION_MARK: True},
-            edge_color="#ffd34d",
+            name=name,
+            metadata={mark: True},
+            edge_color=colour,
             face_color=[0, 0, 0, 0],
             edge_width=max(1.0, max(image.extent.data[1] - image.extent.data[0]) / 250),
             **placement(image, world_units=viewer.dims.units),

@@ -145,7 +145,6 @@ def run_everything(
     Parameters and errors are those of `generate_candidates`. Every
     `LIVE_SECONDS`, `partial` of a Progress holds what was found so far, as `DrawnObjects`.
     """
-    began = shown = time.perf_counter()
     steps = generate_candidates(
         area.source.image(area.plane),
         predictor.model,
@@ -155,6 +154,28 @@ def run_everything(
         **area.source.embed_arguments(area.plane),
         **parameters,
     )
+    return (yield from draw_steps(area, steps, policy))
+
+
+def draw_steps(
+    area: Area, steps: Generator[Progress, None, CandidateTable], policy: str
+) -> Generator[Progress, None, DrawnObjects]:
+    """Draw what is found in an area, also while it is being found.
+
+    Parameters
+    ----------
+    area : Area
+    steps : generator
+        Finds candidates; where `partial` of its steps is a function, that returns those so far.
+    policy : str
+        As for `CandidateTable.resolve`.
+
+    Yields
+    ------
+    Progress
+        As `run_everything`.
+    """
+    began = shown = time.perf_counter()
     before: tuple[np.ndarray | None, int] | None = None
 
     def drawn(table: CandidateTable) -> DrawnObjects:

@@ -246,7 +246,7 @@ def region_of(
         If the label is not there.
     """
     rows, cols = axes.rows_cols
-    mask = _sampled(viewer, layer, image, axes, plane) == label
+    mask = labels_on(viewer, layer, image, axes, plane) == label
     if near is not None and mask.any():
         from skimage.measure import label as connected
 
@@ -261,10 +261,10 @@ def region_of(
     return placed.mask, placed.window
 
 
-def _sampled(
+def labels_on(
     viewer: ViewerModel, layer: Labels, image: Image, axes: ImageAxes, plane: Sequence[int]
 ) -> np.ndarray:
-    """Return the labels at each pixel of a plane: int (rows, columns)."""
+    """Return the labels of a layer at each pixel of a plane of the image: int (rows, columns)."""
     data = layer.data[0] if layer.multiscale else layer.data
     shape = tuple(int(n) for n in data.shape)
     rows, cols = axes.rows_cols
