@@ -34,8 +34,6 @@ HIERA: dict[str, dict[str, Any]] = {
     "large": {"width": 144, "blocks": [2, 6, 36, 4], "everywhere": [23, 33, 43], "heads": 2,
               "windows": [8, 4, 16, 8]},
 }  # fmt: skip
-HQ = {"b": (768, 12, 12, [2, 5, 8, 11]), "l": (1024, 24, 16, [5, 11, 17, 23]),
-      "h": (1280, 32, 16, [7, 15, 23, 31])}  # fmt: skip
 
 
 def sam2(size: str) -> dict[str, Any]:
@@ -71,14 +69,6 @@ def configuration(name: str) -> dict[str, Any]:
     """Content of config.json of a published model of another family."""
     if name.startswith("sam2.1"):
         return sam2(name.removeprefix("sam2.1_hiera_"))
-    if name.startswith("sam_hq"):
-        width, depth, heads, everywhere = HQ[name[-1]]
-        vision = {
-            "hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": heads,
-            "global_attn_indexes": everywhere, "mlp_dim": 4 * width,
-        }  # fmt: skip
-        decoder = {"vit_dim": width}
-        return {"model_type": "sam_hq", "vision_config": vision, "mask_decoder_config": decoder}
     if name == "edgetam":
         backbone = {"model_type": "timm_wrapper", "architecture": "repvit_m1"}
         vision = {"model_type": "edgetam_vision_model", "backbone_config": backbone}
@@ -101,14 +91,20 @@ def promptable(name: str) -> Any:
     import transformers
 
     from napari_segment_anything.families.loading import FAMILIES, quiet
-    from napari_segment_anything.families.published import build_hq, published_names
+    from napari_segment_anything.families.own_encoder import build_hq
+    from napari_segment_anything.families.published import published_names
 
-    if name == "sam_hq_vit_t":
-        encoder = network.TinyViTConfig()
-        config = transformers.SamHQConfig(mask_decoder_config={"vit_dim": encoder.widths[2]})
+    if entry.group == "SAM-HQ":
+        sam = getattr(network, entry.architecture.removeprefix("sam_hq_").upper())
+        encoder = sam.encoder
+        width = encoder.widths[2] if name.endswith("_t") else encoder.width
+        small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+        config = transformers.SamHQConfig(
+            vision_config=small, mask_decoder_config={"vit_dim": width}
+        )
         state = published_names(transformers.SamHQModel(config).state_dict())
-        own = network.Sam(network.VIT_T).state_dict()
         state = {k: v for k, v in state.items() if not k.startswith("image_encoder.")}
+        own = network.Sam(sam).state_dict()
         state |= {k: v for k, v in own.items() if k.startswith("image_encoder.")}
         return build_hq(encoder, state, name)
     values = configuration(name)

@@ -11,7 +11,8 @@ from typing import Any
 from ..errors import CheckpointError
 from ..families import FAMILIES, ModelFolder, load_family
 from ..families.folder import read_weights
-from ..families.published import HQ_MARK, SAM_PIXELS, build_hq, published_names
+from ..families.own_encoder import build_hq
+from ..families.published import HQ_MARK, SAM_PIXELS, published_names
 from ..network.instance_decoder import InstanceDecoder
 from ..network.promptable import Promptable
 from ..network.sam import SamConfig
@@ -192,7 +193,13 @@ def _load_folder(
         mark = _fingerprint(folder.files[0], "renamed network", stored.network, store)
         mark = combine(mark, preparation(config))
         return Checkpoint(network, name, architecture_name(config), mark, metadata)
-    family = load_family(folder)
+    if folder.model_type == "sam_hq":
+        stored = StoredTensors(published_names(folder.tensors()))
+        pixels = folder.pixels(*FAMILIES["sam_hq"].pixels)
+        encoder = _config(stored, path).encoder
+        family = build_hq(encoder, stored.network, str(path), folder.config, pixels)
+    else:
+        family = load_family(folder)
     metadata = {**FAMILIES[folder.model_type].metadata, **metadata}
     mark = _folder_fingerprint(folder, store)
     return Checkpoint(family, name, folder.model_type, mark, metadata)

@@ -1,4 +1,4 @@
-"""SAM's and SAM-HQ's own files: the names of their tensors, as published and in transformers."""
+"""Names of the tensors of SAM and SAM-HQ: as published, and in transformers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 
 from torch import Tensor
-
-from ..errors import CheckpointError
-from ..network import EncoderConfig, Promptable, TinyViTConfig, ViTConfig
-from .light_hq import build_light_hq
-from .loading import build_family
 
 HQ_MARK = "mask_decoder.hf_token.weight"
 """A tensor that only SAM-HQ's own files have."""
@@ -99,51 +94,6 @@ def transformers_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if _POSITIONS in renamed:
         renamed[_SHARED] = renamed[_POSITIONS]
     return renamed
-
-
-def build_hq(encoder: EncoderConfig, state: Mapping[str, Tensor], where: str) -> Promptable:
-    """Make a network from one of SAM-HQ's own files.
-
-    Parameters
-    ----------
-    encoder : EncoderConfig
-        Its image encoder, as recognised from its tensors.
-    state : mapping of str to Tensor
-        By their published names.
-    where : str
-        The file, for messages.
-
-    Raises
-    ------
-    CheckpointError
-        If transformers is not installed, the encoder is an unknown one, or tensors do not fit.
-    """
-    if isinstance(encoder, TinyViTConfig):
-        own = {name: state[name] for name in state if name.startswith("image_encoder.")}
-        others = {name: state[name] for name in state if name not in own}
-        return build_light_hq(encoder, own, transformers_names(others), where)
-    if not isinstance(encoder, ViTConfig):
-        raise CheckpointError(f"{where} is a SAM-HQ with an unknown image encoder")
-    vision = {
-        "hidden_size": encoder.width,
-        "num_hidden_layers": encoder.depth,
-        "num_attention_heads": encoder.heads,
-        "global_attn_indexes": list(encoder.global_blocks),
-        "image_size": encoder.image_size,
-        "patch_size": encoder.patch_size,
-        "window_size": encoder.window,
-        "mlp_dim": round(encoder.width * encoder.mlp_ratio),
-    }
-    config = {
-        "model_type": "sam_hq",
-        "vision_config": vision,
-        "prompt_encoder_config": {
-            "image_size": encoder.image_size,
-            "patch_size": encoder.patch_size,
-        },
-        "mask_decoder_config": {"vit_dim": encoder.width},
-    }
-    return build_family(config, transformers_names(state), where)
 
 
 def _renamed(name: str, forward: bool) -> str:

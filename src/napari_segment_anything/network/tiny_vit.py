@@ -12,7 +12,6 @@ a view of the map and no transposition is needed between convolutions and attent
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -274,7 +273,7 @@ class TinyViTEncoder(nn.Module):
             LayerNorm2d(out),
         )
 
-    def forward(self, x: Tensor) -> EncoderOutput:
+    def forward(self, x: Tensor, early: int | None = None) -> EncoderOutput:
         """Encode frames.
 
         Parameters
@@ -283,23 +282,21 @@ class TinyViTEncoder(nn.Module):
             (B, 3, H, W) normalised. Any H and W do; multiples of `config.stride` give
             an embedding of exactly H / stride by W / stride. There are no absolute
             positions, hence nothing to interpolate.
+        early : int, optional
+            A stage whose output is returned as well.
 
         Returns
         -------
         EncoderOutput
-            Embedding (B, 256, H / 16, W / 16).
+            Embedding (B, 256, H / 16, W / 16), and the head "early" (B, C, h, w) if asked for.
         """
-        for seen in self.stages(x):
-            x = seen
-        return EncoderOutput(self.neck(x).float().contiguous())
-
-    def stages(self, x: Tensor) -> Iterator[Tensor]:
-        """Yield the output of each stage, (B, C, h, w), for normalised frames (B, 3, H, W)."""
-        dtype = self.patch_embed.dtype
+        dtype, heads = self.patch_embed.dtype, {}
         x = self.patch_embed(x.to(dtype).contiguous(memory_format=torch.channels_last))
-        for stage in self.layers:
+        for index, stage in enumerate(self.layers):
             x = stage(x)
-            yield x
+            if index == early:
+                heads["early"] = x.float()
+        return EncoderOutput(self.neck(x).float().contiguous(), heads)
 
 
 def offset_indices(window: int) -> Tensor:

@@ -297,7 +297,7 @@ class ViTEncoder(nn.Module):
             LayerNorm2d(config.out_channels),
         )
 
-    def forward(self, x: Tensor) -> EncoderOutput:
+    def forward(self, x: Tensor, early: int | None = None) -> EncoderOutput:
         """Encode frames.
 
         Parameters
@@ -305,19 +305,25 @@ class ViTEncoder(nn.Module):
         x : Tensor
             (B, 3, H, W) normalised; H and W are multiples of the patch side. Positions
             are interpolated where the frame is not `image_size` square.
+        early : int, optional
+            A block whose output is returned as well.
 
         Returns
         -------
         EncoderOutput
-            Embedding (B, 256, H / patch, W / patch).
+            Embedding (B, 256, H / patch, W / patch), and the head "early" (B, width, h, w) if
+            asked for.
         """
+        heads = {}
         dtype = self.patch_embed.proj.weight.dtype
         tokens = self.patch_embed(x.to(dtype)).float()
         tokens = tokens + self._positions(tokens.shape[1], tokens.shape[2])
-        for block in self.blocks:
+        for index, block in enumerate(self.blocks):
             tokens = block(tokens)
+            if index == early:
+                heads["early"] = tokens.permute(0, 3, 1, 2)
         embedding = self.neck(tokens.to(dtype).permute(0, 3, 1, 2))
-        return EncoderOutput(embedding.float().contiguous())
+        return EncoderOutput(embedding.float().contiguous(), heads)
 
     def _positions(self, height: int, width: int) -> Tensor:
         if (height, width) == tuple(self.pos_embed.shape[1:3]):
