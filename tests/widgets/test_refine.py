@@ -41,7 +41,7 @@ def run(qtbot, widget):
 
 def test_labels_keep_their_ids_and_rows_go_to_them(qtbot, opened, tmp_path, monkeypatch) -> None:
     viewer, _layer, labels, widget = opened
-    widget.objects.value = viewer.layers["threshold"]
+    assert widget.objects.value is viewer.layers["threshold"]  # the only one
     assert not widget.file.enabled
     refined = run(qtbot, widget)
     result = widget.layer

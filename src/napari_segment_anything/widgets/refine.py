@@ -118,10 +118,26 @@ class RefineWidget(Panel):
             "Refine",
         )
         self.objects.changed.connect(self._show_file)
+        self.follow(self.viewer.layers.selection.events.active, self._take_layer)
+        self._take_layer()
         self._show_file()
+
+    def _take_layer(self, *_: Any) -> None:
+        """Take the layer that is selected, or the only one, while no objects are chosen."""
+        self.objects.reset_choices()
+        layers = [layer for layer in self.objects.choices if layer is not None]
+        if self.objects.value is not None or self._file_is_named or not layers:
+            return
+        active = self.viewer.layers.selection.active
+        if active in layers or len(layers) == 1:
+            self.objects.value = active if active in layers else layers[0]
 
     def _show_file(self, *_: Any) -> None:
         self.file.enabled = self.objects.value is None
+
+    @property
+    def _file_is_named(self) -> bool:
+        return self.file.value is not None and bool(str(self.file.value).strip("."))
 
     # -- what the user does ----------------------------------------------------------------------
 
@@ -159,7 +175,7 @@ class RefineWidget(Panel):
     def _given(self, area: Area) -> Any:
         if self.objects.value is not None:
             return objects_of(self.viewer, area, self.objects.value)
-        if self.file.value is None or not str(self.file.value).strip("."):
+        if not self._file_is_named:
             raise PromptError("choose a layer with objects, or a file")
         return str(self.file.value)
 
