@@ -28,6 +28,7 @@ from qtpy.QtTest import QTest
 import napari_segment_anything as nsa
 from napari_segment_anything import samples
 from napari_segment_anything.bridge.viewer.coordinates import placement
+from napari_segment_anything.measures import otsu_watershed
 
 IMAGES = Path(__file__).parent / "images"
 PLUGIN = "segment-anything-napari"
@@ -210,6 +211,22 @@ def everything(theme: str) -> None:
         save("everything_widget", studio.window(), theme)
 
 
+def refine(theme: str) -> None:
+    """Labels of a threshold, refined, and the list of what to review."""
+    with Studio("coins", "Refine objects", theme) as studio:
+        labels = otsu_watershed(np.asarray(studio.image.data))
+        given = studio.viewer.add_labels(labels, name="threshold", **placement(studio.image))
+        studio.widget.objects.value = given
+        studio.widget.start()
+        studio.wait(lambda: studio.widget.refined is not None and not studio.widget._jobs.running)
+        given.visible = False
+        number = int(studio.widget.refined.review()["object"][4])
+        studio.widget.table.select(number)
+        studio.widget.show_object(number)
+        QTest.qWait(500)
+        save("refine_widget", studio.window(), theme)
+
+
 class Mosaic:
     """Fields of generated nuclei side by side, read window by window; one chunk is damaged.
 
@@ -348,6 +365,7 @@ PICTURES: dict[str, Callable[[str], None]] = {
     "candidates": candidates,
     "tools": tools,
     "everything": everything,
+    "refine": refine,
     "large": large_run,
     "stack": stack,
     "tracking": tracking,

@@ -24,15 +24,17 @@ from napari_segment_anything.parameters import (
     FOLLOWING,
     LINKING,
     PROMPTING,
+    REFINING,
     RUN,
     TILING,
 )
+from napari_segment_anything.refining import refine_steps
 from napari_segment_anything.stacks.propagation import propagate_steps
 from napari_segment_anything.stacks.segment import segment_stack_steps
 
 TABLES = {
     "everything": EVERYTHING, "run": RUN, "linking": LINKING, "following": FOLLOWING,
-    "tiling": TILING, "prompting": PROMPTING,
+    "tiling": TILING, "prompting": PROMPTING, "refining": REFINING,
 }  # fmt: skip
 IMAGE = {"axes", "channel_axis", "rgb", "channels", "contrast_limits", "predictor", "parameters"}
 STORE = {"output", "label", "overwrite"}
@@ -61,6 +63,12 @@ STORE = {"output", "label", "overwrite"}
             | {"image", "model", "device", "precision", "instance_decoder"},
         ),
         (Segmenter, (PROMPTING,), {"predictor"}),
+        (
+            refine_steps,
+            (REFINING,),
+            {"image", "objects", "model", "predictor", "min_mask_region_area", "window_size"}
+            | {"image_name", "options"},
+        ),
     ],
 )
 def test_the_python_api_has_the_tables(function, tables, others) -> None:
