@@ -6,15 +6,19 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
 
+from napari_segment_anything import Predictor, Prompts, Segmenter, load_model
 from napari_segment_anything.checkpoints import download, transfer
 from napari_segment_anything.checkpoints.hub import HubModel, fetch_folder, find_folder, hub_model
+from napari_segment_anything.cli.main import run
 from napari_segment_anything.errors import CheckpointError, DownloadError
 from napari_segment_anything.progress import Progress
 
+from ..families.tiny import tiny_sam2
 from .hub_site import COMMIT, HubSite, serve
 
 WEIGHTS = save({"a": torch.arange(50_000.0)})
@@ -178,6 +182,28 @@ def test_what_the_hubs_own_client_downloaded_is_used(hub: HubSite, tmp_path: Pat
     for revision in ("", COMMIT):
         assert fetch_folder(HubModel("lab/tiny", revision), tmp_path) == snapshot
     assert hub.requests == []
+
+
+@pytest.mark.slow
+def test_a_model_of_the_hub_answers_prompts(
+    hub: HubSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    folder = tiny_sam2(tmp_path / "made")
+    hub.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    hub.gated = True
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    assert run(["download", "lab/tiny", "--json", "-q"]) == 0
+    path = Path(json.loads(capsys.readouterr().out)["lab/tiny"])
+    model = load_model("lab/tiny", device="cpu")
+    assert (model.name, model.source) == ("lab/tiny", "lab/tiny")
+    assert model.metadata["source"] == "https://huggingface.co/lab/tiny"
+    assert model.fingerprint == load_model(path, device="cpu").fingerprint
+    assert "memory" in model.abilities
+    image = np.random.default_rng(0).integers(0, 255, (40, 60), np.uint8)
+    found = Segmenter(Predictor(model)).segment(image, Prompts.from_points([[20, 30]]))
+    assert len(found) == 1
+    assert run(["models", "lab/tiny", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["can"] == "prompt, everything, memory"
 
 
 def test_without_the_extra(hub: HubSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

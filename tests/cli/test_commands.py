@@ -280,6 +280,31 @@ def test_models_lists_the_catalogue(capsys):
     assert "Apache-2.0" in table
 
 
+def test_models_say_what_they_can_do_and_need(capsys, monkeypatch):
+    assert run(["models", "sam3"]) == 0
+    shown = capsys.readouterr().out
+    assert "prompt, everything, memory, words, examples" in shown
+    assert "to download, gated" in shown
+    assert "SAM License" in shown and "about 3.4 GB" in shown
+    assert run(["models", "owlv2_base", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["kind"], facts["can"], facts["needs"]) == ("detector", ["words", "examples"], "")
+    assert run(["models"]) == 0
+    assert "pip install" not in capsys.readouterr().out
+    # without the extra, what it would add
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run(["models"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "SAM-HQ, SAM 2.1, EdgeTAM, SAM 3, Detectors by words, Likeness to words need " in told
+    assert 'pip install "segment-anything-napari[models]"' in told
+    assert run(["info", "--json"]) == 0
+    groups = json.loads(capsys.readouterr().out)["models"]
+    assert groups["Segment Anything"] == "can be loaded"
+    assert "needs transformers and huggingface_hub" in groups["SAM 2.1"]
+    assert run(["download", "edgetam", "-q"]) == 2
+    assert "needs transformers and huggingface_hub, which are not installed" in one_line(capsys)
+
+
 def test_download_of_what_is_here(capsys):
     assert run(["download", "default", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["default"].endswith("default.safetensors")

@@ -63,12 +63,14 @@ def models(
         name, *rest = _row(each)
         rows.append([f"  {name}", *rest])
     report.print_rows("", list(COLUMNS), rows)
-    typer.echo("\nEvery model segments from prompts and everything; detectors and CLIP only find.")
+    typer.echo(
+        "\nModels answer prompts and segment everything; detectors, SigLIP and CLIP only find."
+    )
     if missing := missing_packages():
         added = dict.fromkeys(entry.group for entry in catalogue().values() if entry.needs_extra)
         typer.echo(
-            f'\n{", ".join(added)}: not without {" and ".join(missing)}, which the extra "models" '
-            f"brings: {INSTALL_EXTRA}"
+            f"\n{', '.join(added)} need {' and '.join(missing)}, not installed here: "
+            f"{INSTALL_EXTRA}"
         )
 
 
