@@ -29,6 +29,7 @@ import napari_segment_anything as nsa
 from napari_segment_anything import samples
 from napari_segment_anything.bridge.viewer.coordinates import placement
 from napari_segment_anything.measures import otsu_watershed
+from napari_segment_anything.widgets.find_form import DRAW
 
 IMAGES = Path(__file__).parent / "images"
 PLUGIN = "segment-anything-napari"
@@ -227,6 +228,21 @@ def refine(theme: str) -> None:
         save("refine_widget", studio.window(), theme)
 
 
+def find(theme: str) -> None:
+    """The everything widget after finding what is like an example."""
+    with Studio("coins", "Segment everything", theme) as studio:
+        studio.wait(lambda: studio.widget.session.is_loaded)
+        studio.widget.mode.value = "find"
+        studio.widget.find.examples.value = DRAW
+        rows = [33, 33, 75, 75]
+        cols = [21, 68, 68, 21]
+        studio.viewer.layers["examples"].add_rectangles(np.stack([rows, cols], axis=1))
+        studio.wait(studio.widget.run_button.isEnabled)
+        studio.widget.start()
+        studio.finish_run()
+        save("find_widget", studio.window(), theme)
+
+
 class Mosaic:
     """Fields of generated nuclei side by side, read window by window; one chunk is damaged.
 
@@ -366,6 +382,7 @@ PICTURES: dict[str, Callable[[str], None]] = {
     "tools": tools,
     "everything": everything,
     "refine": refine,
+    "find": find,
     "large": large_run,
     "stack": stack,
     "tracking": tracking,

@@ -9,7 +9,7 @@ import pytest
 
 import napari_segment_anything as nsa
 from napari_segment_anything.engine import PlaneSource, Prompts, Segmenter, Window
-from napari_segment_anything.finding import load_finder
+from napari_segment_anything.finding import describe_objects, load_finder
 from napari_segment_anything.finding.by_detector import DetectorFinder
 from napari_segment_anything.finding.by_likeness import LikenessFinder
 from napari_segment_anything.finding.choosing import choose_finder
@@ -18,6 +18,7 @@ from napari_segment_anything.finding.views import read_rgb
 from napari_segment_anything.progress import finish
 
 from ..families import tiny_finders as tiny
+from ..families.tiny import tiny_sam2
 from .spots import GRID, spots
 
 
@@ -158,3 +159,12 @@ def test_a_search_by_words_can_be_stopped(folders, predictor, spotted) -> None:
     assert finish(nsa.find_steps(
         spotted[0], "disk", predictor.model, finder=folders["clip"], **GRID
     )).mode == "find"  # fmt: skip
+
+
+def test_a_model_of_another_family_finds_by_its_own_features(tmp_path, spotted) -> None:
+    image, masks = spotted
+    model = nsa.load_model(tiny_sam2(tmp_path / "sam2"), device="cpu")
+    described = finish(describe_objects(masks, PlaneSource(image), nsa.Predictor(model)))
+    assert described.embedding.shape == (len(masks), 32)
+    table = nsa.find(image, model=model, examples=masks[:1], points_per_side=3)
+    assert table.sources[0] == "example"

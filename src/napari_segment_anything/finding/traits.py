@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from ..progress import Progress
 from .views import WHOLE, read_rgb
 
 CHANNELS = 256
-"""Of the image embedding of any Segment Anything model."""
+"""Of the image embedding of any published Segment Anything model."""
 RING = 3
 """Width in pixels of the surroundings that an object's brightness is compared with."""
 
@@ -103,7 +103,10 @@ def describe_objects(
         yield Progress(done, len(windows), message="describing objects")
         embedding = predictor.embed(image, window=window, **options)
         pixels = read_rgb(source, window).mean(2, dtype=np.float32) / 255
-        out.embedding[chosen] = pooled([masks[i] for i in chosen], embedding)
+        features = pooled([masks[i] for i in chosen], embedding)
+        if features.shape[1] != out.embedding.shape[1]:
+            out = replace(out, embedding=np.zeros((len(masks), features.shape[1]), np.float32))
+        out.embedding[chosen] = features
         for i in chosen:
             out.shape[i] = shape_of(masks[i].mask)
             out.light[i] = light_of(masks[i], pixels, window)
