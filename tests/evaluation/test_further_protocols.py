@@ -9,7 +9,7 @@ from scipy.io import savemat
 
 from napari_segment_anything.datasets import find_entries, read_planes
 from napari_segment_anything.engine import Predictor
-from napari_segment_anything.errors import FormatError
+from napari_segment_anything.errors import FormatError, ParameterError
 from napari_segment_anything.evaluation import LabelledPlane, PromptSettings, evaluate, summarise
 from napari_segment_anything.evaluation.edge_maps import edge_map, edges
 from napari_segment_anything.evaluation.protocols import Subject
@@ -124,3 +124,34 @@ def test_bsds500_is_read_as_it_is_published(tmp_path) -> None:
     for name in ("x.mat", "y.mat"):
         with pytest.raises(FormatError, match="no segmentations of BSDS500"):
             read_bsds(tmp_path / name)
+
+
+def boxes_of(labels) -> list[str]:
+    """A detector's CSV for true objects, with one false box that scores low."""
+    lines = ["row_min,col_min,row_max,col_max,score"]
+    for label in np.unique(labels)[1:]:
+        rows, cols = np.nonzero(labels == label)
+        lines.append(f"{rows.min()},{cols.min()},{rows.max() + 1},{cols.max() + 1},0.9")
+    return [*lines, "1,1,9,9,0.1"]
+
+
+def test_masks_from_boxes_have_the_ap_of_coco(tmp_path, predictor) -> None:
+    rows, cols = np.mgrid[:96, :128]
+    labels = 1 * (np.hypot(rows - 30, cols - 30) < 12) + 2 * (np.hypot(rows - 60, cols - 95) < 14)
+    np.savez(tmp_path / "a.npz", image=(40 + 140 * (labels > 0)).astype(np.uint8), labels=labels)
+    np.savez(tmp_path / "b.npz", image=(40 + 140 * (labels > 0)).astype(np.uint8), labels=labels)
+    boxes = tmp_path / "boxes"
+    boxes.mkdir()
+    (boxes / "a.csv").write_text("\n".join(boxes_of(labels)))
+    entries = find_entries([tmp_path / "a.npz", tmp_path / "b.npz"])
+    steps = evaluate(
+        entries, predictor.model, tmp_path / "out", protocols=["instances"], detections=boxes
+    )
+    result = finish(steps)
+    figures = {f.measure: f.interval.value for f in summarise(result.records)}
+    assert figures["mask_ap50"] == pytest.approx(0.5, abs=0.01)  # b has no boxes
+    assert figures["mask_ap75"] == pytest.approx(0.5, abs=0.01) and figures["mask_ap_large"] != 1
+    assert "Masks from a detector's boxes" in write_report(result, gallery=0).read_text()
+    for more in ({"protocols": ["boxes"], "detections": boxes}, {"protocols": ["instances"]}):
+        with pytest.raises(ParameterError, match="go together"):
+            finish(evaluate(entries, predictor.model, tmp_path / "other", **more))

@@ -106,9 +106,18 @@ def evaluate(
             metavar="NAME[,NAME...]",
             rich_help_panel=ASK,
             help="points, boxes, clicks, everything, proposals, floors (together: usual), edges, "
-            "single_point; or all.",
+            "single_point, instances; or all but the last.",
         ),
     ] = "usual",
+    detections: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            rich_help_panel=ASK,
+            help="A detector's boxes for --protocol instances: a COCO file for all images, or a "
+            "folder with a CSV, COCO or GeoJSON file of each image's name.",
+        ),
+    ] = None,
     mode: Annotated[
         str,
         typer.Option(
@@ -211,7 +220,8 @@ def evaluate(
     if plots:
         require_plots()
     settings = PromptSettings(objects_per_image, min_object_area, clicks, seed)
-    several = {"all": PROTOCOLS, "usual": USUAL}
+    every = tuple(name for name in PROTOCOLS if name != "instances")
+    several = {"all": every, "usual": USUAL}
     chosen = several.get(protocol) or _names(protocol)
     parameters = _parameters(parameter or [])
     entries = find_entries(
@@ -244,6 +254,7 @@ def evaluate(
                 axes=axes,
                 channel_axis=channel_axis,
                 channels=values.indices(channels, "--channels"),
+                detections=detections,
                 overwrite=overwrite,
             ),
             show,

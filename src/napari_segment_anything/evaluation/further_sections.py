@@ -69,6 +69,32 @@ def edge_section(table: FigureTable) -> list[str]:
     ]
 
 
+def instance_section(table: FigureTable) -> list[str]:
+    """Masks from a detector's boxes."""
+    names = ["mask_ap", "mask_ap50", "mask_ap75"]
+    names += [f"mask_ap_{size}" for size in ("small", "medium", "large")]
+    rows = [
+        [
+            group.title,
+            *(table.cell(group, "instances", name) for name in names),
+            *table.size(group, "instances", "mask_ap"),
+        ]
+        for group in table.groups
+        if table.get(group, "instances", "mask_ap") is not None
+    ]
+    if not rows:
+        return []
+    columns = ["group", "AP", "AP at .50", "AP at .75", "small", "medium", "large"]
+    return [
+        "## Masks from a detector's boxes",
+        "",
+        "Mask AP by COCO's rules (pycocotools), all objects as one class, up to 2000 detections an "
+        "image.",
+        "",
+        *table_rows([*columns, "images", "objects"], rows),
+    ]
+
+
 def comparison_section(differences: Sequence[GroupDifference]) -> list[str]:
     """Groups of images, each against all others, and where the model is worse."""
     if not differences:

@@ -50,7 +50,7 @@ from ..progress import finish
 
 USUAL = ("points", "boxes", "clicks", "everything", "proposals", "floors")
 """Protocols that are run unless others are named."""
-PROTOCOLS = (*USUAL, "edges", "single_point")
+PROTOCOLS = (*USUAL, "edges", "single_point", "instances")
 PROPOSAL_COUNTS = (10, 100, 1000)
 PROPOSAL_POINTS = 64
 """Points per side of the grid for proposals; the paper's is larger than for everything mode."""

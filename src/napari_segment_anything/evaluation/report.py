@@ -13,7 +13,12 @@ from ..errors import ParameterError
 from ..formats.atomic import replacing
 from .csv_files import write_figures, write_images, write_objects
 from .figure_table import FigureTable, short, table_rows
-from .further_sections import comparison_section, edge_section, single_point_section
+from .further_sections import (
+    comparison_section,
+    edge_section,
+    instance_section,
+    single_point_section,
+)
 from .group_comparison import GroupDifference, compare_groups
 from .published import published_for
 from .run import Evaluation
@@ -151,7 +156,7 @@ def markdown(
     ]  # fmt: skip
     table = FigureTable(figures)
     lines += _everything(table) + _prompts(table) + _clicks(table) + _proposals(table)
-    lines += single_point_section(table) + edge_section(table)
+    lines += single_point_section(table) + edge_section(table) + instance_section(table)
     lines += comparison_section(differences) + _calibration(evaluation)
     for title, file in pictures:
         lines += [f"![{title}]({file})", ""]

@@ -17,6 +17,7 @@ from ..formats.labels import write_labels
 from ..progress import Progress
 from . import protocols as ask
 from .edge_maps import edges
+from .instances import instances
 from .protocols import PROTOCOLS, USUAL, PromptSettings, Subject
 from .single_points import single_point
 from .store import RESULTS, ResultStore
@@ -92,6 +93,7 @@ def evaluate(
     axes: str | None = None,
     channel_axis: int | None = None,
     channels: Sequence[int] | None = None,
+    detections: str | Path | None = None,
     overwrite: bool = False,
 ) -> Generator[Progress, None, Evaluation]:
     """Evaluate a model on labelled images; a stopped evaluation is resumed.
@@ -118,6 +120,9 @@ def evaluate(
         Number of planes of a stack, at most.
     axes, channel_axis, channels
         As for `read_planes`.
+    detections : path, optional
+        A detector's boxes for the protocol "instances": a COCO file for all images, or a folder
+        with a file for each; see `instances.detections_of`.
     overwrite : bool
         Remove earlier results.
 
@@ -143,6 +148,9 @@ def evaluate(
     if planes < 1:
         raise ParameterError(f"planes is at least 1, not {planes}")
     names = protocol_names(model, protocols, modes)
+    boxes = None if detections is None else Path(detections).expanduser()
+    if ("instances" in names) != (boxes is not None):
+        raise ParameterError("the protocol 'instances' and a detector's boxes go together")
     folder = Path(output).expanduser()
     header = {
         "model": model.name,
@@ -155,6 +163,7 @@ def evaluate(
         "channel_axis": channel_axis,
         "channels": None if channels is None else list(channels),
         "parameters": dict(parameters or {}),
+        **({} if boxes is None else {"detections": str(boxes)}),
         "package": __version__,
     }
     if overwrite:
@@ -170,7 +179,7 @@ def evaluate(
                 continue
             try:
                 for plane in planes_of(entry, header):
-                    _one(plane, wanted, predictor, settings, parameters or {}, store)
+                    _one(plane, wanted, predictor, settings, parameters or {}, boxes, store)
             except (ImageError, FormatError) as error:
                 failures[entry.name] = str(error)
                 continue
@@ -210,6 +219,7 @@ def _one(
     predictor: Predictor,
     settings: PromptSettings,
     parameters: Mapping[str, Any],
+    boxes: Path | None,
     store: ResultStore,
 ) -> None:
     """Run the protocols that have no record yet for a plane."""
@@ -221,6 +231,7 @@ def _one(
         "proposals": lambda subject: ask.proposals(subject, parameters),
         "edges": edges,
         "single_point": single_point,
+        "instances": lambda subject: instances(subject, boxes or Path()),
     }
     for name in names:
         if (plane.name, name) in store.records:

@@ -139,6 +139,9 @@ def summarise(records: Sequence[Record], *, resamples: int = 2000, seed: int = 0
             if method == "edges":
                 figures += _edge_figures(group, mine, resamples, seed)
                 continue
+            if method == "instances":
+                figures += _instance_figures(group, mine)
+                continue
             for name, measure, pairs, objects in _measures(method, mine):
                 parts, wholes = _by_file(pairs, files)
                 interval = bootstrap(parts, wholes, resamples=resamples, seed=seed)
@@ -308,6 +311,16 @@ def _edge_figures(
             )
             method = "edges" if source == "model" else f"edges:{source}"
             yield Figure(group, method, name, interval, len(records), 0)
+
+
+def _instance_figures(group: Group, records: Sequence[Record]) -> Iterator[Figure]:
+    """Mask AP by COCO's rules, which has no interval: it ranks the detections of all images."""
+    from .instances import coco_figures
+
+    objects = sum(len(record["truth"]) for record in records)
+    for name, value in (coco_figures(records) if records else {}).items():
+        interval = Interval(value, np.nan, np.nan, len(records))
+        yield Figure(group, "instances", name, interval, len(records), objects)
 
 
 def _everything_measures(
