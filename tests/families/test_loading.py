@@ -109,8 +109,11 @@ def test_descriptions(folder: Path, tmp_path: Path) -> None:
 
 def test_configurations_that_contradict_themselves_or_the_weights(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    decoder = config["mask_decoder_config"] | {"num_hidden_layers": 10**9}
-    with pytest.raises(CheckpointError, match="1000000000 layers, and has fewer tensors"):
+    decoder = config["mask_decoder_config"] | {"hidden_size": 10**9}
+    with pytest.raises(CheckpointError, match="has hidden_size 1000000000"):
+        load_family(edit_config(folder, mask_decoder_config=decoder))
+    decoder = config["mask_decoder_config"] | {"num_hidden_layers": 10**4}
+    with pytest.raises(CheckpointError, match="10000 layers, and has fewer tensors"):
         load_family(edit_config(folder, mask_decoder_config=decoder))
     edit_config(folder, mask_decoder_config=config["mask_decoder_config"])
     prompts = config["prompt_encoder_config"] | {"image_size": 256}

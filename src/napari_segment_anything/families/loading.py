@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
+from ..limits import NETWORK_SIDE
 from ..network import Promptable
 from ..reading import one_line
 from .folder import ModelFolder
@@ -21,6 +22,8 @@ from .sam2 import Sam2Network
 from .sam_hq import SamHqNetwork
 
 _REPEATED = re.compile("layers|depth|blocks_per_stage|multimask_outputs")
+_WORDS = re.compile("vocab_size|token_id|rope_theta")
+"""Numbers that may be larger than any size."""
 _PHOTOS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALVES = ((0.5,) * 3, (0.5,) * 3)
 _SAM2_DEFAULTS: dict[str, Any] = {"everything": {"grid": {"pred_iou_thresh": 0.8}}}
@@ -126,6 +129,7 @@ def build_family(
     """
     kind = config["model_type"]
     family = FAMILIES[kind]
+    _check_sizes(config, where)
     module = build_module(
         config, tensors, where, family.config, family.model, prepare=family.prepare
     )
@@ -221,6 +225,18 @@ def build_module(
             )
     loaded: nn.Module = module.eval().requires_grad_(False)
     return loaded
+
+
+def _check_sizes(config: Any, where: str, name: str = "") -> None:
+    """Check sizes before memory is allocated by them."""
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            _check_sizes(value, where, key)
+    elif isinstance(config, list):
+        for value in config:
+            _check_sizes(value, where, name)
+    elif isinstance(config, int | float) and not _WORDS.search(name):
+        NETWORK_SIDE.check(abs(config), f"{where} has {name} {config}", CheckpointError)
 
 
 def _most_layers(config: Any, name: str = "") -> int:

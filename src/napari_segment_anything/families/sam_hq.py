@@ -35,10 +35,13 @@ class SamHqNetwork(FamilyNetwork):
         mean: tuple[float, ...],
         deviation: tuple[float, ...],
     ) -> None:
-        prompts = module.prompt_encoder
+        prompts, vision = module.prompt_encoder, module.config.vision_config
+        side, frame = prompts.image_embedding_size[0], prompts.input_image_size
+        if not frame == vision.image_size == side * vision.patch_size == int(frame):
+            raise ValueError(f"an embedding of {side} x {side} for a frame of {frame} pixels")
         config = FamilyConfig(
-            image_size=int(prompts.input_image_size),
-            embedding_size=int(prompts.image_embedding_size[0]),
+            image_size=frame,
+            embedding_size=side,
             multimask_outputs=int(module.mask_decoder.num_multimask_outputs),
             encoder_kind=kind,
             frame_fit="pad",
