@@ -164,7 +164,9 @@ def test_a_search_by_words_can_be_stopped(folders, predictor, spotted) -> None:
 def test_a_model_of_another_family_finds_by_its_own_features(tmp_path, spotted) -> None:
     image, masks = spotted
     model = nsa.load_model(tiny_sam2(tmp_path / "sam2"), device="cpu")
-    described = finish(describe_objects(masks, PlaneSource(image), nsa.Predictor(model)))
-    assert described.embedding.shape == (len(masks), 32)
+    predictor = nsa.Predictor(model)
+    described = finish(describe_objects(masks, PlaneSource(image), predictor))
+    channels = predictor.embed(image).features.shape[1]
+    assert channels != 256 and described.embedding.shape == (len(masks), channels)
     table = nsa.find(image, model=model, examples=masks[:1], points_per_side=3)
     assert table.sources[0] == "example"

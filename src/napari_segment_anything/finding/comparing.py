@@ -66,8 +66,10 @@ def evidence(
         raise ParameterError("give at least one object as example")
     ones, all_ = examples.embedding, candidates.embedding
     # of several examples the one that is closest, relative to how varied the image is
-    apart = 1 - (all_ @ ones.T).max(axis=1)
-    varied = max(1 - float((all_.mean(axis=0) ** 2).sum()), 0.02) if len(candidates) else 1.0
+    apart, varied = np.zeros(0, np.float32), 1.0
+    if len(candidates):
+        apart = 1 - (all_ @ ones.T).max(axis=1)
+        varied = max(1 - float((all_.mean(axis=0) ** 2).sum()), 0.02)
     scores = {
         "predicted_iou": np.log(np.clip(np.nan_to_num(predicted_iou), 0.02, 1)),
         "stability": np.nan_to_num(stability),
