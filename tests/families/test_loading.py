@@ -197,3 +197,21 @@ def test_without_transformers_one_line_says_what_to_install(
 def test_loading_prints_nothing(folder: Path, capfd: pytest.CaptureFixture) -> None:
     load_family(folder)
     assert "".join(capfd.readouterr()) == ""
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("mask_decoder_config", "mlp_dim", 10**12),
+        ("mask_decoder_config", "num_hidden_layers", 5000),
+        ("vision_config", "backbone_feature_sizes", [[10**9, 4]]),
+    ],
+)
+def test_sizes_in_a_configuration_are_bounded(
+    tmp_path: Path, part: str, name: str, value: object
+) -> None:
+    folder = tiny_sam2(tmp_path / "a")
+    config = json.loads((folder / "config.json").read_text())
+    edit_config(folder, **{part: config[part] | {name: value}})
+    with pytest.raises(CheckpointError, match=f"{name} .*; at most"):
+        load_checkpoint(folder)

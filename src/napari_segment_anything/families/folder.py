@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _IRRELEVANT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
+_LAYERS, _WORDS = 1024, 2**21
+"""Largest numbers in a configuration: of layers, and of anything else, such as words."""
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -61,6 +64,7 @@ class ModelFolder:
         folder = cls(path, _read_json(path / CONFIG, dict[str, Any]))
         if not isinstance(folder.config.get("model_type"), str):
             raise CheckpointError(f"{path / CONFIG} has no model_type; it is not of a known model")
+        _bounded(folder.config, str(path / CONFIG))
         return folder
 
     @property
@@ -131,6 +135,20 @@ class ModelFolder:
                 if isinstance(said, dict):
                     return said.get("image_mean"), said.get("image_std")
         return None, None
+
+
+def _bounded(value: Any, where: str, name: str = "") -> None:
+    """Check the sizes in a configuration before memory is allocated for a network."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _bounded(each, where, str(key))
+    elif isinstance(value, list):
+        for each in value:
+            _bounded(each, where, name)
+    elif isinstance(value, int) and not name.endswith("_id"):
+        most = _LAYERS if re.search(r"layers|blocks|depth", name) else _WORDS
+        if value > most:
+            raise CheckpointError(f"{where} has {name} {value}; at most {most} is supported")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
