@@ -106,7 +106,10 @@ ContrastOption = Annotated[
 ModelOption = Annotated[
     str,
     option(
-        MODEL, "A name from `napari-sam models`, or any SAM checkpoint.", metavar="NAME|FILE|URL"
+        MODEL,
+        "A name from `napari-sam models`, any SAM checkpoint, a folder, or owner/name on the "
+        "Hugging Face Hub.",
+        metavar="NAME|FILE|URL",
     ),
 ]
 DecoderOption = Annotated[

@@ -254,7 +254,8 @@ def load_model(
     Parameters
     ----------
     source : str or Path
-        "default", a name from the catalogue, or a checkpoint.
+        "default", another name from `catalogue`, the path or URL of a checkpoint, a folder in the
+        form of transformers, or the ``"owner/name"`` of a model on the Hugging Face Hub.
     device : str or torch.device
         "auto" takes CUDA, MPS or the CPU, in this order.
     precision : str

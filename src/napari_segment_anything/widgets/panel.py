@@ -44,7 +44,7 @@ class Panel(QWidget):
         self.settings = self.shared.settings
         self.images = ImageField(self.viewer, self.shared.images)
         self.models = QtField(
-            "model", "Model", ModelBox(), tooltip="A name, or the file of any SAM checkpoint"
+            "model", "Model", ModelBox(), tooltip="A name, a file, a folder, or a model of the hub"
         )
         self.notices = Notices()
         self.status = StatusLine()
