@@ -124,6 +124,13 @@ def test_configurations_that_contradict_themselves_or_the_weights(folder: Path) 
         load_family(edit_config(folder, prompt_encoder_config=prompts))
 
 
+def test_shapes_that_only_show_when_it_runs(folder: Path) -> None:
+    vision = json.loads((folder / "config.json").read_text())["vision_config"]
+    vision["fpn_padding"] = 7
+    with pytest.raises(CheckpointError, match="its sam2_video configuration does not fit"):
+        load_family(edit_config(folder, vision_config=vision))
+
+
 def test_code_in_a_folder_never_runs(folder: Path) -> None:
     (folder / "modeling.py").write_text("raise SystemExit('ran')")
     edit_config(folder, auto_map={"AutoModel": "modeling.Sam2VideoModel"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..network import Ability, EncoderOutput, FrameFit, Promptable
+from ..network.copying import copied
 from ..network.instance_decoder import InstanceDecoder
 from .device import choose_device, choose_precision, encoder_work, precision_name
 from .text import text_vectors
@@ -189,14 +189,7 @@ class Model:
             return self.network
         with self._lock:
             if str(device) not in self._copies:
-                # copied directly, so that the device that is full never holds two of them
-                moved: dict[int, Any] = {}
-                for parameter in self.network.parameters():
-                    data = parameter.detach().to(device)
-                    moved[id(parameter)] = torch.nn.Parameter(data, requires_grad=False)
-                for buffer in self.network.buffers():
-                    moved[id(buffer)] = buffer.detach().to(device)
-                network = copy.deepcopy(self.network, moved)
+                network = copied(self.network, device)
                 if "fp16" in self.precision:
                     network.set_precision(torch.float32)
                 self._copies[str(device)] = network

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError
 from ..limits import NETWORK_SIDE
 from ..network import Promptable
+from ..network.copying import copied
 from ..reading import one_line
 from .folder import ModelFolder
 from .repvit import with_repvit
@@ -137,9 +138,15 @@ def build_family(
         mean, deviation = (tuple(255 * value for value in each) for each in family.pixels)
         pixels = mean, deviation
     try:
-        return family.network(module, kind, *pixels).eval()
-    except (ArithmeticError, LookupError, TypeError, ValueError, CheckpointError) as error:
-        raise CheckpointError(f"{where}: its {kind} configuration does not fit: {error}") from error
+        network = family.network(module, kind, *pixels).eval()
+        _try(copied(network, "meta"))
+    except (
+        ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, CheckpointError
+    ) as error:  # fmt: skip
+        raise CheckpointError(
+            f"{where}: its {kind} configuration does not fit: {one_line(error)}"
+        ) from error
+    return network
 
 
 def load_module(
@@ -225,6 +232,18 @@ def build_module(
             )
     loaded: nn.Module = module.eval().requires_grad_(False)
     return loaded
+
+
+def _try(network: Promptable) -> None:
+    """Run a network that has no numbers: shapes that contradict each other show in milliseconds."""
+    side = network.config.image_size
+    with torch.inference_mode(), torch.device("meta"):
+        seen = network.encode(torch.empty(1, 3, side, side))
+        point, label = torch.empty(1, 1, 2), torch.empty(1, 1, dtype=torch.int32)
+        logits, _ = network.decode(seen.embedding, point, label, heads=seen.heads, return_all=True)
+    low = 4 * network.config.embedding_size
+    if logits.shape != (1, 1 + network.config.multimask_outputs, low, low):
+        raise ValueError(f"its masks have the shape {tuple(logits.shape)}")
 
 
 def _check_sizes(config: Any, where: str, name: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,7 @@ class FamilyNetwork(nn.Module):
         """The model that has prompt encoder and mask decoder."""
         return self.module
 
-    def decoding(self, cells: Tensor) -> torch.autocast:
+    def decoding(self, cells: Tensor) -> AbstractContextManager[object]:
         """Compute products over cells in the decoder's precision."""
         return _products(cells.device, self._dtypes[1])
 
@@ -193,5 +194,5 @@ class FamilyNetwork(nn.Module):
         raise NotImplementedError
 
 
-def _products(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+def _products(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
