@@ -165,3 +165,14 @@ def test_a_cancelled_search_ends(predictor) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         finish(nsa.find_steps(spots()[0], "disk", predictor.model, finder=Bright()), stop)
+
+
+def test_no_view_is_encoded_twice(predictor, monkeypatch) -> None:
+    image, masks = spots()
+    encoded = []
+    encode = type(predictor.model).encode
+    monkeypatch.setattr(
+        type(predictor.model), "encode", lambda *a, **k: encoded.append(1) or encode(*a, **k)
+    )
+    nsa.find(image, model=predictor.model, examples=[masks[0]], **GRID)
+    assert len(encoded) == 1

@@ -21,6 +21,7 @@ from ..progress import Progress, finish, mapped
 from .choosing import FinderOptions, choose_finder
 from .finder import Finder, Sightings, plane_rle
 from .query import Query, example_masks
+from .remembering import RememberingPredictor
 from .views import plan_views
 
 EXAMPLE = "example"
@@ -198,6 +199,7 @@ class FindRun:
     _names: list[str] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
+        self.predictor = RememberingPredictor(self.predictor)
         whole = ImageCrop(0, 0, *self.window.shape, 0)
         # examples belong to the whole, and so do tables of nothing
         crops = [*self.crops, *([] if whole in self.crops else [whole])]
