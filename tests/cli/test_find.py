@@ -45,7 +45,7 @@ def test_examples_as_labels_and_json(image, tmp_path, capsys) -> None:
     arguments = ["find", image, "--json", "-q", "--examples", str(tmp_path / "some.tif")]
     assert run([*arguments, *OPTIONS]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed["found by"] == "own features"
+    assert printed["finder"] == "own features"
     assert printed["records"][0]["area"] == (labels > 0).sum()
 
 
@@ -54,7 +54,7 @@ def test_words_with_a_finder_from_a_folder(image, tmp_path, capsys) -> None:
     arguments = ["find", image, "disk", "--json", "-q", "--finder", str(folder)]
     assert run([*arguments, "--likeness-thresh", "0.9"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed["found by"] == "owlv2" and printed["parameters"]["words"] == "disk"
+    assert printed["finder"] == "owlv2" and printed["parameters"]["words"] == "disk"
 
 
 def test_a_stack_is_searched_plane_by_plane(tmp_path) -> None:

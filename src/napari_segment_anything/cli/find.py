@@ -139,7 +139,7 @@ class _Call:
             **self.wanted, **opened.engine_options, **self.parameters,
         )  # fmt: skip
         table = finish(steps, show)
-        facts = {"found by": table.parameters["finder"], "candidates": len(table.candidates)}
+        facts = {"finder": table.parameters["finder"], "candidates": len(table.candidates)}
         target.finish(
             Result(
                 image=opened,
