@@ -67,8 +67,8 @@ def serve(site: HubSite) -> Iterator[HubSite]:
             owner = f"/{site.name}/resolve/"
             if path.startswith("/api/models/"):
                 self.api(path)
-            elif path.startswith("/cdn/"):
-                self.content(path.removeprefix("/cdn/"), span)
+            elif path.startswith(("/cdn/", "/api/resolve-cache/")):
+                self.content(path.rpartition("/")[2], span)
             elif not path.startswith(owner):
                 self.refuse(404, "RepoNotFound")
             elif site.gated and token != f"Bearer {site.token}":
@@ -76,13 +76,15 @@ def serve(site: HubSite) -> Iterator[HubSite]:
             elif not path.startswith(f"{owner}{COMMIT}/"):
                 self.refuse(404, "RevisionNotFound")
             elif (name := path.rpartition("/")[2]).endswith(".safetensors"):
-                self.send_response(302)
-                port = self.server.server_address[1]
-                self.send_header("Location", f"http://localhost:{port}/cdn/{name}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self.redirect(f"http://localhost:{self.server.server_address[1]}/cdn/{name}")
             else:
-                self.content(name, span)
+                self.redirect(f"/api/resolve-cache/{name}")
+
+        def redirect(self, to: str) -> None:
+            self.send_response(307)
+            self.send_header("Location", to)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def api(self, path: str) -> None:
             rest = path.removeprefix(f"/api/models/{site.name}")

@@ -118,6 +118,11 @@ def test_gated(hub: HubSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert elsewhere == [None], "the token goes to the hub only"
 
 
+def test_a_known_model_that_the_hub_hides(hub: HubSite, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=r"facebook/sam3 is gated: .* .*/tree/3c879f398"):
+        download("sam3", tmp_path)
+
+
 def test_wrong_and_truncated_files(hub: HubSite, tmp_path: Path) -> None:
     hub.served["model.safetensors"] = WEIGHTS[:-4] + b"oops"
     with pytest.raises(DownloadError, match=r"not the published model.safetensors: its sha256"):

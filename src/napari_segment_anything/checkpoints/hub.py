@@ -17,7 +17,7 @@ from ..families.folder import CONFIG, INDEX, WEIGHTS, ModelFolder
 from ..limits import CONNECT_SECONDS, READ_SECONDS
 from ..progress import Progress
 from ..reading import one_line, plain_name, read_json
-from .catalogue import RemoteFile
+from .catalogue import RemoteFile, catalogue
 from .download import CACHE_VARIABLE, ProgressCallback, checkpoint_directory, fetch
 from .reading import fault_of
 from .transfer import Interrupted
@@ -201,6 +201,9 @@ def _listing(model: HubModel, folder: Path) -> tuple[str, list[RemoteFile]]:
     except errors.GatedRepoError as error:
         raise _gated(model, folder) from error
     except errors.RepositoryNotFoundError as error:
+        if any(entry.hub == model.hub for entry in catalogue().values()):
+            # The hub gives the same answer where a token is missing or not valid.
+            raise _gated(model, folder) from error
         raise DownloadError(
             f"there is no model {model.hub} on the Hugging Face Hub, and no such folder here; "
             "a private one needs a token in HF_TOKEN"
