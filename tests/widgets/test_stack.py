@@ -169,3 +169,5 @@ def test_the_method_is_what_the_model_can_do(qtbot, opened, tmp_path) -> None:
     run(qtbot, widget)
     assert widget.done.propagated._state.task.signature["method"] == "memory"
     assert (widget.layers.labels.data[2] == mask[2]).all()
+    widget.session.model = load_model("default", device="cpu")
+    assert "default cannot follow objects by memory" in widget.status.text

@@ -139,7 +139,9 @@ class StackWidget(Panel):
 
     def _fit(self) -> None:
         if not self.is_shut and self.session.is_loaded:
-            self.form.fit(self.session.model)
+            reason = self.form.fit(self.session.model)
+            if reason and self.task.value == "propagate":
+                self.status.warn(reason)
 
     def _show_task(self, *_: Any) -> None:
         self.run_button.setText("Stop" if self._jobs.running else _BUTTON[self.task.value])

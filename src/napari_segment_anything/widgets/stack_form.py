@@ -64,8 +64,14 @@ class StackForm:
         self._method.changed.connect(self.show)
         self.show()
 
-    def fit(self, model: Model) -> None:
-        """Grey out what a model cannot do, and say why in the tooltip."""
+    def fit(self, model: Model) -> str:
+        """Grey out what a model cannot do, and say why in the tooltip.
+
+        Returns
+        -------
+        str
+            Why it cannot do what is chosen; "" if it can.
+        """
         self._model = model
         items = self._method.native.model()
         for index, method in enumerate(self._method.choices):
@@ -73,6 +79,7 @@ class StackForm:
             items.item(index).setEnabled(not reason)
             items.item(index).setToolTip(reason)
         self.show()
+        return why_not(model, self._resolved)
 
     @property
     def _resolved(self) -> str:
