@@ -47,16 +47,18 @@ def text_vectors(model: Model, words: Sequence[str]) -> np.ndarray:
     return clip.embed_words(texts).cpu().numpy()
 
 
-@lru_cache(maxsize=1)
-def load_clip(source: str) -> Likeness:
-    """Load a CLIP by name or folder.
+@lru_cache(maxsize=2)
+def load_clip(source: str, device: str = "cpu") -> Likeness:
+    """Load a CLIP by name or folder; the latest two are kept.
 
     Parameters
     ----------
     source : str
         As for `locate`: a folder, a name of the catalogue, or one of the Hugging Face Hub.
+    device : str
+        Where it runs.
     """
     from ..checkpoints.obtaining import locate
     from ..families.likeness import load_likeness
 
-    return load_likeness(locate(source))
+    return load_likeness(locate(source), device)

@@ -106,6 +106,10 @@ class Refined:
             size_change, area, area_given (NaN for boxes), and the box of both: row_min, col_min,
             row_max, col_max in pixels.
         """
+        return dict(self._review)
+
+    @cached_property
+    def _review(self) -> Table:
         order = np.lexsort((self.ids, -self.doubt))
         both = [_extent(box, mask) for box, mask in zip(self.given.boxes, self.masks, strict=True)]
         corners = np.array(both, np.int64)
@@ -143,11 +147,21 @@ class Refined:
     def labels_in(self, window: Window) -> NDArray[np.unsignedinteger]:
         """Return the labels of a part of the image: (height, width)."""
         labels = np.zeros(window.shape, self.dtype)
-        for index in self._order[::-1]:
-            mask = self.masks[index]
-            if mask.window.intersection(window) is not None:
-                mask.paste(labels, self.ids[index], window.row, window.col)
+        first, last = self._corners
+        low = np.array([window.row, window.col])
+        apart = ((last <= low) | (first >= low + window.shape)).any(axis=1)
+        meets: NDArray[np.bool_] = np.logical_not(apart)
+        below_first = self._order[::-1]
+        for index in below_first[meets[below_first]]:
+            self.masks[index].paste(labels, self.ids[index], window.row, window.col)
         return labels
+
+    @cached_property
+    def _corners(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First row and column of each mask's window, and those after the last: (n, 2) each."""
+        windows = [mask.window for mask in self.masks]
+        first = np.array([(each.row, each.col) for each in windows], np.int64)
+        return first, first + np.array([each.shape for each in windows], np.int64)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -88,9 +88,7 @@ def load_texts(clip: str, side: int, device: torch.device) -> TextPrompts:
         As for `TextPrompts`.
     device : torch.device
     """
-    found = load_clip(clip)
-    module: Any = found.module.to(device)
-    return TextPrompts(replace(found, module=module, device=device), side)
+    return TextPrompts(load_clip(clip, str(device)), side)
 
 
 def with_text_prompts(network: Sam, texts: TextPrompts, name: str) -> Sam:
