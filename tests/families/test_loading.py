@@ -109,13 +109,6 @@ def test_descriptions(folder: Path, tmp_path: Path) -> None:
 
 def test_configurations_that_contradict_themselves_or_the_weights(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    decoder = config["mask_decoder_config"] | {"hidden_size": 10**9}
-    with pytest.raises(CheckpointError, match="has hidden_size 1000000000"):
-        load_family(edit_config(folder, mask_decoder_config=decoder))
-    decoder = config["mask_decoder_config"] | {"num_hidden_layers": 10**4}
-    with pytest.raises(CheckpointError, match="10000 layers, and has fewer tensors"):
-        load_family(edit_config(folder, mask_decoder_config=decoder))
-    edit_config(folder, mask_decoder_config=config["mask_decoder_config"])
     prompts = config["prompt_encoder_config"] | {"image_size": 256}
     with pytest.raises(CheckpointError, match="for an embedding of 16 x 16"):
         load_family(edit_config(folder, prompt_encoder_config=prompts))
@@ -209,7 +202,7 @@ def test_loading_prints_nothing(folder: Path, capfd: pytest.CaptureFixture) -> N
 @pytest.mark.parametrize(
     ("part", "name", "value"),
     [
-        ("mask_decoder_config", "mlp_dim", 10**12),
+        ("mask_decoder_config", "mlp_dim", 20_000),
         ("mask_decoder_config", "num_hidden_layers", 5000),
         ("vision_config", "backbone_feature_sizes", [[10**9, 4]]),
     ],

@@ -14,6 +14,7 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from ..errors import CheckpointError
+from ..limits import NETWORK_SIDE
 from ..reading import plain_name, read_json
 
 CONFIG = "config.json"
@@ -22,7 +23,7 @@ INDEX = "model.safetensors.index.json"
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _IRRELEVANT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 _LAYERS, _WORDS = 1024, 2**21
-"""Largest numbers in a configuration: of layers, and of anything else, such as words."""
+"""Largest numbers of layers and of words in a configuration; of anything else: `NETWORK_SIDE`."""
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -145,9 +146,12 @@ def _bounded(value: Any, where: str, name: str = "") -> None:
     elif isinstance(value, list):
         for each in value:
             _bounded(each, where, name)
-    elif isinstance(value, int) and not name.endswith("_id"):
-        most = _LAYERS if re.search(r"layers|blocks|depth", name) else _WORDS
-        if value > most:
+    elif isinstance(value, int | float) and not name.endswith("_id"):
+        if re.search(r"layers|blocks|depth", name):
+            most: float = _LAYERS
+        else:
+            most = _WORDS if "vocab" in name else NETWORK_SIDE.value
+        if abs(value) > most:
             raise CheckpointError(f"{where} has {name} {value}; at most {most} is supported")
 
 

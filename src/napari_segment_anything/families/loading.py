@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from logging import CRITICAL
 from pathlib import Path
@@ -13,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
-from ..limits import NETWORK_SIDE
 from ..network import Promptable
 from ..network.copying import copied
 from ..reading import one_line
@@ -22,9 +20,6 @@ from .repvit import with_repvit
 from .sam2 import Sam2Network
 from .sam_hq import SamHqNetwork
 
-_REPEATED = re.compile("layers|depth|blocks_per_stage|multimask_outputs")
-_WORDS = re.compile("vocab_size|token_id|rope_theta")
-"""Numbers that may be larger than any size."""
 _PHOTOS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALVES = ((0.5,) * 3, (0.5,) * 3)
 _SAM2_DEFAULTS: dict[str, Any] = {"everything": {"grid": {"pred_iou_thresh": 0.8}}}
@@ -130,15 +125,43 @@ def build_family(
     """
     kind = config["model_type"]
     family = FAMILIES[kind]
-    _check_sizes(config, where)
     module = build_module(
         config, tensors, where, family.config, family.model, prepare=family.prepare
     )
     if pixels is None:
         mean, deviation = (tuple(255 * value for value in each) for each in family.pixels)
         pixels = mean, deviation
+    return fitted(family.network, module, kind, pixels, where)
+
+
+def fitted(
+    network_class: type[Sam2Network] | type[SamHqNetwork],
+    module: nn.Module,
+    kind: str,
+    pixels: tuple[tuple[float, ...], tuple[float, ...]],
+    where: str,
+) -> Promptable:
+    """Put transformers' model behind the interface of a promptable network, and try that it runs.
+
+    Parameters
+    ----------
+    network_class : type
+    module : nn.Module
+        Transformers' model, or one with the same parts.
+    kind : str
+        Its model_type.
+    pixels : tuple
+        Mean and deviation of pixels in 0..255, by channel.
+    where : str
+        The file or folder, for messages.
+
+    Raises
+    ------
+    CheckpointError
+        If its parts do not fit each other.
+    """
     try:
-        network = family.network(module, kind, *pixels).eval()
+        network = network_class(module, kind, *pixels).eval()
         _try(copied(network, "meta"))
     except (
         ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, CheckpointError
@@ -203,8 +226,6 @@ def build_module(
     if "quantization_config" in config:
         raise CheckpointError(f"{where} has quantized weights, which are not supported")
     values = {k: v for k, v in config.items() if not k.endswith("attn_implementation")}
-    if (layers := _most_layers(values)) > len(tensors):
-        raise CheckpointError(f"{where} says that it has {layers} layers, and has fewer tensors")
     with quiet():
         try:
             settings = getattr(library, config_class).from_dict(prepare(values))
@@ -244,28 +265,6 @@ def _try(network: Promptable) -> None:
     low = 4 * network.config.embedding_size
     if logits.shape != (1, 1 + network.config.multimask_outputs, low, low):
         raise ValueError(f"its masks have the shape {tuple(logits.shape)}")
-
-
-def _check_sizes(config: Any, where: str, name: str = "") -> None:
-    """Check sizes before memory is allocated by them."""
-    if isinstance(config, Mapping):
-        for key, value in config.items():
-            _check_sizes(value, where, key)
-    elif isinstance(config, list):
-        for value in config:
-            _check_sizes(value, where, name)
-    elif isinstance(config, int | float) and not _WORDS.search(name):
-        NETWORK_SIDE.check(abs(config), f"{where} has {name} {config}", CheckpointError)
-
-
-def _most_layers(config: Any, name: str = "") -> int:
-    """Return the largest number of layers that a configuration asks for: each costs time."""
-    if isinstance(config, dict):
-        return max((_most_layers(value, key) for key, value in config.items()), default=0)
-    if isinstance(config, list):
-        counts = [_most_layers(value, name) for value in config]
-        return sum(counts) if _REPEATED.search(name) else max(counts, default=0)
-    return config if isinstance(config, int) and _REPEATED.search(name) else 0
 
 
 def transformers_for(what: str) -> Any:

@@ -7,6 +7,7 @@ encoder, which transformers does not know.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 from ..errors import CheckpointError
 from ..network import EncoderConfig, Promptable, TinyViTConfig, ViTConfig
 from ..network.layers import cast_products
-from .loading import FAMILIES, quiet, transformers_for
+from .loading import FAMILIES, fitted, quiet, transformers_for
 from .published import transformers_names
 from .sam_hq import SamHqNetwork
 
 _ENCODER = "image_encoder."
+_PARTS = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
 
 
 class OwnEncoder(nn.Module):
@@ -40,7 +42,8 @@ class OwnEncoder(nn.Module):
 
     def forward(self, frame: Tensor) -> SimpleNamespace:
         """Encode normalised frames (B, 3, S, S)."""
-        with torch.autocast(frame.device.type, enabled=False):  # its weights are cast instead
+        where = frame.device.type  # its weights are cast instead
+        with nullcontext() if frame.is_meta else torch.autocast(where, enabled=False):
             seen = self.network(frame, self.early)
         return SimpleNamespace(
             last_hidden_state=seen.embedding,
@@ -101,6 +104,9 @@ def build_hq(
     library = transformers_for(f"{where} (sam_hq)")
     sizes = {"image_size": encoder.image_size, "patch_size": patch}
     values = dict(config or {})
+    for part in _PARTS:
+        if not isinstance(values.get(part, {}), dict):
+            raise CheckpointError(f"{where} is no complete SAM-HQ: its {part} is no mapping")
     values["prompt_encoder_config"] = {**values.get("prompt_encoder_config", {}), **sizes}
     values["mask_decoder_config"] = {**values.get("mask_decoder_config", {}), "vit_dim": width}
     # transformers' own encoder is made as small as it can be, and replaced
@@ -133,4 +139,4 @@ def build_hq(
         mean, deviation = (tuple(255 * v for v in each) for each in FAMILIES["sam_hq"].pixels)
         pixels = mean, deviation
     module = module.float().eval().requires_grad_(False)
-    return OwnSamHqNetwork(module, "sam_hq", *pixels).eval()
+    return fitted(OwnSamHqNetwork, module, "sam_hq", pixels, where)
