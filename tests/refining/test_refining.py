@@ -201,3 +201,15 @@ def test_the_default_model_improves_a_threshold(default_model) -> None:
         average_precision(overlap_table(truth, each)).mean() for each in (labels, found.to_labels())
     )
     assert after > before + 0.1
+
+
+def test_models_of_other_families(image, tmp_path) -> None:
+    pytest.importorskip("transformers")
+    from ..families.tiny import tiny_sam2
+
+    model = nsa.load_model(tiny_sam2(tmp_path / "sam2"))
+    found = nsa.refine(image, squares(), model)
+    assert found.ids.tolist() == [7, 300]
+    assert np.isfinite(found.predicted_iou).all()
+    with pytest.raises(PromptError, match="sam2 takes no words as prompts"):
+        nsa.Prompts.from_words("a square", model)
