@@ -77,9 +77,10 @@ def test_detections_keep_classes_and_scores(model, image) -> None:
         nsa.Detection(4, (60, 60, 90, 90)),
     ]
     found = nsa.refine(image, objects, model)
-    assert found.class_names == ("a", "b")
+    assert found.categories == ("a", "b", "object")
     kept = [(r.id, r.category, r.category_id, r.score) for r in found.image_records().records]
     assert kept[:2] == [(5, "b", 2, 0.5), (3, "a", 1, 0.25)]
+    assert kept[2][:3] == (4, "", 3)
     assert found.before[1] == PlacedMask.of(np.ones((20, 24), bool), 11, 21)
 
 

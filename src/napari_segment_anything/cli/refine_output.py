@@ -170,7 +170,6 @@ def _files(found: Refined, source: str) -> dict[str, Callable[[Path], None]]:
         return files
     records = found.image_records(source)
     files["masks"] = lambda path: write_sa1b(path, records)
-    if found.class_names:
-        names = found.class_names
-        files["coco"] = lambda path: write_coco(path, [records], categories=names)
+    if any(found.given.classes):
+        files["coco"] = lambda path: write_coco(path, [records], categories=found.categories)
     return files

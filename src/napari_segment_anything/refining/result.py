@@ -21,6 +21,7 @@ from .review import doubts, evidence
 
 Table = dict[str, NDArray[Any]]
 
+_UNNAMED = "object"
 _STRIP = 512
 """Rows that are drawn together, where labels are written to a store."""
 
@@ -192,12 +193,14 @@ class Refined:
     def image_records(self, file_name: str = "") -> ImageRecords:
         """Return the complete masks, also where others are drawn over them; ids are labels.
 
+        Objects of which the model finds nothing are left out.
+
         Parameters
         ----------
         file_name : str
             The image's file.
         """
-        names = self.class_names
+        names = self.categories
         rows, cols = self.shape
         return ImageRecords(
             cols,
@@ -208,7 +211,7 @@ class Refined:
                     id=int(number),
                     predicted_iou=float(score),
                     stability_score=float(stable),
-                    category_id=1 + names.index(name) if name else 1,
+                    category_id=1 + names.index(name or _UNNAMED),
                     category=name,
                     score=float(given),
                 )
@@ -216,14 +219,15 @@ class Refined:
                     self.masks, self.ids, self.predicted_iou, self.stability,
                     self.given.classes, self.given.scores, strict=True,
                 )
+                if not mask.empty
             ),
             file_name,
         )  # fmt: skip
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, sorted."""
-        return tuple(sorted({name for name in self.given.classes if name}))
+    def categories(self) -> tuple[str, ...]:
+        """Names of the classes, sorted; "object" is that of objects without one."""
+        return tuple(sorted({name or _UNNAMED for name in self.given.classes}))
 
 
 def _extent(box: NDArray[np.float64], mask: PlacedMask) -> list[int]:

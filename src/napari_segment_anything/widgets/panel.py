@@ -1,4 +1,4 @@
-"""What the three widgets share: image, model, messages, layout and clean-up."""
+"""What the widgets share: image, model, messages, layout and clean-up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .status import StatusLine
 
 
 class Panel(QWidget):
-    """Base of the three widgets, with the session that they share.
+    """Base of the widgets, with the session that they share.
 
     `parameters` is a magicgui container with everything that can be set.
 

@@ -209,9 +209,7 @@ class RefineWidget(Panel):
             ask_and_save(
                 "refined.json",
                 "COCO JSON (*.json)",
-                lambda path: write_coco(
-                    path, [records], categories=refined.class_names or ("object",)
-                ),
+                lambda path: write_coco(path, [records], categories=refined.categories),
                 self.status.say,
                 self.status.warn,
                 ending=".json",
