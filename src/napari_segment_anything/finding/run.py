@@ -148,7 +148,8 @@ def plane_of(
     if isinstance(image, PlaneSource):
         if image.ndim_planes:
             raise ImageError("the image is a stack: take one plane of it, or use find_stack")
-        if (channel_axis, channels, contrast_limits) != (None, None, "auto"):
+        automatic = isinstance(contrast_limits, str) and contrast_limits == "auto"
+        if channel_axis is not None or channels is not None or not automatic:
             raise ParameterError("a PlaneSource has its own channels and contrast limits")
         return image
     opened = open_image(image, channel_axis=channel_axis, channels=channels)
