@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from napari_segment_anything.checkpoints import load_checkpoint
-from napari_segment_anything.engine import Model, load_model
+from napari_segment_anything.engine import Model, Predictor, Prompts, load_model
 from napari_segment_anything.errors import CheckpointError
 from napari_segment_anything.families import load_family
 from tests.families.tiny import edit_config, tiny_sam2, tiny_sam_hq
@@ -215,3 +217,33 @@ def test_sizes_in_a_configuration_are_bounded(
     edit_config(folder, **{part: config[part] | {name: value}})
     with pytest.raises(CheckpointError, match=f"{name} .*; at most"):
         load_checkpoint(folder)
+
+
+@pytest.mark.slow
+def test_descriptions_changed_at_random_give_one_line_or_work(tmp_path: Path) -> None:
+    """No other error, and none later, when the model is used."""
+    values = [None, 0, -1, 3, 10**9, 1.5, True, "", "x", [], [1], [1, 2, 3], {}, [[8, 8], [4, 4]]]
+    chance = random.Random(0)
+    original = tiny_sam2(tmp_path / "sam2", video=False)
+    config = (original / "config.json").read_text()
+    image = np.zeros((40, 50, 3), np.uint8)
+    refused: list[str] = []
+    for _ in range(25):
+        changed = json.loads(config)
+        node = changed
+        while True:
+            key = chance.choice(list(node) if isinstance(node, dict) else range(len(node)))
+            below = node[key]
+            if not isinstance(below, dict | list) or not below or chance.random() < 0.2:
+                break
+            node = below
+        node[key] = chance.choice(values)
+        (original / "config.json").write_text(json.dumps(changed))
+        try:
+            predictor = Predictor(load_model(original, device="cpu", precision="fp32"))
+        except CheckpointError as error:
+            refused.append(str(error))
+        else:
+            predictor.predict(predictor.embed(image), Prompts.from_points([20, 30]))
+    assert 5 < len(refused) < 25
+    assert not any("\n" in line for line in refused)
