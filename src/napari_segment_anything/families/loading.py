@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import CheckpointError
 from ..network import Promptable
@@ -94,44 +94,9 @@ def load_family(folder: str | Path | ModelFolder) -> Promptable:
             f"{folder.path} holds a model of type {folder.model_type}, which takes no prompts; "
             f"known are {', '.join(FAMILIES)}"
         )
-    where, pixels = str(folder.path), folder.pixels(*family.pixels)
-    transformers_for(f"{where} ({folder.model_type})")  # before gigabytes are read
-    return build_family(folder.config, folder.tensors(), where, pixels)
-
-
-def build_family(
-    config: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    where: str,
-    pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
-) -> Promptable:
-    """Make a promptable network from a configuration and weights in transformers' form.
-
-    Parameters
-    ----------
-    config : mapping
-        Content of config.json; its model_type is one of `FAMILIES`.
-    tensors : mapping of str to Tensor
-        By their names in transformers.
-    where : str
-        The file or folder, for messages.
-    pixels : tuple, optional
-        Mean and deviation of pixels in 0..255, by channel; by default the family's.
-
-    Raises
-    ------
-    CheckpointError
-        As for `load_family`.
-    """
-    kind = config["model_type"]
-    family = FAMILIES[kind]
-    module = build_module(
-        config, tensors, where, family.config, family.model, prepare=family.prepare
-    )
-    if pixels is None:
-        mean, deviation = (tuple(255 * value for value in each) for each in family.pixels)
-        pixels = mean, deviation
-    return fitted(family.network, module, kind, pixels, where)
+    module = load_module(folder, family.config, family.model, prepare=family.prepare)
+    pixels = folder.pixels(*family.pixels)
+    return fitted(family.network, module, folder.model_type, pixels, str(folder.path))
 
 
 def fitted(
@@ -173,42 +138,17 @@ def fitted(
 
 
 def load_module(
-    folder: ModelFolder, config_class: str, model_class: str, attention: str | None = "sdpa"
-) -> nn.Module:
-    """Load one of transformers' models from a folder, strictly.
-
-    Parameters
-    ----------
-    folder : ModelFolder
-    config_class, model_class, attention
-        As for `build_module`.
-
-    Raises
-    ------
-    CheckpointError
-        As for `load_family`.
-    """
-    where = str(folder.path)
-    transformers_for(f"{where} ({folder.model_type})")
-    tensors = folder.tensors()
-    return build_module(folder.config, tensors, where, config_class, model_class, attention)
-
-
-def build_module(
-    config: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    where: str,
+    folder: ModelFolder,
     config_class: str,
     model_class: str,
     attention: str | None = "sdpa",
     prepare: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> nn.Module:
-    """Make one of transformers' models with all of its weights and no others.
+    """Load one of transformers' models from a folder, with all of its weights and no others.
 
     Parameters
     ----------
-    config, tensors, where
-        As for `build_family`.
+    folder : ModelFolder
     config_class, model_class : str
         Names of the classes in transformers.
     attention : str, optional
@@ -221,18 +161,19 @@ def build_module(
     CheckpointError
         As for `load_family`.
     """
-    kind = config["model_type"]
+    where, kind = str(folder.path), folder.model_type
     library = transformers_for(f"{where} ({kind})")
-    if "quantization_config" in config:
+    if "quantization_config" in folder.config:
         raise CheckpointError(f"{where} has quantized weights, which are not supported")
-    values = {k: v for k, v in config.items() if not k.endswith("attn_implementation")}
+    values = {k: v for k, v in folder.config.items() if not k.endswith("attn_implementation")}
+    tensors = folder.tensors()
     with quiet():
         try:
             settings = getattr(library, config_class).from_dict(prepare(values))
             module, found = getattr(library, model_class).from_pretrained(
                 None,
                 config=settings,
-                state_dict=dict(tensors),
+                state_dict=tensors,
                 dtype=torch.float32,
                 attn_implementation=attention,
                 output_loading_info=True,
