@@ -149,12 +149,12 @@ def measure_promptable(name: str) -> dict[str, float | str]:
             maps = memory.maps(embedding.features, embedding.heads)
             frame = torch.tensor([[[SIDE / 2, SIDE / 2]]])
             seen = memory.from_prompts(maps, frame, torch.ones(1, 1, dtype=torch.int32))
-            prompted, recent = {0: seen.moment}, {}
+            prompted, recent = {0: seen.memory}, {}
             times = []
             for plane in range(1, 8):  # memory is full after some planes
                 work = Follow(memory, maps, plane, prompted, recent)
                 times += timed(work, 1)
-                recent = memory.remember(recent, plane, work.found.moment)
+                recent = memory.remember(recent, plane, work.found.memory)
         found["plane"] = min(times[-2:])
     return {**found, "memory": page.resident("VmHWM"), "precision": model.precision}
 
