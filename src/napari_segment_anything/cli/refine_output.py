@@ -76,7 +76,7 @@ class RefineOutput:
         kinds = [hint.kind for hint in found.hints]
         facts = {
             "prompted": len(found),
-            **{f"hint {kind}": kinds.count(kind) for kind in ("empty", "merge", "split")},
+            **{kind: kinds.count(kind) for kind in ("empty", "merge", "split")},
         }
         if self.folder is None:
             self._write_store(found, model, facts, began, show)

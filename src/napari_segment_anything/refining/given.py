@@ -190,19 +190,17 @@ def _labelled(labels: Any, components: bool) -> Generator[Progress, None, GivenO
         labels = ndimage.label(parts, np.ones((3, 3), int))[0]
     rows, cols = (int(n) for n in labels.shape)
     corners = [(top, left) for top in range(0, rows, _BLOCK) for left in range(0, cols, _BLOCK)]
-    found: dict[int, tuple[int, int, int, int]] = {}
+    found: dict[int, tuple[int, ...]] = {}
     for done, (top, left) in enumerate(corners):
         yield Progress(done, len(corners), message="reading the objects")
         block = np.asarray(labels[top : top + _BLOCK, left : left + _BLOCK])
-        ids, ranks = np.unique(block, return_inverse=True)
-        if ids[0] < 0:
-            raise PromptError(f"labels must not be negative; there is {ids[0]}")
-        places = ndimage.find_objects(ranks.reshape(block.shape) + 1)
-        for number, (down, across) in zip(ids.tolist(), places, strict=True):
-            if number:
-                here = (top + down.start, left + across.start, top + down.stop, left + across.stop)
-                old = found.get(number, here)
-                found[number] = (*map(min, old[:2], here[:2]), *map(max, old[2:], here[2:]))  # type: ignore[assignment]
+        for number, here in _extents(block).items():
+            if number < 0:
+                raise PromptError(f"labels must not be negative; there is {number}")
+            here = (top + here[0], left + here[1], top + here[2], left + here[3])
+            old = found.get(number, here)
+            first, last = map(min, old[:2], here[:2]), map(max, old[2:], here[2:])
+            found[number] = (*first, *last)
     if not found:
         raise PromptError("the labels are empty: there are no objects to refine")
     if len(found) == 1:
@@ -218,3 +216,21 @@ def _labelled(labels: Any, components: bool) -> Generator[Progress, None, GivenO
     boxes = np.array([found[int(i)] for i in ids], np.float64) - 0.5
     shape = (rows, cols)
     return GivenObjects(shape, ids, boxes, labels, ("",) * len(ids), np.full(len(ids), np.nan))
+
+
+def _extents(labels: NDArray[Any]) -> dict[int, tuple[int, ...]]:
+    """First row and column of each object, and those after its last."""
+    rows, cols = np.nonzero(labels)
+    if not len(rows):
+        return {}
+    values = labels[rows, cols]
+    order = np.argsort(values, kind="stable")
+    values = values[order]
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    sides = [
+        edge.reduceat(places[order], starts) + after
+        for edge, after in ((np.minimum, 0), (np.maximum, 1))
+        for places in (rows, cols)
+    ]
+    corners = zip(*(side.tolist() for side in sides), strict=True)
+    return dict(zip(values[starts].tolist(), corners, strict=True))
