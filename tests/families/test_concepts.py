@@ -13,7 +13,8 @@ import torch
 import napari_segment_anything as nsa
 from napari_segment_anything.errors import CheckpointError
 from napari_segment_anything.families.concepts import ConceptFinder, load_concepts, roi_align
-from napari_segment_anything.finding import load_finder
+from napari_segment_anything.finding import Query, load_finder
+from napari_segment_anything.finding.choosing import choose_finder
 from napari_segment_anything.finding.loading import concepts_of
 
 from .tiny_finders import tiny_clip, tiny_concepts
@@ -123,6 +124,8 @@ def test_a_model_that_is_sam_3_finds_by_itself(folder, finder) -> None:
     table = nsa.find(image, "disk", model, likeness_thresh=0.0, nms="box", box_nms_thresh=1)
     assert table.parameters["finder"] == "sam3" and set(table.sources) <= {"sam3"}
     assert len(table.candidates) and table.shape == (90, 100)
+    named = choose_finder(Query("disk"), model, str(folder))
+    assert named.model.module is own.module  # not loaded again
     both = nsa.find(image, "disk", model, examples=BOXES[:1], likeness_thresh=0.0)
     assert both.sources[0] == "example"
 

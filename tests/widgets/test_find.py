@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_segment_anything.widgets import find_form
 from napari_segment_anything.widgets.everything import FIND, EverythingWidget
 from napari_segment_anything.widgets.find_form import DRAW, NONE, SELECTED
 
@@ -84,4 +85,12 @@ def test_what_cannot_be_found_is_greyed_out_with_the_reason(viewer, widget) -> N
     widget.start()
     assert "select objects in the list" in widget.status.text
     widget.find.examples.value = NONE
+    assert not widget.run_button.isEnabled()
+
+
+def test_without_the_extra_finders_say_what_they_need(widget, monkeypatch) -> None:
+    monkeypatch.setattr(find_form, "missing_packages", lambda: ["transformers"])
+    widget.find.words.value = "disk"
+    widget.find.finder.value = "owlv2_base"
+    assert "owlv2_base needs transformers: pip install" in widget.run_button.toolTip()
     assert not widget.run_button.isEnabled()

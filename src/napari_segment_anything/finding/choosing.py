@@ -131,7 +131,9 @@ def _default(query: Query, model: Model) -> Finder | FinderModel | str:
 
 def _made(finder: Any, model: Model, options: FinderOptions) -> Finder:
     if isinstance(finder, str | Path):
-        finder = load_finder(finder, str(model.device))
+        same = str(finder) in (model.name, model.source)
+        own = concepts_of(model) if same else None
+        finder = load_finder(finder, str(model.device)) if own is None else own
     parameters = dict(options.everything)
     mode = {"mode": parameters.pop("mode", "auto"), "parameters": parameters}
     if isinstance(finder, OwnFeatures):

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from ..bridge.runs.areas import Area
 from ..bridge.runs.finding import draw_examples, examples_from
-from ..checkpoints import catalogue, is_here
+from ..checkpoints import INSTALL_EXTRA, catalogue, is_here, missing_packages
 from ..engine import Model
 from ..errors import PromptError
 from ..finding import finder_here, finders, load_finder, takes_of
@@ -130,6 +130,8 @@ class FindForm:
             if needs <= model.abilities or "words" not in needs:
                 return None
             source = finder_here(needs)
+        elif source in (model.name, model.source) and needs <= model.abilities:
+            return None
         if self._loaded is None or self._loaded[0] != source:
             first = Progress(0, 1, message=f"loading {Path(source).name}")
             device = str(model.device)
@@ -143,7 +145,10 @@ class FindForm:
 
     def _unable(self, name: str) -> str:
         missing = " and ".join(sorted(self._needs() - takes_of(name)))
-        return f"{Path(name).name} does not find by {missing}." if missing else ""
+        if missing:
+            return f"{Path(name).name} does not find by {missing}."
+        packages = " and ".join(missing_packages())
+        return f"{Path(name).name} needs {packages}: {INSTALL_EXTRA}" if packages else ""
 
     def _sources(self) -> list[tuple[str, Any]]:
         layers = [
