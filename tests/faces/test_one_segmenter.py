@@ -220,8 +220,15 @@ def test_clicks_of_evaluation_are_those_of_a_session(predictor, image):
 def test_where_propagation_starts(kind, predictor, image, expected):
     volume = np.stack([image] * 3)
     prompts = Prompts.from_objects(OBJECTS[kind])
+    # a memory has a way of its own to segment prompted objects, that of the video model
+    method = "decoder" if "memory" in predictor.model.abilities else "auto"
     result = nsa.propagate(
-        volume, {1: prompts}, predictor.model, direction="forward", contrast_limits=LIMITS
+        volume,
+        {1: prompts},
+        predictor.model,
+        method=method,
+        direction="forward",
+        contrast_limits=LIMITS,
     )
     found = [result.mask(number, 1) for number in range(1, len(prompts) + 1)]
     same(found, expected[kind])
