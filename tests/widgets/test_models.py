@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("napari", reason="napari is not installed")
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from napari_segment_anything.widgets.everything import EverythingWidget
 from napari_segment_anything.widgets.prompt import PromptWidget
 from napari_segment_anything.widgets.settings import PluginSettings
 from napari_segment_anything.widgets.stack import StackWidget
 
+from ..families.tiny import tiny_sam2
 from .conftest import Window, picture
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.weights]
@@ -116,3 +117,25 @@ def test_what_was_pressed_while_the_model_loads_is_what_runs(qtbot, viewer) -> N
     qtbot.waitUntil(lambda: widget.done is not None, timeout=120_000)
     assert widget.done.tracks is None
     assert widget.layers.labels.name == "stack linked"
+
+
+def test_a_folder_of_another_family_is_clicked_with(qtbot, opened, tmp_path, monkeypatch) -> None:
+    window, _, widget = opened
+    everything = EverythingWidget(window.viewer)
+    window.viewer.window.add_dock_widget(everything, name="Segment everything")
+    qtbot.waitUntil(lambda: widget.session.is_loaded)
+    folder = str(tiny_sam2(tmp_path / "sam2"))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: folder)
+    box = widget.models.qt
+    box.activated.emit(box.findText("From a folder …"))
+    qtbot.waitUntil(lambda: widget.session.model is not None and "memory" in abilities(widget))
+    assert everything.models.value == widget.models.value == folder
+    assert box.currentText() == "sam2"
+    widget.session.add_point((72, 72))
+    qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
+    assert not widget.notices.topics
+    assert "⚠" not in everything.status.text
+
+
+def abilities(widget) -> frozenset[str]:
+    return widget.session.model.abilities
