@@ -152,7 +152,7 @@ def test_an_image_without_objects(model):
     record, labels = ask.everything(subject, "grid", LOOSE)
     assert record["areas"] == [] and record["found_ids"]
     assert len(record["found_ids"]) == len(np.unique(labels)) - 1
-    assert ask.proposals(subject, LOOSE)["best"] == {"100": [], "1000": []}
+    assert ask.proposals(subject, LOOSE)["best"] == {"10": [], "100": [], "1000": []}
 
 
 def test_everything_agrees_with_its_label_image(model):

@@ -146,7 +146,8 @@ def test_the_decoder_has_no_gradient_where_nobody_has_looked(monkeypatch, boxed)
     monkeypatch.setattr(prompts, "decode_windows", decoded)
     monkeypatch.setattr(prompts, "error_points", corrected)
     draw = torch.Generator().manual_seed(1)
-    prompts._rounds(network, encoded, objects, boxed, stage, draw, 1.0)
+    kind = "box" if boxed else "point"
+    prompts._rounds(network, encoded, objects, kind, stage, draw, 1.0, None)
     assert objects.known.any() and not objects.known.all() and len(rounds) == stage.rounds
     for logits in rounds:
         unseen = ~objects.known[:, None].expand_as(logits)

@@ -82,6 +82,20 @@ class Window:
         row, col = (world - np.array(camera.center)[-2:]) * camera.zoom
         return QPoint(round(col + width / 2), round(row + height / 2))
 
+    def hover(self, layer: Any, point: tuple[float, float]) -> None:
+        """Move the mouse there, without the screen's pointer, which other windows may hold."""
+        from qtpy.QtCore import QEvent, QPointF, Qt
+        from qtpy.QtGui import QMouseEvent
+        from qtpy.QtWidgets import QApplication
+
+        at = self.at(layer, point)
+        places = QPointF(at), QPointF(self.native.mapToGlobal(at))
+        none = Qt.MouseButton.NoButton
+        move = QMouseEvent(
+            QEvent.Type.MouseMove, *places, none, none, Qt.KeyboardModifier.NoModifier
+        )
+        QApplication.sendEvent(self.native, move)
+
     def click(self, layer: Any, point: tuple[float, float], right: bool = False) -> None:
         from qtpy.QtCore import Qt
 

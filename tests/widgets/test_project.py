@@ -79,7 +79,7 @@ def test_classes_by_digit_and_colour(qtbot, window, series, project) -> None:
     assert series.session.objects[1].class_name == "other"
     colour = series.session.target.colormap.map(np.array([1]))[0]
     assert tuple(np.round(255 * colour[:3]).astype(int)) == (238, 102, 119)
-    qtbot.mouseMove(window.native, window.at(series.series.layers.images[0], (24, 24)))
+    window.hover(series.series.layers.images[0], (24, 24))
     qtbot.wait(50)
     window.press("1")
     assert series.session.objects[1].class_name == "disk"

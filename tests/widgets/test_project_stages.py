@@ -53,10 +53,13 @@ def widget(viewer, window, qtbot, project):
 
 
 def hover(qtbot, window, widget, point):
-    layer = widget.series.layers.images[0]
-    qtbot.mouseMove(window.native, window.at(layer, point))
-    cursor = window.viewer.cursor
-    qtbot.waitUntil(lambda: np.allclose(layer.world_to_data(cursor.position)[-2:], point, atol=3))
+    layer, cursor = widget.series.layers.images[0], window.viewer.cursor
+
+    def arrived() -> bool:
+        window.hover(layer, point)
+        return np.allclose(layer.world_to_data(cursor.position)[-2:], point, atol=3)
+
+    qtbot.waitUntil(arrived)
 
 
 def test_suggestions_by_key_and_slider(qtbot, window, widget, project) -> None:
