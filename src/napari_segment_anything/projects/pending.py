@@ -15,7 +15,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from ..reading import decode_json, read_bytes
-from .status import Polygon, State, _Text
+from .status import Polygon, State
 from .suggestions import Status, Suggestions
 
 PENDING = "pending.jsonl"
@@ -26,7 +26,7 @@ class PendingChange(TypedDict, total=False):
     """One line: fields of the image's status, or decisions about suggestions by their ids."""
 
     state: State
-    note: _Text
+    note: str
     complete_regions: tuple[Polygon, ...]
     decided: dict[int, Status]
 
