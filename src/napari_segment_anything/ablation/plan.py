@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from ..errors import ParameterError
 from ..evaluation import PROTOCOLS, PromptSettings
 from ..reading import convert, read_toml
 from ..training import TrainingConfig
+from ..training.config import StageConfig
 from ..training.toml import read_config
 
 BASELINE = "baseline"
 _SET_KEYS = ("share", "limit")
+_STAGE_KEYS = frozenset(f.name for f in fields(StageConfig)) - {"name"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ def changed(configuration: Mapping[str, Any], change: str, value: Any) -> dict[s
 def _changes(
     configuration: Mapping[str, Any], ablations: tuple[Ablation, ...]
 ) -> list[tuple[str, str, dict[str, Any]]]:
-    """(ablation, value in words, configuration) of each variant, without repetitions."""
+    """(ablation, value in words, configuration) of each variant, the baseline first."""
     found = [(BASELINE, "", dict(configuration))]
     for ablation in ablations:
         found += [
@@ -219,17 +221,6 @@ def _changes(
             for value in ablation.values
         ]
     return found
-
-
-def _stage_keys() -> frozenset[str]:
-    from dataclasses import fields
-
-    from ..training.config import StageConfig
-
-    return frozenset(f.name for f in fields(StageConfig)) - {"name"}
-
-
-_STAGE_KEYS = _stage_keys()
 
 
 def _names(change: str, value: Any) -> list[str]:

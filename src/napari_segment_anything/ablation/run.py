@@ -169,13 +169,12 @@ def _one(
     if not evaluated.records:
         reasons = "; ".join(evaluated.failures.values())
         raise ParameterError(f"no image could be evaluated: {reasons}")
-    first = next(iter(summarise(evaluated.records, resamples=1)), None)
-    whole = None if first is None else first.group
+    summary = summarise(evaluated.records)
     figures: dict[str, list[float | None]] = {}
-    for figure in summarise(evaluated.records):
+    for figure in summary:
         for name, (protocol, measure, _) in MEASURES.items():
             own = figure.method.partition(":")[0] == protocol and figure.measure == measure
-            if own and figure.group == whole and name not in figures:
+            if own and figure.group == summary[0].group and name not in figures:
                 interval = figure.interval
                 figures[name] = [_plain(v) for v in (interval.value, interval.low, interval.high)]
     record = read_json(place / "run" / "config.json", dict[str, Any], what="record of a run")

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
 from .folder import ModelFolder
 from .loading import load_module
 from .words import WordReader
@@ -168,12 +167,7 @@ def load_concepts(
     CheckpointError
         If it is no such folder, or incomplete.
     """
-    folder = folder if isinstance(folder, ModelFolder) else ModelFolder.read(folder)
-    if folder.model_type not in CONCEPT_TYPES:
-        raise CheckpointError(
-            f"{folder.path} holds a model of type {folder.model_type}; concepts are found by "
-            f"{', '.join(CONCEPT_TYPES)}"
-        )
+    folder = ModelFolder.of(folder, CONCEPT_TYPES, "concepts are found by")
     video = folder.model_type == "sam3_video"
     module: Any = load_module(folder, "Sam3VideoConfig" if video else "Sam3Config", "Sam3Model")
     return ConceptFinder.of(folder, module, torch.device(device))

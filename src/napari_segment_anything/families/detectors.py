@@ -190,12 +190,7 @@ def load_detector(folder: str | Path | ModelFolder, device: torch.device | str =
     CheckpointError
         If it is no such folder, or incomplete.
     """
-    folder = folder if isinstance(folder, ModelFolder) else ModelFolder.read(folder)
-    if folder.model_type not in DETECTOR_TYPES:
-        raise CheckpointError(
-            f"{folder.path} holds a model of type {folder.model_type}; boxes are found by "
-            f"{', '.join(DETECTOR_TYPES)}"
-        )
+    folder = ModelFolder.of(folder, DETECTOR_TYPES, "boxes are found by")
     config, model, make = DETECTOR_TYPES[folder.model_type]
     attention = None if folder.model_type == "grounding-dino" else "sdpa"  # it has its own
     return make(folder, load_module(folder, config, model, attention), torch.device(device))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,31 @@ class ModelFolder:
         if not isinstance(folder.config.get("model_type"), str):
             raise CheckpointError(f"{path / CONFIG} has no model_type; it is not of a known model")
         _bounded(folder.config, str(path / CONFIG))
+        return folder
+
+    @classmethod
+    def of(cls, source: str | Path | ModelFolder, types: Collection[str], what: str) -> ModelFolder:
+        """Read a folder, unless it was, and check that it holds a model of one of some types.
+
+        Parameters
+        ----------
+        source : path or ModelFolder
+        types : collection of str
+            Of models, as in `model_type`.
+        what : str
+            What such models do, for the message: "boxes are found by".
+
+        Raises
+        ------
+        CheckpointError
+            As `read`, or if the model is of another type.
+        """
+        folder = source if isinstance(source, ModelFolder) else cls.read(source)
+        if folder.model_type not in types:
+            raise CheckpointError(
+                f"{folder.path} holds a model of type {folder.model_type}; {what} "
+                f"{', '.join(types)}"
+            )
         return folder
 
     @property

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
 from .folder import ModelFolder
 from .loading import load_module
 from .words import PixelReader, WordReader
@@ -101,12 +100,7 @@ def load_likeness(folder: str | Path | ModelFolder, device: torch.device | str =
     CheckpointError
         If it is no such folder, or incomplete.
     """
-    folder = folder if isinstance(folder, ModelFolder) else ModelFolder.read(folder)
-    if folder.model_type not in LIKENESS_TYPES:
-        raise CheckpointError(
-            f"{folder.path} holds a model of type {folder.model_type}; images and words are "
-            f"compared by {', '.join(LIKENESS_TYPES)}"
-        )
+    folder = ModelFolder.of(folder, LIKENESS_TYPES, "images and words are compared by")
     module: Any = load_module(folder, *LIKENESS_TYPES[folder.model_type])
     most = int(module.config.text_config.max_position_embeddings)
     words = WordReader.of(folder, most=most, padded=folder.model_type != "clip")
