@@ -1,10 +1,53 @@
-"""What benchmarks share: tables, their place in the documentation, time and memory."""
+"""What benchmarks share: tables, their place in the documentation, time and memory, ratios."""
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A figure that is comparable between runs: one measurement divided by another of the same run.
+
+    Parameters
+    ----------
+    value : float
+    spread : float
+        How far repeated measurements lie from `value`.
+    unit : str
+        What the figure is divided by, such as "of the fp32 matrix rate".
+    lower : bool
+        Whether less is better, as for times. For rates more is better.
+    """
+
+    value: float
+    spread: float
+    unit: str
+    lower: bool = False
+
+    @classmethod
+    def of(cls, values: Sequence[float], unit: str, lower: bool = False) -> Ratio:
+        """Median of several measurements, and half of the range of their middle half.
+
+        Parameters
+        ----------
+        values : sequence of float
+            The ratio, measured several times, with both sides in turn.
+        unit, lower
+            As for `Ratio`.
+        """
+        if len(values) < 2:
+            return cls(float(values[0]), 0.0, unit, lower)
+        low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(middle, (high - low) / 2, unit, lower)
+
+
+class Unavailable(Exception):
+    """A benchmark cannot run here; the message says what is missing."""
 
 
 def table(columns: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
@@ -70,6 +113,46 @@ def durations(
         wait()
         seconds.append(clock() - began)
     return seconds
+
+
+def in_turn(sides: Sequence[Callable[[], float]], repeats: int) -> list[list[float]]:
+    """Measure several sides in turn (A B A B ...), so that other load meets all of them.
+
+    Parameters
+    ----------
+    sides : sequence of callable
+        Each returns its measurement, such as seconds.
+    repeats : int
+        Rounds.
+
+    Returns
+    -------
+    list of list of float
+        Measurements of each side.
+    """
+    rounds = [[side() for side in sides] for _ in range(repeats)]
+    return [list(each) for each in zip(*rounds, strict=True)]
+
+
+def matrix_rate(dtype: str = "float32", side: int = 2048, seconds: float = 0.5) -> float:
+    """Floating point operations per second of this machine's matrix product, by torch.
+
+    Parameters
+    ----------
+    dtype : str
+        Name of a dtype of torch.
+    side : int
+        Of the square matrices.
+    seconds : float
+        Least time to measure; the best product counts.
+    """
+    import torch
+
+    a, b = (torch.randn(side, side).to(getattr(torch, dtype)) for _ in range(2))
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end or best == float("inf"):
+        best = min(best, *durations(lambda: a @ b, 2))
+    return 2 * side**3 / best
 
 
 def resident(field: str = "VmRSS") -> float:
