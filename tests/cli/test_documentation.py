@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import napari_segment_anything as nsa
+from napari_segment_anything.automatic.generate import generate_candidates
 from napari_segment_anything.cli import prompt_files
 from napari_segment_anything.cli.main import run
+from napari_segment_anything.finding import pool
 
 from ..tiny import tiny_model
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/getting-started.md", "docs/command-line.md")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny")]
+
+
+@pytest.fixture(autouse=True)
+def coarse_grid(monkeypatch):
+    """Find asks the tiny model, which has no dense head, with a few points only."""
+    coarse = partial(generate_candidates, points_per_side=6)
+    monkeypatch.setattr(pool, "generate_candidates", coarse)
 
 
 def picture():
