@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from .refining import Refined, refine, refine_steps
     from .samples import Sample, sample, sample_names
     from .stacks import PropagationResult, StackResult, propagate, segment_stack
-    from .training import TrainingConfig, TrainingResult, train
+    from .training import TrainingConfig, TrainingResult, pretrain, train
 
 _HOMES = {
     "automatic": ("segment_everything", "generate_candidates", "CandidateTable"),
@@ -101,7 +101,7 @@ _HOMES = {
     "refining": ("refine", "refine_steps", "Refined"),
     "samples": ("sample", "sample_names", "Sample"),
     "stacks": ("segment_stack", "propagate", "StackResult", "PropagationResult"),
-    "training": ("train", "TrainingConfig", "TrainingResult"),
+    "training": ("train", "pretrain", "TrainingConfig", "TrainingResult"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -159,6 +159,7 @@ __all__ = [
     "ObjectClass",
     "ObjectEntry",
     "train",
+    "pretrain",
     "TrainingConfig",
     "TrainingResult",
     "Progress",

@@ -186,3 +186,24 @@ def test_a_truncated_state_of_a_stage_is_told_by_its_name(config, tmp_path, caps
         assert run(["train", str(config), "-q"]) == 2
         error = capsys.readouterr().err
         assert "finetune.pt cannot be resumed" in error and error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_pretraining_tells_and_train_takes_it(config, tmp_path, capsys):
+    before = tmp_path / "unlabelled.toml"
+    before.write_text(
+        'model = "micro.safetensors"\nsteps = 2\nbatch_size = 1\ncrop.size = 64\n'
+        '[[data]]\nfolder = "cells"\nvalidation = 0.3\n'
+    )
+    out = tmp_path / "pretrained"
+    assert run(["pretrain", str(before), "-o", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "predicted: " in printed.err and "reconstruction" in printed.out
+    model = str(out / "model.safetensors")
+    assert run(["everything", "sample:coins", "--json", "--model", model]) == 2
+    assert "Fine-tune it with `napari-sam train`" in capsys.readouterr().err
+    config.write_text(f'encoder_weights = "{model}"\n{CONFIG}')
+    assert run(["train", str(config), "-q", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == {"finetune": 2}
+    assert run(["pretrain", str(config), "-q", "-o", str(tmp_path / "wrong")]) == 2
+    assert "a pre-training has one stage" in capsys.readouterr().err

@@ -5,13 +5,14 @@ from .catalogue import ABILITIES, CatalogueEntry, RemoteFile, about_size, cannot
 from .download import cache_directory, cached_path, checkpoint_directory
 from .fingerprint import fingerprint
 from .hub import INSTALL_EXTRA, missing_packages
-from .loading import Checkpoint, load_checkpoint
+from .loading import PRETRAINED, Checkpoint, load_checkpoint
 from .obtaining import download, is_here, known_abilities, locate, present
 from .saving import save_checkpoint
 
 __all__ = [
     "ABILITIES",
     "INSTALL_EXTRA",
+    "PRETRAINED",
     "CatalogueEntry",
     "Checkpoint",
     "RemoteFile",

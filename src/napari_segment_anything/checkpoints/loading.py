@@ -34,6 +34,8 @@ from .obtaining import locate, named_entry
 from .reading import StoredTensors, read_decoder, read_tensors
 from .records import recall, record
 
+PRETRAINED = "pretrained_encoder"
+"""In the metadata of a file whose other parts do not know its image encoder yet."""
 ProgressCallback = Callable[[Progress], object]
 
 

@@ -25,6 +25,7 @@ from . import (
     info,
     large,
     models,
+    pretrain,
     project,
     refine,
     replay,
@@ -38,7 +39,16 @@ BAD_INPUT = 2
 UNEXPECTED = 1
 INTERRUPTED = 130
 TERMINATED = 143
-RESUMABLE = ("ablate", "embed", "evaluate", "large", "train", "project suggest", "project learn")
+RESUMABLE = (
+    "ablate",
+    "embed",
+    "evaluate",
+    "large",
+    "pretrain",
+    "train",
+    "project suggest",
+    "project learn",
+)
 
 app = typer.Typer(
     name=PROGRAM,
@@ -81,6 +91,7 @@ app.command("large")(large.large)
 app.command("stack")(stack.stack)
 app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
+app.command("pretrain")(pretrain.pretrain)
 app.command("train")(train.train)
 app.command("ablate")(ablate.ablate)
 app.add_typer(project.app)

@@ -16,47 +16,59 @@ if TYPE_CHECKING:
     from ..training import TrainingResult
     from ..training.estimate import Estimate
 
-_MEASURES = ("ap50", "point", "point_best", "box")
-_LOSSES = ("foreground", "interior", "point_first", "point_last", "box_first", "iou_error")
+_MEASURES = ("ap50", "point", "point_best", "box", "reconstruction")
+_LOSSES = (
+    "reconstruction",
+    "foreground",
+    "interior",
+    "point_first",
+    "point_last",
+    "box_first",
+    "iou_error",
+)
+
+
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="CONFIG.toml", help="Configuration of the run.")
+]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="DIR",
+        rich_help_panel=options.RESULT,
+        help="Folder of the run, in place of the configuration's 'output'. The same command again "
+        "resumes a stopped run.",
+    ),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        rich_help_panel=options.INPUT,
+        help="Folder that paths in the configuration start from, in place of its own.",
+    ),
+]
+OverwriteRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", rich_help_panel=options.RESULT, help="Remove a run that the folder holds."
+    ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", rich_help_panel=options.MODEL, help="Processor threads to use."),
+]
 
 
 def train(
-    config: Annotated[
-        Path,
-        typer.Argument(metavar="CONFIG.toml", help="Configuration of the run."),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            rich_help_panel=options.RESULT,
-            help="Folder of the run, in place of the configuration's 'output'. The same command "
-            "again resumes a stopped run.",
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            rich_help_panel=options.INPUT,
-            help="Folder that paths in the configuration start from, in place of its own.",
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            rich_help_panel=options.RESULT,
-            help="Remove a run that the folder holds.",
-        ),
-    ] = False,
+    config: ConfigArgument,
+    output: RunOption = None,
+    data: DataOption = None,
+    overwrite: OverwriteRunOption = False,
     device: options.DeviceOption = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(metavar="N", rich_help_panel=options.MODEL, help="Processor threads to use."),
-    ] = None,
+    threads: ThreadsOption = None,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
     debug: options.DebugOption = False,
@@ -73,18 +85,10 @@ def train(
 
     napari-sam train cells.toml -o runs/second --device cuda
     """
-    from ..errors import ParameterError
-    from ..limits import THREADS
     from ..training import train as run
     from . import report
 
-    if threads is not None:
-        import torch
-
-        if threads < 1:
-            raise ParameterError(f"--threads is at least 1, not {threads}")
-        THREADS.check(threads, "--threads is too large", ParameterError)
-        torch.set_num_threads(threads)
+    use_threads(threads)
     predicted: list[Estimate] = []
     with training_display(quiet, predicted) as show:
         result = run(
@@ -96,9 +100,30 @@ def train(
             on_progress=show,
         )
     if as_json:
-        report.print_json(_facts(result, predicted))
+        report.print_json(result_facts(result, predicted))
     elif not quiet:
-        _tell(result)
+        tell_result(result)
+
+
+def use_threads(threads: int | None) -> None:
+    """Limit torch to so many threads.
+
+    Raises
+    ------
+    ParameterError
+        If that is no number of threads.
+    """
+    if threads is None:
+        return
+    import torch
+
+    from ..errors import ParameterError
+    from ..limits import THREADS
+
+    if threads < 1:
+        raise ParameterError(f"--threads is at least 1, not {threads}")
+    THREADS.check(threads, "--threads is too large", ParameterError)
+    torch.set_num_threads(threads)
 
 
 @contextmanager
@@ -188,7 +213,8 @@ def duration_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _tell(result: TrainingResult) -> None:
+def tell_result(result: TrainingResult) -> None:
+    """Print what a training made, and where it is."""
     from . import report
 
     steps = ", ".join(f"{name} {count}" for name, count in result.steps.items())
@@ -204,7 +230,15 @@ def _tell(result: TrainingResult) -> None:
     report.print_facts("", facts)
 
 
-def _facts(result: TrainingResult, predicted: list[Estimate]) -> dict[str, Any]:
+def result_facts(result: TrainingResult, predicted: list[Estimate]) -> dict[str, Any]:
+    """Facts about a training, for JSON.
+
+    Parameters
+    ----------
+    result : TrainingResult
+    predicted : list of Estimate
+        The prediction, if one was made.
+    """
     from dataclasses import asdict
 
     return {

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import CheckpointError
 from ..network import Ability, EncoderOutput, FrameFit, Promptable
 from ..network.copying import copied
 from ..network.instance_decoder import InstanceDecoder
@@ -73,7 +74,21 @@ class Model:
         device: str | torch.device = "auto",
         precision: str = "auto",
     ) -> Model:
-        """Put a loaded checkpoint on a device; its networks are moved and cast in place."""
+        """Put a loaded checkpoint on a device; its networks are moved and cast in place.
+
+        Raises
+        ------
+        CheckpointError
+            If its image encoder was pre-trained and the other parts do not know it yet.
+        """
+        from ..checkpoints import PRETRAINED
+
+        if checkpoint.metadata.get(PRETRAINED):
+            raise CheckpointError(
+                f"{checkpoint.name} is the result of a pre-training: its other parts do not know "
+                "its image encoder yet. Fine-tune it with `napari-sam train`, as 'model' or as "
+                "'encoder_weights'"
+            )
         where = choose_device(device)
         network = checkpoint.network.to(where).eval().requires_grad_(False)
         work = encoder_work(network.config.encoder_kind)

@@ -1,5 +1,6 @@
 """The data engine: a series of images, annotated with a model's help, on disk."""
 
+from ..datasets.sources import ImageSource
 from ..finding import Traits
 from .audit import Audit, audit_names
 from .audit_figures import AuditFigure, AuditFigures
@@ -13,7 +14,6 @@ from .objects import ObjectEntry
 from .project import Project
 from .review import ReviewItem, review_queue
 from .similar_series import example_steps, similar_series_steps, similar_steps
-from .sources import ImageSource
 from .status import STATES, ImageStatus, State
 from .suggesting import SeriesReport, suggest_series_steps, suggest_steps
 from .suggestions import Suggestion, Suggestions

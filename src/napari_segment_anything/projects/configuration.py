@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..datasets.sources import ImageSource
 from ..errors import FormatError, ParameterError
 from ..parameters import PROJECT, check_values
 from ..reading import convert, read_toml
 from .classes import ObjectClass, as_classes
 from .files import write_text
-from .sources import ImageSource
 
 FILE = "project.toml"
 VERSION = 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets.sources import ImageSource, open_image_plane
 from ..errors import FormatError
 from ..formats import read_labels
 from ..formats.locking import is_locked
@@ -30,7 +31,6 @@ from .layout import (
     read_status,
 )
 from .objects import ObjectEntry, read_objects
-from .sources import ImageSource, open_image_plane
 from .status import ImageStatus, Point, Polygon, State
 from .suggestion_files import read_suggestions
 from .suggestions import Suggestions

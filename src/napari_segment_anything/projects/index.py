@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..datasets.sources import FoundImage, plane_text, read_plane
 from ..errors import FormatError
 from ..limits import RECORDS_BYTES
 from ..reading import plain_name, read_bytes
-from .sources import FoundImage, plane_text, read_plane
 
 _OWN = ("key", "source", "path", "plane")
 _LONGEST = 80

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..datasets.sources import ImageSource, as_sources, find_source_images
 from ..errors import FormatError, ParameterError
 from ..formats.locking import exclusive
 from ..parameters import PROJECT
@@ -24,7 +25,6 @@ from .configuration import (
 from .files import write_text
 from .images import ProjectImage
 from .index import IndexEntry, index_text, read_index, to_entries
-from .sources import ImageSource, as_sources, find_source_images
 from .status import totals
 from .versions import ModelVersion, list_versions, new_version
 

@@ -14,6 +14,7 @@ from ..network.micro import MicroConfig
 from ..reading import plain_name
 from .augment import AugmentConfig
 from .cropping import CropConfig
+from .masking import MaskingConfig
 
 SCRATCH = "scratch"
 PROMPTS = ("", "clip")
@@ -295,6 +296,11 @@ class TrainingConfig:
         Starting point: "scratch", or the name, path or URL of a checkpoint.
     encoder : MicroConfig or None
         Size of the image encoder, from scratch; None takes that of the embedded model.
+    encoder_weights : str
+        Name, path or URL of a checkpoint, such as one of `pretrain`, whose image encoder takes the
+        place of that of `model`.
+    masking : MaskingConfig or None
+        Masks and decoder of a pre-training; None in any other training.
     train : {"whole", "decoder", "lora"}
         What is trained: all weights, the prompt encoder and the mask decoder, or these and
         low-rank additions to the image encoder.
@@ -333,6 +339,8 @@ class TrainingConfig:
     validation_images: int = 40
     model: str = SCRATCH
     encoder: MicroConfig | None = None
+    encoder_weights: str = ""
+    masking: MaskingConfig | None = None
     train: str = "whole"
     lora: LoraConfig = field(default_factory=LoraConfig)
     prompt: str = ""
@@ -359,6 +367,8 @@ class TrainingConfig:
             raise ParameterError(f"train = {self.train!r} needs a model to start from")
         if self.encoder is not None and self.model != SCRATCH:
             raise ParameterError(f"'encoder' is for model = '{SCRATCH}'; {self.model} has its own")
+        if self.encoder is not None and self.encoder_weights:
+            raise ParameterError("'encoder_weights' have a size of their own; leave 'encoder' out")
         if not abs(self.seed) < _MOST:
             raise ParameterError(f"seed lies within a billion of 0, not {self.seed}")
         for name in ("validate_every", "save_every", "log_every", "validation_images"):

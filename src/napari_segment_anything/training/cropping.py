@@ -119,7 +119,7 @@ class CropSampler:
             How they are cut.
         """
         rngs = [np.random.default_rng((self.seed, step, i)) for i in range(count)]
-        return self._crops([self._crop(rng, config) for rng in rngs])
+        return stacked([self._crop(rng, config) for rng in rngs], self.geometry)
 
     def _crop(self, rng: np.random.Generator, config: CropConfig) -> TrainingCrop:
         source = self._draw(rng)
@@ -161,13 +161,7 @@ class CropSampler:
         name, image, view = key
         rng = np.random.default_rng((self.seed, 5, self.names.index(name), image, view))
         source = self.groups[name][image]
-        return self._crops([cut(source, rng, config, self.geometry)])
-
-    def _crops(self, crops: list[TrainingCrop]) -> Crops:
-        joined = (torch.stack(part) for part in zip(*crops, strict=True))
-        image, valid, labels, interior, wholes, seen = joined
-        stride = self.geometry.stride
-        return Crops(image, valid, labels, interior, wholes, seen, stride)
+        return stacked([cut(source, rng, config, self.geometry)], self.geometry)
 
     def _group(self, rng: np.random.Generator) -> str:
         return self.names[rng.choice(len(self.names), p=self.share)]
@@ -175,6 +169,21 @@ class CropSampler:
     def _draw(self, rng: np.random.Generator) -> LabelledImage:
         group = self.groups[self._group(rng)]
         return group[rng.integers(len(group))]
+
+
+def stacked(crops: Sequence[TrainingCrop], geometry: Geometry) -> Crops:
+    """Make a batch of crops.
+
+    Parameters
+    ----------
+    crops : sequence of TrainingCrop
+        Of equal size.
+    geometry : Geometry
+        Frame and stride of the network.
+    """
+    joined = (torch.stack(part) for part in zip(*crops, strict=True))
+    image, valid, labels, interior, wholes, seen = joined
+    return Crops(image, valid, labels, interior, wholes, seen, geometry.stride)
 
 
 def cut(

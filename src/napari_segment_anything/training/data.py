@@ -62,7 +62,9 @@ class LabelledImage:
     def nbytes(self) -> int:
         """Memory use in bytes."""
         arrays = (self.image, self.labels, self.interior, self.wholes, self.seen)
-        return sum(0 if array is None else array.nbytes for array in arrays)
+        # labels that are 0 throughout may be one number, repeated
+        held = [array for array in arrays if array is not None and any(array.strides)]
+        return sum(array.nbytes for array in held)
 
 
 def pixels(

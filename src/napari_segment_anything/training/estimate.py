@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def predict_memory(
     pixels = torch.empty(stage.batch_size, 3, stage.crop.size, stage.crop.size, device="meta")
     learns = stage.encoder_learning_rate > 0
     total: float = all_bytes + 4 * trained  # gradients, two moments, the average
-    total += _saved(lambda: encoder(pixels), twin) * share if learns else 0
+    total += saved_bytes(lambda: encoder(pixels), twin) * share if learns else 0
     if stage.objects:
         total += _decoder_bytes(twin, stage) * share
     if not learns:
@@ -95,7 +96,7 @@ def predict_memory(
     if config.watch:
         total += trained
     on_device = data_bytes if device.type == "cpu" else 0
-    return int(total + on_device + (_PROGRAM if device.type == "cpu" else 300 << 20))
+    return int(total + on_device + program_bytes(device))
 
 
 def _decoder_bytes(twin: Sam, stage: StageConfig) -> int:
@@ -106,11 +107,25 @@ def _decoder_bytes(twin: Sam, stage: StageConfig) -> int:
     decoder = twin.mask_decoder
     masks = count * 16 * side * side * 4
     # the two losses of the four masks store about a dozen maps of their size
-    return _saved(lambda: decode_windows(decoder, cells, cells.detach(), sparse), twin) + 48 * masks
+    decode = partial(decode_windows, decoder, cells, cells.detach(), sparse)
+    return saved_bytes(decode, twin) + 48 * masks
 
 
-def _saved(run: Callable[[], Any], network: nn.Module) -> int:
-    """Bytes that autograd stores for a forward pass, without parameters, and needs backward."""
+def program_bytes(device: torch.device) -> int:
+    """Memory of a training besides its tensors."""
+    return _PROGRAM if device.type == "cpu" else 300 << 20
+
+
+def saved_bytes(run: Callable[[], Any], network: nn.Module) -> int:
+    """Bytes that autograd stores for a forward pass, without parameters, and needs backward.
+
+    Parameters
+    ----------
+    run : callable
+        The forward pass, on the meta device.
+    network : nn.Module
+        Whose parameters do not count.
+    """
     known = {p.untyped_storage()._cdata for p in (*network.parameters(), *network.buffers())}
     kept: dict[int, Tensor] = {}
 
@@ -154,14 +169,14 @@ def _meminfo() -> int | None:
     return None
 
 
-def refuse_if_too_large(estimate: Estimate, network: Sam, config: TrainingConfig) -> None:
+def refuse_if_too_large(estimate: Estimate, advice: str) -> None:
     """Raise if the predicted memory is not available.
 
     Parameters
     ----------
     estimate : Estimate
-    network, config : Sam, TrainingConfig
-        For the advice in the message.
+    advice : str
+        What would need less, for the message.
 
     Raises
     ------
@@ -170,6 +185,21 @@ def refuse_if_too_large(estimate: Estimate, network: Sam, config: TrainingConfig
     """
     if estimate.available is None or estimate.memory <= 1.1 * estimate.available:
         return
+    raise ResourceError(
+        f"this training needs about {estimate.memory / 2**30:.1f} GiB of memory, "
+        f"{estimate.available / 2**30:.1f} GiB are free. Try {advice}"
+    )
+
+
+def smaller_ways(network: Sam, config: TrainingConfig) -> str:
+    """What would need less memory.
+
+    Parameters
+    ----------
+    network : Sam
+    config : TrainingConfig
+        Of the run that needs too much.
+    """
     ways = ["a smaller batch_size", "fewer objects"]
     if config.train == "whole":
         ways.insert(0, "train = 'decoder', which needs far less")
@@ -177,7 +207,4 @@ def refuse_if_too_large(estimate: Estimate, network: Sam, config: TrainingConfig
         ways.insert(0, "train = 'decoder', which keeps no activations of the encoder")
     if not has_dense_head(network):
         ways.append("the default model, whose encoder is small")
-    raise ResourceError(
-        f"this training needs about {estimate.memory / 2**30:.1f} GiB of memory, "
-        f"{estimate.available / 2**30:.1f} GiB are free. Try {'; '.join(ways)}"
-    )
+    return "; ".join(ways)

@@ -70,6 +70,7 @@ def record_run(
     sets: TrainingImages,
     checkpoint: Checkpoint | None,
     overwrite: bool,
+    encoder: Checkpoint | None = None,
 ) -> None:
     """Record a run in its folder, or check that the folder holds this run.
 
@@ -88,6 +89,8 @@ def record_run(
         The model started from.
     overwrite : bool
         Remove an earlier run.
+    encoder : Checkpoint or None
+        Whose image encoder it started with, if that is another one.
 
     Raises
     ------
@@ -100,6 +103,8 @@ def record_run(
         "model": checkpoint.fingerprint if checkpoint else "",
         "data": sets.describe(),
     }
+    if encoder is not None:
+        wanted["encoder"] = encoder.fingerprint
     path = folder / RECORD
     if path.exists() and not overwrite:
         try:
@@ -111,7 +116,7 @@ def record_run(
         keys = [k for k in asked if k != "stages" and known.get(k) != asked[k]]
         keys += ["stages"] if asked["stages"][: len(stages)] != stages or not stages else []
         changed = ["config"] if keys else []
-        changed += [k for k in ("model", "data") if held.get(k) != wanted[k]]
+        changed += [k for k in ("model", "data", "encoder") if held.get(k) != wanted.get(k)]
         if changed:
             keys = keys if changed == ["config"] and known else []
             raise ParameterError(
@@ -140,7 +145,7 @@ _PLACES = ("folder", "images", "labels", "records", "split", "metadata")
 
 def _placeless(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without the locations of model, images and results."""
-    rest = {k: v for k, v in config.items() if k not in ("model", "output")}
+    rest = {k: v for k, v in config.items() if k not in ("model", "encoder_weights", "output")}
     rest["data"] = [  # records of earlier versions have no share
         {"share": 1.0, **{k: v for k, v in table.items() if k not in _PLACES}}
         for table in config.get("data", [])

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..checkpoints import cannot
+from ..checkpoints import Checkpoint, cannot
 from ..errors import ParameterError
 from ..network.micro import MicroConfig, MicroEncoder
 from ..network.promptable import Promptable
@@ -74,6 +74,60 @@ def folded(network: Sam) -> Sam:
         state | {f"image_encoder.{k}": v for k, v in encoder.state_dict().items()}
     )
     return other
+
+
+def shape_from_scratch(encoder: Checkpoint) -> MicroConfig:
+    """Shape of the image encoder of a checkpoint, for a run from scratch.
+
+    Raises
+    ------
+    ParameterError
+        If such an encoder is not trained from scratch.
+    """
+    shape = getattr(encoder.network.config, "encoder", None)
+    if not isinstance(shape, MicroConfig):
+        raise ParameterError(
+            f"the image encoder of {encoder.name} is not of the kind that is trained from scratch; "
+            "give 'model' a model of its kind"
+        )
+    return shape
+
+
+def with_encoder(network: Sam, other: Checkpoint, model: str) -> Sam:
+    """Put the image encoder of another model into a network.
+
+    Parameters
+    ----------
+    network : Sam
+        Keeps its other parts, and their positional frequencies.
+    other : Checkpoint
+        Whose image encoder it gets.
+    model : str
+        What the network is, for the message.
+
+    Raises
+    ------
+    ParameterError
+        If the encoder is of another kind, or for another frame.
+    """
+    given = trainable(other.network, other.name)
+    old, new = network.config.encoder, given.config.encoder
+    if (old.kind, old.image_size) != (new.kind, new.image_size):
+        raise ParameterError(
+            f"the image encoder of {other.name} ({new.kind}, {new.image_size} pixels) does not fit "
+            f"model = {model!r} ({old.kind}, {old.image_size} pixels)"
+        )
+    joined = Sam(replace(network.config, encoder=new))
+    parts = network.state_dict().items()
+    joined.load_state_dict(
+        {k: v for k, v in parts if not k.startswith("image_encoder.")}
+        | {f"image_encoder.{k}": v for k, v in given.image_encoder.state_dict().items()}
+    )
+    encoder = joined.image_encoder
+    if isinstance(encoder, MicroEncoder) and encoder.config.positions:
+        positions = joined.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+        encoder.frequencies.copy_(positions)
+    return joined.train(network.training)
 
 
 def share_frequencies(network: Sam, seed: int, scales: tuple[float, float] = (0.5, 4.0)) -> None:

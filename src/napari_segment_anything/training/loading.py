@@ -98,14 +98,12 @@ def load_images(
     """
     found = TrainingImages()
     for data in config.data:
+        add_set(found, data)
         title = data.title
-        if title in found.weights:
-            raise ParameterError(f"two sets are called {title}; give one of them a 'name'")
-        found.weights[title] = data.weight
         if data.generated:
             images = _DRAWN[data.kind](data.generated, config.seed)
             images = [replace(image, group=title) for image in images]
-            _share_out(found, {image.name: [image] for image in images}, data)
+            share_out(found, {image.name: [image] for image in images}, data)
         else:
             yield from _read(found, data, base)
     for part, pairs in ((found.train, given), (found.validation, held_out)):
@@ -121,6 +119,26 @@ def load_images(
             "no image to train on has a labelled object: every label image is 0 throughout"
         )
     return found
+
+
+def add_set(found: TrainingImages, data: DataConfig) -> None:
+    """Add a set, without images yet.
+
+    Parameters
+    ----------
+    found : TrainingImages
+        What is there already.
+    data : DataConfig
+        The set.
+
+    Raises
+    ------
+    ParameterError
+        If there is a set of this name.
+    """
+    if data.title in found.weights:
+        raise ParameterError(f"two sets are called {data.title}; give one of them a 'name'")
+    found.weights[data.title] = data.weight
 
 
 def _triples(given: ImagePairs | None) -> Iterator[tuple[Any, Any, Any]]:
@@ -163,7 +181,7 @@ def _read(found: TrainingImages, data: DataConfig, base: Path) -> Iterator[Progr
         images[name] = list(_planes(entry, f"{data.title}/{name}", data))
         sides[name] = parts.get(entry.name, "")
     _check(data.title, [plane for planes in images.values() for plane in planes])
-    _share_out(found, images, data, sides)
+    share_out(found, images, data, sides)
 
 
 def _planes(entry: Entry, name: str, data: DataConfig) -> Iterator[LabelledImage]:
@@ -192,13 +210,25 @@ def _planes(entry: Entry, name: str, data: DataConfig) -> Iterator[LabelledImage
             raise ImageError(f"{plane.name}: {error}") from error
 
 
-def _share_out(
+def share_out(
     found: TrainingImages,
     images: dict[str, list[LabelledImage]],
     data: DataConfig,
     sides: dict[str, str] | None = None,
 ) -> None:
-    """Divide the images of a set into training and validation images."""
+    """Divide the images of a set into training and validation images.
+
+    Parameters
+    ----------
+    found : TrainingImages
+        Takes them.
+    images : dict of str to list of LabelledImage
+        Planes of each image, by the image's name.
+    data : DataConfig
+        The set.
+    sides : dict of str to str, optional
+        Part of each image in a split, "" for none.
+    """
     held = held_out_names(list(images), data.validation, data.train, data.title)
     mine = []
     for name, planes in images.items():

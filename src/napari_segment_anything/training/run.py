@@ -25,10 +25,16 @@ from .card import write_card
 from .config import SCRATCH, TrainingConfig
 from .cropping import CropSampler
 from .curves import draw_curves, read_rows
-from .estimate import Estimate, available_memory, predict_memory, refuse_if_too_large
+from .estimate import (
+    Estimate,
+    available_memory,
+    predict_memory,
+    refuse_if_too_large,
+    smaller_ways,
+)
 from .folder import MODEL, record_run, run_folder, working_in
 from .geometry import Geometry, has_dense_head, step_precision
-from .initial import folded, new_network, trainable
+from .initial import folded, new_network, shape_from_scratch, trainable, with_encoder
 from .loading import ImagePairs, TrainingImages, load_images
 from .lora import add_lora, merge_lora
 from .presets import settled
@@ -39,7 +45,7 @@ from .trainer import StageTrainer
 from .validation import QuickValidation, validation_subset
 
 # metadata kept from the model started from
-_KEPT = (
+KEPT = (
     "everything", "auto_mode", "prompted_parts_only", "focus", "citation", "data_licences",
     "text_prompt",
 )  # fmt: skip
@@ -156,17 +162,27 @@ def train_steps(
     began = time.perf_counter()
     file = Path(config).expanduser() if isinstance(config, str | Path) else None
     asked = config if isinstance(config, TrainingConfig) else read_config(config)
+    if asked.masking is not None:
+        raise ParameterError(
+            "a configuration with [masking] is for `pretrain` (napari-sam pretrain)"
+        )
     base = Path(data).expanduser() if data is not None else file.parent if file else Path()
     folder = run_folder(asked, output, file)
     where = choose_device(device)
     yield Progress(0, 1, message="reading images")
     sets = yield from load_images(asked, base, images, held_out)
     yield Progress(0, 1, message="loading the model")
-    checkpoint = None if asked.model == SCRATCH else load_checkpoint(_source(asked.model, file))
+    checkpoint = None if asked.model == SCRATCH else load_checkpoint(source_of(asked.model, file))
+    encoder = None
+    if asked.encoder_weights:
+        encoder = load_checkpoint(source_of(asked.encoder_weights, file))
     if checkpoint is None:
-        network = new_network(asked.seed, asked.encoder)
+        shape = asked.encoder if encoder is None else shape_from_scratch(encoder)
+        network = new_network(asked.seed, shape)
     else:
         network = trainable(checkpoint.network, checkpoint.name)
+    if encoder is not None:
+        network = with_encoder(network, encoder, asked.model)
     texts = None
     if asked.prompt:
         texts = load_texts(asked.clip, asked.text_side, where)
@@ -175,8 +191,8 @@ def train_steps(
     if full.watch and not sets.validation:
         raise ParameterError("'watch' needs held-out images: give a set 'validation'")
     with working_in(folder):
-        record_run(folder, full, sets, checkpoint, overwrite)
-        run = _TrainingRun(full, sets, network, checkpoint, folder, where, texts)
+        record_run(folder, full, sets, checkpoint, overwrite, encoder)
+        run = _TrainingRun(full, sets, network, checkpoint, folder, where, texts, encoder)
         yield from run.stages()
         return run.finish(began)
 
@@ -201,6 +217,8 @@ class _TrainingRun:
         Where to train.
     texts : TextPrompts or None
         Makes text prompts, where the run trains them.
+    encoder : Checkpoint or None
+        Where the image encoder comes from, if not from `checkpoint`.
     """
 
     config: TrainingConfig
@@ -210,6 +228,7 @@ class _TrainingRun:
     folder: Path
     device: torch.device
     texts: TextPrompts | None = None
+    encoder: Checkpoint | None = None
     steps: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -226,7 +245,7 @@ class _TrainingRun:
         total = sum(stage.steps for stage in config.stages)
         if not all((self.folder / f"{stage.name}.pt").exists() for stage in config.stages):
             estimate = self._memory()
-            refuse_if_too_large(estimate, self.network, config)
+            refuse_if_too_large(estimate, smaller_ways(self.network, config))
             dtype, why = step_precision(self.device, self.network.image_encoder)
             yield Progress(0, total, estimate, f"timing a step in {precision_name(dtype)} ({why})")
             yield Progress(0, total, self._timed(estimate), "predicted")
@@ -306,13 +325,11 @@ class _TrainingRun:
         base: dict[str, Any] = {}
         decoder = None
         if checkpoint is not None:
-            kept = {k: v for k, v in checkpoint.metadata.items() if k in _KEPT}
-            base = {
-                "name": checkpoint.name,
-                "fingerprint": checkpoint.fingerprint,
-                "licence": checkpoint.metadata.get("licence", ""),
-            }
-            if config.train == "decoder":  # an instance decoder fits only an unchanged encoder
+            kept = {k: v for k, v in checkpoint.metadata.items() if k in KEPT}
+            base = origin_of(checkpoint)
+            if (
+                config.train == "decoder" and self.encoder is None
+            ):  # an instance decoder fits only an unchanged encoder
                 decoder = checkpoint.instance_decoder
         if self.texts is not None:
             kept |= text_metadata(config.clip, self.texts)
@@ -328,6 +345,7 @@ class _TrainingRun:
             "training": {
                 "config": config.to_dict(),
                 "base": base,
+                "encoder": origin_of(self.encoder),
                 "data": described,
                 "steps": steps,
                 "before": before,
@@ -346,7 +364,26 @@ class _TrainingRun:
         return TrainingResult(path, folder, steps, before, after, seconds, card)
 
 
-def _source(model: str, file: Path | None) -> str | Path:
-    """Path of a checkpoint, which may be relative to the configuration file."""
+def origin_of(checkpoint: Checkpoint | None) -> dict[str, str]:
+    """Name, fingerprint and licence of a model that a run starts from; empty for none."""
+    if checkpoint is None:
+        return {}
+    return {
+        "name": checkpoint.name,
+        "fingerprint": checkpoint.fingerprint,
+        "licence": checkpoint.metadata.get("licence", ""),
+    }
+
+
+def source_of(model: str, file: Path | None) -> str | Path:
+    """Path of a checkpoint, which may be relative to the configuration file.
+
+    Parameters
+    ----------
+    model : str
+        As in the configuration.
+    file : Path or None
+        The configuration file.
+    """
     relative = file.parent / model if file is not None else Path(model)
     return relative if relative.is_file() else model

@@ -13,6 +13,7 @@ from ..reading import convert, read_toml, require
 from .augment import AugmentConfig
 from .config import DataConfig, LoraConfig, StageConfig, TrainingConfig
 from .cropping import CropConfig
+from .masking import MaskingConfig
 
 
 def read_config(
@@ -60,6 +61,8 @@ def _config(raw: dict[str, Any], folder: Path) -> TrainingConfig:
         given["augment"] = _made(AugmentConfig, raw.pop("augment"))
     if "encoder" in raw:
         given["encoder"] = _made(MicroConfig, {"norm": "batch", **raw.pop("encoder")})
+    if "masking" in raw:
+        given["masking"] = _made(MaskingConfig, raw.pop("masking"))
     if "lora" in raw:
         given["lora"] = _made(LoraConfig, raw.pop("lora"))
     own = {f.name for f in fields(TrainingConfig)} - {"options"}

@@ -72,6 +72,9 @@ class StageTrainer:
         Where to train.
     resume : bool
         Continue from the stage's checkpoint, if there is one.
+    loss : callable or None
+        In place of the losses of dense head and decoder: takes network, crops and a generator,
+        propagates the gradients and returns measures.
     """
 
     def __init__(
@@ -85,7 +88,9 @@ class StageTrainer:
         prompt_losses: Callable[..., dict[str, float]] | None = None,
         device: str | torch.device = "cpu",
         resume: bool = True,
+        loss: Callable[..., dict[str, float]] | None = None,
     ) -> None:
+        self.loss = loss
         self.network = network.to(device)
         self.stage, self.config, self.sampler = stage, config, sampler
         self.folder, self.validate, self.prompt_losses = folder, validate, prompt_losses
@@ -249,6 +254,8 @@ class StageTrainer:
         if self._kept is not None:
             return self._decoder_losses(self._kept.batch(self.step), generator)
         crops = self._batches.batch(self.step).to(self.device)
+        if self.loss is not None:
+            return self.loss(self.network, crops, generator)
         encoded = self._encode(crops, generator, learns)
         measures: dict[str, float] = {}
         embedding = encoded.embedding.detach()

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..datasets.finding import find_images
-from ..datasets.opening import SAMPLE, read_source
 from ..errors import FormatError, ImageError, ParameterError
 from ..formats import ImageData, plate_images
 from ..formats._stores import join
 from ..formats.images import PICTURE_SUFFIXES
 from ..reading import is_url, read_bytes
+from .finding import find_images
+from .opening import SAMPLE, read_source
 
 TABLE_SUFFIXES = (".csv", ".tsv")
 _WILD = re.compile(r"[*?\[]")
