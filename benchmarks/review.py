@@ -11,14 +11,12 @@ probability that a wrong one comes before a right one), over all and within imag
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from page import table, write_between
-from similar import logistic, planes
+from similar import fit_or_test, logistic, planes
 
 import napari_segment_anything as nsa
 from napari_segment_anything.engine import PlaneSource
@@ -84,13 +82,7 @@ ORDERS: dict[str, Callable[[Suggestion], float]] = {
 
 def main() -> None:
     """Command line entry."""
-    plain = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="default")
-    parser.add_argument("--fit", action="store_true")
-    parser.add_argument("--write", type=Path, metavar="PAGE")
-    options = parser.parse_args()
+    options = fit_or_test(__doc__)
     predictor = nsa.Predictor(nsa.load_model(options.model))
     items: list[Suggestion] = []
     ious, images = [], []

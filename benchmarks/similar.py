@@ -317,15 +317,20 @@ def logistic(x: NDArray, y: NDArray, weights: NDArray) -> tuple[NDArray, float]:
     return slopes, float(beta[-1] - (slopes * centre).sum())
 
 
-def main() -> None:
-    """Command line entry."""
+def fit_or_test(description: str | None) -> argparse.Namespace:
+    """Read the options of a benchmark that fits constants (--fit), or prints a table."""
     plain = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
+    parser = argparse.ArgumentParser(description=description, formatter_class=plain)
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="default")
     parser.add_argument("--fit", action="store_true")
     parser.add_argument("--write", type=Path, metavar="PAGE")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Command line entry."""
+    options = fit_or_test(__doc__)
     predictor = nsa.Predictor(nsa.load_model(options.model))
     single, mixed = scenes(options.data, "train" if options.fit else "validation", predictor)
     if options.fit:

@@ -130,6 +130,34 @@ def mapped(
         generator.close()
 
 
+def in_series(
+    number: int, count: int, name: str, partials: bool = True
+) -> Callable[[Progress], Progress]:
+    """Make the progress of one item of a series that of the series, in hundredths of items.
+
+    Parameters
+    ----------
+    number, count : int
+        Which item it is, from 0, and of how many.
+    name : str
+        Begins the message.
+    partials : bool
+        Whether intermediate results of the item are passed on.
+
+    Returns
+    -------
+    callable
+        For `mapped`. The last hundredth of an item is left to what follows it.
+    """
+
+    def shown(step: Progress) -> Progress:
+        at = 100 * number + min(int(100 * step.fraction), 99)
+        partial = step.partial if partials else None
+        return Progress(at, 100 * count, partial, f"{name}: {step.message}")
+
+    return shown
+
+
 def finish(
     generator: Generator[Progress, None, R],
     on_progress: Callable[[Progress], object] | None = None,

@@ -112,6 +112,7 @@ def test_the_size_of_the_encoder_is_for_training_from_scratch(folder) -> None:
         (PLAN.replace('change = "rounds"', 'change = "rouns"'), "unknown keys rouns"),
         (PLAN.replace("values = [2]", "values = []"), "at least one value"),
         (PLAN.replace('["boxes"]', '["box"]'), "protocols are some of"),
+        (PLAN.replace('["boxes"]', '["boxes", "instances"]'), "needs a detector's boxes"),
         (PLAN.replace("values = [0.5]", "values = [1.5]"), "share lies above 0"),
     ],
 )

@@ -46,6 +46,7 @@ def test_rectangles_are_examples_and_the_sliders_filter(qtbot, viewer, widget) -
     assert table.mode == "find" and "example" in table.sources
     assert "by own features" in widget.status.text
     assert list(widget._result.layer.features["source"]).count("example") == 1
+    assert widget._result.layer.name == "disks like the examples"
     widget.fields["likeness_thresh"].value = 1.0
     qtbot.waitUntil(lambda: widget._drawn.objects == 1)
     widget.mode.value = "auto"
@@ -63,6 +64,7 @@ def test_a_finder_from_a_folder_reads_words(qtbot, widget, tmp_path) -> None:
     assert widget.run_button.isEnabled()
     run(qtbot, widget)
     assert widget._drawn.table.parameters["finder"] == "owlv2"
+    assert widget._result.layer.name == "disks disk"
     loaded = widget.find._loaded
     run(qtbot, widget)
     assert widget.find._loaded is loaded

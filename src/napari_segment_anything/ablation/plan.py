@@ -53,6 +53,11 @@ class EvaluationPlan:
         unknown = sorted(set(self.protocols) - set(PROTOCOLS))
         if unknown or not self.protocols:
             raise ParameterError(f"protocols are some of {', '.join(PROTOCOLS)}; not {unknown}")
+        if "instances" in self.protocols:
+            raise ParameterError(
+                "[evaluate]: the protocol instances needs a detector's boxes, which a plan has not; "
+                "measure the trained models with `napari-sam evaluate --detections`"
+            )
         if not self.images:
             raise ParameterError("[evaluate] names no images")
         if bool(self.split) != bool(self.split_file):

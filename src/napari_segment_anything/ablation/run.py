@@ -15,7 +15,7 @@ from ..errors import FormatError, ParameterError
 from ..evaluation import PromptSettings, evaluate, summarise
 from ..formats.atomic import replacing
 from ..measures import Interval
-from ..progress import Progress, mapped
+from ..progress import Progress, in_series, mapped
 from ..reading import read_json
 from ..training import train_steps
 from .plan import AblationPlan, EvaluationPlan, Variant
@@ -120,22 +120,16 @@ def ablate_steps(
     """
     folder = Path(output).expanduser()
     entries = _entries(plan.evaluate, plan.folder)
-    total = 100 * len(plan.variants)
+    count = len(plan.variants)
     found: list[VariantFigures] = []
     for number, variant in enumerate(plan.variants):
         place = folder / variant.key
         known = _known(place, variant)
         if known is None:
-
-            def shown(
-                step: Progress, first: int = 100 * number, key: str = variant.key
-            ) -> Progress:
-                at = first + min(int(100 * step.fraction), 99)
-                return Progress(at, total, step.partial, f"{key}: {step.message}")
-
-            known = yield from mapped(_one(plan, variant, place, entries, device), shown)
+            steps = _one(plan, variant, place, entries, device)
+            known = yield from mapped(steps, in_series(number, count, variant.key))
         found.append(known)
-    yield Progress(total, total, message="done")
+    yield Progress(100 * count, 100 * count, message="done")
     return AblationResult(folder, tuple(found))
 
 

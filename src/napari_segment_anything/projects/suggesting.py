@@ -19,7 +19,7 @@ from ..errors import FormatError, ImageError, ParameterError, ResourceError
 from ..finding import CandidatePool, everything_steps
 from ..formats.rle import encode_labels
 from ..large import segment_large_steps
-from ..progress import Progress, mapped
+from ..progress import Progress, in_series, mapped
 from ..reading import convert
 from .editing import ImageEditing
 from .files import current, write_together
@@ -305,11 +305,7 @@ def over_series(
     total = 100 * len(images)
     for number, image in enumerate(images):
         first = 100 * number
-
-        def shown(step: Progress, first: int = first, key: str = image.key) -> Progress:
-            at = first + min(int(100 * step.fraction), 99)
-            return Progress(at, total, message=f"{key}: {step.message}")
-
+        shown = in_series(number, len(images), image.key, partials=False)
         try:
             if done(image):
                 done_before.append(image.key)

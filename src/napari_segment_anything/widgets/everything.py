@@ -186,7 +186,8 @@ class EverythingWidget(Panel):
             self._found = self._drawn = None
             self._filtering = False
             self._show_counts()
-            self._result.begin(area, target)
+            what = "everything" if mode != FIND else words or "like the examples"
+            self._result.begin(area, target, what)
             self.run_button.setText("Stop")
             self.status.busy("Preparing …")
             predictor = self.session.predictor

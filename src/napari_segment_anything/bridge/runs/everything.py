@@ -237,20 +237,33 @@ class ResultLayer:
 
     viewer: ViewerModel
     layer: Labels | None = None
+    _name: str = ""
     _area: Area | None = field(default=None, repr=False)
     _last: DrawnObjects | None = field(default=None, repr=False)
     _features: Any = field(default=None, repr=False)
     _new: bool = False
 
-    def begin(self, area: Area, target: Labels | None) -> None:
+    def begin(self, area: Area, target: Labels | None, what: str = "everything") -> None:
         """Prepare the layer for a run: the target, or a layer of its own.
 
         The layer is created now, because napari needs some time for that. The layer of an earlier
-        run on the same area is reused, unless it was renamed.
+        run of the same on the same area is reused, unless it was renamed.
+
+        Parameters
+        ----------
+        area : Area
+            What is searched.
+        target : Labels or None
+            The layer to write to; None for one of its own.
+        what : str
+            What is looked for; the layer is named after it.
         """
         self._new = False
         if target is None:
+            name = f"{area.layers[0].name} {what}"
             same = self._area is not None and self._area.place == area.place
+            same = same and name == self._name
+            self._name = name
             if not same or self.layer not in self.viewer.layers or self._renamed():
                 self.layer = self._add(area)
                 self._new = True
@@ -260,8 +273,7 @@ class ResultLayer:
         self._features = None if target is None else target.features.copy()
 
     def _renamed(self) -> bool:
-        area, layer = self._area, self.layer
-        return area is None or layer is None or not layer.name.startswith(_name(area))
+        return self.layer is None or not self.layer.name.startswith(self._name)
 
     def abort(self) -> None:
         """Remove a layer that was created for a run without a result."""
@@ -323,7 +335,7 @@ class ResultLayer:
         with keeping_selection(self.viewer):
             return self.viewer.add_labels(
                 np.zeros(shape, np.uint32),
-                name=_name(area),
+                name=self._name,
                 **labels_placement(image, area.axes, area.plane, area.window),
             )
 
@@ -349,7 +361,3 @@ class ResultLayer:
             return
         target.write(last.area.plane, last.area.window, before.astype(layer.dtype))
         layer.features = self._features
-
-
-def _name(area: Area) -> str:
-    return f"{area.layers[0].name} everything"
