@@ -55,7 +55,7 @@ class EvaluationPlan:
             raise ParameterError(f"protocols are some of {', '.join(PROTOCOLS)}; not {unknown}")
         if "instances" in self.protocols:
             raise ParameterError(
-                "[evaluate]: the protocol instances needs a detector's boxes, which a plan has not; "
+                "[evaluate]: the protocol instances needs a detector's boxes, which plans lack; "
                 "measure the trained models with `napari-sam evaluate --detections`"
             )
         if not self.images:
