@@ -13,6 +13,7 @@ from napari_segment_anything.formats.ome_zarr import create_labels
 from napari_segment_anything.large.compose import draw, plan_chunk
 from napari_segment_anything.large.grid import TileGrid
 from napari_segment_anything.large.ledger import Ledger, TileResult, TileStatus
+from napari_segment_anything.large.runners import ThreadRunner
 from napari_segment_anything.large.segmenting import WindowObjects
 from napari_segment_anything.large.stitching import Stitched, stitch
 from napari_segment_anything.large.tiles import measure
@@ -51,13 +52,13 @@ def begun(path, shape, tile, overlap, region=None, planes=()):
 
 def put(ledger, index, result) -> None:
     ledger.put(index, result)
-    ledger.set_tile(index, TileStatus.DONE)
+    ledger.set_status(ledger.grid.place(index), TileStatus.DONE)
 
 
 def stitched_labels(ledger) -> tuple[np.ndarray, Stitched]:
     """Stitch and draw all chunks: (planes, rows, columns) or (rows, columns)."""
     grid = ledger.grid
-    outcome = finish(stitch(ledger))
+    outcome = finish(stitch(ledger, ThreadRunner(1)))
     out = np.zeros((*grid.planes, *grid.shape), np.uint32)
     for index in range(len(grid)):
         plan = plan_chunk(grid, outcome, index)

@@ -569,7 +569,7 @@ def test_objects_larger_than_a_tile_can_be_prompted_for_again(
     noise = np.random.default_rng(0).normal(0, 4, truth.shape)
     picture = np.clip(np.where(truth, 200, 30) + noise, 0, 255).astype(np.uint8)
 
-    def found(_, pixels, limits):
+    def found(_, pixels, limits, check):
         labels, count = ndimage.label(pixels[..., 0] > 115)
         return WindowObjects(labels.astype(np.uint16), *np.full((2, count), 0.9, np.float32))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from . import _ngff, _stores
 from ._stores import store_errors
 
 _BLOCK = 1024
+_AT_ONCE = 4
+"""Blocks of a level that are made at a time."""
 _OWN = "napari-segment-anything"
 """Attribute of labels that is not part of OME-Zarr."""
 
@@ -147,11 +151,16 @@ class LabelsGroup:
                 target = create_array(
                     self.group, str(level), shapes[level], self.array.dtype, chunks, self.axes
                 )
-            for block in plan:
-                with store_errors(self.path):
-                    reduce_block(source, target, block)
-                done += 1
-                yield Progress(done, total, message="building the label pyramid")
+            pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="pyramid")
+            try:
+                made = pool.map(partial(reduce_block, source, target), plan)
+                for _ in plan:
+                    with store_errors(self.path):
+                        next(made)
+                    done += 1
+                    yield Progress(done, total, message="building the label pyramid")
+            finally:
+                pool.shutdown(cancel_futures=True)
             with store_errors(self.path):
                 self._publish(level + 1)
         self.mark(complete=True)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .grid import TileGrid
-from .ledger import Ledger, TileResult
+from .ledger import TileResult
+from .runners import Turns
 from .stitching import Stitched
 from .tiles import TileJob, writing
 
@@ -92,25 +93,29 @@ def draw(grid: TileGrid, plan: ChunkPlan, results: dict[int, TileResult]) -> NDA
     return out
 
 
-def compose_chunk(job: TileJob, plan: ChunkPlan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def compose_chunk(
+    job: TileJob, plan: ChunkPlan, turns: Turns
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Write the final labels of a chunk.
 
     Parameters
     ----------
     job : TileJob
     plan : ChunkPlan
+    turns : Turns
+        Not waited for, as this takes little processor time.
 
     Returns
     -------
     ids, areas : int64 array
         The ids in it, and pixels of each.
     """
-    grid = job.tiles.grid
-    ledger = Ledger(job.labels, grid)
+    turns.check()
+    grid, ledger = job.tiles.grid, job.ledger
     results = {tile: ledger.get(tile) for tile, _, _ in plan.sources}
     labels = draw(grid, plan, results)
     ids, areas = np.unique(labels[labels > 0], return_counts=True)
-    array: Any = job.labels.array
-    with writing(job.labels.path):
+    array: Any = ledger.labels.array
+    with writing(ledger.labels.path):
         array[(*grid.plane(plan.index), *grid.core(plan.index).slices)] = labels.astype(array.dtype)
     return ids.astype(np.int64), areas.astype(np.int64)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, NotRequired
 
 import numpy as np
@@ -26,6 +31,8 @@ LEDGER = 2
 """The ledger's own version: 2 has what every tile was read from."""
 _STATUS_CHUNK = 128
 _READ_CHUNK = 32
+_HELD = 128 << 20
+"""Bytes of results that a process keeps in memory, for the tiles beside them."""
 _Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -91,6 +98,10 @@ class TileResult:
     def __len__(self) -> int:
         return len(self.areas)
 
+    def without_pixels(self) -> TileResult:
+        """Return the measurements only."""
+        return replace(self, labels=np.zeros((0, 0), np.uint8))
+
     def pack(self) -> bytes:
         """Return it as bytes."""
         file = io.BytesIO()
@@ -104,13 +115,18 @@ class TileResult:
             return cls(**{name: stored[name] for name in cls.__slots__})
 
 
+Change = tuple[Any, tuple[slice, ...], NDArray[Any]]
+"""An array of the ledger, where to write in it, and what."""
+
+
 class Ledger(RunRecord):
     """The record of a large run; a unit of work is a tile.
 
     Beside what `RunRecord` has, its group ``run`` holds ``read``, a hash and a mark of the pixels
     that each tile was read from; ``tiles``, one chunk of bytes for each tile, its `TileResult`; and
     the tables of objects and seams. A tile's bytes are written by the process that segmented it,
-    its status by the one that drives the run.
+    its status by the one that drives the run. Threads may share a ledger. Another process opens it
+    once. The results that were written or read last are kept in memory, for the tiles beside them.
 
     Parameters
     ----------
@@ -118,12 +134,20 @@ class Ledger(RunRecord):
         Where the labels go.
     grid : TileGrid
         Of the run.
+    token : str, optional
+        By which other processes recognise a ledger that they have opened already.
     """
 
-    def __init__(self, labels: LabelsGroup, grid: TileGrid) -> None:
+    def __init__(self, labels: LabelsGroup, grid: TileGrid, token: str = "") -> None:
         super().__init__(labels, GROUP)
-        self.grid = grid
+        self.grid, self._token = grid, token or uuid.uuid4().hex
         self._tiles: Any = self.group["tiles"]
+        self._held: OrderedDict[int, TileResult] = OrderedDict()
+        self._held_bytes = 0
+        self._holding = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (self.labels.path, self.labels.mode, self.grid, self._token)
 
     @classmethod
     def create(cls, labels: LabelsGroup, grid: TileGrid, run: Mapping[str, Any]) -> Ledger:
@@ -173,25 +197,46 @@ class Ledger(RunRecord):
         )
         return cls(labels, grid)
 
-    def at(self, index: int) -> TileStatus:
-        """Return a tile's state."""
-        return TileStatus(int(self._status[self.grid.place(index)]))
-
-    def set_tile(self, index: int, status: TileStatus) -> None:
-        """Record a tile's state."""
-        self.set_status(self.grid.place(index), status)
+    @cached_property
+    def _read(self) -> Any:
+        return self.group["read"]  # ledgers of version 1 have none
 
     def read(self) -> NDArray[np.uint64]:
         """Return hash and mark of what every tile was read from: (planes, rows, columns, 2)."""
-        return np.asarray(self.group["read"][...])
-
-    def set_read(self, index: int, read: tuple[int, int]) -> None:
-        """Record the hash and mark of the pixels that a tile was read from."""
-        self.group["read"][self.grid.place(index)] = np.array(read, np.uint64)
+        return np.asarray(self._read[...])
 
     def replace_read(self, read: NDArray[np.uint64]) -> None:
         """Record what all tiles were read from."""
-        self.group["read"][...] = read
+        self._read[...] = read
+
+    def changes(
+        self, indices: Iterable[int], status: NDArray[np.uint8], read: NDArray[np.uint64]
+    ) -> list[Change]:
+        """Return what to write when the state of tiles has changed: whole chunks, in this order.
+
+        Parameters
+        ----------
+        indices : iterable of int
+            The tiles that changed.
+        status : uint8 array (planes, tile rows, tile columns)
+            Of all tiles.
+        read : uint64 array (planes, tile rows, tile columns, 2)
+            Hash and mark of the pixels that each was read from.
+        """
+        places = [self.grid.place(index) for index in indices]
+        found: list[Change] = []
+        # what was read comes first, as a kill must not leave a state without it
+        for array, values in ((self._read, read), (self._status, status)):
+            sides = array.chunks[:3]
+            for chunk in sorted(
+                {tuple(np.floor_divide(place, sides).tolist()) for place in places}
+            ):
+                spans = tuple(
+                    slice(i * n, min((i + 1) * n, size))
+                    for i, n, size in zip(chunk, sides, status.shape, strict=True)
+                )
+                found.append((array, spans, values[spans].copy()))
+        return found
 
     def put(self, index: int, result: TileResult) -> int:
         """Keep a tile's result.
@@ -222,6 +267,7 @@ class Ledger(RunRecord):
         row[:8] = np.frombuffer(np.uint64(len(packed)).tobytes(), np.uint8)
         row[8 : 8 + len(packed)] = np.frombuffer(packed, np.uint8)
         self._tiles[index] = row
+        self._hold(index, result)
         return len(packed)
 
     def get(self, index: int) -> TileResult:
@@ -232,27 +278,44 @@ class Ledger(RunRecord):
         ResourceError
             If it is not there or damaged.
         """
+        with self._holding:
+            if index in self._held:
+                self._held.move_to_end(index)
+                return self._held[index]
         try:
             row = np.asarray(self._tiles[index])
             size = int(np.frombuffer(row[:8].tobytes(), np.uint64)[0])
             if not 0 < size <= len(row) - 8:
                 raise ValueError("no result was written")
-            return TileResult.unpack(row[8 : 8 + size].tobytes())
+            result = TileResult.unpack(row[8 : 8 + size].tobytes())
         except Exception as error:  # whatever a damaged store raises
             raise ResourceError(
                 f"what was found in tile {index} cannot be read back ({error}); "
                 "run again with overwrite=True"
             ) from error
+        self._hold(index, result)
+        return result
+
+    def _hold(self, index: int, result: TileResult) -> None:
+        with self._holding:
+            before = self._held.pop(index, None)
+            self._held[index] = result
+            self._held_bytes += result.labels.nbytes - (before.labels.nbytes if before else 0)
+            while self._held_bytes > _HELD:
+                self._held_bytes -= self._held.popitem(last=False)[1].labels.nbytes
 
     def write_table(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
         """Keep a table, given as arrays of equal length by name, in place of an earlier one."""
         group = self.group.create_group(name, overwrite=True)
-        for column, values in columns.items():
-            data = np.asarray(values)
-            if data.dtype.kind in "UO":
-                group.attrs[column] = [str(v) for v in data]
-            else:
-                group.create_array(column, data=data, chunks=(max(1, len(data)), *data.shape[1:]))
+
+        def write(column: str, data: NDArray[Any]) -> None:
+            group.create_array(column, data=data, chunks=(max(1, len(data)), *data.shape[1:]))
+
+        arrays = {column: np.asarray(values) for column, values in columns.items()}
+        words = [column for column, data in arrays.items() if data.dtype.kind in "UO"]
+        group.attrs.update({column: [str(v) for v in arrays.pop(column)] for column in words})
+        with ThreadPoolExecutor(max(1, len(arrays))) as pool:
+            list(pool.map(write, arrays, arrays.values()))
         group.attrs["columns"] = list(columns)
 
     def read_table(self, name: str) -> dict[str, NDArray[Any]]:
@@ -267,3 +330,9 @@ class Ledger(RunRecord):
             else np.asarray(group[column][...])
             for column in attrs.get("columns", [])
         }
+
+
+@lru_cache(maxsize=2)
+def _arrived(path: str, mode: str, grid: TileGrid, token: str) -> Ledger:
+    """Return the ledger of another process, the same one every time."""
+    return Ledger(LabelsGroup(path, mode), grid, token)

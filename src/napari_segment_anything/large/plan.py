@@ -18,11 +18,33 @@ from ..progress import finish
 from .grid import TileGrid
 from .image import LargeImage
 from .opening import tiles_over
-from .runners import ThreadRunner
+from .runners import ThreadRunner, waiting_items
 from .segmenting import WindowFunction, prepare
 from .tiles import ImageTiles, segment_window
 
 _PROBES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TimedTile:
+    """What one tile took.
+
+    Parameters
+    ----------
+    seconds : float
+        To compute.
+    storage : float
+        Seconds to be read and written, meanwhile other tiles compute.
+    stored : int
+        Bytes that are kept of it.
+    memory : int or None
+        Bytes at the peak, of as many tiles as are worked on at a time.
+    """
+
+    seconds: float
+    storage: float
+    stored: int
+    memory: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +91,7 @@ class LargePlan:
         grid: TileGrid,
         done: int,
         workers: int,
-        timed: tuple[float, int, int | None] | None = None,
+        timed: TimedTile | None = None,
         dashboard: str | None = None,
     ) -> LargePlan:
         """Extrapolate from one tile.
@@ -79,18 +101,20 @@ class LargePlan:
         grid : TileGrid
         done, workers : int
             As for `LargePlan`.
-        timed : (float, int, int or None), optional
-            Seconds that the tile took, bytes stored, and bytes of memory at its peak.
+        timed : TimedTile, optional
         dashboard : str, optional
             As for `LargePlan`.
         """
         seconds = memory = disk = None
         if timed is not None:
             left = len(grid) - done
-            seconds = timed[0] * left / max(1, min(workers, left))
+            waiting = waiting_items(workers, 0)
+            seconds = left * max(
+                timed.seconds / max(1, min(workers, left)), timed.storage / min(waiting, left or 1)
+            )
             # the tile's record, its chunk of the labels, and a third more for the pyramid
-            disk = int(timed[1] * len(grid) * 2.4)
-            memory = None if timed[2] is None else timed[2] * workers
+            disk = int(timed.stored * len(grid) * 2.4)
+            memory = timed.memory
         return cls(
             len(grid), grid.plane_count, done, grid.shape, grid.tile, grid.overlap, workers,
             seconds, memory, disk, dashboard,
@@ -152,9 +176,13 @@ def plan_large(
     for index in probes(range(len(grid))):
         began = time.perf_counter()
         with PeakMemory() as peak:
-            found = segment_window(tiles, with_what.segment, index, tiles.read(index))
+            pixels = tiles.read(index)
+            read = time.perf_counter()
+            found = segment_window(tiles, with_what.segment, index, pixels)
         if found is not None:
-            timed = time.perf_counter() - began, len(found.pack()), peak.bytes
+            waiting = waiting_items(runner.workers, tiles.size) * tiles.size
+            memory = None if peak.bytes is None else peak.bytes * runner.workers + waiting
+            timed = TimedTile(time.perf_counter() - read, read - began, len(found.pack()), memory)
             return LargePlan.of(grid, 0, runner.workers, timed)
     return LargePlan.of(grid, 0, runner.workers)
 

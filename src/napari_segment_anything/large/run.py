@@ -16,12 +16,13 @@ from ..errors import ParameterError
 from ..formats.locking import only_writer
 from ..parameters import RUN, TILING, check_values
 from ..progress import Progress, finish
+from .dask_runner import DaskRunner
 from .image import LargeImage
 from .ledger import LEDGER
 from .opening import destination_of, open_run, tiles_over
 from .phases import run_phases
 from .result import LargeResult
-from .runners import DaskRunner, Runner, ThreadRunner
+from .runners import Runner, ThreadRunner
 from .segmenting import WindowFunction, prepare
 from .tiles import ImageTiles, TileJob
 
@@ -207,7 +208,7 @@ def segment_large_steps(
         limits = tuple((float(a), float(b)) for a, b in ledger.run["limits"])
         large = replace(large, contrast_limits=limits, token=uuid.uuid4().hex)
         job = TileJob(
-            ImageTiles(large, grid), with_what.segment, ledger.labels, float(empty_thresh),
+            ImageTiles(large, grid), with_what.segment, ledger, float(empty_thresh),
             runner.torch_threads,
         )  # fmt: skip
         result = yield from run_phases(job, ledger, runner, retries, oversize == "redecode")

@@ -44,8 +44,14 @@ class WindowObjects:
     stability: NDArray[np.float32]
 
 
-Segment = Callable[[NDArray[Any], Limits], WindowObjects]
+Check = Callable[..., object]
+"""Raises an error where what is in progress has to end."""
+Segment = Callable[[NDArray[Any], Limits, Check], WindowObjects]
 """From pixels and contrast limits of a window to its objects; picklable."""
+
+
+def going_on(*_: object) -> None:
+    """Check nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +157,9 @@ class FunctionSegment:
 
     function: WindowFunction
 
-    def __call__(self, pixels: NDArray[Any], limits: Limits) -> WindowObjects:
+    def __call__(
+        self, pixels: NDArray[Any], limits: Limits, check: Check = going_on
+    ) -> WindowObjects:
         """Return the objects of a window.
 
         Raises
@@ -222,12 +230,15 @@ class ModelSegment:
     policy: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, pixels: NDArray[Any], limits: Limits) -> WindowObjects:
+    def __call__(
+        self, pixels: NDArray[Any], limits: Limits, check: Check = going_on
+    ) -> WindowObjects:
         """Return the objects of a window, in the order of the candidates."""
         table = segment_everything(
             pixels,
             model_of(self.model),
             self.mode,
+            check,
             contrast_limits=limits,
             channel_axis=2,
             **self.parameters,

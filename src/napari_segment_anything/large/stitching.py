@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +19,17 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from ..progress import Progress
+from .comparing import Comparisons, compare_tiles
 from .grid import TileGrid
-from .ledger import Ledger, TileStatus
-from .tile_objects import Pairs, TileObjects, compare
+from .ledger import Ledger
+from .runners import Runner, Turns
+from .tile_objects import Pairs, TileObjects
 from .tiles import EDGE
 
 SAME_IOU = 0.5
 SAME_PIECE = 0.75
 CONFLICT = 0.25
 MIN_VISIBLE = 0.5
-_HELD = 96
 
 KINDS = ("merged", "ambiguous", "cut", "redecoded")
 
@@ -63,25 +63,33 @@ class Stitched:
         return slice(int(self.offset[index]), int(self.offset[index + 1]))
 
 
-def stitch(ledger: Ledger) -> Generator[Progress, None, Stitched]:
-    """Decide what the objects of the image are, from the results of all tiles."""
-    grid = ledger.grid
-    done = ledger.status().ravel() == TileStatus.DONE
-    get = lru_cache(maxsize=_HELD)(ledger.get)  # neighbours are compared one after another
-    objects = TileObjects.collect(grid, np.flatnonzero(done).tolist(), get)
-    found = [np.zeros((0, 5), np.int64)]
-    for index in range(len(grid)):
-        if index % 16 == 0:
-            yield Progress(index, len(grid), message="comparing tiles")
-        if not done[index] or objects.offset[index] == objects.offset[index + 1]:
-            continue
-        for other in grid.neighbours(index):
-            if other > index and done[other]:
-                pairs = compare(grid, index, get(index), other, get(other))
-                starts = objects.offset[index] - 1, objects.offset[other] - 1
-                found.append(pairs + np.array([*starts, 0, 0, 0]))
-    yield Progress(len(grid), len(grid), message="deciding")
-    return decide(grid, objects, Pairs(*np.concatenate(found).T))
+def stitch(
+    ledger: Ledger, runner: Runner, comparisons: Comparisons | None = None
+) -> Generator[Progress, None, Stitched]:
+    """Decide what the objects of the image are, from the results of all tiles.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    runner : Runner
+        Where tiles are compared that were not yet.
+    comparisons : Comparisons, optional
+        What was found while tiles were segmented.
+    """
+    known = Comparisons(ledger, ledger.status()) if comparisons is None else comparisons
+    left = known.left()
+    grid, done = ledger.grid, 0
+    size = 4 * grid.tile * grid.tile
+    for outcome in runner.run(compare_tiles, ledger, left, size):
+        if outcome is not None:
+            item, found = outcome
+            if isinstance(found, Exception):  # such as a lost worker: do it in this process
+                found = compare_tiles(ledger, item, Turns(1))
+            known.take(item, found)
+            done += 1
+        yield Progress(done, len(left), message="comparing tiles")
+    yield Progress(1, 1, message="deciding")
+    return decide(grid, *known.result())
 
 
 def decide(grid: TileGrid, objects: TileObjects, pairs: Pairs) -> Stitched:

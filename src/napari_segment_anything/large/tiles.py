@@ -16,12 +16,13 @@ from ..engine import open_image
 from ..engine.contrast import stretch
 from ..errors import ResourceError
 from ..formats.marks import pixel_hash
-from ..formats.ome_zarr import LabelsGroup, describe_write_error
+from ..formats.ome_zarr import describe_write_error
 from ..parameters import TILING
 from .grid import TileGrid
 from .image import LargeImage
 from .ledger import Ledger, TileResult
-from .segmenting import Segment, WindowObjects
+from .runners import Turns
+from .segmenting import Check, Segment, WindowObjects, going_on
 
 EDGE = 2
 """A mask this near to a window's edge may continue beyond it: masks often stop a pixel short."""
@@ -42,6 +43,13 @@ class ImageTiles:
 
     image: LargeImage
     grid: TileGrid
+
+    @property
+    def size(self) -> int:
+        """Bytes of a tile's pixels and labels."""
+        planes, side = self.image.planes, min(self.grid.tile, max(self.grid.shape))
+        channels = len(self.image.contrast_limits)
+        return side * side * (channels * planes.dtype.itemsize + 4)
 
     def read(self, index: int) -> NDArray[Any]:
         """Read a tile's window: (rows, columns, channels in use)."""
@@ -76,7 +84,7 @@ class TileJob:
     tiles : ImageTiles
     segment : callable
         What finds the objects of a window.
-    labels : LabelsGroup
+    ledger : Ledger
         Where results go.
     empty_thresh : float
         See `segment_large`.
@@ -86,7 +94,7 @@ class TileJob:
 
     tiles: ImageTiles
     segment: Segment
-    labels: LabelsGroup
+    ledger: Ledger
     empty_thresh: float = 0.0
     torch_threads: int | None = None
 
@@ -100,7 +108,9 @@ class TileReport:
     empty : bool
         Whether nothing was there to look at.
     seconds : float
-        Time it took.
+        Time it took to compute.
+    storage : float
+        Time it took to be read and written.
     read : (int, int)
         Hash and mark of the pixels it was read from.
     stored : int
@@ -109,11 +119,12 @@ class TileReport:
 
     empty: bool
     seconds: float
+    storage: float
     read: tuple[int, int]
     stored: int = 0
 
 
-def run_tile(job: TileJob, index: int) -> TileReport:
+def run_tile(job: TileJob, index: int, turns: Turns) -> TileReport:
     """Segment a tile, keep its objects, and show them in the labels until these are composed.
 
     Parameters
@@ -121,6 +132,8 @@ def run_tile(job: TileJob, index: int) -> TileReport:
     job : TileJob
     index : int
         Number of the tile.
+    turns : Turns
+        To compute. Pixels are read before, and results written after that.
 
     Raises
     ------
@@ -130,15 +143,26 @@ def run_tile(job: TileJob, index: int) -> TileReport:
         If memory does not suffice, or results cannot be written (`StoreError`).
     """
     began = time.perf_counter()
-    if job.torch_threads is not None:
-        import torch
-
-        if torch.get_num_threads() != job.torch_threads:
-            torch.set_num_threads(job.torch_threads)
     pixels, read = read_with_hash(job.tiles, index)
-    result = segment_window(job.tiles, job.segment, index, pixels, job.empty_thresh)
-    stored = 0 if result is None else _write(job, index, result)
-    return TileReport(result is None, time.perf_counter() - began, read, stored)
+    storage = time.perf_counter() - began
+    with turns:
+        began = time.perf_counter()
+        if job.torch_threads is not None:
+            import torch
+
+            if torch.get_num_threads() != job.torch_threads:
+                torch.set_num_threads(job.torch_threads)
+        result = segment_window(
+            job.tiles, job.segment, index, pixels, job.empty_thresh, turns.check
+        )
+        seconds = time.perf_counter() - began
+    turns.check()
+    if result is None:
+        return TileReport(True, seconds, storage, read)
+    began = time.perf_counter()
+    stored = _write(job, index, result)
+    storage += time.perf_counter() - began
+    return TileReport(False, seconds, storage, read, stored)
 
 
 def segment_window(
@@ -147,6 +171,7 @@ def segment_window(
     index: int,
     pixels: NDArray[Any],
     empty_thresh: float = TILING["empty_thresh"].default,
+    check: Check = going_on,
 ) -> TileResult | None:
     """Segment the pixels of a tile's window.
 
@@ -159,6 +184,8 @@ def segment_window(
     pixels : array (rows, columns, channels)
     empty_thresh : float
         See `segment_large`.
+    check : callable
+        Called now and then; if it raises, the tile is given up.
 
     Returns
     -------
@@ -168,7 +195,7 @@ def segment_window(
     limits = tiles.image.contrast_limits
     if empty_thresh > 0 and _spread(stretch(pixels, limits)) < empty_thresh:
         return None
-    return measure(segment(pixels, limits), tiles.grid, index)
+    return measure(segment(pixels, limits, check), tiles.grid, index)
 
 
 def _spread(shown: NDArray[Any]) -> float:
@@ -216,9 +243,10 @@ def _write(job: TileJob, index: int, result: TileResult) -> int:
     cut = result.labels[core.slices_in(window)]
     # ids that will not meet; for the eye only, until the labels are composed
     shown = np.where(cut > 0, cut.astype(np.uint64) + (index % 32768) * 131072, 0)
-    with writing(job.labels.path):
-        stored = Ledger(job.labels, grid).put(index, result)
-        array: Any = job.labels.array
+    labels = job.ledger.labels
+    with writing(labels.path):
+        stored = job.ledger.put(index, result)
+        array: Any = labels.array
         array[(*grid.plane(index), *core.slices)] = shown.astype(array.dtype)
     return stored
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ParameterError
 from ..progress import Progress
 from .ledger import Ledger
-from .runners import Runner
+from .runners import Runner, Turns
 from .tiles import ImageTiles, read_with_hash
 
 _BATCH = 256
@@ -57,7 +57,7 @@ def check_unchanged(
     if not doubtful:
         return
     done = len(indices) - len(doubtful)
-    for outcome in runner.run(_what_is_read, tiles, doubtful):
+    for outcome in runner.run(_what_is_read, tiles, doubtful, tiles.size):
         if outcome is not None:
             index, found = outcome
             if isinstance(found, Exception):
@@ -78,5 +78,6 @@ def check_unchanged(
     ledger.replace_read(stored)
 
 
-def _what_is_read(tiles: ImageTiles, index: int) -> tuple[int, int]:
+def _what_is_read(tiles: ImageTiles, index: int, turns: Turns) -> tuple[int, int]:
+    turns.check()
     return read_with_hash(tiles, index)[1]
