@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def durations(
     return seconds
 
 
-def in_turn(sides: Sequence[Callable[[], float]], repeats: int) -> list[list[float]]:
+def in_turn(sides: Sequence[Callable[[], T]], repeats: int) -> list[list[T]]:
     """Measure several sides in turn (A B A B ...), so that other load meets all of them.
 
     Parameters
@@ -127,7 +130,7 @@ def in_turn(sides: Sequence[Callable[[], float]], repeats: int) -> list[list[flo
 
     Returns
     -------
-    list of list of float
+    list of list
         Measurements of each side.
     """
     rounds = [[side() for side in sides] for _ in range(repeats)]
