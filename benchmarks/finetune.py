@@ -67,7 +67,13 @@ def tune(folder: Path, output: Path, options: argparse.Namespace) -> nsa.Trainin
     return nsa.train(config, output=output, on_progress=report(folder.name))
 
 
-def measure(folder: Path, model: str | Path, output: Path, options: argparse.Namespace) -> Row:
+def measure(
+    folder: Path,
+    model: str | Path,
+    output: Path,
+    options: argparse.Namespace,
+    overwrite: bool = True,
+) -> Row:
     """Evaluate a model on the held-out images of a set."""
     images = entries(folder.parent, folder.name, "validation")
     settings = PromptSettings(objects_per_image=options.objects)
@@ -78,7 +84,7 @@ def measure(folder: Path, model: str | Path, output: Path, options: argparse.Nam
             output,
             protocols=("everything", "points", "boxes"),
             settings=settings,
-            overwrite=True,
+            overwrite=overwrite,
         ),
         report(f"{folder.name}, measuring"),
     )

@@ -1,12 +1,13 @@
 """Does pre-training on a set's images without labels help fine-tuning on five labelled ones?
 
-python benchmarks/pretrain.py DATA OUTPUT [--sets a b c] [--steps N] [--tuning N] [--scratch N]
-                              [--seeds 1 2] [--write]
+python benchmarks/pretrain.py DATA OUTPUT [--sets a b c] [--starts N ...] [--steps N] [--tuning N]
+                              [--scratch N] [--seeds 1 2] [--write]
 
 Four starts: the default model; the default, pre-trained on the set's training images without
 their labels; scratch; scratch, pre-trained in the same way. Each is fine-tuned on the same five
 images and measured on held-out ones (`scripts/split.json`), as by benchmarks/finetune.py. Stopped
-runs are resumed. `--write` puts the table into docs/training.md.
+runs are resumed, so that processes may share the work by `--starts`. `--write` puts the table into
+docs/training.md.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the sets")
     parser.add_argument("output", type=Path, help="folder for runs, models and results")
     parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--starts", type=int, nargs="+", default=range(4), help="which of the four")
     parser.add_argument("--steps", type=int, default=300, help="of pre-training")
     parser.add_argument("--tuning", type=int, default=200, help="steps from the default")
     parser.add_argument("--scratch", type=int, default=600, help="steps from scratch")
@@ -98,15 +100,16 @@ def main() -> None:
     rows: dict[tuple[str, str], Row] = {}
     for name in options.sets:
         folder, output = options.data / name, options.output / name
-        rows[name, "default, not fine-tuned"] = measure(
-            folder, "default", output / "before", options
-        )
-        for start in STARTS:
+        if 0 in options.starts:
+            before = measure(folder, "default", output / "before", options, overwrite=False)
+            rows[name, "default, not fine-tuned"] = before
+        for number in options.starts:
+            start = list(STARTS)[number]
             found = []
             for seed in options.seeds:
                 run = output / f"{start.replace(', ', '-')}-{seed}"
                 model = tuned(folder, start, run, seed, options)
-                found.append(measure(folder, model, run / "measured", options))
+                found.append(measure(folder, model, run / "measured", options, overwrite=False))
             rows[name, start] = mean_row(found)
             print(table(rows), flush=True)
     seeds = "one seed" if len(options.seeds) == 1 else f"means of {len(options.seeds)} seeds"

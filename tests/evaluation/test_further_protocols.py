@@ -20,6 +20,7 @@ from napari_segment_anything.measures.floors import magic_wand
 from napari_segment_anything.progress import finish
 
 from ..bright import bright_model
+from ..datasets.test_classes import coco_folder
 from .conftest import discs
 
 
@@ -155,3 +156,41 @@ def test_masks_from_boxes_have_the_ap_of_coco(tmp_path, predictor) -> None:
     for more in ({"protocols": ["boxes"], "detections": boxes}, {"protocols": ["instances"]}):
         with pytest.raises(ParameterError, match="go together"):
             finish(evaluate(entries, predictor.model, tmp_path / "other", **more))
+
+
+def test_proposals_are_counted_by_how_common_the_class_is(tmp_path, monkeypatch, capsys) -> None:
+    from napari_segment_anything.cli.main import run
+
+    coco_folder(tmp_path / "data")
+    model = bright_model()
+    monkeypatch.setattr("napari_segment_anything.engine.load_model", lambda *_, **__: model)
+    asked = ["evaluate", str(tmp_path / "data/images"), "-o", str(tmp_path / "out"), "--no-plots"]
+    asked += ["--labels", str(tmp_path / "data/annotations.json"), "--protocol", "grid_proposals"]
+    asked += ["--parameter", "points_per_side=8", "--gallery", "0", "-q"]
+    assert run([*asked, "--rare", "1", "--common", "2"]) == 0
+    text = (tmp_path / "out/report.md").read_text()
+    assert "rare in at most 1 images, common in at most 2" in text
+    assert "a grid of points" in text
+    assert "| frequent |" in text and "| rare |" not in text
+    figures = (tmp_path / "out/figures.csv").read_text()
+    assert "grid_proposals,ar1000_frequent" in figures and "ar10_frequent" in figures
+    assert run([*asked, "--rare", "3", "--common", "4"]) == 2
+    assert "another classes" in capsys.readouterr().err
+    assert run([*asked, "--rare", "3", "--common", "4", "--overwrite"]) == 0
+    assert "| rare |" in (tmp_path / "out/report.md").read_text()
+
+
+def test_recall_of_rare_classes_by_hand() -> None:
+    def record(image, best, frequency):
+        values = {"10": best, "100": best, "1000": best}
+        areas = [100] * len(best)
+        return {
+            "image": image, "file": image, "set": "s", "columns": {}, "protocol": "proposals",
+            "seconds": 0.0, "count": 5, "areas": areas, "best": values, "frequency": frequency,
+        }  # fmt: skip
+
+    records = [record("a", [0.97, 0.2], ["rare", "common"]), record("b", [0.52], ["rare"])]
+    held = {f.measure: f for f in summarise(records, resamples=10)}
+    assert held["ar10_rare"].interval.value == pytest.approx((1.0 + 0.1) / 2)
+    assert held["ar1000_common"].interval.value == 0 and held["ar1000_common"].objects == 1
+    assert "ar10_frequent" not in held

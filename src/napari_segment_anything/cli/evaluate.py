@@ -41,8 +41,9 @@ def evaluate(
         typer.Option(
             metavar="DIR|FILE",
             rich_help_panel=options.INPUT,
-            help="True labels: files named like the images, perhaps with _labels or _masks added. "
-            "By default: in the NPZ, next to the image, or in a folder 'labels' or 'masks'.",
+            help="True labels: files named like the images, perhaps with _labels or _masks added; "
+            "or one COCO file. By default: in the NPZ, next to the image, or in a folder 'labels' "
+            "or 'masks'.",
         ),
     ] = None,
     metadata: Annotated[
@@ -105,8 +106,8 @@ def evaluate(
         typer.Option(
             metavar="NAME[,NAME...]",
             rich_help_panel=ASK,
-            help="points, boxes, clicks, everything, proposals, floors (together: usual), edges, "
-            "single_point, instances; or all but the last.",
+            help="points, boxes, clicks, everything, proposals, floors (together: usual), "
+            "grid_proposals, edges, single_point, instances; or all but the last.",
         ),
     ] = "usual",
     detections: Annotated[
@@ -118,6 +119,28 @@ def evaluate(
             "folder with a CSV, COCO or GeoJSON file of each image's name.",
         ),
     ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV|JSON",
+            rich_help_panel=ASK,
+            help="Class of each object, to count proposals by how common it is: a CSV with image, "
+            "label and class (such as objects.csv of an export), or a COCO file. By default the "
+            "COCO file given as --labels.",
+        ),
+    ] = None,
+    rare: Annotated[
+        int,
+        typer.Option(metavar="N", rich_help_panel=ASK, help="A class in at most N images is rare."),
+    ] = 10,
+    common: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=ASK,
+            help="One in more images, up to N, is common; in yet more, frequent.",
+        ),
+    ] = 100,
     mode: Annotated[
         str,
         typer.Option(
@@ -211,7 +234,7 @@ def evaluate(
 
     napari-sam evaluate BSDS500/data/images/test -o out/ --protocol edges
     """  # fmt: skip
-    from ..datasets import find_entries, spread
+    from ..datasets import find_entries, read_classes, spread
     from ..evaluation import PROTOCOLS, USUAL, PromptSettings
     from ..evaluation import evaluate as run
     from ..evaluation.report import require_plots, write_report
@@ -231,6 +254,9 @@ def evaluate(
         unlabelled=unlabelled,
         where=dict(_assignment(item, "--where") for item in where or []),
     )
+    if classes is None and labels is not None and _has_classes(labels):
+        classes = labels
+    known = None if classes is None else read_classes(classes, rare, common)
     entries = spread(_split(entries, split, split_file), limit)
 
     from ..engine import load_model
@@ -255,6 +281,7 @@ def evaluate(
                 channel_axis=channel_axis,
                 channels=values.indices(channels, "--channels"),
                 detections=detections,
+                classes=known,
                 overwrite=overwrite,
             ),
             show,
@@ -273,6 +300,16 @@ def evaluate(
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _has_classes(file: Path) -> bool:
+    """Whether this is a COCO file whose objects have classes."""
+    from ..datasets.coco import coco_images
+
+    if file.suffix.lower() != ".json" or not file.is_file():
+        return False
+    images = coco_images(file) or {}
+    return any(mask.category for record in images.values() for mask in record.records)
 
 
 def _assignment(item: str, option: str) -> tuple[str, str]:

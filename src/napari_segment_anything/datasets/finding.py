@@ -11,15 +11,14 @@ from typing import Any
 from ..errors import FormatError, ParameterError
 from ..formats import open_npz
 from ..formats.bsds import BSDS_SUFFIX
-from ..formats.images import PICTURE_SUFFIXES, TIFF_SUFFIXES
 from ..reading import below, read_json, require_file
+from .coco import IMAGE_SUFFIXES, bare, coco_images
 from .opening import SAMPLE
 
 IMAGE_FOLDERS = ("images", "image", "img", "raw")
 LABEL_FOLDERS = ("labels", "masks", "annotations", "groundtruth")
 IMAGE_ENDINGS = ("_image", "_img", "_raw")
 LABEL_ENDINGS = ("_labels", "_label", "_masks", "_mask", "_instances", "_gt", "_seg")
-_IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *PICTURE_SUFFIXES, ".npy", ".npz", ".zarr")
 _LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr", BSDS_SUFFIX)
 _INDEX = "index.json"
 _NOT_METADATA = {"file", "shape", "dtype", "instances", "keys", "set", "image"}
@@ -37,8 +36,8 @@ class Entry:
     image : Path
         The image.
     labels : Path
-        Its labels: a label image, JSON of masks as SA-1B has them, the image's own NPZ, or a part
-        of its Zarr store.
+        Its labels: a label image, JSON of masks as SA-1B has them, a COCO file for all images, the
+        image's own NPZ, or a part of its Zarr store.
     columns : mapping of str to str
         Metadata, such as its modality.
     sample : bool
@@ -82,10 +81,10 @@ def find_entries(
         ``{set: [{"file": name, column: value, ...}, ...]}``, which limits it to the files listed
         and gives columns.
     labels : path, optional
-        Folder of the labels (for a single image, their file): files of the images' names, perhaps
-        with one of `LABEL_ENDINGS`. Without it, labels are searched in an NPZ or Zarr store itself,
-        next to the image under such a name, in a folder of `LABEL_FOLDERS` next to the image's
-        folder, and finally as JSON with the image's name.
+        Folder of the labels (for a single image, their file; or a COCO file for all): files of the
+        images' names, perhaps with one of `LABEL_ENDINGS`. Without it, labels are searched in an
+        NPZ or Zarr store itself, next to the image under such a name, in a folder of
+        `LABEL_FOLDERS` next to the image's folder, and finally as JSON with the image's name.
     metadata : path, optional
         A CSV with a column ``file`` (name, name without suffix, or set/name) and further columns;
         or an ``index.json``.
@@ -123,10 +122,13 @@ def find_entries(
             continue
         path = Path(source).expanduser()
         found = list(_images(path, apart))
-        if apart is not None and not _is_folder(apart) and len(found) > 1:
+        one = None if apart is None or _is_folder(apart) else apart
+        listed = coco_images(one) if one and one.suffix.lower() == ".json" else None
+        if one and listed is None and len(found) > 1:
             raise FormatError(f"{apart} is one file, but {path} has {len(found)} images")
         for group, image, columns in found:
-            truth = labels_of(image, apart, records)
+            there = listed is None or bare(image.name) in listed
+            truth = labels_of(image, apart, records) if there else None
             if truth is None:
                 missing.append(image)
             else:
@@ -212,7 +214,7 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in _IMAGE_SUFFIXES
+        if path.suffix.lower() in IMAGE_SUFFIXES
         and not path.name.startswith(".")
         and path.is_dir() == (path.suffix.lower() == ".zarr")
     )

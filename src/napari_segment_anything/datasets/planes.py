@@ -14,6 +14,7 @@ from ..formats import RLE, open_npz, read_image, read_labels, read_sa1b
 from ..formats.bsds import BSDS_SUFFIX, read_bsds
 from ..formats.images import ImageData, guess_axes
 from ..samples import sample
+from .coco import bare, coco_images
 from .finding import Entry
 from .opening import SAMPLE, read_source
 
@@ -171,9 +172,11 @@ def _labels(entry: Entry, *names: str) -> list[Any]:
             raise ImageError(f"the built-in image {entry.image} has no labels to compare with")
         return [labels, *none]
     if entry.labels.suffix.lower() == ".json":
-        record = read_sa1b(entry.labels)
+        listed = coco_images(entry.labels)
+        record = read_sa1b(entry.labels) if listed is None else listed[bare(entry.image.name)]
         masks = [mask.segmentation for mask in record.records]
-        layers = pack_masks(masks, (record.height, record.width))
+        ids = None if listed is None else [mask.id for mask in record.records]
+        layers = pack_masks(masks, (record.height, record.width), ids)
         return [layers[0], layers[1:] if len(layers) > 1 else None, *none[1:]]
     labels, more = read_labels(entry.labels), list[NDArray[Any] | None](none)
     if any(names) and entry.labels.suffix.lower() == ".npz":
@@ -210,7 +213,9 @@ def _cut(
     return (taken.squeeze(axis), None) if len(channels) == 1 else (taken, axis)
 
 
-def pack_masks(masks: list[RLE], shape: tuple[int, int]) -> NDArray[np.int32]:
+def pack_masks(
+    masks: list[RLE], shape: tuple[int, int], ids: Sequence[int] | None = None
+) -> NDArray[np.int32]:
     """Put overlapping masks into as few label images as need be, small ones first.
 
     Parameters
@@ -219,6 +224,8 @@ def pack_masks(masks: list[RLE], shape: tuple[int, int]) -> NDArray[np.int32]:
         Of equal size.
     shape : (int, int)
         Rows and columns.
+    ids : sequence of int, optional
+        Label of each mask, at least 1; by default they are numbered from the smallest mask.
 
     Returns
     -------
@@ -245,4 +252,7 @@ def pack_masks(masks: list[RLE], shape: tuple[int, int]) -> NDArray[np.int32]:
             areas.append(held)
         layer[mask & (layer == 0)] = number
         held[number] = area
-    return np.stack(layers)
+    packed = np.stack(layers)
+    if ids is None:
+        return packed
+    return np.array([0, *(ids[index] for index in order)], np.int32)[packed]

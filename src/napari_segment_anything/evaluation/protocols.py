@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..automatic import CandidateTable, available_modes, segment_everything
 from ..automatic.parameters import FILTERS, applicable
-from ..datasets import LabelledPlane
+from ..datasets import LabelledPlane, ObjectClasses
 from ..engine import (
     Ask,
     PlacedMask,
@@ -50,7 +50,7 @@ from ..progress import finish
 
 USUAL = ("points", "boxes", "clicks", "everything", "proposals", "floors")
 """Protocols that are run unless others are named."""
-PROTOCOLS = (*USUAL, "edges", "single_point", "instances")
+PROTOCOLS = (*USUAL, "grid_proposals", "edges", "single_point", "instances")
 PROPOSAL_COUNTS = (10, 100, 1000)
 PROPOSAL_POINTS = 64
 """Points per side of the grid for proposals; the paper's is larger than for everything mode."""
@@ -305,7 +305,12 @@ def compare(truth: ArrayLike, found: ArrayLike) -> dict[str, Any]:
     }
 
 
-def proposals(subject: Subject, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def proposals(
+    subject: Subject,
+    parameters: Mapping[str, Any] | None = None,
+    classes: ObjectClasses | None = None,
+    mode: str | None = None,
+) -> dict[str, Any]:
     """How well the best-ranked proposals cover each object.
 
     As in the paper (appendix D.3): everything mode in mode "proposals" (or "grid", if the model has
@@ -318,8 +323,13 @@ def proposals(subject: Subject, parameters: Mapping[str, Any] | None = None) -> 
         The image.
     parameters : mapping, optional
         Of everything mode; thresholds and parameters of other modes are ignored.
+    classes : ObjectClasses, optional
+        Says how common each object's class is.
+    mode : str, optional
+        "grid" takes the paper's grid of 64 x 64 points also where the model has proposals.
     """
-    mode = "proposals" if "proposals" in available_modes(subject.predictor.model) else "grid"
+    if mode is None:
+        mode = "proposals" if "proposals" in available_modes(subject.predictor.model) else "grid"
     names = set(applicable(mode)) - set(FILTERS)
     given = {name: value for name, value in (parameters or {}).items() if name in names}
     if mode == "grid":
@@ -334,7 +344,17 @@ def proposals(subject: Subject, parameters: Mapping[str, Any] | None = None) -> 
     best = {
         str(k): rounded(best_iou(overlap, np.arange(min(k, len(ranking))))) for k in PROPOSAL_COUNTS
     }
-    return {"mode": mode, "count": len(table), "areas": overlap.true_areas.tolist(), "best": best}
+    record = {
+        "mode": mode,
+        "count": len(table),
+        "areas": overlap.true_areas.tolist(),
+        "best": best,
+    }
+    if classes is not None:
+        own = classes.of(subject.plane.file)
+        ids = overlap.true_ids.tolist()
+        record["frequency"] = [classes.frequency(own.get(label, "")) for label in ids]
+    return record
 
 
 def floors(subject: Subject) -> tuple[dict[str, Any], NDArray[np.int32]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.classes import FREQUENCIES
 from ..errors import ParameterError
 from ..formats.atomic import replacing
 from .csv_files import write_figures, write_images, write_objects
@@ -155,7 +156,8 @@ def markdown(
         "",
     ]  # fmt: skip
     table = FigureTable(figures)
-    lines += _everything(table) + _prompts(table) + _clicks(table) + _proposals(table)
+    lines += _everything(table) + _prompts(table) + _clicks(table)
+    lines += _proposals(table, evaluation)
     lines += single_point_section(table) + edge_section(table) + instance_section(table)
     lines += comparison_section(differences) + _calibration(evaluation)
     for title, file in pictures:
@@ -290,38 +292,53 @@ def _clicks(table: FigureTable) -> list[str]:
     ]
 
 
-def _proposals(table: FigureTable) -> list[str]:
-    if "proposals" not in table.methods:
+def _proposals(table: FigureTable, evaluation: Evaluation) -> list[str]:
+    titles = {"proposals": "the model's own", "grid_proposals": "a grid of points"}
+    held = [(g, m) for g in table.groups for m in titles if table.get(g, m, "proposals")]
+    if not held:
         return []
     names = ["ar10", "ar100", "ar1000", "ar1000_small", "ar1000_medium", "ar1000_large"]
     rows = [
         [
             group.title,
-            *(table.cell(group, "proposals", n, brief="_" in n) for n in names),
-            f"{count.interval.value:.0f}",
+            titles[method],
+            *(table.cell(group, method, n, brief="_" in n) for n in names),
+            table.cell(group, method, "proposals", brief=True),
         ]
-        for group in table.groups
-        if (count := table.get(group, "proposals", "proposals")) is not None
+        for group, method in held
     ]
-    columns = [
-        "group",
-        "AR@10",
-        "AR@100",
-        "AR@1000",
-        "small",
-        "medium",
-        "large",
-        "proposals an image",
-    ]
-    return [
+    columns = ["group", "proposals", "AR@10", "AR@100", "AR@1000", "small", "medium", "large"]
+    lines = [
         "## Proposals",
         "",
         "Average recall: the share of objects that one of the best 10, 100 or 1000 proposals "
         "covers, mean over IoU .50 to .95. Small is below 32 x 32 pixels, large from 96 x 96. "
-        "Proposals: their number, a mean over images.",
+        "An image: number of proposals, a mean over images.",
         "",
-        *table_rows(columns, rows),
+        *table_rows([*columns, "an image"], rows),
     ]
+    rows = [
+        [
+            group.title,
+            titles[method],
+            frequency,
+            *(table.cell(group, method, f"{name}_{frequency}") for name in names[:3]),
+            *table.size(group, method, f"ar10_{frequency}"),
+        ]
+        for group, method in held
+        for frequency in FREQUENCIES
+        if table.get(group, method, f"ar10_{frequency}") is not None
+    ]
+    if rows:
+        columns = ["group", "proposals", "classes", *columns[2:5], "images", "objects"]
+        known = evaluation.header["classes"]
+        lines += [
+            f"By how common an object's class is: rare in at most {known['rare']} images, common "
+            f"in at most {known['common']}, frequent in more.",
+            "",
+            *table_rows(columns, rows),
+        ]
+    return lines
 
 
 def _calibration(evaluation: Evaluation) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..automatic import available_modes, choose_mode
-from ..datasets import Entry, LabelledPlane, read_planes
+from ..datasets import Entry, LabelledPlane, ObjectClasses, read_planes
 from ..engine import EmbeddingCache, Model, Predictor
 from ..errors import FormatError, ImageError, ParameterError
 from ..formats.labels import write_labels
@@ -94,6 +94,7 @@ def evaluate(
     channel_axis: int | None = None,
     channels: Sequence[int] | None = None,
     detections: str | Path | None = None,
+    classes: ObjectClasses | None = None,
     overwrite: bool = False,
 ) -> Generator[Progress, None, Evaluation]:
     """Evaluate a model on labelled images; a stopped evaluation is resumed.
@@ -123,6 +124,8 @@ def evaluate(
     detections : path, optional
         A detector's boxes for the protocol "instances": a COCO file for all images, or a folder
         with a file for each; see `instances.detections_of`.
+    classes : ObjectClasses, optional
+        From `read_classes`: proposals are also counted by how common the class of an object is.
     overwrite : bool
         Remove earlier results.
 
@@ -164,6 +167,7 @@ def evaluate(
         "channels": None if channels is None else list(channels),
         "parameters": dict(parameters or {}),
         **({} if boxes is None else {"detections": str(boxes)}),
+        **({} if classes is None else {"classes": classes.to_dict()}),
         "package": __version__,
     }
     if overwrite:
@@ -179,7 +183,9 @@ def evaluate(
                 continue
             try:
                 for plane in planes_of(entry, header):
-                    _one(plane, wanted, predictor, settings, parameters or {}, boxes, store)
+                    _one(
+                        plane, wanted, predictor, settings, parameters or {}, boxes, classes, store
+                    )
             except (ImageError, FormatError) as error:
                 failures[entry.name] = str(error)
                 continue
@@ -220,6 +226,7 @@ def _one(
     settings: PromptSettings,
     parameters: Mapping[str, Any],
     boxes: Path | None,
+    classes: ObjectClasses | None,
     store: ResultStore,
 ) -> None:
     """Run the protocols that have no record yet for a plane."""
@@ -228,7 +235,8 @@ def _one(
         "points": ask.points,
         "boxes": ask.boxes,
         "clicks": ask.clicks,
-        "proposals": lambda subject: ask.proposals(subject, parameters),
+        "proposals": lambda subject: ask.proposals(subject, parameters, classes),
+        "grid_proposals": lambda subject: ask.proposals(subject, parameters, classes, "grid"),
         "edges": edges,
         "single_point": single_point,
         "instances": lambda subject: instances(subject, boxes or Path()),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets.classes import FREQUENCIES
 from ..measures import (
     THRESHOLDS,
     Calibration,
@@ -25,6 +26,7 @@ CLICKS_SHOWN = (1, 3, 5, 9)
 CLICK_TARGETS = (0.85, 0.90)
 # COCO's bounds of small, medium and large objects, in pixels
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}
+PROPOSALS = ("proposals", "grid_proposals")
 POINT_KINDS = ("centre", "random")
 POINT_FLOORS = ("wand", "floor")
 EDGE_SOURCES = ("model", "sobel", "canny")
@@ -175,8 +177,8 @@ def _measures(method: str, records: list[Record]) -> Iterator[tuple[str, str, _P
         yield "ellipse", "iou", {r["image"]: _total(r["ellipse"]) for r in several}, objects
     elif method == "clicks":
         yield from _click_measures([r for r in records if r["ids"]])
-    elif method == "proposals":
-        yield from _proposal_measures(records)
+    elif method in PROPOSALS:
+        yield from _proposal_measures(method, records)
     elif method == "single_point":
         yield from _single_point_measures([r for r in records if r["count"]])
     else:
@@ -245,23 +247,40 @@ def _click_measures(records: list[Record]) -> Iterator[tuple[str, str, _Pairs, i
         yield "clicks", f"failed{code}", failed, objects
 
 
-def _proposal_measures(records: list[Record]) -> Iterator[tuple[str, str, _Pairs, int]]:
+def _proposal_measures(
+    method: str, records: list[Record]
+) -> Iterator[tuple[str, str, _Pairs, int]]:
     objects = sum(len(r["areas"]) for r in records)
     for k in records[0]["best"]:
         pairs = {r["image"]: _recall_sum(np.array(r["best"][k])) for r in records}
-        yield "proposals", f"ar{k}", pairs, objects
+        yield method, f"ar{k}", pairs, objects
     most = max(records[0]["best"], key=int)
     for size, (low, high) in SIZES.items():
-        pairs, count = {}, 0
-        for r in records:
-            areas = np.array(r["areas"])
-            part = (areas >= low) & (areas < high)
-            if part.any():
-                pairs[r["image"]] = _recall_sum(np.array(r["best"][most])[part])
-                count += int(part.sum())
-        if count:
-            yield "proposals", f"ar{most}_{size}", pairs, count
-    yield "proposals", "proposals", {r["image"]: (float(r["count"]), 1.0) for r in records}, objects
+        areas = [np.array(r["areas"]) for r in records]
+        chosen = [(held >= low) & (held < high) for held in areas]
+        yield from _recall_of(method, f"ar{most}_{size}", most, records, chosen)
+    for name in FREQUENCIES:
+        chosen = [np.array(r.get("frequency", ())) == name for r in records]
+        for k in records[0]["best"]:
+            yield from _recall_of(method, f"ar{k}_{name}", k, records, chosen)
+    yield method, "proposals", {r["image"]: (float(r["count"]), 1.0) for r in records}, objects
+
+
+def _recall_of(
+    method: str,
+    measure: str,
+    count: str,
+    records: list[Record],
+    chosen: list[NDArray[np.bool_]],
+) -> Iterator[tuple[str, str, _Pairs, int]]:
+    """Average recall of the chosen objects of each image; nothing if there are none."""
+    pairs, objects = {}, 0
+    for record, own in zip(records, chosen, strict=True):
+        if own.any():
+            pairs[record["image"]] = _recall_sum(np.array(record["best"][count])[own])
+            objects += int(own.sum())
+    if objects:
+        yield method, measure, pairs, objects
 
 
 def _recall_sum(best: NDArray[np.float64]) -> _Pair:

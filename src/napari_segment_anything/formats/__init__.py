@@ -20,7 +20,7 @@ from .ome_zarr import (
     plate_images,
 )
 from .overlay import overlay, save_overlay, to_rgb
-from .record_reading import read_coco, read_sa1b
+from .record_reading import read_coco, read_records, read_sa1b
 from .records import ImageRecords, MaskRecord, write_coco, write_sa1b
 from .rle import RLE, encode, encode_labels
 from .tables import measure, read_table, write_table
@@ -48,6 +48,7 @@ __all__ = [
     "read_detections",
     "read_image",
     "read_labels",
+    "read_records",
     "read_sa1b",
     "read_table",
     "save_overlay",

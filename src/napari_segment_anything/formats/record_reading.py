@@ -58,8 +58,24 @@ def read_coco(path: str | Path) -> list[ImageRecords]:
     FormatError
         If the file is missing or damaged; the message names the annotation and key.
     """
-    name = Path(path).name
-    data = _load(path)
+    return _coco(_load(path), Path(path).name)
+
+
+def read_records(path: str | Path) -> ImageRecords | list[ImageRecords]:
+    """Read SA-1B's JSON of one image, or a COCO data set.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing or damaged; the message names the annotation and key.
+    """
+    data, name = _load(path), Path(path).name
+    if isinstance(data, Mapping) and "images" in data:
+        return _coco(data, name)
+    return from_sa1b(data, name)
+
+
+def _coco(data: Any, name: str) -> list[ImageRecords]:
     if not isinstance(data, Mapping):
         raise FormatError(f"{name}: expected an object with 'images' and 'annotations'.")
     images = _get(data, "images", list, name)
