@@ -434,4 +434,16 @@ def test_decoding_on_a_thread(viewer, image, predictor) -> None:
         while calls:
             calls.pop(0)()
     assert session.preview is not None and busy == [True, False]
+    drawn = []
+    prompts, preview = session.working.prompts, session.working.preview
+    prompts.events.set_data.connect(lambda event: drawn.append(session.preview is not None))
+    preview.events.labels_update.connect(lambda event: drawn.append("mask"))
+    session.add_point((61, 58))  # its window is encoded: point and mask are drawn together
+    assert session.busy and drawn == []
+    while session.busy:
+        assert arrived.wait(20)
+        arrived.clear()
+        while calls:
+            calls.pop(0)()
+    assert drawn == [True, "mask"] and len(prompts.data) == 3
     session.close()

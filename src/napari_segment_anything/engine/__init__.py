@@ -16,12 +16,13 @@ from .placed_mask import NO_MASK, PlacedMask
 from .planes import PlaneSource
 from .predictor import Prediction, Predictor
 from .prompts import Prompts
-from .segmenter import Segmented, Segmenter
+from .segmenter import DECODING, Segmented, Segmenter
 from .view import Focus, View
 from .views import EmbeddingKey, Views
 from .windows import Window
 
 __all__ = [
+    "DECODING",
     "load_model",
     "Model",
     "Predictor",

@@ -28,6 +28,8 @@ from .view_decoding import ViewCandidates, decode_view
 from .views import Views
 from .windows import Window
 
+DECODING = "decoding"
+"""Message of a step that needs the mask decoder only, which is fast."""
 BATCH = 16
 """Objects decoded between two places where a run can be stopped."""
 
@@ -298,12 +300,12 @@ class _Search:
         for view in dict.fromkeys(views.values()):
             here = [index for index, place in views.items() if place == view]
             encoded = self.views.has(view)
-            yield Progress(self.done, self.total, message="decoding" if encoded else message)
+            yield Progress(self.done, self.total, message=DECODING if encoded else message)
             if self.cancelled():
                 return False
             embedding = self.views(view)
             for start in range(0, len(here), BATCH):
-                yield Progress(self.done, self.total, message="decoding")
+                yield Progress(self.done, self.total, message=DECODING)
                 if self.cancelled():
                     return False
                 part = here[start : start + BATCH]

@@ -109,6 +109,12 @@ class Window:
         width = min(self.col + self.width, other.col + other.width) - col
         return Window(row, col, height, width) if height > 0 and width > 0 else None
 
+    def grown(self, pixels: int) -> Window:
+        """Return the window with a margin on all sides, none beyond row and column 0."""
+        up, left = min(pixels, self.row), min(pixels, self.col)
+        height, width = self.height + up + pixels, self.width + left + pixels
+        return Window(self.row - up, self.col - left, height, width)
+
     def union(self, other: Window) -> Window:
         """Return the smallest window that holds two."""
         row, col = min(self.row, other.row), min(self.col, other.col)

@@ -104,13 +104,18 @@ class Preview:
     objects: tuple[PreviewObject, ...]
 
     @property
+    def extent(self) -> Window | None:
+        """The smallest window that holds every mask; None if all are empty."""
+        windows = [item.mask.window for item in self.objects if not item.mask.empty]
+        return reduce(Window.union, windows) if windows else None
+
+    @property
     def window(self) -> Window:
         """Where the masks lie: a single object's window, or what holds every mask of a batch."""
-        first = self.objects[0].decoded.window
-        windows = [item.mask.window for item in self.objects if not item.mask.empty]
-        if len(self.objects) == 1:
-            windows.append(first)
-        return reduce(Window.union, windows) if windows else first
+        extent, decoded = self.extent, self.objects[0].decoded.window
+        if extent is None:
+            return decoded
+        return extent.union(decoded) if len(self.objects) == 1 else extent
 
     @property
     def mask(self) -> np.ndarray:
@@ -123,7 +128,10 @@ class Preview:
 
         Where two overlap, the higher score is in front.
         """
-        window = self.window
+        return self.labels_in(self.window)
+
+    def labels_in(self, window: Window) -> np.ndarray:
+        """Return the `labels` of another window: int32 (height, width)."""
         result = np.zeros(window.shape, np.int32)
         order = sorted(range(len(self.objects)), key=lambda i: self.objects[i].score or 0.0)
         for index in order:

@@ -14,7 +14,11 @@ from .painting import PaintTools
 from .qt_helpers import CandidateButtons, button, row, tight
 
 if TYPE_CHECKING:
+    from ..session import Preview
     from .panel import Panel
+
+_SOON = 150
+"""Milliseconds after which it is shown that something takes time; most masks are there before."""
 
 
 class Prompting(QWidget):
@@ -44,6 +48,8 @@ class Prompting(QWidget):
         layout.addWidget(
             row(self.commit_button, self.cancel_button, self.undo_button, self.redo_button)
         )
+        self._latest = Progress(0, 1)
+        self._soon = panel.delayed(_SOON, self._show_busy)
         session = self._session
         self.candidates.changed.connect(lambda value: panel.attempt(session.choose, int(value)))
         panel.status.cancelled.connect(self._stop)
@@ -162,16 +168,21 @@ class Prompting(QWidget):
         self.painting.update_tools()
         if preview is None or len(preview.objects) != 1:
             self.candidates.show_scores()
-            if preview is not None:
-                them = counted(len(preview.objects), "object")
-                self._status.rest(f"{them}; Enter commits them.")
-            return
-        self.candidates.show_scores(preview.scores, preview.chosen)
+        else:
+            self.candidates.show_scores(preview.scores, preview.chosen)
         if not self._session.busy:
-            draft = self._session.draft
-            editing = None if draft is None else draft.editing
-            what = "commits" if editing is None else f"replaces object {editing}"
-            self._status.rest(f"Enter {what}; right-click on what does not belong to it.")
+            self._say_what_next(preview)
+
+    def _say_what_next(self, preview: Preview | None) -> None:
+        if preview is None:
+            return
+        if len(preview.objects) != 1:
+            self._status.rest(f"{counted(len(preview.objects), 'object')}; Enter commits them.")
+            return
+        draft = self._session.draft
+        editing = None if draft is None else draft.editing
+        what = "commits" if editing is None else f"replaces object {editing}"
+        self._status.rest(f"Enter {what}; right-click on what does not belong to it.")
 
     def _on_history(self) -> None:
         self.undo_button.setEnabled(self._session.can_undo)
@@ -185,14 +196,24 @@ class Prompting(QWidget):
         if self._session.models.is_loading:
             return  # shown by the shared session
         if busy:
+            self._latest = Progress(0, 1)
+            self._soon.start()
+            return
+        self._soon.stop()
+        self._say_what_next(self._session.preview)
+        if self._session.draft is None:
+            self._status.rest(self._hint())
+
+    def _show_busy(self) -> None:
+        """Show that something is taking time, and that it can be stopped."""
+        if self._session.busy and not self._session.models.is_loading:
             self._status.busy("Working …", stoppable=True, doing="")
-        else:
-            self._on_preview(self._session.preview)
-            if self._session.draft is None:
-                self._status.rest(self._hint())
+            self._status.show_progress(self._latest)
 
     def _on_progress(self, step: Progress) -> None:
-        if self._session.busy and not self._session.models.is_loading:
+        self._latest = step
+        loading = self._session.models.is_loading
+        if self._session.busy and not loading and not self._soon.isActive():
             self._status.show_progress(step)
 
     def _on_error(self, error: BaseException) -> None:

@@ -309,3 +309,31 @@ def placement(
         "units": units,
         **shared,
     }
+
+
+def place_layer(layer: Layer, keywords: Mapping[str, Any]) -> None:
+    """Give a layer the transform of some keywords; napari draws it again for each that differs.
+
+    Parameters
+    ----------
+    layer : Layer
+    keywords : mapping
+        As `placement` returns them.
+    """
+    ndim = layer.ndim
+    wanted = {
+        "scale": np.ones(ndim),
+        "translate": np.zeros(ndim),
+        "rotate": np.eye(ndim),
+        "shear": np.zeros(ndim * (ndim - 1) // 2),
+        "affine": np.eye(ndim + 1),
+        **keywords,
+    }
+    if tuple(layer.units) != tuple(wanted["units"]):
+        layer.units = wanted["units"]
+    for name in ("scale", "translate", "rotate", "shear", "affine"):
+        now, then = (
+            getattr(at, "affine_matrix", at) for at in (getattr(layer, name), wanted[name])
+        )
+        if not np.array_equal(now, then):
+            setattr(layer, name, wanted[name])

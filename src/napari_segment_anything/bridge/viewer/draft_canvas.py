@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ...engine import DECODING
 from ...errors import PromptError
+from ...progress import Progress
 from ...session import Session
 from .action_queue import ActionQueue
 from .drafts import drawn_prompts
@@ -43,6 +45,7 @@ class DraftCanvas:
         """Called with working layers when they are made."""
         self._working: WorkingLayers | None = None
         self._nested = 0
+        self._undrawn = False
         self._closed = False
 
     @property
@@ -96,15 +99,27 @@ class DraftCanvas:
 
         def accept(result: DecodeResult) -> None:
             if not self._closed and on is self.planes.current and session.accept(result):
+                self._show_undrawn()
                 self.show_preview()
                 self.queue.go()
 
-        # Drawn first: while another thread decodes, drawing takes three times as long.
-        self.show_prompts()
-        callbacks = JobCallbacks(
-            accept, self._on_error, self.signals.progressed.emit, self.worker.idle
-        )
+        # A window takes as long to be painted as a mask to be decoded: where nothing has to be
+        # encoded, prompts and masks are painted together. Otherwise prompts are drawn first, as
+        # drawing takes three times as long while another thread computes.
+        self._undrawn = True
+        if not session.is_encoded(request):
+            self._show_undrawn()
+        callbacks = JobCallbacks(accept, self._on_error, self._on_progress, self.worker.idle)
         self.worker.submit(lambda cancelled: session.decode(request, cancelled), callbacks)
+
+    def _show_undrawn(self) -> None:
+        if self._undrawn:
+            self.show_prompts()
+
+    def _on_progress(self, step: Progress) -> None:
+        if step.message != DECODING:  # the masks will take a while
+            self._show_undrawn()
+        self.signals.progressed.emit(step)
 
     def _on_error(self, error: BaseException) -> None:
         """Report an error from the worker, and drop what waited for the mask."""
@@ -152,6 +167,7 @@ class DraftCanvas:
 
     def show_prompts(self) -> None:
         """Draw the prompts of the object in progress."""
+        self._undrawn = False
         on = self.planes.current
         if on is not None:
             draft = on.session.draft
@@ -163,10 +179,17 @@ class DraftCanvas:
         """Draw the masks of the object in progress."""
         on, preview = self.planes.current, self.preview
         if on is not None and preview is not None:
-            self.working_on(on).show_preview(preview.plane, preview.window, preview.labels)
+            self.draw_masks(on, preview)
         elif self._working is not None:
             self._working.hide_preview()
         self.signals.preview_changed.emit(preview)
+
+    def draw_masks(self, on: PlaneSession, preview: Preview) -> None:
+        """Draw masks on planes of an orientation."""
+        window, extent = preview.window, preview.extent
+        part = None if extent is None else extent.grown(1).intersection(window)
+        labels = preview.labels_in(part or window)
+        self.working_on(on).show_preview(preview.plane, window, labels, part)
 
     def switch(self) -> None:
         """Draw the prompts and masks of the session that is current now."""

@@ -334,9 +334,7 @@ class MouseInput:
 
         def show(result: DecodeResult | None) -> None:
             if result is not None and on is planes.current and planes.draft is None:
-                preview = result.preview()
-                working = canvas.working_on(on)
-                working.show_preview(preview.plane, preview.window, preview.labels)
+                canvas.draw_masks(on, result.preview())
 
         callbacks = JobCallbacks(show, self._signals.report, lambda step: None, lambda: None)
         canvas.worker.runner.submit(

@@ -17,9 +17,14 @@ _COLOURS = (
 _FILL, _EDGE = 0.35, 1.0
 
 
+def dtype_for(count: int) -> np.dtype[Any]:
+    """Return the type of what `with_edges` gives, for a number of objects."""
+    return np.dtype(np.uint8 if count < 120 else np.uint16)
+
+
 def with_edges(labels: np.ndarray) -> np.ndarray:
     """Return 2k - 1 inside object k and 2k on its outline."""
-    dtype = np.uint8 if int(labels.max(initial=0)) < 120 else np.uint16
+    dtype = dtype_for(int(labels.max(initial=0)))
     values = labels.astype(dtype)
     edge = np.zeros(labels.shape, bool)
     edge[1:] |= labels[1:] != labels[:-1]

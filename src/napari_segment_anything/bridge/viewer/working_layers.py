@@ -11,8 +11,9 @@ import numpy as np
 from psygnal import Signal
 
 from ...engine import Window
+from .coordinates import place_layer
 from .images import ImageAxes, labels_placement
-from .preview_colours import colormap, with_edges
+from .preview_layer import PreviewLayer
 from .selection import keeping_selection
 from .sources import positives
 
@@ -63,22 +64,14 @@ class WorkingLayers:
     """The Points layer was edited by hand: emits the layer."""
     shapes_edited = Signal(object)
     """The Shapes layer was edited by hand: emits the layer."""
-    preview_painted = Signal()
-    """The preview was painted with napari's brush; see `painted`."""
 
     def __init__(self, viewer: ViewerModel, image: Image, axes: ImageAxes) -> None:
         self.viewer = viewer
         self.image = image
-        self.axes = axes
         self.prompts: Points | None = None
         self.boxes: Shapes | None = None
-        self.preview: Labels | None = None
-        self.window: Window | None = None
-        self._plane: tuple[int, ...] = ()
+        self._preview = PreviewLayer(viewer, image, axes, {_MARK: "preview"})
         self._quiet = 0
-        self._colours = 0
-        self._brushed = False
-        self._drawn: np.ndarray | None = None
         self._listens: list[tuple[Any, Callable[..., Any]]] = []
         for name in ("scale", "translate", "rotate", "shear", "affine", "units"):
             self._listen(getattr(image.events, name), self._place)
@@ -87,6 +80,25 @@ class WorkingLayers:
     def _listen(self, emitter: Any, function: Callable[..., Any]) -> None:
         emitter.connect(function)
         self._listens.append((emitter, function))
+
+    @property
+    def axes(self) -> ImageAxes:
+        """The axes of the image on whose planes they lie."""
+        return self._preview.axes
+
+    @axes.setter
+    def axes(self, axes: ImageAxes) -> None:
+        self._preview.axes = axes
+
+    @property
+    def preview(self) -> Labels | None:
+        """The layer of the masks; None before it is needed."""
+        return self._preview.layer
+
+    @property
+    def window(self) -> Window | None:
+        """What the layer of the masks covers of its plane."""
+        return self._preview.window
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -119,16 +131,19 @@ class WorkingLayers:
     def _show_points(self, shown: DrawnPrompts) -> None:
         layer = self.ensure_prompts()
         data = np.asarray(shown.points, np.float64).reshape(-1, self.image.ndim)
-        if np.array_equal(layer.data, data) and np.array_equal(
-            positives(layer), np.asarray(shown.positive, bool)
-        ):
+        wanted = np.asarray(shown.positive, bool)
+        if np.array_equal(layer.data, data) and np.array_equal(positives(layer), wanted):
             return
-        layer.selected_data = set()
-        layer.data = data
-        layer.features = _labels(shown.positive)
-        layer.feature_defaults = {"label": "positive"}
-        if len(data):
-            colours = np.where(np.asarray(shown.positive, bool)[:, None], POSITIVE, NEGATIVE)
+        if layer.selected_data:
+            layer.selected_data = set()
+        # at each of these events, napari works out all layers' ranges, or paints the layer list
+        with layer.events.data.blocker(), layer.events.thumbnail.blocker():
+            layer.data = data
+        if not np.array_equal(positives(layer), wanted):
+            layer.features = _labels(wanted)
+            layer.feature_defaults = {"label": "positive"}
+        colours = np.where(wanted[:, None], POSITIVE, NEGATIVE)
+        if not np.allclose(layer.face_color, colours):
             layer.face_color = colours
 
     def _show_shapes(self, shown: DrawnPrompts) -> None:
@@ -212,42 +227,32 @@ class WorkingLayers:
 
     # -- preview ---------------------------------------------------------------------------------
 
-    def show_preview(self, plane: Sequence[int], window: Window, labels: np.ndarray) -> None:
-        """Draw masks, with a brighter edge.
-
-        Parameters
-        ----------
-        plane : sequence of int
-        window : Window
-            Where the labels lie in the plane; the layer covers no more than that.
-        labels : bool or int array (height, width)
-            0 outside; one number for each object.
-        """
-        labels = np.asarray(labels)
-        count = int(labels.max(initial=0))
-        values = with_edges(labels)
-        self._drawn = values
+    def show_preview(
+        self, plane: Sequence[int], window: Window, labels: np.ndarray, part: Window | None = None
+    ) -> None:
+        """Draw masks; see `PreviewLayer.show`."""
         with self.quiet():
-            self._ensure_preview(plane, window, values, count)
+            self._preview.show(plane, window, labels, part)
 
     def hide_preview(self) -> None:
         """Draw no mask."""
-        self._drawn = None
-        if self.preview is not None and self._alive(self.preview):
-            with self.quiet():
-                self.preview.data[...] = 0
-                self.preview.refresh(thumbnail=False, highlight=False, extent=False)
+        self._preview.hide()
+
+    def painted(self) -> np.ndarray | None:
+        """Return the mask that the brush made of the preview: bool (h, w), or None if untouched."""
+        return self._preview.painted()
 
     def prepare(self, plane: Sequence[int], window: Window) -> None:
         """Create the layers of points and masks ahead, as napari needs some time for each."""
         self.ensure_prompts()
-        if self.preview is None or not self._alive(self.preview):
-            self.show_preview(plane, window, np.zeros(window.shape, np.uint8))
-            self.hide_preview()
+        with self.quiet():
+            self._preview.prepare(plane, window)
 
     def removed(self, layer: Layer) -> None:
         """Forget one of the layers that was removed from the viewer."""
-        for name in ("prompts", "boxes", "preview"):
+        if layer is self.preview:
+            self._preview.forget()
+        for name in ("prompts", "boxes"):
             if getattr(self, name) is layer:
                 self._forget(layer)
                 setattr(self, name, None)
@@ -257,102 +262,17 @@ class WorkingLayers:
         self.hide_preview()
         self.show(DrawnPrompts(np.zeros((0, self.image.ndim)), np.zeros(0, bool)))
 
-    def _ensure_preview(
-        self, plane: Sequence[int], window: Window, values: np.ndarray, count: int
-    ) -> None:
-        shape = [1] * self.image.ndim
-        for axis, size in zip(self.axes.displayed, window.shape, strict=True):
-            shape[axis] = size
-        data = values.reshape(shape)
-        layer = self.preview
-        if layer is None or not self._alive(layer):
-            self._forget(layer)
-            self.window, self._plane = window, tuple(plane)
-            with self._adding():
-                layer = self.viewer.add_labels(
-                    data.copy(),
-                    name="preview",
-                    metadata={_MARK: "preview"},
-                    opacity=1.0,
-                    colormap=colormap(max(count, 8)),
-                    **self._keywords(preview=True),
-                )
-            layer.selected_label = 1
-            layer.events.paint.connect(self._on_paint)
-            self._brushed = False
-            self.preview, self._colours = layer, max(count, 8)
-            return
-        if count > self._colours:
-            self._colours = 2 * count
-            layer.colormap = colormap(self._colours)
-        same = layer.data.shape == data.shape and layer.data.dtype == data.dtype
-        if same and (window, tuple(plane)) == (self.window, self._plane):
-            layer.data[...] = data
-            layer.refresh(thumbnail=False, highlight=False, extent=False)
-            return
-        if self._brushed:  # its undo history would belong to other pixels
-            self._replace_preview(plane, window, values, count)
-            return
-        self.window, self._plane = window, tuple(plane)
-        layer.data = data.copy()
-        self._place()
-
-    def _replace_preview(
-        self, plane: Sequence[int], window: Window, values: np.ndarray, count: int
-    ) -> None:
-        old = self.preview
-        if old is None:
-            return
-        index, active = self.viewer.layers.index(old), self.viewer.layers.selection.active
-        kept = {name: getattr(old, name) for name in ("name", "visible", "opacity", "mode")}
-        self.viewer.layers.remove(old)
-        self._ensure_preview(plane, window, values, count)
-        new = self.preview
-        if new is not None:
-            self.viewer.layers.move(self.viewer.layers.index(new), index)
-            for name, value in kept.items():
-                setattr(new, name, value)
-            if active is old:
-                self.viewer.layers.selection.active = new
-
-    def painted(self) -> np.ndarray | None:
-        """Return the mask that the brush made of the preview: bool (h, w), or None if untouched."""
-        if self.window is None or self._drawn is None:
-            return None
-        if self.preview is None or not self._alive(self.preview):
-            return None
-        data = np.asarray(self.preview.data)
-        if data.size != self._drawn.size:
-            return None
-        mask: np.ndarray = data.reshape(self._drawn.shape) > 0
-        return None if np.array_equal(mask, self._drawn > 0) else mask
-
-    def _on_paint(self, event: Any) -> None:
-        self._brushed = True
-        if not self._quiet:
-            self.preview_painted.emit()
-
     # -- placing, removing -----------------------------------------------------------------------
 
-    def _keywords(self, preview: bool = False) -> dict[str, Any]:
-        plane, window = (self._plane, self.window) if preview and self.window else (None, None)
-        units = self.viewer.dims.units
-        return labels_placement(self.image, self.axes, plane, window, units)
+    def _keywords(self) -> dict[str, Any]:
+        return labels_placement(self.image, self.axes, world_units=self.viewer.dims.units)
 
     def _place(self, event: Any = None) -> None:
         """Follow the image when its transform, or the viewer's units, change."""
-        for layer in self.layers:
-            keywords = self._keywords(preview=layer is self.preview)
-            full = {
-                "scale": np.ones(layer.ndim),
-                "translate": np.zeros(layer.ndim),
-                "rotate": np.eye(layer.ndim),
-                "shear": np.zeros(layer.ndim * (layer.ndim - 1) // 2),
-                "affine": np.eye(layer.ndim + 1),
-                **keywords,
-            }
-            for name in ("units", "scale", "translate", "rotate", "shear", "affine"):
-                setattr(layer, name, full[name])
+        for layer in (self.boxes, self.prompts):
+            if layer is not None and self._alive(layer):
+                place_layer(layer, self._keywords())
+        self._preview.place()
 
     @contextmanager
     def _adding(self) -> Iterator[None]:
@@ -367,7 +287,6 @@ class WorkingLayers:
             ("data", self._on_points),
             ("features", self._on_points),
             ("data", self._on_shapes),
-            ("paint", self._on_paint),
         ):
             emitter = getattr(layer.events, name, None)
             if emitter is not None:
@@ -380,11 +299,12 @@ class WorkingLayers:
             emitter.disconnect(function)
         self._listens.clear()
         with self.quiet():
-            for layer in (self.preview, self.boxes, self.prompts):
+            for layer in (self.boxes, self.prompts):
                 self._forget(layer)
             for layer in self.layers:
                 self.viewer.layers.remove(layer)
-        self.prompts = self.boxes = self.preview = None
+        self._preview.forget()
+        self.prompts = self.boxes = None
 
 
 def _labels(positive: Any) -> Any:

@@ -1,0 +1,227 @@
+"""The layer that shows masks in progress; only the pixels that change are drawn again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...engine import Window
+from ...errors import ImageError
+from .coordinates import current_index, place_layer
+from .images import ImageAxes, labels_placement
+from .preview_colours import colormap, dtype_for, with_edges
+from .selection import keeping_selection
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels
+
+
+class PreviewLayer:
+    """A Labels layer over the window in which an object is decoded.
+
+    It is created when first needed, and again after it was removed from the viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer or ViewerModel
+    image : Image
+        The layer whose pixels it lies on.
+    axes : ImageAxes
+        Of that image.
+    metadata : dict
+        Of the layer.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, image: Image, axes: ImageAxes, metadata: dict[str, Any]
+    ) -> None:
+        self._viewer, self._image, self._metadata = viewer, image, metadata
+        self.axes = axes
+        self.layer: Labels | None = None
+        self.window: Window | None = None
+        """What the layer covers of its plane."""
+        self._plane: tuple[int, ...] = ()
+        self._colours = 0
+        self._brushed = False
+        self._filled: Window | None = None  # holds all pixels that were drawn
+        self._drawn: np.ndarray | None = None  # of the window; None if no mask is shown
+
+    @property
+    def there(self) -> bool:
+        """Whether the layer is in the viewer."""
+        return self.layer is not None and self.layer in self._viewer.layers
+
+    def show(
+        self, plane: Sequence[int], window: Window, labels: np.ndarray, part: Window | None = None
+    ) -> None:
+        """Draw masks, with a brighter edge.
+
+        Parameters
+        ----------
+        plane : sequence of int
+        window : Window
+            The layer covers no more than that.
+        labels : bool or int array (height, width)
+            0 outside; one number for each object.
+        part : Window, optional
+            Where the labels lie in the plane, if not in all of `window`; the rest is 0.
+        """
+        count = int(labels.max(initial=0))
+        layer = self._cover(plane, window, count)
+        values = with_edges(labels)
+        self._fill(layer, window, window if part is None else part, values)
+
+    def hide(self) -> None:
+        """Draw no mask."""
+        if self.layer is not None and self.window is not None and self.there:
+            self._fill(self.layer, self.window, None)
+        self._drawn = None
+
+    def prepare(self, plane: Sequence[int], window: Window) -> None:
+        """Create the layer ahead, as napari needs some time for it."""
+        if not self.there:
+            self._cover(plane, window, 0)
+
+    def painted(self) -> np.ndarray | None:
+        """Return the mask that the brush made of it: bool (h, w), or None if untouched."""
+        if self.layer is None or self._drawn is None or not self.there:
+            return None
+        data = np.asarray(self.layer.data)
+        if data.size != self._drawn.size:
+            return None
+        mask: np.ndarray = data.reshape(self._drawn.shape) > 0
+        return None if np.array_equal(mask, self._drawn > 0) else mask
+
+    def place(self) -> None:
+        """Follow the image when its transform, or the viewer's units, change."""
+        if self.layer is not None and self.there:
+            place_layer(self.layer, self._placement())
+
+    def forget(self) -> None:
+        """Forget the layer, which was removed or is going to be."""
+        if self.layer is not None:
+            with suppress(ValueError, RuntimeError):
+                self.layer.events.paint.disconnect(self._on_paint)
+        self.layer = None
+
+    # -- pixels ----------------------------------------------------------------------------------
+
+    def _cover(self, plane: Sequence[int], window: Window, count: int) -> Labels:
+        """Return the layer on a window, with colours for a number of objects."""
+        if self.layer is None or not self.there:
+            return self._add(plane, window, count)
+        layer = self.layer
+        if count > self._colours:
+            self._colours = 2 * count
+            layer.colormap = colormap(self._colours)
+        data = self._blank(window, count)
+        same = layer.data.shape == data.shape and layer.data.dtype == data.dtype
+        if same and (window, tuple(plane)) == (self.window, self._plane):
+            return layer
+        if self._brushed:  # its undo history would belong to other pixels
+            return self._replace(plane, window, count)
+        self.window, self._plane, self._filled = window, tuple(plane), None
+        self._drawn = None
+        layer.data = data
+        self.place()
+        return layer
+
+    def _blank(self, window: Window, count: int) -> np.ndarray:
+        shape = [1] * self._image.ndim
+        for axis, size in zip(self.axes.displayed, window.shape, strict=True):
+            shape[axis] = size
+        return np.zeros(shape, dtype_for(count))
+
+    def _fill(self, layer: Labels, window: Window, part: Window | None, values: Any = 0) -> None:
+        """Write values into a part of the window, 0 elsewhere, and draw what changed."""
+        changed = window if self._brushed else self._filled
+        if part is not None:
+            changed = part if changed is None else changed.union(part)
+        if self._drawn is None:
+            self._drawn = np.zeros(window.shape, layer.data.dtype)
+        self._filled = part
+        if changed is None:
+            return
+        pixels = self._pixels(layer)
+        for array in (pixels, self._drawn):
+            array[changed.slices_in(window)] = 0
+            if part is not None:
+                array[part.slices_in(window)] = values
+        self._redraw(layer, window, changed)
+
+    def _pixels(self, layer: Labels) -> np.ndarray:
+        """Return the layer's data (height, width), to write to."""
+        index = tuple(
+            slice(None) if axis in self.axes.displayed else 0 for axis in range(layer.ndim)
+        )
+        pixels: np.ndarray = layer.data[index]
+        return pixels
+
+    def _redraw(self, layer: Labels, window: Window, changed: Window) -> None:
+        """Show changed pixels: napari draws these alone where it shows the data as they are."""
+        dims = self._viewer.dims
+        shown = tuple(axis - dims.ndim + layer.ndim for axis in dims.displayed)
+        if layer.contour or tuple(sorted(shown)) != self.axes.displayed or not self._in_view():
+            layer.refresh(thumbnail=False, highlight=False, extent=False)
+            return
+        rows, cols = changed.slices_in(window)
+        part, offset = self._pixels(layer)[rows, cols], [rows.start, cols.start]
+        if shown != self.axes.displayed:
+            part, offset = part.T, offset[::-1]
+        layer.events.labels_update(data=part, offset=offset)
+
+    def _in_view(self) -> bool:
+        """Whether the sliders are on the plane that the layer lies on."""
+        if self.layer is None or not self.axes.planes:
+            return True
+        try:
+            index = current_index(self._viewer, self.layer)
+        except ImageError:  # the viewer cuts it obliquely
+            return False
+        return all(round(index[axis]) == 0 for axis in self.axes.planes)
+
+    # -- the layer -------------------------------------------------------------------------------
+
+    def _add(self, plane: Sequence[int], window: Window, count: int) -> Labels:
+        self.forget()
+        self.window, self._plane = window, tuple(plane)
+        self._brushed, self._filled, self._drawn = False, None, None
+        self._colours = max(count, 8)
+        with keeping_selection(self._viewer):
+            layer = self._viewer.add_labels(
+                self._blank(window, count),
+                name="preview",
+                metadata=self._metadata,
+                opacity=1.0,
+                colormap=colormap(self._colours),
+                **self._placement(),
+            )
+        layer.selected_label = 1
+        layer.events.paint.connect(self._on_paint)
+        self.layer = layer
+        return layer
+
+    def _replace(self, plane: Sequence[int], window: Window, count: int) -> Labels:
+        """Return a new layer in the place of the present one."""
+        old, layers = self.layer, self._viewer.layers
+        index, active = layers.index(old), layers.selection.active
+        kept = {name: getattr(old, name) for name in ("name", "visible", "opacity", "mode")}
+        layers.remove(old)
+        new = self._add(plane, window, count)
+        layers.move(layers.index(new), index)
+        for name, value in kept.items():
+            setattr(new, name, value)
+        if active is old:
+            layers.selection.active = new
+        return new
+
+    def _placement(self) -> dict[str, Any]:
+        units = self._viewer.dims.units
+        return labels_placement(self._image, self.axes, self._plane, self.window, units)
+
+    def _on_paint(self, event: Any) -> None:
+        self._brushed = True

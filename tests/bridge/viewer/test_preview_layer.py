@@ -1,0 +1,98 @@
+"""The layer of masks in progress: what it shows, and that napari draws only what changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari", reason="napari is not installed")
+
+from napari_segment_anything.bridge.viewer.images import axes_of
+from napari_segment_anything.bridge.viewer.preview_layer import PreviewLayer
+from napari_segment_anything.engine import Window
+
+WHOLE = Window(0, 0, 40, 40)
+
+
+class Drawn:
+    """What napari was asked to draw: (offset, shape) of a part, or "all"."""
+
+    def __init__(self, layer) -> None:
+        self.what: list = []
+        layer.events.labels_update.connect(self._part)
+        layer.events.set_data.connect(lambda event: self.what.append("all"))
+
+    def _part(self, event) -> None:
+        self.what.append((tuple(event.offset), event.data.shape))
+
+
+def preview_of(viewer, data: np.ndarray) -> PreviewLayer:
+    image = viewer.add_image(data)
+    return PreviewLayer(viewer, image, axes_of(viewer, image), {})
+
+
+def square(size: int) -> np.ndarray:
+    return np.ones((size, size), bool)
+
+
+def test_only_what_changed_is_drawn_again(viewer) -> None:
+    preview = preview_of(viewer, np.zeros((40, 40)))
+    preview.show((), WHOLE, square(4), Window(2, 3, 4, 4))
+    drawn = Drawn(preview.layer)
+    preview.show((), WHOLE, square(5), Window(10, 20, 5, 5))
+    assert drawn.what == [((2, 3), (13, 22))]  # the mask before is taken away as well
+    expected = np.zeros((40, 40), bool)
+    expected[10:15, 20:25] = True
+    assert np.array_equal(preview.layer.data > 0, expected)
+    assert preview.painted() is None
+    preview.hide()
+    assert drawn.what[1:] == [((10, 20), (5, 5))] and not preview.layer.data.any()
+    preview.hide()
+    assert len(drawn.what) == 2
+
+
+def test_transposed_planes_and_planes_out_of_view(viewer) -> None:
+    preview = preview_of(viewer, np.zeros((3, 40, 50)))
+    window = Window(5, 6, 20, 30)
+    preview.show((1,), window, square(4), Window(7, 9, 4, 4))
+    drawn = Drawn(preview.layer)
+    viewer.dims.set_point(0, 1)
+    viewer.dims.order = (0, 2, 1)
+    drawn.what.clear()
+    preview.show((1,), window, square(3), Window(7, 9, 3, 3))
+    assert drawn.what == [((3, 2), (4, 4))]
+    viewer.dims.set_point(0, 2)
+    drawn.what.clear()
+    preview.show((1,), window, square(5), Window(7, 9, 5, 5))
+    assert drawn.what == ["all"]  # napari knows that nothing of it is to be seen
+    assert preview.layer.data[0, 2:7, 3:8].all() and preview.layer.data.astype(bool).sum() == 25
+
+
+def test_a_contour_is_drawn_by_napari(viewer) -> None:
+    preview = preview_of(viewer, np.zeros((40, 40)))
+    preview.show((), WHOLE, square(4), Window(2, 3, 4, 4))
+    preview.layer.contour = 1
+    drawn = Drawn(preview.layer)
+    preview.show((), WHOLE, square(5), Window(2, 3, 5, 5))
+    assert drawn.what == ["all"]
+
+
+def test_what_the_brush_left_is_replaced(viewer) -> None:
+    preview = preview_of(viewer, np.zeros((40, 40)))
+    preview.show((), WHOLE, square(4), Window(2, 3, 4, 4))
+    preview.layer.paint((30, 30), 1)
+    assert preview.painted()[30, 30]
+    preview.show((), WHOLE, square(5), Window(2, 3, 5, 5))
+    assert preview.painted() is None and not preview.layer.data[25:].any()
+
+
+def test_another_window_moves_the_layer_and_nothing_else(viewer) -> None:
+    preview = preview_of(viewer, np.zeros((40, 40)))
+    preview.show((), Window(0, 0, 10, 10), square(4), Window(2, 3, 4, 4))
+    heard: list[str] = []
+    for name in ("scale", "translate", "rotate", "shear", "affine", "units"):
+        getattr(preview.layer.events, name).connect(lambda event: heard.append(event.type))
+    preview.show((), Window(20, 25, 12, 10), square(4), Window(22, 26, 4, 4))
+    assert heard == ["translate"]
+    assert preview.layer.data.shape == (12, 10) and preview.layer.data[2:6, 1:5].all()
+    assert np.allclose(preview.layer.data_to_world((0, 0)), (20, 25))
