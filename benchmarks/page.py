@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -164,3 +167,13 @@ def resident(field: str = "VmRSS") -> float:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024
     raise SystemExit("this system does not report the memory of a process")
+
+
+def processor() -> str:
+    """Name of the processor, and its instructions for matrix products."""
+    told = Path("/proc/cpuinfo")
+    text = told.read_text("utf-8") if told.exists() else ""
+    model = re.search(r"model name\s+: (.*)", text)
+    flags = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {f}" in text]
+    cores = text.count("processor\t") or os.cpu_count()
+    return f"{model[1] if model else platform.processor()}, {cores} cores ({', '.join(flags)})"

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -110,15 +108,6 @@ def run_case(name: str, repeats: int) -> dict[str, float | str]:
     return result
 
 
-def processor() -> str:
-    """Name of the processor, and its instructions for matrix products."""
-    text = Path("/proc/cpuinfo").read_text()
-    model = re.search(r"model name\s+: (.*)", text)
-    flags = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {f}" in text]
-    cores = text.count("processor\t")
-    return f"{model[1] if model else platform.processor()}, {cores} cores ({', '.join(flags)})"
-
-
 def table(results: dict[str, list[dict[str, float | str]]]) -> str:
     """A Markdown table with ratios to the published form in fp32."""
     rows = []
@@ -168,7 +157,7 @@ def main() -> None:
     import transformers
 
     text = (
-        f"{processor()}; torch {torch.__version__}, {torch.get_num_threads()} threads; "
+        f"{page.processor()}; torch {torch.__version__}, {torch.get_num_threads()} threads; "
         f"transformers {transformers.__version__}; medians of {options.rounds} processes.\n\n"
         f"{table(results)}\n"
     )
