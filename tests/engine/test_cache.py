@@ -16,7 +16,7 @@ import torch
 from napari_segment_anything.engine import CacheWarning, EmbeddingCache, Model, Predictor, Window
 from napari_segment_anything.engine import cache as module
 from napari_segment_anything.engine.cache import signature
-from napari_segment_anything.engine.frame_pixels import FramePixels
+from napari_segment_anything.engine.frame_pixels import encode_frames
 from napari_segment_anything.errors import ParameterError
 from napari_segment_anything.network import EncoderOutput
 
@@ -264,8 +264,13 @@ def test_the_key_names_all_that_matters(rng):
 @pytest.fixture
 def counted(network, monkeypatch):
     """A predictor factory whose encoder counts its runs."""
-    runs, encode = [], FramePixels.encode
-    monkeypatch.setattr(FramePixels, "encode", lambda frame: (runs.append(1), encode(frame))[1])
+    runs = []
+
+    def counting(frames):
+        runs.extend(frames)
+        return encode_frames(frames)
+
+    monkeypatch.setattr("napari_segment_anything.engine.predictor.encode_frames", counting)
 
     def make(cache, precision="fp32", fingerprint="f"):
         model = Model(network, "tiny", "vit", fingerprint, CPU, precision)
@@ -312,3 +317,21 @@ def test_whatever_changes_the_embedding_is_encoded_anew(counted, photo):
         embed()
         embed()
         assert len(runs) == before + 1
+
+
+def test_maps_of_windows_encoded_together_are_kept_each_by_itself(default_model, photo, tmp_path):
+    image = np.tile(photo[..., 0], (3, 3))
+    windows = [Window(0, 0, 60, 60), Window(10, 20, 60, 60)]
+    alone = [
+        Predictor(default_model).embed_maps(image, [window], side=100)[0] for window in windows
+    ]
+    cache = EmbeddingCache(tmp_path)
+    together = Predictor(default_model, cache).embed_maps(image, windows, side=100)
+    assert len(cache) == 2
+    for one, other in zip(alone, together, strict=True):
+        assert one.heads["dense"].shape == (1, 6, 56, 56)  # 112 frame pixels: whole cells
+        assert one.window == other.window and one.frame_shape == other.frame_shape == (100, 100)
+        close = {"rtol": 2e-3, "atol": 0.5}  # half precision on disk, and bf16
+        torch.testing.assert_close(one.heads["dense"], other.heads["dense"], **close)
+    exact = Predictor(default_model).embed(image).heads["dense"]
+    assert torch.equal(Predictor(default_model).embed_maps(image, [None])[0].heads["dense"], exact)

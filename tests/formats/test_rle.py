@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from napari_segment_anything.errors import FormatError
 from napari_segment_anything.formats import rle
+from napari_segment_anything.formats.rle_many import boxes_and_areas
 from napari_segment_anything.formats.rle_text import compress, decompress
 
 shapes = st.tuples(st.integers(1, 13), st.integers(1, 13))
@@ -99,6 +100,24 @@ def test_encode_labels(labels: np.ndarray) -> None:
     assert list(codes) == [int(i) for i in np.unique(labels) if i]
     for number, code in codes.items():
         assert code == rle.encode(labels == number)
+
+
+@given(
+    hnp.arrays(np.uint8, shapes, elements=st.integers(0, 3)), st.tuples(*[st.integers(0, 3)] * 4)
+)
+def test_labels_in_a_larger_frame(labels: np.ndarray, spare: tuple[int, ...]) -> None:
+    top, left, below, right = spare
+    frame = np.pad(labels, ((top, below), (left, right)))
+    codes = rle.encode_labels(labels, (top, left), frame.shape)
+    assert list(codes) == [number for number in range(1, 4) if (labels == number).any()]
+    assert all(code == rle.encode(frame == number) for number, code in codes.items())
+    nothing = rle.encode(np.zeros(frame.shape))
+    masks = [nothing, *codes.values(), nothing]
+    boxes, areas = boxes_and_areas(masks)
+    assert boxes.tolist() == [list(mask.box) for mask in masks]
+    assert areas.tolist() == [mask.area for mask in masks]
+    with pytest.raises(FormatError, match="do not fit"):
+        rle.encode_labels(labels, (top + 1, left), (top + labels.shape[0], frame.shape[1]))
 
 
 def test_any_numbers_are_a_mask() -> None:

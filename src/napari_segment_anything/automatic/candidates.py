@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..engine import PlacedMask
 from ..formats.rle import RLE
+from ..formats.rle_many import boxes_and_areas
 from .grid import ImageCrop, near_crop_edge
 from .measure import Measured
 
@@ -120,15 +121,17 @@ class Builder:
         """
         where = self.crops[crop]
         count = len(measured)
+        masks = [None if item is None else item.mask for item in measured]
+        masks = [
+            mask if mask is None or mask.size == self.shape
+            else mask.place((where.row, where.col), self.shape)
+            for mask in masks
+        ]  # fmt: skip
+        self._masks.extend(masks)
+        there = np.flatnonzero([mask is not None for mask in masks])
         box = np.zeros((count, 4), np.int64)
         area = np.zeros(count, np.int64)
-        for i, item in enumerate(measured):
-            mask = None if item is None else item.mask
-            if mask is not None and mask.size != self.shape:
-                mask = mask.place((where.row, where.col), self.shape)
-            if mask is not None:
-                box[i], area[i] = mask.box, mask.area
-            self._masks.append(mask)
+        box[there], area[there] = boxes_and_areas([mask for mask in masks if mask is not None])
         self._parts.append(
             (
                 np.full(count, crop, np.int32),

@@ -20,6 +20,7 @@ from skimage.segmentation import watershed
 
 from ..parameters import EVERYTHING
 from .nms import box_nms
+from .regions import filled, main_parts, with_holes
 
 STRIDE = 2
 _NEAREST = 6
@@ -311,26 +312,19 @@ def _largest_parts(
 
     Returns the labels, the mean quality of each, and which old label (from 0) each was.
     """
-    out = np.zeros_like(labels)
-    scores, kept = [], []
-    for number, where in enumerate(ndimage.find_objects(labels)):
-        if where is None:
-            continue
-        here = labels[where]
-        mask = largest_part(here == number + 1)
-        if np.count_nonzero(mask) < min_cells:
-            continue
-        scores.append(quality[where][mask].mean())
-        kept.append(number)
-        filled = ndimage.binary_fill_holes(mask) & ((here == number + 1) | (here == 0))
-        out[where][filled] = len(kept)
-    return out, np.array(scores, np.float32), np.array(kept, np.intp)
-
-
-def largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Largest connected part of a mask, the first of equals; the mask itself if it has one part."""
-    parts, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    largest: NDArray[np.bool_] = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
-    return largest
+    main = main_parts(labels)
+    count = int(labels.max(initial=0))
+    area = np.bincount(main.ravel(), minlength=count + 1)[1:]
+    kept = np.flatnonzero(area >= max(min_cells, 1))
+    number = np.zeros(count + 1, np.int32)
+    number[1 + kept] = np.arange(1, len(kept) + 1)
+    out = number[main]
+    total = np.bincount(main.ravel(), quality.ravel(), minlength=count + 1)[1:]
+    scores = (total[kept] / area[kept]).astype(np.float32)
+    places = ndimage.find_objects(main)
+    for holed in with_holes(main).tolist():
+        if number[holed]:
+            where = places[holed - 1]
+            own = (labels[where] == holed) | (labels[where] == 0)
+            out[where][filled(main, holed, where, own)] = number[holed]
+    return out, scores, kept

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..engine.parts import clean
 from ..errors import ParameterError
 from ..formats.rle import RLE, encode
+from ..formats.rle_many import boxes_and_areas
 from .candidates import Candidates, placed
 from .nms import box_nms, mask_nms
 from .parameters import Filters
@@ -113,7 +114,7 @@ def apply(candidates: Candidates, filters: Filters) -> Outcome:
         _reject_rest(reason, kept, Reason.CLEANED_NMS)
 
     final = [mask for mask in masks if mask is not None]
-    area = np.array([mask.area for mask in final], np.int64)
+    area = boxes_and_areas(final)[1]
     small, large = area < filters.min_area, np.zeros(len(area), bool)
     if filters.max_area is not None:
         large = area > filters.max_area
@@ -126,12 +127,13 @@ def apply(candidates: Candidates, filters: Filters) -> Outcome:
 def _crop_nms(
     candidates: Candidates, which: NDArray[np.int64], filters: Filters
 ) -> NDArray[np.int64]:
-    """Non-maximum suppression between crops; smaller crops take precedence, or the likeness."""
+    """Non-maximum suppression between crops; higher layers take precedence, or the likeness."""
     if len(candidates.crops) < 2:
         return np.arange(len(which))
     if candidates.likeness is None:
-        areas = np.array([crop.area for crop in candidates.crops])
-        scores = (np.float32(1) / areas.astype(np.float32))[candidates.crop[which]]
+        largest = max(crop.area for crop in candidates.crops)
+        rank = [crop.layer - crop.area / (2 * largest) for crop in candidates.crops]
+        scores = np.array(rank)[candidates.crop[which]]
     else:
         scores = candidates.likeness[which]
     return _nms(candidates, which, scores, filters, "crop_nms_thresh")
@@ -143,14 +145,35 @@ def _best_layer(
     """Which of the kept candidates belong to the crop layer with the most evidence."""
     layer = np.array([crop.layer for crop in candidates.crops])[candidates.crop[kept]]
     evidence = {}
-    for number in np.unique(layer):
+    for number in np.unique(layer).tolist():
         own = kept[layer == number]
         own = own[_crop_nms(candidates, own, filters)]
         area, score = candidates.area[own], candidates.predicted_iou[own]
-        evidence[number] = layer_evidence(area, score, int(number))
+        evidence[number] = layer_evidence(area, score, number)
     # without any evidence: the image itself, or the layer closest to it
     chosen: NDArray[np.bool_] = layer == max(evidence, key=lambda n: (evidence[n], -abs(n)))
     return chosen
+
+
+def layer_masks(candidates: Candidates, layer: int, crop_nms_thresh: float) -> NDArray[np.int64]:
+    """Return the masks that a crop layer offers, whatever is filtered later.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    layer : int
+        Number of the layer.
+    crop_nms_thresh : float
+        Largest overlap of two masks from different crops.
+
+    Returns
+    -------
+    int64 array (k,)
+        Indices of candidates.
+    """
+    of = np.array([crop.layer for crop in candidates.crops])[candidates.crop]
+    here = np.flatnonzero((of == layer) & (candidates.area > 0) & ~candidates.at_crop_edge)
+    return here[_crop_nms(candidates, here, Filters(crop_nms_thresh=crop_nms_thresh))]
 
 
 def layer_evidence(area: NDArray[np.integer], score: NDArray[np.floating], layer: int) -> float:
@@ -170,9 +193,15 @@ def layer_evidence(area: NDArray[np.integer], score: NDArray[np.floating], layer
     layer : int
         Number of the crop layer, negative for a reduced image.
     """
-    certainty = np.maximum(np.asarray(score, np.float64) - _DOUBTFUL, 0)
-    total = float((np.sqrt(area) * certainty**3).sum())
+    total = float(mask_evidence(area, score).sum())
     return total / _REDUCED if layer < 0 else total
+
+
+def mask_evidence(area: NDArray[np.integer], score: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return what each mask adds to the evidence for its layer; see `layer_evidence`."""
+    certainty = np.maximum(np.asarray(score, np.float64) - _DOUBTFUL, 0)
+    share: NDArray[np.float64] = np.sqrt(area) * certainty**3
+    return share
 
 
 def _check_floors(candidates: Candidates, filters: Filters) -> None:
@@ -221,7 +250,7 @@ def _clean(
         cleaned.append(mask)
         untouched.append(float(not changed))
     threshold = max(filters.box_nms_thresh, filters.crop_nms_thresh)
-    boxes = np.array([mask.box for mask in cleaned])
+    boxes = boxes_and_areas(cleaned)[0]
     if filters.nms == "mask":
         stay = mask_nms(cleaned, boxes, untouched, threshold)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -22,13 +22,17 @@ from .dense import (
     decode_distances,
     find_proposals,
 )
+from .filtering import layer_masks
 from .grid import ImageCrop, crops, point_grids, useful_layers
 from .heads import choose_mode, dense_head, dense_maps
+from .layers import Layer, LayerFound, next_layer, plan_layer
 from .measure import Measured, measure
 from .parameters import Filters, pick, resolve, unit_grids
 from .rendering import render
 from .table import CandidateTable
 
+_SHARED = 8  # parts of a layer that a GPU encodes together
+_CROP_NMS = 0.5  # of parts of one layer, before any filter
 _IMAGE_OPTIONS = ("channel_axis", "channels", "contrast_limits", "window")
 
 
@@ -129,10 +133,14 @@ class _Run:
         values: dict[str, Any],
     ) -> None:
         self.image, self.model, self.mode = image, model, mode
+        if values.get("symmetries", 1) > 1:
+            options["symmetries"] = values["symmetries"]
         self.predictor, self.options, self.values = predictor, options, values
 
     def run(self) -> Generator[Progress, None, CandidateTable]:
         """Process the crops, batch by batch."""
+        if self.mode == "instances" and self.model.has_dense_maps:
+            return (yield from self._layers())
         yield Progress(0, 1, message="encoding")
         whole, builder = self._start()
         table = partial(self._table, builder)
@@ -155,11 +163,68 @@ class _Run:
                 yield Progress(done, self._total(builder, counts), table, "decoding")
         return table()
 
+    def _layers(self) -> Generator[Progress, None, CandidateTable]:
+        """Read instances from layer after layer of the image, as many as are of use."""
+        yield Progress(0, 1, message="encoding")
+        # with a cache, the embedding of the image is of use to prompts too
+        whole = (
+            self.predictor.embed_maps(self.image, [None], **self.options)[0]
+            if self.predictor.cache is None
+            else self.predictor.embed(self.image, **self.options)
+        )
+        window = whole.window
+        options = {**self.options, "contrast_limits": whole.limits}
+        builder = Builder(
+            window.shape, (window.row, window.col), [ImageCrop(0, 0, *window.shape, 0)]
+        )
+        table = partial(self._table, builder)
+        self._add_instances(builder, whole, 0)
+        yield Progress(1, 1, table, "decoding")
+        # a GPU takes several parts of a layer at a time
+        step = 1 if self.model.device.type == "cpu" else _SHARED
+        for layer in self._further_layers(builder):
+            total = len(builder.crops) + len(layer.windows)
+            for start in range(0, len(layer.windows), step):
+                windows = layer.windows[start : start + step]
+                done = len(builder.crops)
+                yield Progress(done, total, table, f"encoding crop {done} of {total - 1}")
+                places = [Window(w.row + window.row, w.col + window.col, *w.shape) for w in windows]
+                for embedding in self.predictor.embed_maps(
+                    self.image, places, side=layer.side, mirrored=layer.mirrored, **options
+                ):
+                    # At a pyramid level, the window read may extend slightly beyond the crop.
+                    near = embedding.window
+                    row, col = near.row - window.row, near.col - window.col
+                    builder.crops.append(ImageCrop(row, col, *near.shape, layer.number))
+                    self._add_instances(builder, embedding, len(builder.crops) - 1)
+            yield Progress(total, total, table, "decoding")
+        return table()
+
+    def _further_layers(self, builder: Builder) -> Iterator[Layer]:
+        """Layers beyond the image itself, planned one by one."""
+        values, shape, size = self.values, builder.shape, self.model.image_size
+        lowest, highest = -values["reduced_n_layers"], values["crop_n_layers"]
+        ratio = values["crop_overlap_ratio"]
+        if values["crop_choice"] != "best":
+            for each in (*range(-1, lowest - 1, -1), *range(1, highest + 1)):
+                yield plan_layer(each, shape, size, ratio)
+            return
+        highest = min(highest, useful_layers(shape, size))
+        found = dict[int, LayerFound]()
+        number: int | None = 0
+        while number is not None:
+            layer = plan_layer(number, shape, size, ratio)
+            if number:
+                yield layer
+            candidates = builder.build()
+            masks = layer_masks(candidates, number, _CROP_NMS)
+            area, score = candidates.area[masks], candidates.predicted_iou[masks]
+            found[number] = LayerFound.of(area, score, layer, size)
+            number = next_layer(found, lowest, highest)
+
     def _start(self) -> tuple[Embedding, Builder]:
         """Encode the image (or window) and plan its crops."""
         values = self.values
-        if values.get("symmetries", 1) > 1:
-            self.options["symmetries"] = values["symmetries"]
         embedding = self.predictor.embed(self.image, **self.options)
         window = embedding.window
         layers = values.get("crop_n_layers", 0)
@@ -209,6 +274,8 @@ class _Run:
             self.values["stability_score_offset"],
             embedding,
             stride,
+            (builder.crops[crop].row, builder.crops[crop].col),
+            builder.shape,
         )
         points = embedding.from_frame(found.points) - builder.origin
         points = np.clip(points, 0, np.array(builder.shape) - 1.0)

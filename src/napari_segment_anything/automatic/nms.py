@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..formats.rle import RLE, intersection
 
+_BLOCK = 128  # boxes compared with all others at a time
+
 
 def box_nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
     """Keep the best of overlapping boxes.
@@ -37,23 +39,22 @@ def box_nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np
     top, left, bottom, right = corners[order].T.copy()
     area = (bottom - top) * (right - left)
     limit = np.float64(threshold)
+    if limit >= 1:
+        return order
     alive = np.ones(len(order), bool)
-    keep = []
-    for best in range(len(order)):
-        if not alive[best]:
-            continue
-        keep.append(best)
-        # Most boxes do not overlap; a cheap test along one axis rules most of them out.
-        later = slice(best + 1, None)
-        meet = alive[later] & (top[later] < bottom[best]) & (bottom[later] > top[best])
-        rest = np.flatnonzero(meet) + best + 1
-        high = np.minimum(bottom[rest], bottom[best]) - np.maximum(top[rest], top[best])
-        wide = np.minimum(right[rest], right[best]) - np.maximum(left[rest], left[best])
-        shared = high * np.maximum(wide, 0)
+    for start in range(0, len(order), _BLOCK):
+        rows = start + np.flatnonzero(alive[start : start + _BLOCK])
+        rest = start + np.flatnonzero(alive[start:])
+        high = np.minimum(bottom[rows, None], bottom[rest]) - np.maximum(top[rows, None], top[rest])
+        wide = np.minimum(right[rows, None], right[rest]) - np.maximum(left[rows, None], left[rest])
+        shared = np.maximum(high, 0) * np.maximum(wide, 0)
         with np.errstate(invalid="ignore"):
-            iou = (shared / (area[best] + area[rest] - shared)).astype(np.float64)
-        alive[rest[iou > limit]] = False
-    return order[np.asarray(keep, np.int64)]
+            iou = shared / (area[rows, None] + area[rest] - shared)
+        overlaps = (iou.astype(np.float64) > limit) & (rest > rows[:, None])
+        for row in np.flatnonzero(overlaps.any(axis=1)):
+            if alive[rows[row]]:
+                alive[rest[overlaps[row]]] = False
+    return order[alive]
 
 
 def mask_nms(

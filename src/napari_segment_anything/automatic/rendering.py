@@ -10,8 +10,8 @@ from scipy import ndimage
 from skimage.segmentation import expand_labels
 
 from ..engine.embedding import Embedding
-from ..formats.rle import RLE, encode
-from .dense import largest_part
+from ..formats.rle import RLE, encode, encode_labels
+from .regions import filled, main_parts, with_holes
 
 # Cells by which an instance may grow where there is foreground.
 _GROW = 2.0
@@ -53,39 +53,20 @@ class Taps:
         near = np.minimum(place.astype(np.int64), max(cells - 2, 0))
         return cls(near, (place - near).astype(np.float32))
 
-    def reach(self, start: int, stop: int) -> slice:
-        """Pixels that lie between the cells start and stop - 1."""
-        first = int(np.searchsorted(self.near, start))
-        return slice(first, int(np.searchsorted(self.near, max(stop - 1, start + 1))))
 
-
-def interpolate(
-    part: NDArray[np.float32],
-    row: int,
-    col: int,
-    rows: Taps,
-    cols: Taps,
-    where: tuple[slice, slice],
-) -> NDArray[np.float32]:
-    """Interpolate a part of a map, whose first cell is (row, col), to the pixels `where`.
-
-    Parameters
-    ----------
-    part : float32 array (h, w)
-        A part of a map.
-    row, col : int
-        Its first cell in the whole map.
-    rows, cols : Taps
-        Interpolation along both axes.
-    where : tuple of slice
-        Rows and columns of pixels.
-    """
-    index, weight = rows.near[where[0]] - row, rows.weight[where[0], None]
-    after = np.minimum(index + 1, part.shape[0] - 1)
-    tall = part[index] * (1 - weight) + part[after] * weight
-    index, weight = cols.near[where[1]] - col, cols.weight[where[1]]
-    after = np.minimum(index + 1, part.shape[1] - 1)
-    out: NDArray[np.float32] = tall[:, index] * (1 - weight) + tall[:, after] * weight
+def interpolate(field: NDArray[np.float32], rows: Taps, cols: Taps) -> NDArray[np.float32]:
+    """Interpolate a map (h, w) to the image's pixels."""
+    after = np.minimum(rows.near + 1, field.shape[0] - 1)
+    weight = rows.weight[:, None]
+    tall = field[rows.near]
+    tall *= 1 - weight
+    tall += field[after] * weight
+    after = np.minimum(cols.near + 1, field.shape[1] - 1)
+    out: NDArray[np.float32] = tall[:, cols.near]
+    out *= 1 - cols.weight
+    tall = tall[:, after]
+    tall *= cols.weight
+    out += tall
     return out
 
 
@@ -96,6 +77,8 @@ def render(
     offset: float,
     embedding: Embedding,
     stride: int,
+    origin: tuple[int, int] = (0, 0),
+    size: tuple[int, int] | None = None,
 ) -> list[tuple[RLE | None, np.float32]]:
     """Render instances as masks with smooth outlines that do not overlap.
 
@@ -116,6 +99,9 @@ def render(
         What the maps belong to.
     stride : int
         Frame pixels per cell.
+    origin, size : tuple of int, optional
+        Where the embedding's window lies in the frame of the masks, and that frame's rows and
+        columns; by default the window itself is the frame.
 
     Returns
     -------
@@ -127,42 +113,51 @@ def render(
     if not count:
         return []
     shape = embedding.window.shape
+    size = shape if size is None else size
     rows, cols = (Taps.of(embedding, axis, labels.shape[axis], stride) for axis in (0, 1))
-    # Holes that were filled on the grid stay filled.
-    solid = np.where((labels > 0) & (foreground <= threshold), threshold + 1e-3, foreground)
     grown = expand_labels(labels, _GROW)
-    canvas = np.zeros(shape, np.int32)
-    member = np.full(shape, np.float32(1e-6))
-    found = ndimage.find_objects(grown, count)
-    places = []
-    for number, where in enumerate(found, start=1):
-        top, bottom = max(where[0].start - 1, 0), min(where[0].stop + 1, labels.shape[0])
-        left, right = max(where[1].start - 1, 0), min(where[1].stop + 1, labels.shape[1])
-        cells = (slice(top, bottom), slice(left, right))
-        pixels = (rows.reach(top, bottom), cols.reach(left, right))
-        places.append((cells, pixels))
-        ours = (grown[cells] == number).astype(np.float32)
-        soft = interpolate(ours, top, left, rows, cols, pixels)
-        inside = interpolate(solid[cells], top, left, rows, cols, pixels) > threshold
-        wins = inside & (soft > member[pixels])
-        canvas[pixels][wins] = number
-        member[pixels][wins] = soft[wins]
-    out: list[tuple[RLE | None, np.float32]] = []
-    for number, (cells, pixels) in enumerate(places, start=1):
-        mask = _solid_part(canvas[pixels], number)
-        area = int(np.count_nonzero(mask))
-        if not area:
-            out.append((None, np.float32(np.nan)))
-            continue
-        top, left = cells[0].start, cells[1].start
-        sure = interpolate(foreground[cells], top, left, rows, cols, pixels) > threshold + offset
-        stability = np.float32(np.count_nonzero(sure & mask) / area)
-        out.append((encode(mask).place((pixels[0].start, pixels[1].start), shape), stability))
+    inside = interpolate(foreground, rows, cols)
+    sure = inside > threshold + offset
+    # Holes that were filled on the grid stay filled.
+    hollow = (labels > 0) & (foreground <= threshold)
+    if hollow.any():
+        solid = np.where(hollow, np.float32(threshold + 1e-3), foreground)
+        inside = interpolate(solid, rows, cols)
+    drawn = np.where(inside > threshold, _owners(grown, rows, cols), 0)
+    canvas = main_parts(drawn)
+    masks = encode_labels(canvas, origin, size)
+    area = np.bincount(canvas.ravel(), minlength=count + 1)
+    certain = np.bincount(canvas[sure], minlength=count + 1)
+    places = ndimage.find_objects(canvas, count)
+    for number in with_holes(canvas).tolist():
+        where = places[number - 1]
+        mask = filled(canvas, number, where, drawn[where] == 0)
+        corner = (origin[0] + where[0].start, origin[1] + where[1].start)
+        masks[number] = encode(mask).place(corner, size)
+        area[number] = np.count_nonzero(mask)
+        certain[number] = np.count_nonzero(sure[where] & mask)
+    with np.errstate(invalid="ignore"):
+        stability = (certain[1:] / area[1:]).astype(np.float32)
+    return [(masks.get(number), stability[number - 1]) for number in range(1, count + 1)]
+
+
+def _owners(labels: NDArray[np.int32], rows: Taps, cols: Taps) -> NDArray[np.int32]:
+    """For each pixel the label with the largest interpolated membership, or the first of equals."""
+    row, col = rows.near, cols.near
+    cell = np.arange(labels.shape[0])[:, None], np.arange(labels.shape[1])
+    after = np.minimum(cell[0] + 1, len(labels) - 1), np.minimum(cell[1] + 1, labels.shape[1] - 1)
+    corners = [labels[a, b] for a in (cell[0], after[0]) for b in (cell[1], after[1])]
+    mixed = (corners[0] != corners[1]) | (corners[2] != corners[3]) | (corners[0] != corners[2])
+    out = labels[row][:, col]
+    y, x = np.nonzero(mixed[row][:, col])
+    down, along = rows.weight[y], cols.weight[x]
+    near = [corner[row[y], col[x]] for corner in corners]
+    best, owner = np.full(len(y), np.float32(1e-6)), np.zeros(len(y), labels.dtype)
+    for own in near:
+        a, b, c, d = ((own == other).astype(np.float32) for other in near)
+        left, beside = a * (1 - down) + c * down, b * (1 - down) + d * down
+        member = left * (1 - along) + beside * along
+        wins = (own > 0) & ((member > best) | ((member == best) & (own < owner)))
+        best[wins], owner[wins] = member[wins], own[wins]
+    out[y, x] = owner
     return out
-
-
-def _solid_part(canvas: NDArray[np.int32], number: int) -> NDArray[np.bool_]:
-    """Largest connected part of a label, holes filled where no other label is."""
-    mask = largest_part(canvas == number)
-    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(mask) & (mask | (canvas == 0))
-    return filled

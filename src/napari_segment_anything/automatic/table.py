@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import ParameterError
 from ..formats.records import ImageRecords, MaskRecord, to_coco
 from ..formats.rle import RLE
+from ..formats.rle_many import boxes_and_areas
 from .candidates import Candidates
 from .filtering import Reason, apply
 from .overlaps import LabelImage, depths, parents, priority, resolve_overlaps
@@ -91,12 +92,12 @@ class CandidateTable:
     @property
     def boxes(self) -> NDArray[np.int64]:
         """(k, 4): row_min, col_min, row_max, col_max of the kept masks, outermost pixels."""
-        return np.array([mask.box for mask in self.masks], np.int64).reshape(-1, 4)
+        return boxes_and_areas(self.masks)[0]
 
     @property
     def areas(self) -> NDArray[np.int64]:
         """(k,): pixels of the kept masks."""
-        return np.array([mask.area for mask in self.masks], np.int64)
+        return boxes_and_areas(self.masks)[1]
 
     @property
     def scores(self) -> NDArray[np.float32]:
@@ -314,8 +315,9 @@ class CandidateTable:
         columns["stability_score"] = self.candidates.stability_score[self.kept]
         columns["parent"] = np.where(parent >= 0, label[parent], 0) if count else parent
         columns["depth"] = depths(parent)
+        boxes = self.boxes
         for i, name in enumerate(("row_min", "col_min", "row_max", "col_max")):
-            columns[name] = self.boxes[:, i]
+            columns[name] = boxes[:, i]
         for i, name in enumerate(("point_row", "point_col")):
             columns[name] = self.candidates.point[self.kept, i]
         if self.candidates.likeness is not None:

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from ..network import FrameFit
+from ..network.micro import MICRO_CELL
 from .windows import frame_side
 
 
@@ -48,6 +49,22 @@ def to_frame(
     if tensor.ndim == 2:
         tensor = tensor.expand(3, *tensor.shape)
     return tensor[None]
+
+
+def mirror_margin(frame: torch.Tensor, margin: int) -> torch.Tensor:
+    """Continue a frame (..., h, w) to the right and below by its mirror image.
+
+    Parameters
+    ----------
+    frame : Tensor
+    margin : int
+        Pixels added at least; the sides become multiples of `MICRO_CELL`.
+    """
+    for axis in (-2, -1):
+        count = frame.shape[axis]
+        side = -(-(count + margin) // MICRO_CELL) * MICRO_CELL
+        frame = frame.index_select(axis, _mirrored(count, side))
+    return frame
 
 
 def _mirrored(count: int, side: int) -> torch.Tensor:

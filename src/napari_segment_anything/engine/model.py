@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError
-from ..network import Ability, EncoderOutput, FrameFit, Promptable
+from ..errors import CheckpointError, ParameterError
+from ..network import Ability, EncoderOutput, FrameFit, Promptable, Sam
 from ..network.copying import copied
 from ..network.instance_decoder import InstanceDecoder
 from .device import choose_device, choose_precision, encoder_work, precision_name
@@ -223,6 +223,17 @@ class Model:
         where = device or self.device
         with torch.inference_mode():
             return self.network_on(where).encode(pixels.to(where))
+
+    def dense_maps(
+        self, pixels: Tensor, device: torch.device | None = None, *, square: bool = True
+    ) -> Tensor:
+        """Compute only the dense head of a model that `has_dense_maps`; see `Sam.dense_maps`."""
+        where = device or self.device
+        network = self.network_on(where)
+        if not isinstance(network, Sam):
+            raise ParameterError(f"model '{self.name}' has no dense head")
+        with torch.inference_mode():
+            return network.dense_maps(pixels.to(where), square=square)
 
     def decode(
         self, embedding: Tensor, *, device: torch.device | None = None, **arguments: Any

@@ -15,9 +15,10 @@ from ..errors import FormatError, ParameterError, PromptError
 from ..reading import require
 from .backoff import run_in_batches
 from .cache import CacheWarning, EmbeddingCache
+from .contrast import resolve_contrast_limits
 from .decoder_input import decoder_arguments, groups_of
 from .embedding import Embedding
-from .frame_pixels import FramePixels
+from .frame_pixels import FramePixels, encode_frames
 from .image import open_image
 from .masks import binarise
 from .model import Model
@@ -146,17 +147,76 @@ class Predictor:
             span,
             symmetries,
         )
+        return self._embedded([frame])[0]
+
+    def embed_maps(
+        self,
+        image: Any,
+        windows: Sequence[Window | None],
+        *,
+        side: int | None = None,
+        mirrored: int = 0,
+        channel_axis: int | None = None,
+        channels: Sequence[int] | None = None,
+        contrast_limits: Any = "auto",
+        symmetries: int = 1,
+    ) -> list[Embedding]:
+        """Compute the dense maps alone of a model that has them, in frames of any size.
+
+        The embeddings have no features that could be decoded. For the model's own frame, the maps
+        are those of `embed`.
+
+        Parameters
+        ----------
+        image, channel_axis, channels, contrast_limits, symmetries
+            As for `embed`.
+        windows : sequence of Window
+            Encoded together, if they have one shape; None is the whole image.
+        side : int, optional
+            Pixels along the longer side of a window in its frame; by default those of the
+            model's frame, to which it is padded then.
+        mirrored : int
+            Pixels in the frame by which each window is continued by its mirror image to the right
+            and below.
+
+        Raises
+        ------
+        ImageError, ParameterError, ResourceError
+            As for `embed`.
+        """
+        source = open_image(image, channel_axis=channel_axis, channels=channels)
+        limits = resolve_contrast_limits(source, contrast_limits)
+        frames = [
+            FramePixels.read(
+                self.model, source, window, limits, symmetries=symmetries, side=side,
+                mirrored=mirrored, maps_only=True,
+            )
+            for window in windows
+        ]  # fmt: skip
+        if len({frame.pixels.shape for frame in frames}) == 1:
+            return self._embedded(frames)
+        return [embedding for frame in frames for embedding in self._embedded([frame])]
+
+    def _embedded(self, frames: Sequence[FramePixels]) -> list[Embedding]:
+        """Encode what the cache lacks."""
+        keys = [None if self.cache is None else frame.key() for frame in frames]
+        outputs = [
+            None if self.cache is None or key is None else self.cache.get(key, self.model.device)
+            for key in keys
+        ]
+        missing = [number for number, output in enumerate(outputs) if output is None]
         notes: tuple[str, ...] = ()
-        if self.cache is None:
-            output, notes = frame.encode()
-        else:
-            key = frame.key()
-            found = self.cache.get(key, self.model.device)
-            if found is None:
-                output, notes = frame.encode()
-                found = self.cache.put(key, output)
-            output = found
-        return frame.embedding(output, notes)
+        if missing:
+            made, notes = encode_frames([frames[number] for number in missing])
+            for number, output in zip(missing, made, strict=True):
+                key = keys[number]
+                kept = output if self.cache is None or key is None else self.cache.put(key, output)
+                outputs[number] = kept
+        return [
+            frame.embedding(output, notes)
+            for frame, output in zip(frames, outputs, strict=True)
+            if output is not None
+        ]
 
     def embed_ahead(
         self,
@@ -193,7 +253,7 @@ class Predictor:
         with warnings.catch_warnings():
             warnings.simplefilter("error", CacheWarning)
             try:
-                self.cache.put(key, frame.encode()[0])
+                self.cache.put(key, encode_frames([frame])[0][0])
             except CacheWarning as warning:
                 raise FormatError(f"{warning}; make room and run again") from warning
         if not self.cache.has(key):

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..network.encoder import EncoderOutput
 from ..network.micro import DENSE_CHANNELS, DENSE_STRIDE
 
 # columns mirrored, rows mirrored, transposed; ordered so that the first few differ most
@@ -46,41 +45,43 @@ def turned_back(maps: Tensor, mirror_cols: bool, mirror_rows: bool, transpose: b
     return maps[:, [channels.index(name) for name in DENSE_CHANNELS]]
 
 
-def encode_symmetric(
-    encode: Callable[[Tensor], EncoderOutput], frame: Tensor, count: int
-) -> EncoderOutput:
-    """Encode a frame, its ``"dense"`` maps the mean over several symmetric views of it.
+def symmetric_maps(
+    dense_maps: Callable[[Tensor], Tensor], frame: Tensor, count: int, first: Tensor | None = None
+) -> Tensor:
+    """Average dense maps over several symmetric views of a frame.
 
     Parameters
     ----------
-    encode : callable
-        Takes a frame (1, 3, h, w), its valid part in the upper left, to an `EncoderOutput`.
+    dense_maps : callable
+        Takes frames (batch, 3, h, w), the valid part in the upper left, to maps (batch, 6, ., .).
     frame : Tensor
-        (1, 3, h, w).
+        (batch, 3, h, w).
     count : int
         Views, 1 to 8: the frame as it is, rotated by 180 degrees, then the others.
+    first : Tensor, optional
+        Maps of the frame as it is, if they are known.
 
     Returns
     -------
-    EncoderOutput
-        Of the frame as it is, but for ``heads["dense"]`` within the valid part.
+    Tensor
+        Maps (batch, 6, ., .) of the frame as it is, but for the valid part.
     """
-    output = encode(frame)
+    first = dense_maps(frame) if first is None else first
     if count == 1:
-        return output
+        return first
     height, width = frame.shape[-2:]
     # whole cells, so that the cells of mirrored views coincide
     even = F.pad(frame, (0, width % DENSE_STRIDE, 0, height % DENSE_STRIDE), "replicate")
     rows, cols = (n // DENSE_STRIDE for n in even.shape[-2:])
-    total = output.heads["dense"][..., :rows, :cols].clone()
+    total = first[..., :rows, :cols].clone()
     for symmetry in SYMMETRIES[1:count]:
-        maps = encode(turned(even, *symmetry).contiguous()).heads["dense"]
+        maps = dense_maps(turned(even, *symmetry).contiguous())
         valid = maps[..., :cols, :rows] if symmetry[2] else maps[..., :rows, :cols]
         total += turned_back(valid, *symmetry)
     with torch.inference_mode():
-        dense = output.heads["dense"].clone()
+        dense = first.clone()
         dense[..., :rows, :cols] = total / count
-    return EncoderOutput(output.embedding, {**output.heads, "dense": dense})
+    return dense
 
 
 def _exchanged(channels: Sequence[str], *pairs: tuple[str, str]) -> list[str]:

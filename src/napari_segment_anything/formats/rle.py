@@ -192,13 +192,19 @@ def encode(mask: ArrayLike) -> RLE:
     return _freeze(counts, (rows, columns))
 
 
-def encode_labels(labels: ArrayLike) -> dict[int, RLE]:
+def encode_labels(
+    labels: ArrayLike, origin: tuple[int, int] = (0, 0), size: tuple[int, int] | None = None
+) -> dict[int, RLE]:
     """Encode every object of a label image.
 
     Parameters
     ----------
     labels : int array (rows, columns)
         0 is background; each other value is one object.
+    origin : tuple of int
+        (row, col) of its first pixel in the frame of the masks.
+    size : tuple of int, optional
+        (rows, columns) of that frame, which holds the whole label image; by default its shape.
 
     Returns
     -------
@@ -208,7 +214,7 @@ def encode_labels(labels: ArrayLike) -> dict[int, RLE]:
     Raises
     ------
     FormatError
-        If the array is not two-dimensional, or not of integers.
+        If the array is not two-dimensional, or not of integers, or does not fit the frame.
     """
     array = np.asarray(labels)
     if array.ndim != 2 or array.dtype.kind not in "iub":
@@ -216,21 +222,53 @@ def encode_labels(labels: ArrayLike) -> dict[int, RLE]:
             f"A label image has two dimensions and integers; got {array.dtype} {array.shape}."
         )
     rows, columns = _check_size(array.shape)
-    flat = array.T.ravel()
+    frame = _check_size(array.shape if size is None else size)
+    top, left = origin
+    if min(top, left) < 0 or top + rows > frame[0] or left + columns > frame[1]:
+        raise FormatError(f"Labels of {array.shape} at {origin} do not fit a frame of {frame}.")
+    # a row of background below, so that no run goes on in the next column
+    flat = np.zeros((columns, rows + 1), array.dtype)
+    flat[:, :rows] = array.T
+    flat = flat.ravel()
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     begin = np.concatenate([[0], edges])
     end = np.concatenate([edges, [flat.size]])
     value = flat[begin]
     keep = value != 0
-    begin, end, value = begin[keep], end[keep], value[keep]
-    order = np.argsort(value, kind="stable")
-    begin, end, value = begin[order], end[order], value[order]
+    order = np.argsort(value[keep], kind="stable")
+    begin, end, value = begin[keep][order], end[keep][order], value[keep][order]
+    column, row = np.divmod(begin, rows + 1)
+    end += (column + left) * frame[0] + row + top - begin
+    begin = (column + left) * frame[0] + row + top
     ids, first = np.unique(value, return_index=True)
-    stops = np.append(first, len(value))[1:]
-    return {
-        int(i): _from_runs(begin[a:b], end[a:b], (rows, columns))
-        for i, a, b in zip(ids, first, stops, strict=True)
-    }
+    return dict(zip(ids.tolist(), _codes(begin, end, first, frame), strict=True))
+
+
+def _codes(
+    begin: NDArray[np.int64], end: NDArray[np.int64], first: NDArray[np.intp], size: tuple[int, int]
+) -> list[RLE]:
+    """Codes of several masks, from the runs of all and where those of each mask start."""
+    if not len(first):
+        return []
+    new = np.zeros(len(begin), bool)
+    new[first] = True
+    new[1:] |= begin[1:] != end[:-1]
+    begin, end = begin[new], end[np.append(new[1:], True)]
+    first = np.cumsum(new)[first] - 1
+    number = np.diff(first, append=len(begin))
+    # of each mask: a gap and a length for each run, and what follows the last
+    mask = np.repeat(np.arange(len(first)), number)
+    place = 2 * np.arange(len(begin)) + mask
+    counts = np.empty(2 * len(begin) + len(first), np.uint32)
+    before = np.append(0, end[:-1])
+    before[first] = 0
+    counts[place], counts[place + 1] = begin - before, end - begin
+    last = first + number - 1
+    counts[place[last] + 2] = size[0] * size[1] - end[last]
+    counts.flags.writeable = False
+    starts = place[first]
+    stops = place[last] + 2 + (end[last] < size[0] * size[1])
+    return [RLE(size, counts[a:b]) for a, b in zip(starts, stops, strict=True)]
 
 
 def from_counts(counts: ArrayLike, size: Sequence[int]) -> RLE:

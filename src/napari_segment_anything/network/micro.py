@@ -40,6 +40,10 @@ from .layers import normalise
 
 DENSE_CHANNELS = ("foreground", "interior", "top", "left", "bottom", "right")
 DENSE_STRIDE = 2
+MICRO_CELL = 16
+"""Frame pixels along a cell of the coarsest map: frames have whole cells."""
+
+_CORNERS = (slice(0, 2), slice(2, 4))
 _BOX_UNIT = 16.0  # the box channels leave the last convolution in units of this many frame pixels
 
 
@@ -121,7 +125,9 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, width, h, w) to the same shape."""
-        return F.relu(x + self.second(F.relu(self.first(x))))
+        y = self.second(_relu(self.first(x)))
+        y += x
+        return _relu(y)
 
 
 class AttentionBlock(nn.Module):
@@ -150,7 +156,8 @@ class AttentionBlock(nn.Module):
         mixed = F.scaled_dot_product_attention(query, key, value)
         tokens = tokens + self.proj(mixed.transpose(1, 2).flatten(2))
         tokens = tokens + self.reduce(F.gelu(self.expand(self.norm2(tokens))))
-        return tokens.transpose(1, 2).unflatten(2, (height, columns))
+        # strides as those of a channels-last map, so that convolutions keep the layout
+        return tokens.unflatten(1, (height, columns)).permute(0, 3, 1, 2)
 
 
 class MicroEncoder(nn.Module):
@@ -166,8 +173,10 @@ class MicroEncoder(nn.Module):
 
     def __init__(self, config: MicroConfig) -> None:
         super().__init__()
-        if config.image_size % 16:
-            raise ValueError(f"image_size must be a multiple of 16, not {config.image_size}")
+        if config.image_size % MICRO_CELL:
+            raise ValueError(
+                f"image_size must be a multiple of {MICRO_CELL}, not {config.image_size}"
+            )
         self.config = config
         self.image_size = config.image_size
         norm = config.norm
@@ -227,29 +236,43 @@ class MicroEncoder(nn.Module):
             ``"coarse"``, the same channels read off the embedding by one linear layer at
             stride 8 (an auxiliary output of training).
         """
-        x = x.to(self.dense.weight.dtype).contiguous(memory_format=torch.channels_last)
-        x2 = F.relu(self.stem2(F.relu(self.stem(x))))
-        x4 = self.stage4(F.relu(self.down4(x2)))
-        x8 = self.stage8(F.relu(self.down8(x4)))
-        x16 = self.stage16(F.relu(self.down16(x8)))
-        merged = self.lateral8(x8) + _double(self.lateral16(x16))
-        merged = self.merge(F.relu(merged))
-        merged = normalise(merged.permute(0, 2, 3, 1), self.merge_norm).permute(0, 3, 1, 2)
-        y4 = F.relu(_double(self.up4(merged)) + self.skip4(x4))
-        y4 = F.relu(self.fuse4(y4))
-        y2 = F.relu(_double(self.up2(y4)) + self.skip2(x2))
-        y2 = F.relu(self.fuse2(y2))
-        dense = _scaled(self.dense(y2).float())
+        merged, x4, x2 = self._trunk(x)
+        y2, dense = self._read_dense(merged, x4, x2)
         heads = {"dense": dense, "coarse": _scaled(self.coarse(merged).float())}
         embedding = merged.float()
         if self.config.positions:
             # features are scaled down, so that positions dominate in the decoder's first attention
-            embedding = 0.3 * embedding + self._marks(dense.detach(), origin)
+            embedding = torch.add(self._marks(dense.detach(), origin), embedding, alpha=0.3)
             # detail within a cell: masks are four times as fine as the embedding
-            fine = torch.cat([y2, dense[:, :2].sigmoid().to(y2.dtype)], dim=1)
-            fine = F.pixel_unshuffle(fine, 4).permute(0, 2, 3, 1)
-            embedding = embedding + self.detail(fine).permute(0, 3, 1, 2).float()
+            embedding += self._details(y2, dense[:, :2].sigmoid().to(y2.dtype))
         return EncoderOutput(embedding=embedding, heads=heads)
+
+    def dense_maps(self, x: Tensor) -> Tensor:
+        """Return the head ``"dense"`` of `forward` alone, in less time."""
+        return self._read_dense(*self._trunk(x))[1]
+
+    def _trunk(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Merged features at stride 8, and finer ones at strides 4 and 2."""
+        x = x.to(self.dense.weight.dtype).contiguous(memory_format=torch.channels_last)
+        x2 = _relu(self.stem2(_relu(self.stem(x))))
+        x4 = self.stage4(_relu(self.down4(x2)))
+        x8 = self.stage8(_relu(self.down8(x4)))
+        x16 = self.stage16(_relu(self.down16(x8)))
+        merged = self.lateral8(x8)
+        merged += _double(self.lateral16(x16))
+        merged = self.merge(_relu(merged))
+        merged = normalise(merged.permute(0, 2, 3, 1), self.merge_norm).permute(0, 3, 1, 2)
+        return merged, x4, x2
+
+    def _read_dense(self, merged: Tensor, x4: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
+        """Features at stride 2, and the dense maps."""
+        y4 = self.skip4(x4)
+        y4 += _double(self.up4(merged))
+        y4 = _relu(self.fuse4(_relu(y4)))
+        y2 = self.skip2(x2)
+        y2 += _double(self.up2(y4))
+        y2 = _relu(self.fuse2(_relu(y2)))
+        return y2, _scaled(self.dense(y2).float())
 
     def _marks(self, dense: Tensor, origin: Tensor | None) -> Tensor:
         """Encoded corners of the predicted boxes, (batch, 256, h/8, w/8)."""
@@ -261,12 +284,21 @@ class MicroEncoder(nn.Module):
         pooled = F.avg_pool2d(corners * weight, 4) / share
         if origin is not None:
             pooled = pooled + origin.flip(1).repeat(1, 2)[:, :, None, None]
-        pooled = pooled.permute(0, 2, 3, 1).unflatten(-1, (2, 2))
-        unit = (pooled + 0.5) / self.image_size
-        phase = 2 * math.pi * ((2 * unit - 1) @ self.frequencies)
-        encoded = torch.cat([phase.sin(), phase.cos()], dim=-1).sum(-2)
-        encoded = encoded * F.avg_pool2d(foreground, 4).permute(0, 2, 3, 1)
+        unit = (pooled.permute(0, 2, 3, 1) + 0.5) / self.image_size
+        place = 4 * math.pi * unit - 2 * math.pi
+        first, second = (place[..., side] @ self.frequencies for side in _CORNERS)
+        encoded = torch.cat([first.sin() + second.sin(), first.cos_() + second.cos_()], dim=-1)
+        encoded *= F.avg_pool2d(foreground, 4).permute(0, 2, 3, 1)
         return self.mark(encoded.to(self.mark.weight.dtype)).permute(0, 3, 1, 2).float()
+
+    def _details(self, y2: Tensor, chances: Tensor) -> Tensor:
+        """Finer features and chances within cells at stride 8, (batch, 256, h/8, w/8)."""
+        # `detail` as a convolution: no copy of the features, cell by cell
+        weight = self.detail.weight.unflatten(1, (-1, 4, 4))
+        width = y2.shape[1]
+        found = F.conv2d(y2, weight[:, :width], self.detail.bias, 4)
+        found += F.conv2d(chances, weight[:, width:], None, 4)
+        return found.float()
 
     def folded(self) -> MicroEncoder:
         """Return the same function with batch normalisation folded into the convolutions.
@@ -326,6 +358,10 @@ def _fold(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
         raise ValueError("a norm without running statistics cannot be folded")
     scale = norm.weight / (variance + norm.eps).sqrt()
     return weight * scale[:, None, None, None], norm.bias - mean * scale
+
+
+def _relu(x: Tensor) -> Tensor:
+    return F.relu(x, inplace=True)
 
 
 def _double(x: Tensor) -> Tensor:

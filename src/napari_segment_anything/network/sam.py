@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .encoder import EncoderConfig, EncoderOutput
 from .layers import cast_products
 from .mask_decoder import MaskDecoder
+from .micro import MICRO_CELL, MicroEncoder
 from .prompt_encoder import PromptEncoder
 from .promptable import Ability, FrameFit
 from .refiner import MaskRefiner
@@ -151,6 +152,30 @@ class Sam(nn.Module):
             Embedding (B, 256, h, w) of the padded frame, and the encoder's other heads.
         """
         return self.image_encoder(self.preprocess(pixels))
+
+    def dense_maps(self, pixels: Tensor, *, square: bool = True) -> Tensor:
+        """Compute the dense head alone, of a network whose image encoder is a `MicroEncoder`.
+
+        Parameters
+        ----------
+        pixels : Tensor
+            (B, 3, h, w), RGB in 0..255.
+        square : bool
+            Pad to the frame, as `encode` does; otherwise `pixels` may have any size, and only whole
+            cells of the encoder are made of it.
+
+        Returns
+        -------
+        Tensor
+            (B, 6, h/2, w/2) of the padded pixels, float32.
+        """
+        if not isinstance(self.image_encoder, MicroEncoder):
+            raise TypeError("this network's image encoder has no dense head")
+        if square:
+            return self.image_encoder.dense_maps(self.preprocess(pixels))
+        missing = (-pixels.shape[-1] % MICRO_CELL, -pixels.shape[-2] % MICRO_CELL)
+        normalised = (pixels - self.pixel_mean) / self.pixel_std
+        return self.image_encoder.dense_maps(F.pad(normalised, (0, missing[0], 0, missing[1])))
 
     def decode(
         self,
