@@ -67,13 +67,7 @@ def tune(folder: Path, output: Path, options: argparse.Namespace) -> nsa.Trainin
     return nsa.train(config, output=output, on_progress=report(folder.name))
 
 
-def measure(
-    folder: Path,
-    model: str | Path,
-    output: Path,
-    options: argparse.Namespace,
-    overwrite: bool = True,
-) -> Row:
+def measure(folder: Path, model: str | Path, output: Path, options: argparse.Namespace) -> Row:
     """Evaluate a model on the held-out images of a set."""
     images = entries(folder.parent, folder.name, "validation")
     settings = PromptSettings(objects_per_image=options.objects)
@@ -84,7 +78,7 @@ def measure(
             output,
             protocols=("everything", "points", "boxes"),
             settings=settings,
-            overwrite=overwrite,
+            overwrite=True,
         ),
         report(f"{folder.name}, measuring"),
     )

@@ -252,7 +252,7 @@ def evaluate(
         labels,
         metadata,
         unlabelled=unlabelled,
-        where=dict(_assignment(item, "--where") for item in where or []),
+        where=dict(values.assignment(item, "--where") for item in where or []),
     )
     if classes is None and labels is not None and _has_classes(labels):
         classes = labels
@@ -310,15 +310,6 @@ def _has_classes(file: Path) -> bool:
         return False
     images = coco_images(file) or {}
     return any(mask.category for record in images.values() for mask in record.records)
-
-
-def _assignment(item: str, option: str) -> tuple[str, str]:
-    from ..errors import ParameterError
-
-    name, equals, value = item.partition("=")
-    if not equals or not name.strip():
-        raise ParameterError(f"{option} takes NAME=VALUE, not {item!r}")
-    return name.strip(), value
 
 
 def _split(entries: Sequence[Entry], part: str | None, file: Path | None) -> list[Entry]:

@@ -27,6 +27,7 @@ from . import (
     models,
     pretrain,
     project,
+    rate,
     refine,
     replay,
     segment,
@@ -95,6 +96,7 @@ app.command("pretrain")(pretrain.pretrain)
 app.command("train")(train.train)
 app.command("ablate")(ablate.ablate)
 app.add_typer(project.app)
+app.add_typer(rate.app)
 app.command("replay")(replay.replay)
 app.command("models")(models.models)
 app.command("download")(download.download)

@@ -133,3 +133,23 @@ def resources(text: str | None, option: str = "--worker-resources") -> dict[str,
                 f"{option} takes NAME=NUMBER, such as GPU=1, not {text!r}"
             ) from None
     return found
+
+
+def assignment(item: str, option: str) -> tuple[str, str]:
+    """Read NAME=VALUE.
+
+    Parameters
+    ----------
+    item : str
+    option : str
+        For the message.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else.
+    """
+    name, equals, value = item.partition("=")
+    if not equals or not name.strip():
+        raise ParameterError(f"{option} takes NAME=VALUE, not {item!r}")
+    return name.strip(), value

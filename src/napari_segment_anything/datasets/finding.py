@@ -173,7 +173,7 @@ def _images(path: Path, apart: Path | None) -> Iterator[tuple[str, Path, dict[st
     if not path.exists():
         raise FormatError(f"there is no file or folder {path}")
     if not _is_folder(path):
-        yield _set_name(path.resolve().parent), path, {}
+        yield set_name(path.resolve().parent), path, {}
         return
     found = list(_images_below(path, apart))
     if not found:
@@ -197,7 +197,7 @@ def _images_below(folder: Path, apart: Path | None) -> Iterator[tuple[str, Path,
     together = apart is None or apart.resolve() == folder.resolve()
     own = [file for file in image_files(folder) if not (together and _is_label(file))]
     if own:
-        name = _set_name(folder.resolve())
+        name = set_name(folder.resolve())
         yield from ((name, image, {}) for image in own)
         return
     for inner in sorted(p for p in folder.iterdir() if _is_folder(p)):
@@ -205,7 +205,8 @@ def _images_below(folder: Path, apart: Path | None) -> Iterator[tuple[str, Path,
             yield from _images_below(inner, apart)
 
 
-def _set_name(folder: Path) -> str:
+def set_name(folder: Path) -> str:
+    """Name of the set whose images lie in a folder."""
     return folder.parent.name if folder.name.lower() in IMAGE_FOLDERS else folder.name
 
 

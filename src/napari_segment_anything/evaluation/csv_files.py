@@ -26,7 +26,7 @@ def write_figures(path: Path, figures: Iterable[Figure]) -> None:
         ]
         for f in figures
     )  # fmt: skip
-    _write_csv(path, columns, rows)
+    write_csv(path, columns, rows)
 
 
 def write_images(path: Path, records: Iterable[dict[str, Any]]) -> None:
@@ -43,7 +43,7 @@ def write_images(path: Path, records: Iterable[dict[str, Any]]) -> None:
             )  # fmt: skip
     codes = [f"ap{code}" for code in range(50, 100, 5)]
     columns = ["image", "set", "columns", "method", "objects", "found", "ap", *codes, "seconds"]
-    _write_csv(path, columns, rows)
+    write_csv(path, columns, rows)
 
 
 def write_objects(path: Path, records: Iterable[dict[str, Any]]) -> None:
@@ -60,10 +60,11 @@ def write_objects(path: Path, records: Iterable[dict[str, Any]]) -> None:
                      guess]
                 )  # fmt: skip
     columns = ["image", "protocol", "label", "area", "mask_or_click", "iou", "predicted_iou"]
-    _write_csv(path, columns, rows)
+    write_csv(path, columns, rows)
 
 
-def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table, completely or not at all."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(columns)

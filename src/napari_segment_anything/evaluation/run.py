@@ -280,7 +280,11 @@ def label_path(folder: Path, image: str, protocol: str) -> Path:
         Names, as in a record.
     """
     kind = protocol.partition(":")[2] or "otsu-watershed"
-    name = image.replace("/", "__").replace(":", "_plane")
-    path = folder / "labels" / kind / f"{name}.tif"
+    path = folder / "labels" / kind / label_name(image)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def label_name(image: str) -> str:
+    """Name of the file with the labels of an image of an evaluation, by the name in its record."""
+    return f"{image.replace('/', '__').replace(':', '_plane')}.tif"
