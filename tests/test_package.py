@@ -73,6 +73,17 @@ def test_help_brings_nothing_heavy_and_is_quick(arguments):
     assert min(seconds) < 0.5
 
 
+def test_everything_mode_brings_no_compiler_and_no_statistics():
+    unneeded = ("torch._dynamo", "sympy", "scipy.stats", "pandas", "zarr", "matplotlib", "requests")
+    code = (
+        "import sys, napari_segment_anything as nsa\n"
+        "image = nsa.sample('coins').image[:96, :96]\n"
+        "nsa.segment_everything(image, nsa.load_model('default')).to_labels()\n"
+        f"print([m for m in {unneeded!r} if m in sys.modules])"
+    )
+    assert python(code).strip() == "[]"
+
+
 def test_every_public_name_is_there():
     assert sorted(nsa.__all__) == sorted({*nsa._HOME, "__version__"})
     for name in nsa.__all__:

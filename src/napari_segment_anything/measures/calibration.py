@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from ..errors import ParameterError
 
@@ -87,7 +86,7 @@ def calibrate(predicted: ArrayLike, true: ArrayLike, bins: int = 10) -> Calibrat
     return Calibration(
         count=len(p),
         correlation=_correlation(p, t),
-        rank_correlation=np.nan if empty else _correlation(rankdata(p), rankdata(t)),
+        rank_correlation=np.nan if empty else _correlation(_ranks(p), _ranks(t)),
         expected_error=np.nan if empty else float(np.average(gap, weights=number[there])),
         absolute_error=np.nan if empty else float(np.abs(p - t).mean()),
         bias=np.nan if empty else float((p - t).mean()),
@@ -103,3 +102,11 @@ def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 1, equal values the mean of theirs (scipy.stats.rankdata, slow to import)."""
+    _, which, count = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    ranks: NDArray[np.float64] = (last - (count - 1) / 2)[which]
+    return ranks
