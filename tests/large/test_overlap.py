@@ -282,6 +282,35 @@ def test_latest_results_are_kept_in_memory(tmp_path, monkeypatch) -> None:
     assert list(ledger._held) == [2, 3, 4][-3:] or len(ledger._held) == 3
 
 
+# -- less work, the same outcome ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(5, 200), (64, 64), (70, 61), (64, 80, 3)])
+def test_what_is_empty_follows_the_local_mean(shape) -> None:
+    from scipy.ndimage import uniform_filter
+
+    from napari_segment_anything.large.tiles import _is_empty
+
+    rng = np.random.default_rng(0)
+    for strength in (0, 1, 3, 5, 8, 30):
+        shown = rng.normal(100, 3, shape).astype(np.float32)
+        shown[: shape[0] // 2, : shape[1] // 3] += strength
+        grey = shown if shown.ndim == 2 else shown.mean(axis=2)
+        means = uniform_filter(grey, 8, mode="nearest")
+        assert _is_empty(shown, 4.0) == bool(means.max() - means.min() < 4.0), strength
+
+
+def test_ids_of_a_chunk_are_counted() -> None:
+    from napari_segment_anything.large.compose import _counted
+
+    labels = np.random.default_rng(0).integers(0, 9, (40, 30)).astype(np.uint32)
+    labels[labels > 0] += 4_000_000
+    ids, areas = _counted(labels)
+    expected = np.unique(labels[labels > 0], return_counts=True)
+    assert ids.tolist() == expected[0].tolist() and areas.tolist() == expected[1].tolist()
+    assert [each.tolist() for each in _counted(np.zeros((3, 3), np.uint32))] == [[], []]
+
+
 # -- the same on a cluster ------------------------------------------------------------------------
 
 

@@ -114,8 +114,17 @@ def compose_chunk(
     grid, ledger = job.tiles.grid, job.ledger
     results = {tile: ledger.get(tile) for tile, _, _ in plan.sources}
     labels = draw(grid, plan, results)
-    ids, areas = np.unique(labels[labels > 0], return_counts=True)
+    ids, areas = _counted(labels)
     array: Any = ledger.labels.array
     with writing(ledger.labels.path):
         array[(*grid.plane(plan.index), *grid.core(plan.index).slices)] = labels.astype(array.dtype)
-    return ids.astype(np.int64), areas.astype(np.int64)
+    return ids, areas
+
+
+def _counted(labels: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ids in a label image, ascending, and pixels of each; ids lie close together."""
+    below = int(labels[labels > 0].min(initial=np.iinfo(labels.dtype).max)) - 1
+    counts = np.bincount(np.maximum(labels, below).ravel() - np.uint32(below))
+    counts[0] = 0
+    found = np.flatnonzero(counts)
+    return found + below, counts[found]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import uuid
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,7 @@ LEDGER = 2
 """The ledger's own version: 2 has what every tile was read from."""
 _STATUS_CHUNK = 128
 _READ_CHUNK = 32
-_HELD = 128 << 20
+_HELD = 64 << 20
 """Bytes of results that a process keeps in memory, for the tiles beside them."""
 _Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -105,7 +106,11 @@ class TileResult:
     def pack(self) -> bytes:
         """Return it as bytes."""
         file = io.BytesIO()
-        np.savez_compressed(file, **{name: getattr(self, name) for name in self.__slots__})
+        # as np.savez_compressed, in less than half of the time
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+            for name in self.__slots__:
+                with packed.open(f"{name}.npy", "w") as entry:
+                    np.lib.format.write_array(entry, getattr(self, name), allow_pickle=False)
         return file.getvalue()
 
     @classmethod

@@ -28,6 +28,7 @@ EDGE = 2
 """A mask this near to a window's edge may continue beyond it: masks often stop a pixel short."""
 
 _BLOCK = 8
+_ROUNDING = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,16 +194,21 @@ def segment_window(
         None if the window is taken as empty.
     """
     limits = tiles.image.contrast_limits
-    if empty_thresh > 0 and _spread(stretch(pixels, limits)) < empty_thresh:
+    if empty_thresh > 0 and _is_empty(stretch(pixels, limits), empty_thresh):
         return None
     return measure(segment(pixels, limits, check), tiles.grid, index)
 
 
-def _spread(shown: NDArray[Any]) -> float:
-    """Range of local means, in grey levels."""
+def _is_empty(shown: NDArray[Any], least: float) -> bool:
+    """Whether the local mean varies by less than so many grey levels."""
+    rows, cols = (side // _BLOCK for side in shown.shape[:2])
+    if rows and cols:  # some of the blocks are enough for most tiles: where they vary, all do
+        some = shown[: rows * _BLOCK, : cols * _BLOCK].reshape(rows, _BLOCK, cols, -1)[::4]
+        if np.ptp(some.mean(axis=(1, 3), dtype=np.float32)) > least + _ROUNDING:
+            return False
     grey = shown if shown.ndim == 2 else shown.astype(np.float32).mean(axis=2)
     means = uniform_filter(grey.astype(np.float32, copy=False), _BLOCK, mode="nearest")
-    return float(means.max() - means.min())
+    return bool(means.max() - means.min() < least)
 
 
 def measure(found: WindowObjects, grid: TileGrid, index: int) -> TileResult:
