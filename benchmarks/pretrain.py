@@ -4,11 +4,11 @@ python benchmarks/pretrain.py DATA OUTPUT [--sets a b c] [--starts N ...] [--ste
                               [--scratch N] [--seeds 1 2] [--write]
 
 Four starts: the default model; the default, pre-trained on the set's training images without
-their labels; scratch; scratch, pre-trained in the same way. Encoder and dense head of each are
-fine-tuned on the same five images, which benchmarks/finetune.py takes too, and measured on the
-held-out ones (`scripts/split.json`): AP of the objects that the dense head shows, as `train`
-validates. Stopped runs are resumed, so that processes may share the work by `--starts`. `--write`
-puts the table into docs/training.md.
+their labels; scratch, with an encoder of `--widths`; scratch, pre-trained in the same way. Encoder
+and dense head of each are fine-tuned on the same five images, which benchmarks/finetune.py takes
+too, and measured on the held-out ones (`scripts/split.json`): AP of the objects that the dense head
+shows, as `train` validates. Stopped runs are resumed, so that processes may share the work by
+`--starts`. `--write` puts the table into docs/training.md.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import page
 import torch
@@ -43,11 +44,18 @@ def planes(data: Path, name: str, part: str, only: list[str] | None = None) -> l
     return [plane for entry in found for plane in read_planes(entry)]
 
 
+def start_of(model: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What a configuration says of the model to start from."""
+    if model != "scratch":
+        return {"model": model}
+    return {"model": model, "encoder": {"widths": options.widths}}
+
+
 def pretrained(folder: Path, model: str, output: Path, options: argparse.Namespace) -> Path:
     """Pre-train an encoder on all images of the training part of a set."""
     images = [plane.image for plane in planes(folder.parent, folder.name, "train")]
     config = {
-        "model": model,
+        **start_of(model, options),
         "steps": options.steps,
         "batch_size": options.batch,
         "name": f"{folder.name}-pretrained",
@@ -75,7 +83,8 @@ def tuned(
         "ema": 0.98,
         "crop": {"size": 256, "near": 0.7, "wide": [0.6, 1.7]},
     }
-    config = {"model": model, "seed": seed, "stages": [stage], "validate_every": 10**6}
+    config = {"seed": seed, "stages": [stage], "validate_every": 10**6}
+    config |= {"model": model} if first else start_of(model, options)
     if first:
         made = pretrained(folder, model, output.parent / f"pretrain-{model}", options)
         config["encoder_weights"] = str(made)
@@ -109,6 +118,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of pre-training")
     parser.add_argument("--tuning", type=int, default=200, help="steps from the default")
     parser.add_argument("--scratch", type=int, default=600, help="steps from scratch")
+    parser.add_argument("--widths", type=int, nargs=4, default=[16, 32, 64, 128])
     parser.add_argument("--batch", type=int, default=4, help="crops a step")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of fine-tuning")
     parser.add_argument("--threads", type=int, default=2)

@@ -29,6 +29,7 @@ def write_card(
     before: Mapping[str, float],
     after: Mapping[str, float],
     steps: Mapping[str, int],
+    encoder: Mapping[str, Any] | None = None,
 ) -> str:
     """Write a model card in Markdown.
 
@@ -46,6 +47,8 @@ def write_card(
         Quick validation before training and of the final weights; empty without held-out images.
     steps : mapping of str to int
         Steps taken by each stage.
+    encoder : mapping, optional
+        As `base`, of the model that the image encoder is from, if that is another one.
     """
     lines = [f"# {name}", ""]
     if config.model == SCRATCH:
@@ -60,6 +63,11 @@ def write_card(
         lines.append(
             f"Fine-tuned with segment-anything-napari from `{base.get('name')}` "
             f"(weights {str(base.get('fingerprint', ''))[:16]}). Trained parts: {what}."
+        )
+    if encoder:
+        lines.append(
+            f"Its image encoder started as that of `{encoder['name']}` "
+            f"(weights {str(encoder['fingerprint'])[:16]})."
         )
     if config.prompt:
         lines.append(

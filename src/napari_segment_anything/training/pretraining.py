@@ -18,15 +18,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import __version__
-from ..checkpoints import PRETRAINED, Checkpoint, load_checkpoint, save_checkpoint
-from ..engine.device import choose_device, precision_name
+from ..checkpoints import PRETRAINED, Checkpoint, save_checkpoint
+from ..engine.device import precision_name
 from ..errors import ParameterError
 from ..network.sam import Sam
 from ..progress import Progress, finish
 from .augment import AugmentConfig
 from .autoencoder import MaskedAutoencoder, MaskedLoss, crops_loss, settled_masking
-from .config import SCRATCH, StageConfig, TrainingConfig
+from .config import StageConfig, TrainingConfig
 from .cropping import CropConfig, CropSampler, cut, stacked
 from .curves import draw_curves, read_rows
 from .estimate import (
@@ -36,13 +35,12 @@ from .estimate import (
     refuse_if_too_large,
     saved_bytes,
 )
-from .folder import MODEL, record_run, run_folder, working_in
+from .folder import MODEL, record_run, working_in
 from .geometry import Geometry, has_dense_head, step_precision
 from .initial import new_network, trainable
 from .loading import TrainingImages
 from .masking import MaskingConfig
-from .run import KEPT, TrainingResult, origin_of, source_of
-from .toml import read_config
+from .run import KEPT, RunStart, TrainingResult, origin_of, training_facts
 from .trainer import StageTrainer
 from .unlabelled import load_unlabelled
 from .validation import validation_subset
@@ -137,25 +135,21 @@ def pretrain_steps(
     Parameters, results and errors are those of `pretrain`.
     """
     began = time.perf_counter()
-    file = Path(config).expanduser() if isinstance(config, str | Path) else None
-    asked = config if isinstance(config, TrainingConfig) else read_config(config)
-    _check(asked)
-    asked = replace(asked, masking=asked.masking or MaskingConfig())
-    base = Path(data).expanduser() if data is not None else file.parent if file else Path()
-    folder = run_folder(asked, output, file)
-    where = choose_device(device)
+    start = RunStart.of(config, output, data, device)
+    _check(start.config)
+    asked = replace(start.config, masking=start.config.masking or MaskingConfig())
     yield Progress(0, 1, message="reading images")
-    sets = yield from load_unlabelled(asked, base, images, held_out)
+    sets = yield from load_unlabelled(asked, start.base, images, held_out)
     yield Progress(0, 1, message="loading the model")
-    checkpoint = None if asked.model == SCRATCH else load_checkpoint(source_of(asked.model, file))
+    checkpoint = start.load(asked.model)
     if checkpoint is None:
         network = new_network(asked.seed, asked.encoder)
     else:
         network = trainable(checkpoint.network, checkpoint.name)
     full = _settled(asked, network, checkpoint)
-    with working_in(folder):
-        record_run(folder, full, sets, checkpoint, overwrite)
-        run = _PretrainingRun(full, sets, network, checkpoint, folder, where)
+    with working_in(start.folder):
+        record_run(start.folder, full, sets, checkpoint, overwrite)
+        run = _PretrainingRun(full, sets, network, checkpoint, start.folder, start.device)
         yield from run.steps()
         return run.finish(began)
 
@@ -340,15 +334,7 @@ class _PretrainingRun:
             "description": f"Image encoder pre-trained from {base.get('name', 'scratch')}.",
             "card": card,
             PRETRAINED: True,
-            "training": {
-                "config": config.to_dict(),
-                "base": base,
-                "data": described,
-                "steps": steps,
-                "after": after,
-                "package": __version__,
-                "torch": torch.__version__,
-            },
+            "training": training_facts(config, base, described, steps, after),
         }
         network = self.network.cpu().eval()
         path = save_checkpoint(network, folder / MODEL, metadata, half=has_dense_head(network))

@@ -160,22 +160,17 @@ def train_steps(
     Parameters, results and errors are those of `train`.
     """
     began = time.perf_counter()
-    file = Path(config).expanduser() if isinstance(config, str | Path) else None
-    asked = config if isinstance(config, TrainingConfig) else read_config(config)
+    start = RunStart.of(config, output, data, device)
+    asked, where = start.config, start.device
     if asked.masking is not None:
         raise ParameterError(
             "a configuration with [masking] is for `pretrain` (napari-sam pretrain)"
         )
-    base = Path(data).expanduser() if data is not None else file.parent if file else Path()
-    folder = run_folder(asked, output, file)
-    where = choose_device(device)
     yield Progress(0, 1, message="reading images")
-    sets = yield from load_images(asked, base, images, held_out)
+    sets = yield from load_images(asked, start.base, images, held_out)
     yield Progress(0, 1, message="loading the model")
-    checkpoint = None if asked.model == SCRATCH else load_checkpoint(source_of(asked.model, file))
-    encoder = None
-    if asked.encoder_weights:
-        encoder = load_checkpoint(source_of(asked.encoder_weights, file))
+    checkpoint = start.load(asked.model)
+    encoder = start.load(asked.encoder_weights or SCRATCH)
     if checkpoint is None:
         shape = asked.encoder if encoder is None else shape_from_scratch(encoder)
         network = new_network(asked.seed, shape)
@@ -190,9 +185,9 @@ def train_steps(
     full = settled(asked, network)
     if full.watch and not sets.validation:
         raise ParameterError("'watch' needs held-out images: give a set 'validation'")
-    with working_in(folder):
-        record_run(folder, full, sets, checkpoint, overwrite, encoder)
-        run = _TrainingRun(full, sets, network, checkpoint, folder, where, texts, encoder)
+    with working_in(start.folder):
+        record_run(start.folder, full, sets, checkpoint, overwrite, encoder)
+        run = _TrainingRun(full, sets, network, checkpoint, start.folder, where, texts, encoder)
         yield from run.stages()
         return run.finish(began)
 
@@ -335,7 +330,8 @@ class _TrainingRun:
             kept |= text_metadata(config.clip, self.texts)
         name = config.name or folder.name
         described = self.sets.describe()
-        card = write_card(config, name, base, described, before, after, steps)
+        encoder = origin_of(self.encoder)
+        card = write_card(config, name, base, described, before, after, steps, encoder)
         metadata = {
             **kept,
             "name": name,
@@ -343,15 +339,9 @@ class _TrainingRun:
             "description": f"Fine-tuned from {base['name']}." if base else "Trained from scratch.",
             "card": card,
             "training": {
-                "config": config.to_dict(),
-                "base": base,
-                "encoder": origin_of(self.encoder),
-                "data": described,
-                "steps": steps,
+                **training_facts(config, base, described, steps, after),
+                "encoder": encoder,
                 "before": before,
-                "after": after,
-                "package": __version__,
-                "torch": torch.__version__,
             },
         }
         half = has_dense_head(network)
@@ -364,6 +354,90 @@ class _TrainingRun:
         return TrainingResult(path, folder, steps, before, after, seconds, card)
 
 
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """Where a run finds what it needs, before anything is read.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        As read.
+    file : Path or None
+        The configuration file.
+    base : Path
+        Folder that the sets' relative paths start from.
+    folder : Path
+        The run's.
+    device : torch.device
+    """
+
+    config: TrainingConfig
+    file: Path | None
+    base: Path
+    folder: Path
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls,
+        config: str | Path | Mapping[str, Any] | TrainingConfig,
+        output: str | Path | None,
+        data: str | Path | None,
+        device: str | torch.device,
+    ) -> RunStart:
+        """Settle it; parameters and errors are those of `train`."""
+        file = Path(config).expanduser() if isinstance(config, str | Path) else None
+        asked = config if isinstance(config, TrainingConfig) else read_config(config)
+        base = Path(data).expanduser() if data is not None else file.parent if file else Path()
+        return cls(asked, file, base, run_folder(asked, output, file), choose_device(device))
+
+    def load(self, model: str) -> Checkpoint | None:
+        """Load a checkpoint, whose path may be relative to the configuration file.
+
+        Parameters
+        ----------
+        model : str
+            As in the configuration; None is returned for "scratch".
+        """
+        if model == SCRATCH:
+            return None
+        relative = self.file.parent / model if self.file is not None else Path(model)
+        return load_checkpoint(relative if relative.is_file() else model)
+
+
+def training_facts(
+    config: TrainingConfig,
+    base: Mapping[str, Any],
+    data: list[dict[str, Any]],
+    steps: Mapping[str, int],
+    after: Mapping[str, float],
+) -> dict[str, Any]:
+    """What a model was made from, for the metadata of its file.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        Settled.
+    base : mapping
+        From `origin_of`.
+    data : list of dict
+        From `TrainingImages.describe`.
+    steps : mapping of str to int
+        Of each stage.
+    after : mapping of str to float
+        Measures of the final weights.
+    """
+    return {
+        "config": config.to_dict(),
+        "base": dict(base),
+        "data": data,
+        "steps": dict(steps),
+        "after": dict(after),
+        "package": __version__,
+        "torch": torch.__version__,
+    }
+
+
 def origin_of(checkpoint: Checkpoint | None) -> dict[str, str]:
     """Name, fingerprint and licence of a model that a run starts from; empty for none."""
     if checkpoint is None:
@@ -373,17 +447,3 @@ def origin_of(checkpoint: Checkpoint | None) -> dict[str, str]:
         "fingerprint": checkpoint.fingerprint,
         "licence": checkpoint.metadata.get("licence", ""),
     }
-
-
-def source_of(model: str, file: Path | None) -> str | Path:
-    """Path of a checkpoint, which may be relative to the configuration file.
-
-    Parameters
-    ----------
-    model : str
-        As in the configuration.
-    file : Path or None
-        The configuration file.
-    """
-    relative = file.parent / model if file is not None else Path(model)
-    return relative if relative.is_file() else model

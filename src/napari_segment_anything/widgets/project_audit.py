@@ -15,6 +15,7 @@ from ..parameters import AUDIT
 from ..projects.audit import Audit, audit_names
 from ..wording import counted
 from .forms import fields
+from .project_rounds import RoundPanel
 from .qt_helpers import RowTable, button, heading, note, row, tight
 
 _ABOUT = (
@@ -36,7 +37,7 @@ _TITLES = {
 _HEADS = ("figure", "estimate", "95 %")
 
 
-class AuditPanel(QWidget):
+class AuditPanel(RoundPanel[AuditRound]):
     """Draws an audit, goes through it, and shows what it says.
 
     Parameters
@@ -46,11 +47,7 @@ class AuditPanel(QWidget):
     """
 
     def __init__(self, attempt: Callable[..., Any]) -> None:
-        super().__init__()
-        self._attempt = attempt
-        self._series: ProjectSession | None = None
-        self.round: AuditRound | None = None
-        """The audit that is being answered."""
+        super().__init__(attempt)
         self.fields = {field.name: field for field in fields(AUDIT, ("masks", "fields"))}
         self.drawing = QWidget()
         form = QFormLayout(self.drawing)
@@ -91,8 +88,7 @@ class AuditPanel(QWidget):
 
     def follow(self, series: ProjectSession | None) -> None:
         """Show another project's audits; None for none."""
-        self.end()
-        self._series = series
+        super().follow(series)
         self.refresh()
 
     def refresh(self) -> None:
@@ -126,16 +122,7 @@ class AuditPanel(QWidget):
             return
         audit = self._audit()
         if audit is not None and self._series is not None:
-            self.round = AuditRound(self._series, audit)
-            self.round.asked.connect(self._show_item)
-            self.round.begin()
-
-    def end(self) -> None:
-        """Stop answering; answers are kept."""
-        if self.round is not None:
-            asked, self.round = self.round, None
-            asked.close()
-            self._show_item(None)
+            self._begin(AuditRound(self._series, audit))
 
     def yes(self) -> None:
         """Record what is shown, and go on."""

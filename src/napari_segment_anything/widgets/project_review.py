@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtWidgets import QHeaderView, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHeaderView, QVBoxLayout
 
-from ..bridge.project.project_session import ProjectSession
 from ..bridge.project.reviewing import ReviewRound
 from ..projects.review import ReviewItem
 from ..wording import counted
+from .project_rounds import RoundPanel
 from .qt_helpers import RowTable, button, note, row, tight
 
 _ABOUT = (
@@ -21,7 +21,7 @@ _HEADS = ("image", "doubt", "why")
 _MOST = 500
 
 
-class ReviewPanel(QWidget):
+class ReviewPanel(RoundPanel[ReviewRound]):
     """The queue of a review.
 
     Parameters
@@ -31,11 +31,7 @@ class ReviewPanel(QWidget):
     """
 
     def __init__(self, attempt: Callable[..., Any]) -> None:
-        super().__init__()
-        self._attempt = attempt
-        self._series: ProjectSession | None = None
-        self.round: ReviewRound | None = None
-        """The review that goes on."""
+        super().__init__(attempt)
         self.start_button = button("Fill the queue", self.start, "Read the suggestions")
         self.table = RowTable(_HEADS, 220)
         header = self.table.horizontalHeader()
@@ -55,27 +51,13 @@ class ReviewPanel(QWidget):
         layout.addWidget(row(*self._buttons))
         self._show_item(None)
 
-    def follow(self, series: ProjectSession | None) -> None:
-        """Review another project; None for none."""
-        self.end()
-        self._series = series
-
     def start(self) -> None:
         """Fill the queue, and show its first."""
         self.end()
         if self._series is not None:
-            self.round = ReviewRound(self._series)
-            self.round.filled.connect(self._show_queue)
-            self.round.asked.connect(self._show_item)
-            self.round.begin()
-
-    def end(self) -> None:
-        """End the review."""
-        if self.round is not None:
-            ended, self.round = self.round, None
-            ended.close()
-            self.table.fill({})
-            self._show_item(None)
+            review = ReviewRound(self._series)
+            review.filled.connect(self._show_queue)
+            self._begin(review)
 
     def accept(self) -> None:
         """Take the suggestion."""
@@ -111,5 +93,6 @@ class ReviewPanel(QWidget):
             each.setEnabled(item is not None)
         if self.round is None:
             self.counts.setText("")
+            self.table.fill({})
         elif item is not None and item in self.round.queue:
             self.table.select(self.round.queue.index(item))
