@@ -10,7 +10,12 @@ import torch
 from ..errors import ParameterError
 from .rates import Work, rates
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "int8": torch.int8,
+}
 AUTO_VARIABLE = "NAPARI_SEGMENT_ANYTHING_AUTO_PRECISION"
 """Environment variable that sets what "auto" is, in place of the measurement."""
 
@@ -63,7 +68,9 @@ def choose_precision(
         such as "fp32+bf16", for image encoder and mask decoder; or "auto": bf16 for work that is
         faster in it, fp32 for the rest. On a processor with bf16 instructions "auto" measures
         that, once. The environment variable NAPARI_SEGMENT_ANYTHING_AUTO_PRECISION takes
-        precedence over the measurement.
+        precedence over the measurement. "int8" is for processors with VNNI: linear layers of the
+        image encoder are computed in int8, and all else in what "auto" takes for the decoder;
+        "int8+fp32" and "int8+bf16" choose that.
     device : str or torch.device
         Where it will run.
     work : {"convolutions", "linear", "decoder", "training"}
@@ -78,12 +85,15 @@ def choose_precision(
     Raises
     ------
     ParameterError
-        If the precision is unknown, or fp16 is asked for on a CPU.
+        If the precision is unknown, fp16 is asked for on a CPU, or int8 on a GPU or on a
+        processor without VNNI.
     """
     where = torch.device(device)
     if precision != "auto":
         return _named(precision, where, work), "as asked"
     told = os.environ.get(AUTO_VARIABLE, "").strip()
+    if told.startswith("int8"):
+        raise ParameterError(f"{AUTO_VARIABLE} takes no int8: ask for it with precision='int8'")
     if told:
         return _named(told, where, work), f"as {AUTO_VARIABLE} says"
     fast, reason = _fast_bf16(where, work)
@@ -98,13 +108,32 @@ def _named(precision: str, device: torch.device, work: Work) -> torch.dtype:
             f"unknown precision {precision!r}; known are {known}, and two joined by +, such as "
             "fp32+bf16, for encoder and decoder"
         )
+    if "int8" in parts[1:]:
+        raise ParameterError("int8 is for the image encoder: int8, int8+fp32 or int8+bf16")
+    if parts[0] == "int8":
+        if fault := int8_fault(device):
+            raise ParameterError(fault)
+        if work == "decoder" and len(parts) == 1:
+            return choose_precision("auto", device, work)[0]
     if "fp16" in parts and device.type == "cpu":
         raise ParameterError("fp16 is for GPUs; on a CPU take auto, fp32 or bf16")
     return PRECISIONS[parts[-1 if work == "decoder" else 0]]
 
 
+def int8_fault(device: torch.device) -> str:
+    """Return why int8 cannot be used on a device; "" if it can."""
+    if device.type != "cpu":
+        return (
+            f"int8 is for processors with VNNI; on {device.type} take auto, bf16 or fp16, which "
+            "its matrix units are made for"
+        )
+    if not has_int8():
+        return "this processor has no VNNI instructions, so int8 would be slow; take auto"
+    return ""
+
+
 def precision_name(encoder: torch.dtype, decoder: torch.dtype | None = None) -> str:
-    """Return "fp32", "bf16" or "fp16"; both joined by "+" where the decoder's is another."""
+    """Return the precision's name; both joined by "+" where the decoder's is another."""
     names = {value: key for key, value in PRECISIONS.items()}
     if decoder is None or decoder == encoder:
         return names[encoder]
@@ -130,6 +159,12 @@ def _fast_bf16(device: torch.device, work: Work) -> tuple[bool, str]:
         reason = f"measured on a thread: fp32 {single:.2g}, bf16 {short:.2g} TFLOP/s"
         return short > _GAIN * single, reason
     return False, f"bf16 is not known to be fast on {device.type}"
+
+
+def has_int8() -> bool:
+    """Whether the processor multiplies in int8 fast, and torch has the kernel for it."""
+    flags = {"amx_int8", "avx512_vnni", "avx_vnni"}
+    return not flags.isdisjoint(_cpu_flags()) and hasattr(torch.ops.onednn, "qlinear_pointwise")
 
 
 def _cpu_bf16() -> bool:

@@ -16,7 +16,13 @@ from ..errors import CheckpointError, ParameterError
 from ..network import Ability, EncoderOutput, FrameFit, Promptable, Sam
 from ..network.copying import copied
 from ..network.instance_decoder import InstanceDecoder
-from .device import choose_device, choose_precision, encoder_work, precision_name
+from ..network.quantised import (
+    linear_layers,
+    quantise_layers,
+    quantised_layers,
+    restore_layers,
+)
+from .device import choose_device, choose_precision, encoder_work, int8_fault, precision_name
 from .text import text_vectors
 from .view import Focus
 
@@ -42,7 +48,8 @@ class Model:
         Where it runs.
     precision : str
         Of matrix products: "fp32", "bf16" or "fp16"; "fp32+bf16" where image encoder and mask
-        decoder differ.
+        decoder differ; "int8+bf16" where the encoder's linear layers are in int8, and all else in
+        bf16.
     precision_reason : str
         Why this precision.
     metadata : mapping
@@ -92,9 +99,21 @@ class Model:
         where = choose_device(device)
         network = checkpoint.network.to(where).eval().requires_grad_(False)
         work = encoder_work(network.config.encoder_kind)
-        encoder, reason = choose_precision(precision, where, work)
-        dtype, other = choose_precision(precision, where, "decoder")
-        network.set_precision(encoder, dtype)
+        stored = bool(quantised_layers(network.image_encoder))
+        fits = stored and precision == "auto" and not int8_fault(where)
+        encoder, reason = choose_precision("int8" if fits else precision, where, work)
+        dtype, other = choose_precision("int8" if fits else precision, where, "decoder")
+        if fits:
+            reason = other = "as the checkpoint is quantised"
+        elif stored and encoder != torch.int8:
+            restore_layers(network.image_encoder)
+            reason = f"{reason}, with the weights rounded to int8"
+        if encoder == torch.int8:
+            if not stored:
+                _quantise(network, checkpoint.name)
+            network.set_precision(dtype)
+        else:
+            network.set_precision(encoder, dtype)
         if other != reason:
             reason = f"encoder: {reason}; decoder: {other}"
         decoder = checkpoint.instance_decoder
@@ -114,8 +133,9 @@ class Model:
 
     @property
     def encoder_precision(self) -> str:
-        """The image encoder's part of `precision`, which is all that embeddings depend on."""
-        return self.precision.partition("+")[0]
+        """The part of `precision` that embeddings depend on: in int8 all of it."""
+        first = self.precision.partition("+")[0]
+        return self.precision if first == "int8" else first
 
     @property
     def image_size(self) -> int:
@@ -278,8 +298,9 @@ def load_model(
     device : str or torch.device
         "auto" takes CUDA, MPS or the CPU, in this order.
     precision : str
-        "auto", "fp32", "bf16", "fp16", or one for encoder and decoder each, such as "fp32+bf16";
-        see `choose_precision`.
+        "auto", "fp32", "bf16", "fp16", "int8", or one for encoder and decoder each, such as
+        "fp32+bf16"; see `choose_precision`. "int8" rounds the linear layers of the image encoder
+        when they are loaded; `quantize` calibrates them on images first.
     **options
         For `load_checkpoint`, such as `instance_decoder`.
 
@@ -288,7 +309,7 @@ def load_model(
     CheckpointError, DownloadError
         If the checkpoint cannot be obtained or read.
     ParameterError
-        If the device or the precision is not available.
+        If the device or the precision is not available, or the model is not for it.
     """
     from ..checkpoints import load_checkpoint
 
@@ -300,6 +321,24 @@ def load_model(
         model,
         source=_portable(source),
         instance_decoder_source=None if decoder is None else _portable(decoder),
+    )
+
+
+def _quantise(network: Promptable, name: str) -> None:
+    """Quantise an image encoder without calibration: all its linear layers."""
+    if fault := unquantisable(network, name):
+        raise ParameterError(fault)
+    quantise_layers(network.image_encoder, dict.fromkeys(linear_layers(network.image_encoder)))
+
+
+def unquantisable(network: Promptable, name: str) -> str:
+    """Return why int8 is not for a network; "" if it is."""
+    kind = network.config.encoder_kind
+    if encoder_work(kind) == "linear" and linear_layers(network.image_encoder):
+        return ""
+    return (
+        f"the image encoder of {name} consists of convolutions, and int8 is for linear layers: "
+        "it would gain nothing. Take auto"
     )
 
 

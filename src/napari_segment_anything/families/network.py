@@ -67,6 +67,12 @@ class FamilyNetwork(nn.Module):
         """The model that has prompt encoder and mask decoder."""
         return self.module
 
+    @property
+    def image_encoder(self) -> nn.Module:
+        """The module that embeds images."""
+        encoder: nn.Module = self.parts.vision_encoder
+        return encoder
+
     def decoding(self, cells: Tensor) -> AbstractContextManager[object]:
         """Compute products over cells in the decoder's precision."""
         return _products(cells.device, self._dtypes[1])

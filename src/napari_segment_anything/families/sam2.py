@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..network import Ability
 from ..network.layers import normalise
@@ -60,6 +60,17 @@ class Sam2Network(FamilyNetwork):
     def parts(self) -> Any:
         """The model that has prompt encoder, mask decoder and memory: in SAM 3 a part of it."""
         return _parts(self.module)
+
+    @property
+    def image_encoder(self) -> nn.Module:
+        """The module that embeds images: in SAM 3 its detector's."""
+        whole: Any = self.module
+        encoder: nn.Module = (
+            whole.detector_model.vision_encoder
+            if hasattr(whole, "detector_model")
+            else self.parts.vision_encoder
+        )
+        return encoder
 
     def features(self, normalised: Tensor) -> list[Tensor]:
         """Return the feature maps (h * w, B, channels), finest first, without memory."""

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .quantised import Int8Linear
+
 
 class LayerNorm2d(nn.Module):
     """Layer normalisation over the channels of (B, C, H, W)."""
@@ -68,11 +70,27 @@ def normalise(x: Tensor, norm: nn.LayerNorm | LayerNorm2d) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], weight, bias, norm.eps)
 
 
+def product_dtype(layer: nn.Module) -> torch.dtype:
+    """Return the dtype in which products around a linear layer are computed."""
+    if isinstance(layer, Int8Linear):
+        return layer.dtype
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    return weight.dtype
+
+
+def input_dtype(layer: nn.Module) -> torch.dtype:
+    """Return the dtype that a linear layer takes its input in."""
+    return torch.float32 if isinstance(layer, Int8Linear) else product_dtype(layer)
+
+
 def cast_products(module: nn.Module, dtype: torch.dtype) -> None:
     """Cast the weights of linear and convolution layers below `module` to `dtype`.
 
-    Norms, embeddings and positional encodings stay as they are.
+    Norms, embeddings and positional encodings stay as they are; layers in int8 only learn what the
+    products around them are computed in.
     """
     for part in module.modules():
+        if isinstance(part, Int8Linear):
+            part.dtype = dtype
         if isinstance(part, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             part.to(dtype)

@@ -94,11 +94,20 @@ class PromptEncoder(nn.Module):
         )
         self.no_mask_embed = nn.Embedding(1, width)
         self.text_projection = nn.Linear(text_width, width) if text_width else None
+        self._encoded: tuple[object, Tensor] | None = None
 
     def image_encoding(self, height: int | None = None, width: int | None = None) -> Tensor:
         """Positional encoding of the embedding's cells: (1, 256, h, w)."""
         side = self.embedding_size
-        return self.pe_layer.grid(height or side, width or side)[None]
+        matrix = self.pe_layer.positional_encoding_gaussian_matrix
+        size = (height or side, width or side)
+        if not torch.is_inference_mode_enabled():
+            return self.pe_layer.grid(*size)[None]
+        changes = 0 if matrix.is_inference() else matrix._version
+        key = (size, matrix.device, matrix.data_ptr(), changes)
+        if self._encoded is None or self._encoded[0] != key:
+            self._encoded = (key, self.pe_layer.grid(*size)[None])
+        return self._encoded[1]
 
     def forward(
         self,

@@ -66,6 +66,10 @@ class Promptable(Protocol):
     def abilities(self) -> frozenset[Ability]:
         """What it can do."""
 
+    @property
+    def image_encoder(self) -> nn.Module:
+        """The module that `encode` spends its time in."""
+
     def set_precision(self, dtype: torch.dtype, decoder: torch.dtype | None = None) -> None:
         """Compute products of the image encoder in `dtype`, the mask decoder's in `decoder`."""
 

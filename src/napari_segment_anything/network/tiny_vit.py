@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .encoder import EncoderOutput
-from .layers import LayerNorm2d, normalise
+from .layers import LayerNorm2d, input_dtype, normalise, product_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +169,8 @@ class WindowAttention(nn.Module):
         batch, height, width, channels = x.shape
         down, across = -(-height // side), -(-width // side)
         padded = F.pad(x, (0, 0, 0, across * side - width, 0, down * side - height))
-        dtype = self.qkv.weight.dtype
-        qkv = self.qkv(normalise(padded, self.norm).to(dtype))
+        dtype = product_dtype(self.qkv)
+        qkv = self.qkv(normalise(padded, self.norm).to(input_dtype(self.qkv))).to(dtype)
         qkv = qkv.reshape(batch, down, side, across, side, self.heads, 3, -1)
         # (q/k/v, windows, heads, tokens of a window, channels of a head)
         qkv = qkv.permute(6, 0, 1, 3, 5, 2, 4, 7).flatten(1, 3).flatten(3, 4)
@@ -179,7 +179,7 @@ class WindowAttention(nn.Module):
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None])
         out = out.reshape(batch, down, across, self.heads, side, side, -1)
         out = out.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, down * side, across * side, channels)
-        return self.proj(out[:, :height, :width])  # type: ignore[no-any-return]
+        return self.proj(out[:, :height, :width]).to(x.dtype)  # type: ignore[no-any-return]
 
 
 class TokenMLP(nn.Module):
@@ -193,8 +193,8 @@ class TokenMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., width) to (..., width)."""
-        hidden = normalise(x, self.norm).to(self.fc1.weight.dtype)
-        return self.fc2(F.gelu(self.fc1(hidden)))  # type: ignore[no-any-return]
+        hidden = normalise(x, self.norm).to(input_dtype(self.fc1))
+        return self.fc2(F.gelu(self.fc1(hidden))).to(x.dtype)  # type: ignore[no-any-return]
 
 
 class AttentionBlock(nn.Module):

@@ -17,10 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .encoder import EncoderOutput
-from .layers import LayerNorm2d, MLPBlock, normalise
+from .layers import LayerNorm2d, MLPBlock, input_dtype, normalise, product_dtype
 
 # Attention scores held at a time: 16 MB in float32.
 _SCORES_PER_BAND = 1 << 22
+# The same within windows: 3 MB.
+_SCORES_PER_WINDOWS = 3 << 18
 # Rows of tokens a global block takes at a time after attention.
 _GLOBAL_STEP = 16
 
@@ -101,26 +103,36 @@ class Attention(nn.Module):
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * size - 1, width // heads))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * size - 1, width // heads))
 
-    def forward(self, qkv: Tensor) -> Tensor:
+    def split(self, qkv: Tensor) -> Tensor:
+        """(B, rows, width, 3 * channels) -> (3, B, heads, rows * width, d)."""
+        return qkv.flatten(1, 2).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+
+    def forward(self, split: Tensor, height: int, width: int) -> Tensor:
         """Attend within each of a batch of fields.
 
         Parameters
         ----------
-        qkv : Tensor
-            (B, height, width, 3 * channels).
+        split : Tensor
+            (3, B, heads, height * width, d): queries, keys and values.
+        height, width : int
+            Of the field.
 
         Returns
         -------
         Tensor
             (B, height, width, channels), before the output projection.
         """
-        batch, height, width, _ = qkv.shape
-        split = qkv.reshape(batch, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        batch = split.shape[1]
         q, k, v = split.flatten(1, 2).contiguous().unbind(0)
         along_h, along_w = self._relative(q.unflatten(1, (height, width)))
         q = q * q.shape[-1] ** -0.5
         on_cpu = q.device.type == "cpu" and not torch.is_grad_enabled()
-        attend = _attend_in_cache if on_cpu else _attend
+        if not on_cpu:
+            attend = _attend
+        elif height + width <= q.shape[-1]:
+            attend = _attend_small
+        else:
+            attend = _attend_in_cache
         out = attend(q, k, v, along_h, along_w)
         out = out.unflatten(0, (batch, self.heads)).transpose(1, 2)
         return out.reshape(batch, height, width, -1)
@@ -202,6 +214,32 @@ def _attend_in_cache(q: Tensor, k: Tensor, v: Tensor, along_h: Tensor, along_w: 
     return out
 
 
+def _attend_small(q: Tensor, k: Tensor, v: Tensor, along_h: Tensor, along_w: Tensor) -> Tensor:
+    """`_attend` for a CPU, without gradients, within windows.
+
+    A query's bias is part of the product: the bias follows the query's channels, and keys have a
+    one in the channels of their row and column. Adding it takes longer, in runs of one window row.
+    """
+    n, places, d = q.shape
+    height, width = along_h.shape[2], along_w.shape[2]
+    query = torch.cat([q, along_h, along_w], dim=2)
+    key = q.new_zeros(n, height, width, d + height + width)
+    key[..., :d] = k.unflatten(1, (height, width))
+    key[..., d : d + height] = torch.eye(height, dtype=q.dtype)[:, None]
+    key[..., d + height :] = torch.eye(width, dtype=q.dtype)
+    keys = key.flatten(1, 2).transpose(1, 2)
+    heads = min(n, max(1, _SCORES_PER_WINDOWS // places**2))
+    scratch = q.new_empty(heads, places, places)
+    out = torch.empty_like(q)
+    for j in range(0, n, heads):
+        part = slice(j, j + heads)
+        scores = scratch[: min(heads, n - j)]
+        torch.bmm(query[part], keys[part], out=scores)
+        torch.softmax(scores, -1, out=scores)
+        torch.bmm(scores, v[part], out=out[part])
+    return out
+
+
 def relative_positions(table: Tensor, size: int) -> Tensor:
     """Relative-position vectors for every pair of places along one axis.
 
@@ -241,18 +279,28 @@ class Block(nn.Module):
         if self.window:
             step, attended = self.window, None
         else:
-            step, attended = _GLOBAL_STEP, self.attn(self._qkv(x))
+            step, attended = _GLOBAL_STEP, self._everywhere(x)
         bands = []
         for top in range(0, x.shape[1], step):
             band = x[:, top : top + step]
             inner = attended[:, top : top + step] if attended is not None else self._windows(band)
             band = band + self.attn.proj(inner)
-            hidden = normalise(band, self.norm2).to(self.mlp.lin1.weight.dtype)
+            hidden = normalise(band, self.norm2).to(input_dtype(self.mlp.lin1))
             bands.append(band + self.mlp(hidden))
         return torch.cat(bands, dim=1)
 
     def _qkv(self, x: Tensor) -> Tensor:
-        return self.attn.qkv(normalise(x, self.norm1).to(self.attn.qkv.weight.dtype))
+        qkv = self.attn.qkv(normalise(x, self.norm1).to(input_dtype(self.attn.qkv)))
+        return qkv.to(product_dtype(self.attn.qkv))
+
+    def _everywhere(self, x: Tensor) -> Tensor:
+        """Attention within the whole image: (B, h, w, width) -> the same."""
+        height, width = x.shape[1:3]
+        bands = [
+            self.attn.split(self._qkv(x[:, top : top + _GLOBAL_STEP]))
+            for top in range(0, height, _GLOBAL_STEP)
+        ]
+        return self.attn(torch.cat(bands, dim=3), height, width)
 
     def _windows(self, band: Tensor) -> Tensor:
         """Attention within one row of windows: (B, rows <= window, w, width) -> the same."""
@@ -262,11 +310,13 @@ class Block(nn.Module):
         qkv = self._qkv(band)
         if rows < size or across * size > width:
             # A padded token is zero after the norm, so its qkv is the bias alone.
-            padded = self.attn.qkv.bias.expand(batch, size, across * size, -1).clone()
+            bias = self.attn.qkv.bias.to(qkv.dtype)
+            padded = bias.expand(batch, size, across * size, -1).clone()
             padded[:, :rows, :width] = qkv
             qkv = padded
         qkv = qkv.unflatten(2, (across, size)).transpose(1, 2).flatten(0, 1)
-        out = self.attn(qkv).unflatten(0, (batch, across)).transpose(1, 2)
+        attended = self.attn(self.attn.split(qkv), size, size)
+        out = attended.unflatten(0, (batch, across)).transpose(1, 2)
         return out.flatten(2, 3)[:, :rows, :width]
 
 
