@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Segmenter,
         Window,
         load_model,
+        quantize,
     )
     from .errors import (
         CheckpointError,
@@ -82,6 +83,7 @@ _HOMES = {
         "Prediction",
         "Prompts",
         "Window",
+        "quantize",
     ),
     "errors": (
         "SegmentAnythingError",
@@ -117,6 +119,7 @@ __all__ = [
     "Embedding",
     "Prediction",
     "Window",
+    "quantize",
     "segment_everything",
     "generate_candidates",
     "CandidateTable",

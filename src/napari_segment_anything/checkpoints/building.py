@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import CheckpointError, ResourceError
 from ..network.instance_decoder import InstanceDecoder, InstanceDecoderConfig
+from ..network.quantised import shape_as_stored
 from ..network.sam import Sam, SamConfig
 
 # A training counter of batch normalisation, missing in old files.
@@ -36,6 +37,8 @@ class _WithoutInitialisation(TorchFunctionMode):
 def build_network(config: SamConfig, state: Mapping[str, Tensor], where: str) -> Sam:
     """Build a SAM with the given weights, in float32 and evaluation mode.
 
+    Linear layers of the image encoder whose weights are int8 are built as `Int8Linear`.
+
     Parameters
     ----------
     config : SamConfig
@@ -55,6 +58,7 @@ def build_network(config: SamConfig, state: Mapping[str, Tensor], where: str) ->
     try:
         with _WithoutInitialisation():
             network = Sam(config)
+        shape_as_stored(network, state)
         _compare(network, state, where)
         _fill(network, state)
     except (MemoryError, RuntimeError) as error:

@@ -78,6 +78,23 @@ def info(
         report.print_facts("\nWarnings", facts["warnings"])
 
 
+def _int8() -> str:
+    """What int8 would bring a ViT's linear layers here."""
+    import torch
+
+    from ..engine.device import int8_fault
+    from ..engine.rates import int8_rates
+
+    if fault := int8_fault(torch.device("cpu")):
+        return fault
+    rates = int8_rates()
+    faster = max("fp32", "bf16", key=rates.__getitem__)
+    return (
+        f"{rates['int8']:.2g} TFLOP/s on a thread in linear layers, "
+        f"{rates['int8'] / rates[faster]:.1f} times {faster}"
+    )
+
+
 def _facts() -> dict[str, Any]:
     import platform
 
@@ -118,6 +135,7 @@ def _facts() -> dict[str, Any]:
                 name: f"{precision_name(dtype)} ({reason})"
                 for name, (dtype, reason) in chosen.items()
             },
+            "int8": _int8(),
             "threads": torch.get_num_threads(),
         },
         "models": _models(),

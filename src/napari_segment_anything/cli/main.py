@@ -27,6 +27,7 @@ from . import (
     models,
     pretrain,
     project,
+    quantize,
     rate,
     refine,
     replay,
@@ -94,6 +95,7 @@ app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
 app.command("pretrain")(pretrain.pretrain)
 app.command("train")(train.train)
+app.command("quantize")(quantize.quantize)
 app.command("ablate")(ablate.ablate)
 app.add_typer(project.app)
 app.add_typer(rate.app)

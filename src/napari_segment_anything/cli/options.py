@@ -62,8 +62,11 @@ class Precision(StrEnum):
     fp32 = "fp32"
     bf16 = "bf16"
     fp16 = "fp16"
+    int8 = "int8"
     fp32_bf16 = "fp32+bf16"
     bf16_fp32 = "bf16+fp32"
+    int8_fp32 = "int8+fp32"
+    int8_bf16 = "int8+bf16"
 
 
 ImageArgument = Annotated[
@@ -131,7 +134,8 @@ PrecisionOption = Annotated[
     Precision,
     option(
         MODEL,
-        "Arithmetic of the network. auto: bf16 if the hardware is fast at it, else fp32 (exact).",
+        "Arithmetic of the network. auto: bf16 if the hardware is fast at it, else fp32 (exact). "
+        "int8: linear layers of a transformer's image encoder, on processors with VNNI.",
     ),
 ]
 OutputOption = Annotated[

@@ -3,6 +3,7 @@
 from .ask import Ask, bounding_box
 from .backoff import MemoryWarning
 from .cache import CacheWarning, EmbeddingCache
+from .calibration import LayerError, Quantized, quantize, quantize_steps
 from .contrast import resolve_contrast_limits
 from .device import choose_device, choose_precision
 from .embedding import Embedding
@@ -51,6 +52,10 @@ __all__ = [
     "resolve_contrast_limits",
     "choose_device",
     "choose_precision",
+    "LayerError",
+    "Quantized",
+    "quantize",
+    "quantize_steps",
     "upsample",
     "patches",
     "binarise",

@@ -1,4 +1,4 @@
-"""Quantise a model's image encoder to int8, layer by layer, as images of the user show what it takes.
+"""Quantise a model's image encoder to int8, layer by layer, as measured on images of the user.
 
 Each linear layer is measured by itself, on the tokens that it sees in those images: how far its
 output in int8 is from that in float32. Where single channels are much larger than others, factors
@@ -8,7 +8,8 @@ brings the output closer. Layers that stay too far are left in floats.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..checkpoints import Checkpoint, fingerprint
 from ..errors import ParameterError
 from ..network.copying import copied
 from ..network.quantised import (
@@ -24,16 +26,18 @@ from ..network.quantised import (
     quantise_layers,
     quantised_layers,
 )
-from ..progress import Progress, Steps
-from .device import choose_precision, int8_fault, precision_name
+from ..progress import Progress, finish
+from .device import int8_fault
 from .frame_pixels import FramePixels
 from .image import open_image
 from .model import Model, unquantisable
 
 LARGEST_ERROR = 0.05
 """Relative error of a layer's output above which it stays in floats."""
-_ROWS = 256
-"""Tokens of each image that a layer is measured on."""
+_ROWS = 512
+"""Tokens, of all images together, that a layer is measured on."""
+_PARTS = 4
+"""A layer may be called for a part of the image at a time."""
 _STRENGTHS = (0.0, 0.5, 0.75)
 """How much of a channel's range moves to the weights; 0 for none, which is fastest."""
 _WORTH = 0.8
@@ -67,52 +71,42 @@ class LayerError:
         return self.error < self.plain_error
 
 
-def quantise_steps(
-    model: Model, images: Sequence[Any], largest_error: float = LARGEST_ERROR
-) -> Steps[tuple[Model, tuple[LayerError, ...]]]:
-    """Quantise a copy of a model.
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A model in int8.
 
     Parameters
     ----------
-    model : Model
-        On the CPU, in fp32.
-    images : sequence of array-likes
-        A few images like those it will see, as for `Predictor.embed`; each is encoded once.
-    largest_error : float
-        Layers with a larger relative error stay in floats.
-
-    Yields
-    ------
-    Progress
-        In images, then in layers.
-
-    Returns
-    -------
-    model : Model
-        The copy, in int8.
+    checkpoint : Checkpoint
+        Its image encoder has layers in int8; all else is as it was.
     layers : tuple of LayerError
         All linear layers of its encoder, in order.
-
-    Raises
-    ------
-    ParameterError
-        If there are no images, or int8 is not for this model or this processor.
     """
+
+    checkpoint: Checkpoint
+    layers: tuple[LayerError, ...]
+
+
+def quantize_steps(
+    model: Model, images: Sequence[Any], largest_error: float = LARGEST_ERROR
+) -> Generator[Progress, None, Quantized]:
+    """Quantise a copy of a model, step by step; see `quantize`."""
     if model.precision != "fp32":
         raise ParameterError(f"load the model in fp32 to quantise it, not in {model.precision}")
-    fault = int8_fault(model.device) or unquantisable(model.network, model.name)
-    if fault or not images:
-        raise ParameterError(fault or "give a few images to calibrate on")
     encoder = model.network.image_encoder
     if quantised_layers(encoder):
         raise ParameterError(f"{model.name} is quantised already")
+    fault = int8_fault(model.device) or unquantisable(model.network, model.name)
+    if fault or not images:
+        raise ParameterError(fault or "give a few images to calibrate on")
     layers = linear_layers(encoder)
     seen: dict[str, list[Tensor]] = {name: [] for name in layers}
     total = len(images) + len(layers)
+    rows = max(1, _ROWS // len(images))
     for number, image in enumerate(images):
         yield Progress(number, total, message="encoding images to calibrate on")
-        with _Watching(layers, seen):
-            FramePixels.read(model, open_image(image)).encode()
+        with _Watching(layers, seen, rows):
+            FramePixels.read(model, open_image(image), None, "auto").encode()
     chosen: dict[str, Tensor | None] = {}
     errors = []
     for number, (name, layer) in enumerate(layers.items()):
@@ -120,7 +114,8 @@ def quantise_steps(
         tokens = seen.pop(name)
         if not tokens:  # not part of the embedding, such as a classifier
             continue
-        found, smooth = _measured(name, layer, torch.cat(tokens))
+        with torch.inference_mode():
+            found, smooth = _measured(name, layer, torch.cat(tokens))
         if found.error > largest_error:
             found = replace(found, kept=True)
         else:
@@ -130,33 +125,69 @@ def quantise_steps(
         raise ParameterError(f"no linear layer of {model.name} stays within {largest_error:g}")
     network = copied(model.network, "cpu")
     quantise_layers(network.image_encoder, chosen)
-    dtype, _ = choose_precision("int8", "cpu", "decoder")
-    network.set_precision(dtype)
-    made = replace(
-        model,
-        network=network,
-        precision=precision_name(torch.int8, dtype),
-        precision_reason=f"{len(chosen)} of {len(layers)} layers, calibrated",
-        source=None,
+    kept = [each.name for each in errors if each.kept]
+    metadata = {**model.metadata, "int8": {"of": model.fingerprint, "kept in floats": kept}}
+    checkpoint = Checkpoint(
+        network,
+        f"{model.name}_int8",
+        model.architecture,
+        fingerprint(network.state_dict()),
+        metadata,
+        copy.deepcopy(model.instance_decoder),
     )
-    return made, tuple(errors)
+    return Quantized(checkpoint, tuple(errors))
+
+
+def quantize(
+    model: Model, images: Sequence[Any], largest_error: float = LARGEST_ERROR
+) -> Quantized:
+    """Quantise a copy of a model to int8, calibrated on images.
+
+    Parameters
+    ----------
+    model : Model
+        On the CPU, in fp32.
+    images : sequence of array-likes
+        A few images like those it will see, as for `Predictor.embed`; each is encoded once.
+    largest_error : float
+        Layers whose output changes more than this, relative to its root mean square, stay in
+        floats.
+
+    Returns
+    -------
+    Quantized
+        `Model.from_checkpoint` runs its checkpoint, `save_checkpoint` writes its network.
+
+    Raises
+    ------
+    ParameterError
+        If there are no images, or int8 is not for this model or this processor.
+
+    Examples
+    --------
+    >>> model = nsa.load_model("vit_b", precision="fp32")                        # doctest: +SKIP
+    >>> made = nsa.quantize(model, images).checkpoint                            # doctest: +SKIP
+    >>> nsa.save_checkpoint(made.network, "int8.safetensors", made.metadata)     # doctest: +SKIP
+    """
+    return finish(quantize_steps(model, images, largest_error))
 
 
 class _Watching:
     """Keeps some of the tokens that layers see while it is entered."""
 
-    def __init__(self, layers: dict[str, nn.Linear], seen: dict[str, list[Tensor]]) -> None:
-        self._layers, self._seen = layers, seen
+    def __init__(
+        self, layers: dict[str, nn.Linear], seen: dict[str, list[Tensor]], rows: int
+    ) -> None:
+        self._layers, self._seen, self._rows = layers, seen, rows
         self._hooks: list[Any] = []
 
     def __enter__(self) -> None:
-        left = dict.fromkeys(self._layers, _ROWS)
+        left = dict.fromkeys(self._layers, self._rows)
         for name, layer in self._layers.items():
 
             def keep(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
                 rows = inputs[0].flatten(0, -2)
-                # a layer may be called for a part of the image at a time
-                step = max(1, len(rows) * 4 // _ROWS)
+                step = max(1, len(rows) * _PARTS // self._rows)
                 some = rows[step // 2 :: step][: left[name]]
                 left[name] -= len(some)
                 self._seen[name].append(some.float().clone())
@@ -168,9 +199,7 @@ class _Watching:
             hook.remove()
 
 
-def _measured(
-    name: str, layer: nn.Linear, tokens: Tensor
-) -> tuple[LayerError, Tensor | None]:
+def _measured(name: str, layer: nn.Linear, tokens: Tensor) -> tuple[LayerError, Tensor | None]:
     """Return the error of a layer on tokens (n, inputs), and the best factors for its inputs."""
     exact = F.linear(tokens, layer.weight)
     size = exact.square().mean().sqrt().clamp_min(1e-12)
@@ -192,10 +221,3 @@ def _measured(
         elif error < best[0] and error < _WORTH * plain:
             best = (error, smooth)
     return LayerError(name, best[0], plain, kept=False), best[1]
-
-
-def layers_table(layers: Sequence[LayerError]) -> Iterator[tuple[str, str, str]]:
-    """Yield name, error and what became of each layer, as text."""
-    for each in layers:
-        became = "kept in floats" if each.kept else "smoothed" if each.smoothed else ""
-        yield each.name, f"{each.error:.2%}", became

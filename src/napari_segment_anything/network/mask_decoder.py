@@ -42,7 +42,6 @@ class Upscaling(nn.Sequential):
         x = F.gelu(normalise(as_product(cells, first), norm))  # type: ignore[arg-type]
         return F.gelu(as_product(x, second))  # type: ignore[arg-type]
 
-
     def classified(self, cells: Tensor, classifiers: Tensor) -> Tensor:
         """Upscale one object's cells and classify the pixels.
 

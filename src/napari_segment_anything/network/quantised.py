@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_SMALLEST = 64
+_SMALLEST = 32
 """Layers with fewer inputs or outputs gain nothing."""
 _LARGEST = 127.0
 
@@ -86,13 +86,15 @@ class Int8Linear(nn.Module):
         return layer.requires_grad_(False).eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., inputs) of any float dtype to (..., outputs), in float32 or as autocast says."""
+        """Map (..., inputs) of any float dtype to (..., outputs): float32, or autocast's type."""
         rows = x.reshape(-1, self.in_features).float()
         if self.smooth is not None:
             rows = rows * self.smooth
-        step = rows.abs().amax(-1, keepdim=True).clamp_min_(1e-30).div_(_LARGEST)
+        scratch = rows.abs()
+        step = scratch.amax(-1, keepdim=True).clamp_min_(1e-30).div_(_LARGEST)
+        whole = torch.div(rows, step, out=scratch).round_().to(torch.int8)
         # the kernel takes unsigned bytes: 128 is added by flipping the sign bit
-        bytes_ = torch.div(rows, step).round_().to(torch.int8).view(torch.uint8).bitwise_xor_(128)
+        bytes_ = whole.view(torch.uint8).bitwise_xor_(128)
         packed, zeros, bias = self._kernel()
         out = torch.ops.onednn.qlinear_pointwise(
             bytes_, 1.0, 128, packed, self.scale, zeros, None, 1.0, 0, torch.float32, "none", [], ""
@@ -152,18 +154,19 @@ def restore_layers(network: nn.Module) -> None:
 
 
 def shape_as_stored(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Replace the linear layers whose stored weights are int8, so that they can be filled.
+    """Replace the encoder's linear layers that are stored in int8, so that they can be filled.
 
     Parameters
     ----------
     network : nn.Module
-        Changed in place.
+        A `Sam`, changed in place.
     state : mapping of str to Tensor
         Of a network that may have been quantised.
     """
     for name, layer in linear_layers(network).items():
+        stored = name.startswith("image_encoder.") and f"{name}.scale" in state
         weight = state.get(f"{name}.weight")
-        if weight is not None and weight.dtype == torch.int8:
+        if stored and weight is not None and weight.dtype == torch.int8:
             smooth = f"{name}.smooth" in state
             bias = layer.bias is not None
             made = Int8Linear(layer.in_features, layer.out_features, bias=bias, smooth=smooth)

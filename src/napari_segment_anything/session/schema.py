@@ -130,7 +130,7 @@ class RecordedModel(TypedDict):
 
     name: Text
     fingerprint: Text
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Annotated[str, Field(pattern=r"^(fp32|bf16|fp16|int8)(\+(fp32|bf16|fp16))?$")]
     embeddings: Literal["half", "full"]
     device: NotRequired[Text]
     threads: NotRequired[Annotated[int, Field(ge=0)]]

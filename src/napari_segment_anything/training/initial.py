@@ -19,6 +19,7 @@ from ..checkpoints import Checkpoint, cannot
 from ..errors import ParameterError
 from ..network.micro import MicroConfig, MicroEncoder
 from ..network.promptable import Promptable
+from ..network.quantised import quantised_layers
 from ..network.sam import Sam, SamConfig
 
 REFINER_WIDTH = 24
@@ -40,6 +41,11 @@ def trainable(network: Promptable, name: str) -> Sam:
     """
     if not isinstance(network, Sam) or "train" not in network.abilities:
         raise ParameterError(cannot(name, "train"))
+    if quantised_layers(network.image_encoder):
+        raise ParameterError(
+            f"{name} is quantised to int8, where nothing can be learned; train the model it was "
+            "made from, and quantise the result"
+        )
     return network
 
 
