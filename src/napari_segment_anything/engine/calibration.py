@@ -28,9 +28,8 @@ from ..network.quantised import (
 )
 from ..progress import Progress, finish
 from .device import int8_fault
-from .frame_pixels import FramePixels
-from .image import open_image
 from .model import Model, unquantisable
+from .predictor import Predictor
 
 LARGEST_ERROR = 0.05
 """Relative error of a layer's output above which it stays in floats."""
@@ -102,11 +101,11 @@ def quantize_steps(
     layers = linear_layers(encoder)
     seen: dict[str, list[Tensor]] = {name: [] for name in layers}
     total = len(images) + len(layers)
-    rows = max(1, _ROWS // len(images))
+    rows, predictor = max(1, _ROWS // len(images)), Predictor(model)
     for number, image in enumerate(images):
         yield Progress(number, total, message="encoding images to calibrate on")
         with _Watching(layers, seen, rows):
-            FramePixels.read(model, open_image(image), None, "auto").encode()
+            predictor.embed(image)
     chosen: dict[str, Tensor | None] = {}
     errors = []
     for number, (name, layer) in enumerate(layers.items()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,6 @@ import numpy as np
 
 from ..automatic import segment_everything
 from ..engine import Model, Predictor, Prompts
-from ..engine.frame_pixels import FramePixels
-from ..engine.image import open_image
 from ..measures import average_precision, mask_iou, overlap_table
 from ..progress import Progress
 
@@ -131,16 +129,13 @@ def _ap(truth: Any, found: Any) -> float:
 
 def _times_faster(fast: Model, others: Sequence[Model], image: Any) -> dict[str, float]:
     """Median ratio of processor time, in turns: other work on the machine disturbs all alike."""
-    models = [fast, *others]
-    frames: list[Callable[[], object]] = [
-        FramePixels.read(model, open_image(image), None, "auto").encode for model in models
-    ]
+    predictors = [Predictor(model) for model in (fast, *others)]
     ratios: list[list[float]] = [[] for _ in others]
     for turn in range(_TURNS + 1):
         seconds = []
-        for encode in frames:
+        for predictor in predictors:
             began = time.process_time()
-            encode()
+            predictor.embed(image)
             seconds.append(time.process_time() - began)
         if turn:  # the first makes kernels
             for kept, other in zip(ratios, seconds[1:], strict=True):
