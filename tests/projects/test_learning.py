@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -289,3 +292,18 @@ def test_stopped_learning_whose_copies_changed_must_begin_anew(annotated):
     np.savez(copy, **arrays | {"image": arrays["image"] // 2})
     with pytest.raises(ParameterError, match="begin anew"):
         finish(learn_steps(annotated, device="cpu"))
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has other priorities")
+def test_learning_has_a_low_priority_in_a_session_of_its_own() -> None:
+    script = (
+        "import os; from napari_segment_anything.projects.learning_process import lower_priority\n"
+        "lower_priority(); print(os.nice(0))\n"
+        "if os.path.exists('/proc/self/autogroup'): print(open('/proc/self/autogroup').read())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True, text=True, check=True, start_new_session=True,
+    )  # fmt: skip
+    nice, *group = done.stdout.split()
+    assert int(nice) >= 10 and group[1:] in ([], ["nice", "10"])

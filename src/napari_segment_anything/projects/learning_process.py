@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from ..errors import ResourceError, SegmentAnythingError
@@ -117,6 +117,20 @@ def cancel_learning(project: str | Path) -> None:
         (folder / CANCEL).touch()
 
 
+def lower_priority() -> None:
+    """Let all other processes run first.
+
+    A process that outlives its parent has a session of its own, and Linux usually shares the
+    processor between sessions first: there, niceness counts for the group of the session.
+    """
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    group = Path("/proc/self/autogroup")
+    if group.exists():
+        with suppress(OSError):  # a system may not allow it
+            group.write_text(str(_NICE), "ascii")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Learn until it is done or cancelled.
 
@@ -139,8 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--restart", action="store_true")
     given = parser.parse_args(arguments)
-    if hasattr(os, "nice"):
-        os.nice(_NICE)
+    lower_priority()
     from .learning import learn_steps
     from .project import Project
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...engine import DECODING
@@ -99,7 +100,8 @@ class DraftCanvas:
 
         def accept(result: DecodeResult) -> None:
             if not self._closed and on is self.planes.current and session.accept(result):
-                self._show_undrawn()
+                if self._undrawn:
+                    self.show_prompts()
                 self.show_preview()
                 self.queue.go()
 
@@ -108,17 +110,13 @@ class DraftCanvas:
         # drawing takes three times as long while another thread computes.
         self._undrawn = True
         if not session.is_encoded(request):
-            self._show_undrawn()
-        callbacks = JobCallbacks(accept, self._on_error, self._on_progress, self.worker.idle)
-        self.worker.submit(lambda cancelled: session.decode(request, cancelled), callbacks)
-
-    def _show_undrawn(self) -> None:
-        if self._undrawn:
             self.show_prompts()
+        callbacks = JobCallbacks(accept, self._on_error, self._on_progress, self.worker.idle)
+        self.worker.submit(partial(session.decode, request), callbacks)
 
     def _on_progress(self, step: Progress) -> None:
-        if step.message != DECODING:  # the masks will take a while
-            self._show_undrawn()
+        if self._undrawn and step.message != DECODING:  # the masks will take a while
+            self.show_prompts()
         self.signals.progressed.emit(step)
 
     def _on_error(self, error: BaseException) -> None:

@@ -118,23 +118,22 @@ class PreviewLayer:
         if count > self._colours:
             self._colours = 2 * count
             layer.colormap = colormap(self._colours)
-        data = self._blank(window, count)
-        same = layer.data.shape == data.shape and layer.data.dtype == data.dtype
+        shape, dtype = self._shape(window), dtype_for(count)
+        same = layer.data.shape == shape and layer.data.dtype == dtype
         if same and (window, tuple(plane)) == (self.window, self._plane):
             return layer
         if self._brushed:  # its undo history would belong to other pixels
             return self._replace(plane, window, count)
         self.window, self._plane, self._filled = window, tuple(plane), None
         self._drawn = None
-        layer.data = data
+        layer.data = np.zeros(shape, dtype)
         self.place()
         return layer
 
-    def _blank(self, window: Window, count: int) -> np.ndarray:
-        shape = [1] * self._image.ndim
-        for axis, size in zip(self.axes.displayed, window.shape, strict=True):
-            shape[axis] = size
-        return np.zeros(shape, dtype_for(count))
+    def _shape(self, window: Window) -> tuple[int, ...]:
+        """Return the shape of data that cover a window of one plane."""
+        sides = dict(zip(self.axes.displayed, window.shape, strict=True))
+        return tuple(sides.get(axis, 1) for axis in range(self._image.ndim))
 
     def _fill(self, layer: Labels, window: Window, part: Window | None, values: Any = 0) -> None:
         """Write values into a part of the window, 0 elsewhere, and draw what changed."""
@@ -146,33 +145,24 @@ class PreviewLayer:
         self._filled = part
         if changed is None:
             return
-        pixels = self._pixels(layer)
+        shown = self.axes.displayed
+        pixels = layer.data[tuple(slice(None) if i in shown else 0 for i in range(layer.ndim))]
         for array in (pixels, self._drawn):
             array[changed.slices_in(window)] = 0
             if part is not None:
                 array[part.slices_in(window)] = values
-        self._redraw(layer, window, changed)
+        self._redraw(layer, pixels, *changed.slices_in(window))
 
-    def _pixels(self, layer: Labels) -> np.ndarray:
-        """Return the layer's data (height, width), to write to."""
-        index = tuple(
-            slice(None) if axis in self.axes.displayed else 0 for axis in range(layer.ndim)
-        )
-        pixels: np.ndarray = layer.data[index]
-        return pixels
-
-    def _redraw(self, layer: Labels, window: Window, changed: Window) -> None:
-        """Show changed pixels: napari draws these alone where it shows the data as they are."""
+    def _redraw(self, layer: Labels, pixels: np.ndarray, rows: slice, cols: slice) -> None:
+        """Draw some pixels (height, width) again: alone, if napari shows the data as they are."""
         dims = self._viewer.dims
         shown = tuple(axis - dims.ndim + layer.ndim for axis in dims.displayed)
         if layer.contour or tuple(sorted(shown)) != self.axes.displayed or not self._in_view():
             layer.refresh(thumbnail=False, highlight=False, extent=False)
-            return
-        rows, cols = changed.slices_in(window)
-        part, offset = self._pixels(layer)[rows, cols], [rows.start, cols.start]
-        if shown != self.axes.displayed:
-            part, offset = part.T, offset[::-1]
-        layer.events.labels_update(data=part, offset=offset)
+        elif shown == self.axes.displayed:
+            layer.events.labels_update(data=pixels[rows, cols], offset=[rows.start, cols.start])
+        else:
+            layer.events.labels_update(data=pixels[rows, cols].T, offset=[cols.start, rows.start])
 
     def _in_view(self) -> bool:
         """Whether the sliders are on the plane that the layer lies on."""
@@ -193,7 +183,7 @@ class PreviewLayer:
         self._colours = max(count, 8)
         with keeping_selection(self._viewer):
             layer = self._viewer.add_labels(
-                self._blank(window, count),
+                np.zeros(self._shape(window), dtype_for(count)),
                 name="preview",
                 metadata=self._metadata,
                 opacity=1.0,

@@ -136,9 +136,12 @@ class WorkingLayers:
             return
         if layer.selected_data:
             layer.selected_data = set()
-        # at each of these events, napari works out all layers' ranges, or paints the layer list
-        with layer.events.data.blocker(), layer.events.thumbnail.blocker():
+        # With its events, napari draws the layer three times, works out the ranges of all layers
+        # twice, and paints the list of layers.
+        with layer.events.blocker_all():
             layer.data = data
+        layer.refresh(thumbnail=False, extent=False)
+        layer.events.features()
         if not np.array_equal(positives(layer), wanted):
             layer.features = _labels(wanted)
             layer.feature_defaults = {"label": "positive"}
