@@ -27,6 +27,8 @@ import page
 from page import Ratio
 
 WORKERS = 2
+ENCODER = ("encode", "dense_maps")
+"""Functions of a network that run its image encoder."""
 # name -> tiles along a side, parameters of the large run
 CASES: dict[str, tuple[int, dict[str, Any]]] = {
     "default": (2, {}),
@@ -46,7 +48,8 @@ class Recorded:
     def __init__(self, model: Any) -> None:
         self.network = model.network
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-        self._real = {name: getattr(self.network, name) for name in ("encode", "decode")}
+        names = [name for name in (*ENCODER, "decode") if hasattr(self.network, name)]
+        self._real = {name: getattr(self.network, name) for name in names}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Recorded:
@@ -129,7 +132,9 @@ def measure(name: str, rounds: int) -> dict[str, Ratio]:
 
     with Recorded(model) as recorded:
         run()
-    sides = [run, lambda: recorded.again("encode"), lambda: recorded.again("encode", "decode")]
+    if not recorded.calls:
+        raise RuntimeError("the network was called by other functions than those recorded")
+    sides = [run, lambda: recorded.again(*ENCODER), lambda: recorded.again(*ENCODER, "decode")]
     runs, encoders, networks = page.in_turn(
         [lambda side=side: both(side) for side in sides], rounds
     )
