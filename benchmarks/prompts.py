@@ -98,6 +98,37 @@ def run_case(name: str, repeats: int) -> dict[str, float]:
     return {"seconds": min(seconds), "encoded": encoded[0] // repeats}
 
 
+def in_process(case: str, source: Path, repeats: int) -> dict[str, float]:
+    """Run a case in a process of its own, on one thread.
+
+    Parameters
+    ----------
+    case : str
+        Of `CASES`.
+    source : Path
+        Source folder of the version.
+    repeats : int
+        Timed calls.
+    """
+    command = [sys.executable, __file__, "--case", case, "--repeats", str(repeats)]
+    environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
+    told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
+    return found
+
+
+def ratios(quick: bool) -> dict[str, page.Ratio]:
+    """Sessions and the default decoder against ViT-B's decoder, in processor time."""
+    base, *others = CASES[:3] if quick else CASES
+    taken: dict[str, list[float]] = {case: [] for case in others}
+    for _ in range(1 if quick else 3):
+        limit = in_process(base, SOURCE, 2)["seconds"]
+        for case in others:
+            taken[case].append(in_process(case, SOURCE, 2)["seconds"] / limit)
+    unit = "of ViT-B's decoder for 64 prompts"
+    return {case: page.Ratio.of(values, unit, lower=True) for case, values in taken.items()}
+
+
 def main() -> None:
     """Run all cases, each in its own process."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -116,12 +147,7 @@ def main() -> None:
         for version, source in sources.items():
             if case == CASES[0] and version != "now":
                 continue
-            command = [sys.executable, __file__, "--case", case, "--repeats", str(given.repeats)]
-            environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
-            told = subprocess.run(
-                command, env=environment, check=True, capture_output=True, text=True
-            )
-            result = json.loads(told.stdout.splitlines()[-1])
+            result = in_process(case, source, given.repeats)
             base = base or result["seconds"]
             ratio = result["seconds"] / base
             figures = f"{result['seconds']:.2f}", result["encoded"], f"{ratio:.2f}"

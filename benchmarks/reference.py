@@ -11,11 +11,12 @@ of the loaded model.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import page
@@ -135,6 +136,45 @@ def table(results: dict[str, list[dict[str, float | str]]]) -> str:
     return page.table(columns, rows)
 
 
+def run_cases(
+    cases: Iterable[str], rounds: int, repeats: int
+) -> dict[str, list[dict[str, float | str]]]:
+    """Run cases in turn, each time in a process of its own.
+
+    Parameters
+    ----------
+    cases : iterable of str
+        Of `CASES`.
+    rounds, repeats : int
+        Processes of each case, and timed calls in each.
+    """
+    results: dict[str, list[dict[str, float | str]]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name in results:
+            command = [sys.executable, __file__, "--case", name, "--repeats", str(repeats)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            results[name].append(json.loads(done.stdout.splitlines()[-1]))
+            print(name, results[name][-1], file=sys.stderr)
+    return results
+
+
+def ratios(quick: bool) -> dict[str, page.Ratio]:
+    """How many times faster than transformers' model in fp32."""
+    if importlib.util.find_spec("transformers") is None:
+        raise page.Unavailable("transformers")
+    works = ("encoder", "decoder 64") if quick else ("encoder", "decoder 1", "decoder 64")
+    kinds = ("transformers fp32", "ours auto") + (() if quick else ("ours fp32",))
+    cases = [f"{work}, {kind}" for work in works for kind in kinds]
+    results = run_cases(cases, 1 if quick else 3, 1 if quick else 3)
+    found = {}
+    for work in works:
+        for kind in kinds[1:]:
+            pairs = zip(results[f"{work}, {kinds[0]}"], results[f"{work}, {kind}"], strict=True)
+            values = [float(theirs["seconds"]) / float(ours["seconds"]) for theirs, ours in pairs]
+            found[f"{work}, {kind}"] = page.Ratio.of(values, "times as fast as transformers fp32")
+    return found
+
+
 def main() -> None:
     """Run all cases in turn and print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -146,13 +186,7 @@ def main() -> None:
     if options.case:
         print(json.dumps(run_case(options.case, options.repeats)))
         return
-    results: dict[str, list[dict[str, float | str]]] = {name: [] for name in CASES}
-    for _ in range(options.rounds):
-        for name in CASES:
-            command = [sys.executable, __file__, "--case", name, "--repeats", str(options.repeats)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            results[name].append(json.loads(done.stdout.splitlines()[-1]))
-            print(name, results[name][-1], file=sys.stderr)
+    results = run_cases(CASES, options.rounds, options.repeats)
     import torch
     import transformers
 
