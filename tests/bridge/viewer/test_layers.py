@@ -303,7 +303,7 @@ def test_regions(viewer) -> None:
 def test_working_layers_follow_and_come_back(viewer) -> None:
     image = viewer.add_image(np.zeros((5, 40, 40)), scale=(2, 0.5, 0.5), units="um")
     axes = axes_of(viewer, image)
-    working = WorkingLayers(viewer, image, axes)
+    working = WorkingLayers(viewer, image, axes, whole=0)  # the masks' layer where they are only
     assert len(viewer.layers) == 1
     heard = []
     working.points_edited.connect(heard.append)

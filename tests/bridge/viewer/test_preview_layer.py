@@ -26,9 +26,9 @@ class Drawn:
         self.what.append((tuple(event.offset), event.data.shape))
 
 
-def preview_of(viewer, data: np.ndarray) -> PreviewLayer:
+def preview_of(viewer, data: np.ndarray, whole: int = 0) -> PreviewLayer:
     image = viewer.add_image(data)
-    return PreviewLayer(viewer, image, axes_of(viewer, image), {})
+    return PreviewLayer(viewer, image, axes_of(viewer, image), {}, whole)
 
 
 def square(size: int) -> np.ndarray:
@@ -68,6 +68,18 @@ def test_transposed_planes_and_planes_out_of_view(viewer) -> None:
     assert preview.layer.data[0, 2:7, 3:8].all() and preview.layer.data.astype(bool).sum() == 25
 
 
+def test_planes_of_another_orientation(viewer) -> None:
+    preview = preview_of(viewer, np.zeros((30, 40, 50)), 2000)
+    preview.show((1,), WHOLE, square(4), Window(7, 9, 4, 4))
+    viewer.dims.order = (1, 0, 2)
+    preview.axes = axes_of(viewer, viewer.layers[0])
+    preview.hide()  # drawn with the axes before
+    assert preview.layer.data.shape == (1, 40, 50) and not preview.layer.data.any()
+    preview.show((2,), Window(0, 0, 30, 50), square(4), Window(7, 9, 4, 4))
+    assert preview.layer.data.shape == (30, 1, 50)
+    assert preview.layer.data[7:11, 0, 9:13].all() and preview.layer.data.astype(bool).sum() == 16
+
+
 def test_a_contour_is_drawn_by_napari(viewer) -> None:
     preview = preview_of(viewer, np.zeros((40, 40)))
     preview.show((), WHOLE, square(4), Window(2, 3, 4, 4))
@@ -96,3 +108,21 @@ def test_another_window_moves_the_layer_and_nothing_else(viewer) -> None:
     assert heard == ["translate"]
     assert preview.layer.data.shape == (12, 10) and preview.layer.data[2:6, 1:5].all()
     assert np.allclose(preview.layer.data_to_world((0, 0)), (20, 25))
+    data = preview.layer.data
+    preview.show((), Window(8, 9, 12, 10), square(3), Window(9, 10, 3, 3))
+    assert heard == ["translate"] * 2 and preview.layer.data is data
+    assert data[1:4, 1:4].all() and data.astype(bool).sum() == 9
+
+
+def test_a_plane_that_is_covered_whole_is_only_written_to(viewer) -> None:
+    preview = preview_of(viewer, np.zeros((3, 40, 50)), 2000)
+    viewer.dims.set_point(0, 0)
+    preview.show((0,), Window(0, 0, 10, 10), square(4), Window(2, 3, 4, 4))
+    data, drawn = preview.layer.data, Drawn(preview.layer)
+    preview.show((0,), Window(20, 25, 12, 10), square(4), Window(22, 26, 4, 4))
+    assert preview.layer.data is data and preview.window == Window(0, 0, 40, 50)
+    assert drawn.what == [((2, 3), (24, 27))] and preview.painted() is None
+    preview.layer.paint((0, 39, 49), 1)
+    assert preview.painted()[39, 49] and preview.painted().shape == (40, 50)
+    preview.hide()
+    assert preview.painted() is None and not data.any()

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 
+WHOLE_PIXELS = 1 << 24
+"""A plane of up to this size is covered whole, a larger one only where an object is decoded."""
+
+
 class PreviewLayer:
-    """A Labels layer over the window in which an object is decoded.
+    """A Labels layer over a plane, or over the window in which an object is decoded.
 
     It is created when first needed, and again after it was removed from the viewer.
 
@@ -34,21 +38,30 @@ class PreviewLayer:
         Of that image.
     metadata : dict
         Of the layer.
+    whole : int
+        Pixels of the largest plane that is covered whole, so that the layer never moves.
     """
 
     def __init__(
-        self, viewer: ViewerModel, image: Image, axes: ImageAxes, metadata: dict[str, Any]
+        self,
+        viewer: ViewerModel,
+        image: Image,
+        axes: ImageAxes,
+        metadata: dict[str, Any],
+        whole: int = WHOLE_PIXELS,
     ) -> None:
         self._viewer, self._image, self._metadata = viewer, image, metadata
+        self._whole = whole
         self.axes = axes
         self.layer: Labels | None = None
         self.window: Window | None = None
         """What the layer covers of its plane."""
         self._plane: tuple[int, ...] = ()
+        self._laid = axes  # those of the plane that it covers
         self._colours = 0
         self._brushed = False
         self._filled: Window | None = None  # holds all pixels that were drawn
-        self._drawn: np.ndarray | None = None  # of the window; None if no mask is shown
+        self._drawn: np.ndarray | None = None  # those pixels; None if no mask is shown
 
     @property
     def there(self) -> bool:
@@ -64,7 +77,7 @@ class PreviewLayer:
         ----------
         plane : sequence of int
         window : Window
-            The layer covers no more than that.
+            The layer covers no more than that of a large plane.
         labels : bool or int array (height, width)
             0 outside; one number for each object.
         part : Window, optional
@@ -72,13 +85,13 @@ class PreviewLayer:
         """
         count = int(labels.max(initial=0))
         layer = self._cover(plane, window, count)
-        values = with_edges(labels)
-        self._fill(layer, window, window if part is None else part, values)
+        self._drawn = with_edges(labels)
+        self._fill(layer, window if part is None else part, self._drawn)
 
     def hide(self) -> None:
         """Draw no mask."""
-        if self.layer is not None and self.window is not None and self.there:
-            self._fill(self.layer, self.window, None)
+        if self.layer is not None and self.there:
+            self._fill(self.layer, None)
         self._drawn = None
 
     def prepare(self, plane: Sequence[int], window: Window) -> None:
@@ -88,13 +101,17 @@ class PreviewLayer:
 
     def painted(self) -> np.ndarray | None:
         """Return the mask that the brush made of it: bool (h, w), or None if untouched."""
-        if self.layer is None or self._drawn is None or not self.there:
+        if self.layer is None or self._drawn is None or self.window is None or not self.there:
             return None
-        data = np.asarray(self.layer.data)
-        if data.size != self._drawn.size:
+        data, filled = np.asarray(self.layer.data), self._filled or self.window
+        if data.size != self.window.height * self.window.width:
             return None
-        mask: np.ndarray = data.reshape(self._drawn.shape) > 0
-        return None if np.array_equal(mask, self._drawn > 0) else mask
+        pixels = data.reshape(self.window.shape)
+        inside = np.array_equal(pixels[filled.slices_in(self.window)] > 0, self._drawn > 0)
+        if inside and np.count_nonzero(pixels) == np.count_nonzero(self._drawn):
+            return None
+        mask: np.ndarray = pixels > 0
+        return mask
 
     def place(self) -> None:
         """Follow the image when its transform, or the viewer's units, change."""
@@ -111,7 +128,10 @@ class PreviewLayer:
     # -- pixels ----------------------------------------------------------------------------------
 
     def _cover(self, plane: Sequence[int], window: Window, count: int) -> Labels:
-        """Return the layer on a window, with colours for a number of objects."""
+        """Return the layer over a window, with colours for a number of objects."""
+        rows, cols = self.axes.rows_cols
+        if rows * cols <= self._whole:
+            window = Window(0, 0, rows, cols)
         if self.layer is None or not self.there:
             return self._add(plane, window, count)
         layer = self.layer
@@ -119,14 +139,16 @@ class PreviewLayer:
             self._colours = 2 * count
             layer.colormap = colormap(self._colours)
         shape, dtype = self._shape(window), dtype_for(count)
-        same = layer.data.shape == shape and layer.data.dtype == dtype
+        same = layer.data.shape == shape and layer.data.dtype == dtype and self.axes == self._laid
         if same and (window, tuple(plane)) == (self.window, self._plane):
             return layer
         if self._brushed:  # its undo history would belong to other pixels
             return self._replace(plane, window, count)
-        self.window, self._plane, self._filled = window, tuple(plane), None
-        self._drawn = None
-        layer.data = np.zeros(shape, dtype)
+        if same:
+            self._fill(layer, None)
+        else:
+            layer.data, self._filled = np.zeros(shape, dtype), None
+        self.window, self._plane, self._laid = window, tuple(plane), self.axes
         self.place()
         return layer
 
@@ -135,51 +157,49 @@ class PreviewLayer:
         sides = dict(zip(self.axes.displayed, window.shape, strict=True))
         return tuple(sides.get(axis, 1) for axis in range(self._image.ndim))
 
-    def _fill(self, layer: Labels, window: Window, part: Window | None, values: Any = 0) -> None:
-        """Write values into a part of the window, 0 elsewhere, and draw what changed."""
+    def _fill(self, layer: Labels, part: Window | None, values: Any = 0) -> None:
+        """Write values into a part of the plane, 0 elsewhere, and draw what changed."""
+        window = self.window
         changed = window if self._brushed else self._filled
         if part is not None:
             changed = part if changed is None else changed.union(part)
-        if self._drawn is None:
-            self._drawn = np.zeros(window.shape, layer.data.dtype)
         self._filled = part
-        if changed is None:
+        if changed is None or window is None:
             return
-        shown = self.axes.displayed
+        shown = self._laid.displayed
         pixels = layer.data[tuple(slice(None) if i in shown else 0 for i in range(layer.ndim))]
-        for array in (pixels, self._drawn):
-            array[changed.slices_in(window)] = 0
-            if part is not None:
-                array[part.slices_in(window)] = values
+        pixels[changed.slices_in(window)] = 0
+        if part is not None:
+            pixels[part.slices_in(window)] = values
         self._redraw(layer, pixels, *changed.slices_in(window))
 
     def _redraw(self, layer: Labels, pixels: np.ndarray, rows: slice, cols: slice) -> None:
         """Draw some pixels (height, width) again: alone, if napari shows the data as they are."""
         dims = self._viewer.dims
         shown = tuple(axis - dims.ndim + layer.ndim for axis in dims.displayed)
-        if layer.contour or tuple(sorted(shown)) != self.axes.displayed or not self._in_view():
+        if layer.contour or tuple(sorted(shown)) != self._laid.displayed or not self._in_view():
             layer.refresh(thumbnail=False, highlight=False, extent=False)
-        elif shown == self.axes.displayed:
+        elif shown == self._laid.displayed:
             layer.events.labels_update(data=pixels[rows, cols], offset=[rows.start, cols.start])
         else:
             layer.events.labels_update(data=pixels[rows, cols].T, offset=[cols.start, rows.start])
 
     def _in_view(self) -> bool:
         """Whether the sliders are on the plane that the layer lies on."""
-        if self.layer is None or not self.axes.planes:
+        if self.layer is None or not self._laid.planes:
             return True
         try:
             index = current_index(self._viewer, self.layer)
         except ImageError:  # the viewer cuts it obliquely
             return False
-        return all(round(index[axis]) == 0 for axis in self.axes.planes)
+        return all(round(index[axis]) == 0 for axis in self._laid.planes)
 
     # -- the layer -------------------------------------------------------------------------------
 
     def _add(self, plane: Sequence[int], window: Window, count: int) -> Labels:
         self.forget()
-        self.window, self._plane = window, tuple(plane)
-        self._brushed, self._filled, self._drawn = False, None, None
+        self.window, self._plane, self._laid = window, tuple(plane), self.axes
+        self._brushed, self._filled = False, None
         self._colours = max(count, 8)
         with keeping_selection(self._viewer):
             layer = self._viewer.add_labels(
@@ -211,7 +231,7 @@ class PreviewLayer:
 
     def _placement(self) -> dict[str, Any]:
         units = self._viewer.dims.units
-        return labels_placement(self._image, self.axes, self._plane, self.window, units)
+        return labels_placement(self._image, self._laid, self._plane, self.window, units)
 
     def _on_paint(self, event: Any) -> None:
         self._brushed = True

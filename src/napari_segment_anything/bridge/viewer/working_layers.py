@@ -13,7 +13,7 @@ from psygnal import Signal
 from ...engine import Window
 from .coordinates import place_layer
 from .images import ImageAxes, labels_placement
-from .preview_layer import PreviewLayer
+from .preview_layer import WHOLE_PIXELS, PreviewLayer
 from .selection import keeping_selection
 from .sources import positives
 
@@ -58,6 +58,8 @@ class WorkingLayers:
         The layer whose pixels they lie on.
     axes : ImageAxes
         Of that image.
+    whole : int
+        As for `PreviewLayer`.
     """
 
     points_edited = Signal(object)
@@ -65,12 +67,14 @@ class WorkingLayers:
     shapes_edited = Signal(object)
     """The Shapes layer was edited by hand: emits the layer."""
 
-    def __init__(self, viewer: ViewerModel, image: Image, axes: ImageAxes) -> None:
+    def __init__(
+        self, viewer: ViewerModel, image: Image, axes: ImageAxes, whole: int = WHOLE_PIXELS
+    ) -> None:
         self.viewer = viewer
         self.image = image
         self.prompts: Points | None = None
         self.boxes: Shapes | None = None
-        self._preview = PreviewLayer(viewer, image, axes, {_MARK: "preview"})
+        self._preview = PreviewLayer(viewer, image, axes, {_MARK: "preview"}, whole)
         self._quiet = 0
         self._listens: list[tuple[Any, Callable[..., Any]]] = []
         for name in ("scale", "translate", "rotate", "shear", "affine", "units"):
