@@ -23,7 +23,7 @@ from napari_segment_anything.progress import finish
 from napari_segment_anything.projects import ObjectEntry
 from napari_segment_anything.projects.learning import learn_steps
 from napari_segment_anything.projects.suggesting import suggest_series_steps
-from napari_segment_anything.samples.generate import GENERATORS, generate
+from napari_segment_anything.samples.generators import GENERATORS, generate
 
 KIND, SIDE, COUNT, COMPLETE = "cells_phase", 320, 10, 5
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import napari_segment_anything as nsa
 ROOT = Path(__file__).parents[1]
 DISTRIBUTION = "segment-anything-napari"
 HEAVY = ("torch", "napari", "qtpy", "PyQt5", "PyQt6", "PySide6", "magicgui", "numpy", "skimage")
+PUBLIC = [name for names in nsa._HOMES.values() for name in names]
 FAMILIES = ("transformers", "huggingface_hub", "tokenizers")
 
 
@@ -73,6 +76,30 @@ def test_help_brings_nothing_heavy_and_is_quick(arguments):
     assert min(seconds) < 0.5
 
 
+def test_a_project_is_opened_without_the_network(tmp_path):
+    nsa.Project.create(tmp_path / "cells", [nsa.ImageSource("sample:coins")])
+    unneeded = ("torch", "skimage", "scipy", "tifffile", "zarr", "PIL", "pandas", "requests")
+    code = (
+        "import sys\n"
+        "from napari_segment_anything.cli.main import run\n"
+        f"assert run(['project', 'status', {str(tmp_path / 'cells')!r}]) == 0\n"
+        f"print([m for m in {unneeded!r} if m in sys.modules])"
+    )
+    assert python(code).splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "name", ["engine", "automatic", "session", "projects", "finding", "samples"]
+)
+def test_names_imported_on_first_use_are_those_of_the_package(name):
+    package = importlib.import_module(f"napari_segment_anything.{name}")
+    assert set(package.__all__) <= set(dir(package))
+    for each in package.__all__:
+        assert not inspect.ismodule(getattr(package, each))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = package.nothing
+
+
 def test_everything_mode_brings_no_compiler_and_no_statistics():
     unneeded = ("torch._dynamo", "sympy", "scipy.stats", "pandas", "zarr", "matplotlib", "requests")
     code = (
@@ -85,7 +112,7 @@ def test_everything_mode_brings_no_compiler_and_no_statistics():
 
 
 def test_every_public_name_is_there():
-    assert sorted(nsa.__all__) == sorted({*nsa._HOME, "__version__"})
+    assert sorted(nsa.__all__) == sorted([*PUBLIC, "__version__"])
     for name in nsa.__all__:
         assert getattr(nsa, name) is not None
         assert name in dir(nsa)
@@ -161,7 +188,7 @@ def test_every_public_name_is_in_the_reference():
     pages = sorted((ROOT / "docs" / "api").glob("*.md"))
     text = "".join(page.read_text("utf-8") for page in pages)
     described = re.findall(r"^::: napari_segment_anything\.(\w+)$", text, re.M)
-    assert sorted(described) == sorted(nsa._HOME)
+    assert sorted(described) == sorted(PUBLIC)
 
 
 def test_data_files_are_in_the_package():

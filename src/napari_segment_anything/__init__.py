@@ -10,8 +10,9 @@ milliseconds and loads neither torch nor Qt nor napari.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from .lazy import names_on_first_use
 
 __version__ = "0.1.0"
 
@@ -105,7 +106,6 @@ _HOMES = {
     "stacks": ("segment_stack", "propagate", "StackResult", "PropagationResult"),
     "training": ("train", "pretrain", "TrainingConfig", "TrainingResult"),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "__version__",
@@ -178,17 +178,6 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        """Import a public name from its subpackage on first use (PEP 562)."""
-        try:
-            home = _HOME[name]
-        except KeyError:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-        value = getattr(import_module(f"{__name__}.{home}"), name)
-        globals()[name] = value
-        return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = names_on_first_use(
+        __name__, {module: " ".join(names) for module, names in _HOMES.items()}
+    )

@@ -18,7 +18,7 @@ from napari_segment_anything.samples import (
     sample,
     sample_names,
 )
-from napari_segment_anything.samples.generate import GENERATORS
+from napari_segment_anything.samples.generators import GENERATORS
 
 SMALL = {2: (150, 170), 3: (6, 120, 130)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,9 @@ from ..engine import PlacedMask
 from ..formats.rle import RLE
 from ..formats.rle_many import boxes_and_areas
 from .grid import ImageCrop, near_crop_edge
-from .measure import Measured
+
+if TYPE_CHECKING:
+    from .measure import Measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)

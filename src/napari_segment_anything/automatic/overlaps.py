@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from ..errors import ParameterError
 from ..formats.rle import RLE, intersection
@@ -144,7 +143,9 @@ def _existing(existing: ArrayLike | None, shape: tuple[int, int]) -> NDArray[np.
 def _main_pieces(mask: NDArray[np.bool_], min_piece: float) -> NDArray[np.bool_]:
     if min_piece <= 0:
         return mask
-    pieces, count = ndimage.label(mask, _EIGHT)
+    from scipy.ndimage import label
+
+    pieces, count = label(mask, _EIGHT)
     if count < 2:
         return mask
     area = np.bincount(pieces.ravel())

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from ..lazy import names_on_first_use
 
 if TYPE_CHECKING:
     from .console import attach
     from .viewer.runners import Background, JobRunner
     from .viewer_session import ViewerSession
-
-_HOME = {
-    "attach": "console",
-    "Background": "viewer.runners",
-    "JobRunner": "viewer.runners",
-    "ViewerSession": "viewer_session",
-}
+else:  # opening a sample needs none of them, and no torch
+    __getattr__, __dir__ = names_on_first_use(
+        __name__,
+        {
+            "console": "attach",
+            "viewer.runners": "Background JobRunner",
+            "viewer_session": "ViewerSession",
+        },
+    )
 
 __all__ = ["attach", "ViewerSession", "Background", "JobRunner"]
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        """Import a name on first use: opening a sample needs none of them, and no torch."""
-        try:
-            home = _HOME[name]
-        except KeyError:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-        value = getattr(import_module(f"{__name__}.{home}"), name)
-        globals()[name] = value
-        return value

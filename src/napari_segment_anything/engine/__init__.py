@@ -1,26 +1,58 @@
 """From an image and prompts to masks."""
 
-from .ask import Ask, bounding_box
-from .backoff import MemoryWarning
-from .cache import CacheWarning, EmbeddingCache
-from .calibration import LayerError, Quantized, quantize, quantize_steps
-from .contrast import resolve_contrast_limits
-from .device import choose_device, choose_precision
-from .embedding import Embedding
-from .embedding_store import EmbeddingStore
-from .encode_plan import EncodePlan
-from .image import ImageSource, open_image
-from .masks import binarise, draw_masks, mask_logits, patches, upsample
-from .model import Model, load_model
-from .parts import prompted_parts
-from .placed_mask import NO_MASK, PlacedMask
-from .planes import PlaneSource
-from .predictor import Prediction, Predictor
-from .prompts import Prompts
-from .segmenter import DECODING, Segmented, Segmenter
-from .view import Focus, View
-from .views import EmbeddingKey, Views
-from .windows import Window
+from typing import TYPE_CHECKING
+
+from ..lazy import names_on_first_use
+
+if TYPE_CHECKING:
+    from .ask import Ask, bounding_box
+    from .backoff import MemoryWarning
+    from .cache import CacheWarning, EmbeddingCache
+    from .calibration import LayerError, Quantized, quantize, quantize_steps
+    from .contrast import resolve_contrast_limits
+    from .device import choose_device, choose_precision
+    from .embedding import Embedding
+    from .embedding_store import EmbeddingStore
+    from .encode_plan import EncodePlan
+    from .image import ImageSource, open_image
+    from .masks import binarise, draw_masks, mask_logits, patches, upsample
+    from .model import Model, load_model
+    from .parts import prompted_parts
+    from .placed_mask import NO_MASK, PlacedMask
+    from .planes import PlaneSource
+    from .predictor import Prediction, Predictor
+    from .prompts import Prompts
+    from .segmenter import DECODING, Segmented, Segmenter
+    from .view import Focus, View
+    from .views import EmbeddingKey, Views
+    from .windows import Window
+else:
+    __getattr__, __dir__ = names_on_first_use(
+        __name__,
+        {
+            "ask": "Ask bounding_box",
+            "backoff": "MemoryWarning",
+            "cache": "CacheWarning EmbeddingCache",
+            "calibration": "LayerError Quantized quantize quantize_steps",
+            "contrast": "resolve_contrast_limits",
+            "device": "choose_device choose_precision",
+            "embedding": "Embedding",
+            "embedding_store": "EmbeddingStore",
+            "encode_plan": "EncodePlan",
+            "image": "ImageSource open_image",
+            "masks": "binarise draw_masks mask_logits patches upsample",
+            "model": "Model load_model",
+            "parts": "prompted_parts",
+            "placed_mask": "NO_MASK PlacedMask",
+            "planes": "PlaneSource",
+            "predictor": "Prediction Predictor",
+            "prompts": "Prompts",
+            "segmenter": "DECODING Segmented Segmenter",
+            "view": "Focus View",
+            "views": "EmbeddingKey Views",
+            "windows": "Window",
+        },
+    )
 
 __all__ = [
     "DECODING",

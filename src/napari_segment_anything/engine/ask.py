@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import PromptError
-from .embedding import Embedding
-from .masks import mask_logits
 from .placed_mask import PlacedMask
 from .prompts import Prompts
 from .view import View
 from .windows import Window
+
+if TYPE_CHECKING:
+    from .embedding import Embedding
 
 
 def bounding_box(*points: np.ndarray) -> tuple[float, float, float, float]:
@@ -112,6 +113,8 @@ class Ask:
 
     def to_object(self, embedding: Embedding) -> dict[str, Any]:
         """Return the prompts as `Prompts.from_objects` takes them, to decode in an embedding."""
+        from .masks import mask_logits
+
         item: dict[str, Any] = {}
         if len(self.points):
             item["points"], item["labels"] = self.points, self.inside.astype(np.int8)

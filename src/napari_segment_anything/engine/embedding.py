@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
-from ..network import FrameFit
 from .contrast import Limits
 from .windows import Window
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..network import FrameFit
 
 
 @dataclass(frozen=True, slots=True, eq=False)

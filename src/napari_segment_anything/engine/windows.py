@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ParameterError
-from ..network import FrameFit
+
+if TYPE_CHECKING:
+    from ..network import FrameFit
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from ..errors import FormatError, ImageError
 from .atomic import replacing
@@ -142,7 +141,9 @@ def overlay(
     canvas[inside] += alpha * (tint - canvas)[inside]
     if outline:
         strength = _outline(classes, dense if factor == 1 else None, len(colour) - 1)
-        outside = ndimage.maximum_filter(strength, 3) * ~inside
+        from scipy.ndimage import maximum_filter
+
+        outside = maximum_filter(strength, 3) * ~inside
         canvas *= 1 - 0.35 * outside[..., None]
         canvas += strength[..., None] * (paint - canvas)
     return _round(canvas)
@@ -235,8 +236,10 @@ def _outline(
     inside = classes > 0
     if not count or inside.sum() / count < 350:
         return line.astype(np.float32) * np.float32(0.94)
-    line = ndimage.binary_dilation(line) & inside
-    soft = ndimage.gaussian_filter(line.astype(np.float32), 0.6)
+    from scipy.ndimage import binary_dilation, gaussian_filter
+
+    line = binary_dilation(line) & inside
+    soft = gaussian_filter(line.astype(np.float32), 0.6)
     opacity: NDArray[np.float32] = np.clip(1.25 * soft, 0, 0.96) * inside
     return opacity
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..automatic import CandidateTable
 from ..automatic.candidates import placed
 from ..automatic.overlaps import priority, resolve_overlaps
 from ..engine import PlacedMask, Window
 from ..errors import ParameterError
 from ..formats.rle import RLE, encode_labels, intersection
 from ..session import SuggestedMask
+
+if TYPE_CHECKING:
+    from ..automatic import CandidateTable
 
 Status = Literal["open", "taken", "corrected", "rejected"]
 Source = Literal["everything", "similar"]

@@ -5,17 +5,26 @@ All work offline. The folder needs only NumPy, SciPy and scikit-image.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..errors import ParameterError
+from ..lazy import names_on_first_use
 from ..reading import require
-from .generate import GENERATORS, generate, generator_names
 from .real import bundled, bundled_names
 from .sample import Sample
+
+if TYPE_CHECKING:
+    from .generators import generate, generator_names
+else:
+    __getattr__, __dir__ = names_on_first_use(__name__, {"generators": "generate generator_names"})
 
 __all__ = ["Sample", "generate", "generator_names", "sample", "sample_names"]
 
 
 def sample_names() -> tuple[str, ...]:
     """Names that `sample` accepts: the real images, then the generated ones."""
+    from .generators import generator_names
+
     return bundled_names() + generator_names()
 
 
@@ -43,6 +52,8 @@ def sample(name: str) -> Sample:
     name = name.removeprefix("sample:")
     if name in bundled_names():
         return bundled(name)
+    from .generators import GENERATORS, generate
+
     if name in GENERATORS:
         kind = GENERATORS[name]
         return generate(name, kind.shape, kind.seed, **kind.options)
