@@ -34,14 +34,17 @@ def test_reduced_layers_take_small_frames() -> None:
 
 
 def test_layers_are_tried_where_the_sizes_of_objects_ask_for_them() -> None:
-    small, medium, large = (LayerFound(10, typical, typical) for typical in (12.0, 40.0, 90.0))
+    small, medium, large = (
+        LayerFound(10, typical, typical, typical) for typical in (12.0, 40.0, 90.0)
+    )
     assert next_layer({0: medium}, -2, 2) is None
     assert next_layer({0: small}, -2, 2) == 1
     assert next_layer({0: large}, -2, 2) == -1
     assert next_layer({0: small}, -2, 0) is None
+    assert next_layer({0: LayerFound(10, 8, 40, 90)}, 0, 2) == 1  # a few are tiny
     # on from the better of two, and not beyond the worse
-    assert next_layer({0: small, 1: LayerFound(20, 18, 25)}, -2, 2) == 2
-    assert next_layer({0: small, 1: LayerFound(5, 18, 25)}, -2, 2) is None
+    assert next_layer({0: small, 1: LayerFound(20, 15, 18, 25)}, -2, 2) == 2
+    assert next_layer({0: small, 1: LayerFound(5, 15, 18, 25)}, -2, 2) is None
     # nothing found says nothing about sizes
     nothing = LayerFound(0.0)
     tried = {0: nothing}

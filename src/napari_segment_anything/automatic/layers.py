@@ -24,7 +24,8 @@ _PASS = 560
 _SINGLE = 784  # up to here one pass is as fast as several, which have to overlap
 _OVERLAP = 112
 _MIRRORED = 32
-_SMALL, _LARGE = 32.0, 48.0  # objects smaller than this gain from being shown larger, or smaller
+# Objects below these sizes gain from being shown larger, above the last from being shown smaller.
+_TINY, _SMALL, _LARGE = 12.0, 32.0, 48.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,13 @@ class LayerFound:
     ----------
     evidence : float
         See `filtering.layer_evidence`.
-    typical, large : float
-        Side of an object in frame pixels, by evidence: half of it is in smaller ones, nine tenths.
+    small, typical, large : float
+        Side of an object in frame pixels, by evidence: a tenth of it is in smaller ones, half,
+        nine tenths.
     """
 
     evidence: float
+    small: float = 0.0
     typical: float = 0.0
     large: float = 0.0
 
@@ -111,17 +114,17 @@ class LayerFound:
         shown = (layer.side or image_size) / max(layer.windows[0].shape)
         order = np.argsort(area)
         grown = np.cumsum(share[order])
-        typical, large = np.searchsorted(grown, grown[-1] * np.array([0.5, 0.9])).tolist()
+        at = np.searchsorted(grown, grown[-1] * np.array([0.1, 0.5, 0.9]))
         side = np.sqrt(area[order]) * shown
-        evidence = layer_evidence(area, score, layer.number)
-        return cls(evidence, float(side[typical]), float(side[large]))
+        return cls(layer_evidence(area, score, layer.number), *side[at].tolist())
 
 
 def next_layer(found: Mapping[int, LayerFound], lowest: int, highest: int) -> int | None:
     """Choose the layer to look at next: a neighbour of the best one so far.
 
     The evidence for layers has one peak as a rule, so what lies beyond a worse layer is left out.
-    So is a larger layer where objects are large as it is, and a reduced one where none is.
+    So is a larger layer where objects are large enough as it is, and a reduced one where none is
+    large.
 
     Parameters
     ----------
@@ -140,7 +143,7 @@ def next_layer(found: Mapping[int, LayerFound], lowest: int, highest: int) -> in
     near = []
     if here.large >= _LARGE:
         near.append(best - 1)
-    if here.typical < _SMALL:
+    if here.typical < _SMALL or here.small < _TINY:
         near.append(best + 1)
     if not here.evidence:  # nothing was found: objects may be of quite another size
         near = [*range(-1, lowest - 1, -1), *range(1, highest + 1)]
