@@ -5,6 +5,9 @@ Source: Kirillov et al. 2023, section 3 and appendix A.
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,6 +18,10 @@ from .two_way_transformer import TwoWayTransformer
 # Cells times objects in one pass on a CPU: temporaries are then a few megabytes, which
 # stay in cache and are reused by the allocator.
 _CELLS_PER_PASS = 4 * 64 * 64
+
+
+_Kept = tuple["weakref.ref[Tensor]", "weakref.ref[Tensor]", Tensor, Tensor]
+"""Embedding and positional encoding, and both as cells."""
 
 
 class Upscaling(nn.Sequential):
@@ -122,6 +129,7 @@ class MaskDecoder(nn.Module):
             MLP(width, width, width // 8, 3) for _ in range(self.mask_count)
         )
         self.iou_prediction_head = MLP(width, width, self.mask_count, 3)
+        self._last: _Kept | None = None
 
     def forward(
         self,
@@ -155,10 +163,7 @@ class MaskDecoder(nn.Module):
             (B, masks), predicted IoU of each mask.
         """
         height, width = embedding.shape[-2:]
-        dtype = self.output_upscaling.dtype
-        # Contiguous, so that later products and sums do not read cells with long strides.
-        cells = cells_of(embedding + dense, dtype)
-        position = cells_of(image_encoding, dtype)
+        cells, position = self._cells(embedding, image_encoding, dense)
         step = len(sparse)
         if cells.device.type == "cpu":
             step = max(1, _CELLS_PER_PASS // cells.shape[1])
@@ -175,6 +180,29 @@ class MaskDecoder(nn.Module):
         logits = torch.cat([p[0] for p in parts]) if len(parts) > 1 else parts[0][0]
         iou = torch.cat([p[1] for p in parts]) if len(parts) > 1 else parts[0][1]
         return logits, iou
+
+    def _cells(self, embedding: Tensor, encoding: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """Return embedding with dense prompt, and positional encoding, as contiguous cells.
+
+        In inference, those of the last embedding are kept: prompts without a mask have the same.
+        """
+        dtype = self.output_upscaling.dtype
+        if dense.shape[-1] > 1 or not torch.is_inference_mode_enabled():
+            return cells_of(embedding + dense, dtype), cells_of(encoding, dtype)
+        last = self._last
+        if (
+            last is None
+            or last[0]() is not embedding
+            or last[1]() is not encoding
+            or last[2].dtype != dtype
+        ):
+            found = cells_of(embedding + dense, dtype), cells_of(encoding, dtype)
+            last = (weakref.ref(embedding), weakref.ref(encoding), *found)
+            self._last = last
+        return last[2:]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}
 
     def attend(
         self, cells: Tensor, position: Tensor, sparse: Tensor, masks: slice = slice(None)
