@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import page
@@ -30,16 +31,15 @@ ROWS = 896  # a row of windows
 
 
 def turns(calls: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
-    """Processor time of each call in each round."""
+    """Processor time of each call in each round, the first call of each left out."""
     for call in calls:
         call()
-    seconds: list[list[float]] = [[] for _ in calls]
-    for _ in range(rounds):
-        for kept, call in zip(seconds, calls, strict=True):
-            began = time.process_time()
-            call()
-            kept.append(time.process_time() - began)
-    return seconds
+    return page.in_turn([partial(seconds_of, call) for call in calls], rounds)
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    """Processor time of a call."""
+    return page.durations(call, 1, time.process_time)[0]
 
 
 def ratio(slow: Sequence[float], fast: Sequence[float]) -> str:
@@ -47,14 +47,35 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> str:
     return f"{statistics.median(a / b for a, b in zip(slow, fast, strict=True)):.2f}"
 
 
-def layer_row(name: str, inputs: int, outputs: int, rounds: int) -> tuple[str, ...]:
-    """One layer in three precisions."""
+def layer_times(
+    inputs: int, outputs: int, rounds: int
+) -> tuple[list[float], list[float], list[float], float]:
+    """Seconds of one layer in fp32, bf16 and int8, and the error of int8."""
     x, layer = torch.randn(ROWS, inputs), torch.nn.Linear(inputs, outputs)
     short, eighth = torch.nn.Linear(inputs, outputs).bfloat16(), Int8Linear.of(layer)
     y = x.bfloat16()
     single, half, int8 = turns([lambda: layer(x), lambda: short(y), lambda: eighth(x)], rounds)
+    return single, half, int8, float((eighth(x) - layer(x)).norm() / layer(x).norm())
+
+
+def ratios(quick: bool) -> dict[str, page.Ratio]:
+    """Linear layers in int8 against the faster of fp32 and bf16."""
+    found = {}
+    with torch.inference_mode():
+        for name, shape in LAYERS.items():
+            single, half, int8, _ = layer_times(*shape, 10 if quick else 40)
+            faster = min(single, half, key=statistics.median)
+            values = [a / b for a, b in zip(faster, int8, strict=True)]
+            found[f"linear layer {name}"] = page.Ratio.of(
+                values, "times the faster of fp32 and bf16"
+            )
+    return found
+
+
+def layer_row(name: str, inputs: int, outputs: int, rounds: int) -> tuple[str, ...]:
+    """One layer in three precisions."""
+    single, half, int8, error = layer_times(inputs, outputs, rounds)
     rate = 2 * ROWS * inputs * outputs / statistics.median(int8) / 1e12
-    error = (eighth(x) - layer(x)).norm() / layer(x).norm()
     shape = f"{name}, {ROWS} x {inputs} x {outputs}"
     return shape, f"{rate:.2f}", ratio(single, int8), ratio(half, int8), f"{error:.2%}"
 
