@@ -112,32 +112,28 @@ def encoder(rounds: int) -> str:
     operations += 2 * cells * (width * 768 + width * 256 + 9 * 256**2)
     pixels = torch.rand(1, 3, 1024, 1024) * 255
     networks = {}
-    for name, dtype in (
-        ("fp32", torch.float32), ("bf16", torch.bfloat16),
-        ("int8+fp32", torch.float32), ("int8+bf16", torch.bfloat16),
-    ):  # fmt: skip
+    for name in ("fp32", "bf16", "int8+bf16"):
         sam = randomise(Sam(VIT_B)).eval().requires_grad_(False)
         if name.startswith("int8"):
             encoder = sam.image_encoder
             quantise_layers(encoder, dict.fromkeys(linear_layers(encoder)))
-        sam.set_precision(dtype)
+        sam.set_precision(torch.float32 if name == "fp32" else torch.bfloat16)
         networks[name] = sam
     x, w = torch.randn(1024, 768), torch.randn(3072, 768)
     xs, ws = x.bfloat16(), w.bfloat16()
     products = [lambda: F.linear(x, w), lambda: F.linear(xs, ws)]
     calls = [lambda sam=sam: sam.encode(pixels) for sam in networks.values()]
-    *times, single, half = turns([*calls, *products], rounds)
+    exact, *others = (call().embedding for call in calls)
+    errors = [float((each - exact).norm() / exact.norm()) for each in (exact, *others)]
+    sides = [partial(seconds_of, call) for call in (*calls, *products)]
+    *times, single, half = page.in_turn(sides, rounds)
     rates = [2 * x.numel() * len(w) / statistics.median(t) for t in (single, half)]
     best = max(rates)
-    exact = networks["fp32"].encode(pixels).embedding
     rows = []
-    for (name, sam), seconds in zip(networks.items(), times, strict=True):
-        share = operations / statistics.median(seconds) / best
-        error = (sam.encode(pixels).embedding - exact).norm() / exact.norm()
-        rows.append(
-            (name, ratio(times[0], seconds), ratio(times[1], seconds), f"{share:.0%}",
-             f"{error:.2%}")
-        )  # fmt: skip
+    for name, seconds, error in zip(networks, times, errors, strict=True):
+        share = f"{operations / statistics.median(seconds) / best:.0%}"
+        gains = ratio(times[0], seconds), ratio(times[1], seconds)
+        rows.append((name, *gains, share, f"{error:.2%}"))
     columns = ("encoder", "times fp32", "times bf16", "of the faster matrix rate", "error")
     note = f"Matrix products: fp32 {rates[0] / 1e12:.2f}, bf16 {rates[1] / 1e12:.2f} TFLOP/s of "
     note += f"processor time; the encoder is {operations / 1e12:.2f} TFLOP."
