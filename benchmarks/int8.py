@@ -21,6 +21,7 @@ import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from napari_segment_anything.network import VIT_B, Sam
+from napari_segment_anything.network.mask_decoder import MaskDecoder, Upscaling, unfold_cells
 from napari_segment_anything.network.quantised import Int8Linear, linear_layers, quantise_layers
 from napari_segment_anything.network.vit import Attention, _attend_in_cache, _attend_small
 from tests.network.oracle import randomise
@@ -102,6 +103,27 @@ def windows(rounds: int) -> str:
     return page.table(("windows' bias within the product", "times faster"), rows)
 
 
+def upscaling(rounds: int) -> str:
+    """Cells to logits of three masks: pixels reordered afterwards, and computed in order."""
+    rows = []
+    for dtype in (torch.float32, torch.bfloat16):
+        layers = MaskDecoder().output_upscaling.to(dtype)
+        cells, classifiers = torch.randn(64, 64, 256).to(dtype), torch.randn(3, 32)
+        calls = [
+            partial(reordered, layers, cells, classifiers),
+            partial(layers.classified, cells, classifiers),
+        ]
+        rows.append((str(dtype).removeprefix("torch."), ratio(*turns(calls, rounds))))
+    return page.table(("pixels of masks in order", "times faster"), rows)
+
+
+def reordered(layers: Upscaling, cells: torch.Tensor, classifiers: torch.Tensor) -> torch.Tensor:
+    """Classify upscaled pixels in the order of the products, and reorder them."""
+    upscaled = layers(cells.flatten(0, 1)).flatten(0, -2)
+    found = (classifiers.to(upscaled.dtype) @ upscaled.T).float()
+    return unfold_cells(found[None], *cells.shape[:2])[0]
+
+
 def encoder(rounds: int) -> str:
     """The encoder in each precision, beside the rate of matrix products in the same run."""
     config = VIT_B.encoder
@@ -148,7 +170,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     with torch.inference_mode():
-        found = [layers(4 * options.rounds), windows(4 * options.rounds), encoder(options.rounds)]
+        short = [part(4 * options.rounds) for part in (layers, windows, upscaling)]
+        found = [*short, encoder(options.rounds)]
     text = "\n\n".join(found)
     if options.write:
         page.write_between(options.write, MARKS, text)
