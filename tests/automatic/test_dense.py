@@ -15,10 +15,11 @@ from napari_segment_anything.automatic import (
     find_proposals,
     segment_everything,
 )
-from napari_segment_anything.engine import Model
+from napari_segment_anything.engine import Model, Window
 from napari_segment_anything.errors import ParameterError
 from napari_segment_anything.network import EncoderOutput, SamConfig
 from napari_segment_anything.network.micro import MicroConfig
+from napari_segment_anything.samples import sample
 
 from ..tiny import BlobSam, tiny_model
 
@@ -415,3 +416,14 @@ def test_objects_that_fill_the_image_are_seen_in_it_reduced(default_model) -> No
     small = np.where(np.hypot(rows % 24 - 12, cols % 24 - 12) < 4, 200, 20).astype(np.uint8)
     table = segment_everything(small, model, "instances")
     assert {table.candidates.crops[c].layer for c in table.candidates.crop[table.kept]} == {0}
+
+
+def test_instances_of_a_window_are_those_of_the_part_it_shows(default_model) -> None:
+    image, window = sample("coins").image, Window(20, 40, 150, 170)
+    options = {"contrast_limits": (0, 255)}
+    ours = segment_everything(image, default_model, "instances", window=window, **options)
+    cut = segment_everything(image[window.slices], default_model, "instances", **options)
+    assert ours.origin == (20, 40)
+    assert len(ours.masks) > 3
+    assert len(set(ours.candidates.crop)) > 1  # layers beyond the image itself
+    np.testing.assert_array_equal(ours.to_labels(), cut.to_labels())

@@ -22,7 +22,7 @@ PAGES = ("README.md", "docs/getting-started.md", "docs/command-line.md")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny")]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def coarse_grid(monkeypatch):
     """Find asks the tiny model, which has no dense head, with a few points only."""
     coarse = partial(generate_candidates, points_per_side=6)
@@ -47,6 +47,7 @@ def commands() -> list[str]:
     return sorted({line for line in lines if line.startswith("napari-sam")})
 
 
+@pytest.mark.usefixtures("coarse_grid")
 @pytest.mark.parametrize("command", commands())
 def test_commands(command, tmp_path, monkeypatch):
     import tifffile
@@ -57,6 +58,7 @@ def test_commands(command, tmp_path, monkeypatch):
     assert run([*shlex.split(command)[1:]]) == 0
 
 
+@pytest.mark.usefixtures("coarse_grid")
 @pytest.mark.parametrize("page", PAGES)
 def test_python(page, monkeypatch, tmp_path):
     """The blocks of a page, one after another, as a reader would run them."""

@@ -166,14 +166,16 @@ class _Run:
     def _layers(self) -> Generator[Progress, None, CandidateTable]:
         """Read instances from layer after layer of the image, as many as are of use."""
         yield Progress(0, 1, message="encoding")
+        options = dict(self.options)
+        area = options.pop("window", None)
         # with a cache, the embedding of the image is of use to prompts too
         whole = (
-            self.predictor.embed_maps(self.image, [None], **self.options)[0]
+            self.predictor.embed_maps(self.image, [area], **options)[0]
             if self.predictor.cache is None
-            else self.predictor.embed(self.image, **self.options)
+            else self.predictor.embed(self.image, window=area, **options)
         )
         window = whole.window
-        options = {**self.options, "contrast_limits": whole.limits}
+        options["contrast_limits"] = whole.limits
         builder = Builder(
             window.shape, (window.row, window.col), [ImageCrop(0, 0, *window.shape, 0)]
         )
