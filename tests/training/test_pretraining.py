@@ -192,6 +192,7 @@ def test_a_killed_run_resumes_to_the_same_encoder_and_changes_nothing_else(tmp_p
     assert whole.after == resumed.after and whole.after["reconstruction"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lean")
 def test_it_learns(tmp_path):
     torch.set_num_threads(1)
