@@ -26,6 +26,7 @@ _OVERLAP = 112
 _MIRRORED = 32
 # Objects below these sizes gain from being shown larger, above the last from being shown smaller.
 _TINY, _SMALL, _LARGE = 12.0, 32.0, 48.0
+_LITTLE = 1.0  # evidence: less than one good mask of a common size gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ def next_layer(found: Mapping[int, LayerFound], lowest: int, highest: int) -> in
         near.append(best - 1)
     if here.typical < _SMALL or here.small < _TINY:
         near.append(best + 1)
-    if not here.evidence:  # nothing was found: objects may be of quite another size
+    if here.evidence < _LITTLE:  # hardly anything was found: objects may be of quite another size
         near = [*range(-1, lowest - 1, -1), *range(1, highest + 1)]
     for number in near:
         if lowest <= number <= highest and number not in found:
