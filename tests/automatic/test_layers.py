@@ -45,7 +45,8 @@ def test_layers_are_tried_where_the_sizes_of_objects_ask_for_them() -> None:
     # on from the better of two, and not beyond the worse
     assert next_layer({0: small, 1: LayerFound(20, 15, 18, 25)}, -2, 2) == 2
     assert next_layer({0: small, 1: LayerFound(5, 15, 18, 25)}, -2, 2) is None
-    # next to nothing found says nothing about sizes
+    # next to nothing found says little about sizes
+    assert next_layer({0: LayerFound(0.1, 12, 12, 12)}, -2, 2) == 1
     nothing = LayerFound(0.1, 40, 40, 40)
     tried = {0: nothing}
     while (number := next_layer(tried, -2, 3)) is not None:

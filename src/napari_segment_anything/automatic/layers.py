@@ -147,7 +147,7 @@ def next_layer(found: Mapping[int, LayerFound], lowest: int, highest: int) -> in
     if here.typical < _SMALL or here.small < _TINY:
         near.append(best + 1)
     if here.evidence < _LITTLE:  # hardly anything was found: objects may be of quite another size
-        near = [*range(-1, lowest - 1, -1), *range(1, highest + 1)]
+        near += sorted(range(lowest, highest + 1), key=abs)
     for number in near:
         if lowest <= number <= highest and number not in found:
             return number
