@@ -280,7 +280,8 @@ def in_process(name: str, form: str, folder: Path = HERE) -> Outcome:
         return Outcome({}, error=f"it took more than {SECONDS[form]} s")
     print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     if done.returncode:
-        return Outcome({}, error=" ".join(done.stderr.strip().splitlines()[-1:]))
+        last = " ".join(done.stderr.strip().splitlines()[-1:])
+        return Outcome({}, error=last or f"it ended with code {done.returncode}")
     told = json.loads(done.stdout.strip().splitlines()[-1])
     found = {what: Ratio(**values) for what, values in told["ratios"].items()}
     return Outcome(found, told["missing"])

@@ -197,3 +197,8 @@ def test_each_benchmark_has_a_process_and_the_exit_code_says_what_came(
     assert "at length" in go("--only", "good", "--full")[1]
     with pytest.raises(SystemExit, match="no benchmark nonsense; there are good, screen"):
         suite.main([*line, "--only", "nonsense"])
+
+
+def test_a_benchmark_that_ends_without_a_word_has_failed(suite, tmp_path):
+    (tmp_path / "crash.py").write_text("import os\n\ndef ratios(quick):\n    os._exit(3)\n")
+    assert suite.in_process("crash", "quick", tmp_path).error == "it ended with code 3"
