@@ -268,10 +268,10 @@ def test_latest_results_are_kept_in_memory(tmp_path, monkeypatch) -> None:
 
     from .helpers import tile_result
 
+    monkeypatch.setattr(module, "_HELD", 3 * 64 * 64 * 2)
     grid, ledger = begun(tmp_path / "x.zarr", (200, 200), 64, 8)
     truth = np.zeros((200, 200), np.int32)
     truth[10:40, 10:150] = 1
-    monkeypatch.setattr(module, "_HELD", 3 * 64 * 64 * 2)
     for index in range(5):
         ledger.put(index, tile_result(truth[grid.window(index).slices], grid, index))
     assert list(ledger._held) == [2, 3, 4]

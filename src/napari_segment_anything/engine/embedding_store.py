@@ -1,4 +1,4 @@
-"""Embeddings in memory, for views, sessions, stacks and the cache."""
+"""Embeddings in memory, for views, sessions, stacks and the cache; also results of tiles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ V = TypeVar("V", bound=_Sized)
 
 
 class EmbeddingStore(Generic[K, V]):
-    """Embeddings, or maps derived from them, by key; bounded in bytes. Threads may share it.
+    """Embeddings, or what was found by them, by key; bounded in bytes. Threads may share it.
 
     When it is full, the least recently used are dropped, but never the one added last.
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import threading
 import uuid
 import zipfile
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from ..engine import Window
+from ..engine import EmbeddingStore, Window
 from ..errors import FormatError, ResourceError
 from ..formats import open_npz
 from ..formats.ome_zarr import LabelsGroup
@@ -99,6 +97,11 @@ class TileResult:
     def __len__(self) -> int:
         return len(self.areas)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the pixels; that of the measurements is small."""
+        return self.labels.nbytes
+
     def without_pixels(self) -> TileResult:
         """Return the measurements only."""
         return replace(self, labels=np.zeros((0, 0), np.uint8))
@@ -147,9 +150,7 @@ class Ledger(RunRecord):
         super().__init__(labels, GROUP)
         self.grid, self._token = grid, token or uuid.uuid4().hex
         self._tiles: Any = self.group["tiles"]
-        self._held: OrderedDict[int, TileResult] = OrderedDict()
-        self._held_bytes = 0
-        self._holding = threading.Lock()
+        self._held = EmbeddingStore[int, TileResult](_HELD)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _arrived, (self.labels.path, self.labels.mode, self.grid, self._token)
@@ -283,10 +284,9 @@ class Ledger(RunRecord):
         ResourceError
             If it is not there or damaged.
         """
-        with self._holding:
-            if index in self._held:
-                self._held.move_to_end(index)
-                return self._held[index]
+        held = self._held.find(index)
+        if held is not None:
+            return held
         try:
             row = np.asarray(self._tiles[index])
             size = int(np.frombuffer(row[:8].tobytes(), np.uint64)[0])
@@ -302,12 +302,10 @@ class Ledger(RunRecord):
         return result
 
     def _hold(self, index: int, result: TileResult) -> None:
-        with self._holding:
-            before = self._held.pop(index, None)
-            self._held[index] = result
-            self._held_bytes += result.labels.nbytes - (before.labels.nbytes if before else 0)
-            while self._held_bytes > _HELD:
-                self._held_bytes -= self._held.popitem(last=False)[1].labels.nbytes
+        if result.nbytes > _HELD:
+            self._held.clear()
+        else:
+            self._held.put(index, result)
 
     def write_table(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
         """Keep a table, given as arrays of equal length by name, in place of an earlier one."""
