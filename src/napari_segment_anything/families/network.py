@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..network import Ability, EncoderOutput, FrameFit
+from ..network.two_way_transformer import ImageCells
 from .two_way import shared_two_way
 
 _OBJECTS_PER_PASS = 4
@@ -101,8 +102,9 @@ class FamilyNetwork(nn.Module):
             each.flatten(2).transpose(1, 2).to(self._dtypes[1]).contiguous()
             for each in (cells, position)
         )
+        image = ImageCells(flat, flat + places)
         found: tuple[Tensor, Tensor] = self.two_way(
-            flat, places, torch.cat([tokens, sparse], dim=1)
+            image, places, torch.cat([tokens, sparse], dim=1)
         )
         return found
 

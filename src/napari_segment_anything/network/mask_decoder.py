@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import MLP, LayerNorm2d, cast_products, normalise
-from .two_way_transformer import TwoWayTransformer
+from .two_way_transformer import ImageCells, TwoWayTransformer
 
 # Cells times objects in one pass on a CPU: temporaries are then a few megabytes, which
 # stay in cache and are reused by the allocator.
 _CELLS_PER_PASS = 4 * 64 * 64
 
 
-_Kept = tuple["weakref.ref[Tensor]", "weakref.ref[Tensor]", Tensor, Tensor]
+_Kept = tuple["weakref.ref[Tensor]", "weakref.ref[Tensor]", ImageCells, Tensor]
 """Embedding and positional encoding, and both as cells."""
 
 
@@ -163,13 +163,15 @@ class MaskDecoder(nn.Module):
             (B, masks), predicted IoU of each mask.
         """
         height, width = embedding.shape[-2:]
-        cells, position = self._cells(embedding, image_encoding, dense)
+        image, position = self._cells(embedding, image_encoding, dense)
         step = len(sparse)
-        if cells.device.type == "cpu":
-            step = max(1, _CELLS_PER_PASS // cells.shape[1])
+        if position.device.type == "cpu":
+            step = max(1, _CELLS_PER_PASS // position.shape[1])
         parts = []
         for i in range(0, max(len(sparse), 1), step):
-            own = cells[i : i + step] if len(cells) > 1 else cells
+            own = image
+            if len(image.values) > 1:
+                own = ImageCells(image.values[i : i + step], image.keys[i : i + step])
             found, classifiers, scores = self.attend(own, position, sparse[i : i + step], masks)
             # One object at a time: the upscaled embedding is the decoder's largest temporary.
             each = [
@@ -181,38 +183,41 @@ class MaskDecoder(nn.Module):
         iou = torch.cat([p[1] for p in parts]) if len(parts) > 1 else parts[0][1]
         return logits, iou
 
-    def _cells(self, embedding: Tensor, encoding: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+    def _cells(
+        self, embedding: Tensor, encoding: Tensor, dense: Tensor
+    ) -> tuple[ImageCells, Tensor]:
         """Return embedding with dense prompt, and positional encoding, as contiguous cells.
 
         In inference, those of the last embedding are kept: prompts without a mask have the same.
         """
         dtype = self.output_upscaling.dtype
-        if dense.shape[-1] > 1 or not torch.is_inference_mode_enabled():
-            return cells_of(embedding + dense, dtype), cells_of(encoding, dtype)
+        kept = dense.shape[-1] == 1 and torch.is_inference_mode_enabled()
         last = self._last
-        if (
-            last is None
-            or last[0]() is not embedding
-            or last[1]() is not encoding
-            or last[2].dtype != dtype
-        ):
-            found = cells_of(embedding + dense, dtype), cells_of(encoding, dtype)
-            last = (weakref.ref(embedding), weakref.ref(encoding), *found)
-            self._last = last
-        return last[2:]
+        if kept and last is not None:
+            same = last[0]() is embedding and last[1]() is encoding
+            if same and last[3].dtype == dtype:
+                return last[2:]
+        cells, position = cells_of(embedding + dense, dtype), cells_of(encoding, dtype)
+        if not kept:
+            return ImageCells(cells, cells + position), position
+        image = self.transformer.projected(cells, position)
+        self._last = (weakref.ref(embedding), weakref.ref(encoding), image, position)
+        return image, position
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}
 
     def attend(
-        self, cells: Tensor, position: Tensor, sparse: Tensor, masks: slice = slice(None)
+        self, image: ImageCells, position: Tensor, sparse: Tensor, masks: slice = slice(None)
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Everything before the upscaling, which training and inference do differently.
 
         Parameters
         ----------
-        cells, position : Tensor
-            (1 or B, N, C) embedding with the dense prompt, and its positional encoding.
+        image : ImageCells
+            (1 or B, N, C) embedding with the dense prompt.
+        position : Tensor
+            (1 or B, N, C) positional encoding of its cells.
         sparse : Tensor
             (B, tokens, C) from the prompt encoder.
         masks : slice
@@ -226,7 +231,7 @@ class MaskDecoder(nn.Module):
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         output_tokens = output_tokens.expand(len(sparse), -1, -1)
         tokens = torch.cat([output_tokens, sparse], dim=1)
-        tokens, cells = self.transformer(cells, position, tokens)
+        tokens, cells = self.transformer(image, position, tokens)
         iou = self.iou_prediction_head(tokens[:, 0])[:, masks]
         classifiers = torch.stack(
             [

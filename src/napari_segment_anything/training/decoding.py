@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..network.mask_decoder import MaskDecoder, unfold_cells
 from ..network.prompt_encoder import PromptEncoder
+from ..network.two_way_transformer import ImageCells
 
 
 def window_cells(embedding: Tensor, image: Tensor, corner: Tensor, side: int) -> Tensor:
@@ -87,7 +88,8 @@ def decode_windows(
     iou : Tensor
         (objects, 4) float32.
     """
-    cells, classifiers, iou = decoder.attend(cells, position, sparse)
+    image = ImageCells(cells, cells + position)
+    cells, classifiers, iou = decoder.attend(image, position, sparse)
     # all objects at once, since gradients need every upscaled embedding
     x = decoder.output_upscaling(cells)
     logits = torch.bmm(classifiers.to(x.dtype), x.flatten(1, -2).transpose(1, 2))
