@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +20,8 @@ from .placed_mask import NO_MASK, PlacedMask
 # Products this small run on one thread in any BLAS; waking a second one costs more than it saves.
 _PRODUCT = 200_000
 _CHUNK_VALUES = 1 << 22
+# Fewer masks are drawn before further threads have begun.
+_MANY_MASKS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +154,21 @@ def binarise(
         for batch, values in upsample(logits, embedding):
             out[batch] = (values > threshold).cpu().numpy()
         return out
-    for patch in patches(logits, embedding, threshold):
-        np.greater(patch.values, threshold, out=out[patch.index, patch.rows, patch.cols])
-    return out
+    array, masks = _as_array(logits), out
+
+    def fill(part: slice) -> None:
+        for patch in patches(array[part], embedding, threshold):
+            target = masks[part][patch.index, patch.rows, patch.cols]
+            np.greater(patch.values, threshold, out=target)
+
+    threads = torch.get_num_threads()
+    if threads == 1 or len(array) < _MANY_MASKS:
+        fill(slice(None))
+    else:
+        share = -(-len(array) // threads)
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(fill, (slice(i, i + share) for i in range(0, len(array), share))))
+    return masks
 
 
 def draw_masks(
