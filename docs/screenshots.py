@@ -2,7 +2,8 @@
 
 Needs a display. Without one:
 `xvfb-run -a -s "-screen 0 1600x1200x24" env -u QT_QPA_PLATFORM python docs/screenshots.py`.
-Names of pictures as arguments take only these; `--theme light` takes them in the light theme.
+Names of pictures as arguments take only these; `--theme light` takes them in the light theme,
+`--into FOLDER` leaves those of the documentation alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +73,11 @@ class Studio:
                 self.viewer.layers.remove(layer)
         self.viewer.layers.selection.active = self.image
         self.dock, self.widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, widget)
-        QTest.qWait(300)
+        if hasattr(self.widget, "session"):
+            self.wait(lambda: self.widget.session.is_loaded)
+        QTest.qWait(700)  # the panel has its width only then
         self.viewer.fit_to_view()
-        QTest.qWait(700)
+        QTest.qWait(300)
 
     def __enter__(self) -> Studio:
         return self
@@ -159,62 +163,88 @@ class Studio:
         return array.copy()
 
 
-def save(name: str, picture: np.ndarray, theme: str) -> None:
-    """Save a picture; those of the light theme have a name of their own."""
-    suffix = "" if theme == "dark" else "_light"
-    path = IMAGES / f"{name}{suffix}.png"
-    flat = Image.fromarray(picture[..., :3])
-    flat.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
-    print(path)
+@dataclass(frozen=True, slots=True)
+class Album:
+    """Where pictures go, and the theme they are taken in.
+
+    Parameters
+    ----------
+    theme : {"dark", "light"}
+        Pictures of the light theme have a name of their own.
+    into : Path
+    """
+
+    theme: str
+    into: Path = IMAGES
+
+    def save(self, name: str, picture: np.ndarray) -> None:
+        """Save a picture as PNG."""
+        suffix = "" if self.theme == "dark" else "_light"
+        path = self.into / f"{name}{suffix}.png"
+        few_colours(picture).save(path, optimize=True)
+        print(path, f"{path.stat().st_size / 1000:.0f} kB")
+
+
+def few_colours(picture: np.ndarray, colours: int = 256) -> Image.Image:
+    """Return a picture in a palette, for a small file; small things, such as points, keep theirs.
+
+    Parameters
+    ----------
+    picture : uint8 array (rows, cols, 3 or 4)
+    colours : int
+        Of the palette.
+    """
+    flat = Image.fromarray(np.ascontiguousarray(picture[..., :3]))
+    method, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
+    return flat.quantize(colours, method=method, kmeans=2, dither=dither)
 
 
 COINS = ((54, 44), (51, 104), (51, 156), (53, 213), (53, 273))
 
 
-def prompt(theme: str) -> None:
+def prompt(album: Album) -> None:
     """The prompt widget: some coins in the labels, one in progress."""
-    with Studio("coins", "Segment Anything", theme) as studio:
+    with Studio("coins", "Segment Anything", album.theme) as studio:
         studio.settle()
         for point in COINS:
             studio.click(*point)
             studio.widget.prompting.commit()
         studio.click(195, 275)
         studio.click(165, 235, negative=True)
-        save("prompt_widget", studio.window(), theme)
+        album.save("prompt_widget", studio.window())
 
 
-def candidates(theme: str) -> None:
+def candidates(album: Album) -> None:
     """Three candidates for one click."""
-    with Studio("coffee", "Segment Anything", theme) as studio:
+    with Studio("coffee", "Segment Anything", album.theme) as studio:
         studio.settle()
         studio.click(150, 260)
-        save("prompt_candidates", studio.window(), theme)
+        album.save("prompt_candidates", studio.window())
 
 
-def tools(theme: str) -> None:
+def tools(album: Album) -> None:
     """A box in progress."""
-    with Studio("cell", "Segment Anything", theme) as studio:
+    with Studio("cell", "Segment Anything", album.theme) as studio:
         studio.settle()
         rows, cols = studio.image.data.shape[-2:]
         studio.drag((rows * 0.25, cols * 0.2), (rows * 0.8, cols * 0.8), shift=True)
-        save("prompt_box", studio.window(), theme)
+        album.save("prompt_box", studio.window())
 
 
-def everything(theme: str) -> None:
+def everything(album: Album) -> None:
     """The everything widget with a result."""
-    with Studio("nuclei", "Segment everything", theme) as studio:
-        studio.wait(lambda: studio.widget.session.is_loaded)
+    with Studio("nuclei", "Segment everything", album.theme) as studio:
         studio.widget.start()
         studio.finish_run()
         studio.widget.parameters.pred_iou_thresh.value = 0.8
         QTest.qWait(200)
         studio.finish_run()
-        save("everything_widget", studio.window(), theme)
+        album.save("everything_widget", studio.window())
 
 
-def refine(theme: str) -> None:
+def refine(album: Album) -> None:
     """Labels of a threshold, refined, and the list of what to review."""
-    with Studio("coins", "Refine objects", theme) as studio:
+    with Studio("coins", "Refine objects", album.theme) as studio:
         labels = otsu_watershed(np.asarray(studio.image.data))
         given = studio.viewer.add_labels(labels, name="threshold", **placement(studio.image))
         studio.widget.objects.value = given
@@ -225,13 +255,12 @@ def refine(theme: str) -> None:
         studio.widget.table.select(number)
         studio.widget.show_object(number)
         QTest.qWait(500)
-        save("refine_widget", studio.window(), theme)
+        album.save("refine_widget", studio.window())
 
 
-def find(theme: str) -> None:
+def find(album: Album) -> None:
     """The everything widget after finding what is like an example."""
-    with Studio("coins", "Segment everything", theme) as studio:
-        studio.wait(lambda: studio.widget.session.is_loaded)
+    with Studio("coins", "Segment everything", album.theme) as studio:
         studio.widget.mode.value = "find"
         studio.widget.find.examples.value = DRAW
         rows = [33, 33, 75, 75]
@@ -240,7 +269,7 @@ def find(theme: str) -> None:
         studio.wait(studio.widget.run_button.isEnabled)
         studio.widget.start()
         studio.finish_run()
-        save("find_widget", studio.window(), theme)
+        album.save("find_widget", studio.window())
 
 
 class Mosaic:
@@ -285,14 +314,13 @@ class Mosaic:
         return np.asarray(self._pixels, dtype)
 
 
-def large_run(theme: str) -> None:
+def large_run(album: Album) -> None:
     """All of a large image while it runs, and a seam at its end."""
     mosaic = Mosaic(4, 4, ((0, 2), (0, 3), (1, 2), (1, 3)), (1300, 330))
-    with Studio(mosaic, "Segment everything", theme, size=(1240, 900)) as studio:
+    with Studio(mosaic, "Segment everything", album.theme, size=(1240, 900)) as studio:
         panel = studio.widget.large
         studio.widget.region.qt.button("all").click()
         panel.store.value = str(Path(tempfile.mkdtemp()) / "slide.ome.zarr")
-        studio.wait(lambda: studio.widget.session.is_loaded)
         studio.viewer.fit_to_view()
         mosaic.broken = True
         studio.widget.start()
@@ -303,17 +331,16 @@ def large_run(theme: str) -> None:
                 and (panel._last.status == 0).mean() < 0.4
             )
         )
-        save("large-run", studio.window(), theme)
+        album.save("large-run", studio.window())
         studio.wait(lambda: not panel.running)
         panel.seams.selectRow(0)
         QTest.qWait(600)
-        save("large-seams", studio.window(), theme)
+        album.save("large-seams", studio.window())
 
 
-def stack(theme: str) -> None:
+def stack(album: Album) -> None:
     """Nuclei of a volume followed from one plane, and their scores."""
-    with Studio("nuclei_3d", "Segment a stack", theme, size=(1240, 840)) as studio:
-        studio.wait(lambda: studio.widget.session.is_loaded)
+    with Studio("nuclei_3d", "Segment a stack", album.theme, size=(1240, 840)) as studio:
         truth = samples.sample("nuclei_3d").labels
         middle = truth.shape[0] // 2
         ids, sizes = np.unique(truth[middle], return_counts=True)
@@ -329,29 +356,34 @@ def stack(theme: str) -> None:
         studio.widget.review.table.selectRow(1)
         studio.viewer.dims.set_current_step(0, middle)
         QTest.qWait(500)
-        save("stack", studio.window(), theme)
+        album.save("stack", studio.window())
 
 
-def tracking(theme: str) -> None:
+def tracking(album: Album) -> None:
     """Dividing nuclei tracked through a time-lapse."""
-    with Studio("divisions", "Segment a stack", theme, size=(1240, 840)) as studio:
-        studio.wait(lambda: studio.widget.session.is_loaded)
+    with Studio("divisions", "Segment a stack", album.theme, size=(1240, 840)) as studio:
         studio.widget.task.qt.button("track").click()
         studio.widget.start()
         studio.wait(lambda: not studio.widget._jobs.running)
         studio.viewer.dims.set_current_step(0, 12)
         QTest.qWait(500)
-        save("tracking", studio.window(), theme)
+        album.save("tracking", studio.window())
 
 
-def animation(theme: str) -> None:
+def animation(album: Album) -> None:
     """Click, see the mask, commit: the opening picture of the README."""
-    frames: list[tuple[np.ndarray, int]] = []
-    with Studio("coins", "Segment Anything", theme, size=(1040, 640)) as studio:
-        studio.settle()
+    frames: list[np.ndarray] = []
+    durations: list[int] = []
+    with Studio("coins", "Segment Anything", album.theme, size=(900, 680)) as studio:
+        own = studio.viewer.window._qt_viewer
+        for dock in (own.dockLayerControls, own.dockLayerList):
+            dock.hide()
+        QTest.qWait(300)
+        studio.viewer.fit_to_view()
 
         def shot(milliseconds: int) -> None:
-            frames.append((studio.window(), milliseconds))
+            frames.append(studio.window())
+            durations.append(milliseconds)
 
         shot(900)
         for row, col in COINS[2:]:
@@ -360,23 +392,43 @@ def animation(theme: str) -> None:
             studio.widget.prompting.commit()
             studio.settle()
             shot(700)
+    # one palette, so that a frame holds only what changed
+    palette = few_colours(np.concatenate(frames), 128)
     pictures = [
-        Image.fromarray(frame[..., :3]).quantize(128, dither=Image.Dither.NONE)
-        for frame, _ in frames
+        Image.fromarray(frame[..., :3]).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in frames
     ]
-    path = IMAGES / "click_mask_commit.gif"
+    path = album.into / "click_mask_commit.gif"
     pictures[0].save(
         path,
         save_all=True,
         append_images=pictures[1:],
-        duration=[duration for _, duration in frames],
+        duration=durations,
         loop=0,
         optimize=True,
     )
-    print(path)
+    print(path, f"{path.stat().st_size / 1000:.0f} kB")
 
 
-PICTURES: dict[str, Callable[[str], None]] = {
+def console(album: Album) -> None:
+    """A session begun from the console, without the panel: coins in the labels, one in progress."""
+    get_settings().appearance.theme = album.theme
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1150, 700)
+    viewer.add_image(nsa.sample("coins").image, name="coins")
+    session = nsa.attach(viewer)
+    for inside in ([125, 103], [124, 206], [51, 156], [53, 273]):
+        session.add_point(inside)
+        session.commit()
+    session.add_point([195, 275])
+    session.add_point([165, 235], positive=False)
+    QTest.qWait(1000)
+    album.save("console", viewer.screenshot(canvas_only=False, flash=False))
+    session.close()
+    viewer.close()
+
+
+PICTURES: dict[str, Callable[[Album], None]] = {
     "prompt": prompt,
     "candidates": candidates,
     "tools": tools,
@@ -387,20 +439,24 @@ PICTURES: dict[str, Callable[[str], None]] = {
     "stack": stack,
     "tracking": tracking,
     "animation": animation,
+    "console": console,
 }
 
 
 def main() -> None:
     """Take the pictures that were asked for, all by default."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pictures", nargs="*", choices=[[], *PICTURES], help="all by default")
+    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help=", ".join(PICTURES))
     parser.add_argument("--theme", choices=["dark", "light"], default="dark")
-    parser.add_argument("--into", type=Path, default=IMAGES, help="another folder")
+    parser.add_argument("--into", type=Path, default=IMAGES, metavar="FOLDER")
     asked = parser.parse_args()
-    globals()["IMAGES"] = asked.into
+    unknown = sorted(set(asked.pictures) - set(PICTURES))
+    if unknown:
+        parser.error(f"no such picture: {', '.join(unknown)}. There are: {', '.join(PICTURES)}")
+    asked.into.mkdir(parents=True, exist_ok=True)
     nsa.load_model  # noqa: B018 - torch is imported before the first window
     for name in asked.pictures or PICTURES:
-        PICTURES[name](asked.theme)
+        PICTURES[name](Album(asked.theme, asked.into))
 
 
 if __name__ == "__main__":

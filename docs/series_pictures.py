@@ -16,7 +16,7 @@ import tifffile
 from napari.settings import get_settings
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from screenshots import PLUGIN, Studio, save
+from screenshots import PLUGIN, Album, Studio
 
 import napari_segment_anything as nsa
 from napari_segment_anything.progress import finish
@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--theme", choices=("dark", "light"), default="dark")
     parser.add_argument("--steps", type=int, default=60)
     asked = parser.parse_args()
+    album = Album(asked.theme)
     project = make(Path(tempfile.mkdtemp()))
     studio = SeriesStudio(project, asked.theme)
     widget = studio.widget
@@ -94,14 +95,14 @@ def main() -> None:
         QTest.keyClick(studio.canvas, Qt.Key.Key_Return)
         studio.settle(300)
     studio.click(*shown[4].point)
-    save("series_annotate", studio.window(), asked.theme)
+    album.save("series_annotate", studio.window())
     QTest.keyClick(studio.canvas, Qt.Key.Key_Escape)
     widget.stage.button("learn").click()
     finish(learn_steps(project, steps=asked.steps, restart=True))
     project.reload()
     widget.learn.refresh()
     QTest.qWait(500)
-    save("series_learn", studio.window(), asked.theme)
+    album.save("series_learn", studio.window())
     widget.series.leave()
     widget.series.flush()
     finish(suggest_series_steps(project))
@@ -109,7 +110,7 @@ def main() -> None:
     widget.review.start_button.click()
     studio.wait(lambda: widget.series.board.asked > 0, 60)
     studio.settle(800)
-    save("series_review", studio.window(), asked.theme)
+    album.save("series_review", studio.window())
     widget.stage.button("annotate").click()
     for _ in range(COUNT - COMPLETE):
         studio.settle(400)
@@ -128,7 +129,7 @@ def main() -> None:
         studio.press("w" if number % 9 == 8 else "u")
         studio.wait(lambda before=before: widget.audit.round.item is not before, 30)
     studio.settle(800)
-    save("series_audit", studio.window(), asked.theme)
+    album.save("series_audit", studio.window())
     studio.viewer.close()
     QTest.qWait(300)
 

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QPushButton
-from screenshots import IMAGES, PLUGIN, Studio
+from screenshots import IMAGES, PLUGIN, Studio, few_colours
 
 import napari_segment_anything as nsa
 from napari_segment_anything.bridge.files import write_label_store
@@ -47,9 +46,6 @@ class Walk:
     def studio(self) -> Studio:
         """Open coins, and the widget."""
         studio = Studio("coins", "Segment Anything", self.theme, SIZE)
-        studio.wait(lambda: studio.widget.session.is_loaded)
-        studio.settle()
-        studio.viewer.fit_to_view()
         studio.settle()
         return studio
 
@@ -63,8 +59,7 @@ class Walk:
     def write(self, name: str, picture: np.ndarray) -> None:
         """Write a picture with few colours, so that it is small."""
         path = self.into / f"walk-{name}-{self.theme}.png"
-        flat = Image.fromarray(np.ascontiguousarray(picture[..., :3]))
-        flat.quantize(256, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
+        few_colours(picture).save(path, optimize=True)
         print(path, f"{path.stat().st_size / 1000:.0f} kB")
 
     def go(self) -> None:
@@ -189,6 +184,7 @@ def main() -> None:
     parser.add_argument("--theme", choices=["dark", "light"])
     parser.add_argument("--into", type=Path, default=IMAGES)
     asked = parser.parse_args()
+    asked.into.mkdir(parents=True, exist_ok=True)
     nsa.load_model  # noqa: B018 - torch is imported before the first window
     for theme in ("dark", "light") if asked.theme is None else (asked.theme,):
         os.environ["NAPARI_SEGMENT_ANYTHING_JOURNALS"] = tempfile.mkdtemp()

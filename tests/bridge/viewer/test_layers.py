@@ -314,6 +314,7 @@ def test_working_layers_follow_and_come_back(viewer) -> None:
     working.show(shown)
     working.show_preview((2,), Window(3, 4, 6, 7), np.ones((6, 7), bool))
     assert heard == [] and viewer.layers.selection.active is image
+    assert list(viewer.layers) == [image, working.preview, working.prompts, working.boxes]
     assert np.allclose(working.prompts.data, shown.points)
     assert working.boxes.shape_type == ["rectangle", "path"]
     at = working.preview.data_to_world((0, 1, 2))

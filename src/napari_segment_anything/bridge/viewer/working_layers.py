@@ -238,7 +238,7 @@ class WorkingLayers:
         self, plane: Sequence[int], window: Window, labels: np.ndarray, part: Window | None = None
     ) -> None:
         """Draw masks; see `PreviewLayer.show`."""
-        with self.quiet():
+        with self._below_prompts():
             self._preview.show(plane, window, labels, part)
 
     def hide_preview(self) -> None:
@@ -252,8 +252,23 @@ class WorkingLayers:
     def prepare(self, plane: Sequence[int], window: Window) -> None:
         """Create the layers of points and masks ahead, as napari needs some time for each."""
         self.ensure_prompts()
-        with self.quiet():
+        with self._below_prompts():
             self._preview.prepare(plane, window)
+
+    @contextmanager
+    def _below_prompts(self) -> Iterator[None]:
+        """Put a new layer of masks below points and boxes, which it would tint and hide."""
+        before = self.preview
+        with self.quiet():
+            yield
+            if self.preview is not None and self.preview is not before:
+                layers = self.viewer.layers
+                lowest = min(
+                    (layers.index(x) for x in self.layers if x is not self.preview),
+                    default=len(layers),
+                )
+                if layers.index(self.preview) > lowest:
+                    layers.move(layers.index(self.preview), lowest)
 
     def removed(self, layer: Layer) -> None:
         """Forget one of the layers that was removed from the viewer."""
