@@ -73,8 +73,9 @@ class Studio:
                 self.viewer.layers.remove(layer)
         self.viewer.layers.selection.active = self.image
         self.dock, self.widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, widget)
-        if hasattr(self.widget, "session"):
-            self.wait(lambda: self.widget.session.is_loaded)
+        session = self.widget.session
+        session.when_loaded(lambda: None)
+        self.wait(lambda: session.is_loaded)
         QTest.qWait(700)  # the panel has its width only then
         self.viewer.fit_to_view()
         QTest.qWait(300)

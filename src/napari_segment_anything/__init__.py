@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .finding import find, find_stack, find_stack_steps, find_steps, load_finder
     from .formats import Detection, ImageData, read_detections, read_image
     from .large import LargePlan, LargeResult, open_large, plan_large, redecode, segment_large
+    from .measures import measure_labels
     from .progress import Progress, finish
     from .projects import ImageSource, ObjectClass, ObjectEntry, Project, ProjectImage
     from .refining import Refined, refine, refine_steps
@@ -99,6 +100,7 @@ _HOMES = {
     "finding": ("find", "find_steps", "find_stack", "find_stack_steps", "load_finder"),
     "formats": ("read_image", "ImageData", "read_detections", "Detection"),
     "large": ("segment_large", "plan_large", "open_large", "redecode", "LargePlan", "LargeResult"),
+    "measures": ("measure_labels",),
     "progress": ("Progress", "finish"),
     "projects": ("Project", "ProjectImage", "ImageSource", "ObjectClass", "ObjectEntry"),
     "refining": ("refine", "refine_steps", "Refined"),
@@ -123,6 +125,7 @@ __all__ = [
     "segment_everything",
     "generate_candidates",
     "CandidateTable",
+    "measure_labels",
     "find",
     "find_steps",
     "find_stack",

@@ -40,7 +40,7 @@ def test_new_import_status_export(cells, tmp_path, capsys):
     assert run(["project", "export", str(cells), "-o", out, "--format", "coco", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["objects"] == 1
     assert run(["project", "export", str(cells), "-o", out]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "b.png")
     assert run(["project", "add", str(cells), str(tmp_path / "b.png"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"added": ["b"], "images": 3}

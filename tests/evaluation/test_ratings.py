@@ -193,7 +193,7 @@ def test_the_program_makes_a_sheet_and_a_report(data, capsys):
     printed = capsys.readouterr().out
     assert "good minus ground truth" in printed and "ratings.md" in printed
     assert run([*made, "--source", f"good={data / 'good'}", "--truth"]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 
 from napari_segment_anything.errors import FormatError
 from napari_segment_anything.formats import (
-    measure,
     open_labels,
     read_image,
     read_labels,
@@ -17,6 +16,7 @@ from napari_segment_anything.formats import (
     write_labels,
     write_table,
 )
+from napari_segment_anything.measures import measure_labels
 
 
 def some_labels(largest: int, shape: tuple[int, ...] = (40, 50)) -> np.ndarray:
@@ -101,50 +101,8 @@ def test_a_zarr_group_is_not_overwritten(tmp_path: Path) -> None:
         write_labels(tmp_path / "g.zarr", some_labels(2))
 
 
-def test_measure_in_units_with_scores() -> None:
-    labels = some_labels(5)
-    image = np.where(labels == 5, 10, 2)
-    table = measure(
-        labels,
-        image=image,
-        scale=(0.5, 0.5),
-        unit="micrometer",
-        scores={"predicted_iou": {5: 0.75}, "stability_score": [0.9, 0.8]},
-    )
-    assert table["label"].tolist() == [1, 5]
-    assert table["area"].tolist() == [6 * 16 / 4, 10 * 15 / 4]
-    assert table["centroid_row"].tolist() == [2.75, 12.25]
-    assert table["bbox_row_min"].tolist() == [3, 20]
-    assert table["bbox_row_max"].tolist() == [8, 29]
-    assert table["intensity_mean"].tolist() == [2, 10]
-    assert np.isnan(table["predicted_iou"][0])
-    assert table["predicted_iou"][1] == 0.75
-    assert table["stability_score"].tolist() == [0.9, 0.8]
-    assert set(table["unit"]) == {"micrometer"}
-
-
-def test_measure_volumes_channels_and_nothing() -> None:
-    labels = some_labels(2, (4, 40, 50)).astype(np.uint16)
-    table = measure(labels, image=np.zeros((2, 4, 40, 50)), channel_axis=0, scale=(2, 1, 1))
-    assert table["area"].tolist() == [4 * 6 * 16 * 2, 4 * 10 * 15 * 2]
-    assert "intensity_mean_1" in table
-    assert "centroid_plane" in table
-    empty = measure(np.zeros((5, 5), int), scores={"predicted_iou": {}})
-    assert len(empty["label"]) == len(empty["predicted_iou"]) == 0
-    assert "perimeter" not in measure(some_labels(2), scale=(2, 1))
-
-
-def test_measure_refuses_what_does_not_fit() -> None:
-    with pytest.raises(FormatError, match="they do not match"):
-        measure(some_labels(2), image=np.zeros((3, 3)))
-    with pytest.raises(FormatError, match="positive pixel sizes"):
-        measure(some_labels(2), scale=(0, 1))
-    with pytest.raises(FormatError, match="3 values for 2 objects"):
-        measure(some_labels(2), scores={"score": [1, 2, 3]})
-
-
 def test_table_round_trip(tmp_path: Path) -> None:
-    table = measure(some_labels(7), scores={"predicted_iou": {7: 0.5}})
+    table = measure_labels(some_labels(7), scores={"predicted_iou": {7: 0.5}})
     write_table(tmp_path / "t.csv", table)
     back = read_table(tmp_path / "t.csv")
     assert list(back) == list(table)

@@ -148,7 +148,7 @@ def test_what_cannot_be_exchanged_is_one_clear_error(annotated, tmp_path, labels
     with pytest.raises(ParameterError, match="no annotated image of project is flagged"):
         annotated.export(tmp_path / "out", states=["flagged"])
     (tmp_path / "out").mkdir()
-    with pytest.raises(ParameterError, match="is there already"):
+    with pytest.raises(ParameterError, match="exists already"):
         annotated.export(tmp_path / "out")
     with pytest.raises(ParameterError, match="holds the project"):
         annotated.export(tmp_path, overwrite=True)

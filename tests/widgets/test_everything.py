@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import time
 
 import numpy as np
 import pytest
 from qtpy.QtCore import QTimer
 
-from napari_segment_anything.bridge.files import records_reader, write_csv, write_found
-from napari_segment_anything.formats import read_sa1b
+from napari_segment_anything.bridge.files import records_reader, write_found
+from napari_segment_anything.formats import read_sa1b, read_table
+from napari_segment_anything.widgets import exports
 from napari_segment_anything.widgets.everything import EverythingWidget
 from napari_segment_anything.widgets.prompt import PromptWidget
 
@@ -45,7 +45,7 @@ def run(qtbot, widget) -> None:
     assert widget._drawn is not None, widget.status.text
 
 
-def test_run_filter_export_discard(qtbot, opened, tmp_path) -> None:
+def test_run_filter_export_discard(qtbot, opened, tmp_path, monkeypatch) -> None:
     viewer, _layer, widget = opened
     run(qtbot, widget)
     result = widget._result.layer
@@ -60,10 +60,15 @@ def test_run_filter_export_discard(qtbot, opened, tmp_path) -> None:
     assert field.dropped.value == f"−{count}"
     field.value = None
     qtbot.waitUntil(lambda: widget._drawn.objects == count)
-    write_csv(tmp_path / "table.csv", widget._drawn)
-    with (tmp_path / "table.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["label"]) for row in rows] == list(widget._drawn.features["index"])
+    path = tmp_path / "objects.csv"
+    monkeypatch.setattr(exports.QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), ""))
+    widget.exports.save_table()
+    qtbot.waitUntil(lambda: widget.status.text == "Saved objects.csv.")
+    table, features = read_table(path), widget._drawn.features
+    assert table["label"].tolist() == features["index"].tolist()
+    assert table["area"].tolist() == features["visible_area"].tolist()
+    assert table["predicted_iou"] == pytest.approx(features["predicted_iou"])
+    assert {"solidity", "circularity", "intensity_mean", "parent"} <= set(table)
     write_found(tmp_path / "masks.json", widget._drawn)
     assert len(read_sa1b(tmp_path / "masks.json").records) == count
     reader = records_reader(str(tmp_path / "masks.json"))

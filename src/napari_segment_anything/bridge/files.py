@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -13,26 +12,40 @@ import numpy as np
 from napari.layers import Labels
 
 from ..errors import FormatError
-from ..formats import ImageRecords, MaskRecord, read_sa1b, write_labels, write_sa1b
+from ..formats import ImageRecords, MaskRecord, read_sa1b, write_labels, write_sa1b, write_table
 from ..limits import ARRAY_BYTES
+from ..session.measuring import measure_window
 from .runs.everything import DrawnObjects
+from .viewer.images import pixel_size
+
+# what the features say of masks before overlaps are resolved, and in pixels
+_MEASURED = {"area", "visible_area", "row_min", "col_min", "row_max", "col_max"}
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 
 
-def write_csv(path: Path, drawn: DrawnObjects) -> None:
-    """Write a row for each object that everything mode found.
+def write_found_table(path: Path, drawn: DrawnObjects) -> None:
+    """Write a row for each object that everything mode found: its measures, and how it was found.
 
     Parameters
     ----------
     path : Path
+        The CSV file.
     drawn : DrawnObjects
+
+    Raises
+    ------
+    FormatError
+        If it cannot be written.
     """
-    names = list(drawn.features)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["label", *names[1:]])
-        writer.writerows(zip(*(drawn.features[name].tolist() for name in names), strict=True))
+    area, columns = drawn.area, dict(drawn.features)
+    index = columns.pop("index")
+    own = np.where(np.isin(drawn.labels, index), drawn.labels, 0)
+    size = pixel_size(area.layers[0], area.axes)
+    table = measure_window(own, area.source, area.plane, area.window, *size)
+    rows = np.argsort(index)
+    made = {name: column[rows] for name, column in columns.items() if name not in _MEASURED}
+    write_table(path, {**table, **made})
 
 
 def write_found(path: Path, drawn: DrawnObjects) -> None:

@@ -156,14 +156,15 @@ def check_free(files: Iterable[Path], overwrite: bool) -> None:
     """Raise `ParameterError` for a file that exists already and is not to be replaced."""
     taken = next((path for path in files if path.exists()), None)
     if taken is not None and not overwrite:
-        raise ParameterError(f"{taken} exists already: choose another folder, or add --overwrite")
+        raise ParameterError(f"{taken} exists already: write elsewhere with -o, or add --overwrite")
 
 
 def _write(result: Result, files: dict[str, Path]) -> None:
     import numpy as np
 
-    from ..formats import measure, save_overlay, write_labels, write_sa1b, write_table
+    from ..formats import save_overlay, write_labels, write_sa1b, write_table
     from ..formats.atomic import staging
+    from ..measures import measure_labels
     from . import picture
 
     folder = next(iter(files.values())).parent
@@ -174,7 +175,7 @@ def _write(result: Result, files: dict[str, Path]) -> None:
         staged = {kind: place / path.name for kind, path in files.items()}
         write_labels(staged["labels"], result.labels, scale=scale, unit=image.unit)
         write_sa1b(staged["masks"], records)
-        table = measure(
+        table = measure_labels(
             result.labels,
             image=image.pixels,
             channel_axis=image.intensity_axis,

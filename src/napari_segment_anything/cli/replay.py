@@ -93,11 +93,12 @@ def replay(
     napari-sam replay session.jsonl cells.tif -o labels.tif --json
     """
     from ..errors import ParameterError
+    from .output import check_free
 
     if output is None and not as_json:
         raise ParameterError("say where the labels go with -o FILE, or use --json")
-    if output is not None and output.exists() and not overwrite:
-        raise ParameterError(f"{output} is there already: choose another name, or add --overwrite")
+    if output is not None:
+        check_free([output], overwrite)
 
     from ..engine import load_model
     from ..formats.labels import LABEL_SUFFIXES, read_labels, write_labels

@@ -157,7 +157,7 @@ def make_rating_sheet(
         raise ParameterError(f"count is 1 to {MOST_ITEMS}, min_area at least 1")
     folder = Path(output).expanduser().absolute()
     if folder.exists() and not (overwrite and (folder / KEY).is_file()):
-        raise ParameterError(f"{folder} is there already: choose another name, or overwrite it")
+        raise ParameterError(f"{folder} exists already: choose another name, or overwrite it")
     rng = np.random.default_rng(seed)
     found = list(_images(images, sources))
     order = rng.permutation(len(found))

@@ -23,7 +23,7 @@ from .overlay import overlay, save_overlay, to_rgb
 from .record_reading import read_coco, read_records, read_sa1b
 from .records import ImageRecords, MaskRecord, write_coco, write_sa1b
 from .rle import RLE, encode, encode_labels
-from .tables import measure, read_table, write_table
+from .tables import read_table, write_table
 
 __all__ = [
     "RLE",
@@ -38,7 +38,6 @@ __all__ = [
     "encode_labels",
     "is_url",
     "label_names",
-    "measure",
     "open_label_array",
     "open_labels",
     "overlay",

@@ -1,4 +1,4 @@
-"""Measures of segmentations, and simulated users: functions of arrays, without files or torch."""
+"""Measures of objects and of segmentations, and simulated users: functions of arrays, no torch."""
 
 from .calibration import Calibration, calibrate
 from .clicks import Click, inscribed_ellipse, interior_point, next_click, tight_box
@@ -22,8 +22,10 @@ from .metrics import (
     top,
 )
 from .overlap import OverlapTable, overlap_of_masks, overlap_table, shared_pixels
+from .regions import measure_labels
 
 __all__ = [
+    "measure_labels",
     "overlap_table",
     "overlap_of_masks",
     "shared_pixels",

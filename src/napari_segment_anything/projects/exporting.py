@@ -17,7 +17,6 @@ from ..formats import (
     ImageRecords,
     MaskRecord,
     encode_labels,
-    measure,
     write_coco,
     write_labels,
     write_sa1b,
@@ -26,6 +25,7 @@ from ..formats import (
 from ..formats._stores import store_errors
 from ..formats.atomic import staging
 from ..formats.tiff_writing import write_image
+from ..measures import measure_labels
 from ..progress import Progress
 from ..reading import require
 from .files import json_writer
@@ -140,7 +140,7 @@ def export_project(
     require(output, (str, Path), "the output", "give the path of a new folder")
     folder = Path(output).expanduser().absolute()
     if folder.exists() and not (overwrite and folder.is_dir()):
-        raise ParameterError(f"{folder} is there already: choose another name, or overwrite it")
+        raise ParameterError(f"{folder} exists already: choose another name, or overwrite it")
     if folder.resolve() in (project.folder.resolve(), *project.folder.resolve().parents):
         raise ParameterError(f"{folder} holds the project; choose another folder")
     images = chosen_images(project, states, format)
@@ -203,7 +203,7 @@ def _exported(images: Sequence[ProjectImage], facts: dict[str, Any]) -> Iterator
 def objects_table(one: ExportedImage) -> dict[str, Any]:
     """Measures, class and provenance of each object of an image, as columns."""
     data = one.data
-    table = measure(one.labels, scale=data.pixel_size, unit=data.units[data.axes.index("Y")])
+    table = measure_labels(one.labels, scale=data.pixel_size, unit=data.units[data.axes.index("Y")])
     entries = [one.objects.get(int(label), ObjectEntry(int(label))) for label in table["label"]]
     own: dict[str, Callable[[ObjectEntry], Any]] = {
         "class": lambda e: e.class_name,

@@ -67,7 +67,7 @@ class Journal:
             self._hold(self.path.open("xb"))
         except FileExistsError as error:
             raise ResourceError(
-                f"{self.path} is there already; recover the session from it, or choose another file"
+                f"{self.path} exists already; recover the session from it, or choose another file"
             ) from error
         except OSError as error:
             raise ResourceError(f"the journal {self.path} cannot be written: {error}") from error

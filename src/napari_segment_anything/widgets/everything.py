@@ -148,6 +148,7 @@ class EverythingWidget(Panel):
         self.follow(self.session.model_changed, self._show_mode)
         self.at_the_end(self._jobs.close)
         self.at_the_end(self.large.close_down)
+        self.at_the_end(self.exports.close_down)
 
     # -- what the user does ----------------------------------------------------------------------
 

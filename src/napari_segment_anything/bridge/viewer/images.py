@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from .coordinates import current_index, displayed_axes, placement
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
+
+PixelSize: TypeAlias = "tuple[tuple[float, float] | None, str | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,17 @@ class ImageAxes:
                 )
             plane.append(index)
         return tuple(plane)
+
+
+def pixel_size(image: Image | None, axes: ImageAxes) -> PixelSize:
+    """Return the size of an image's pixels along rows and columns, and its unit.
+
+    Both are None without an image, in pixels, and with different units along rows and columns.
+    """
+    row, col = axes.displayed
+    if image is None or str(image.units[row]) == "pixel" or image.units[row] != image.units[col]:
+        return None, None
+    return (float(abs(image.scale[row])), float(abs(image.scale[col]))), str(image.units[row])
 
 
 def axes_of(

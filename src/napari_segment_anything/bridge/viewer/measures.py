@@ -14,6 +14,7 @@ from ...formats import write_table
 from ...progress import Progress
 from ...session.committed import ObjectPlace
 from ...session.measuring import Row, columns, measure_object
+from .images import PixelSize, pixel_size
 from .runners import Inline, JobCallbacks, JobRunner
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _Change: TypeAlias = "tuple[PlaneSession, tuple[int, ...], Window]"
 _Key: TypeAlias = "tuple[PlaneSession, int]"
-_PixelSize: TypeAlias = "tuple[tuple[float, float] | None, str | None]"
 
 
 class ObjectMeasures:
@@ -120,19 +120,10 @@ class ObjectMeasures:
         for on in self._planes.all:
             mine = [change for change in self.changes if change[0] is on]
             if mine:
-                asked.append((on, on.session.places(), mine, self._pixel_size(on)))
+                asked.append(
+                    (on, on.session.places(), mine, pixel_size(self._planes.layers.image, on.axes))
+                )
         return _measure(asked)
-
-    def _pixel_size(self, on: PlaneSession) -> _PixelSize:
-        image = self._planes.layers.image
-        row, col = on.axes.displayed
-        if (
-            image is None
-            or str(image.units[row]) == "pixel"
-            or image.units[row] != image.units[col]
-        ):
-            return None, None
-        return (float(abs(image.scale[row])), float(abs(image.scale[col]))), str(image.units[row])
 
     def _show(self) -> None:
         layer = self._planes.layers.target
@@ -192,7 +183,7 @@ def write_features(layer: Labels, table: dict[str, list[Any]], written: set[int]
 
 
 def _measure(
-    asked: list[tuple[PlaneSession, list[ObjectPlace], list[_Change], _PixelSize]],
+    asked: list[tuple[PlaneSession, list[ObjectPlace], list[_Change], PixelSize]],
 ) -> Generator[Progress, None, dict[_Key, Row]]:
     rows: dict[_Key, Row] = {}
     for on, there, changes, size in asked:
