@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import shutil
 import subprocess
@@ -10,7 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -133,6 +135,27 @@ def threads_of_torch() -> Iterator[None]:
     yield
     if torch and torch.get_num_threads() != before:
         torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def qapp(qapp: Any) -> Iterator[Any]:
+    """Return pytest-qt's application, without what makes a viewer slow.
+
+    Every new one reads the manifests of all installed plugins, and napari writes all its settings
+    whenever one changes, and collects garbage among all objects whenever a layer is removed:
+    what imports made is kept out of that.
+    """
+    npe2 = pytest.importorskip("npe2", reason="napari is not installed")
+    settings = pytest.importorskip("napari.settings", reason="napari is not installed")
+    for module in ("torch", "napari._qt.qt_main_window"):
+        importlib.import_module(module)
+    plugins = list(npe2.PluginManifest.discover())
+    gc.collect()
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(npe2.PluginManifest, "discover", lambda paths=(): iter(plugins))
+        patch.setattr(settings.get_settings(), "_save_on_change", False)
+        yield qapp
 
 
 @pytest.fixture(scope="session")

@@ -51,8 +51,9 @@ def calm(stored, segment, tmp_path_factory):
     return SimpleNamespace(result=result, labels=np.asarray(result.labels[...]))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster():
+    """Two workers, no longer than they are needed: idle ones keep the processor busy, too."""
     distributed = pytest.importorskip("distributed")
     with pytest.MonkeyPatch.context() as patch:
         # workers import functions of the tests
