@@ -76,9 +76,7 @@ class Studio:
         session = self.widget.session
         session.when_loaded(lambda: None)
         self.wait(lambda: session.is_loaded)
-        QTest.qWait(700)  # the panel has its width only then
-        self.viewer.fit_to_view()
-        QTest.qWait(300)
+        self.fit()
 
     def __enter__(self) -> Studio:
         return self
@@ -124,6 +122,12 @@ class Studio:
                 QTest.qWait(10)
         QTest.mouseRelease(self.canvas, Qt.MouseButton.LeftButton, keys, last)
         self.settle(wait)
+
+    def fit(self) -> None:
+        """Show all of the image, once the panel has its width."""
+        QTest.qWait(700)
+        self.viewer.fit_to_view()
+        QTest.qWait(300)
 
     def settle(self, wait: int = 400) -> None:
         """Wait until nothing is computed any more and everything is drawn."""
@@ -227,8 +231,7 @@ def tools(album: Album) -> None:
     """A box in progress."""
     with Studio("cell", "Segment Anything", album.theme) as studio:
         studio.settle()
-        rows, cols = studio.image.data.shape[-2:]
-        studio.drag((rows * 0.25, cols * 0.2), (rows * 0.8, cols * 0.8), shift=True)
+        studio.drag((295, 343), (452, 505), shift=True)
         album.save("prompt_box", studio.window())
 
 
@@ -237,10 +240,11 @@ def everything(album: Album) -> None:
     with Studio("nuclei", "Segment everything", album.theme) as studio:
         studio.widget.start()
         studio.finish_run()
-        studio.widget.parameters.pred_iou_thresh.value = 0.8
+        studio.widget.parameters.pred_iou_thresh.value = 0.6
         QTest.qWait(200)
         studio.finish_run()
         album.save("everything_widget", studio.window())
+        studio.widget.parameters.pred_iou_thresh.value = None  # it would be remembered
 
 
 def refine(album: Album) -> None:
@@ -251,8 +255,11 @@ def refine(album: Album) -> None:
         studio.widget.objects.value = given
         studio.widget.start()
         studio.wait(lambda: studio.widget.refined is not None and not studio.widget._jobs.running)
-        given.visible = False
-        number = int(studio.widget.refined.review()["object"][4])
+        given.contour = 1
+        review = studio.widget.refined.review()
+        number = next(
+            n for n, hint in zip(review["object"], review["hint"], strict=True) if "merge" in hint
+        )
         studio.widget.table.select(number)
         studio.widget.show_object(number)
         QTest.qWait(500)
@@ -270,6 +277,7 @@ def find(album: Album) -> None:
         studio.wait(studio.widget.run_button.isEnabled)
         studio.widget.start()
         studio.finish_run()
+        studio.fit()
         album.save("find_widget", studio.window())
 
 
@@ -322,7 +330,7 @@ def large_run(album: Album) -> None:
         panel = studio.widget.large
         studio.widget.region.qt.button("all").click()
         panel.store.value = str(Path(tempfile.mkdtemp()) / "slide.ome.zarr")
-        studio.viewer.fit_to_view()
+        studio.fit()
         mosaic.broken = True
         studio.widget.start()
         studio.wait(
@@ -379,8 +387,7 @@ def animation(album: Album) -> None:
         own = studio.viewer.window._qt_viewer
         for dock in (own.dockLayerControls, own.dockLayerList):
             dock.hide()
-        QTest.qWait(300)
-        studio.viewer.fit_to_view()
+        studio.fit()
 
         def shot(milliseconds: int) -> None:
             frames.append(studio.window())

@@ -85,7 +85,7 @@ def model_facts(model: Model) -> dict[str, str]:
     """Lines of a summary about the model and its device."""
     return {
         "model": f"{model.name} ({model.architecture}, {model.fingerprint[:12]})",
-        "device": f"{model.device}, {model.precision} ({model.precision_reason})",
+        "device": f"{model.device}, {model.precision}",
     }
 
 
