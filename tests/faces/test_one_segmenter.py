@@ -7,6 +7,7 @@ segmented again, and where propagation starts.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from napari_segment_anything.large.image import LargeImage
 from napari_segment_anything.large.redecoding import _segment
 from napari_segment_anything.session import ArrayTarget, Session
 
+from ..encodings import remembered_encodings
 from ..families.tiny import tiny_sam2, tiny_sam_hq
 from ..tiny import tiny_model
 
@@ -76,13 +78,15 @@ FAMILIES = {"sam2": tiny_sam2, "sam_hq": tiny_sam_hq}
 @pytest.fixture(
     scope="module", params=[pytest.param("default", marks=pytest.mark.weights), "vit", *FAMILIES]
 )
-def predictor(request: pytest.FixtureRequest, tmp_path_factory) -> Predictor:
+def predictor(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[Predictor]:
     if request.param == "default":
-        return Predictor(request.getfixturevalue("default_model"))
-    if request.param in FAMILIES:
+        with remembered_encodings():
+            yield Predictor(request.getfixturevalue("default_model"))
+    elif request.param in FAMILIES:
         folder = FAMILIES[request.param](tmp_path_factory.mktemp("models") / request.param)
-        return Predictor(nsa.load_model(folder, precision="fp32"))
-    return Predictor(tiny_model())
+        yield Predictor(nsa.load_model(folder, precision="fp32"))
+    else:
+        yield Predictor(tiny_model())
 
 
 @pytest.fixture(scope="module")

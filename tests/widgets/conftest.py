@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from napari_segment_anything.checkpoints import transfer
 
 from ..bright import bright_model
+from ..encodings import remembered_encodings
 
 os.environ.setdefault("NAPARI_CONFIG", os.devnull)
 
@@ -41,9 +42,11 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def light(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def light(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Load a model that sees bright things for the embedded one, but where `weights` is marked."""
     if request.node.get_closest_marker("weights"):
+        with remembered_encodings():
+            yield
         return
     holder = pytest.importorskip("napari_segment_anything.bridge.viewer.model_holder")
     load = holder.load_model
@@ -52,6 +55,7 @@ def light(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         return bright_model() if source == "default" else load(source, *given, **options)
 
     monkeypatch.setattr(holder, "load_model", light_model)
+    yield
 
 
 @pytest.fixture
