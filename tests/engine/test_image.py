@@ -46,7 +46,7 @@ def test_axes(shape, dtype, axis, expected):
         (np.zeros((4, 5)), {"channels": (1,)}, "no channel axis"),
         (np.zeros((4, 5, 3)), {"channels": (0, 3)}, "0 to 2"),
         (np.zeros((4, 5, 3)), {"channels": ()}, "no channel"),
-        ("coins.png", {}, "array"),
+        ("coins.png", {}, "read_image"),
         ([[1, 2], [3]], {}, "array"),
         ([np.zeros((4, 4)), np.zeros((8, 8))], {}, "fine to coarse"),
         ([np.zeros((4, 4)), np.zeros((2, 2, 3))], {}, "same axes"),

@@ -219,7 +219,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     np.save(tmp_path / "z.npy", np.zeros((0, 5)))
     refused("z.npy", "no pixels")
     (tmp_path / "folder").mkdir()
-    refused("folder", "cannot be read as Zarr")
+    refused("folder", "folder without Zarr metadata")
     frames = [Image.fromarray(COLOUR), Image.fromarray(255 - COLOUR)]
     frames[0].save(tmp_path / "anim.png", save_all=True, append_images=frames[1:])
     refused("anim.png", "animation")

@@ -217,11 +217,11 @@ def unknown_name(name: str) -> CheckpointError:
     names = list(catalogue())
     known = [*names, *(alias for entry in catalogue().values() for alias in entry.aliases)]
     close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(close)}?" if close else "."
+    hint = f"did you mean {' or '.join(close)}?" if close else f"Names are {', '.join(names)}."
     return CheckpointError(
-        f"there is no model named {name!r} and no such file{hint} "
-        f"Names are {', '.join(names)}; the path or URL of a checkpoint, a folder, or the "
-        "owner/name of a model on the Hugging Face Hub are accepted as well"
+        f"there is no model named {name!r} and no such file; {hint} Also accepted are the path or "
+        "URL of a checkpoint, a folder, and the owner/name of a model on the Hugging Face Hub; "
+        "`napari-sam models` lists all names"
     )
 
 

@@ -81,13 +81,16 @@ def find(
     napari-sam find cells.tif -o out/ --examples some.tif --likeness-thresh 0.3
     """
     from ..datasets.opening import read_source
+    from ..errors import PromptError
     from . import values
     from .report import progress_bar
 
     if examples is not None and box:
-        from ..errors import PromptError
-
         raise PromptError("give examples either as --box or in a file, not both")
+    if not words and examples is None and not box:
+        raise PromptError(
+            "say what to look for: words after the image, or examples with --box or --examples"
+        )
     wanted: dict[str, Any] = {
         "words": words,
         "examples": [values.box(text) for text in box] if box else examples,

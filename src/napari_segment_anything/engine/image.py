@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -168,8 +169,9 @@ def _levels(image: Any) -> tuple[Any, ...]:
         except ValueError as error:
             raise ImageError(f"the image is not an array: {error}") from error
     if not all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__")):
+        hint = "; read_image(path).array reads a file" if isinstance(image, str | Path) else ""
         raise ImageError(
-            f"an image is an array with shape, dtype and indexing, not {type(image).__name__}"
+            f"an image is an array with shape, dtype and indexing, not {type(image).__name__}{hint}"
         )
     if not isinstance(image.dtype, np.dtype):
         try:

@@ -19,6 +19,7 @@ from ..progress import Progress, finish
 from .ask import Ask
 from .embedding import Embedding
 from .encode_plan import EncodePlan
+from .model import Model
 from .parts import clean, prompted_parts
 from .placed_mask import NO_MASK, PlacedMask
 from .predictor import Predictor
@@ -103,7 +104,7 @@ class Segmenter:
     Raises
     ------
     ParameterError
-        If a value is none of these.
+        If a value is none of these, or a model is given for the predictor.
     """
 
     def __init__(
@@ -114,6 +115,8 @@ class Segmenter:
         min_mask_region_area: float | None = None,
         window_size: int | None = None,
     ) -> None:
+        if isinstance(predictor, Model):
+            raise ParameterError("a Segmenter takes a predictor: Segmenter(Predictor(model))")
         if multimask != "auto" and not isinstance(multimask, bool):
             raise ParameterError(f"multimask is 'auto', True or False, not {multimask!r}")
         if min_mask_region_area is None:

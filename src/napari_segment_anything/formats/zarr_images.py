@@ -43,7 +43,10 @@ def read_zarr(location: str, series: int, key: str | None, lazy: bool | None) ->
     except FormatError as error:
         raise ImageError(str(error)) from error
     except FileNotFoundError as error:
-        raise ImageError(f"{location} cannot be read as Zarr: it does not exist.") from error
+        reason = "it does not exist."
+        if Path(location).is_dir():
+            reason = "it is a folder without Zarr metadata. Give the path of an image in it."
+        raise ImageError(f"{location} cannot be read as Zarr: {reason}") from error
     except Exception as error:  # zarr raises many types of errors for damaged stores
         raise ImageError(f"{location} cannot be read as Zarr: {_stores.line(error)}") from error
     found.levels = levels
