@@ -42,6 +42,11 @@ def test_parts_mostly_in_the_box_stay(two) -> None:
     assert kept[12, 20] and not kept[4, 4]
 
 
+@pytest.mark.parametrize(("last", "kept"), [(19, False), (22, True)])  # 5 and 8 of 13 columns
+def test_a_part_needs_more_than_half_of_it_in_the_box(two, last: int, kept: bool) -> None:
+    assert prompted_parts(two, box=(0, 0, 19, last))[12, 20] == kept
+
+
 def test_without_a_place_nothing_changes(two) -> None:
     assert prompted_parts(two) is two
     assert prompted_parts(two, [[4, 4]], [0]) is two
