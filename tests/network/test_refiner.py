@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from napari_segment_anything.network import MicroConfig, Sam, SamConfig
-from napari_segment_anything.network.refiner import MaskRefiner, _agreement, _depth
+from napari_segment_anything.network.refiner import MaskRefiner, _agreement, _depth, box_prior
 
 SIDE = 32
 
@@ -140,6 +140,28 @@ def test_it_learns_where_objects_end(kind):
     refined, predicted = made(logits, iou, maps, **prompts, kinds=slice(0, 1))
     assert quality(refined).mean() > 0.95
     assert (predicted[:, 0] - quality(refined)).abs().mean() < 0.1
+
+
+def test_a_box_decides_where_the_network_does_not_know():
+    # 16 x 24 cells from the corner; cells lie at 2 i + 0.5
+    box = torch.tensor([-0.5, -0.5, 47.5, 31.5])
+    rows = torch.arange(SIDE)[:, None] - 7.5
+    cols = torch.arange(SIDE)[None] - 11.5
+    ellipse = (rows / 8).square() + (cols / 12).square() < 1
+    unsure = torch.where(ellipse, 0.5, -0.5)[None]
+    unsure[0, 16:], unsure[0, :, 24:] = -6.0, -6.0
+    unsure[0, 7, 11], unsure[0, 0, 0] = -0.5, 0.5  # wrong in the middle and in the corner
+    found = unsure + box_prior(unsure, box)
+    assert torch.equal(found[0] > 0, ellipse)
+    # one that is sure is left as it is, and so is one that is unlike an ellipse
+    sure = torch.where(unsure > 0, 9.0, -9.0)
+    assert torch.equal(sure + box_prior(sure, box) > 0, sure > 0)
+    worm = torch.where((rows - cols).abs() < 2, 0.5, -6.0)[None]
+    assert torch.equal(box_prior(worm, box), torch.zeros_like(worm))
+    # only with a box
+    logits, iou, maps = unsure[None], torch.ones(1, 1), maps_of((0, 0, 16, 24))
+    given, _ = refiner(False)(logits, iou, maps, boxes=box[None], kinds=slice(0, 1))
+    torch.testing.assert_close(given[0], found)
 
 
 def test_a_network_with_a_refiner_needs_the_maps():
