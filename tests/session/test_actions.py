@@ -204,7 +204,7 @@ def test_a_recorder_alone(tmp_path):
     recorder = Recorder(taken, lambda: 1.5, dict, lost.append)
     recorder.record({"do": "undo"})
     assert recorder.journal is None and "exists already" in str(lost[0])
-    with pytest.raises(ResourceError, match="there already"):
+    with pytest.raises(ResourceError, match="exists already"):
         Recorder(taken, lambda: 1.5, dict).record({"do": "undo"})
     path = tmp_path / "new.jsonl"
     recorder = Recorder(path, lambda: 1.5, dict)

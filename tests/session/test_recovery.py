@@ -390,7 +390,7 @@ def test_an_existing_journal_is_not_overwritten(recorded, predictor, image):
     session = Session(
         predictor, PlaneSource(image), ArrayTarget(np.zeros(image.shape, "u1")), journal=path
     )
-    with pytest.raises(ResourceError, match="there already"):
+    with pytest.raises(ResourceError, match="exists already"):
         session.add_point((), (5, 5))
     assert session.draft is None
     assert path.read_bytes() == before
