@@ -6,7 +6,7 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,10 @@ THROUGH_OTHERS = {"fsspec": "zarr", "s3fs": "zarr"}
 CORNERSTONES = ("magicgui", "napari", "npe2", "numpy", "scikit-image", "torch", "zarr")
 
 
-def imports(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield each file with each outside package that it imports."""
+@cache
+def imports(folder: Path) -> list[tuple[Path, str]]:
+    """Return each file with each outside package that it imports."""
+    found = []
     for path in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
@@ -32,7 +34,8 @@ def imports(folder: Path) -> Iterator[tuple[Path, str]]:
             for module in modules:
                 name = module.partition(".")[0]
                 if name not in sys.stdlib_module_names:
-                    yield path, DISTRIBUTION.get(name, name.replace("_", "-"))
+                    found.append((path, DISTRIBUTION.get(name, name.replace("_", "-"))))
+    return found
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -51,7 +54,7 @@ OURS = {"napari-segment-anything", "tests"}
 def test_what_src_imports_is_declared() -> None:
     optional = extras("napari", "dask", "models", "remote", "evaluate", "train")
     source = ROOT / "src/napari_segment_anything"
-    for path, package in imports(source):
+    for path, package in imports(ROOT / "src"):
         plugin = path.relative_to(source).parts[0] in ("bridge", "widgets")
         allowed = CORE | optional if plugin else CORE | (optional - extras("napari"))
         assert package in allowed | OURS, (path, package)

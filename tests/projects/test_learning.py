@@ -36,7 +36,8 @@ from tests.training.small import disks, stored
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    return stored(tmp_path_factory.mktemp("weights"))
+    coarse = {"grid": {"points_per_side": 8}}
+    return stored(tmp_path_factory.mktemp("weights"), everything=coarse)
 
 
 @pytest.fixture

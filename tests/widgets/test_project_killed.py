@@ -72,7 +72,7 @@ for number in itertools.count():
         board.take(board.shown[:1])
     decided = 0 if board.suggestions is None else board.suggestions.counts()["rejected"]
     print(len(widget.session.objects), decided, flush=True)
-    QTest.qWait(5)
+    QTest.qWait(500 if stage == "learn" else 5)
 """
 
 
@@ -130,7 +130,8 @@ def test_a_killed_window_loses_at_most_the_event_under_way(project, stage) -> No
 
 @pytest.mark.skipif(NO_DISPLAY, reason="needs a display (xvfb-run)")
 def test_learning_goes_on_when_the_window_is_killed(project, tmp_path) -> None:
-    project.set_model(str(stored(tmp_path)))
+    coarse = {"grid": {"points_per_side": 8}}
+    project.set_model(str(stored(tmp_path, everything=coarse)))
     with project.image("im1").lock() as editing:
         editing.write(labels=disks(), state="complete")
 
