@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 import napari_segment_anything as nsa
-from napari_segment_anything.automatic.generate import generate_candidates
+from napari_segment_anything import engine
 from napari_segment_anything.cli import prompt_files
 from napari_segment_anything.cli.main import run
-from napari_segment_anything.finding import pool
 
 from ..tiny import tiny_model
 
@@ -23,10 +21,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny")]
 
 
 @pytest.fixture
-def coarse_grid(monkeypatch):
-    """Find asks the tiny model, which has no dense head, with a few points only."""
-    coarse = partial(generate_candidates, points_per_side=6)
-    monkeypatch.setattr(pool, "generate_candidates", coarse)
+def coarse(monkeypatch, tiny):
+    """The tiny model, which has no dense head, is asked with a few points unless others are given.
+
+    Gives what loads it.
+    """
+
+    def load_model(*_, **__):
+        return tiny_model(everything={"grid": {"points_per_side": 6}})
+
+    monkeypatch.setattr(engine, "load_model", load_model)
+    return load_model
 
 
 def picture():
@@ -47,7 +52,7 @@ def commands() -> list[str]:
     return sorted({line for line in lines if line.startswith("napari-sam")})
 
 
-@pytest.mark.usefixtures("coarse_grid")
+@pytest.mark.usefixtures("coarse")
 @pytest.mark.parametrize("command", commands())
 def test_commands(command, tmp_path, monkeypatch):
     import tifffile
@@ -58,15 +63,14 @@ def test_commands(command, tmp_path, monkeypatch):
     assert run([*shlex.split(command)[1:]]) == 0
 
 
-@pytest.mark.usefixtures("coarse_grid")
 @pytest.mark.parametrize("page", PAGES)
-def test_python(page, monkeypatch, tmp_path):
+def test_python(page, coarse, monkeypatch, tmp_path):
     """The blocks of a page, one after another, as a reader would run them."""
     import tifffile
 
     monkeypatch.chdir(tmp_path)
     tifffile.imwrite("cells.tif", picture())
-    monkeypatch.setattr(nsa, "load_model", lambda *_, **__: tiny_model())
+    monkeypatch.setattr(nsa, "load_model", coarse)
     names = {"image": picture()}
     for block in blocks(page, "python"):
         if "channel_axis" in block:
@@ -75,6 +79,7 @@ def test_python(page, monkeypatch, tmp_path):
         exec(compile(block, page, "exec"), names)
 
 
+@pytest.mark.usefixtures("coarse")
 def test_a_project_from_the_shell(monkeypatch, tmp_path):
     """The tutorial step by step, with fewer and smaller images and without learning."""
     page = "docs/how-to/project-from-the-shell.md"
