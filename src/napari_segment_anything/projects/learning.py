@@ -93,8 +93,9 @@ def learn_steps(
     """Fine-tune a project's model on what is annotated, as a generator of `Progress`.
 
     Where an image is not labelled completely, nothing but its labelled objects, a ring around each,
-    complete regions and negative clicks has a loss. Closing the generator stops; the next call goes
-    on with what was learned from, and ignores annotation made since.
+    complete regions and negative clicks has a loss; from half of the steps on, so does what the
+    model has become confident of (see `training.assumed`). Closing the generator stops; the next
+    call goes on with what was learned from, and ignores annotation made since.
 
     Parameters
     ----------
@@ -247,7 +248,7 @@ def _prepare(
     return request
 
 
-DENSE_OPTIONS: Mapping[str, Any] = {"warmup": 10, "objects": 3, "rounds": 2}
+DENSE_OPTIONS: Mapping[str, Any] = {"warmup": 10, "objects": 3, "rounds": 2, "assume": 0.5}
 """Stage options for models with a dense head, besides those of `training.presets`.
 
 Suggestions come from the dense head, so the decoder gets half of a step's time, not two thirds.

@@ -274,14 +274,10 @@ def _perhaps_objects(
     """Where a network's dense head sees objects; without one, that may be everywhere."""
     from ..training.data import labelled_image
     from ..training.geometry import has_dense_head
-    from ..training.validation import dense_maps
+    from ..training.validation import cell_index, dense_maps
 
     if network is None or not has_dense_head(network):
         return np.ones(labels.shape, bool)
     maps, _ = dense_maps(network.image_encoder, labelled_image("", "", shown, labels))
-    found = maps[0] > 0
-    rows, cols = (
-        np.arange(length) * cells // length
-        for length, cells in zip(labels.shape, found.shape, strict=True)
-    )
-    return found[rows[:, None], cols]
+    found: NDArray[np.bool_] = maps[0] > 0
+    return found[cell_index(labels.shape, found.shape)]

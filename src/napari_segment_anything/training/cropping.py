@@ -6,7 +6,7 @@ data as an uninterrupted one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from .crops import Crops, TrainingCrop
 from .data import LabelledImage
 from .geometry import Geometry
 from .paste import paste_objects
-from .seen import SEEN
+from .seen import ASSUMED, SEEN
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,17 @@ class CropSampler:
         self.names = sorted(self.groups)
         share = np.array([weights[name] for name in self.names], float)
         self.share = share / share.sum()
+
+    @property
+    def unseen(self) -> bool:
+        """Whether some image is not labelled completely."""
+        return any(image.seen is not None for group in self.groups.values() for image in group)
+
+    def changed(self, change: Callable[[list[LabelledImage]], list[LabelledImage]]) -> CropSampler:
+        """The same sampler of other images, which `change` makes of all these."""
+        images = change([image for name in self.names for image in self.groups[name]])
+        weights = dict(zip(self.names, self.share.tolist(), strict=True))
+        return CropSampler(images, weights, self.seed, self.geometry)
 
     def batch(self, step: int, count: int, config: CropConfig) -> Crops:
         """The batch of one step.
@@ -295,11 +306,12 @@ def _place(
 def _seen_place(
     seen: NDArray[np.uint8], anchors: NDArray[np.int32], rng: np.random.Generator
 ) -> tuple[int, int]:
-    """Row and column of a random object, or of a random pixel that a person has looked at."""
-    if len(anchors) and rng.random() < 0.75:
+    """Row and column of a random confirmed object, or of a random pixel that has a label."""
+    assumed = bool((seen == ASSUMED).any())
+    if len(anchors) and rng.random() < (0.5 if assumed else 0.75):
         r, c, _ = anchors[rng.integers(len(anchors))]
         return int(r), int(c)
-    where = np.flatnonzero(seen == SEEN)
+    where = np.flatnonzero(seen >= SEEN)
     place = int(where[rng.integers(len(where))]) if len(where) else 0
     return divmod(place, seen.shape[1])
 

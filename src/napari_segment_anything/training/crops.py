@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .seen import SEEN
+from .seen import ASSUMED, SEEN
 
 
 class TrainingCrop(NamedTuple):
@@ -58,10 +58,15 @@ class Crops:
         """S, the side of a crop in pixels."""
         return self.labels.shape[-1] * self.stride
 
-    @property
-    def known(self) -> Tensor:
-        """Cells whose label is right: (batch, S/stride, S/stride) bool."""
-        return self.seen == SEEN
+    def confidence(self, assumed: float) -> Tensor:
+        """How far labels count in the dense head: (batch, S/stride, S/stride) float32, 0 to 1.
+
+        Parameters
+        ----------
+        assumed : float
+            For cells that are assumed.
+        """
+        return (self.seen == SEEN) + assumed * (self.seen == ASSUMED)
 
     def to(self, device: torch.device) -> Crops:
         """Move to a device."""

@@ -112,7 +112,7 @@ def record_run(
         except FormatError:
             held = {}
         known, asked = _placeless(held.get("config", {})), _placeless(wanted["config"])
-        stages = known.get("stages") or []
+        stages = known["stages"]
         keys = [k for k in asked if k != "stages" and known.get(k) != asked[k]]
         keys += ["stages"] if asked["stages"][: len(stages)] != stages or not stages else []
         changed = ["config"] if keys else []
@@ -127,7 +127,7 @@ def record_run(
         if held != wanted:
             _write_record(path, wanted)
         return
-    endings = (".pt", "-train.csv", "-validation.csv")
+    endings = (".pt", "-assumed-1.npz", "-assumed-2.npz", "-train.csv", "-validation.csv")
     old = [folder / f"{stage.name}{ending}" for stage in config.stages for ending in endings]
     old = [file for file in (*old, folder / MODEL) if file.exists()]
     if old and not overwrite:
@@ -144,12 +144,16 @@ _PLACES = ("folder", "images", "labels", "records", "split", "metadata")
 
 
 def _placeless(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without the locations of model, images and results."""
+    """A configuration without the locations of model, images and results.
+
+    Records of earlier versions lack what has been added since.
+    """
     rest = {k: v for k, v in config.items() if k not in ("model", "encoder_weights", "output")}
-    rest["data"] = [  # records of earlier versions have no share
+    rest["data"] = [
         {"share": 1.0, **{k: v for k, v in table.items() if k not in _PLACES}}
         for table in config.get("data", [])
     ]
+    rest["stages"] = [{"assume": 0.0, **table} for table in config.get("stages") or ()]
     return rest
 
 

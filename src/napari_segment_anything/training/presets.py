@@ -166,6 +166,9 @@ def _check(
         "this model has no mask refiner for refiner_learning_rate to train": (
             stage.refiner_learning_rate > 0 and not refines
         ),
+        "'assume' needs an image encoder with a dense head, and a learning rate for it": (
+            stage.assume > 0 and not (micro and learns)
+        ),
         "views keep embeddings, which change when the encoder is trained": stage.views and learns,
     }
     for message, applies in wrong.items():

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .crops import Crops
 from .dense import ObjectExtents
-from .seen import UNSEEN
+from .seen import ASSUMED, UNSEEN
 
 PER = 4  # logits along the side of an embedding cell
 
@@ -81,6 +81,7 @@ def draw_objects(
     labels = torch.where((has_wholes & (chance < 0.4))[:, None, None], crops.wholes, crops.labels)
     found = ObjectExtents.of(labels)
     usable = (found.label > 0) & (found.area >= min_area)
+    usable[found.index[crops.seen == ASSUMED]] = False
     if side < 20:
         # prefer objects that fit into a small window with some background around them
         fitting = usable & (found.area <= (0.55 * side * PER // 1) ** 2)

@@ -2,13 +2,17 @@
 
 Every pixel has one of three levels, and losses apply accordingly:
 
-====== ====================================================================== =========== =======
-level  meaning                                                                dense head  decoder
-====== ====================================================================== =========== =======
-SEEN   the labels are right: an object, or background                         yes         yes
-BESIDE next to a labelled object and no part of it, perhaps of another object no          yes
-UNSEEN nobody has looked                                                      no          no
-====== ====================================================================== =========== =======
+======= ====================================================================== =========== =======
+level   meaning                                                                dense head  decoder
+======= ====================================================================== =========== =======
+SEEN    the labels are right: an object, or background                         yes         yes
+ASSUMED nobody has looked, but the network is confident: see `assumed`         in part     yes
+BESIDE  next to a labelled object and no part of it, perhaps of another object no          yes
+UNSEEN  nobody has looked                                                      no          no
+======= ====================================================================== =========== =======
+
+In the decoder, "yes" means that the pixel is no part of another object; only objects that a person
+has confirmed are prompted.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-UNSEEN, BESIDE, SEEN = 0, 1, 2
+UNSEEN, BESIDE, SEEN, ASSUMED = 0, 1, 2, 3
 RING = 0.35  # of the square root of an object's area
 _LEAST, _MOST = 3.0, 24.0  # pixels
 
@@ -31,7 +35,7 @@ def seen_levels(
 
     Whoever confirms an object has seen to its outline, so that a ring around it is no part of it.
     Whether the ring is background is another question: another object, not labelled yet, may lie
-    in it. Only with `undecided` are the ring's other pixels taken for background.
+    in it. Only with `undecided` are the ring's other pixels assumed to be background.
 
     Parameters
     ----------
@@ -45,7 +49,7 @@ def seen_levels(
     Returns
     -------
     ndarray
-        (h, w) uint8 of UNSEEN, BESIDE and SEEN.
+        (h, w) uint8.
     """
     levels = np.zeros(labels.shape, np.uint8)
     inside = labels > 0
@@ -55,7 +59,7 @@ def seen_levels(
         ring = distance <= reach[labels[tuple(nearest)]]
         levels[ring] = BESIDE
         if undecided is not None:
-            levels[ring & ~undecided] = SEEN
+            levels[ring & ~undecided] = ASSUMED
     if seen is not None:
         levels[seen] = SEEN
     levels[inside] = SEEN

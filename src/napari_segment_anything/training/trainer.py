@@ -6,7 +6,9 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from ..errors import FormatError, ParameterError, ResourceError
 from ..formats.atomic import replacing
 from ..progress import Progress
 from ..reading import one_line
+from .assumed import with_assumed
 from .augment import AugmentConfig
 from .average import Average, live_state, load_live_state
 from .config import SCRATCH, StageConfig, TrainingConfig
@@ -107,8 +110,9 @@ class StageTrainer:
         # weights that a fine-tuning run leaves unchanged are not stored again
         self.average = Average(network, stage.ema, trained_only=config.model != SCRATCH)
         self.best: dict[str, Any] | None = None
-        workers = 0 if self.device.type == "cpu" else (os.cpu_count() or 1) - 1
-        self._batches = Prefetch(sampler, stage.batch_size, stage.crop, workers, stage.steps)
+        self._batches = self._prefetch()
+        self._partial = sampler if stage.assume and sampler.unseen else None
+        self._readings = 0
         changes = config.augment or AugmentConfig()
         self._encode = CropEncoder(self.network, stage, changes, self.device)
         frozen = stage.encoder_learning_rate == 0
@@ -156,6 +160,7 @@ class StageTrainer:
             yield self._validation()  # the initial weights may be the best
             started, busy = time.perf_counter(), time.process_time()
         while not self.complete:
+            self._assume()
             for name, value in self._one_step().items():
                 sums[name] = sums.get(name, 0.0) + value
             self.step += 1
@@ -177,6 +182,26 @@ class StageTrainer:
                 self.save()
         self._batches.close()
         load_live_state(self.network, self.best["average"] if self.best else self.average.state)
+
+    def _prefetch(self) -> Prefetch:
+        stage = self.stage
+        workers = 0 if self.device.type == "cpu" else (os.cpu_count() or 1) - 1
+        return Prefetch(self.sampler, stage.batch_size, stage.crop, workers, stage.steps)
+
+    def _assume(self) -> None:
+        """Learn on from what the averaged network is confident of, where nobody has looked."""
+        done, first = self.step / self.stage.steps, self.stage.assume
+        due = (done >= first) + (done >= (1 + first) / 2)
+        if self._partial is None or due == self._readings:
+            return
+        self._readings = due
+        kept = self.folder / f"{self.stage.name}-assumed-{due}.npz"
+        with self._averaged() as network:
+            self.sampler = self._partial.changed(
+                partial(with_assumed, network.image_encoder, kept=kept)
+            )
+        self._batches.close()
+        self._batches = self._prefetch()
 
     def _validation(self) -> Progress:
         measures = self._validate()
@@ -282,14 +307,20 @@ class StageTrainer:
         return self.prompt_losses(self.network, encoded, self.stage, generator)
 
     def _validate(self) -> dict[str, float]:
+        with self._averaged() as network:
+            return self.validate(network) if self.validate else {}
+
+    @contextmanager
+    def _averaged(self) -> Iterator[Any]:
+        """The network in evaluation mode, with the averaged weights."""
         kept = {
             k: v.clone() for k, v in live_state(self.network, self.average.trained_only).items()
         }
         load_live_state(self.network, self.average.state)
-        self.network.eval()
-        measures = self.validate(self.network) if self.validate else {}
-        load_live_state(self.network, kept)
-        return measures
+        try:
+            yield self.network.eval()
+        finally:
+            load_live_state(self.network, kept)
 
     def save(self) -> None:
         """Write a checkpoint of the stage, atomically."""

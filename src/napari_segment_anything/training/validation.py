@@ -146,6 +146,20 @@ def dense_maps(encoder: nn.Module, source: LabelledImage) -> tuple[NDArray, NDAr
     return maps[:, : labels.shape[0], : labels.shape[1]].float().cpu().numpy(), labels
 
 
+def cell_index(
+    shape: tuple[int, int], cells: tuple[int, int]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Index that spreads maps on the grid of the dense head over the pixels of their image.
+
+    Parameters
+    ----------
+    shape, cells : (int, int)
+        Rows and columns of the image, and of the maps.
+    """
+    rows, cols = (np.arange(n) * some // n for n, some in zip(shape, cells, strict=True))
+    return rows[:, None], cols[None]
+
+
 def dense_scores(encoder: nn.Module, images: Sequence[LabelledImage]) -> dict[str, float]:
     """Mean AP = TP / (TP + FP + FN) over images at IoU .5, .7 and .8, and at .5 for each set.
 
