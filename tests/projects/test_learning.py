@@ -30,7 +30,7 @@ from napari_segment_anything.projects.learning_process import (
 )
 from napari_segment_anything.projects.learning_status import LOCK, read_curves, work_folder
 from napari_segment_anything.training.estimate import Estimate
-from napari_segment_anything.training.seen import SEEN, UNSEEN
+from napari_segment_anything.training.seen import BESIDE, REJECTED, SEEN, UNSEEN
 from tests.training.small import disks, stored
 
 
@@ -176,7 +176,8 @@ def test_rejected_suggestions_are_background_and_open_ones_are_undecided(annotat
         editing.write(labels=labels, suggestions=suggestions.decide([2], "rejected"))
     made = data.copy_annotation(image, "train", tmp_path)
     ((_, _, levels),) = data.read_copies(tmp_path, [made], "train")
-    assert (levels[apart > 0] == SEEN).all() and (levels[beside > 0] != SEEN).all()
+    assert (levels[apart > 0] == REJECTED).all() and (levels[beside > 0] == BESIDE).any()
+    assert (levels[beside > 0] < SEEN).all()
 
 
 def test_of_large_images_windows_with_annotation_are_copied(monkeypatch):

@@ -141,8 +141,8 @@ def copy_annotation(
 ) -> Annotated:
     """Copy an image's pixels and annotation, so that both may change while a model learns.
 
-    A person has looked at complete regions, at negative clicks, and at suggestions that were
-    rejected: where no object and no open suggestion lies, these are background.
+    A person has looked at complete regions and at negative clicks: where no object lies, these are
+    background. So is, until the model finds other objects there, a suggestion that was rejected.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def copy_annotation(
         Where the image is not labelled completely, this network's dense head says where unlabelled
         objects may lie.
     """
-    from ..training.seen import seen_levels
+    from ..training.seen import REJECTED, seen_levels
 
     labels, seen, points = image.labels(), image.seen(), image.negatives()
     ids, numbered = np.unique(np.append(labels.ravel(), 0), return_inverse=True)
@@ -165,9 +165,8 @@ def copy_annotation(
         mark_background(seen, row, col, labels)
     suggestions = image.suggestions()
     undecided = suggestions.painted() > 0
-    # who rejects a suggestion has looked at it
-    seen |= (suggestions.painted(status="rejected") > 0) & ~undecided & (labels == 0)
-    relevant = seen | (labels > 0)
+    rejected = (suggestions.painted(status="rejected") > 0) & ~undecided & (labels == 0) & ~seen
+    relevant = seen | rejected | (labels > 0)
     windows = list(windows_of(relevant))
     if part == "held_out":
         windows = windows[:: -(-len(windows) // _HELD_WINDOWS)]
@@ -181,11 +180,13 @@ def copy_annotation(
             "labels": labels[window],
         }
         if not complete:
-            arrays["seen"] = seen_levels(
+            levels = seen_levels(
                 labels[window],
                 seen[window],
                 undecided[window] | _perhaps_objects(arrays["image"], labels[window], network),
             )
+            levels[rejected[window]] = REJECTED
+            arrays["seen"] = levels
         name = image.key if len(windows) == 1 else f"{image.key}-{number}"
         with replacing(place / f"{name}.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)

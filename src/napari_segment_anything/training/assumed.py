@@ -17,18 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..automatic.dense import decode_dense, sigmoid
+from ..automatic.dense import BoxDecoding, decode_dense, sigmoid
 from ..formats import open_npz
 from ..formats.atomic import replacing
 from ..measures import overlap_table
 from .data import LabelledImage
 from .dense import interior_map
-from .seen import ASSUMED, BESIDE, SEEN
+from .seen import ASSUMED, BESIDE, REJECTED, SEEN
 from .validation import MIN_CELLS, cell_index, dense_maps
 
+_READING = BoxDecoding(0.6, 0.3, 0.45, 0.2, 0.7)  # as the default model's everything mode reads
 _FOUND = 0.5  # IoU from which a confirmed object counts as found
 _FEWEST = 3  # confirmed objects found, for a threshold
-_QUANTILE = 0.1  # of the scores of confirmed objects that are found
+_QUANTILE = 0.2  # of the scores of confirmed objects that are found
 _BACKGROUND = 0.1  # foreground probability below which a cell is background
 _MARGIN = 2  # cells around anything found that are left open
 _SEEN = 0.2  # share of an object that may lie where a person has looked
@@ -66,7 +67,7 @@ class Reading:
         image : LabelledImage
         """
         maps, labels = dense_maps(encoder, image)
-        instances = decode_dense(maps, min_cells=MIN_CELLS)
+        instances = decode_dense(maps, _READING, min_cells=MIN_CELLS)
         return cls(instances.labels, instances.scores, sigmoid(maps[0]), labels)
 
     def confirmed_scores(self) -> list[float]:
@@ -121,16 +122,23 @@ def _assumed(
     labels, levels = image.labels.copy(), np.array(image.seen)
     index = cell_index(labels.shape, reading.found.shape)
     found = reading.found[index]
-    free = levels != SEEN
-    levels[levels == ASSUMED] = BESIDE  # a better network decides again
+    free, rejected = levels != SEEN, levels == REJECTED
+    levels[(levels == ASSUMED) | rejected] = BESIDE  # decided again
     areas = np.bincount(found.ravel(), minlength=len(reading.scores) + 1)
     covered = np.bincount(found[~free], minlength=len(areas))
     sure = np.append(False, reading.scores >= least) & (covered <= _SEEN * areas)
+    refused = np.zeros(len(sure), bool)
+    table = overlap_table(ndimage.label(rejected)[0], found)
+    refused[table.found_ids[table.found_index[table.iou >= _FOUND]]] = True
+    sure &= ~refused
     object_here = sure[found] & free
     labels[object_here] = labels.max(initial=0) + found[object_here]
     around = ndimage.binary_dilation(reading.found > 0, iterations=_MARGIN)
     nothing = (reading.foreground < _BACKGROUND) & ~around
     levels[object_here | (nothing[index] & free)] = ASSUMED
+    levels[rejected & ~object_here & (refused[found] | (reading.foreground[index] < 0.5))] = (
+        REJECTED
+    )
     return labels, levels
 
 

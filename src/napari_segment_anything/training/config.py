@@ -78,8 +78,6 @@ class StageConfig:
         Share of the steps after which the network labels those parts of images that nobody has
         looked at, where it is confident (see `assumed`), and once more halfway from there to the
         end; 0 never does.
-    assumed_weight : float
-        Weight of these labels in the dense head's loss.
     views : int
         With a frozen encoder: number of fixed crops of each image, whose embeddings are kept. 0
         draws new crops at every step.
@@ -109,7 +107,6 @@ class StageConfig:
     clip: float = 1.0
     ema: float = 0.998
     assume: float = 0.0
-    assumed_weight: float = 0.5
     views: int = 0
     start: int = 0
 
@@ -119,7 +116,7 @@ class StageConfig:
             number = isinstance(value, int | float) and name != "clip"  # which may be infinite
             if number and not least <= value < _MOST:  # nor NaN
                 raise ParameterError(f"{name} is at least {least} and below 1e9, not {value}")
-        for name in ("box_share", "box_point_share", "ema", "assume", "assumed_weight"):
+        for name in ("box_share", "box_point_share", "ema", "assume"):
             if getattr(self, name) > 1:
                 raise ParameterError(f"{name} lies between 0 and 1, not {getattr(self, name)}")
         if self.start >= self.steps:

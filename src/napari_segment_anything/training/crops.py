@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .seen import ASSUMED, SEEN
+from .seen import SEEN
 
 
 class TrainingCrop(NamedTuple):
@@ -58,15 +58,10 @@ class Crops:
         """S, the side of a crop in pixels."""
         return self.labels.shape[-1] * self.stride
 
-    def confidence(self, assumed: float) -> Tensor:
-        """How far labels count in the dense head: (batch, S/stride, S/stride) float32, 0 to 1.
-
-        Parameters
-        ----------
-        assumed : float
-            For cells that are assumed.
-        """
-        return (self.seen == SEEN) + assumed * (self.seen == ASSUMED)
+    @property
+    def known(self) -> Tensor:
+        """Cells that have a label: (batch, S/stride, S/stride) bool."""
+        return self.seen >= SEEN
 
     def to(self, device: torch.device) -> Crops:
         """Move to a device."""

@@ -55,13 +55,13 @@ def dice_loss(logits: Tensor, target: Tensor, known: Tensor | None = None) -> Te
     Parameters
     ----------
     logits, target : Tensor
-        (..., h, w); the target in 0..1.
+        (..., h, w); the target in 0..1, 0 where unknown.
     known : Tensor, optional
-        Weights of the pixels, broadcast to the logits; those of 0 have no loss.
+        Bool, broadcast to the logits; other pixels have no loss.
     """
     probability = logits.sigmoid()
     if known is not None:
-        probability, target = probability * known, target * known
+        probability = probability * known
     probability = probability.flatten(-2)
     target = target.flatten(-2)
     common = 2 * (probability * target).sum(-1)
@@ -88,7 +88,7 @@ def dense_loss(
     valid : Tensor
         (batch, h, w) float32, 1 in the image; padding has a tenth of the weight.
     known : Tensor, optional
-        (batch, h, w), weights of the cells: 0 where nothing is labelled.
+        (batch, h, w) bool, False where nothing is labelled; these cells have no loss.
     touching_weight : float
         Cells at the border of two touching objects count 1 + this in the interior and box losses.
     box_iou_weight : float
@@ -110,7 +110,7 @@ def dense_loss(
     extent = torch.stack([sides[:, 0] + sides[:, 2], sides[:, 1] + sides[:, 3]], 1)
     extent = extent.repeat(1, 2, 1, 1) + 4.0
     error = F.smooth_l1_loss(maps[:, 2:] / extent, sides / extent, reduction="none", beta=0.05)
-    share = targets.weight * near if known is None else targets.weight * near * known
+    share = targets.weight * near
     share = share / share.sum().clamp_min(1e-3)
     losses = {
         "foreground": (foreground * weight).sum() / total,
@@ -144,19 +144,18 @@ def stage_dense_losses(
         Weights of what concerns touching objects.
     """
     valid = crops.valid[:, 0, ::2, ::2].float()
-    known = crops.confidence(stage.assumed_weight)
     losses = dense_loss(
         heads["dense"],
         encode_dense(crops.labels, crops.interior),
         valid,
-        known,
+        crops.known,
         stage.touching_weight,
         stage.box_iou_weight,
         stage.separation_weight,
     )
     some = (slice(None), slice(2, None, 4), slice(2, None, 4))
     coarse = encode_dense(crops.labels[some], crops.interior[some], 8)
-    extra = dense_loss(heads["coarse"], coarse, valid[some], known[some])
+    extra = dense_loss(heads["coarse"], coarse, valid[some], crops.known[some])
     losses["coarse"] = 0.3 * torch.stack(list(extra.values())).sum()
     return losses
 

@@ -2,14 +2,15 @@
 
 Every pixel has one of three levels, and losses apply accordingly:
 
-======= ====================================================================== =========== =======
-level   meaning                                                                dense head  decoder
-======= ====================================================================== =========== =======
-SEEN    the labels are right: an object, or background                         yes         yes
-ASSUMED nobody has looked, but the network is confident: see `assumed`         in part     yes
-BESIDE  next to a labelled object and no part of it, perhaps of another object no          yes
-UNSEEN  nobody has looked                                                      no          no
-======= ====================================================================== =========== =======
+======== ====================================================================== ========== =======
+level    meaning                                                                dense head decoder
+======== ====================================================================== ========== =======
+SEEN     the labels are right: an object, or background                         yes        yes
+ASSUMED  nobody has looked, but the labels are likely: see `assumed`            yes        yes
+REJECTED a mask that a person has rejected: background, or objects otherwise    yes        yes
+BESIDE   next to a labelled object and no part of it, perhaps of another object no         yes
+UNSEEN   nobody has looked                                                      no         no
+======== ====================================================================== ========== =======
 
 In the decoder, "yes" means that the pixel is no part of another object; only objects that a person
 has confirmed are prompted.
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-UNSEEN, BESIDE, SEEN, ASSUMED = 0, 1, 2, 3
+UNSEEN, BESIDE, SEEN, ASSUMED, REJECTED = 0, 1, 2, 3, 4
 RING = 0.35  # of the square root of an object's area
 _LEAST, _MOST = 3.0, 24.0  # pixels
 
