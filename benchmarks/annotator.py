@@ -309,7 +309,7 @@ def go_through(
     if [row.images for row in rows] == list(options.stages):
         return rows
     annotated, test = pictures(data, name)
-    project = _project(out / name / mode, annotated, options)
+    project = new_project(out / name / mode, annotated, options)
     rows, efforts = [], []
     alone = mode == "alone"
     everything = {} if options.crop_layers is None else {"crop_n_layers": options.crop_layers}
@@ -320,17 +320,7 @@ def go_through(
             number = len(efforts)
             annotator = Annotator(model, score, mode, number, everything)
             done = annotator.annotate(*annotated[number])
-            objects = [ObjectEntry(i, made_by=by) for i, by in enumerate(done.made, start=1)]
-            partly = mode in ("partial", "region")
-            with project.image(f"p{number:02d}").lock() as editing:
-                editing.write(
-                    labels=done.labels,
-                    objects=objects,
-                    suggestions=done.suggestions,
-                    state="in_progress" if partly else "complete",
-                )
-                if mode == "region":
-                    editing.add_complete_region((0, 0, done.labels.shape[0], done.columns))
+            record(project, number, mode, done)
             efforts.append(asdict(done.effort))
         row = Row(name, mode, stage, sum(e["objects"] for e in efforts), 0.0, 0.0)
         if stage and not alone:
@@ -349,7 +339,22 @@ def go_through(
     return rows
 
 
-def _project(folder: Path, annotated: Sequence[Picture], options: argparse.Namespace) -> Project:
+def record(project: Project, number: int, mode: str, done: Annotation) -> None:
+    """Write the annotation of a picture into its project."""
+    objects = [ObjectEntry(i, made_by=by) for i, by in enumerate(done.made, start=1)]
+    partly = mode in ("partial", "region")
+    with project.image(f"p{number:02d}").lock() as editing:
+        editing.write(
+            labels=done.labels,
+            objects=objects,
+            suggestions=done.suggestions,
+            state="in_progress" if partly else "complete",
+        )
+        if mode == "region":
+            editing.add_complete_region((0, 0, done.labels.shape[0], done.columns))
+
+
+def new_project(folder: Path, annotated: Sequence[Picture], options: argparse.Namespace) -> Project:
     """A fresh project on the pictures."""
     import shutil
 

@@ -2,8 +2,8 @@
 
 Where only some objects are labelled, too few of them, and too little background, have a loss. A
 network that has learned from these for a while finds more: what its dense head is as sure of as of
-the confirmed objects is labelled too, and so is background far from anything that it finds. What
-lies between is left open.
+the confirmed objects is labelled too, and so is what it is sure to be background. What lies between
+is left open.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..formats.atomic import replacing
 from ..measures import overlap_table
 from .data import LabelledImage
 from .dense import interior_map
-from .seen import ASSUMED, BESIDE, REJECTED, SEEN
+from .seen import ASSUMED, BESIDE, REJECTED, SEEN, UNSEEN
 from .validation import MIN_CELLS, cell_index, dense_maps
 
 _READING = BoxDecoding(0.6, 0.3, 0.45, 0.2, 0.7)  # as the default model's everything mode reads
@@ -31,7 +31,7 @@ _FOUND = 0.5  # IoU from which a confirmed object counts as found
 _FEWEST = 3  # confirmed objects found, for a threshold
 _QUANTILE = 0.2  # of the scores of confirmed objects that are found
 _BACKGROUND = 0.1  # foreground probability below which a cell is background
-_MARGIN = 2  # cells around anything found that are left open
+_LIKELY = 0.5  # the same, next to a confirmed object and in a rejected mask
 _SEEN = 0.2  # share of an object that may lie where a person has looked
 
 
@@ -123,7 +123,7 @@ def _assumed(
     index = cell_index(labels.shape, reading.found.shape)
     found = reading.found[index]
     free, rejected = levels != SEEN, levels == REJECTED
-    levels[(levels == ASSUMED) | rejected] = BESIDE  # decided again
+    beside = free & (levels > UNSEEN)
     areas = np.bincount(found.ravel(), minlength=len(reading.scores) + 1)
     covered = np.bincount(found[~free], minlength=len(areas))
     sure = np.append(False, reading.scores >= least) & (covered <= _SEEN * areas)
@@ -133,12 +133,11 @@ def _assumed(
     sure &= ~refused
     object_here = sure[found] & free
     labels[object_here] = labels.max(initial=0) + found[object_here]
-    around = ndimage.binary_dilation(reading.found > 0, iterations=_MARGIN)
-    nothing = (reading.foreground < _BACKGROUND) & ~around
-    levels[object_here | (nothing[index] & free)] = ASSUMED
-    levels[rejected & ~object_here & (refused[found] | (reading.foreground[index] < 0.5))] = (
-        REJECTED
-    )
+    limit = np.where(beside, _LIKELY, _BACKGROUND)
+    nothing = free & (found == 0) & (reading.foreground[index] < limit)
+    levels[beside] = BESIDE
+    levels[object_here | nothing] = ASSUMED
+    levels[rejected & refused[found]] = REJECTED
     return labels, levels
 
 
