@@ -225,6 +225,14 @@ def test_more_objects_take_more_steps():
     assert default_steps(0) < default_steps(100) <= default_steps(10_000)
 
 
+@pytest.mark.parametrize("train", ["whole", "decoder"])
+def test_only_a_dense_head_that_learns_assumes(annotated, train):
+    assert (
+        learn(annotated, train=train).learned()["options"].get("assume", 0)
+        == (train == "whole") / 2
+    )
+
+
 def test_bad_options_are_errors(annotated):
     with pytest.raises(ParameterError, match="train must be one of"):
         learn(annotated, train="everything")

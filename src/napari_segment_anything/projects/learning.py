@@ -232,14 +232,18 @@ def _prepare(
         yield Progress(number, len(chosen), message=f"reading {image.key}")
         images.append(copy_annotation(image, part, folder, network))
     count = sum(len(image.objects) for image in images if image.part == "train")
+    train = asked["train"] or ("whole" if dense else "decoder")
+    options = dict(DENSE_OPTIONS) if dense else {}
+    if train == "decoder":
+        options.pop("assume", None)  # only a dense head that learns can
     request = Request(
         1,
         base if base in known else "",
         source,
         loaded.fingerprint,
         asked["steps"] or default_steps(count),
-        asked["train"] or ("whole" if dense else "decoder"),
-        dict(DENSE_OPTIONS) if dense else {},
+        train,
+        options,
         tuple(images),
         note,
         datetime.now(UTC).isoformat(timespec="seconds"),
