@@ -232,7 +232,7 @@ def _prepare(
         yield Progress(number, len(chosen), message=f"reading {image.key}")
         images.append(copy_annotation(image, part, folder, network))
     count = sum(len(image.objects) for image in images if image.part == "train")
-    train = asked["train"] or ("whole" if dense else "decoder")
+    train: Literal["whole", "decoder", "lora"] = asked["train"] or ("whole" if dense else "decoder")
     options = dict(DENSE_OPTIONS) if dense else {}
     if train == "decoder":
         options.pop("assume", None)  # only a dense head that learns can
