@@ -12,9 +12,10 @@ from .generated import generated
 
 @generated(*options.FINDING)
 def everything(
-    image: options.ImageArgument,
+    images: options.ImagesArgument,
     output: options.OutputOption = None,
     overwrite: options.OverwriteOption = False,
+    resume: options.ResumeOption = False,
     *,
     parameters: dict[str, Any],
     network: options.ModelOptions,
@@ -24,10 +25,11 @@ def everything(
     view: options.ImageOptions,
     report: options.Reporting,
 ) -> None:
-    """Find and outline every object in an image.
+    """Find and outline every object in an image, or in each of several.
 
-    Writes NAME_labels.tif, NAME_masks.json, NAME_table.csv and NAME_overlay.png. Parameters that
-    are not given have the values that the model recommends, else the defaults shown here.
+    Writes NAME_labels.tif, NAME_masks.json, NAME_table.csv and NAME_overlay.png, and for several
+    images summary.csv. Parameters that are not given have the values that the model recommends,
+    else the defaults shown here.
 
     Examples:
 
@@ -38,15 +40,17 @@ def everything(
     napari-sam everything stack.tif --plane 12 -o out/ --mode grid --points-per-side 48
 
     napari-sam everything cells.tif --json > masks.json
+
+    napari-sam everything raw/ -o out/ --resume
     """
+    from .batch import Batch, places_of
     from .cache import make_predictor
-    from .inputs import open_input
     from .output import ImageOutput, Result
-    from .report import progress_bar
+    from .report import progress_bar, within
 
     target = ImageOutput(output, overwrite, report)
-    opened = open_input(image, view, plane)
-    files = target.files(opened.name)
+    batch = Batch(places_of(images), target, resume)
+    batch.check(view, plane)
 
     from ..automatic import generate_candidates
     from ..progress import finish
@@ -54,24 +58,32 @@ def everything(
     policy = parameters.pop("policy", RUN["policy"].default)
     with progress_bar(report.quiet) as show:
         loaded = network.load(show, instance_decoder)
-        began = time.perf_counter()
         predictor = make_predictor(loaded, cache)
-        table = finish(
-            generate_candidates(
-                opened.image, loaded, predictor=predictor, **opened.engine_options, **parameters
-            ),
-            show,
-        )
-    labels = table.to_labels(policy)
-    target.finish(
-        Result(
-            image=opened,
-            model=loaded,
-            labels=labels,
-            records=table.image_records(opened.source),
-            seconds=time.perf_counter() - began,
-            facts={"mode": table.mode, "candidates": len(table.candidates)},
-            parameters=dict(table.parameters),
-        ),
-        files,
-    )
+        for number, place in enumerate(batch.places):
+            with batch.attempt(place):
+                found = batch.open(place, view, plane)
+                if found is None:
+                    continue
+                opened, files = found
+                began = time.perf_counter()
+                table = finish(
+                    generate_candidates(
+                        opened.image,
+                        loaded,
+                        predictor=predictor,
+                        **opened.engine_options,
+                        **parameters,
+                    ),
+                    within(show, number, len(batch.places)),
+                )
+                result = Result(
+                    image=opened,
+                    model=loaded,
+                    labels=table.to_labels(policy),
+                    records=table.image_records(opened.source),
+                    seconds=time.perf_counter() - began,
+                    facts={"mode": table.mode, "candidates": len(table.candidates)},
+                    parameters=dict(table.parameters),
+                )
+                batch.keep(place, result, files)
+    batch.close(loaded)

@@ -76,6 +76,14 @@ ImageArgument = Annotated[
         help="TIFF, PNG, JPEG, NPY, NPZ or Zarr file, URL of a Zarr image, or sample:NAME.",
     ),
 ]
+ImagesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGES...",
+        help="TIFF, PNG, JPEG, NPY, NPZ or Zarr files, folders, patterns or tables of them, "
+        "plates, URLs of Zarr images, or sample:NAME.",
+    ),
+]
 ChannelAxisOption = Annotated[
     int | None, option(INPUT, "Index of the channel axis (0 is the first, -1 the last).")
 ]
@@ -150,6 +158,9 @@ OutputOption = Annotated[
 ]
 OverwriteOption = Annotated[
     bool, option(RESULT, "Replace results of an earlier run.", "--overwrite")
+]
+ResumeOption = Annotated[
+    bool, option(RESULT, "Leave out images that have all their results.", "--resume")
 ]
 JsonOption = Annotated[bool, option(TALK, "Print the result as JSON on standard output.", "--json")]
 QuietOption = Annotated[bool, option(TALK, "Print no progress and no summary.", "-q", "--quiet")]

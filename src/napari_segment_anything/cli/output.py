@@ -121,25 +121,30 @@ class ImageOutput:
         check_free(files.values(), self.overwrite)
         return files
 
+    def write(self, result: Result, files: dict[str, Path]) -> dict[str, Any]:
+        """Write all files or none, and return the result as JSON; masks only without files."""
+        if files:
+            _write(result, files)
+        return {**_content(result, files), "objects": _objects(result), **result.facts}
+
     def finish(self, result: Result, files: dict[str, Path]) -> None:
         """Write all files or none, and report."""
         from .report import model_facts, tell
 
         files = {kind: path for kind, path in files.items() if kind in {*KINDS, *result.more}}
-        if files:
-            _write(result, files)
+        content = self.write(result, files)
         rows, cols = result.labels.shape
-        facts = {"objects": _objects(result), **result.facts}
         tell(
             self.report,
             {
-                **facts,
+                "objects": content["objects"],
+                **result.facts,
                 "image": f"{result.image.source}, {rows} x {cols} pixels",
                 **model_facts(result.model),
                 "time": f"{result.seconds:.2f} s",
                 **files,
             },
-            lambda: {**_content(result, files), **facts},
+            lambda: content,
         )
 
 
@@ -152,11 +157,11 @@ def check_folder(folder: Path) -> None:
         raise ParameterError(f"-o {folder}: {existing} cannot be written to")
 
 
-def check_free(files: Iterable[Path], overwrite: bool) -> None:
+def check_free(files: Iterable[Path], overwrite: bool, options: str = "--overwrite") -> None:
     """Raise `ParameterError` for a file that exists already and is not to be replaced."""
     taken = next((path for path in files if path.exists()), None)
     if taken is not None and not overwrite:
-        raise ParameterError(f"{taken} exists already: write elsewhere with -o, or add --overwrite")
+        raise ParameterError(f"{taken} exists already: write elsewhere with -o, or add {options}")
 
 
 def _write(result: Result, files: dict[str, Path]) -> None:

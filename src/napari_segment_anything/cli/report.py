@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..progress import Progress
@@ -59,6 +60,21 @@ def progress_bar(quiet: bool) -> Iterator[Show]:
 
     with bar:
         yield show
+
+
+def within(show: Show, number: int, count: int) -> Show:
+    """Show the progress of one of several images, with its number.
+
+    Parameters
+    ----------
+    show : callable
+        Takes each `Progress`.
+    number, count : int
+        Of images; the first is 0.
+    """
+    if count == 1:
+        return show
+    return lambda step: show(replace(step, message=f"{number + 1} of {count}: {step.message}"))
 
 
 def tell(

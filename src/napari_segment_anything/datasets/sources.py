@@ -129,7 +129,7 @@ def find_source_images(source: ImageSource, project: Path) -> Iterator[FoundImag
         If there is nothing, or an image cannot be opened.
     """
     place = source.located(project)
-    for found in _unstacked(place):
+    for found in images_at(place):
         yield from _planes(found, source, source.place_of(project, found.path))
 
 
@@ -223,7 +223,19 @@ def _is_pattern(path: Path) -> bool:
     return bool(_WILD.search(str(path))) and not path.exists()
 
 
-def _unstacked(place: str) -> Iterator[FoundImage]:
+def images_at(place: str) -> Iterator[FoundImage]:
+    """List the images that a place stands for; stacks are one image.
+
+    Parameters
+    ----------
+    place : str
+        As `ImageSource.located` returns it.
+
+    Raises
+    ------
+    FormatError, ImageError
+        If there is nothing.
+    """
     if place.startswith(SAMPLE):
         yield FoundImage("")
         return

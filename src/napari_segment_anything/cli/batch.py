@@ -1,0 +1,243 @@
+"""Several images in one run: each has its own files, and one that fails does not stop the rest."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ImageError, ParameterError, SegmentAnythingError
+from ..reading import is_url, one_line
+from .inputs import Input, open_input
+from .output import ImageOutput, Result, check_free
+
+if TYPE_CHECKING:
+    from .options import ImageOptions
+
+SUMMARY = "summary.csv"
+COLUMNS = ("image", "name", "objects", "seconds", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An image of the arguments.
+
+    Parameters
+    ----------
+    source : str
+        File, Zarr folder, URL or sample.
+    plane : str or None
+        Plane of a stack, where a table names one.
+    name : str
+        What its files are named after; "" for the image's own name.
+    """
+
+    source: str
+    plane: str | None = None
+    name: str = ""
+
+
+def places_of(images: Sequence[str]) -> list[Place]:
+    """List the images of arguments: all those of a folder, pattern, table or plate.
+
+    Parameters
+    ----------
+    images : sequence of str
+        As the user wrote them.
+
+    Raises
+    ------
+    FormatError, ImageError
+        If a folder or pattern has no image.
+    """
+    found = list(dict.fromkeys(place for each in images for place in _places(each)))
+    names = [_name(place) for place in found]
+    common = Counter(names)
+    return [
+        replace(place, name=_long_name(place)) if common[name] > 1 else place
+        for place, name in zip(found, names, strict=True)
+    ]
+
+
+def _places(image: str) -> Iterator[Place]:
+    from ..datasets.opening import SAMPLE
+    from ..datasets.sources import TABLE_SUFFIXES, ImageSource, images_at, plane_text
+
+    path = Path(image).expanduser()
+    several = path.is_dir() or path.suffix.lower() in TABLE_SUFFIXES or is_url(image)
+    pattern = not path.exists() and any(sign in image for sign in "*?[")
+    if image.startswith(SAMPLE) or not (several or pattern):
+        yield Place(image)
+        return
+    source, here = ImageSource(image), Path.cwd()
+    for found in images_at(source.located(here)):
+        place = source.place_of(here, found.path) if found.path else image
+        if Path(place).is_relative_to(here):
+            place = os.path.relpath(place)
+        yield Place(place, plane_text(found.plane) or None)
+
+
+def _name(place: Place) -> str:
+    from ..datasets.finding import stem
+
+    return f"{stem(Path(place.source))} {place.plane}"
+
+
+def _long_name(place: Place) -> str:
+    """The image's path with underscores, from the working directory."""
+    path = place.source if is_url(place.source) else os.path.relpath(place.source)
+    parts = [part for part in Path(path).with_suffix("").parts if part not in ("..", "/")]
+    plane = (place.plane or "").replace("=", "").replace(",", "_")
+    return "_".join([*parts, plane] if plane else parts).replace(":", "")
+
+
+@dataclass
+class Batch:
+    """The images of a run, and what became of them.
+
+    Parameters
+    ----------
+    places : list of Place
+    target : ImageOutput
+        Where results are written.
+    resume : bool
+        Whether images that have all of their files are left out.
+    """
+
+    places: list[Place]
+    target: ImageOutput
+    resume: bool
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    contents: list[dict[str, Any]] = field(default_factory=list)
+    skipped: int = 0
+
+    _first: tuple[Input, dict[str, Path]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.resume and (self.target.overwrite or self.target.folder is None):
+            raise ParameterError("--resume goes with -o, and not with --overwrite")
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one image only, whose result is reported as such."""
+        return len(self.places) == 1
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """Rows of the images that failed."""
+        return [row for row in self.rows if row["error"]]
+
+    def check(self, view: ImageOptions, plane: str | None) -> None:
+        """Find mistakes that show before the model is loaded.
+
+        Raises
+        ------
+        ParameterError
+            If results of an earlier run are there.
+        SegmentAnythingError
+            If the only image cannot be opened.
+        """
+        if self.single:
+            self._first = self.open(self.places[0], view, plane)
+        elif self.target.folder is not None and not self.resume:
+            summary = self.target.folder / SUMMARY
+            check_free([summary], self.target.overwrite, "--overwrite or --resume")
+
+    def open(
+        self, place: Place, view: ImageOptions, plane: str | None
+    ) -> tuple[Input, dict[str, Path]] | None:
+        """Open an image, and check its files; None if it is done already."""
+        if self._first is not None:
+            return self._first
+        from ..formats import read_table
+
+        opened = open_input(place.source, view, place.plane or plane)
+        if place.name:
+            opened = replace(opened, name=place.name)
+        if not self.resume:
+            return opened, self.target.files(opened.name)
+        files = replace(self.target, overwrite=True).files(opened.name)
+        if not all(path.exists() for path in files.values()):
+            return opened, files
+        self.skipped += 1
+        self._row(place, opened.name, len(read_table(files["table"])["label"]))
+        return None
+
+    @contextmanager
+    def attempt(self, place: Place) -> Iterator[None]:
+        """Note an error of one of several images, and go on."""
+        try:
+            yield
+        except SegmentAnythingError as error:
+            if self.single:
+                raise
+            self._row(place, error=one_line(error))
+
+    def keep(self, place: Place, result: Result, files: dict[str, Path]) -> None:
+        """Write an image's files, and report them if there is no other image."""
+        if self.single:
+            self.target.finish(result, files)
+            return
+        content = self.target.write(result, files)
+        self.contents.append(content)
+        self._row(place, result.image.name, content["objects"], round(result.seconds, 3))
+
+    def close(self, model: Any) -> None:
+        """Write the summary of several images, and report it.
+
+        Parameters
+        ----------
+        model : Model
+
+        Raises
+        ------
+        ImageError
+            If an image failed.
+        """
+        if self.single and not self.skipped:  # it was reported
+            return
+        from ..formats import write_table
+        from .report import model_facts, tell
+
+        facts: dict[str, Any] = {
+            "images": len(self.rows) - len(self.failed),
+            "objects": sum(row["objects"] or 0 for row in self.rows),
+        }
+        if self.skipped:
+            facts["done before"] = self.skipped
+        files = {}
+        if self.target.folder is not None and not self.single:
+            files["summary"] = self.target.folder / SUMMARY
+            columns = {name: [row[name] for row in self.rows] for name in COLUMNS}
+            write_table(files["summary"], columns)
+        errors = {f"failed: {row['image']}": row["error"] for row in self.failed}
+        tell(
+            self.target.report,
+            {**facts, **model_facts(model), **files, **errors},
+            lambda: {
+                **facts,
+                "results": self.contents,
+                "failed": {row["image"]: row["error"] for row in self.failed},
+            },
+        )
+        if self.failed:
+            first = self.failed[0]
+            raise ImageError(
+                f"{len(self.failed)} of {len(self.rows)} images failed, the first: "
+                f"{first['image']}: {first['error']}"
+            )
+
+    def _row(
+        self,
+        place: Place,
+        name: str = "",
+        objects: int | str = "",
+        seconds: float | str = "",
+        error: str = "",
+    ) -> None:
+        values = (place.source, name, objects, seconds, error)
+        self.rows.append(dict(zip(COLUMNS, values, strict=True)))
