@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -269,14 +270,16 @@ def test_killed_at_any_write(
         await real(self, key, value)
 
     monkeypatch.setattr(LocalStore, "set", limited)
+    arguments: dict[str, Any] = {"shape": (60, 80), "axes": "YX", "chunks": (32, 32)}
+    budget = -1
+    before = tmp_path / "before.zarr"
+    ome_image(str(before), version)
+    create_labels(before, "other", shape=(60, 80), axes="YX").array[:] = 1
+    if replaced:
+        create_labels(before, **arguments).array[:] = 3
     for count in range(40):
         path = tmp_path / f"{count}.zarr"
-        budget = -1
-        ome_image(str(path), version)
-        create_labels(path, "other", shape=(60, 80), axes="YX").array[:] = 1
-        arguments: dict[str, Any] = {"shape": (60, 80), "axes": "YX", "chunks": (32, 32)}
-        if replaced:
-            create_labels(path, **arguments).array[:] = 3
+        shutil.copytree(before, path)
         budget = count
         try:
             labels = create_labels(path, overwrite=replaced, **arguments)
