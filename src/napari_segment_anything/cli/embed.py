@@ -28,7 +28,7 @@ WHOLE_PLANE = 1 << 31
 
 @generated()
 def embed(
-    image: options.ImageArgument,
+    images: options.ImagesArgument,
     *,
     view: options.ImageOptions,
     plane: Annotated[
@@ -82,11 +82,10 @@ def embed(
     ] = VIEWER_GIGABYTES,
     report: options.Reporting,
 ) -> None:
-    """Encode an image ahead of time, so that clicks in napari and runs with --cache start at once.
+    """Encode images ahead of time, so that clicks in napari and runs with --cache start at once.
 
     Images up to twice the model's frame are encoded whole, plane by plane; larger ones in
-    overlapping windows. Of a plate, every image is encoded. An interrupted run continues when the
-    same command is run again.
+    overlapping windows. An interrupted run continues when the same command is run again.
 
     Examples:
 
@@ -94,15 +93,17 @@ def embed(
 
     napari-sam embed stack.tif --plane T=0 --model vit_b
 
+    napari-sam embed raw/
+
     napari-sam embed slide.ome.zarr --region 20000,20000,30000,30000 --cache-gigabytes 20
     """
+    from .batch import places_of
     from .cache import embedding_directory
     from .report import model_facts, progress_bar, size, tell
 
     if not cache_gigabytes > 0:
         raise ParameterError("--cache-gigabytes must be above 0")
-    sources = _images(image)
-    opened = [_open(each, view, plane) for each in sources]
+    opened = [_open(each.source, view, each.plane or plane) for each in places_of(images)]
 
     from ..engine import EmbeddingCache, Predictor
     from ..progress import finish
@@ -133,7 +134,7 @@ def embed(
     tell(
         report,
         {
-            "image": image,
+            "image": ", ".join(images),
             "windows": f"{total} of {shape[0]} x {shape[1]} pixels",
             "encoded": f"{encoded} ({size(written)}); {found} were cached already",
             "folder": folder,
@@ -141,7 +142,7 @@ def embed(
             "time": f"{seconds:.1f} s",
         },
         lambda: {
-            "image": image,
+            "image": ", ".join(images),
             "images": len(opened),
             "planes": sum(len(planes) for _, planes, _ in opened),
             "windows": total,
@@ -153,16 +154,6 @@ def embed(
             "seconds": round(seconds, 3),
         },
     )
-
-
-def _images(image: str) -> list[str]:
-    """The image, or the images of a plate."""
-    from ..datasets.opening import SAMPLE
-    from ..formats import is_url, plate_images
-
-    if image.startswith(SAMPLE) or not (is_url(image) or Path(image).expanduser().is_dir()):
-        return [image]
-    return [each.path for each in plate_images(image)] or [image]
 
 
 def _open(
