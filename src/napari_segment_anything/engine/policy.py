@@ -8,7 +8,7 @@ from typing import Any
 
 from .model import Model
 
-RULES = 1
+RULES = 2
 """Version of the rules of `Segmenter`: which view it encodes, which mask it takes, what it removes.
 Increment it with every change that may give other masks for the same prompts."""
 
