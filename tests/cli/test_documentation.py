@@ -58,7 +58,9 @@ def test_commands(command, tmp_path, monkeypatch):
     import tifffile
 
     monkeypatch.chdir(tmp_path)
-    tifffile.imwrite("cells.tif", picture())
+    Path("raw").mkdir()
+    for image in ("cells.tif", "raw/cells.tif"):
+        tifffile.imwrite(image, picture())
     Path("clicks.csv").write_text("row,col\n54,44\n")
     assert run([*shlex.split(command)[1:]]) == 0
 
