@@ -27,6 +27,14 @@ def test_a_mask_is_kept_to_the_pixel(mask, row, col):
     assert not kept.crop(row + 20, col, 5, 5).any() and not kept.crop(row - 20, col, 5, 5).any()
 
 
+@given(masks, st.lists(st.tuples(st.floats(-3, 20), st.floats(-3, 20)), max_size=5))
+def test_points_lie_in_the_pixel_around_them(mask, points):
+    there = np.pad(mask, 15)  # so that all points are inside of the array
+    at = np.array(points, float).reshape(-1, 2)
+    expected = there[tuple((np.floor(at + 0.5).astype(int) + 15).T)]
+    assert (PlacedMask.of(mask).holds(at) == expected).all()
+
+
 @given(masks, masks)
 def test_overlap_is_that_of_the_pixels(a, b):
     first, second = PlacedMask.of(a), PlacedMask.of(b)

@@ -103,6 +103,13 @@ class PlacedMask:
             pixels = self.mask[top : top + part.shape[0], left : left + part.shape[1]]
             part[pixels & (part == 0) if free_only else pixels] = value
 
+    def holds(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+        """Return whether each point lies in the mask: bool (k,) of (row, col) (k, 2)."""
+        at = np.floor(points + 0.5).astype(np.int64) - (self.window.row, self.window.col)
+        inside = ((at >= 0) & (at < self.window.shape)).all(axis=1)
+        inside[inside] = self.mask[tuple(at[inside].T)]
+        return inside
+
     def shared(self, other: PlacedMask) -> int:
         """Count the pixels that both hold."""
         window = self.window.intersection(other.window)

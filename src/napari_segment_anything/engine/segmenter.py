@@ -93,7 +93,7 @@ class Segmenter:
     multimask : "auto" or bool
         "auto": for a single point the best of three (whole, part, subpart); for other prompts the
         mask meant for unambiguous ones, with the three as alternatives. True: always the three.
-        False: always the one.
+        False: always the one. Of several, one that disagrees with a point is taken only if all do.
     min_mask_region_area : float, optional
         Holes and islands smaller than this are removed; by default the model's own value.
     window_size : int, optional

@@ -1,0 +1,46 @@
+"""Which of the network's candidates is taken."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_segment_anything.engine import Ask, PlacedMask, View, Window
+from napari_segment_anything.engine.view_decoding import ViewCandidates
+
+SIDE = 16
+
+
+def candidates(ask: Ask, *corners: tuple[int, int, int, int]) -> ViewCandidates:
+    """Rectangles as candidates, in order of preference; (0, 0, 0, 0) is empty."""
+    made = ViewCandidates(
+        ask, View(Window(0, 0, SIDE, SIDE)), None, np.zeros((len(corners), 1, 1)),
+        np.linspace(0.9, 0.5, len(corners)), tuple(range(len(corners))), 0.0, lambda mask, _: mask,
+    )  # fmt: skip
+    for index, (top, left, bottom, right) in enumerate(corners):
+        mask = np.zeros((SIDE, SIDE), bool)
+        mask[top:bottom, left:right] = True
+        made._drawn[index] = PlacedMask.of(mask)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("points", "inside", "best"),
+    [
+        ([], [], 1),  # no point: the first that is not empty
+        ([(5, 5)], [True], 1),
+        ([(5, 5), (9, 9)], [True, False], 2),  # the first agrees with one only
+        ([(5, 5), (9, 9), (5, 7)], [True, False, True], 2),
+        ([(14, 14)], [True], 1),  # all disagree: the one that is preferred
+        ([(1, 1), (9, 9)], [True, False], 2),
+    ],
+)
+def test_points_decide_before_preference(points, inside, best):
+    ask = Ask(np.array(points, float).reshape(-1, 2), np.array(inside, bool))
+    made = candidates(ask, (0, 0, 0, 0), (4, 4, 12, 12), (4, 4, 8, 8), (4, 4, 7, 6))
+    assert made.best == best
+
+
+def test_all_empty_is_the_preferred_one():
+    ask = Ask(np.array([[5.0, 5.0]]), np.array([False]))
+    assert candidates(ask, (0, 0, 0, 0), (0, 0, 0, 0)).best == 0
