@@ -26,9 +26,10 @@ _QUALITIES = 7
 _UNIT = 4.0  # logits are divided by this
 _FLOOR = -4.0
 _LEAST = 0.1
-# Of a prompted box, chosen on training images: what is added to logits in its middle, and the IoU
-# of mask and inscribed ellipse from which, and that up to which, less is added.
-_BOX_LOGIT = 4.0
+# Of a prompted box, chosen on training images, with boxes that are tight and that are too large:
+# what is added to logits in its middle, the squared radius in the inscribed ellipse up to which
+# that is, and the IoU of mask and ellipse from which, and that up to which, less is added.
+_BOX_LOGIT, _CORE = 6.0, 0.5
 _LEAST_ALIKE, _ALIKE = 0.3, 0.5
 
 
@@ -227,9 +228,9 @@ def _agreement(corners: Tensor, box: Tensor) -> Tensor:
 def box_prior(logits: Tensor, box: Tensor) -> Tensor:
     """Return what to add to logits because most objects fill the ellipse inscribed in their box.
 
-    It is largest in the middle of the box, 0 on the ellipse and negative outside. Masks that are
-    unlike the ellipse, such as those of worms and of several objects in one box, get less or
-    nothing.
+    It is positive in the middle of the box, negative outside the ellipse, and 0 between, so that
+    boxes may be larger than their objects. Masks that are unlike the ellipse, such as those of
+    worms and of several objects in one box, get less or nothing.
 
     Parameters
     ----------
@@ -248,8 +249,9 @@ def box_prior(logits: Tensor, box: Tensor) -> Tensor:
         (torch.arange(size, device=logits.device) * DENSE_STRIDE + 0.5 - at) / reach
         for size, at, reach in zip(logits.shape[:0:-1], middle, half, strict=True)
     )
-    depth = (1 - rows.square()[:, None] - cols.square()).clamp_min(-1)
-    ellipse, chance = (depth > 0).float(), logits.detach().sigmoid()
+    radius = rows.square()[:, None] + cols.square()
+    depth = (1 - radius).clamp(-1, 0) + (1 - radius / _CORE).clamp_min(0)
+    ellipse, chance = (radius < 1).float(), logits.detach().sigmoid()
     shared = (chance * ellipse).sum((1, 2))
     alike = shared / (chance.sum((1, 2)) + ellipse.sum() - shared).clamp_min(1e-6)
     share = ((alike - _LEAST_ALIKE) / (_ALIKE - _LEAST_ALIKE)).clamp(0, 1)
