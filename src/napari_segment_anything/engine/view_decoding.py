@@ -64,7 +64,7 @@ class ViewCandidates:
         """The candidate that agrees with most points, of several the one that is preferred.
 
         Points tell what is meant more reliably than predicted IoU does: with the candidate for
-        unambiguous prompts alone, masks become worse after the fifth click.
+        unambiguous prompts alone, masks stop improving at the fourth click.
         """
         best, least = self.preferred[0], len(self.ask.points) + 1
         for index in self.preferred:
