@@ -11,6 +11,7 @@ import tifffile
 
 from napari_segment_anything.cli.batch import places_of
 from napari_segment_anything.cli.main import run
+from napari_segment_anything.errors import ImageError
 
 pytestmark = pytest.mark.usefixtures("tiny")
 LOOSE = ["--mode", "grid", "--points-per-side", "2", "--pred-iou-thresh", "0"]
@@ -70,6 +71,8 @@ def test_json_of_several_has_the_result_of_each(raw, capsys):
 
 
 def test_images_and_the_names_of_their_files(raw, tmp_path):
+    (raw / "b_overlay.png").touch()  # results of an earlier run
+    (raw / "b_labels.tif").touch()
     (tmp_path / "list.csv").write_text("path,plane\nmore/a.tif,T=3\n")
     both = places_of(["raw", "raw/b.tif", "more/a.tif"])  # b is given twice
     assert [(p.source, p.name) for p in both] == [
@@ -79,3 +82,5 @@ def test_images_and_the_names_of_their_files(raw, tmp_path):
         ("more/a.tif", "T=3", "")
     ]
     assert [p.source for p in places_of(["sample:coins"])] == ["sample:coins"]
+    with pytest.raises(ImageError, match="no image but the results"):
+        places_of(["raw/*_labels.tif"])

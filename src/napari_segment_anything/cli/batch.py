@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ImageError, ParameterError, SegmentAnythingError
 from ..reading import is_url, one_line
 from .inputs import Input, open_input
-from .output import ImageOutput, Result, check_free
+from .output import KINDS, ImageOutput, Result, check_free
 
 if TYPE_CHECKING:
     from .options import ImageOptions
@@ -44,6 +44,8 @@ class Place:
 def places_of(images: Sequence[str]) -> list[Place]:
     """List the images of arguments: all those of a folder, pattern, table or plate.
 
+    Results of an earlier run, which may lie in the same folder, are left out.
+
     Parameters
     ----------
     images : sequence of str
@@ -55,6 +57,8 @@ def places_of(images: Sequence[str]) -> list[Place]:
         If a folder or pattern has no image.
     """
     found = list(dict.fromkeys(place for each in images for place in _places(each)))
+    if not found:
+        raise ImageError(f"{', '.join(images)} has no image but the results of an earlier run")
     names = [_name(place) for place in found]
     common = Counter(names)
     return [
@@ -74,7 +78,10 @@ def _places(image: str) -> Iterator[Place]:
         yield Place(image)
         return
     source, here = ImageSource(image), Path.cwd()
+    results = tuple(f"_{ending}" for ending in KINDS.values())
     for found in images_at(source.located(here)):
+        if found.path.endswith(results):
+            continue
         place = source.place_of(here, found.path) if found.path else image
         if Path(place).is_relative_to(here):
             place = os.path.relpath(place)
