@@ -76,8 +76,11 @@ def test_images_and_the_names_of_their_files(raw, tmp_path):
     (tmp_path / "list.csv").write_text("path,plane\nmore/a.tif,T=3\n")
     both = places_of(["raw", "raw/b.tif", "more/a.tif"])  # b is given twice
     assert [(p.source, p.name) for p in both] == [
-        ("raw/a.tif", "raw_a"), ("raw/b.tif", ""), ("more/a.tif", "more_a"),
+        ("raw/a.tif", "raw-a"), ("raw/b.tif", ""), ("more/a.tif", "more-a"),
     ]  # fmt: skip
+    (raw / "a.png").touch()  # the same path but for its ending
+    named = {p.source: p.name for p in places_of(["raw", "more"])}
+    assert sorted(named.values()) == ["", "more-a", "raw-a", "raw-a-2"]
     assert [(p.source, p.plane, p.name) for p in places_of(["list.csv"])] == [
         ("more/a.tif", "T=3", "")
     ]

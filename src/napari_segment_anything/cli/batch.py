@@ -61,10 +61,11 @@ def places_of(images: Sequence[str]) -> list[Place]:
         raise ImageError(f"{', '.join(images)} has no image but the results of an earlier run")
     names = [_name(place) for place in found]
     common = Counter(names)
-    return [
-        replace(place, name=_long_name(place)) if common[name] > 1 else place
-        for place, name in zip(found, names, strict=True)
-    ]
+    taken = {stem.casefold() for (stem, _), count in common.items() if count == 1}
+    for number, name in enumerate(names):
+        if common[name] > 1:
+            found[number] = replace(found[number], name=_long_name(found[number], taken))
+    return found
 
 
 def _places(image: str) -> Iterator[Place]:
@@ -88,18 +89,22 @@ def _places(image: str) -> Iterator[Place]:
         yield Place(place, plane_text(found.plane) or None)
 
 
-def _name(place: Place) -> str:
+def _name(place: Place) -> tuple[str, str | None]:
     from ..datasets.finding import stem
 
-    return f"{stem(Path(place.source))} {place.plane}"
+    return stem(Path(place.source)), place.plane
 
 
-def _long_name(place: Place) -> str:
-    """The image's path with underscores, from the working directory."""
+def _long_name(place: Place, taken: set[str]) -> str:
+    """Return a name of its own, made of the path from the working directory and the plane."""
+    from ..datasets.sources import read_plane
+    from ..projects.index import free_key, readable_key
+
     path = place.source if is_url(place.source) else os.path.relpath(place.source)
-    parts = [part for part in Path(path).with_suffix("").parts if part not in ("..", "/")]
-    plane = (place.plane or "").replace("=", "").replace(",", "_")
-    return "_".join([*parts, plane] if plane else parts).replace(":", "")
+    plane = read_plane(place.plane or "", place.source)
+    name = free_key(readable_key(path, plane), taken)
+    taken.add(name.casefold())
+    return name
 
 
 @dataclass

@@ -125,14 +125,14 @@ def to_entries(
         if entry.place in places:
             continue
         places.add(entry.place)
-        key = _free_key(image.key or _readable(image.path or name, image.plane), keys)
+        key = free_key(image.key or readable_key(image.path or name, image.plane), keys)
         keys.add(key.casefold())
         made.append((IndexEntry(key, source, entry.path, entry.plane, entry.columns), image))
     return made
 
 
-def _readable(path: str, plane: Mapping[str, int]) -> str:
-    """A name for a folder, made of a path and a plane."""
+def readable_key(path: str, plane: Mapping[str, int]) -> str:
+    """Return a name for a folder, made of a path and a plane."""
     parts = re.split(r"[/\\:]+", path)
     last = re.sub(r"(\.ome)?\.[A-Za-z0-9]{1,7}$", "", parts[-1])
     text = "-".join(part for part in (*parts[:-1], last) if part not in ("", ".", ".."))
@@ -141,7 +141,8 @@ def _readable(path: str, plane: Mapping[str, int]) -> str:
     return (text or "image") + indices
 
 
-def _free_key(wanted: str, taken: set[str]) -> str:
+def free_key(wanted: str, taken: set[str]) -> str:
+    """Return a name that is not `taken` (in lower case): the wanted one, or with a number."""
     try:
         name = plain_name(wanted, "an image")
     except ValueError:
