@@ -44,8 +44,9 @@ def propagate(
     """Follow objects through a stack, from prompts or masks on one or more of its planes.
 
     With a model that has a dense head, an object's section on the next plane is computed from the
-    instances found there, from brightness, and from two sections: the prompted one, reduced like
-    that of a rounded body, and the one on the plane before. Other models are prompted with the box,
+    instances found there, from brightness, and from two sections: the prompted one, moved by the
+    optical flow of all planes between and reduced like that of a rounded body, and the one on the
+    plane before. Other models are prompted with the box,
     innermost point and mask of the plane before. An object ends where its score or its overlap with
     the plane before is low, or its area changes abruptly.
 
@@ -149,7 +150,10 @@ def propagate_steps(
         It ends where its likeness to itself on the plane with prompts is lower: 1 is the same, 0
         is background. This is the product of the predicted IoU, relative to that on the plane with
         prompts, and of the likeness of the image embedding inside and around the object. "dense":
-        it ends where its score is lower and no instance matches it.
+        the probability that it is still there, by the correlation of its brightness with that of
+        the prompted section, by the change of its mean, and by the distance of the planes. Where
+        planes have too little in common for optical flow, it ends where its score is lower and no
+        instance matches it.
     method : {"auto", "dense", "decoder"}
         "memory": by what the model remembers of the object, whole planes at a time; "dense": by
         the instances of the model's dense head on every plane, by brightness, and by the shape of

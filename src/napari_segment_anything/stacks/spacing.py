@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from ..engine import Window
 from .volume import Volume
@@ -19,6 +20,8 @@ _SIDE = 512
 _FARTHEST = 24
 _SAMPLED = 5
 _RIGID = (0.5, 12.0)
+_FINE, _COARSE = 1.5, 15.0
+_LEAST_AGREEMENT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,14 @@ class Spacing:
         Weight of the prompted section on other planes, larger where planes differ less.
     timed : bool
         Whether planes are frames.
+    steady : bool
+        Whether planes next to each other have enough in common to tell what moved where.
     """
 
     distance: float
     rigidity: float
     timed: bool
+    steady: bool
 
     @classmethod
     def of(cls, volume: Volume, stack: tuple[int, ...], anisotropy: float | None = None) -> Spacing:
@@ -52,14 +58,15 @@ class Spacing:
         anisotropy : float, optional
             Distance of two planes in pixels of a plane.
         """
+        steady = agreement(volume, stack) >= _LEAST_AGREEMENT
         if volume.axes[volume.axis] == "T":
-            return cls(0.0, 1.0, True)
+            return cls(0.0, 1.0, True, steady)
         change = plane_change(volume, stack)
         rigidity = float(np.clip(1 / max(change, 1e-6) ** 2, *_RIGID))
         known = volume.anisotropy if anisotropy is None else anisotropy
         if known is not None:
-            return cls(_KNOWN_FLATNESS * known, rigidity, False)
-        return cls(FLATNESS * min(1.0, 2 * change), rigidity, False)
+            return cls(_KNOWN_FLATNESS * known, rigidity, False, steady)
+        return cls(FLATNESS * min(1.0, 2 * change), rigidity, False, steady)
 
 
 def plane_change(volume: Volume, stack: tuple[int, ...]) -> float:
@@ -80,19 +87,12 @@ def plane_change(volume: Volume, stack: tuple[int, ...]) -> float:
     """
     if volume.count <= _LAG:
         return 1.0
-    canvas, margin = volume.canvas, volume.margin
-    sides = [min(n - 2 * margin, _SIDE) for n in canvas]
-    window = Window(*((n - side) // 2 for n, side in zip(canvas, sides, strict=True)), *sides)
-    last = volume.count - 1 - _LAG
-    planes = sorted({int(p) for p in np.linspace(0, last, min(last + 1, _SAMPLED)).round()})
-    pairs = [
-        [volume.brightness(plane + lag, stack, window) for lag in (0, _LAG)] for plane in planes
-    ]
-    mean = np.mean(pairs)
-    first, second = (np.stack(found) - mean for found in zip(*pairs, strict=True))
+    first, second = _pairs(volume, stack, _LAG)
+    mean = np.mean([first, second])
+    first, second = first - mean, second - mean
     across = _correlation(first, second)
     before = 1.0
-    for shift in range(1, min(_FARTHEST, *(side - 1 for side in sides))):
+    for shift in range(1, min(_FARTHEST, *(side - 1 for side in first.shape[1:]))):
         down = _correlation(first[:, :-shift], first[:, shift:])
         right = _correlation(first[:, :, :-shift], first[:, :, shift:])
         along = (down + right) / 2
@@ -100,6 +100,40 @@ def plane_change(volume: Volume, stack: tuple[int, ...]) -> float:
             return (shift - 1 + (before - across) / (before - along)) / _LAG
         before = along
     return 1.0 if across <= 0 else _FARTHEST / _LAG
+
+
+def agreement(volume: Volume, stack: tuple[int, ...]) -> float:
+    """Return the correlation of planes next to each other, of details neither fine nor coarse.
+
+    Parameters
+    ----------
+    volume : Volume
+    stack : tuple of int
+        Which stack of it.
+    """
+    if volume.count < 2:
+        return 0.0
+    parts = [
+        np.stack([gaussian_filter(p, _FINE) - gaussian_filter(p, _COARSE) for p in planes])
+        for planes in _pairs(volume, stack, 1)
+    ]
+    return _correlation(*(part - part.mean() for part in parts))
+
+
+def _pairs(
+    volume: Volume, stack: tuple[int, ...], lag: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Brightness in the middle of a few planes, and of those `lag` planes later."""
+    canvas, margin = volume.canvas, volume.margin
+    sides = [min(n - 2 * margin, _SIDE) for n in canvas]
+    window = Window(*((n - side) // 2 for n, side in zip(canvas, sides, strict=True)), *sides)
+    last = volume.count - 1 - lag
+    planes = sorted({int(p) for p in np.linspace(0, last, min(last + 1, _SAMPLED)).round()})
+    first, second = (
+        np.stack([volume.brightness(plane + step, stack, window) for plane in planes])
+        for step in (0, lag)
+    )
+    return first, second
 
 
 def _correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
