@@ -108,9 +108,11 @@ def describe(
 ) -> dict[str, Any]:
     """Metadata of the default model: licences, training, parameters of everything mode.
 
-    `earlier` are the folders of the runs whose weights this one went on from, the first one first.
+    `earlier` are the runs whose weights this one went on from, the first one first: their
+    folders, or a file exported before.
     """
-    record, *before = (json.loads((r / "config.json").read_text()) for r in (run, *earlier))
+    record = json.loads((run / "config.json").read_text())
+    before = [known for path in earlier for known in _records(path)]
     return {
         "name": "default",
         "architecture": "micro",
@@ -119,7 +121,7 @@ def describe(
         "training": {
             # the data's hashes are in the split
             "config": record.get("config", record),
-            "earlier": [{k: r.get(k) for k in ("config", "model")} for r in before],
+            "earlier": before,
             "last_stage_step": step,
             "split_sha256": hashlib.sha256(SPLIT.read_bytes()).hexdigest()[:16],
         },
@@ -128,6 +130,15 @@ def describe(
         "focus": FOCUS,
         "auto_mode": auto_mode,
     }
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """What is kept of a run's folder, or was kept of several in an exported file."""
+    if path.is_dir():
+        record = json.loads((path / "config.json").read_text())
+        return [{key: record.get(key) for key in ("config", "model")}]
+    training = load_checkpoint(path).metadata["training"]
+    return [*training["earlier"], {"config": training["config"]}]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--auto-mode", default="instances")
     parser.add_argument(
-        "--earlier", type=Path, nargs="*", default=[], help="runs that this one went on from"
+        "--earlier", type=Path, nargs="*", default=[], help="what it went on from"
     )
     options = parser.parse_args(arguments)
     if options.checkpoint.suffix == ".safetensors":

@@ -40,7 +40,7 @@ def test_the_recorded_split_keeps_a_share_of_every_large_set_and_the_rule_is_the
     assert 0 <= rank(f"usiigaci_t98g/{file}") < 1
 
 
-@pytest.mark.parametrize("recipe", ["default", "variety", "gpu"])
+@pytest.mark.parametrize("recipe", ["default", "variety", "longer", "gpu"])
 def test_every_recipe_has_the_sets_of_the_split(recipe) -> None:
     sets = read_config(ROOT / f"benchmarks/training/{recipe}.toml").data
     read = [data for data in sets if data.folder]
