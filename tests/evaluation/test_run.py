@@ -201,6 +201,21 @@ def test_a_killed_evaluation_goes_on_where_it_stood(data, model, tmp_path, monke
     assert asked == [] and plain(again) == plain(whole)
 
 
+def test_columns_given_later_count_for_what_was_measured_before(data, model, tmp_path):
+    collect(data, model, tmp_path / "out", protocols=("boxes",))
+    entries = find_entries([data])
+    table = tmp_path / "images.csv"
+    rows = [f"{entry.name},{i % 2}" for i, entry in enumerate(entries)]
+    table.write_text("\n".join(["file,stain", *rows]))
+    later = finish(
+        evaluate(
+            find_entries([data], metadata=table), model, tmp_path / "out", protocols=("boxes",),
+            settings=PromptSettings(3, clicks=3), modes=("grid",), parameters=LOOSE,
+        )
+    )  # fmt: skip
+    assert {record["columns"]["stain"] for record in later.records} == {"0", "1"}
+
+
 def test_a_folder_belongs_to_one_model_and_settings(data, model, tmp_path):
     collect(data, model, tmp_path, protocols=("floors",))
     with pytest.raises(ParameterError, match="another fingerprint"):

@@ -192,11 +192,12 @@ def evaluate(
             for name in wanted:
                 store.finish(entry.name, name)
     yield Progress(len(entries), len(entries), None, "done")
-    asked = {entry.name for entry in entries}
+    # measures are kept from earlier calls; what is known of an image may be more by now
+    columns = {entry.name: dict(entry.columns) for entry in entries}
     records = [
-        record
+        {**record, "columns": columns[record["file"]]}
         for (_, name), record in store.records.items()
-        if record["file"] in asked and name in names
+        if record["file"] in columns and name in names
     ]
     return Evaluation(folder, store.header, records, failures)
 
