@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from napari_segment_anything.engine import PlaneSource, Window
+from napari_segment_anything.engine import NO_MASK, PlaneSource, Window
 from napari_segment_anything.errors import ParameterError, PromptError
 from napari_segment_anything.progress import finish
 from napari_segment_anything.session import ArrayTarget, Session
@@ -82,6 +84,23 @@ def test_candidates_cycle_and_can_be_chosen(real):
     assert session.objects[1].score == wanted.scores[wanted.chosen]
     with pytest.raises(PromptError, match="no object in progress"):
         session.choose(0)
+
+
+def test_no_empty_candidate_is_shown(real, monkeypatch):
+    session, _ = real
+    session.add_point((), (40, 50))
+    preview = session.update()
+    masks = list(preview.objects[0].decoded.masks)
+    empty = (preview.chosen + 1) % 3
+    masks[empty] = NO_MASK
+    decoded = replace(preview.objects[0].decoded, masks=tuple(masks))
+    item = replace(preview.objects[0], decoded=decoded)
+    monkeypatch.setattr(Session, "preview", replace(preview, objects=(item,)))
+    chosen = []
+    monkeypatch.setattr(session, "choose", lambda index, key: chosen.append(index))
+    session.cycle()
+    session.cycle(-1)
+    assert chosen == [(preview.chosen + 2) % 3] * 2
 
 
 def test_a_choice_does_not_outlive_the_masks_it_was_made_among(real):

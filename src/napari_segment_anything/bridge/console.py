@@ -37,7 +37,7 @@ def attach(viewer: ViewerModel | None = None, **options: Any) -> ViewerSession:
     Examples
     --------
     >>> session = nsa.attach(viewer)                                # doctest: +SKIP
-    >>> session.add_point([120, 80])                                # doctest: +SKIP
+    >>> session.add_point([126, 103])                               # doctest: +SKIP
     >>> session.add_point([130, 95], positive=False)                # doctest: +SKIP
     >>> session.commit()                                            # doctest: +SKIP
     (1,)

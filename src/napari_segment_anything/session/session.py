@@ -87,7 +87,7 @@ class Session:
     Examples
     --------
     >>> session = Session(predictor, PlaneSource(image), ArrayTarget(labels))  # doctest: +SKIP
-    >>> session.add_point((), (120, 80))                                       # doctest: +SKIP
+    >>> session.add_point((), (126, 103))                                      # doctest: +SKIP
     >>> session.update().score                                                 # doctest: +SKIP
     0.93
     >>> session.commit()                                                       # doctest: +SKIP
@@ -560,7 +560,7 @@ class Session:
         self.perform(on_draft.Choose(None if candidate is None else int(candidate), draft))
 
     def cycle(self, step: int = 1, draft: int | None = None) -> None:
-        """Choose the next candidate, or the one before (-1).
+        """Choose the next candidate, or the one before (-1); empty masks are left out.
 
         Parameters
         ----------
@@ -580,8 +580,10 @@ class Session:
         key = preview.objects[0].key if draft is None else draft
         if key not in items:
             raise PromptError(f"there is no object {key} in progress; there are {list(items)}")
-        count = len(items[key].decoded.masks)
-        self.choose((items[key].chosen + int(step)) % count, key)
+        chosen, masks = items[key].chosen, items[key].decoded.masks
+        onward = ((chosen + further) % len(masks) for further in range(len(masks)))
+        shown = [i for i in onward if i == chosen or not masks[i].empty]
+        self.choose(shown[int(step) % len(shown)], key)
 
     def cancel(self) -> None:
         """Drop the object in progress, if there is one; this can be undone."""
