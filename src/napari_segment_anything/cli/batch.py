@@ -220,7 +220,7 @@ class Batch:
             "objects": sum(row["objects"] or 0 for row in self.rows),
         }
         if self.skipped:
-            facts["done before"] = self.skipped
+            facts["done_before"] = self.skipped
         files = {}
         if self.target.folder is not None and not self.single:
             files["summary"] = self.target.folder / SUMMARY
@@ -229,7 +229,12 @@ class Batch:
         errors = {f"failed: {row['image']}": row["error"] for row in self.failed}
         tell(
             self.target.report,
-            {**facts, **model_facts(model), **files, **errors},
+            {
+                **{name.replace("_", " "): value for name, value in facts.items()},
+                **model_facts(model),
+                **files,
+                **errors,
+            },
             lambda: {
                 **facts,
                 "results": self.contents,
