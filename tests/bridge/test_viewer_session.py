@@ -414,9 +414,13 @@ def test_closing_leaves_nothing(viewer, image, predictor) -> None:
     assert gone() is None
 
 
-def test_decoding_on_a_thread(viewer, image, predictor) -> None:
+def test_decoding_on_a_thread(viewer, image, predictor, monkeypatch) -> None:
     calls = []
-    arrived = threading.Event()
+    arrived, both_there = threading.Event(), threading.Event()
+    embed = predictor.embed
+    monkeypatch.setattr(
+        predictor, "embed", lambda *a, **options: both_there.wait(20) and embed(*a, **options)
+    )
 
     def dispatch(call) -> None:
         calls.append(call)
@@ -428,6 +432,7 @@ def test_decoding_on_a_thread(viewer, image, predictor) -> None:
     session.add_point((60, 60))
     session.add_point(DISK)
     assert session.busy and len(session.working.prompts.data) == 2
+    both_there.set()
     while session.busy:
         assert arrived.wait(20)
         arrived.clear()
