@@ -40,7 +40,7 @@ _PRESENT = (0.4, 2.24, -1.24, -1.38)
 """Log odds that an object is still there: constant, correlation of its brightness with that of the
 prompted section, change of its mean in standard deviations, distance in lengths of a rounded body.
 Fitted to objects of six stacks; with one of them left out in turn, the area under the ROC curve is
-.91 (benchmarks/stacks.py reads them)."""
+.91 (the stacks of benchmarks/stacks.py)."""
 _SURE = 0.3
 _LEAST_MATCH = 0.25
 _GOOD_MATCH = 0.5
@@ -62,7 +62,7 @@ class _Weights(NamedTuple):
     rounding: float
 
 
-_MOVED = _Weights(0.7, 0.1, 0.5)
+_MOVED = _Weights(0.7, 0.1, 0.7)
 """Where optical flow moves and reduces the prompted section."""
 _COPIED = _Weights(1.0, 0.5, 1.0)
 
