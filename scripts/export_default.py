@@ -152,7 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--everything", type=json.loads, default=EVERYTHING, help="JSON: mode -> values"
     )
     parser.add_argument("--auto-mode", default="instances")
-    parser.add_argument("--earlier", type=Path, nargs="*", default=[], help="what it went on from")
+    parser.add_argument(
+        "--earlier",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="runs that this one went on from, or a file exported before",
+    )
     options = parser.parse_args(arguments)
     if options.checkpoint.suffix == ".safetensors":
         checkpoint = load_checkpoint(options.checkpoint)

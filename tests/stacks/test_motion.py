@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -23,6 +25,10 @@ def shifted(texture: np.ndarray, down: float, right: float) -> Brightness:
     return Brightness(moved, WHOLE)
 
 
+def along(texture: np.ndarray, down: float, right: float, plane: int) -> Brightness:
+    return shifted(texture, down * plane, right * plane)
+
+
 def disc(row: float, col: float, radius: float) -> np.ndarray:
     rows, cols = np.mgrid[:96, :96]
     return (rows - row) ** 2 + (cols - col) ** 2 < radius**2
@@ -39,25 +45,24 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("radius", [9, 24])
 def test_movement_of_less_than_a_pixel_a_plane_adds_up(texture, radius) -> None:
     moved = section(radius)
-    depth = moved.depth(20, WHOLE, lambda p: shifted(texture, 0.3 * p, -0.2 * p))
+    around = partial(along, texture, 0.3, -0.2)
+    depth = moved.depth(moved.origins(20, WHOLE, around))
     assert iou(depth > 0, disc(44 + 6, 44 - 4, radius)) > 0.85
     assert iou(depth > 0, disc(44, 44, radius)) < 0.75
 
 
 def test_a_plane_asked_for_first_is_the_same_as_after_those_between(texture) -> None:
-    def around(plane: int) -> Brightness:
-        return shifted(texture, 0.4 * plane, 0.1 * plane)
-
+    around = partial(along, texture, 0.4, 0.1)
     one, other = section(9), section(9)
     for plane in (-1, -2, -3, -4):
-        stepwise = one.depth(plane, WHOLE, around)
-    np.testing.assert_array_equal(stepwise, other.depth(-4, WHOLE, around))
-    np.testing.assert_array_equal(one.depth(-2, WHOLE, around), other.depth(-2, WHOLE, around))
+        stepwise = one.origins(plane, WHOLE, around)
+    np.testing.assert_array_equal(stepwise, other.origins(-4, WHOLE, around))
+    np.testing.assert_array_equal(one.origins(-2, WHOLE, around), other.origins(-2, WHOLE, around))
 
 
 def test_what_the_edge_of_the_plane_cuts_off_comes_in(texture) -> None:
     moved = section(12, row=2)
-    depth = moved.depth(6, WHOLE, lambda p: shifted(texture, 1.0 * p, 0))
+    depth = moved.depth(moved.origins(6, WHOLE, partial(along, texture, 1.0, 0.0)))
     assert (depth[:8, 44] > 0).all()
 
 
@@ -65,12 +70,13 @@ def test_its_brightness_comes_along(texture) -> None:
     moved = section(9)
     around = {p: shifted(texture, 0.5 * p, 0) for p in range(9)}
     window = Window(40, 36, 18, 18)
-    carried = moved.brightness(8, window, around.__getitem__)
+    carried = around[0].at(moved.origins(8, window, around.__getitem__))
     assert np.corrcoef(carried.ravel(), around[8].cut(window).ravel())[0, 1] > 0.9
     assert np.corrcoef(around[0].cut(window).ravel(), carried.ravel())[0, 1] < 0.8
 
 
 def test_nothing_moves_where_there_is_nothing_to_see() -> None:
     flat = Brightness(np.zeros((96, 96), np.float32), WHOLE)
-    depth = section(9).depth(3, WHOLE, lambda p: flat)
+    moved = section(9)
+    depth = moved.depth(moved.origins(3, WHOLE, lambda p: flat))
     np.testing.assert_array_equal(depth > 0, disc(44, 44, 9))

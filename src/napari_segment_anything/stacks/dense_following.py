@@ -25,7 +25,7 @@ from ..automatic.parameters import resolve
 from ..engine import Embedding, EmbeddingStore, Model, PlacedMask, Window
 from ..parameters import FOLLOWING
 from .embeddings import Place
-from .masks import centre, overlapping_parts, signed_distance, surroundings
+from .masks import centre, overlapping_parts, radius_of, signed_distance, surroundings
 from .motion import Brightness, MovedSection
 from .rules import Followed, Rules, Trail
 from .seeds import Seed
@@ -241,7 +241,7 @@ class DenseFollower:
     # -- an object -------------------------------------------------------------------------------
 
     def _know(self, read: _Read, plane: int, mask: PlacedMask) -> Known:
-        radius = _radius(mask)
+        radius = radius_of(mask)
         steady = self.spacing.steady
         section = MovedSection(plane, mask, self.volume.plane_shape) if steady else None
         crop = read.crop(mask, max(3, int(np.ceil(_RING * radius))) + 2)
@@ -276,7 +276,7 @@ class DenseFollower:
     def _follow(
         self, read: _Read, plane: int, last: PlacedMask, known: Known, rules: Rules
     ) -> Followed:
-        radius = _radius(last)
+        radius = radius_of(last)
         most = _CLIP * radius
         reach = max(2.0, most)
         crop = read.crop(last, int(np.ceil(reach)) + 2)
@@ -287,7 +287,8 @@ class DenseFollower:
         if known.moved is None:
             depth = _copied(crop, last, known.mask)
         else:
-            weights, depth = _MOVED, known.moved.depth(plane, crop.window, around)
+            origins = known.moved.origins(plane, crop.window, around)
+            weights, depth = _MOVED, known.moved.depth(origins)
         depth = self._reduced(depth, plane, known, weights.rounding)
         stiff = rules.stiffness / FOLLOWING["stiffness"].default
         shape = stiff * _LAST * np.clip(outline, -most, most)
@@ -320,7 +321,7 @@ class DenseFollower:
         if known.moved is None:
             alike = match >= _GOOD_MATCH or score >= rules.likeness_thresh
         else:
-            carried = known.moved.brightness(plane, crop.window, around)
+            carried = around(known.plane).at(origins)
             far = self._distance(plane, known)
             alike = _presence(crop.mask(new), crop.bright, carried, far) >= rules.likeness_thresh
         if not alike:
@@ -329,13 +330,13 @@ class DenseFollower:
 
     def _distance(self, plane: int, known: Known) -> float:
         """How far a plane is from the prompted one, relative to where a rounded body ends."""
-        return abs(plane - known.plane) * self.spacing.distance / (_ROUND * _radius(known.mask))
+        return abs(plane - known.plane) * self.spacing.distance / (_ROUND * radius_of(known.mask))
 
     def _reduced(
         self, depth: NDArray[np.float64], plane: int, known: Known, share: float
     ) -> NDArray[np.float64]:
         """Reduce the prompted section, as a signed distance, like that of a rounded body."""
-        radius, far = _radius(known.mask), self._distance(plane, known)
+        radius, far = radius_of(known.mask), self._distance(plane, known)
         if far < 1:
             rest = radius * float(np.sqrt(1 - far**2))
         else:
@@ -407,7 +408,3 @@ def _rivals(crop: _Crop, instance: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return int(np.count_nonzero(a & b)) / max(int(np.count_nonzero(a | b)), 1)
-
-
-def _radius(mask: PlacedMask) -> float:
-    return max(float(np.sqrt(mask.area / np.pi)), 1.0)

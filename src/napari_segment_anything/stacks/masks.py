@@ -62,6 +62,11 @@ def centre(mask: PlacedMask) -> NDArray[np.float64]:
     return place
 
 
+def radius_of(mask: PlacedMask) -> float:
+    """Radius of the disc of the same area, at least 1."""
+    return max(float(np.sqrt(mask.area / np.pi)), 1.0)
+
+
 def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Distance from the outline, positive inside; pixels next to it have half a pixel."""
     padded = np.pad(mask, 1)

@@ -18,7 +18,7 @@ from skimage.registration import optical_flow_ilk
 from skimage.transform import resize
 
 from ..engine import PlacedMask, Window
-from .masks import signed_distance
+from .masks import radius_of, signed_distance
 
 _NEIGHBOURHOOD = 7
 """Pixels that move together lie within this radius, in the reduced image."""
@@ -38,6 +38,14 @@ class Brightness(NamedTuple):
         """Return what lies in a window, which lies in this part."""
         row, col = window.row - self.window.row, window.col - self.window.col
         return self.values[row : row + window.height, col : col + window.width]
+
+    def at(self, places: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return what is at rows and columns (2, ...); outside, what is at the edge."""
+        cells = [places[0] - self.window.row, places[1] - self.window.col]
+        found: NDArray[np.float32] = ndimage.map_coordinates(
+            self.values, cells, order=1, mode="nearest"
+        )
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,14 +90,14 @@ class MovedSection:
 
     def __init__(self, plane: int, mask: PlacedMask, plane_shape: tuple[int, int]) -> None:
         self.plane, self.mask, self.plane_shape = plane, mask, plane_shape
-        self.radius = max(float(np.sqrt(mask.area / np.pi)), 1.0)
+        self.radius = radius_of(mask)
         # the last of each direction: planes are asked for one after another
         self._last: dict[int, _Shift] = {}
 
-    def depth(
+    def origins(
         self, plane: int, window: Window, around: Callable[[int], Brightness]
     ) -> NDArray[np.float64]:
-        """Signed distance from the moved section's outline, positive inside, for a window's pixels.
+        """Rows and columns on the plane with prompts, (2, height, width), of a window's pixels.
 
         Parameters
         ----------
@@ -98,31 +106,10 @@ class MovedSection:
         around : callable
             What is around the object on a plane, always of the same part of it.
         """
-        places = np.mgrid[window.slices].astype(np.float64)
-        return self._depth(self._to(plane, around).origins(places))
+        return self._to(plane, around).origins(np.mgrid[window.slices].astype(np.float64))
 
-    def brightness(
-        self, plane: int, window: Window, around: Callable[[int], Brightness]
-    ) -> NDArray[np.float32]:
-        """Brightness of the plane with prompts where a window's pixels come from.
-
-        Parameters
-        ----------
-        plane : int
-        window : Window
-        around : callable
-            As for `depth`.
-        """
-        places = np.mgrid[window.slices].astype(np.float64)
-        rows, cols = self._to(plane, around).origins(places)
-        source = around(self.plane)
-        cells = [rows - source.window.row, cols - source.window.col]
-        moved: NDArray[np.float32] = ndimage.map_coordinates(
-            source.values, cells, order=1, mode="nearest"
-        )
-        return moved
-
-    def _depth(self, origins: NDArray[np.float64]) -> NDArray[np.float64]:
+    def depth(self, origins: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Signed distance from the section's outline, positive inside, for pixels from there."""
         pad = int(2 * self.radius) + 4
         depth = signed_distance(np.pad(self.mask.mask, pad))
         corner = (self.mask.window.row - pad, self.mask.window.col - pad)
@@ -166,7 +153,7 @@ class MovedSection:
         near = max(_LEAST_REACH, round(_REACH * self.radius))
         inner = last.window
         places = np.mgrid[inner.slices].astype(np.float64)
-        rows, cols = np.nonzero(self._depth(last.origins(places)) > 0)
+        rows, cols = np.nonzero(self.depth(last.origins(places)) > 0)
         if len(rows):
             inner = Window(
                 inner.row + int(rows.min()), inner.col + int(cols.min()),
