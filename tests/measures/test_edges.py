@@ -12,7 +12,6 @@ from napari_segment_anything.measures.edges import (
     canny_edges,
     count_edges,
     edge_ap,
-    match_pixels,
     ods,
     ois,
     recall_at_half,
@@ -25,22 +24,6 @@ def line(row: int, shape=(40, 60)) -> np.ndarray:
     mask = np.zeros(shape, bool)
     mask[row, 10:50] = True
     return mask
-
-
-def test_pixels_are_matched_one_to_one_within_reach() -> None:
-    found, true = match_pixels(line(10) | line(11), line(12), 2.0)
-    assert found.sum() == true.sum() == 40  # two lines, and one that both are near to
-    found, true = match_pixels(line(10), line(13), 2.9)
-    assert not found.any() and not true.any()
-    found, true = match_pixels(line(10), np.zeros((40, 60), bool), 2.0)
-    assert found.shape == (40,) and true.shape == (0,)
-
-
-def test_matching_is_the_largest_not_a_greedy_one() -> None:
-    found, true = np.zeros((2, 1, 8), bool)
-    found[0, [2, 4]] = True
-    true[0, [3, 0]] = True  # 4 reaches only 3, 2 reaches both
-    assert all(hits.all() for hits in match_pixels(found, true, 2.0))
 
 
 def test_perfect_edges_score_one_and_their_absence_nothing() -> None:

@@ -13,15 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
-from scipy.spatial import KDTree
 from skimage.feature import canny
 from skimage.filters import sobel
 from skimage.morphology import thin
 from skimage.segmentation import find_boundaries
 
 from ..errors import ParameterError
+from .pixel_matching import match_pixels
 
 TOLERANCE = 0.0075
 """Largest distance of a match, as a part of the image's diagonal."""
@@ -150,8 +148,13 @@ def count_edges(
     reach = tolerance * float(np.hypot(*edges.shape))
     levels = np.arange(1, thresholds + 1) / (thresholds + 1)
     counts = np.zeros((4, thresholds), np.int64)
+    strong = np.zeros(edges.shape, bool)
     for i, level in enumerate(levels):
-        found = thin(edges >= level)
+        if i and np.array_equal(strong, edges >= level):
+            counts[:, i] = counts[:, i - 1]
+            continue
+        strong = edges >= level
+        found = thin(strong)
         hit = np.zeros(np.count_nonzero(found), bool)
         for each in drawn:
             mine, theirs = match_pixels(found, each, reach)
@@ -160,36 +163,6 @@ def count_edges(
             counts[3, i] += np.count_nonzero(theirs)
         counts[:2, i] = len(hit), np.count_nonzero(hit)
     return EdgeCounts(*counts)
-
-
-def match_pixels(
-    found: ArrayLike, true: ArrayLike, reach: float
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Match pixels of two masks one to one, as many as possible.
-
-    Parameters
-    ----------
-    found, true : bool array (rows, columns)
-    reach : float
-        Largest distance of a pair, in pixels.
-
-    Returns
-    -------
-    found_hit, true_hit : bool array (number of pixels,)
-        Which pixels have a partner, in the order of `numpy.nonzero`.
-    """
-    ours, theirs = (np.argwhere(np.asarray(mask, bool)) for mask in (found, true))
-    hits = np.zeros(len(ours), bool), np.zeros(len(theirs), bool)
-    if not (len(ours) and len(theirs)):
-        return hits
-    pairs = KDTree(ours).sparse_distance_matrix(KDTree(theirs), reach, output_type="coo_matrix")
-    graph = csr_array(
-        (np.ones(pairs.nnz, np.uint8), (pairs.row, pairs.col)), shape=(len(ours), len(theirs))
-    )
-    partner = maximum_bipartite_matching(graph, perm_type="column")
-    hits[0][:] = partner >= 0
-    hits[1][partner[partner >= 0]] = True
-    return hits
 
 
 def sum_counts(counts: Sequence[EdgeCounts]) -> EdgeCounts:
