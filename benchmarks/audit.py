@@ -113,7 +113,7 @@ def spoil(
 ) -> tuple[Population, dict[str, dict[int, RLE]], dict[str, Standing]]:
     """The automatic masks of a set's images and the objects that they stand for."""
     rng = np.random.default_rng(seed)
-    held: list[tuple[AuditedImage, dict[int, RLE], dict[int, float]]] = []
+    held: list[tuple[AuditedImage, dict[int, RLE], dict[int, float], dict[int, str]]] = []
     known: dict[str, Standing] = {}
     for name, truth in _truth(data, folder, images):
         masks = encode_labels(spoiled(truth, errors, rng))
@@ -121,8 +121,8 @@ def spoil(
         # a model's own idea of the IoU is about right, give or take .1
         iou = {m: a.iou for m, a in _all_answers(name, masks, known[name]).items()}
         scores = {m: float(np.clip(v + rng.normal(0, 0.1), 0, 1)) for m, v in iou.items()}
-        held.append((audited_image(name, truth.shape, masks), masks, scores))
-    return population(held), {image.key: masks for image, masks, _ in held}, known
+        held.append((audited_image(name, truth.shape, masks), masks, scores, {}))
+    return population(held), {image.key: masks for image, masks, *_ in held}, known
 
 
 def _truth(data: Path, folder: str, images: int) -> Iterator[tuple[str, NDArray[np.int32]]]:

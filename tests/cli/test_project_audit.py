@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,39 @@ def test_mistakes_are_one_line(cells, tmp_path, capsys, arguments, message):
     assert run(["project", "audit", str(cells), *chosen]) == 2
     lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("napari-sam: ")]
     assert len(lines) == 1 and message in lines[0]
+
+
+def test_figures_by_class(cells, tmp_path, capsys):
+    """Truth with classes, as a project exports it; the project's own masks have none."""
+    import napari_segment_anything as nsa
+
+    truth = nsa.Project.create(
+        tmp_path / "truth project", [str(tmp_path / f"a{n}.png") for n in range(2)],
+        classes=["cell", "dead"],
+    )  # fmt: skip
+    assert run(["project", "import", str(truth.folder), str(tmp_path / "truth"), "-q"]) == 0
+    for image in truth.images:
+        named = [replace(e, class_name="dead" if e.id == 6 else "cell") for e in image.objects()]
+        with image.lock() as editing:
+            editing.write(objects=named)
+    coco = [
+        "project",
+        "export",
+        str(truth.folder),
+        "-o",
+        str(tmp_path / "coco"),
+        "--format",
+        "coco",
+    ]
+    assert run([*coco, "-q"]) == 0
+    nsa.Project.open(cells).set_classes(["cell", "dead"])
+    audit = ["project", "audit", str(cells), "--field-side", "20"]
+    assert run([*audit, "--truth", str(tmp_path / "coco" / "annotations.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "The classes of 10 masks were checked too" in printed
+    report = json.loads((cells / "audits" / "audit-1" / "report.json").read_text())
+    counts = {each["name"]: each["figures"]["count"]["value"] for each in report["classes"]}
+    assert counts == {"cell": 10, "dead": 2, "": 0}
 
 
 def test_report_beside_labels(cells, tmp_path, capsys):

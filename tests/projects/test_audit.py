@@ -10,6 +10,7 @@ import napari_segment_anything as nsa
 from napari_segment_anything.formats.rle import encode, encode_labels
 from napari_segment_anything.projects import ObjectEntry, Project
 from napari_segment_anything.projects.audit import Audit, audit_names
+from napari_segment_anything.projects.audit_figures import audit_figures
 from napari_segment_anything.projects.suggestions import Suggestions
 
 
@@ -190,6 +191,57 @@ def test_names_and_images(segmented: Project) -> None:
         Audit.open(segmented, "other")
     with pytest.raises(nsa.ParameterError, match="masks"):
         Audit.draw(segmented, masks=1)
+
+
+def test_figures_by_class(segmented: Project, truth: np.ndarray) -> None:
+    """Automatic: 2, 3 and 4 are dead, the others cells. Really: 4 is a cell, 12 is dead."""
+    for image in segmented.images:
+        dead = {2, 3, 4}
+        named = [
+            replace(entry, class_name="dead cell" if entry.id in dead else "cell")
+            for entry in image.objects()
+        ]
+        with image.lock() as editing:
+            editing.write(objects=named)
+    audit = Audit.draw(segmented, masks=100, fields=100, field_side=20)
+    assert audit.sample.classes == ("cell", "dead cell")
+    assert {stratum.class_name for stratum in audit.sample.strata} == {"cell", "dead cell"}
+    really = {i: "dead cell" if i in (1, 2, 3, 12) else "cell" for i in range(1, 13)}
+    for image in segmented.images:
+        audit.answer_from(image.key, truth, classes=really)
+    cell, dead = audit.figures().classes
+    assert (cell.name, cell.masks, cell.missed) == ("cell", 27, 0)
+    assert (dead.masks, dead.masks_answered, dead.missed) == (6, 6, 3)
+    for figures, count in ((cell, 3 * 8), (dead, 3 * 4)):
+        interval = figures["count"].interval
+        assert (interval.low, interval.value, interval.high) == (count,) * 3
+        assert figures["area"].interval.value == pytest.approx(36 * count)
+    assert dead["precision"].interval.value == 0.5  # that of 2 and 3 merged, not 4
+    assert dead["recall"].interval.value == pytest.approx(9 / 12)
+    held = json.loads(audit.write_report()[0].read_text())
+    assert [each["figures"]["count"]["value"] for each in held["classes"]] == [24, 12]
+    assert "classes of 33 masks were checked" in (audit.folder / "methods.md").read_text()
+    with pytest.raises(nsa.ParameterError, match="no class 'worm'; its classes are: cell"):
+        audit.answer_mask(0, [truth == 5], classes=["worm"])
+    with pytest.raises(nsa.ParameterError, match="1 objects of an answer need as many classes"):
+        audit.answer_mask(0, [truth == 5], classes=[])
+
+
+def test_too_few_masks_of_a_class(segmented: Project, truth: np.ndarray) -> None:
+    for image in segmented.images:
+        with image.lock() as editing:
+            editing.write(objects=[replace(e, class_name="cell") for e in image.objects()])
+    audit = Audit.draw(segmented, masks=100, fields=100, field_side=20)
+    for image in segmented.images:
+        audit.answer_from(image.key, truth)
+    cell, dead, none = audit.figures().classes
+    assert none.name == "" and none["count"].interval.value == 3  # missed, of an unknown class
+    assert dead["count"].interval.value == 0
+    assert cell["count"].interval.value == 33
+    some = {number: audit.masks[number] for number in range(9)}
+    lacking, *_ = audit_figures(audit.sample, some, audit.fields).classes
+    assert lacking.figures == ()
+    assert lacking.lacking == "9 of its 33 masks are answered; figures need 10"
 
 
 def test_nothing_to_audit(project: Project) -> None:

@@ -39,7 +39,7 @@ def masks(labels: dict[str, np.ndarray]) -> dict[str, dict[int, RLE]]:
 def held(masks: dict[str, dict[int, RLE]]) -> Population:
     rng = np.random.default_rng(1)
     return population(
-        (audited_image(key, (120, 160), own), own, {i: float(rng.random()) for i in own})
+        (audited_image(key, (120, 160), own), own, {i: float(rng.random()) for i in own}, {})
         for key, own in masks.items()
     )
 
@@ -96,14 +96,14 @@ def test_an_object_lies_in_one_field() -> None:
 
 
 def test_masks_without_scores(masks) -> None:
-    held = population((audited_image(k, (120, 160), own), own, {}) for k, own in masks.items())
+    held = population((audited_image(k, (120, 160), own), own, {}, {}) for k, own in masks.items())
     sample = drawn(held, masks)
     assert len(sample.strata) == 2
     assert all(stratum.scores is None for stratum in sample.strata)
 
 
 def test_images_without_masks() -> None:
-    held = population([(audited_image("a", (100, 100), {}), {}, {})])
+    held = population([(audited_image("a", (100, 100), {}), {}, {}, {})])
     sample = draw(held, {}.__getitem__, field_side=25)
     assert sample.masks == ()
     truth = np.zeros((100, 100), np.int32)
@@ -181,6 +181,7 @@ def test_intervals_cover_the_truth(level: float) -> None:
                 audited_image("a", (300, 400), masks),
                 masks,
                 {i: 0.9 if i < 400 else 0.6 for i in masks},
+                {},
             )
         ]
     )
@@ -194,3 +195,48 @@ def test_intervals_cover_the_truth(level: float) -> None:
             interval = figures[name].interval
             hits[name] += interval.low <= value <= interval.high
     assert min(hits.values()) >= 60 * level - 5
+
+
+def test_intervals_cover_the_truth_of_each_class() -> None:
+    """Classes of 240 and 60 objects; masks are missed, merged, false, loose, of the other class."""
+    rng = np.random.default_rng(8)
+    truth, found = np.zeros((2, 300, 400), np.int32)
+    really, given = {}, {}
+    for number in range(300):
+        row, col, side = 15 * (number // 20), 20 * (number % 20), rng.integers(4, 11)
+        truth[row : row + side, col : col + side] = number + 1
+        really[number + 1] = "dead" if number % 5 == 0 else "cell"
+        if rng.random() > (0.2 if number % 5 == 0 else 0.06):
+            loose = int(rng.integers(-1, 2))
+            found[row : row + side + loose, col : col + side + loose] = number + 1
+            given[number + 1] = really[number + 1]
+            if rng.random() < 0.08:
+                given[number + 1] = "cell" if number % 5 == 0 else "dead"
+        if rng.random() < 0.06:
+            found[row + 12 : row + 15, col : col + 8] = 400 + number
+            given[400 + number] = "dead"
+    masks = encode_labels(found)
+    image = audited_image("a", (300, 400), masks, classes=given)
+    held = population([(image, masks, {i: 0.9 if i < 400 else 0.6 for i in masks}, given)])
+    known = {"a": standing(truth, masks, really)}
+    objects = encode_labels(truth)
+    wanted = {
+        (name, figure): sum(count for i, count in each.items() if really[i] == name)
+        for figure, each in {
+            "count": dict.fromkeys(objects, 1),
+            "area": {i: mask.area for i, mask in objects.items()},
+        }.items()
+        for name in ("cell", "dead")
+    }
+    hits = dict.fromkeys(wanted, 0)
+    for seed in range(100):
+        sample = draw(
+            held, lambda key: masks, masks=60, fields=15, seed=seed, classes=["cell", "dead"]
+        )
+        figures = audit_figures(sample, *answers_from(sample, known))
+        assert not any(each.lacking for each in figures.classes)
+        for each in figures.classes:
+            for name in ("count", "area"):
+                interval = each[name].interval
+                hits[each.name, name] += interval.low <= wanted[each.name, name] <= interval.high
+    assert min(hits.values()) >= 90, hits

@@ -150,12 +150,15 @@ def test_an_audit_is_drawn_and_answered_by_key(qtbot, window, widget, project) -
     panel = widget.audit
     qtbot.waitUntil(lambda: panel.round is not None and panel.round.item is not None)
     assert widget.session.preview is not None and "no object" in panel.task.text()
+    assert "Class: none" in panel.task.text() and widget.class_buttons.isVisible()
     left = sum(panel.round.left)
-    for key in ("U", "W"):
+    for keys in ("2U", "W"):
         before = panel.round.item
-        window.press(key)
+        for key in keys:
+            window.press(key)
         qtbot.waitUntil(lambda before=before: panel.round.item is not before)
     assert sum(panel.round.left) == left - 2
+    assert panel._audit().masks[0].classes == (project.classes[1].name,)
     assert (project.image("im1").labels() == labels).all()
     panel.go_button.click()
     assert panel.round is None and len(panel._audit().masks) == 2

@@ -100,7 +100,9 @@ def _answer(
         raise ParameterError(f"{truth} has no labels of images of the audit {audit.name}")
     with progress_bar(reporting.quiet) as show:
         for number, (item, image) in enumerate(pairs, start=1):
-            audit.answer_from(image.key, item.read(image).labels, by=by)
+            read = item.read(image)
+            classes = {entry.id: entry.class_name for entry in read.objects if entry.class_name}
+            audit.answer_from(image.key, read.labels, classes=classes or None, by=by)
             show(Progress(number, len(pairs), message="answering"))
     return unknown
 
@@ -112,7 +114,7 @@ def _tell(
     unknown: tuple[str, ...],
     reporting: options.Reporting,
 ) -> None:
-    from ..projects.audit_report import figure_rows, report_json
+    from ..projects.audit_report import class_rows, classes_note, figure_rows, report_json
     from .report import print_rows, tell
 
     sample = audit.sample
@@ -134,4 +136,6 @@ def _tell(
     tell(reporting, facts, document)
     if figures is not None and not (reporting.as_json or reporting.quiet):
         columns = ["", "masks as they are", "estimate", f"{100 * figures.level:g} % interval"]
-        print_rows("", columns, figure_rows(figures))
+        print_rows("", columns, figure_rows(figures.figures))
+        if figures.classes:
+            print_rows(f"\n{classes_note(figures)}", ["class", *columns], class_rows(figures))

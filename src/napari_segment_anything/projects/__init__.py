@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from ..datasets.sources import ImageSource
     from ..finding import Traits
     from .audit import Audit, audit_names
-    from .audit_figures import AuditFigure, AuditFigures
+    from .audit_domain import AuditFigure
+    from .audit_figures import AuditFigures, ClassFigures
     from .classes import ObjectClass
     from .describe import DatasetDescription, describe_dataset
     from .editing import ImageEditing
@@ -31,7 +32,8 @@ else:
             ".datasets.sources": "ImageSource",
             ".finding": "Traits",
             "audit": "Audit audit_names",
-            "audit_figures": "AuditFigure AuditFigures",
+            "audit_domain": "AuditFigure",
+            "audit_figures": "AuditFigures ClassFigures",
             "classes": "ObjectClass",
             "describe": "DatasetDescription describe_dataset",
             "editing": "ImageEditing",
@@ -54,6 +56,7 @@ __all__ = [
     "Audit",
     "AuditFigure",
     "AuditFigures",
+    "ClassFigures",
     "DatasetDescription",
     "ImageEditing",
     "ImageSource",

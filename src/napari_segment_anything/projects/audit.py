@@ -22,6 +22,7 @@ from .audit_answers import (
     MaskAnswer,
     answer_to,
     answers_from,
+    classes_of,
     coco,
     standing,
 )
@@ -30,7 +31,7 @@ from .audit_files import Answers, DrawnAudit, MadeWith, read_answers, read_drawn
 from .audit_masks import ImageMasks, image_masks, masks_now
 from .estimates import LEVEL
 from .files import json_writer, read_current, write_text, write_together
-from .sampling import AuditSample, CocoMask, draw, population
+from .sampling import AuditSample, draw, population
 
 if TYPE_CHECKING:
     from .project import Project
@@ -120,12 +121,13 @@ class Audit:
                 for key in held.models:
                     made[key] = made.get(key, 0) + 1
                 suggested |= min(held.automatic, default=0) < 0
-                yield held.described(image), held.automatic, held.scores
+                yield held.described(image), held.automatic, held.scores, held.classes
 
         held = population(read())
         sample = draw(
             held, lambda key: masks_now(project.image(key), threshold).automatic,
             masks=masks, fields=fields, field_side=field_side, seed=seed,
+            classes=[each.name for each in project.classes],
         )  # fmt: skip
         models = tuple(MadeWith(*key, count) for key, count in sorted(made.items()))
         drawn = DrawnAudit(
@@ -190,7 +192,13 @@ class Audit:
     # -- answers ---------------------------------------------------------------------------------
 
     def answer_mask(
-        self, number: int, objects: Sequence[RLE | ArrayLike], *, seconds: float = 0.0, by: str = ""
+        self,
+        number: int,
+        objects: Sequence[RLE | ArrayLike],
+        *,
+        classes: Sequence[str] | None = None,
+        seconds: float = 0.0,
+        by: str = "",
     ) -> MaskAnswer:
         """Record which objects a drawn mask stands for.
 
@@ -201,6 +209,8 @@ class Audit:
         objects : sequence of RLE or bool array (rows, columns)
             The corrected mask; the drawn mask itself if it is right; several objects if it had
             merged them; none if it is no object, or another mask has more of its object.
+        classes : sequence of str, optional
+            Name of the class of each object, "" for none, if classes were looked at.
         seconds : float
             Time that it took.
         by : str
@@ -213,16 +223,23 @@ class Audit:
         Raises
         ------
         ParameterError
-            If there is no such mask, or an object is empty or of another size.
+            If there is no such mask or class, or an object is empty or of another size.
         """
         drawn = self._at(self.sample.masks, number, "mask")
         codes = [each if isinstance(each, RLE) else encode(each) for each in objects]
-        answer = answer_to(drawn.rle, codes, seconds, by or _user(), _now())
+        self._check_classes(classes)
+        answer = answer_to(drawn.rle, codes, seconds, by or _user(), _now(), classes)
         self._record(lambda held: replace(held, masks={**held.masks, number: answer}))
         return answer
 
     def answer_field(
-        self, number: int, missed: Sequence[RLE | ArrayLike], *, seconds: float = 0.0, by: str = ""
+        self,
+        number: int,
+        missed: Sequence[RLE | ArrayLike],
+        *,
+        classes: Sequence[str] | None = None,
+        seconds: float = 0.0,
+        by: str = "",
     ) -> FieldAnswer:
         """Record which objects in a drawn field have no mask.
 
@@ -233,6 +250,8 @@ class Audit:
         missed : sequence of RLE or bool array (rows, columns)
             Objects that no mask stands for, drawn whole. Those whose centre lies outside of the
             field do not count.
+        classes : sequence of str, optional
+            Name of the class of each, "" for none.
         seconds : float
             Time that it took.
         by : str
@@ -246,19 +265,31 @@ class Audit:
         Raises
         ------
         ParameterError
-            If there is no such field, or an object is empty.
+            If there is no such field or class, or an object is empty.
         """
         place = self._at(self.sample.fields, number, "field")
         codes = [each if isinstance(each, RLE) else encode(each) for each in missed]
         shape = next((i.rows, i.cols) for i in self.sample.images if i.key == place.image)
         if any(each.size != shape or not each.area for each in codes):
             raise ParameterError("a missed object is a mask of the whole image, not empty")
-        kept: tuple[CocoMask, ...] = tuple(coco(each) for each in codes if place.holds(each))
-        answer = FieldAnswer(kept, seconds, by or _user(), _now())
+        self._check_classes(classes)
+        named = classes_of(codes, classes)
+        inside = [i for i, each in enumerate(codes) if place.holds(each)]
+        answer = FieldAnswer(
+            tuple(coco(codes[i]) for i in inside), seconds, by or _user(), _now(),
+            None if named is None else tuple(named[i] for i in inside),
+        )  # fmt: skip
         self._record(lambda held: replace(held, fields={**held.fields, number: answer}))
         return answer
 
-    def answer_from(self, key: str, truth: ArrayLike, *, by: str = "labels") -> None:
+    def answer_from(
+        self,
+        key: str,
+        truth: ArrayLike,
+        *,
+        classes: Mapping[int, str] | None = None,
+        by: str = "labels",
+    ) -> None:
         """Answer all drawn masks and fields of an image from labels of all its objects.
 
         Parameters
@@ -267,15 +298,21 @@ class Audit:
             Of the image.
         truth : integer array (rows, columns)
             0 is background.
+        classes : mapping of int to str, optional
+            Names of classes by label; "" or left out for none. Ignored without classes in the
+            project; without a mapping, classes of masks are taken to be right.
         by : str
             Who drew them.
 
         Raises
         ------
         ParameterError
-            If the labels have another size, the image is not in the audit, or its masks have
-            changed since the sample was drawn.
+            If the labels have another size, a class is not the project's, the image is not in the
+            audit, or its masks have changed since the sample was drawn.
         """
+        if not self.sample.classes:
+            classes = None
+        self._check_classes(None if classes is None else list(classes.values()))
         known = {image.key: image for image in self.sample.images}
         if key not in known:
             raise ParameterError(f"the audit {self.name} does not cover the image {key!r}")
@@ -285,7 +322,7 @@ class Audit:
                 f"the masks of {key} have changed since the audit {self.name} was drawn; draw "
                 "another audit"
             )
-        there = standing(truth, {**held.automatic, **held.trusted})
+        there = standing(truth, {**held.automatic, **held.trusted}, classes)
         masks, fields = answers_from(self.sample, {key: there}, by, _now())
         self._record(
             lambda held: replace(
@@ -340,6 +377,15 @@ class Audit:
                 },
             )
         return self.folder / REPORT, self.folder / METHODS
+
+    def _check_classes(self, classes: Sequence[str] | None) -> None:
+        known = ("", *self.sample.classes)
+        other = next((name for name in classes or () if name not in known), None)
+        if other is not None:
+            raise ParameterError(
+                f"the audit {self.name} has no class {other!r}; its classes are: "
+                f"{', '.join(self.sample.classes) or 'none'}"
+            )
 
     def _at(self, items: Sequence[Any], number: int, what: str) -> Any:
         if not 0 <= number < len(items):

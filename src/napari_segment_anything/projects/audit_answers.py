@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import ParameterError
 from ..formats.rle import RLE, encode_labels, from_coco, intersection
 from ..measures import overlap_of_masks
-from .sampling import AuditSample, CocoMask
+from .sampling import AuditSample, CocoMask, centre_of
 
 Verdict = Literal["accepted", "corrected", "rejected"]
 
@@ -39,6 +39,9 @@ class MaskAnswer:
         Who answered.
     time : str
         When, in ISO 8601.
+    classes : tuple of str, or None
+        Name of the class of each object, of an accepted mask of its one; "" for none. None if
+        classes were not looked at: they are then those of the mask.
     """
 
     verdict: Verdict
@@ -47,6 +50,7 @@ class MaskAnswer:
     seconds: float = 0.0
     by: str = ""
     time: str = ""
+    classes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,15 @@ class FieldAnswer:
         Objects that no mask stands for and whose centre lies in the field, drawn whole.
     seconds, by, time
         As in `MaskAnswer`.
+    classes : tuple of str, or None
+        Name of the class of each; None if none was given.
     """
 
     missed: tuple[CocoMask, ...]
     seconds: float = 0.0
     by: str = ""
     time: str = ""
+    classes: tuple[str, ...] | None = None
 
 
 def coco(mask: RLE) -> CocoMask:
@@ -74,7 +81,12 @@ def coco(mask: RLE) -> CocoMask:
 
 
 def answer_to(
-    mask: RLE, objects: Sequence[RLE], seconds: float = 0.0, by: str = "", time: str = ""
+    mask: RLE,
+    objects: Sequence[RLE],
+    seconds: float = 0.0,
+    by: str = "",
+    time: str = "",
+    classes: Sequence[str] | None = None,
 ) -> MaskAnswer:
     """The answer that says which objects an automatic mask stands for.
 
@@ -88,24 +100,42 @@ def answer_to(
     seconds : float
     by, time : str
         As in `MaskAnswer`.
+    classes : sequence of str, optional
+        Name of the class of each object; "" for none.
 
     Raises
     ------
     ParameterError
-        If an object is empty, or of an image of another size.
+        If an object is empty, or of an image of another size, or not each has a class.
     """
+    named = classes_of(objects, classes)
     for each in objects:
         if each.size != mask.size or not each.area:
             raise ParameterError("an object of an audit is a mask of the whole image, not empty")
     if not objects:
-        return MaskAnswer("rejected", (), 0.0, seconds, by, time)
+        return MaskAnswer("rejected", (), 0.0, seconds, by, time, named)
     if len(objects) == 1 and objects[0] == mask:
-        return MaskAnswer("accepted", (), 1.0, seconds, by, time)
+        return MaskAnswer("accepted", (), 1.0, seconds, by, time, named)
     best = 0.0
     for each in objects:
         shared = intersection(mask, each)
         best = max(best, shared / (mask.area + each.area - shared))
-    return MaskAnswer("corrected", tuple(map(coco, objects)), best, seconds, by, time)
+    return MaskAnswer("corrected", tuple(map(coco, objects)), best, seconds, by, time, named)
+
+
+def classes_of(objects: Sequence[RLE], classes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Classes of objects, one each; None if they were not looked at.
+
+    Raises
+    ------
+    ParameterError
+        If there are more or fewer classes than objects.
+    """
+    if classes is not None and len(classes) != len(objects):
+        raise ParameterError(
+            f"{len(objects)} objects of an answer need as many classes, not {len(classes)}"
+        )
+    return None if classes is None else tuple(classes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,14 +150,24 @@ class Standing:
         The objects of each automatic mask that stands for one.
     missed : tuple of int
         Objects that no mask stands for.
+    classes : mapping of int to str, or None
+        Names of the objects' classes; None if they are not known.
     """
 
     objects: dict[int, RLE]
     of: dict[int, tuple[int, ...]]
     missed: tuple[int, ...]
+    classes: Mapping[int, str] | None = None
+
+    def classes_of(self, objects: Sequence[int]) -> tuple[str, ...] | None:
+        """Classes of some of the objects, "" for none; None if they are not known."""
+        known = self.classes
+        return None if known is None else tuple(known.get(i, "") for i in objects)
 
 
-def standing(truth: ArrayLike, masks: Mapping[int, RLE]) -> Standing:
+def standing(
+    truth: ArrayLike, masks: Mapping[int, RLE], classes: Mapping[int, str] | None = None
+) -> Standing:
     """Find out which true objects automatic masks stand for.
 
     Parameters
@@ -136,6 +176,8 @@ def standing(truth: ArrayLike, masks: Mapping[int, RLE]) -> Standing:
         Labels of all objects; 0 is background.
     masks : mapping of int to RLE
         The automatic masks by label.
+    classes : mapping of int to str, optional
+        Names of classes by true label, if they are known.
 
     Raises
     ------
@@ -163,7 +205,7 @@ def standing(truth: ArrayLike, masks: Mapping[int, RLE]) -> Standing:
         of.setdefault(mask, []).append(int(table.true_ids[table.true_index[pair]]))
     found = set(table.true_index[owners].tolist())
     missed = tuple(int(t) for i, t in enumerate(table.true_ids) if i not in found)
-    return Standing(encode_labels(labels), {m: tuple(o) for m, o in of.items()}, missed)
+    return Standing(encode_labels(labels), {m: tuple(o) for m, o in of.items()}, missed, classes)
 
 
 def answers_from(
@@ -188,16 +230,22 @@ def answers_from(
     for number, drawn in enumerate(sample.masks):
         if drawn.image in known:
             there = known[drawn.image]
-            objects = [there.objects[i] for i in there.of.get(drawn.id, ())]
-            masks[number] = answer_to(drawn.rle, objects, 0.0, by, time)
+            own = there.of.get(drawn.id, ())
+            masks[number] = answer_to(
+                drawn.rle, [there.objects[i] for i in own], 0.0, by, time, there.classes_of(own)
+            )
     fields: dict[int, FieldAnswer] = {}
+    centres = {
+        key: {i: centre_of(there.objects[i]) for i in there.missed} for key, there in known.items()
+    }
     for number, field in enumerate(sample.fields):
         if field.image in known:
             there = known[field.image]
-            missed = (there.objects[i] for i in there.missed)
+            inside = [i for i, at in centres[field.image].items() if field.contains(at)]
             fields[number] = FieldAnswer(
-                tuple(coco(mask) for mask in missed if field.holds(mask)), 0.0, by, time
-            )
+                tuple(coco(there.objects[i]) for i in inside), 0.0, by, time,
+                there.classes_of(inside),
+            )  # fmt: skip
     return masks, fields
 
 

@@ -112,7 +112,12 @@ def read_answers(path: Path, sample: AuditSample) -> Answers:
     for each in found.masks.values():
         for mask in each.objects:
             from_coco(mask)
+        count = 1 if each.verdict == "accepted" else len(each.objects)
+        if each.classes is not None and len(each.classes) != count:
+            raise FormatError(f"{path}: an answer has {count} objects, {len(each.classes)} classes")
     for place in found.fields.values():
         for mask in place.missed:
             from_coco(mask)
+        if place.classes is not None and len(place.classes) != len(place.missed):
+            raise FormatError(f"{path}: a field has not as many classes as missed objects")
     return found

@@ -26,12 +26,15 @@ class ImageMasks:
         Made, corrected or confirmed by a person.
     models : list of (model, version, fingerprint)
         Of each automatic mask.
+    classes : dict of int to str
+        Names of classes of automatic and trusted masks, where they have one.
     """
 
     automatic: dict[int, RLE] = field(default_factory=dict)
     scores: dict[int, float] = field(default_factory=dict)
     trusted: dict[int, RLE] = field(default_factory=dict)
     models: list[tuple[str, str, str]] = field(default_factory=list)
+    classes: dict[int, str] = field(default_factory=dict)
 
     def described(self, image: ProjectImage) -> AuditedImage:
         """The image as an audit knows it, with its pixel size."""
@@ -41,8 +44,8 @@ class ImageMasks:
         unit, other = (data.units[place] for place in places)
         known = unit is not None and unit == other
         return audited_image(
-            image.key, image.shape, self.automatic, self.trusted.values(),
-            image.state == "complete", (rows, cols) if known else None, unit if known else None,
+            image.key, image.shape, self.automatic, self.trusted, image.state == "complete",
+            (rows, cols) if known else None, unit if known else None, self.classes,
         )  # fmt: skip
 
 
@@ -68,6 +71,8 @@ def image_masks(image: ProjectImage, threshold: float | None = None) -> ImageMas
     labels = encode_labels(image.labels()) if image.has_labels else {}
     for number, mask in labels.items():
         entry = entries.get(number)
+        if entry is not None and entry.class_name:
+            found.classes[number] = entry.class_name
         if complete or (entry is not None and entry.made_by in ("person", "corrected")):
             found.trusted[number] = mask
             continue

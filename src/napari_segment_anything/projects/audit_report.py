@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..evaluation.figure_table import table_rows
 from ..wording import counted
-from .audit_figures import AuditFigure, AuditFigures
+from .audit_domain import AuditFigure
+from .audit_figures import AuditFigures, ClassFigures
 
 if TYPE_CHECKING:
     from .audit_files import DrawnAudit
@@ -58,23 +59,51 @@ def report_json(drawn: DrawnAudit, found: AuditFigures) -> dict[str, Any]:
             {"model": m.model, "version": m.version, "fingerprint": m.fingerprint, "masks": m.masks}
             for m in drawn.models
         ],
-        "figures": {
-            figure.name: {
-                "unit": figure.unit,
-                "automatic": figure.automatic,
-                "value": _plain(figure.interval.value),
-                "low": _plain(figure.interval.low),
-                "high": _plain(figure.interval.high),
+        "figures": _figures_json(found.figures),
+        "classes_answered": found.classes_answered,
+        "classes": [
+            {
+                "name": each.name, "masks": each.masks, "answered": each.masks_answered,
+                "trusted": each.trusted, "missed": each.missed, "lacking": each.lacking,
+                "figures": _figures_json(each.figures),
             }
-            for figure in found.figures
-        },
+            for each in found.classes
+        ],
     }  # fmt: skip
 
 
-def figure_rows(found: AuditFigures) -> list[list[str]]:
+def _figures_json(figures: Iterable[AuditFigure]) -> dict[str, Any]:
+    return {
+        figure.name: {
+            "unit": figure.unit,
+            "automatic": figure.automatic,
+            "value": _plain(figure.interval.value),
+            "low": _plain(figure.interval.low),
+            "high": _plain(figure.interval.high),
+        }
+        for figure in figures
+    }
+
+
+def class_title(each: ClassFigures) -> str:
+    """The name of a class, or what to call objects without one."""
+    return each.name or "without a class"
+
+
+def class_rows(found: AuditFigures) -> list[list[str]]:
+    """A row for each figure of each class, with the class before; what is lacking as one row."""
+    rows = []
+    for each in found.classes:
+        own = figure_rows(each.figures) or [[each.lacking, "", "", ""]]
+        names = [class_title(each), *[""] * (len(own) - 1)]
+        rows += [[name, *row] for name, row in zip(names, own, strict=True)]
+    return rows
+
+
+def figure_rows(figures: Iterable[AuditFigure]) -> list[list[str]]:
     """A row for each figure: its title, its value for the automatic masks, estimate, interval."""
     rows = []
-    for figure in found.figures:
+    for figure in figures:
         value, low, high = (
             _text(figure, v)
             for v in (figure.interval.value, figure.interval.low, figure.interval.high)
@@ -96,6 +125,7 @@ def methods_text(drawn: DrawnAudit, found: AuditFigures, people: Iterable[str] =
         Who answered.
     """
     level = f"{100 * found.level:g} %"
+    columns = ["figure", "masks as they are", "estimate", f"{level} interval"]
     lines = [
         f"# Audit of {drawn.project}",
         "",
@@ -110,17 +140,41 @@ def methods_text(drawn: DrawnAudit, found: AuditFigures, people: Iterable[str] =
         f"{_estimate(found['area'], level)} {found['area'].unit} and a density of "
         f"{_estimate(found['density'], level)} {found['density'].unit}.",
         "",
-        *table_rows(
-            ["figure", "masks as they are", "estimate", f"{level} interval"], figure_rows(found)
-        ),
+        *table_rows(columns, figure_rows(found.figures)),
+        *_class_lines(found, columns),
         STATISTICS,
         "",
         *table_rows(
-            ["scores", "areas (pixels)", "masks", "drawn"],
+            ["class", "scores", "areas (pixels)", "masks", "drawn"],
             [_stratum_row(drawn, number) for number in range(len(drawn.sample.strata))],
         ),
     ]
     return "\n".join(lines)
+
+
+def _class_lines(found: AuditFigures, columns: list[str]) -> list[str]:
+    if not found.classes:
+        return []
+    checked = "; ".join(
+        f"{class_title(each)}: {each.masks_answered} of {counted(each.masks, 'mask')} checked, "
+        f"{counted(each.trusted, 'object')} counted as they are, {each.missed} missed in fields"
+        for each in found.classes
+    )
+    return [
+        f"{classes_note(found)} {checked}.", "",
+        *table_rows(["class", *columns], class_rows(found)),
+    ]  # fmt: skip
+
+
+def classes_note(found: AuditFigures) -> str:
+    """How classes were decided, as a sentence."""
+    if found.classes_answered:
+        return (
+            f"The classes of {found.classes_answered} masks were checked too; a mask of another "
+            "class than its object counts for the object's class. "
+            "Intervals are derived as those of all objects, from the strata of each class."
+        )
+    return "Classes of masks were not checked, and are taken to be right."
 
 
 def _segmentation(drawn: DrawnAudit, found: AuditFigures) -> str:
@@ -154,7 +208,7 @@ def _procedure(drawn: DrawnAudit, found: AuditFigures, people: list[str]) -> str
         "The remaining error was estimated by an audit of a random sample (drawn on "
         f"{drawn.time[:10]}, seed {sample.seed}). Of the {found.masks:,} automatic masks, "
         f"{found.masks_answered}, drawn at random without replacement from {strata} of "
-        f"{'score and size' if scored else 'size'}, were checked"
+        f"{_of_what(scored, {stratum.class_name for stratum in sample.strata})}, were checked"
         f"{' by ' + ', '.join(people) if people else ''} (accepted: {verdicts['accepted']}, "
         f"corrected: {verdicts['corrected']}, rejected: {verdicts['rejected']}).",
         "A mask stands for an object if they share more than half of the smaller of the two; of "
@@ -168,12 +222,17 @@ def _procedure(drawn: DrawnAudit, found: AuditFigures, people: list[str]) -> str
     return " ".join(told)
 
 
+def _of_what(scored: bool, classes: set[str]) -> str:
+    by = [*(["class"] if len(classes) > 1 else []), *(["score"] if scored else []), "size"]
+    return " and ".join([", ".join(by[:-1]), by[-1]] if len(by) > 1 else by)
+
+
 def _stratum_row(drawn: DrawnAudit, number: int) -> list[str]:
     stratum = drawn.sample.strata[number]
     checked = sum(mask.stratum == number for mask in drawn.sample.masks)
     scores = "none" if stratum.scores is None else "{:.3f} to {:.3f}".format(*stratum.scores)
     areas = "{:.0f} to {:.0f}".format(*stratum.areas)
-    return [scores, areas, str(stratum.masks), str(checked)]
+    return [stratum.class_name, scores, areas, str(stratum.masks), str(checked)]
 
 
 def _models(drawn: DrawnAudit) -> str:

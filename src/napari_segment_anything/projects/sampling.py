@@ -1,10 +1,10 @@
-"""What an audit looks at: masks drawn from strata of score and size, and fields drawn at random."""
+"""What an audit looks at: masks drawn from strata of class, score and size, and random fields."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +18,8 @@ from ..formats.rle import RLE, from_coco
 SCORE_STRATA, SIZE_STRATA = 3, 2
 LEAST = 4
 """Masks drawn from a stratum, at least; all of a smaller one, fewer if fewer are wanted."""
+LEAST_OF_CLASS = 10
+"""Masks of a class that figures of the class need; all of a smaller one."""
 PER_FIELD = 10
 """Automatic masks in a field, on average; fewer where half of the images would be searched."""
 _SMALLEST_FIELD = 32
@@ -28,6 +30,24 @@ class CocoMask(TypedDict):
 
     size: list[int]
     counts: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTally:
+    """Masks of a class in an image.
+
+    Parameters
+    ----------
+    masks, trusted : int
+        Automatic masks, and objects that count as right.
+    area, trusted_area : float
+        Their areas in pixels.
+    """
+
+    masks: int = 0
+    area: float = 0.0
+    trusted: int = 0
+    trusted_area: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +76,8 @@ class AuditedImage:
         (rows, columns), in `unit`.
     unit : str or None
         Such as "micrometer".
+    classes : dict of str to ClassTally
+        The same numbers by class; "" for none.
     """
 
     key: str
@@ -69,6 +91,7 @@ class AuditedImage:
     complete: bool = False
     pixel_size: tuple[float, float] | None = None
     unit: str | None = None
+    classes: dict[str, ClassTally] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +109,10 @@ class Population:
         NaN where a mask has none.
     areas : float64 array (n,)
         In pixels.
+    classes : tuple of str
+        Classes that masks have; "" for none.
+    kinds : int64 array (n,)
+        Index of each mask's class.
     """
 
     images: tuple[AuditedImage, ...]
@@ -93,11 +120,13 @@ class Population:
     ids: NDArray[np.int64]
     scores: NDArray[np.float64]
     areas: NDArray[np.float64]
+    classes: tuple[str, ...]
+    kinds: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """Masks of similar score and size.
+    """Masks of one class, and of similar score and size.
 
     Parameters
     ----------
@@ -105,11 +134,14 @@ class Stratum:
         Smallest and largest, areas in pixels; None without scores.
     masks : int
         Number of masks, drawn or not.
+    class_name : str
+        "" for none.
     """
 
     scores: tuple[float, float] | None
     areas: tuple[float, float]
     masks: int
+    class_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +192,22 @@ class DrawnField:
 
     def holds(self, mask: RLE) -> bool:
         """Whether a mask's centre of mass lies in the field, so that it counts here alone."""
-        row0, col0, _, _ = mask.bounds
-        rows, cols = np.nonzero(mask.decode_bounds())
-        if not len(rows):
-            return False
-        row, col = row0 + rows.mean() + 0.5, col0 + cols.mean() + 0.5
+        return self.contains(centre_of(mask))
+
+    def contains(self, centre: tuple[float, float]) -> bool:
+        """Whether a position (row, column) lies in the field."""
+        row, col = centre
         inside = self.row <= row < self.row + self.height
-        return bool(inside and self.col <= col < self.col + self.width)
+        return inside and self.col <= col < self.col + self.width
+
+
+def centre_of(mask: RLE) -> tuple[float, float]:
+    """Centre of mass (row, column) of a mask; NaN of an empty one."""
+    if not mask.area:
+        return math.nan, math.nan
+    row0, col0, _, _ = mask.bounds
+    rows, cols = np.nonzero(mask.decode_bounds())
+    return float(row0 + rows.mean() + 0.5), float(col0 + cols.mean() + 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +226,8 @@ class AuditSample:
     field_count : int
         Fields that the images were divided into.
     fields : tuple of DrawnField
+    classes : tuple of str
+        Names of the project's classes; without any, there are no figures by class.
     """
 
     seed: int
@@ -194,16 +237,18 @@ class AuditSample:
     field_side: int
     field_count: int
     fields: tuple[DrawnField, ...]
+    classes: tuple[str, ...] = ()
 
 
 def audited_image(
     key: str,
     shape: tuple[int, int],
     masks: Mapping[int, RLE],
-    trusted: Iterable[RLE] = (),
+    trusted: Mapping[int, RLE] | None = None,
     complete: bool = False,
     pixel_size: tuple[float, float] | None = None,
     unit: str | None = None,
+    classes: Mapping[int, str] | None = None,
 ) -> AuditedImage:
     """Describe an image and its masks.
 
@@ -214,31 +259,48 @@ def audited_image(
         (rows, columns).
     masks : mapping of int to RLE
         The automatic masks by number.
-    trusted : iterable of RLE
+    trusted : mapping of int to RLE, optional
         Objects that count as right.
     complete, pixel_size, unit
         As in `AuditedImage`.
+    classes : mapping of int to str, optional
+        Names of classes of masks and objects, by number; "" for none.
     """
     state = xxhash.xxh3_64()
     for number in sorted(masks):
         state.update(number.to_bytes(8, "little", signed=True))
         state.update(masks[number].counts.tobytes())
-    right = [mask.area for mask in trusted]
+    right = trusted or {}
+    tallies = {
+        name: ClassTally(*_tally(masks, classes, name), *_tally(right, classes, name))
+        for name in sorted({(classes or {}).get(i, "") for i in (*masks, *right)})
+    }
     return AuditedImage(
-        key, *shape, len(masks), float(sum(mask.area for mask in masks.values())),
-        state.hexdigest(), len(right), float(sum(right)), complete, pixel_size, unit,
+        key, *shape, *_tally(masks), state.hexdigest(), *_tally(right), complete, pixel_size, unit,
+        tallies,
     )  # fmt: skip
 
 
+def _tally(
+    masks: Mapping[int, RLE], classes: Mapping[int, str] | None = None, name: str | None = None
+) -> tuple[int, float]:
+    """Number and area of the masks of a class; by default of all."""
+    areas = [m.area for i, m in masks.items() if name is None or (classes or {}).get(i, "") == name]
+    return len(areas), float(sum(areas))
+
+
 def population(
-    images: Iterable[tuple[AuditedImage, Mapping[int, RLE], Mapping[int, float]]],
+    images: Iterable[
+        tuple[AuditedImage, Mapping[int, RLE], Mapping[int, float], Mapping[int, str]]
+    ],
 ) -> Population:
     """Collect the automatic masks of images.
 
     Parameters
     ----------
-    images : iterable of (AuditedImage, mapping of int to RLE, mapping of int to float)
-        Each image with its automatic masks and their scores, by number.
+    images : iterable of (AuditedImage, mapping to RLE, mapping to float, mapping to str)
+        Each image with its automatic masks, their scores and their classes, by number; masks
+        without a score or class are left out there.
 
     Raises
     ------
@@ -247,21 +309,27 @@ def population(
     """
     known: list[AuditedImage] = []
     rows: list[tuple[int, int, float, int]] = []
-    for place, (image, masks, scores) in enumerate(images):
+    named: list[str] = []
+    for place, (image, masks, scores, classes) in enumerate(images):
         known.append(image)
         rows += [(place, i, scores.get(i, math.nan), masks[i].area) for i in sorted(masks)]
+        named += [classes.get(i, "") for i in sorted(masks)]
     if all(image.complete for image in known):
         raise ParameterError(
             "there is nothing to audit: no image has automatic masks, or a person has completed "
             "all that have"
         )
     table = np.array(rows, float).reshape(-1, 4)
+    names = sorted(set(named))
+    kinds = {name: number for number, name in enumerate(names)}
     return Population(
         tuple(known),
         table[:, 0].astype(np.int64),
         table[:, 1].astype(np.int64),
         table[:, 2],
         table[:, 3],
+        tuple(names),
+        np.array([kinds[name] for name in named], np.int64),
     )
 
 
@@ -273,11 +341,13 @@ def draw(
     fields: int = 40,
     field_side: int | None = None,
     seed: int = 0,
+    classes: Iterable[str] = (),
 ) -> AuditSample:
     """Draw masks and fields.
 
-    Masks come from strata of score (with equal numbers of masks) and size (with equal total
-    areas). More are drawn where scores are far from 0 and 1, and where there is more area.
+    Masks come from strata of class, score (with equal numbers of masks) and size (with equal total
+    areas); strata are fewer where there are many classes. More are drawn where scores are far from
+    0 and 1, and where there is more area.
 
     Parameters
     ----------
@@ -291,6 +361,8 @@ def draw(
         than half of the images would be searched.
     seed : int
         The same seed draws the same sample.
+    classes : iterable of str
+        Names of the project's classes.
 
     Raises
     ------
@@ -300,7 +372,7 @@ def draw(
     if masks < 2 or fields < 2 or seed < 0:
         raise ParameterError("an audit needs at least 2 masks, 2 fields and a seed from 0")
     rng = np.random.default_rng(seed)
-    stratum, strata = _stratify(held)
+    stratum, strata = _stratify(held, masks)
     numbers = _allocate(held, stratum, len(strata), masks)
     chosen = np.concatenate(
         [
@@ -334,31 +406,48 @@ def draw(
         )
     return AuditSample(
         seed, held.images, strata, tuple(drawn), side, len(places),
-        tuple(places[i] for i in taken),
+        tuple(places[i] for i in taken), tuple(classes),
     )  # fmt: skip
 
 
-def _stratify(held: Population) -> tuple[NDArray[np.int64], tuple[Stratum, ...]]:
+def _stratify(held: Population, wanted: int) -> tuple[NDArray[np.int64], tuple[Stratum, ...]]:
     """The stratum of each mask; strata without masks are left out."""
     scored = np.nan_to_num(held.scores, nan=-1.0)
-    shares = np.arange(1, SCORE_STRATA) / SCORE_STRATA
-    edges = np.quantile(scored, shares) if len(scored) else np.zeros(0)
-    by_score = np.searchsorted(np.unique(edges), scored, side="left")
+    levels, halves = _splits(len(held.classes), wanted)
     code = np.zeros(len(scored), np.int64)
-    for level in np.unique(by_score):
-        own = np.flatnonzero(by_score == level)
-        order = own[np.argsort(held.areas[own], kind="stable")]
-        grown = np.cumsum(held.areas[order]) - held.areas[order] / 2
-        by_size = np.floor(SIZE_STRATA * grown / max(held.areas[order].sum(), 1))
-        code[order] = level * SIZE_STRATA + np.clip(by_size, 0, SIZE_STRATA - 1)
+    for kind in range(len(held.classes)):
+        among = np.flatnonzero(held.kinds == kind)
+        edges = np.quantile(scored[among], np.arange(1, levels) / levels)
+        by_score = np.searchsorted(np.unique(edges), scored[among], side="left")
+        for level in np.unique(by_score):
+            own = among[by_score == level]
+            order = own[np.argsort(held.areas[own], kind="stable")]
+            grown = np.cumsum(held.areas[order]) - held.areas[order] / 2
+            by_size = np.floor(halves * grown / max(held.areas[order].sum(), 1))
+            code[order] = (kind * levels + level) * halves + np.clip(by_size, 0, halves - 1)
     kept, stratum = np.unique(code, return_inverse=True)
     strata = []
-    for number in range(len(kept)):
+    for number, each in enumerate(kept):
         own = np.flatnonzero(stratum == number)
         scores, areas = held.scores[own], held.areas[own]
         bounds = None if np.isnan(scores).any() else (float(scores.min()), float(scores.max()))
-        strata.append(Stratum(bounds, (float(areas.min()), float(areas.max())), len(own)))
+        strata.append(
+            Stratum(
+                bounds, (float(areas.min()), float(areas.max())), len(own),
+                held.classes[int(each) // (levels * halves)],
+            )
+        )  # fmt: skip
     return stratum.astype(np.int64), tuple(strata)
+
+
+def _splits(classes: int, wanted: int) -> tuple[int, int]:
+    """Strata of score and of size in each class, so that enough masks are drawn from each."""
+    if classes < 2:
+        return SCORE_STRATA, SIZE_STRATA
+    each = wanted // (2 * LEAST * classes)
+    if each >= SCORE_STRATA * SIZE_STRATA:
+        return SCORE_STRATA, SIZE_STRATA
+    return (SCORE_STRATA if each >= SCORE_STRATA else 1), 1
 
 
 def _allocate(held: Population, stratum: NDArray[np.int64], count: int, wanted: int) -> list[int]:
@@ -370,7 +459,12 @@ def _allocate(held: Population, stratum: NDArray[np.int64], count: int, wanted: 
     mean = np.bincount(stratum, certain, count) / sizes
     area = np.bincount(stratum, held.areas, count)
     need = np.sqrt(mean * (1 - mean)) * (sizes / sizes.sum() + area / area.sum())
-    numbers = np.minimum(sizes, max(2, min(LEAST, wanted // count)))
+    kinds = np.zeros(count, np.int64)
+    kinds[stratum] = held.kinds
+    for_class = -(-LEAST_OF_CLASS // np.bincount(kinds)[kinds]) if len(held.classes) > 1 else LEAST
+    numbers = np.minimum(
+        sizes, np.maximum(2, np.minimum(np.maximum(LEAST, for_class), wanted // count))
+    )
     while numbers.sum() < min(wanted, sizes.sum()):
         short = np.where(numbers < sizes, need / numbers, -1.0)
         numbers[int(np.argmax(short))] += 1

@@ -9,6 +9,7 @@ from typing import Any
 import napari
 from qtpy.QtCore import QTimer
 
+from ..bridge.project.auditing import AuditItem
 from ..bridge.project.classes import ClassChoice
 from ..bridge.project.object_tools import ObjectTools
 from ..bridge.project.project_session import ProjectSession
@@ -48,6 +49,8 @@ class ProjectWidget(Panel):
         self.project: Project | None = None
         self.series: ProjectSession | None = None
         self.classes: ClassChoice | None = None
+        self._asked: AuditItem | None = None
+        self._class_before = ""
         self._tools: ObjectTools | None = None
         self._nudged = False
         self._counted = True
@@ -81,12 +84,11 @@ class ProjectWidget(Panel):
         )
         self.learn = LearnPanel(self.attempt)
         self.stage = ChoiceButtons(project_keys.STAGES)
-        self.work = Section([self.tools, self.prompting])
+        self.work = Section([self.tools, self.prompting, self.class_buttons])
         self.annotate = Section(
             [
                 heading("Objects"),
                 self.object_tools,
-                self.class_buttons,
                 self.suggestions,
                 Section(
                     [
@@ -103,6 +105,7 @@ class ProjectWidget(Panel):
         )
         self.review = ReviewPanel(self.attempt)
         self.audit = AuditPanel(self.attempt)
+        self.audit.asked.connect(self._on_asked)
         self.stages = {
             "annotate": self.annotate,
             "learn": Section([self.learn]),
@@ -352,6 +355,26 @@ class ProjectWidget(Panel):
         if self.classes is not None and not self.attempt(self.classes.press, key):
             self.status.say(f"No class has the key {key}.")
 
+    def _bind_digits(self) -> None:
+        """Let digits give classes in the layers that are shown."""
+        for layer in () if self.series is None else self.series.layers.images:
+            for digit in "0123456789":
+                press = keys.pressed_key(partial(self.press_digit, digit))
+                layer.bind_key(digit, press, overwrite=True)
+
+    def _on_asked(self, item: AuditItem | None) -> None:
+        """Choose the class of the mask that an audit asks about."""
+        asked, self._asked = self._asked, item
+        if self.classes is None or (asked is None and item is None):
+            return
+        self._bind_digits()
+        if asked is None:
+            self._class_before = self.classes.current
+        if item is None:
+            self.classes.current = self._class_before
+        elif item.kind == "mask" or asked is None or asked.kind == "mask":
+            self.classes.current = item.class_name
+
     # -- what the series says --------------------------------------------------------------------
 
     def _on_opened(self, image: ProjectImage) -> None:
@@ -360,10 +383,7 @@ class ProjectWidget(Panel):
         self.notices.drop("recovered")
         if self.series is not None and self.classes is not None:
             self.classes.follow()
-            for layer in self.series.layers.images:
-                for digit in "0123456789":
-                    press = keys.pressed_key(partial(self.press_digit, digit))
-                    layer.bind_key(digit, press, overwrite=True)
+            self._bind_digits()
         self.attempt(self.session.mouse.take)
         self._tick()
         self.status.rest(self._hint())

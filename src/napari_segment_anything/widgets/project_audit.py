@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import ComboBox
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QHeaderView, QProgressBar, QVBoxLayout, QWidget
 
 from ..bridge.project.auditing import AuditItem, AuditRound
@@ -13,6 +14,8 @@ from ..bridge.project.project_session import ProjectSession
 from ..errors import SegmentAnythingError
 from ..parameters import AUDIT
 from ..projects.audit import Audit, audit_names
+from ..projects.audit_domain import AuditFigure
+from ..projects.audit_report import class_title, classes_note
 from ..wording import counted
 from .forms import fields
 from .project_rounds import RoundPanel
@@ -24,6 +27,7 @@ _ABOUT = (
 )
 _MASK = "What is this object really? Correct its outline; U records it. W: it is no object."
 _FIELD = "Prompt every object in the frame that has no grey outline; U records them."
+_CLASS = " Class: {}; 1 … 9 give another, 0 none."
 _TITLES = {
     "iou_above_75": "IoU > .75",
     "iou_above_90": "IoU > .90",
@@ -45,6 +49,9 @@ class AuditPanel(RoundPanel[AuditRound]):
     attempt : callable
         Calls a function, and shows its errors.
     """
+
+    asked = Signal(object)
+    """Emits the `AuditItem` that is shown, or None at the end."""
 
     def __init__(self, attempt: Callable[..., Any]) -> None:
         super().__init__(attempt)
@@ -155,6 +162,7 @@ class AuditPanel(RoundPanel[AuditRound]):
 
     def _show_item(self, item: AuditItem | None) -> None:
         there = item is not None
+        self.asked.emit(item)
         for each in (self.yes_button, self.no_button):
             each.setEnabled(there)
         self._bar.setVisible(there)
@@ -173,6 +181,8 @@ class AuditPanel(RoundPanel[AuditRound]):
             self._bar.setRange(0, every)
             self._bar.setValue(every - masks - others)
             what = _MASK if item.kind == "mask" else _FIELD
+            if sample.classes and item.kind == "mask":
+                what += _CLASS.format(item.class_name or "none")
             self.task.setText(
                 f"{counted(masks, 'mask')} and {counted(others, 'field')} left. {what}"
             )
@@ -183,23 +193,31 @@ class AuditPanel(RoundPanel[AuditRound]):
         audit = self._audit() if self.names.value else None
         self.go_button.setEnabled(audit is not None)
         self.report_button.setEnabled(audit is not None)
-        rows: dict[int, tuple[str, str, str]] = {}
+        rows: list[tuple[str, str, str]] = []
         self.lacking.setText("")
         if audit is not None:
             try:
-                found = audit.figures().figures
+                found = audit.figures()
             except SegmentAnythingError as error:  # too few answers so far
-                found = ()
                 self.lacking.setText(str(error))
-            for number, figure in enumerate(found):
-                interval = figure.interval
-                before = "" if figure.automatic is None else f"{_short(figure.automatic)} → "
-                rows[number] = (
-                    f"{_TITLES.get(figure.name, figure.title)} {figure.unit}".strip(),
-                    f"{before}{_short(interval.value)}",
-                    f"{_short(interval.low)} – {_short(interval.high)}",
-                )
-        self.table.fill(rows)
+            else:
+                rows = [_row(figure) for figure in found.figures]
+                for each in found.classes:
+                    rows.append((f"— {class_title(each)}", each.lacking, ""))
+                    rows += [_row(figure) for figure in each.figures]
+                if found.classes:
+                    self.lacking.setText(classes_note(found))
+        self.table.fill(dict(enumerate(rows)))
+
+
+def _row(figure: AuditFigure) -> tuple[str, str, str]:
+    interval = figure.interval
+    before = "" if figure.automatic is None else f"{_short(figure.automatic)} → "
+    return (
+        f"{_TITLES.get(figure.name, figure.title)} {figure.unit}".strip(),
+        f"{before}{_short(interval.value)}",
+        f"{_short(interval.low)} – {_short(interval.high)}",
+    )
 
 
 def _short(value: float | None) -> str:

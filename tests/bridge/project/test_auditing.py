@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
 
 from napari_segment_anything.bridge.project.auditing import AuditRound
+from napari_segment_anything.bridge.project.classes import ClassChoice
 from napari_segment_anything.bridge.project.project_session import ProjectSession
 from napari_segment_anything.bridge.viewer_session import ViewerSession
 from napari_segment_anything.projects import ObjectEntry, Project
@@ -66,7 +69,39 @@ def test_masks_are_accepted_corrected_and_rejected(viewer, project, model):
     assert len(audit.fields) == 3
     for image, labels in zip(project.images, before, strict=True):
         assert (image.labels() == labels).all() and image.locked_by() is None
-    assert audit.figures().masks_answered == drawn
+    assert audit.figures().masks_answered == drawn and not audit.figures().classes
     assert owner.next() and owner.image.key == "a"
+    owner.close()
+    session.close()
+
+
+def test_classes_are_answered_with_the_masks(viewer, project, model):
+    project.set_classes(["cell", "dead"])
+    for image in project.images:
+        entries = [replace(entry, class_name="cell") for entry in image.objects()]
+        with image.lock() as editing:
+            editing.write(objects=entries)
+    session = ViewerSession(viewer, model)
+    owner = ProjectSession(session, project, who="ann")
+    owner.board.automatic = False
+    choice = ClassChoice(owner)
+    audit = Audit.draw(project, masks=3, fields=2, field_side=60)
+    round_ = AuditRound(owner, audit)
+    round_.begin()
+    assert round_.item.class_name == "cell"
+    round_.done()
+    assert choice.press("2") and session.draft is not None
+    round_.done()
+    round_.reject()
+    assert [audit.masks[n].classes for n in range(3)] == [("cell",), ("dead",), ()]
+    assert [audit.masks[n].verdict for n in range(3)] == ["accepted", "accepted", "rejected"]
+    while round_.item.kind == "mask":
+        round_.done()
+    choice.press("2")
+    session.add_point((round_.item.window.row + 5, round_.item.window.col + 5))
+    round_.done()
+    assert set(audit.fields[0].classes or ()) <= {"dead"} and owner.apart is not None
+    round_.close()
+    assert owner.apart is None
     owner.close()
     session.close()

@@ -42,6 +42,8 @@ class AuditItem:
     mask : PlacedMask or None
         None for a field.
     score : float or None
+    class_name : str
+        Of the mask; "" for none.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class AuditItem:
     window: Window
     mask: PlacedMask | None = None
     score: float | None = None
+    class_name: str = ""
 
 
 class AuditRound:
@@ -99,7 +102,10 @@ class AuditRound:
         if self._masks:
             drawn = sample.masks[self._masks[0]]
             mask = placed(drawn.rle)
-            item = AuditItem("mask", self._masks[0], drawn.image, mask.window, mask, drawn.score)
+            item = AuditItem(
+                "mask", self._masks[0], drawn.image, mask.window, mask, drawn.score,
+                sample.strata[drawn.stratum].class_name,
+            )  # fmt: skip
         elif self._fields:
             field = sample.fields[self._fields[0]]
             window = Window(field.row, field.col, field.height, field.width)
@@ -140,7 +146,9 @@ class AuditRound:
             )
         finally:
             self._moving = False
-        self._scratch, self.item = scratch, item
+        scratch.class_name = item.class_name
+        self._scratch = self._owner.apart = scratch
+        self.item = item
         lines = [("others", line) for _, line in outlines]
         if item.kind == "field":
             lines.append(("field", _frame(item.window, ahead.source.shape)))
@@ -179,12 +187,15 @@ class AuditRound:
             self._session.report(PromptError("there is no object; reject the mask instead"))
             return
         masks = [labels == label for label in ids]
+        made = scratch.objects
+        classes = [made[label].class_name if label in made else "" for label in ids]
         seconds, by = self._clock() - self._since, self._owner.who
         answer = self.audit.answer_mask if item.kind == "mask" else self.audit.answer_field
         number = item.number
 
         def work() -> Any:
-            return answer(number, masks, seconds=seconds, by=by)
+            named = classes if self.audit.sample.classes else None
+            return answer(number, masks, classes=named, seconds=seconds, by=by)
 
         self._thread.run(work, failed=self._session.report)
         (self._masks if item.kind == "mask" else self._fields).remove(number)
@@ -202,7 +213,7 @@ class AuditRound:
                 self._owner.layers.remove()
         finally:
             self._moving = False
-        self._scratch = None
+        self._scratch = self._owner.apart = None
 
     def close(self) -> None:
         """End the round; answers are kept."""

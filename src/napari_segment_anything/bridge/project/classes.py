@@ -56,10 +56,11 @@ class ClassChoice:
         self.current = name
 
     def follow(self) -> None:
-        """Use class and colours in the session of the image that is open."""
+        """Use class and colours in the session that makes objects now."""
         owner = self._owner
-        if owner.now is not None:
-            owner.now.session.class_name = self._current
+        session = owner.apart if owner.now is None else owner.now.session
+        if session is not None:
+            session.class_name = self._current
             owner.session.commits.class_colours = {item.name: item.colour for item in self.classes}
 
     def press(self, key: str) -> bool:
@@ -85,7 +86,7 @@ class ClassChoice:
         if name is None and key != "0":
             return False
         session = self._owner.session
-        if self._owner.now is None:
+        if self._owner.now is None and self._owner.apart is None:
             raise PromptError("open an image first")
         label = session.commits.object_at_cursor if session.draft is None else None
         if label is None:

@@ -17,6 +17,7 @@ from ...errors import ParameterError
 from ...projects import Project, ProjectImage
 from ...projects.status import Polygon, as_region
 from ...projects.suggestions import Suggestions
+from ...session import Session
 from ..viewer.signals import Notice
 from ..viewer_session import ViewerSession
 from .ahead import Ahead
@@ -67,6 +68,8 @@ class ProjectSession:
         self.layers = ProjectLayers(session.viewer)
         self.now: OpenedImage | None = None
         """The image that is open."""
+        self.apart: Session | None = None
+        """A session that works on an image apart from its labels: an audit's."""
         self.is_closed = False
         self._ahead = Ahead(dispatch)
         self._opening = OrderedThread("segment-anything-opening", dispatch)
