@@ -12,6 +12,7 @@ from napari_segment_anything.errors import FormatError, ParameterError, Resource
 from napari_segment_anything.formats import (
     ImageRecords,
     MaskRecord,
+    encode,
     read_coco,
     read_image,
     read_labels,
@@ -20,7 +21,7 @@ from napari_segment_anything.formats import (
     write_labels,
     write_sa1b,
 )
-from napari_segment_anything.projects import ObjectEntry, Project
+from napari_segment_anything.projects import ObjectEntry, Project, Suggestions
 from napari_segment_anything.session import ObjectPrompts
 
 PROMPTS = ObjectPrompts(((5.0, 6.0), (25.0, 25.0)), (True, False))
@@ -92,13 +93,22 @@ def test_classes_are_categories_in_coco(annotated, tmp_path):
 
 
 def test_a_training_set_is_read_by_training(annotated, tmp_path):
+    from napari_segment_anything.engine import load_model
     from napari_segment_anything.progress import finish
+    from napari_segment_anything.projects.learning import DENSE_OPTIONS
+    from napari_segment_anything.projects.learning_data import copy_annotation, read_copies
     from napari_segment_anything.training import read_config
     from napari_segment_anything.training.loading import load_images
-    from napari_segment_anything.training.seen import SEEN
+    from napari_segment_anything.training.seen import REJECTED, SEEN
 
     with annotated.image("a2").lock() as editing:
         editing.write(state="complete", held_out=True)  # complete and empty
+    wrong = np.zeros((40, 50), bool)
+    wrong[25:30, 2:8] = True
+    rejected = Suggestions.from_masks([encode(wrong)], [0.9], (40, 50))
+    rejected = rejected.decide([1], "rejected")
+    with annotated.image("a1").lock() as editing:
+        editing.set_suggestions(rejected)
     annotated.export(tmp_path / "out", "training")
     config = read_config(tmp_path / "out/train.toml")
     assert config.model == "default"
@@ -108,6 +118,13 @@ def test_a_training_set_is_read_by_training(annotated, tmp_path):
     assert whole.seen is None and part.seen is not None
     assert part.seen[10, 10] == SEEN and part.seen[35, 45] != SEEN
     assert part.seen[35, 5] == SEEN  # around a negative click
+    assert part.seen[27, 5] == REJECTED
+    assert config.options == {"assume": DENSE_OPTIONS["assume"]} and config.train == "whole"
+    # the same as when the model learns from the project
+    network = load_model("default", device="cpu").network
+    copied = copy_annotation(annotated.image("a1"), "train", tmp_path / "copies", network)
+    ((_, _, levels),) = read_copies(tmp_path / "copies", [copied], "train")
+    np.testing.assert_array_equal(part.seen, np.where(part.labels > 0, SEEN, levels))
     assert [image.name for image in images.validation] == ["complete/a2"]
 
 

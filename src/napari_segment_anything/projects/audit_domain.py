@@ -22,7 +22,7 @@ from .estimates import (
     share,
     summed,
 )
-from .sampling import PER_FIELD, AuditSample
+from .sampling import PER_FIELD, AuditSample, CocoMask
 
 THRESHOLDS = (0.75, 0.90)
 """IoU between automatic and corrected masks, as in Segment Anything, section 5."""
@@ -220,7 +220,7 @@ def domain_figures(
     )  # fmt: skip
 
 
-def missed(answer: FieldAnswer, of: str | None = None) -> list[dict[str, object]]:
+def missed(answer: FieldAnswer, of: str | None = None) -> list[CocoMask]:
     """Objects missed in a field; of a class, "" for those without one.
 
     Parameters

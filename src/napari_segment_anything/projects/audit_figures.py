@@ -153,8 +153,9 @@ def _class_names(
     if not sample.classes:
         return []
     found = [name for image in sample.images for name in image.classes]
-    for answer in (*masks.values(), *fields.values()):
-        found += answer.classes or ()
+    answered = [answer.classes or () for answer in masks.values()]
+    answered += [answer.classes or () for answer in fields.values()]
+    found += [name for names in answered for name in names]
     if any(answer.missed and answer.classes is None for answer in fields.values()):
         found.append("")
     others = sorted(set(found) - set(sample.classes), key=lambda name: (not name, name))

@@ -216,7 +216,6 @@ def _prepare(
 ) -> Generator[Progress, None, Request]:
     """Choose the images, copy them, and settle what is learned."""
     from ..engine import load_model
-    from ..training.geometry import has_dense_head
     from ..training.initial import trainable
 
     yield Progress(0, 1, message="loading the model")
@@ -225,17 +224,13 @@ def _prepare(
     source = known.get(base, base)
     loaded = load_model(source, device="cpu")
     network = trainable(loaded.network, loaded.name)
-    dense = has_dense_head(network)
     chosen, note = choose_parts(project)
     images = []
     for number, (image, part) in enumerate(chosen):
         yield Progress(number, len(chosen), message=f"reading {image.key}")
         images.append(copy_annotation(image, part, folder, network))
     count = sum(len(image.objects) for image in images if image.part == "train")
-    train: Literal["whole", "decoder", "lora"] = asked["train"] or ("whole" if dense else "decoder")
-    options = dict(DENSE_OPTIONS) if dense else {}
-    if train == "decoder":
-        options.pop("assume", None)  # only a dense head that learns can
+    train, options = options_for(network, asked["train"])
     request = Request(
         1,
         base if base in known else "",
@@ -258,6 +253,27 @@ DENSE_OPTIONS: Mapping[str, Any] = {"warmup": 10, "objects": 3, "rounds": 2, "as
 Suggestions come from the dense head, so the decoder gets half of a step's time, not two thirds.
 """
 _STEPS = (70, 300)
+
+
+def options_for(
+    network: Any, train: Literal["whole", "decoder", "lora"] | None = None
+) -> tuple[Literal["whole", "decoder", "lora"], dict[str, Any]]:
+    """What of a network is trained, and the options of the training stage.
+
+    Parameters
+    ----------
+    network : Sam
+    train : {"whole", "decoder", "lora"}, optional
+        By default "whole" for a network with a dense head, "decoder" for others.
+    """
+    from ..training.geometry import has_dense_head
+
+    dense = has_dense_head(network)
+    chosen: Literal["whole", "decoder", "lora"] = train or ("whole" if dense else "decoder")
+    options = dict(DENSE_OPTIONS) if dense else {}
+    if chosen == "decoder":
+        options.pop("assume", None)  # only a dense head that learns can
+    return chosen, options
 
 
 def default_steps(objects: int) -> int:

@@ -155,38 +155,23 @@ def copy_annotation(
         Where the image is not labelled completely, this network's dense head says where unlabelled
         objects may lie.
     """
-    from ..training.seen import REJECTED, seen_levels
-
-    labels, seen, points = image.labels(), image.seen(), image.negatives()
+    labels = image.labels()
     ids, numbered = np.unique(np.append(labels.ravel(), 0), return_inverse=True)
     labels = numbered[:-1].reshape(labels.shape).astype(np.int32)
-    complete = bool(seen.all())
-    for row, col in points:
-        mark_background(seen, row, col, labels)
-    suggestions = image.suggestions()
-    undecided = suggestions.painted() > 0
-    rejected = (suggestions.painted(status="rejected") > 0) & ~undecided & (labels == 0) & ~seen
-    relevant = seen | rejected | (labels > 0)
-    windows = list(windows_of(relevant))
+    known = Known(image, labels, network)
+    windows = list(windows_of(known.relevant))
     if part == "held_out":
         windows = windows[:: -(-len(windows) // _HELD_WINDOWS)]
     place = folder / part
     place.mkdir(parents=True, exist_ok=True)
     files = []
-    shown = _Shown(image)
     for number, window in enumerate(windows):
         arrays: dict[str, Any] = {
-            "image": shown.read(window),
+            "image": known.shown.read(window),
             "labels": labels[window],
         }
-        if not complete:
-            levels = seen_levels(
-                labels[window],
-                seen[window],
-                undecided[window] | _perhaps_objects(arrays["image"], labels[window], network),
-            )
-            levels[rejected[window]] = REJECTED
-            arrays["seen"] = levels
+        if not known.complete:
+            arrays["seen"] = known.levels(window, arrays["image"])
         name = image.key if len(windows) == 1 else f"{image.key}-{number}"
         with replacing(place / f"{name}.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
@@ -194,12 +179,68 @@ def copy_annotation(
     return Annotated(
         image.key,
         part,
-        complete,
+        known.complete,
         tuple(ids[1:].tolist()),
         len(image.complete_regions),
-        len(points),
+        len(image.negatives()),
         tuple(files),
     )
+
+
+class Known:
+    """What is known about the pixels of an annotated image.
+
+    Parameters
+    ----------
+    image : ProjectImage
+    labels : int32 array (rows, columns)
+        Its labels, perhaps with other numbers.
+    network : Sam, optional
+        As for `copy_annotation`.
+    """
+
+    def __init__(self, image: ProjectImage, labels: NDArray[np.int32], network: Any = None) -> None:
+        self.shown = _Shown(image)
+        self._labels, self._network = labels, network
+        seen = image.seen()
+        self.complete = bool(seen.all())
+        for row, col in image.negatives():
+            _mark_background(seen, row, col, labels)
+        suggestions = image.suggestions()
+        self._seen, self._undecided = seen, suggestions.painted() > 0
+        rejected = suggestions.painted(status="rejected") > 0
+        self._rejected = rejected & ~self._undecided & (labels == 0) & ~seen
+
+    @property
+    def relevant(self) -> NDArray[np.bool_]:
+        """Where something is known: (rows, columns)."""
+        relevant: NDArray[np.bool_] = self._seen | self._rejected | (self._labels > 0)
+        return relevant
+
+    def levels(self, window: tuple[slice, slice], shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Levels of `training.seen` of the pixels in a window.
+
+        Parameters
+        ----------
+        window : (slice, slice)
+            Rows and columns.
+        shown : uint8 array (rows, columns, 3)
+            Its pixels as a network sees them.
+        """
+        from ..training.seen import REJECTED, seen_levels
+
+        labels = self._labels[window]
+        perhaps = self._undecided[window] | _perhaps_objects(shown, labels, self._network)
+        levels = seen_levels(labels, self._seen[window], perhaps)
+        levels[self._rejected[window]] = REJECTED
+        return levels
+
+    def all_levels(self) -> NDArray[np.uint8]:
+        """Levels of all pixels: (rows, columns)."""
+        found = np.zeros(self._labels.shape, np.uint8)
+        for window in windows_of(self.relevant):
+            found[window] = self.levels(window, self.shown.read(window))
+        return found
 
 
 def read_copies(folder: Path, images: Sequence[Annotated], part: Part) -> Iterator[tuple[Any, ...]]:
@@ -248,19 +289,10 @@ class _Shown:
         return np.ascontiguousarray(np.broadcast_to(rounded, (*rounded.shape[:2], 3)))
 
 
-def mark_background(
+def _mark_background(
     seen: NDArray[np.bool_], row: float, col: float, labels: NDArray[np.int32]
 ) -> None:
-    """Mark the disc around a negative click as seen, where no object lies.
-
-    Parameters
-    ----------
-    seen : bool array (rows, columns)
-        Changed in place.
-    row, col : float
-        The click.
-    labels : int32 array (rows, columns)
-    """
+    """Mark the disc around a negative click as seen, where no object lies; changes `seen`."""
     top, left = (max(round(x - _DISC), 0) for x in (row, col))
     bottom, right = (round(x + _DISC) + 1 for x in (row, col))
     rows, cols = np.ogrid[top : min(bottom, seen.shape[0]), left : min(right, seen.shape[1])]

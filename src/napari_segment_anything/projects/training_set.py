@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import ParameterError
 from ..formats import write_labels
 from ..formats.atomic import replacing
 from ..formats.tiff_writing import write_image
 from ..progress import Progress
+from ..reading import one_line
 from .files import json_writer
-from .learning_data import mark_background
+from .learning_data import Known
 
 if TYPE_CHECKING:
     from .exporting import ExportedImage
@@ -30,9 +32,9 @@ def write_training_set(
 ) -> Generator[Progress, None, None]:
     """Write images, labels, ``train.toml`` and, if images are held out, ``split.json``.
 
-    Complete images are one set. The others are another: in it, what is not labelled is background
-    only in regions that are complete and around negative clicks. Held-out images are left out of
-    it, since nothing can be measured on them.
+    Complete images are one set. The others are another: in it, each pixel has a level that says
+    what is known about it, the same as when a model learns from the project. Held-out images are
+    left out of it, since nothing can be measured on them.
 
     Parameters
     ----------
@@ -48,6 +50,8 @@ def write_training_set(
         For each image.
     """
     parts: dict[str, dict[str, dict[str, str]]] = {}
+    yield Progress(0, total, message="loading the model")
+    network, options = _learner(project)
     for number, one in enumerate(images):
         image = one.image
         yield Progress(number, total, message=image.key)
@@ -59,18 +63,44 @@ def write_training_set(
         if group == COMPLETE:
             write_labels(place / "labels" / f"{image.key}.tif", one.labels)
         else:
-            seen = image.seen()
-            for row, col in image.negatives():
-                mark_background(seen, row, col, one.labels)
+            levels = Known(image, one.labels, network).all_levels()
             with replacing(place / "labels" / f"{image.key}.npz") as path, path.open("wb") as file:
-                np.savez_compressed(file, labels=one.labels, seen=seen)
+                np.savez_compressed(file, labels=one.labels, levels=levels)
         part = "validation" if image.held_out else "train"
         parts.setdefault(group, {})[f"{image.key}.tif"] = {"part": part}
-    (folder / "train.toml").write_text(_configuration(project, parts, folder), "utf-8")
+    text = _configuration(project, parts, folder, options if PARTIAL in parts else ())
+    (folder / "train.toml").write_text(text, "utf-8")
+
+
+def _learner(project: Project) -> tuple[Any, list[str]]:
+    """The network that learns, and lines of options that learning from the project has as well.
+
+    Of a model that cannot be trained here, None and a comment that says so.
+    """
+    from ..engine import load_model
+    from ..training.initial import trainable
+    from .learning import options_for
+
+    loaded = load_model(project.model_path(), device="cpu")
+    try:
+        network = trainable(loaded.network, loaded.name)
+    except ParameterError as error:
+        return None, [f"# {one_line(error)}"]
+    train, options = options_for(network)
+    lines = [f"train = {json.dumps(train)}"]
+    if "assume" in options:
+        share = options["assume"]
+        lines.append(
+            f"assume = {share}  # from this share of the steps on, the model labels the rest"
+        )
+    return network, lines
 
 
 def _configuration(
-    project: Project, parts: dict[str, dict[str, dict[str, str]]], folder: Path
+    project: Project,
+    parts: dict[str, dict[str, dict[str, str]]],
+    folder: Path,
+    options: Sequence[str],
 ) -> str:
     held_out = any(p["part"] == "validation" for p in parts.get(COMPLETE, {}).values())
     if held_out:
@@ -79,11 +109,12 @@ def _configuration(
         "# napari-sam train train.toml",
         f"model = {json.dumps(project.model_path(), ensure_ascii=False)}",
         'output = "run"',
+        *options,
     ]
     for group in sorted(parts):
         lines += ["", "[[data]]", f'folder = "{group}"']
         if group == PARTIAL:
-            lines += ["complete = false", 'seen = "seen"  # background is known only there']
+            lines += ["complete = false", 'levels = "levels"  # what is known about each pixel']
         share = project.settings["held_out_share"]
         if held_out:
             lines.append('split = "split.json"')

@@ -215,6 +215,9 @@ class DataConfig:
     seen : str
         Name of an array in NPZ files of labels that is nonzero where every object is labelled;
         elsewhere the background has no loss.
+    levels : str
+        In place of `seen`, name of an array in NPZ files of labels with a level for each pixel, as
+        `training.seen` defines them; a project's export has one.
     unlabelled : {"error", "skip"}
         Raise an error for images without labels, or leave them out.
     """
@@ -242,6 +245,7 @@ class DataConfig:
     every_axis: bool = False
     wholes: str = ""
     seen: str = ""
+    levels: str = ""
     unlabelled: str = "error"
 
     def __post_init__(self) -> None:
@@ -256,6 +260,8 @@ class DataConfig:
             raise ParameterError("'labels' go with 'images'; a 'folder' holds both")
         if self.split and (self.validation or self.train or self.generated):
             raise ParameterError("a 'split' says what 'validation' and 'train' would; leave it out")
+        if self.levels and self.seen:
+            raise ParameterError("'levels' say what 'seen' would; leave it out")
         if isinstance(self.validation, float | int) and not 0 <= self.validation < 1:
             raise ParameterError(f"validation is a share from 0 to below 1, not {self.validation}")
         if not 0 < self.share <= 1:

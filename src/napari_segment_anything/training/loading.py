@@ -19,6 +19,7 @@ from ..progress import Progress
 from .config import DataConfig, TrainingConfig
 from .data import LabelledImage, labelled_image
 from .generated import generate, nested
+from .seen import REJECTED
 from .shapes import shapes
 
 GIVEN = "given"
@@ -193,9 +194,15 @@ def _planes(entry: Entry, name: str, data: DataConfig) -> Iterator[LabelledImage
         channels=data.channels,
         every_axis=data.every_axis,
         wholes=data.wholes,
-        seen=data.seen,
+        seen=data.levels or data.seen,
     ):
-        unseen = None if data.complete else np.zeros(plane.labels.shape, bool)
+        seen = plane.seen
+        if seen is None:
+            seen = None if data.complete else np.zeros(plane.labels.shape, bool)
+        elif data.levels and (seen.dtype != np.uint8 or seen.max(initial=0) > REJECTED):
+            raise FormatError(f"{plane.name}: {data.levels} has levels from 0 to {REJECTED}, uint8")
+        elif not data.levels:
+            seen = seen != 0
         try:
             yield labelled_image(
                 name + plane.name.removeprefix(entry.name),
@@ -204,7 +211,7 @@ def _planes(entry: Entry, name: str, data: DataConfig) -> Iterator[LabelledImage
                 plane.labels,
                 plane.wholes,
                 channel_axis=plane.channel_axis,
-                seen=unseen if plane.seen is None else plane.seen != 0,
+                seen=seen,
             )
         except ImageError as error:
             raise ImageError(f"{plane.name}: {error}") from error
