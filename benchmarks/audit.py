@@ -22,13 +22,8 @@ from napari_segment_anything.datasets import find_entries, read_planes, spread
 from napari_segment_anything.formats.rle import RLE, encode_labels
 from napari_segment_anything.projects.audit_answers import Standing, answers_from, standing
 from napari_segment_anything.projects.audit_figures import audit_figures
-from napari_segment_anything.projects.sampling import (
-    AuditedImage,
-    Population,
-    audited_image,
-    draw,
-    population,
-)
+from napari_segment_anything.projects.audit_sample import AuditedImage, Population
+from napari_segment_anything.projects.sampling import audited_image, draw, population
 
 SETS = {
     "nuclei": ("dsb2018", 40),

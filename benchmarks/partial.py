@@ -30,8 +30,8 @@ import torch
 import napari_segment_anything as nsa
 from napari_segment_anything.progress import finish
 from napari_segment_anything.projects import Project
-from napari_segment_anything.projects.learning import DENSE_OPTIONS
 from napari_segment_anything.projects.learning_data import copy_annotation, read_copies
+from napari_segment_anything.projects.learning_options import DENSE_OPTIONS
 from napari_segment_anything.training import TrainingConfig, train_steps
 from napari_segment_anything.training.initial import trainable
 

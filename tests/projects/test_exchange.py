@@ -95,8 +95,8 @@ def test_classes_are_categories_in_coco(annotated, tmp_path):
 def test_a_training_set_is_read_by_training(annotated, tmp_path):
     from napari_segment_anything.engine import load_model
     from napari_segment_anything.progress import finish
-    from napari_segment_anything.projects.learning import DENSE_OPTIONS
     from napari_segment_anything.projects.learning_data import copy_annotation, read_copies
+    from napari_segment_anything.projects.learning_options import DENSE_OPTIONS
     from napari_segment_anything.training import read_config
     from napari_segment_anything.training.loading import load_images
     from napari_segment_anything.training.seen import REJECTED, SEEN

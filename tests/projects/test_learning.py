@@ -21,7 +21,8 @@ from napari_segment_anything.formats.rle import encode_labels
 from napari_segment_anything.progress import finish
 from napari_segment_anything.projects import Project, Suggestions
 from napari_segment_anything.projects import learning_data as data
-from napari_segment_anything.projects.learning import can_resume, default_steps, learn_steps
+from napari_segment_anything.projects.learning import can_resume, learn_steps
+from napari_segment_anything.projects.learning_options import default_steps
 from napari_segment_anything.projects.learning_process import (
     cancel_learning,
     learning_status,

@@ -7,14 +7,8 @@ import napari_segment_anything as nsa
 from napari_segment_anything.formats.rle import RLE, encode, encode_labels
 from napari_segment_anything.projects.audit_answers import answer_to, answers_from, standing
 from napari_segment_anything.projects.audit_figures import audit_figures
-from napari_segment_anything.projects.sampling import (
-    AuditSample,
-    DrawnField,
-    Population,
-    audited_image,
-    draw,
-    population,
-)
+from napari_segment_anything.projects.audit_sample import AuditSample, DrawnField, Population
+from napari_segment_anything.projects.sampling import audited_image, draw, population
 
 
 @pytest.fixture(scope="module")

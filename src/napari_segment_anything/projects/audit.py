@@ -29,9 +29,10 @@ from .audit_answers import (
 from .audit_figures import AuditFigures, audit_figures
 from .audit_files import Answers, DrawnAudit, MadeWith, read_answers, read_drawn
 from .audit_masks import ImageMasks, image_masks, masks_now
+from .audit_sample import AuditSample
 from .estimates import LEVEL
 from .files import json_writer, read_current, write_text, write_together
-from .sampling import AuditSample, draw, population
+from .sampling import draw, population
 
 if TYPE_CHECKING:
     from .project import Project

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import ParameterError
 from ..formats.rle import RLE, encode_labels, from_coco, intersection
 from ..measures import overlap_of_masks
-from .sampling import AuditSample, CocoMask, centre_of
+from .audit_sample import AuditSample, CocoMask, centre_of
 
 Verdict = Literal["accepted", "corrected", "rejected"]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..formats.rle import from_coco
 from ..measures import Interval
 from .audit_answers import FieldAnswer, MaskAnswer, object_areas
+from .audit_sample import AuditSample, CocoMask
 from .estimates import (
     Sample,
     correlations,
@@ -22,7 +23,7 @@ from .estimates import (
     share,
     summed,
 )
-from .sampling import PER_FIELD, AuditSample, CocoMask
+from .sampling import PER_FIELD
 
 THRESHOLDS = (0.75, 0.90)
 """IoU between automatic and corrected masks, as in Segment Anything, section 5."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from ..errors import ParameterError
 from .audit_answers import FieldAnswer, MaskAnswer
 from .audit_domain import AuditFigure, CheckedMask, checked_masks, domain_figures, missed
+from .audit_sample import AuditSample
 from .estimates import LEVEL
-from .sampling import LEAST_OF_CLASS, AuditSample
+from .sampling import LEAST_OF_CLASS
 
 
 @dataclass(frozen=True, slots=True)

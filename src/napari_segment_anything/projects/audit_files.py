@@ -11,7 +11,7 @@ from ..formats.rle import from_coco
 from ..limits import RECORDS_BYTES
 from ..reading import read_json
 from .audit_answers import FieldAnswer, MaskAnswer
-from .sampling import AuditSample
+from .audit_sample import AuditSample
 
 
 @dataclass(frozen=True, slots=True)

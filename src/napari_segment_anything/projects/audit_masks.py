@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..formats.rle import RLE, encode_labels
-from .sampling import AuditedImage, audited_image
+from .audit_sample import AuditedImage
+from .sampling import audited_image
 
 if TYPE_CHECKING:
     from .images import ProjectImage

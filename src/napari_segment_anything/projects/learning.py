@@ -22,6 +22,7 @@ from ..progress import Progress, mapped
 from ..reading import read_json
 from .files import write_text
 from .learning_data import Annotated, choose_parts, copy_annotation, read_copies
+from .learning_options import default_steps, options_for
 from .learning_status import LOCK, StatusWriter, work_folder
 from .project import Project
 from .versions import CARD, LEARNED, MODEL, ModelVersion
@@ -245,41 +246,6 @@ def _prepare(
     )
     write_text(folder / REQUEST, json.dumps(asdict(request), indent=1) + "\n")
     return request
-
-
-DENSE_OPTIONS: Mapping[str, Any] = {"warmup": 10, "objects": 3, "rounds": 2, "assume": 0.5}
-"""Stage options for models with a dense head, besides those of `training.presets`.
-
-Suggestions come from the dense head, so the decoder gets half of a step's time, not two thirds.
-"""
-_STEPS = (70, 300)
-
-
-def options_for(
-    network: Any, train: Literal["whole", "decoder", "lora"] | None = None
-) -> tuple[Literal["whole", "decoder", "lora"], dict[str, Any]]:
-    """What of a network is trained, and the options of the training stage.
-
-    Parameters
-    ----------
-    network : Sam
-    train : {"whole", "decoder", "lora"}, optional
-        By default "whole" for a network with a dense head, "decoder" for others.
-    """
-    from ..training.geometry import has_dense_head
-
-    dense = has_dense_head(network)
-    chosen: Literal["whole", "decoder", "lora"] = train or ("whole" if dense else "decoder")
-    options = dict(DENSE_OPTIONS) if dense else {}
-    if chosen == "decoder":
-        options.pop("assume", None)  # only a dense head that learns can
-    return chosen, options
-
-
-def default_steps(objects: int) -> int:
-    """Training steps for a number of annotated objects."""
-    least, most = _STEPS
-    return min(least + objects, most)
 
 
 def _configuration(project: Project, request: Request) -> TrainingConfig:

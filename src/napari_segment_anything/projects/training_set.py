@@ -17,6 +17,7 @@ from ..progress import Progress
 from ..reading import one_line
 from .files import json_writer
 from .learning_data import Known
+from .learning_options import options_for
 
 if TYPE_CHECKING:
     from .exporting import ExportedImage
@@ -79,7 +80,6 @@ def _learner(project: Project) -> tuple[Any, list[str]]:
     """
     from ..engine import load_model
     from ..training.initial import trainable
-    from .learning import options_for
 
     loaded = load_model(project.model_path(), device="cpu")
     try:
