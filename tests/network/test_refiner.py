@@ -59,7 +59,7 @@ def test_a_fresh_refiner_changes_nothing():
 
 def test_agreement_and_depth_by_hand():
     boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 2.0, 4.0, 6.0], [8.0, 8.0, 9.0, 9.0]]).T
-    agreement = _agreement(boxes, torch.tensor([0.0, 0.0, 4.0, 4.0]))
+    [agreement] = _agreement(boxes, torch.tensor([[0.0, 0.0, 4.0, 4.0]]))
     assert agreement.tolist() == pytest.approx([1, 8 / 24, 0])
     # cells lie at 2 i + 0.5; a box of 16 x 8 from the corner: quarters of its longer side
     rows, cols = torch.tensor([0, 2, 2]), torch.tensor([1, 1, 9])

@@ -14,6 +14,9 @@ Published models have no refiner.
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,6 +54,7 @@ class MaskRefiner(nn.Module):
         self.hidden = nn.Linear(width, width)
         self.leave = nn.Linear(width, 1)
         self.quality = MLP(_QUALITIES, 32, 1, 2)
+        self._last: tuple[weakref.ref[Tensor], list[_Seen]] | None = None
         for parameter in (
             *self.leave.parameters(),
             *self.quality.layers[-1].parameters(),
@@ -93,7 +97,7 @@ class MaskRefiner(nn.Module):
         iou : Tensor
             (objects, c) float32, predicted IoU of the refined masks.
         """
-        seen = [_Seen(each.float()) for each in maps]
+        seen = self._seen(maps)
         parts = []
         for index in range(len(logits)):  # one at a time: intermediate maps are large
             parts.append(
@@ -111,6 +115,18 @@ class MaskRefiner(nn.Module):
             return logits.float(), iou.float()
         return torch.stack([p[0] for p in parts]), torch.stack([p[1] for p in parts])
 
+    def _seen(self, maps: Tensor) -> list[_Seen]:
+        """Derive what all prompts of an image share; in inference, that of the last is kept."""
+        if len(maps) > 1 or not torch.is_inference_mode_enabled():
+            return [_Seen(each.float()) for each in maps]
+        last = self._last
+        if last is None or last[0]() is not maps:
+            last = self._last = (weakref.ref(maps), [_Seen(maps[0].float())])
+        return last[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}
+
     def _refine(
         self,
         logits: Tensor,
@@ -126,22 +142,25 @@ class MaskRefiner(nn.Module):
             nothing = torch.zeros_like(seen.foreground)
             weight = (logits.sigmoid() * seen.ridge).square() + 1e-6
             weight = weight.flatten(1) / weight.sum((1, 2))[:, None]
-            of_mask = torch.stack(
-                [_agreement(seen.corners, each) for each in weight @ seen.corners.flatten(1).T]
-            )
-            of_prompt = nothing if prompt is None else _agreement(seen.corners, prompt)
+            wanted = weight @ seen.corners.flatten(1).T
+            if prompt is not None:
+                wanted = torch.cat([wanted, prompt[None]])
+            agreement = _agreement(seen.corners, wanted)
+            of_mask = agreement[: len(logits)]
+            of_prompt = nothing if prompt is None else agreement[-1]
             # elsewhere there is no evidence for the object: logits are left as they are
             told = (logits > _FLOOR) | (of_mask > _LEAST) | (of_prompt > _LEAST)
             rows, cols = torch.nonzero(told.any(0), as_tuple=True)
-            corners = seen.corners[:, rows, cols]
-            agreement = [_agreement(corners, each) for each in other]
+            of_other = nothing[rows, cols]
+            if len(other):
+                of_other = _agreement(seen.corners[:, rows, cols], other).amax(0)
             features = [
                 seen.maps[0, rows, cols].clamp(-8, 8) / _UNIT,
                 seen.maps[1, rows, cols].clamp(-8, 8) / _UNIT,
                 of_prompt[rows, cols],
                 nothing[rows, cols] if prompt is None else _depth(rows, cols, prompt),
-                torch.stack(agreement).amax(0) if agreement else nothing[rows, cols],
-                torch.full_like(nothing[rows, cols], float(box is not None)),
+                of_other,
+                torch.full_like(of_other, float(box is not None)),
             ]
             shared = torch.stack(features, dim=1)
             here = logits[:, rows, cols]
@@ -199,9 +218,9 @@ class _Seen:
 
 def _prompted_boxes(
     corners: Tensor, coords: Tensor | None, labels: Tensor | None, box: Tensor | None
-) -> tuple[Tensor | None, list[Tensor]]:
-    """Return the box of the prompted object, and the boxes predicted at negative points."""
-    prompt, other = None, []
+) -> tuple[Tensor | None, Tensor]:
+    """Return the box of the prompted object, and the boxes predicted at negative points (n, 4)."""
+    prompt, other = None, corners.new_zeros(0, 4)
     if coords is not None and labels is not None:
         limit = coords.new_tensor([corners.shape[2] - 1, corners.shape[1] - 1])
         cells = ((coords - (DENSE_STRIDE - 1) / 2) / DENSE_STRIDE).round().clamp_min(0)
@@ -209,19 +228,20 @@ def _prompted_boxes(
         found = corners[:, cells[:, 1], cells[:, 0]]
         if bool((labels == 1).any()):
             prompt = found[:, labels == 1].mean(dim=1)
-        other = list(found[:, labels == 0].unbind(1))
+        other = found[:, labels == 0].T
     if box is not None:
         prompt = box[[1, 0, 3, 2]].to(corners.dtype)
     return prompt, other
 
 
-def _agreement(corners: Tensor, box: Tensor) -> Tensor:
-    """IoU of cells' boxes (4, ...) with one box (4,): (...)."""
-    height = torch.minimum(corners[2], box[2]) - torch.maximum(corners[0], box[0])
-    width = torch.minimum(corners[3], box[3]) - torch.maximum(corners[1], box[1])
+def _agreement(corners: Tensor, boxes: Tensor) -> Tensor:
+    """IoU of cells' boxes (4, ...) with each of some boxes (n, 4): (n, ...)."""
+    each = boxes.T.reshape(4, -1, *[1] * (corners.ndim - 1))
+    height = torch.minimum(corners[2], each[2]) - torch.maximum(corners[0], each[0])
+    width = torch.minimum(corners[3], each[3]) - torch.maximum(corners[1], each[1])
     shared = height.clamp_min_(0).mul_(width.clamp_min_(0))
-    areas = (corners[2] - corners[0]).mul_(corners[3] - corners[1])
-    areas += (box[2:] - box[:2]).clamp_min(0.5).prod()
+    sides = (each[2:] - each[:2]).clamp_min(0.5)
+    areas = (corners[2] - corners[0]) * (corners[3] - corners[1]) + sides[0] * sides[1]
     return shared.div_(areas.sub_(shared).clamp_min_(1e-3))
 
 
