@@ -163,12 +163,12 @@ def test_hovering_shows_a_mask_and_changes_nothing(viewer, image, session, mouse
     event = SimpleNamespace(position=DISK, modifiers=())
     for callback in viewer.mouse_move_callbacks:
         callback(viewer, event)
-    assert np.asarray(session.working.preview.data).any()
+    assert np.asarray(session.working.masks.layer.data).any()
     assert session.draft is None and not session.working.prompts.data.size
     event.position = (-90, -90)
     for callback in viewer.mouse_move_callbacks:
         callback(viewer, event)
-    assert not np.asarray(session.working.preview.data).any()
+    assert not np.asarray(session.working.masks.layer.data).any()
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_a_huge_image_is_read_around_the_click_only(viewer, predictor) -> None:
     session.add_point(at)
     window = session.preview.window
     assert max(window.shape) <= 2 * predictor.model.image_size
-    assert session.working.preview.data.shape == window.shape
+    assert session.working.masks.layer.data.shape == window.shape
     session.commit()
     assert session.object_at(at) == 1
     assert session.target.multiscale

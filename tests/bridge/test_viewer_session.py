@@ -249,7 +249,7 @@ def test_napari_tools_on_the_working_layers(viewer, image, session) -> None:
 
 def test_brush_on_the_preview(viewer, image, session) -> None:
     session.add_point(DISK)
-    preview = session.working.preview
+    preview = session.working.masks.layer
     preview.brush_size = 9
     preview.paint((60, 60), 1)
     session.commit()
@@ -262,7 +262,7 @@ def test_deleted_and_renamed_layers(viewer, image, session) -> None:
     for layer in session.working.layers:
         layer.name = "something else"
     viewer.layers.remove(session.working.prompts)
-    viewer.layers.remove(session.working.preview)
+    viewer.layers.remove(session.working.masks.layer)
     image.name = "renamed"
     session.add_point((31, 31))
     assert len(session.working.prompts.data) == 2
@@ -440,7 +440,7 @@ def test_decoding_on_a_thread(viewer, image, predictor, monkeypatch) -> None:
             calls.pop(0)()
     assert session.preview is not None and busy == [True, False]
     drawn = []
-    prompts, preview = session.working.prompts, session.working.preview
+    prompts, preview = session.working.prompts, session.working.masks.layer
     prompts.events.set_data.connect(lambda event: drawn.append(session.preview is not None))
     preview.events.labels_update.connect(lambda event: drawn.append("mask"))
     session.add_point((61, 58))  # its window is encoded: point and mask are drawn together

@@ -67,7 +67,7 @@ def test_click_to_object(window) -> None:
     click(viewer, layer, (100, 40), modifier=Qt.ShiftModifier)
     assert [point.positive for point in session.draft.points] == [True, False, False]
     assert viewer.scene.camera.zoom == zoom
-    assert session.working.painted() is None and session.preview.mask.any()
+    assert session.working.masks.painted() is None and session.preview.mask.any()
     shot = viewer.screenshot(flash=False)
     at = on_canvas(viewer, layer, (26, 26))
     assert shot.ndim == 3 and at.x() > 0

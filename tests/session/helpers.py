@@ -56,7 +56,7 @@ def discs(request: DecodeRequest) -> DecodeResult:
             where = item.prompts.mask.window
             wanted.append((where.row + where.height / 2, where.col + where.width / 2))
         row, col = np.mean(wanted, axis=0)
-        window = item.window
+        window = item.ask.window
         rows = np.arange(window.row, window.row + window.height)[:, None]
         cols = np.arange(window.col, window.col + window.width)[None]
         distance = np.hypot(rows - row, cols - col)
@@ -72,7 +72,7 @@ def discs(request: DecodeRequest) -> DecodeResult:
     return DecodeResult(
         request.revision,
         request.plane,
-        request.predictor.model.fingerprint,
+        request.segmenter.predictor.model.fingerprint,
         tuple(objects),
         request.fed_by,
         0.0,

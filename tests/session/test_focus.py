@@ -46,13 +46,14 @@ def test_a_click_is_seen_from_closer_and_further_clicks_from_there(focused):
     encoded = len(mine.state.chain.store)
     mine.add_point((), (102, 123))
     request = mine.request()
-    assert request.items[0].feed is not None and request.items[0].start(request) == first.view
+    ask = request.items[0].ask
+    assert ask.feed is not None and mine.state.chain.plan.first_view(ask) == first.view
     mine.accept(finish(mine.decode(request)))
     assert only(mine).view == first.view and len(mine.state.chain.store) == encoded
     # a click elsewhere needs another view, without refinement
     mine.add_point((), (20, 240))
     request = mine.request()
-    assert request.items[0].feed is None
+    assert request.items[0].ask.feed is None
     mine.accept(finish(mine.decode(request)))
     assert only(mine).view.holds((20, 120, 102, 240))
     assert mine.commit() == (1,)
@@ -64,7 +65,7 @@ def test_a_far_negative_click_stays_out_of_the_view(focused):
     mine.update()
     first = only(mine)
     mine.add_point((), (5, 5), positive=False)
-    assert mine.request().items[0].feed is not None
+    assert mine.request().items[0].ask.feed is not None
     mine.update()
     assert only(mine).view == first.view
 

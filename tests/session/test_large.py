@@ -70,7 +70,7 @@ def test_a_batch_far_apart_is_decoded_in_windows(model, huge):
     session = Session(Predictor(model), PlaneSource(huge), ArrayTarget(labels))
     session.begin_batch((), points=[(9950, 9950), (9958, 9960), (100, 19000), (110, 19010)])
     request = session.request()
-    windows = [item.window for item in request.items]
+    windows = [item.ask.window for item in request.items]
     assert windows[0] == windows[1] != windows[2] == windows[3]
     session.update()
     assert session.commit() == (1, 2, 3, 4)
@@ -119,10 +119,10 @@ def test_a_mask_that_is_cut_off_is_decoded_in_a_larger_window(model):
     session = Session(Wide(model), PlaneSource(image), ArrayTarget(labels))
     session.add_point((), (1000, 1000))
     request = session.request()
-    assert request.items[0].window.shape == (128, 128)
+    assert request.items[0].ask.window.shape == (128, 128)
     preview = session.update()
     assert preview.window.shape == (256, 256)
     assert abs(preview.mask.sum() - 180**2) < 2000
     session.add_point((), (1010, 1000))
     assert session.draft.window.shape == (256, 256)  # stays there
-    assert session.request().items[0].feed is not None
+    assert session.request().items[0].ask.feed is not None

@@ -120,15 +120,15 @@ def test_a_choice_does_not_outlive_the_masks_it_was_made_among(real):
 def test_the_next_click_refines_the_last_mask(real):
     session, _ = real
     session.add_point((), (40, 50))
-    assert session.request().items[0].feed is None
+    assert session.request().items[0].ask.feed is None
     session.update()
     session.choose(2)
     session.add_point((), (60, 50), positive=False)
     request = session.request()
     result = session.state.chain.results.get(request.fed_by)
-    assert np.array_equal(request.items[0].feed, result.objects[0].logits[2])
+    assert np.array_equal(request.items[0].ask.feed, result.objects[0].logits[2])
     session.move_point(0, (42, 50))  # the old mask belongs to another place
-    assert session.request().items[0].feed is None
+    assert session.request().items[0].ask.feed is None
 
 
 def test_stale_results_are_refused(real):
@@ -364,7 +364,7 @@ def test_scribbles_and_regions_are_prompts(real):
     assert session.update().mask.any()
     session.add_point((), (80, 95))
     request = session.request()
-    assert request.items[0].feed is None  # the region itself is refined, not its mask
+    assert request.items[0].ask.feed is None  # the region itself is refined, not its mask
     session.update()
     (label,) = session.commit()
     assert session.objects[label].prompts.mask.mask.all()

@@ -78,7 +78,7 @@ def test_paint_refine_commit(qtbot, opened) -> None:
     session.add_point((72, 72))
     qtbot.waitUntil(lambda: decoded(widget))
     tools.paint.click()
-    preview = session.working.preview
+    preview = session.working.masks.layer
     assert window.viewer.layers.selection.active is preview and preview.mode == "paint"
     inside = np.asarray(preview.data) > 0
     preview.brush_size = 8
@@ -89,7 +89,7 @@ def test_paint_refine_commit(qtbot, opened) -> None:
     assert not tools.paint.isChecked() and preview.mode == "erase"
     tools.erase.click()
     assert window.viewer.layers.selection.active is layer
-    assert (session.working.painted() & ~inside).any()
+    assert (session.working.masks.painted() & ~inside).any()
     tools.paint.click()
     window.native.setFocus()
     qtbot.keyClick(window.native, Qt.Key_Return)  # although a Labels layer is active

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -75,10 +75,17 @@ class EncodePlan:
     image_size: int
     focus: Focus | None = None
     window_size: int | None = None
+    size: int = field(init=False)
+    """Side of a window, in full-resolution pixels."""
 
     def __post_init__(self) -> None:
-        if self.window_size is not None and self.window_size < 1:
-            raise ParameterError(f"window_size is at least 1 pixel, not {self.window_size}")
+        size, longest = self.window_size, max(self.shape)
+        if size is not None and size < 1:
+            raise ParameterError(f"window_size is at least 1 pixel, not {size}")
+        if size is None:
+            whole = longest <= WHOLE_FRAMES * self.image_size
+            size = longest if whole else self.image_size
+        object.__setattr__(self, "size", int(size))
 
     @classmethod
     def of(cls, model: Model, shape: tuple[int, int], window_size: int | None = None) -> EncodePlan:
@@ -97,14 +104,6 @@ class EncodePlan:
         )
 
     # -- windows ---------------------------------------------------------------------------------
-
-    @property
-    def size(self) -> int:
-        """Side of a window, in full-resolution pixels."""
-        if self.window_size is not None:
-            return int(self.window_size)
-        longest = max(self.shape)
-        return longest if longest <= WHOLE_FRAMES * self.image_size else self.image_size
 
     def window(
         self, prompts: Prompted, current: Window | None = None, known: Iterable[Window] = ()
@@ -166,9 +165,18 @@ class EncodePlan:
         Window or None
             None if the mask is not cut off.
         """
+        if window.shape == tuple(self.shape):
+            return None
         longest = max(window.shape)
-        touching = _pixels_at_cuts(mask, window, self.shape)
-        if touching < max(3, longest // _TOUCH) or window.shape == tuple(self.shape):
+        seen = mask.within(window)
+        cuts = (
+            (window.row > 0, seen[0]),
+            (window.col > 0, seen[:, 0]),
+            (window.row + window.height < self.shape[0], seen[-1]),
+            (window.col + window.width < self.shape[1], seen[:, -1]),
+        )  # the window's edges that are not the image's
+        touching = sum(int(np.count_nonzero(line)) for cut, line in cuts if cut)
+        if touching < max(3, longest // _TOUCH):
             return None
         box = bounding_box(np.array(prompts.extent()), np.array(mask.window.box))
         centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
@@ -255,16 +263,3 @@ class EncodePlan:
             if ends[axis] < self.shape[axis]:
                 room = min(room, after)
         return room
-
-
-def _pixels_at_cuts(mask: PlacedMask, window: Window, shape: tuple[int, int]) -> int:
-    """Count the pixels of a mask at edges of its window that are not the image's."""
-    seen = mask.within(window)
-    ends = (window.row + window.height, window.col + window.width)
-    cuts = (
-        (window.row > 0, seen[0]),
-        (window.col > 0, seen[:, 0]),
-        (ends[0] < shape[0], seen[-1]),
-        (ends[1] < shape[1], seen[:, -1]),
-    )
-    return sum(int(np.count_nonzero(line)) for cut, line in cuts if cut)

@@ -113,8 +113,8 @@ def patches(
     by_col = np.any(positive, axis=1)
     buffer = np.empty(0, np.float32)
     for index in np.flatnonzero(by_row.any(axis=1)):
-        col_start, col_stop = cols.reach(*_ends(by_col[index]))
-        row_start, row_stop = rows.reach(*_ends(by_row[index]))
+        col_start, col_stop = cols.reach(by_col[index])
+        row_start, row_stop = rows.reach(by_row[index])
         width = col_stop - col_start
         if width <= 0:  # only beyond the image's last pixels
             continue
@@ -269,12 +269,6 @@ def _as_array(logits: Tensor | np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(logits, dtype=np.float32)
 
 
-def _ends(flags: np.ndarray) -> tuple[int, int]:
-    first = int(np.argmax(flags))
-    last = len(flags) - 1 - int(np.argmax(flags[::-1]))
-    return first, last
-
-
 @dataclass(frozen=True, slots=True)
 class _Axis:
     """All upsampling steps along one axis as one linear map, in bands.
@@ -288,8 +282,9 @@ class _Axis:
     size: int
     bands: tuple[tuple[int, np.ndarray], ...]
 
-    def reach(self, first: int, last: int) -> tuple[int, int]:
-        """Return start and stop of the outputs that sources first..last have a part in."""
+    def reach(self, flags: np.ndarray) -> tuple[int, int]:
+        """Return start and stop of the outputs that flagged sources have a part in."""
+        first, last = int(flags.argmax()), len(flags) - 1 - int(flags[::-1].argmax())
         start = np.searchsorted(self.high, first, side="left")
         return int(start), int(np.searchsorted(self.low, last, side="right"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ..checkpoints import Checkpoint
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Model:
     """A network ready to run. Holds no state of any image; threads may share it.
 
@@ -131,28 +132,28 @@ class Model:
             decoder,
         )
 
-    @property
+    @cached_property
     def encoder_precision(self) -> str:
         """The part of `precision` that embeddings depend on: in int8 all of it."""
         first = self.precision.partition("+")[0]
         return self.precision if first == "int8" else first
 
-    @property
+    @cached_property
     def image_size(self) -> int:
         """Frame side in pixels."""
         return self.network.config.image_size
 
-    @property
+    @cached_property
     def frame_fit(self) -> FrameFit:
         """How a window becomes the frame."""
         return self.network.config.frame_fit
 
-    @property
+    @cached_property
     def abilities(self) -> frozenset[Ability]:
         """What it can do."""
         return self.network.abilities
 
-    @property
+    @cached_property
     def mask_threshold(self) -> float:
         """A mask is where logits exceed this."""
         return float(self.network.mask_threshold)
@@ -166,12 +167,12 @@ class Model:
         """Default parameters of this model for an everything mode; empty if it has none."""
         return dict(self.metadata.get("everything", {}).get(mode, {}))
 
-    @property
+    @cached_property
     def refines(self) -> bool:
         """Whether masks are refined by the maps of the dense head."""
         return self.network.config.refiner_width > 0
 
-    @property
+    @cached_property
     def text_width(self) -> int:
         """Channels of the vectors of text prompts; 0 if it takes none."""
         return self.network.config.text_width
@@ -196,23 +197,23 @@ class Model:
         """
         return text_vectors(self, words)
 
-    @property
+    @cached_property
     def has_dense_maps(self) -> bool:
         """Whether its image encoder has a dense head of its own (see `network.micro`)."""
         return self.network.config.encoder_kind == "micro"
 
-    @property
+    @cached_property
     def prompted_parts_only(self) -> bool:
         """Whether the model asks for masks to be reduced to their `prompted_parts`."""
         return bool(self.metadata.get("prompted_parts_only", False))
 
-    @property
+    @cached_property
     def focus(self) -> Focus | None:
         """Sizes at which it segments prompted objects well; None if unknown."""
         sizes = self.metadata.get("focus")
         return None if sizes is None else Focus(**sizes)
 
-    @property
+    @cached_property
     def devices(self) -> list[torch.device]:
         """Where it can run: its own device, then the CPU."""
         cpu = torch.device("cpu")

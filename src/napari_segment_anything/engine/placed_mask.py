@@ -62,7 +62,7 @@ class PlacedMask:
     @property
     def empty(self) -> bool:
         """Whether it holds no pixel."""
-        return self.area == 0
+        return not int.from_bytes(self.bits, "big")
 
     def crop(self, row: int, col: int, height: int, width: int) -> npt.NDArray[np.bool_]:
         """Return a rectangle of the plane, which may reach over its edges: bool (height, width)."""
@@ -72,7 +72,9 @@ class PlacedMask:
 
     def within(self, window: Window) -> npt.NDArray[np.bool_]:
         """Return the mask as seen in another window: bool (height, width)."""
-        return self.crop(window.row, window.col, *window.shape)
+        result = np.zeros(window.shape, bool)
+        self.paste(result, True, window.row, window.col)
+        return result
 
     def paste(
         self,

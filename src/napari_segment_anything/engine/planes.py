@@ -100,23 +100,14 @@ class PlaneSource:
         self.path = None if path is None else str(os.fspath(path))
         self._colour = colour
         self._others = tuple(axis for axis in spatial if axis not in self.displayed)
+        self.shape: tuple[int, int] = (full[wanted[0]], full[wanted[1]])
+        """Rows and columns of a plane, at full resolution."""
+        self.plane_shape: tuple[int, ...] = tuple(full[axis] for axis in self._others)
+        """Number of planes along each axis that is neither displayed nor holds channels."""
+        self.ndim_planes = len(self._others)
+        """Number of these axes."""
         self._limits: dict[tuple[int, ...], Any] = {}
         self._lock = threading.Lock()
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of a plane, at full resolution."""
-        return self.data_shape[self.displayed[0]], self.data_shape[self.displayed[1]]
-
-    @property
-    def plane_shape(self) -> tuple[int, ...]:
-        """Number of planes along each axis that is neither displayed nor holds channels."""
-        return tuple(self.data_shape[axis] for axis in self._others)
-
-    @property
-    def ndim_planes(self) -> int:
-        """Number of these axes."""
-        return len(self._others)
 
     @property
     def plane_channel_axis(self) -> int | None:

@@ -333,21 +333,23 @@ class Predictor:
         iou : float32 tensor (n, c)
             Predicted IoU.
         """
-        candidates = self._candidates(multimask, return_all)
         count, device = len(prompts), embedding.features.device
-        logits = iou = torch.zeros((0, candidates), device=device)
+        found: tuple[Tensor, Tensor] | None = None
         for which, low, score, _ in self._batches(
             embedding, prompts, multimask, batch_size, return_all
         ):
             if len(which) == count:
                 return low, score
-            if len(iou) == 0:
-                logits = torch.zeros((count, candidates, *embedding.low_shape), device=device)
-                iou = torch.zeros((count, candidates), device=device)
+            if found is None:
+                shape = (count, *low.shape[1:])
+                found = torch.zeros(shape, device=device), torch.zeros(shape[:2], device=device)
             index = torch.from_numpy(which).to(device)
-            logits[index] = low.to(device)
-            iou[index] = score.to(device)
-        return logits.reshape(count, candidates, *embedding.low_shape), iou
+            found[0][index] = low.to(device)
+            found[1][index] = score.to(device)
+        if found is None:
+            shape = (0, self._candidates(multimask, return_all), *embedding.low_shape)
+            return torch.zeros(shape, device=device), torch.zeros(shape[:2], device=device)
+        return found
 
     def _candidates(self, multimask: bool, return_all: bool) -> int:
         several = self.model.network.config.multimask_outputs

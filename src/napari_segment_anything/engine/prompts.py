@@ -320,7 +320,10 @@ class Prompts:
         """Return the same prompts without negative points outside a window."""
         low = np.array([window.row, window.col], np.float32) - 0.5
         outside = ((self.points < low) | (self.points > low + window.shape)).any(-1)
-        labels = np.where(outside & (self.labels == 0), PADDING, self.labels)
+        unseen = outside & (self.labels == 0)
+        if not unseen.any():
+            return self
+        labels = np.where(unseen, PADDING, self.labels)
         return Prompts(self.points, labels, self.boxes, self.masks, self.has_mask, self.texts)
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -319,7 +320,7 @@ class _Search:
                     view,
                     asks,
                     self.segmenter.multimask,
-                    lambda mask, ask: self.segmenter.finished(mask, ask, self.views.shape),
+                    partial(self.segmenter.finished, shape=self.views.shape),
                 )
                 into.update(zip(part, found, strict=True))
                 self.done += len(part)

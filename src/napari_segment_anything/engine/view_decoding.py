@@ -68,19 +68,15 @@ class ViewCandidates:
         """
         best, least = self.preferred[0], len(self.ask.points) + 1
         for index in self.preferred:
-            misses = self._misses(index)
+            mask = self.mask(index)
+            missed = mask.holds(self.ask.points) != self.ask.inside
+            # an empty mask is worst
+            misses = len(missed) + 1 if mask.empty else int(np.count_nonzero(missed))
             if misses < least:
                 best, least = index, misses
             if not least:
                 break
         return best
-
-    def _misses(self, index: int) -> int:
-        """Count points on the wrong side of a mask's edge; an empty mask is worst."""
-        mask = self.mask(index)
-        if mask.empty:
-            return len(self.ask.points) + 1
-        return int(np.count_nonzero(mask.holds(self.ask.points) != self.ask.inside))
 
     @property
     def score(self) -> float:
@@ -124,10 +120,10 @@ def decode_view(
     features = embedding.features.new_empty((1, 0, *embedding.features.shape[-2:]))
     bare = replace(embedding, features=features, heads={})
     found: dict[int, ViewCandidates] = {}
-    for several in (True, False):
-        chosen = [i for i, ask in enumerate(asks) if _several(ask, multimask) is several]
-        if not chosen:
-            continue
+    # whether the candidates for ambiguous prompts are the ones to choose from
+    kinds = [ask.ambiguous if multimask == "auto" else bool(multimask) for ask in asks]
+    for several in dict.fromkeys(kinds):
+        chosen = [i for i, kind in enumerate(kinds) if kind is several]
         # prompts that are not ambiguous: their own mask first, the other three as alternatives
         all_four = not several and multimask == "auto"
         objects = [asks[i].to_object(embedding) for i in chosen]
@@ -141,7 +137,10 @@ def decode_view(
             )
         )
         for i, low, iou in zip(chosen, logits, scores, strict=True):
-            order = sorted(range(len(iou)), key=lambda k: (all_four and k > 0, -iou[k], k))
+            order = np.argsort(-iou, kind="stable").tolist()
+            if all_four:
+                order.remove(0)
+                order.insert(0, 0)
             found[i] = ViewCandidates(
                 asks[i],
                 view,
@@ -153,8 +152,3 @@ def decode_view(
                 finish,
             )
     return [found[i] for i in range(len(asks))]
-
-
-def _several(ask: Ask, multimask: bool | str) -> bool:
-    """Whether the candidates for ambiguous prompts are the ones to choose from."""
-    return ask.ambiguous if multimask == "auto" else bool(multimask)

@@ -78,12 +78,8 @@ class Views:
             self.image = open_image(image, **options)
             options = {"contrast_limits": resolve_contrast_limits(self.image, limits)}
         self._options = options
-
-    @property
-    def shape(self) -> tuple[int, int]:
+        self.shape: tuple[int, int] = self.image.shape
         """Rows and columns of the image."""
-        shape: tuple[int, int] = self.image.shape
-        return shape
 
     @property
     def whole(self) -> Embedding:

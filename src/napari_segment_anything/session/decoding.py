@@ -7,19 +7,14 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-import numpy as np
-
 from ..engine import (
     Ask,
     Embedding,
     EmbeddingKey,
     EmbeddingStore,
     PlaneSource,
-    Predictor,
     Segmenter,
-    View,
     Views,
-    Window,
 )
 from ..progress import Progress
 from .objects import ObjectPrompts
@@ -28,22 +23,22 @@ from .preview import DecodedObject, Preview, PreviewObject
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodeItem:
-    """One object to decode: its prompts, its window, and logits to refine, if any."""
+    """One object to decode: its prompts, also as the segmenter takes them.
+
+    Parameters
+    ----------
+    key : int
+    prompts : ObjectPrompts
+    ask : Ask
+        With the window to decode in, and logits to refine, if any.
+    reuse : DecodedObject, optional
+        Masks of the same prompts, which need not be decoded again.
+    """
 
     key: int
     prompts: ObjectPrompts
-    window: Window
-    feed: np.ndarray | None = None
-    feed_view: View | None = None
+    ask: Ask
     reuse: DecodedObject | None = None
-
-    def start(self, request: DecodeRequest) -> View:
-        """Return the first view: that of the mask to refine, or the best one for its box."""
-        return request.segmenter.plan(request.source.shape).first_view(self.ask())
-
-    def ask(self) -> Ask:
-        """Return the prompts as the segmenter takes them."""
-        return self.prompts.ask(self.window, self.feed, self.feed_view)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,14 +67,9 @@ class DecodeRequest:
     fed_by: int | None = None
     epoch: int = 0
 
-    @property
-    def predictor(self) -> Predictor:
-        """The predictor that decodes."""
-        return self.segmenter.predictor
-
     def views(self, store: Embeddings) -> Views:
         """Return the plane's embeddings by view, kept in a store."""
-        return Views(self.predictor, self.source, plane=self.plane, store=store)
+        return Views(self.segmenter.predictor, self.source, plane=self.plane, store=store)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +97,12 @@ class DecodeResult:
     fed_by: int | None = None
     seconds: float = 0.0
     epoch: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of masks and logits."""
+        bits = sum(len(mask.bits) for item in self.objects for mask in item.masks)
+        return bits + sum(item.logits.nbytes for item in self.objects if item.logits is not None)
 
     def preview(self) -> Preview:
         """Return the masks as a preview, each object's best candidate chosen."""
@@ -152,9 +148,11 @@ def decode(
         item.key: replace(item.reuse, key=item.key) for item in request.items if item.reuse
     }
     waiting = [item for item in request.items if item.reuse is None]
-    asks = [item.ask() for item in waiting]
     found = yield from request.segmenter.steps(
-        request.views(store), asks, cancelled, peek=request.revision < 0
+        request.views(store),
+        [item.ask for item in waiting],
+        cancelled,
+        peek=request.revision < 0,
     )
     if found is None:
         return None
@@ -162,13 +160,13 @@ def decode(
         # logits of a batch would be large, and nobody goes on with them
         logits = each.logits if len(request.items) == 1 else None
         done[item.key] = DecodedObject(
-            item.key, item.prompts, each.asked, each.window,
+            item.key, item.prompts, each.asked, each.embedding.window,
             each.masks, each.scores, each.best, logits, each.view,
         )  # fmt: skip
     return DecodeResult(
         request.revision,
         request.plane,
-        request.predictor.model.fingerprint,
+        request.segmenter.predictor.model.fingerprint,
         tuple(done[item.key] for item in request.items),
         request.fed_by,
         time.perf_counter() - began,

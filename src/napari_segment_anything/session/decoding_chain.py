@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from ..engine import EncodePlan, PlaneSource, Predictor, Segmenter, View, Window, bounding_box
+from ..engine import PlaneSource, Predictor, Segmenter, View, Window, bounding_box
 from .decoding import DecodeItem, DecodeRequest, DecodeResult, Embeddings
 from .draft import Draft, lookup
 from .objects import ObjectPrompts
@@ -39,17 +39,14 @@ class DecodedResults:
     def add(self, result: DecodeResult) -> None:
         """Keep a result."""
         self._items[result.revision] = result
-        self._used += _size(result)
+        self._used += result.nbytes
         while self._used > self._capacity and len(self._items) > 1:
             _, dropped = self._items.popitem(last=False)
-            self._used -= _size(dropped)
+            self._used -= dropped.nbytes
 
     def get(self, revision: int) -> DecodeResult | None:
         """Return a result, or None."""
         return self._items.get(revision)
-
-    def __contains__(self, revision: int) -> bool:
-        return revision in self._items
 
     def same(self, plane: tuple[int, ...], prompts: ObjectPrompts) -> Iterator[DecodedObject]:
         """Yield objects decoded from the same prompts on a plane, the latest first."""
@@ -61,10 +58,6 @@ class DecodedResults:
         """Drop everything."""
         self._items.clear()
         self._used = 0
-
-
-def _size(result: DecodeResult) -> int:
-    return sum(item.nbytes for item in result.objects)
 
 
 class DecodingChain:
@@ -81,25 +74,35 @@ class DecodingChain:
     def __init__(
         self, predictor: Predictor, source: PlaneSource, settings: SessionSettings
     ) -> None:
-        self.predictor = predictor
         self.source = source
-        self.settings = settings
         self.results = DecodedResults()
         self.store = Embeddings()
+        self._prepare(predictor, settings)
+        self._shown: tuple[Draft, DecodeResult | None, Preview | None] | None = None
         self._epoch = 0
         self._revisions = 0
         self._precomputed: dict[Plane, WindowList] = {}
 
+    def _prepare(self, predictor: Predictor, settings: SessionSettings) -> None:
+        segmenter = Segmenter(
+            predictor,
+            multimask=settings.multimask,
+            min_mask_region_area=settings.min_mask_region_area,
+            window_size=settings.window_size,
+        )
+        self.predictor, self.settings, self._segmenter = predictor, settings, segmenter
+        self.plan = segmenter.plan(self.source.shape)
+
     def use(self, predictor: Predictor) -> None:
         """Decode with another model from now on."""
-        self.predictor = predictor
+        self._prepare(predictor, self.settings)
         self._precomputed.clear()
         self.forget()
 
     def configure(self, settings: SessionSettings) -> bool:
         """Change the settings; return whether masks have to be decoded anew."""
         anew = replace(settings, overwrite=False) != replace(self.settings, overwrite=False)
-        self.settings = settings
+        self._prepare(self.predictor, settings)
         if anew:
             self.forget()
         return anew
@@ -107,6 +110,7 @@ class DecodingChain:
     def forget(self) -> None:
         """Drop all results; those of running requests will not be accepted."""
         self._epoch += 1
+        self._shown = None
         self.results.clear()
         self.store.clear()
 
@@ -119,7 +123,7 @@ class DecodingChain:
 
     def window_of(self, plane: Plane, prompts: ObjectPrompts) -> Window:
         """Return the first window of an object: a precomputed one, if one fits."""
-        return self._choose(prompts, None, self._known(plane, prompts))
+        return self.plan.window(prompts, None, self._known(plane, prompts))
 
     def next_window(self, before: Draft, after: Draft) -> Window | None:
         """Return the window of a changed draft: the same as before, as long as it fits."""
@@ -128,11 +132,11 @@ class DecodingChain:
             return before.window
         result = self.results.get(before.revision)
         current = result.objects[0].asked if result and result.objects else before.window
-        return self._choose(prompts, current, self._known(after.plane, prompts))
+        return self.plan.window(prompts, current, self._known(after.plane, prompts))
 
     def request(self, draft: Draft | None) -> DecodeRequest | None:
         """Return a snapshot of what has to be decoded for a draft; None if nothing has."""
-        if draft is None or draft.revision in self.results:
+        if draft is None or self.results.get(draft.revision):
             return None
         wanted = {
             key: prompts
@@ -147,39 +151,25 @@ class DecodingChain:
             reuse = next(self.results.same(draft.plane, prompts), None) if draft.batch else None
             window = draft.window
             if window is None or draft.batch:
-                window = self._choose(prompts) if reuse is None else reuse.asked
-            items.append(DecodeItem(key, prompts, window, feed, view, reuse))
-        return self._make_request(draft.revision, draft.plane, items, fed_by)
+                window = self.plan.window(prompts) if reuse is None else reuse.asked
+            items.append(DecodeItem(key, prompts, prompts.ask(window, feed, view), reuse))
+        return DecodeRequest(
+            draft.revision, draft.plane, tuple(items), self._segmenter, self.source, fed_by,
+            self._epoch,
+        )  # fmt: skip
 
     def hover_request(self, plane: Plane, point: Point) -> DecodeRequest:
         """Return a request for the mask under a point, which changes nothing."""
         prompts = ObjectPrompts((point,), (True,))
-        item = DecodeItem(0, prompts, self.window_of(plane, prompts))
-        return self._make_request(-1, plane, [item], None)
+        item = DecodeItem(0, prompts, prompts.ask(self.window_of(plane, prompts)))
+        return DecodeRequest(-1, plane, (item,), self._segmenter, self.source, None, self._epoch)
 
     def is_encoded(self, request: DecodeRequest) -> bool:
         """Whether a request needs the mask decoder only, which is fast."""
         views = request.views(self.store)
-        return all(item.reuse or views.has(item.start(request)) for item in request.items)
-
-    def _make_request(
-        self, revision: int, plane: Plane, items: list[DecodeItem], fed_by: int | None
-    ) -> DecodeRequest:
-        segmenter = Segmenter(
-            self.predictor,
-            multimask=self.settings.multimask,
-            min_mask_region_area=self.settings.min_mask_region_area,
-            window_size=self.settings.window_size,
+        return all(
+            item.reuse or views.has(self.plan.first_view(item.ask)) for item in request.items
         )
-        return DecodeRequest(
-            revision, plane, tuple(items), segmenter, self.source, fed_by, self._epoch
-        )
-
-    def _choose(
-        self, prompts: ObjectPrompts, current: Window | None = None, known: Sequence[Window] = ()
-    ) -> Window:
-        model, size = self.predictor.model, self.settings.window_size
-        return EncodePlan.of(model, self.source.shape, size).window(prompts, current, known)
 
     def _known(self, plane: Plane, prompts: ObjectPrompts) -> list[Window]:
         """Return precomputed windows around prompts."""
@@ -204,7 +194,14 @@ class DecodingChain:
             if item.logits is None or item.view is None or item.asked != draft.window:
                 return nothing
             chosen = item.best if candidate is None else min(candidate, len(item.masks) - 1)
-            if item.masks[chosen].empty or not _shows(item.view, draft.objects()[0]):
+            ask = draft.objects()[0].ask()
+            corners = [ask.positive]  # negative points may be outside the view
+            if ask.box is not None:
+                corners.append(np.reshape(ask.box, (2, 2)))
+            located = any(map(len, corners))
+            if item.masks[chosen].empty or (
+                located and not item.view.holds(bounding_box(*corners))
+            ):
                 return nothing
             return item.logits[chosen], item.view, revision
         return nothing
@@ -218,7 +215,7 @@ class DecodingChain:
             and draft is not None
             and result.revision == draft.revision
             and result.epoch == self._epoch
-            and result.revision not in self.results
+            and self.results.get(result.revision) is None
         )
 
     def preview(self, draft: Draft | None) -> Preview | None:
@@ -226,6 +223,12 @@ class DecodingChain:
         if draft is None:
             return None
         result = self.results.get(draft.revision)
+        last = self._shown
+        if last is None or last[0] is not draft or last[1] is not result:
+            last = self._shown = (draft, result, self._preview(draft, result))
+        return last[2]
+
+    def _preview(self, draft: Draft, result: DecodeResult | None) -> Preview | None:
         decoded = {} if result is None else {item.key: item for item in result.objects}
         shown = []
         for key, prompts in draft.objects().items():
@@ -236,7 +239,7 @@ class DecodingChain:
                     found = DecodedObject(key, prompts, window, window, (painted,), (), 0)
                 shown.append(PreviewObject(found, found.best, painted))
             elif found is not None:
-                chosen = draft.candidate(key)
+                chosen = lookup(draft.candidates, key)
                 if chosen is None or chosen >= len(found.masks):
                     chosen = found.best
                 shown.append(PreviewObject(found, chosen, None))
@@ -248,14 +251,6 @@ class DecodingChain:
         """Whether a change of drafts changes the preview at once, before anything is decoded."""
         if after is None or before is None or after.plane != before.plane:
             return True
-        if after.revision in self.results or after.painted != before.painted:
+        if self.results.get(after.revision) or after.painted != before.painted:
             return True
         return not any(prompts.decodable for prompts in after.objects().values())
-
-
-def _shows(view: View, prompts: ObjectPrompts) -> bool:
-    """Whether positive points and box are in a view; negative points may be outside."""
-    corners = [prompts.ask().positive]
-    if prompts.box is not None:
-        corners.append(np.reshape(prompts.box, (2, 2)))
-    return not sum(map(len, corners)) or view.holds(bounding_box(*corners))

@@ -115,10 +115,6 @@ class Draft:
                 own[key] = replace(own[key], scribbles=(*own[key].scribbles, scribble))
         return own
 
-    def candidate(self, key: int) -> int | None:
-        """Return the candidate that the user chose for an object, or None."""
-        return lookup(self.candidates, key)
-
     def key_of(self, index: int) -> int | None:
         """Return the key of the object that a point belongs to."""
         point = self.points[self.check_index(index)]

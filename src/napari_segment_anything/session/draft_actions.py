@@ -307,7 +307,7 @@ def _prompted(
             )
     if before is None:
         raise PromptError("there is no object in progress")
-    ancestor = (before.revision, before.candidate(0))
+    ancestor = (before.revision, lookup(before.candidates, 0))
     after = change(replace(before, ancestors=(*before.ancestors, ancestor)[-_ANCESTORS:]))
     had, has = before.objects(), after.objects()
     after = replace(

@@ -53,7 +53,7 @@ class Commit(Action):
                 None,
                 draft.plane,
                 own if painted is None else replace(own, mask=painted),
-                draft.candidate(item.key),
+                lookup(draft.candidates, item.key),
                 item.decoded.scores if painted is None else (),
                 item.score,
                 state.chain.predictor.model.fingerprint,

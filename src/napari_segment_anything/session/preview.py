@@ -45,12 +45,6 @@ class DecodedObject:
     logits: np.ndarray | None = None
     view: View | None = None
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of masks and logits."""
-        logits = 0 if self.logits is None else self.logits.nbytes
-        return logits + sum(len(item.bits) for item in self.masks)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreviewObject:
@@ -133,8 +127,7 @@ class Preview:
     def labels_in(self, window: Window) -> np.ndarray:
         """Return the `labels` of another window: int32 (height, width)."""
         result = np.zeros(window.shape, np.int32)
-        order = sorted(range(len(self.objects)), key=lambda i: self.objects[i].score or 0.0)
-        for index in order:
+        for index in np.argsort([item.score or 0.0 for item in self.objects], kind="stable"):
             self.objects[index].mask.paste(result, index + 1, window.row, window.col)
         return result
 

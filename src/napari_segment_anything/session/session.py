@@ -81,6 +81,8 @@ class Session:
     state : SessionState
         The session's parts: objects and labels, the object in progress, decoding, history.
     recorder : Recorder
+    source : PlaneSource
+        The image.
     class_name : str
         The class that new objects get.
 
@@ -111,6 +113,7 @@ class Session:
         settings = SessionSettings(window_size, overwrite, multimask, min_mask_region_area)
         self.events = SessionEvents()
         self.class_name = ""
+        self.source = source
         self.state = SessionState(
             source,
             Stopwatch(clock),
@@ -127,11 +130,6 @@ class Session:
         return f"<Session: {name} ({shape}), {objects}{going}, model {self.predictor.model.name}>"
 
     # -- what there is ---------------------------------------------------------------------------
-
-    @property
-    def source(self) -> PlaneSource:
-        """The image."""
-        return self.state.source
 
     @property
     def target(self) -> LabelTarget:

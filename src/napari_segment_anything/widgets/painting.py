@@ -81,16 +81,14 @@ class PaintTools(QWidget):
         session, preview = self._session, self._session.preview
         if preview is None:
             return
-        painted, window = session.working.painted(), session.working.window
-        if painted is None or window is None:
-            painted, window = preview.mask, preview.window
-        session.set_mask(painted, window)
+        painted = session.canvas.painted() or (preview.mask, preview.window)
+        session.set_mask(*painted)
 
     def _layer(self) -> Labels | None:
         session = self._session
         if session.is_closed or session.image is None or session.draft is None:
             return None if self._bound is None or self._gone(self._bound) else self._bound
-        return session.working.preview
+        return session.working.masks.layer
 
     def _gone(self, layer: Labels) -> bool:
         return layer not in self._session.viewer.layers

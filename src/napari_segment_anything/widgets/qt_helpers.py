@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -16,6 +16,9 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QSizePolicy,
+    QStyle,
+    QStyleOptionButton,
+    QStylePainter,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -118,6 +121,7 @@ class ChoiceButtons(QWidget):
 
     changed = Signal(str)
     """Emits the value that the user chose."""
+    kind: ClassVar[type[QPushButton]] = QPushButton
 
     def __init__(self, choices: Sequence[tuple[str, str, str]]) -> None:
         super().__init__()
@@ -125,7 +129,7 @@ class ChoiceButtons(QWidget):
         self._group = QButtonGroup(self)
         self._buttons: dict[str, QPushButton] = {}
         for value, text, tip in choices:
-            item = QPushButton(text)
+            item = self.kind(text)
             item.setCheckable(True)
             item.setToolTip(tip)
             item.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -161,10 +165,41 @@ class ChoiceButtons(QWidget):
         return self._buttons[value]
 
 
+class _ScoreButton(QPushButton):
+    """A button whose text changes without a new layout.
+
+    Qt lays out every widget around a button with another text, up to the window, which is then
+    painted twice more: after each click.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__("0:  0.00")
+        self._shown = text
+
+    def setText(self, text: str) -> None:
+        """Show another text, about as wide as a score."""
+        if text != self._shown:
+            self._shown = text
+            self.setAccessibleName(text)
+            self.update()
+
+    def text(self) -> str:
+        """Return the text that is shown."""
+        return self._shown
+
+    def paintEvent(self, event: Any) -> None:
+        """Draw the button with that text."""
+        option = QStyleOptionButton()
+        self.initStyleOption(option)
+        option.text = self._shown
+        QStylePainter(self).drawControl(QStyle.ControlElement.CE_PushButton, option)
+
+
 class CandidateButtons(ChoiceButtons):
     """Buttons for the candidate masks of the same prompts, with their predicted IoU."""
 
     MOST = 4
+    kind = _ScoreButton
 
     def __init__(self) -> None:
         tip = "Another mask for the same prompts, with its predicted IoU (Shift-C: the next)"

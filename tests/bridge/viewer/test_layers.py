@@ -312,17 +312,17 @@ def test_working_layers_follow_and_come_back(viewer) -> None:
         np.array([[2, 5, 5], [2, 9, 9.0]]), np.array([True, False]), [corners], [(corners, False)]
     )
     working.show(shown)
-    working.show_preview((2,), Window(3, 4, 6, 7), np.ones((6, 7), bool))
+    working.masks.show((2,), Window(3, 4, 6, 7), np.ones((6, 7), bool))
     assert heard == [] and viewer.layers.selection.active is image
-    assert list(viewer.layers) == [image, working.preview, working.prompts, working.boxes]
+    assert list(viewer.layers) == [image, working.masks.layer, working.prompts, working.boxes]
     assert np.allclose(working.prompts.data, shown.points)
     assert working.boxes.shape_type == ["rectangle", "path"]
-    at = working.preview.data_to_world((0, 1, 2))
+    at = working.masks.layer.data_to_world((0, 1, 2))
     assert np.allclose(at, image.data_to_world((2, 4, 6)))
-    assert working.painted() is None
+    assert working.masks.painted() is None
     viewer.dims.set_point(0, 4)
-    working.preview.paint((0, 3, 3), 0)
-    assert working.painted() is not None and not working.painted()[3, 3]
+    working.masks.layer.paint((0, 3, 3), 0)
+    assert working.masks.painted() is not None and not working.masks.painted()[3, 3]
     working.prompts.name = "mine"
     working.prompts.add([[2, 1, 1]])
     assert heard and set(heard) == {working.prompts}
@@ -333,7 +333,7 @@ def test_working_layers_follow_and_come_back(viewer) -> None:
     assert np.allclose(working.prompts.data_to_world((2, 4, 6)), [4000, 2000, 3000])
     image.translate = (0, 1, 0)
     assert np.allclose(working.prompts.data_to_world((2, 4, 6)), [4000, 3000, 3000])
-    working.show_preview((3,), Window(0, 0, 9, 9), np.ones((9, 9), bool))
-    assert working.painted() is None and working.preview.data.shape == (1, 9, 9)
+    working.masks.show((3,), Window(0, 0, 9, 9), np.ones((9, 9), bool))
+    assert working.masks.painted() is None and working.masks.layer.data.shape == (1, 9, 9)
     working.close()
     assert [type(layer).__name__ for layer in viewer.layers] == ["Image", "Image"]

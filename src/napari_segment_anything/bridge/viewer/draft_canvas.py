@@ -57,8 +57,9 @@ class DraftCanvas:
 
     # -- editing and decoding --------------------------------------------------------------------
 
-    def edit(self, on: PlaneSession, change: Callable[[Session], object]) -> None:
-        """Change the object in progress, show it, decode it.
+    @contextmanager
+    def editing(self, on: PlaneSession) -> Iterator[Session]:
+        """Change the object in progress in the session that is given, then show and decode it.
 
         Raises
         ------
@@ -71,7 +72,7 @@ class DraftCanvas:
                     "an object is in progress on planes along other axes; show them, and commit or "
                     "cancel it first"
                 )
-        change(on.session)
+        yield on.session
         self.redecode()
 
     @contextmanager
@@ -150,7 +151,7 @@ class DraftCanvas:
             image = self.planes.layers.images[0]
             working = self._working = WorkingLayers(self.planes.viewer, image, on.axes)
             self.connected(working)
-        working.axes = on.axes
+        working.masks.axes = on.axes
         return working
 
     @property
@@ -175,11 +176,12 @@ class DraftCanvas:
 
     def show_preview(self) -> None:
         """Draw the masks of the object in progress."""
-        on, preview = self.planes.current, self.preview
+        on = self.planes.current
+        preview = None if on is None else on.session.preview
         if on is not None and preview is not None:
             self.draw_masks(on, preview)
         elif self._working is not None:
-            self._working.hide_preview()
+            self._working.masks.hide()
         self.signals.preview_changed.emit(preview)
 
     def draw_masks(self, on: PlaneSession, preview: Preview) -> None:
@@ -187,7 +189,7 @@ class DraftCanvas:
         window, extent = preview.window, preview.extent
         part = None if extent is None else extent.grown(1).intersection(window)
         labels = preview.labels_in(part or window)
-        self.working_on(on).show_preview(preview.plane, window, labels, part)
+        self.working_on(on).masks.show(preview.plane, window, labels, part)
 
     def switch(self) -> None:
         """Draw the prompts and masks of the session that is current now."""
@@ -196,16 +198,14 @@ class DraftCanvas:
         if self.planes.current is None:
             self._working.clear()
         else:
-            self._working.axes = self.planes.current.axes
+            self._working.masks.axes = self.planes.current.axes
             self.show()
 
     def painted(self) -> Any:
         """Return the preview as changed by the brush, (mask, window), or None."""
-        working = self._working
-        mask = None if working is None else working.painted()
-        if working is None or mask is None or working.window is None:
-            return None
-        return mask, working.window
+        masks = None if self._working is None else self._working.masks
+        mask = None if masks is None else masks.painted()
+        return None if masks is None or mask is None else (mask, masks.window)
 
     def removed(self, layer: Layer) -> None:
         """Forget a layer that was removed from the viewer."""

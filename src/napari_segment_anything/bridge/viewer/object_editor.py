@@ -229,7 +229,8 @@ class ObjectEditor:
                 )
             self.planes.show_plane(item.plane)
         seen = self.planes.look()
-        self.canvas.edit(seen.on, lambda session: session.edit(int(label), seen.plane))
+        with self.canvas.editing(seen.on) as session:
+            session.edit(int(label), seen.plane)
 
     def _reserve(self, on: PlaneSession) -> None:
         """Prevent sessions that write to the same labels from using a label twice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from .selection import keeping_selection
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Layer
 
 
 WHOLE_PIXELS = 1 << 24
@@ -40,6 +40,8 @@ class PreviewLayer:
         Of the layer.
     whole : int
         Pixels of the largest plane that is covered whole, so that the layer never moves.
+    above : callable
+        Returns layers that a new layer is put below, since it would tint and hide them.
     """
 
     def __init__(
@@ -49,9 +51,10 @@ class PreviewLayer:
         axes: ImageAxes,
         metadata: dict[str, Any],
         whole: int = WHOLE_PIXELS,
+        above: Callable[[], Sequence[Layer]] = lambda: (),
     ) -> None:
         self._viewer, self._image, self._metadata = viewer, image, metadata
-        self._whole = whole
+        self._whole, self._above = whole, above
         self.axes = axes
         self.layer: Labels | None = None
         self.window: Window | None = None
@@ -210,6 +213,10 @@ class PreviewLayer:
                 colormap=colormap(self._colours),
                 **self._placement(),
             )
+        layers = self._viewer.layers
+        lowest = min(map(layers.index, self._above()), default=len(layers))
+        if layers.index(layer) > lowest:
+            layers.move(layers.index(layer), lowest)
         layer.selected_label = 1
         layer.events.paint.connect(self._on_paint)
         self.layer = layer

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from ...engine import Window
 from ...errors import PromptError
-from ...session import Session
 from ...session.schema import Plane
 from .draft_canvas import DraftCanvas
 from .drafts import ordered, repeat_prompts, take_points, take_shapes
@@ -73,22 +72,21 @@ class PromptEditor:
         self, on: PlaneSession, plane: Plane, at: tuple[float, float], positive: bool
     ) -> None:
         """Add a (row, column) point of a plane whose session is known; see `add_point`."""
-
-        def change(session: Session) -> None:
+        with self.canvas.editing(on) as session:
             if self.batch and session.draft is None:
                 session.begin_batch(plane)
             session.add_point(plane, at, positive)
 
-        self.canvas.edit(on, change)
-
     def move_point(self, index: int, point: npt.ArrayLike) -> None:
         """Move the object's point number `index` to (row, column)."""
         _, at = self.planes.place(point)
-        self.canvas.edit(self.planes.find(), lambda session: session.move_point(index, at))
+        with self.canvas.editing(self.planes.find()) as session:
+            session.move_point(index, at)
 
     def remove_point(self, index: int) -> None:
         """Remove the object's point number `index`."""
-        self.canvas.edit(self.planes.find(), lambda session: session.remove_point(index))
+        with self.canvas.editing(self.planes.find()) as session:
+            session.remove_point(index)
 
     def set_box(self, box: npt.ArrayLike | None, plane: Sequence[int] | None = None) -> None:
         """Give the object a box, or remove it.
@@ -102,13 +100,10 @@ class PromptEditor:
         """
         on, where = self._on(plane)
         frame = None if box is None else ordered(box)
-
-        def change(session: Session) -> None:
+        with self.canvas.editing(on) as session:
             if self.batch and session.draft is None:
                 session.begin_batch(where)
             session.set_box(where, frame)
-
-        self.canvas.edit(on, change)
 
     def scribble(
         self, line: npt.ArrayLike, positive: bool = True, plane: Sequence[int] | None = None
@@ -125,7 +120,8 @@ class PromptEditor:
             By default the one that is shown.
         """
         on, where = self._on(plane)
-        self.canvas.edit(on, lambda session: session.add_scribble(where, line, positive))
+        with self.canvas.editing(on) as session:
+            session.add_scribble(where, line, positive)
 
     def lasso(self, outline: npt.ArrayLike, plane: Sequence[int] | None = None) -> None:
         """Refine the region inside an outline (k, 2) of (row, column) points."""
@@ -150,7 +146,8 @@ class PromptEditor:
         """
         on, where = self._on(plane)
         place = Window.full(on.axes.rows_cols) if window is None else window
-        self.canvas.edit(on, lambda session: session.set_mask(where, np.asarray(mask), place))
+        with self.canvas.editing(on) as session:
+            session.set_mask(where, np.asarray(mask), place)
 
     def take_up(self, suggestion: SuggestedMask, plane: Sequence[int] | None = None) -> None:
         """Begin an object with a suggested mask: a commit takes it, further prompts refine it.
@@ -162,7 +159,8 @@ class PromptEditor:
             By default the one that is shown.
         """
         on, where = self._on(plane)
-        self.canvas.edit(on, lambda session: session.take_up(where, suggestion))
+        with self.canvas.editing(on) as session:
+            session.take_up(where, suggestion)
         self.canvas.show_preview()
 
     def refine(
@@ -222,25 +220,25 @@ class PromptEditor:
         frames = [] if boxes is None else [ordered(box) for box in np.atleast_2d(boxes)]
         places: npt.ArrayLike = [] if points is None else points
         outside = [] if negative is None else np.atleast_2d(np.asarray(negative, float)).tolist()
-
-        def begin(session: Session) -> None:
+        with self.canvas.editing(on) as session:
             session.begin_batch(where, points=places, boxes=frames)
             for point in outside:
                 session.add_point(where, tuple(point), False)
 
-        self.canvas.edit(on, begin)
-
     def choose(self, candidate: int) -> None:
         """Take another of the candidates, by its index."""
-        self.canvas.edit(self.planes.find(), lambda session: session.choose(candidate))
+        with self.canvas.editing(self.planes.find()) as session:
+            session.choose(candidate)
 
     def cycle(self, step: int = 1) -> None:
         """Take the next candidate, or the one before (`step=-1`)."""
-        self.canvas.edit(self.planes.find(), lambda session: session.cycle(step))
+        with self.canvas.editing(self.planes.find()) as session:
+            session.cycle(step)
 
     def cancel(self) -> None:
         """Drop the object in progress."""
-        self.canvas.edit(self.planes.find(), lambda session: session.cancel())
+        with self.canvas.editing(self.planes.find()) as session:
+            session.cancel()
 
     def carry(self, draft: Draft) -> None:
         """Repeat an object in progress in the session that is shown now."""

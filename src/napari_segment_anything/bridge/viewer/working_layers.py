@@ -19,7 +19,7 @@ from .sources import positives
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Layer, Points, Shapes
+    from napari.layers import Image, Layer, Points, Shapes
 
 POSITIVE, NEGATIVE = (0.2, 1.0, 0.3, 1.0), (1.0, 0.2, 0.2, 1.0)
 _MARK = "napari-segment-anything"
@@ -74,7 +74,15 @@ class WorkingLayers:
         self.image = image
         self.prompts: Points | None = None
         self.boxes: Shapes | None = None
-        self._preview = PreviewLayer(viewer, image, axes, {_MARK: "preview"}, whole)
+        self.masks = PreviewLayer(
+            viewer,
+            image,
+            axes,
+            {_MARK: "preview"},
+            whole,
+            lambda: self._present(self.boxes, self.prompts),
+        )
+        """The layer of the masks."""
         self._quiet = 0
         self._listens: list[tuple[Any, Callable[..., Any]]] = []
         for name in ("scale", "translate", "rotate", "shear", "affine", "units"):
@@ -86,32 +94,12 @@ class WorkingLayers:
         self._listens.append((emitter, function))
 
     @property
-    def axes(self) -> ImageAxes:
-        """The axes of the image on whose planes they lie."""
-        return self._preview.axes
-
-    @axes.setter
-    def axes(self, axes: ImageAxes) -> None:
-        self._preview.axes = axes
-
-    @property
-    def preview(self) -> Labels | None:
-        """The layer of the masks; None before it is needed."""
-        return self._preview.layer
-
-    @property
-    def window(self) -> Window | None:
-        """What the layer of the masks covers of its plane."""
-        return self._preview.window
-
-    @property
     def layers(self) -> tuple[Layer, ...]:
         """Those that are in the viewer now."""
-        mine = (self.preview, self.boxes, self.prompts)
-        return tuple(layer for layer in mine if layer is not None and self._alive(layer))
+        return tuple(self._present(self.masks.layer, self.boxes, self.prompts))
 
-    def _alive(self, layer: Layer | None) -> bool:
-        return layer is not None and layer in self.viewer.layers
+    def _present(self, *layers: Layer | None) -> list[Layer]:
+        return [layer for layer in layers if layer is not None and layer in self.viewer.layers]
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -127,9 +115,9 @@ class WorkingLayers:
     def show(self, shown: DrawnPrompts) -> None:
         """Draw prompts; a layer with nothing to draw is not created."""
         with self.quiet():
-            if len(shown.points) or self._alive(self.prompts):
+            if len(shown.points) or self._present(self.prompts):
                 self._show_points(shown)
-            if shown.boxes or shown.lines or self._alive(self.boxes):
+            if shown.boxes or shown.lines or self._present(self.boxes):
                 self._show_shapes(shown)
 
     def _show_points(self, shown: DrawnPrompts) -> None:
@@ -179,11 +167,11 @@ class WorkingLayers:
 
     def _width(self) -> float:
         """Return a line width in pixels of the image that looks thin at any image size."""
-        return max(1.0, max(self.axes.rows_cols) / 400)
+        return max(1.0, max(self.masks.axes.rows_cols) / 400)
 
     def ensure_prompts(self) -> Points:
         """Return the Points layer, created if necessary."""
-        if self.prompts is None or not self._alive(self.prompts):
+        if self.prompts is None or not self._present(self.prompts):
             self._forget(self.prompts)
             with self._adding():
                 layer = self.viewer.add_points(
@@ -194,7 +182,7 @@ class WorkingLayers:
                     face_color=np.array([POSITIVE]),
                     border_color="white",
                     border_width=0.15,
-                    size=max(4.0, min(12.0, max(self.axes.rows_cols) / 60)),
+                    size=max(4.0, min(12.0, max(self.masks.axes.rows_cols) / 60)),
                     name="prompts",
                     metadata={_MARK: "prompts"},
                     **self._keywords(),
@@ -206,7 +194,7 @@ class WorkingLayers:
 
     def ensure_boxes(self) -> Shapes:
         """Return the Shapes layer, created if necessary."""
-        if self.boxes is None or not self._alive(self.boxes):
+        if self.boxes is None or not self._present(self.boxes):
             self._forget(self.boxes)
             with self._adding():
                 layer = self.viewer.add_shapes(
@@ -232,48 +220,17 @@ class WorkingLayers:
         if not self._quiet and action in ("added", "removed", "changed"):
             self.shapes_edited.emit(self.boxes)
 
-    # -- preview ---------------------------------------------------------------------------------
-
-    def show_preview(
-        self, plane: Sequence[int], window: Window, labels: np.ndarray, part: Window | None = None
-    ) -> None:
-        """Draw masks; see `PreviewLayer.show`."""
-        with self._below_prompts():
-            self._preview.show(plane, window, labels, part)
-
-    def hide_preview(self) -> None:
-        """Draw no mask."""
-        self._preview.hide()
-
-    def painted(self) -> np.ndarray | None:
-        """Return the mask that the brush made of the preview: bool (h, w), or None if untouched."""
-        return self._preview.painted()
+    # -- masks -----------------------------------------------------------------------------------
 
     def prepare(self, plane: Sequence[int], window: Window) -> None:
         """Create the layers of points and masks ahead, as napari needs some time for each."""
         self.ensure_prompts()
-        with self._below_prompts():
-            self._preview.prepare(plane, window)
-
-    @contextmanager
-    def _below_prompts(self) -> Iterator[None]:
-        """Put a new layer of masks below points and boxes, which it would tint and hide."""
-        before = self.preview
-        with self.quiet():
-            yield
-            if self.preview is not None and self.preview is not before:
-                layers = self.viewer.layers
-                lowest = min(
-                    (layers.index(x) for x in self.layers if x is not self.preview),
-                    default=len(layers),
-                )
-                if layers.index(self.preview) > lowest:
-                    layers.move(layers.index(self.preview), lowest)
+        self.masks.prepare(plane, window)
 
     def removed(self, layer: Layer) -> None:
         """Forget one of the layers that was removed from the viewer."""
-        if layer is self.preview:
-            self._preview.forget()
+        if layer is self.masks.layer:
+            self.masks.forget()
         for name in ("prompts", "boxes"):
             if getattr(self, name) is layer:
                 self._forget(layer)
@@ -281,20 +238,19 @@ class WorkingLayers:
 
     def clear(self) -> None:
         """Draw nothing."""
-        self.hide_preview()
+        self.masks.hide()
         self.show(DrawnPrompts(np.zeros((0, self.image.ndim)), np.zeros(0, bool)))
 
     # -- placing, removing -----------------------------------------------------------------------
 
     def _keywords(self) -> dict[str, Any]:
-        return labels_placement(self.image, self.axes, world_units=self.viewer.dims.units)
+        return labels_placement(self.image, self.masks.axes, world_units=self.viewer.dims.units)
 
     def _place(self, event: Any = None) -> None:
         """Follow the image when its transform, or the viewer's units, change."""
-        for layer in (self.boxes, self.prompts):
-            if layer is not None and self._alive(layer):
-                place_layer(layer, self._keywords())
-        self._preview.place()
+        for layer in self._present(self.boxes, self.prompts):
+            place_layer(layer, self._keywords())
+        self.masks.place()
 
     @contextmanager
     def _adding(self) -> Iterator[None]:
@@ -325,7 +281,7 @@ class WorkingLayers:
                 self._forget(layer)
             for layer in self.layers:
                 self.viewer.layers.remove(layer)
-        self._preview.forget()
+        self.masks.forget()
         self.prompts = self.boxes = None
 
 
