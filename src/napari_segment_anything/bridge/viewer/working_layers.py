@@ -132,7 +132,7 @@ class WorkingLayers:
         # twice, and paints the list of layers.
         with layer.events.blocker_all():
             layer.data = data
-        layer.refresh(thumbnail=False, extent=False)
+        layer.refresh(thumbnail=False, highlight=False, extent=False)
         layer.events.features()
         if not np.array_equal(positives(layer), wanted):
             layer.features = _labels(wanted)
