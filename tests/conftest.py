@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -142,19 +143,33 @@ def qapp(qapp: Any) -> Iterator[Any]:
     """Return pytest-qt's application, without what makes a viewer slow.
 
     Every new one reads the manifests of all installed plugins, and napari writes all its settings
-    whenever one changes, and collects garbage among all objects whenever a layer is removed:
-    what imports made is kept out of that.
+    whenever one changes, inspects the signature of every method that it connects and disconnects,
+    and collects garbage among all objects whenever a layer is removed: what imports made is kept
+    out of that.
     """
     npe2 = pytest.importorskip("npe2", reason="napari is not installed")
     settings = pytest.importorskip("napari.settings", reason="napari is not installed")
+    events = pytest.importorskip("napari.utils.events.event", reason="napari is not installed")
     for module in ("torch", "napari._qt.qt_main_window"):
         importlib.import_module(module)
     plugins = list(npe2.PluginManifest.discover())
+    inspected = events.EventEmitter._check_signature
+    known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+    def inspected_once(callback: Any) -> bool:
+        method = getattr(callback, "__func__", None)
+        if method is None:
+            return inspected(callback)
+        if method not in known:
+            known[method] = inspected(callback)
+        return known[method]
+
     gc.collect()
     gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(npe2.PluginManifest, "discover", lambda paths=(): iter(plugins))
         patch.setattr(settings.get_settings(), "_save_on_change", False)
+        patch.setattr(events.EventEmitter, "_check_signature", staticmethod(inspected_once))
         yield qapp
 
 

@@ -62,7 +62,8 @@ def test_commands(command, tmp_path, monkeypatch):
     for image in ("cells.tif", "raw/cells.tif"):
         tifffile.imwrite(image, picture())
     Path("clicks.csv").write_text("row,col\n54,44\n")
-    assert run([*shlex.split(command)[1:]]) == 0
+    fewer = command.replace("--points-per-side 48", "--points-per-side 8")
+    assert run([*shlex.split(fewer)[1:]]) == 0
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -80,6 +80,7 @@ def test_the_magic_wand_takes_the_object_not_the_image() -> None:
     assert magic_wand(np.zeros((5, 5)), (2, 2)).sum() == 1
 
 
+@pytest.mark.slow
 def test_both_are_reported(data, tmp_path, model) -> None:
     entries = find_entries([data])
     names = ["edges", "single_point"]

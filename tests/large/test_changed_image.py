@@ -10,7 +10,6 @@ import shutil
 import threading
 from pathlib import Path
 
-import dask.array as da
 import numpy as np
 import pytest
 import tifffile
@@ -57,7 +56,7 @@ SOURCES = {
     "tiff": as_tiff,
     "npy": as_npy,
     "numpy": lambda image, _: image,
-    "dask": lambda image, _: da.from_array(image, chunks=100),
+    "dask": lambda image, _: pytest.importorskip("dask.array").from_array(image, chunks=100),
 }
 
 

@@ -192,8 +192,8 @@ def test_of_large_images_windows_with_annotation_are_copied(monkeypatch):
 
 
 def test_stopped_learning_goes_on_with_what_it_began_with(annotated):
-    learning = learn_steps(annotated, steps=8, device="cpu")
-    while next(learning).done < 5:
+    learning = learn_steps(annotated, steps=4, device="cpu")
+    while next(learning).done < 2:
         pass
     learning.close()
     assert learning_status(annotated.folder).state == "stopped" and can_resume(annotated)
@@ -202,7 +202,7 @@ def test_stopped_learning_goes_on_with_what_it_began_with(annotated):
     messages = [step.message for step in learn_steps(annotated, device="cpu")]
     assert not any(message.startswith("reading d") for message in messages)
     learned = annotated.versions[0].learned()
-    assert learned["steps"] == 8 and {i["key"] for i in learned["images"]} == {"d0", "d1"}
+    assert learned["steps"] == 4 and {i["key"] for i in learned["images"]} == {"d0", "d1"}
     assert not can_resume(annotated)
 
 

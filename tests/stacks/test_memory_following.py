@@ -339,7 +339,8 @@ def live_bytes():
         return sum(o.nbytes for o in gc.get_objects() if type(o) is torch.Tensor)
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [30, 120])
 def test_memory_is_bounded(model, stack, tmp_path, count, monkeypatch):
     """Tensors are no more after many planes than after a few; masks and labels are no tensors."""
     monkeypatch.setattr(PlaneEmbeddings.__init__, "__defaults__", (1 << 20,))

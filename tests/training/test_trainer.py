@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -24,7 +25,11 @@ from napari_segment_anything.training.trainer import StageTrainer
 from napari_segment_anything.training.validation import dense_maps
 
 TINY = MicroConfig(128, widths=(8, 16, 16, 32), attention_blocks=2, heads=4, norm="batch")
-IMAGES = generate(12, seed=2)
+
+
+@cache
+def images() -> list:
+    return generate(12, seed=2)
 
 
 class Shell(nn.Module):
@@ -36,7 +41,7 @@ class Shell(nn.Module):
 
 def trainer(folder, network, stage, **extra) -> StageTrainer:
     config = TrainingConfig((stage,), log_every=1, save_every=2, validate_every=10_000)
-    sampler = CropSampler(IMAGES, {"generated": 1.0}, 0)
+    sampler = CropSampler(images(), {"generated": 1.0}, 0)
     return StageTrainer(network, stage, config, sampler, folder, **extra)
 
 
@@ -203,7 +208,6 @@ def disks(seed: int):
 
 @pytest.mark.slow
 def test_a_short_training_improves_on_images_it_never_saw(tmp_path):
-    torch.set_num_threads(2)
     network = Shell(replace(TINY, norm="folded"))
     held_out = [disks(seed) for seed in (100, 101)]
     before = foreground_iou(network, held_out)
