@@ -223,6 +223,11 @@ def test_what_was_decided_but_not_written_is_there_after_a_kill(project):
         assert [item.status for item in image.suggestions()] == ["rejected", "open", "open"]
         assert image.state == "complete"
         assert not (image.folder / PENDING).exists()
+    (image.folder / PENDING).write_text('{"decided":{"3":"rej')  # nothing but this
+    with image.lock():
+        note_pending(image.folder, {"decided": {3: "rejected"}})
+    with image.lock():
+        assert image.suggestions()[3].status == "rejected"
     (image.folder / PENDING).write_text('{"decided":{"3":"eaten"}}\n')
     with pytest.raises(FormatError, match=r"pending.jsonl is damaged; delete it"), image.lock():
         pass

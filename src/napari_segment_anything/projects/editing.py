@@ -270,7 +270,7 @@ def _recover(opened: ImageEditing) -> None:
     before = image.suggestions() if decisions else None
     if status or before is not None:
         opened.write(suggestions=None if before is None else decided(before, decisions), **status)
-        clear_pending(image.folder)
+    clear_pending(image.folder)  # also a line that is incomplete, to which others would be added
 
 
 def user_name() -> str:

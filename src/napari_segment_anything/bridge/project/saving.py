@@ -81,11 +81,12 @@ class ImageSaver:
         decided : mapping of int to str, optional
             What was decided that the session's journal does not hold: status by id.
         """
-        with self._lock:
+        with self._lock:  # all at once, so that a write that ends meanwhile forgets nothing
             self._suggestions = suggestions
             if decided:
                 note_pending(self._opened.image.folder, {"decided": decided})
-        self.note()
+            asked, self._waits = self._waits, True
+        self._ask(asked)
 
     def note(self, **status: Any) -> None:
         """Write fields of the image's status, such as `state`."""
@@ -94,9 +95,13 @@ class ImageSaver:
             self._known |= status
             if kept := {name: status[name] for name in STATUS_FIELDS if name in status}:
                 note_pending(self._opened.image.folder, kept)
-            if self._waits:
-                return
-            self._waits = True
+            asked, self._waits = self._waits, True
+        self._ask(asked)
+
+    def _ask(self, asked: bool) -> None:
+        """Have everything written, unless that was asked for already."""
+        if asked:
+            return
         self._thread.run(self._write, lambda _: self._saved(self._opened.image), self._failed)
 
     def value(self, name: str) -> Any:

@@ -1,0 +1,121 @@
+"""A process that works on an image of a project is killed: what a person decided is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from napari_segment_anything.formats import encode
+from napari_segment_anything.projects import Suggestions
+from napari_segment_anything.projects.pending import pending_changes
+
+KILLED = """
+import os, random, signal, sys, time
+from napari_segment_anything.bridge.project.opening import open_image, read_ahead
+from napari_segment_anything.bridge.project.saving import ImageSaver
+from napari_segment_anything.bridge.project.threads import OrderedThread
+from napari_segment_anything.projects import Project
+from napari_segment_anything.engine import Predictor
+from tests.tiny import tiny_model
+
+folder, rounds = sys.argv[1], int(sys.argv[3])
+random.seed(int(sys.argv[2]))
+predictor = Predictor(tiny_model())
+
+def work(written):
+    sys.setswitchinterval(1e-5)  # so that the threads meet at every point
+    thread = OrderedThread("saving", lambda function: function())
+    opened = open_image(read_ahead(Project.open(folder).images[0]), predictor)
+    saver = ImageSaver(opened, thread, dict, lambda image: None, os.abort)
+    known = opened.suggestions
+    for item in known:
+        if item.status == "open":
+            known = known.decide([item.id], "rejected")
+            saver.suggestions_changed(known, {item.id: "rejected"})
+            os.write(written, b"%d\\n" % item.id)
+            time.sleep(random.uniform(0, 0.004))
+
+last = 0
+for _ in range(rounds):
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        work(write)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        pipe.readline()
+        time.sleep(random.uniform(0, 0.05))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        said = [int(line) for line in pipe.read().split("\\n")[:-1]]
+    image = Project.open(folder).images[0]
+    with image.lock("next"):
+        rejected = [item.id for item in image.suggestions() if item.status == "rejected"]
+    told = said[-1] if said else last + 1
+    assert rejected == list(range(1, len(rejected) + 1)), rejected
+    assert told <= len(rejected) <= told + 1, (told, len(rejected))
+    last = len(rejected)
+print(last)
+"""
+
+
+@pytest.fixture
+def suggested(project):
+    """A project whose first image has suggestions enough for every round."""
+    rows, cols = project.images[0].shape
+    masks = []
+    for number in range(200):
+        mask = np.zeros((rows, cols), bool)
+        mask[2 * (number // 40), 2 * (number % 40)] = True
+        masks.append(encode(mask))
+    with project.images[0].lock() as editing:
+        editing.set_suggestions(Suggestions.from_masks(masks, [0.9] * 200, (rows, cols)))
+    return project
+
+
+def killed(folder, seed: int, rounds: int) -> int:
+    """Return how many suggestions are rejected after some kills."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(folder), str(seed), str(rounds)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
+def test_a_rejection_is_not_lost_by_a_kill(suggested) -> None:
+    assert killed(suggested.folder, 1, 6) >= 6
+
+
+def test_what_is_decided_during_a_write_stays_noted(opened) -> None:
+    opened.go_to("a")
+    masks = [encode(np.eye(60, 80, k=10 * n, dtype=bool)) for n in range(2)]
+    known = Suggestions.from_masks(masks, [0.9, 0.8], (60, 80))
+    image, editing = opened.image, opened.now.editing
+    later = known.decide([1, 2], "rejected")
+    write = editing.write
+
+    def slow(**values) -> None:
+        write(**values)
+        editing.write = write
+        opened.write_suggestions(later, {2: "rejected"})  # before the first write has ended
+
+    editing.write = slow
+    waiting = []
+    opened._saving.run = lambda work, done=None, failed=None: waiting.append(work)
+    opened.write_suggestions(known.decide([1], "rejected"), {1: "rejected"})
+    waiting.pop()()
+    assert [dict(each["decided"]) for each in pending_changes(image.folder)][-1] == {2: "rejected"}
+    waiting.pop()()
+    assert not list(pending_changes(image.folder))
+    assert [item.status for item in image.suggestions()] == ["rejected", "rejected"]
+    del opened._saving.run
