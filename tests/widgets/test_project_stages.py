@@ -84,6 +84,23 @@ def test_suggestions_by_key_and_slider(qtbot, window, widget, project) -> None:
     qtbot.waitUntil(lambda: project.image("im0").suggestions().counts()["taken"] == 3)
 
 
+def test_a_large_image_is_looked_through_in_tiles(qtbot, widget, project, monkeypatch) -> None:
+    monkeypatch.setattr("napari_segment_anything.projects.suggesting.LARGE_FRAMES", 0.3)
+    widget.next()
+    ready(qtbot, widget, "im1")
+    panel, board, folder = widget.suggestions, widget.series.board, project.image("im1").folder
+    qtbot.waitUntil(lambda: "tile by tile" in panel.counts.text())
+    panel.again_button.click()
+    assert panel.again_button.text() == "✕" and board.busy
+    qtbot.waitUntil(lambda: "… " in panel.counts.text() and panel.counts.text()[-1] != "…")
+    panel.again_button.click()
+    assert not board.busy and panel.again_button.text() == "↻" and not board.suggestions
+    panel.again_button.click()
+    qtbot.waitUntil(lambda: not board.busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not list(folder.glob("tiles-*")))
+    assert board.suggestions.settings and "tile by tile" not in panel.counts.text()
+
+
 def test_a_review_by_key(qtbot, window, widget, project) -> None:
     widget.stage.button("review").click()
     widget.review.start_button.click()

@@ -24,6 +24,12 @@ _SOURCES = (
 )
 
 
+_AGAIN = "Suggest again with the model in use; of a large image, resume where it was stopped"
+_STOP = "Stop; tiles of a large image that are done are kept"
+_BUSY = "Looking for objects …"
+_LARGE = "The image is large: ↻ looks for objects tile by tile, while you go on."
+
+
 class SuggestionPanel(QWidget):
     """Slider and buttons for suggestions.
 
@@ -66,7 +72,7 @@ class SuggestionPanel(QWidget):
             "Find all like this", find,
             "Objects like the one under the mouse, or the one made last (G)",
         )  # fmt: skip
-        self.again_button = button("↻", self.compute, "Suggest again with the model in use")
+        self.again_button = button("↻", self.compute, _AGAIN)
         self.again_button.setFixedWidth(28)
         self.all_button = button(
             "Suggest for all images", self.suggest_all,
@@ -96,6 +102,7 @@ class SuggestionPanel(QWidget):
             board.automatic = bool(self.automatic.value)
             board.changed.connect(self.refresh)
             board.busy_changed.connect(self.refresh)
+            board.progressed.connect(self._on_found)
         self.refresh()
 
     def refresh(self, *_: Any) -> None:
@@ -104,16 +111,25 @@ class SuggestionPanel(QWidget):
         shown = () if board is None else board.shown
         rest = 0 if board is None else board.open_count - len(shown)
         text = f"{counted(len(shown), 'outline')} shown, {rest} below the score"
-        if board is not None and board.busy:
-            text = "Looking for objects …"
+        busy = board is not None and board.busy
+        if busy:
+            text = _BUSY
         elif board is None or board.suggestions is None:
             text = "No suggestions yet."
+        elif board.is_large and not board.suggestions.settings:
+            text = _LARGE
         self.counts.setText(text)
+        self.again_button.setText("✕" if busy else "↻")
+        self.again_button.setToolTip(_STOP if busy else _AGAIN)
         self.take_button.setEnabled(bool(shown))
         if board is not None:
             self.sources.value = board.source
             with self.score.changed.blocked():
                 self.score.value = board.threshold
+
+    def _on_found(self, step: Progress) -> None:
+        done = f"{step.done} of {step.total}, " if step.total > 1 else ""
+        self.counts.setText(f"{_BUSY} {done}{step.message}")
 
     def suggest_all(self) -> None:
         """Make suggestions for all images that are to do, or stop."""
@@ -150,9 +166,10 @@ class SuggestionPanel(QWidget):
             self._board.choose_source(source)
 
     def compute(self) -> None:
-        """Compute the suggestions again."""
-        if self._board is not None:
-            self._attempt(self._board.compute)
+        """Compute the suggestions again, or stop."""
+        board = self._board
+        if board is not None:
+            self._attempt(board.cancel if board.busy else board.compute)
 
     def take_shown(self) -> None:
         """Take all suggestions that are shown."""

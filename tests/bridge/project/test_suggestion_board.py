@@ -172,7 +172,11 @@ def test_large_images_get_suggestions_when_they_are_asked_for(suggesting, projec
     monkeypatch.setattr("napari_segment_anything.projects.suggesting.LARGE_FRAMES", 0.3)
     suggesting.next()
     assert suggesting.board.suggestions is None or not len(suggesting.board.suggestions)
+    assert suggesting.board.is_large
+    steps = []
+    suggesting.board.progressed.connect(steps.append)
     suggesting.board.compute()
+    assert "segmenting" in {step.message for step in steps}
     found = suggesting.board.suggestions
     assert len(found) > 0 and all("seam" in item.doubts for item in found)
     assert not list(project.image("a").folder.glob("tiles-*"))

@@ -74,7 +74,7 @@ class SuggestionBoard:
 
     def follow(self, opened: OpenedImage) -> None:
         """Show the suggestions for an image that was opened, and compute them if need be."""
-        self._cancel()
+        self.cancel()
         self.suggestions, self._pool, self._rejected = opened.suggestions, None, []
         self._outlines = dict(opened.outlines)
         self.source = "everything"
@@ -88,18 +88,25 @@ class SuggestionBoard:
 
     def leave(self) -> None:
         """Show none."""
-        self._cancel()
+        self.cancel()
         self.suggestions, self._outlines = None, {}
         self._layer.remove()
         self.changed.emit()
 
     def renew(self) -> None:
         """Compute suggestions if there are none of the model in use; not of a large image."""
-        opened = self._owner.now
-        if opened is None or not (self.automatic and self._session.is_loaded):
+        if self._owner.now is None or not (self.automatic and self._session.is_loaded):
             return
-        if self._is_outdated() and not is_large(opened.ahead.source, self._session.model):
+        if self._is_outdated() and not self.is_large:
             self.compute()
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the image that is open is segmented tile by tile, and only when asked for."""
+        opened = self._owner.now
+        if opened is None or not self._session.is_loaded:
+            return False
+        return is_large(opened.ahead.source, self._session.model)
 
     def _is_outdated(self) -> bool:
         known = self.suggestions
@@ -185,7 +192,8 @@ class SuggestionBoard:
         self.busy = False
         self.busy_changed.emit(False)
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
+        """Stop looking for objects; tiles of a large image that are done are kept."""
         self._runner.cancel()
         if self.busy:
             self._on_ended()
