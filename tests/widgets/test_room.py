@@ -178,7 +178,7 @@ def test_what_is_said_moves_no_button(qtbot, docks) -> None:
             widget.status.say(text)
             qtbot.wait(50)
             assert [b.mapToGlobal(QPoint(0, 0)) for b in buttons] == places, text
-        label = widget.status._text
+        label = widget.status._text._label
         qtbot.waitUntil(
             lambda label=label: label.height() >= label.heightForWidth(label.width()), timeout=5_000
         )

@@ -106,6 +106,41 @@ def note(text: str = "") -> QLabel:
     return label
 
 
+class SteadyText(QWidget):
+    """A wrapped text that can change without a new layout, with room for two lines or more.
+
+    Qt lays out every widget around a label with another text, up to the window, which is then
+    painted twice more: after each click. There is no layout in this widget, so that ends here.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._label = note()
+        self._label.setParent(self)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._fit()
+
+    def text(self) -> str:
+        """Return the text."""
+        return str(self._label.text())
+
+    def show_text(self, text: str) -> None:
+        """Show another text."""
+        self._label.setText(text)
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:
+        """Reserve the height that the text needs at this width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        lines = 2 * self._label.minimumSizeHint().height()  # of one
+        height = max(lines, self._label.heightForWidth(self.width()))
+        self.setFixedHeight(height)
+        self._label.setGeometry(0, 0, self.width(), height)
+
+
 def heading(text: str) -> QLabel:
     """Return the title of a group."""
     return note(f"<b>{text}</b>")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QProgressBar, QPushButton, QSizePolicy, QWidget
 
 from ..progress import Progress
-from .qt_helpers import note, tight
+from .qt_helpers import SteadyText, tight
 
 
 class StatusLine(QWidget):
@@ -20,7 +19,7 @@ class StatusLine(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.doing = ""
-        self._text = note()
+        self._text = SteadyText()
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
         self._bar.setFixedHeight(4)
@@ -46,16 +45,16 @@ class StatusLine(QWidget):
 
     def say(self, text: str) -> None:
         """Show a text."""
-        self._write(text)
+        self._text.show_text(text)
 
     def warn(self, error: BaseException | str) -> None:
         """Show an error."""
-        self._write(f"⚠ {error}")
+        self._text.show_text(f"⚠ {error}")
 
     def rest(self, text: str = "") -> None:
         """Show that nothing is going on."""
         self.doing = ""
-        self._write(text)
+        self._text.show_text(text)
         for item in (self._bar, self._stop):
             item.setVisible(False)
         self._space.setVisible(True)
@@ -72,26 +71,11 @@ class StatusLine(QWidget):
             What it is, so that others can tell.
         """
         self.doing = doing
-        self._write(text)
+        self._text.show_text(text)
         self._bar.setRange(0, 0)
         self._bar.setVisible(True)
         self._space.setVisible(False)
         self._stop.setVisible(stoppable)
-
-    def resizeEvent(self, event: Any) -> None:
-        """Reserve the height that the text needs at this width."""
-        super().resizeEvent(event)
-        self._fit()
-
-    def _write(self, text: str) -> None:
-        self._text.setText(text)
-        self._fit()
-
-    def _fit(self) -> None:
-        """Reserve two lines, or more if needed, so that most texts do not change the height."""
-        label = self._text
-        lines = 2 * label.fontMetrics().lineSpacing()
-        label.setMinimumHeight(max(lines, label.heightForWidth(label.width())))
 
     def show_progress(self, step: Progress, stoppable: bool | None = None) -> None:
         """Show a step; `stoppable` shows or hides the button Stop.
@@ -108,10 +92,10 @@ class StatusLine(QWidget):
         if step.done and step.total > 1:
             self._bar.setRange(0, 1000)
             self._bar.setValue(round(1000 * min(step.fraction, 1.0)))
-            self._write(f"{message[0].upper()}{message[1:]}: {_amount(step)}")
+            self._text.show_text(f"{message[0].upper()}{message[1:]}: {_amount(step)}")
         else:
             self._bar.setRange(0, 0)
-            self._write(f"{message[0].upper()}{message[1:]} …")
+            self._text.show_text(f"{message[0].upper()}{message[1:]} …")
 
 
 def _amount(step: Progress) -> str:

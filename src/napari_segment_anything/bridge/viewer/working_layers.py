@@ -83,7 +83,6 @@ class WorkingLayers:
             lambda: self._present(self.boxes, self.prompts),
         )
         """The layer of the masks."""
-        self._quiet = 0
         self._listens: list[tuple[Any, Callable[..., Any]]] = []
         for name in ("scale", "translate", "rotate", "shear", "affine", "units"):
             self._listen(getattr(image.events, name), self._place)
@@ -101,20 +100,11 @@ class WorkingLayers:
     def _present(self, *layers: Layer | None) -> list[Layer]:
         return [layer for layer in layers if layer is not None and layer in self.viewer.layers]
 
-    @contextmanager
-    def quiet(self) -> Iterator[None]:
-        """Change the layers without emitting signals."""
-        self._quiet += 1
-        try:
-            yield
-        finally:
-            self._quiet -= 1
-
     # -- prompts ---------------------------------------------------------------------------------
 
     def show(self, shown: DrawnPrompts) -> None:
         """Draw prompts; a layer with nothing to draw is not created."""
-        with self.quiet():
+        with self.points_edited.blocked(), self.shapes_edited.blocked():
             if len(shown.points) or self._present(self.prompts):
                 self._show_points(shown)
             if shown.boxes or shown.lines or self._present(self.boxes):
@@ -212,12 +202,12 @@ class WorkingLayers:
     def _on_points(self, event: Any) -> None:
         action = str(getattr(getattr(event, "action", None), "value", "changed"))
         whole = self.prompts is not None and len(self.prompts.features) == len(self.prompts.data)
-        if not self._quiet and whole and action in ("added", "removed", "changed"):
+        if whole and action in ("added", "removed", "changed"):
             self.points_edited.emit(self.prompts)
 
     def _on_shapes(self, event: Any) -> None:
         action = str(getattr(event.action, "value", event.action))
-        if not self._quiet and action in ("added", "removed", "changed"):
+        if action in ("added", "removed", "changed"):
             self.shapes_edited.emit(self.boxes)
 
     # -- masks -----------------------------------------------------------------------------------
@@ -255,7 +245,11 @@ class WorkingLayers:
     @contextmanager
     def _adding(self) -> Iterator[None]:
         """Add a layer without emitting signals or changing the selection."""
-        with self.quiet(), keeping_selection(self.viewer):
+        with (
+            self.points_edited.blocked(),
+            self.shapes_edited.blocked(),
+            keeping_selection(self.viewer),
+        ):
             yield
 
     def _forget(self, layer: Layer | None) -> None:
@@ -276,11 +270,10 @@ class WorkingLayers:
         for emitter, function in self._listens:
             emitter.disconnect(function)
         self._listens.clear()
-        with self.quiet():
-            for layer in (self.boxes, self.prompts):
-                self._forget(layer)
-            for layer in self.layers:
-                self.viewer.layers.remove(layer)
+        for layer in (self.boxes, self.prompts):
+            self._forget(layer)
+        for layer in self.layers:
+            self.viewer.layers.remove(layer)
         self.masks.forget()
         self.prompts = self.boxes = None
 
