@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -184,6 +184,34 @@ def test_what_is_said_moves_no_button(qtbot, docks) -> None:
         )
         assert [b.mapToGlobal(QPoint(0, 0)) for b in buttons] == places
         widget.status.say("")
+
+
+class LayoutWatch(QObject):
+    """Collects the widgets that Qt lays out again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[QObject] = []
+
+    def eventFilter(self, item: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.seen.append(item)
+        return False
+
+
+def test_what_a_click_says_is_no_new_layout_of_the_window(qtbot, docks) -> None:
+    viewer, made = docks
+    dock, widget = made[0]
+    dock.raise_()
+    qtbot.wait(200)
+    watch = LayoutWatch()
+    QApplication.instance().installEventFilter(watch)
+    widget.prompting.candidates.show_scores((0.5, 0.6, 0.7), 1)
+    widget.status.rest("Enter commits; right-click on what does not belong to it.")
+    qtbot.wait(100)
+    QApplication.instance().removeEventFilter(watch)
+    assert widget.prompting.candidates.button("2").text() == "3:  0.70"
+    assert not {widget, viewer.window._qt_window}.intersection(watch.seen)
 
 
 def test_the_wheel_scrolls_and_chooses_nothing(qtbot, docks) -> None:
