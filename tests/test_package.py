@@ -38,6 +38,7 @@ def test_import_brings_nothing_heavy():
     assert loaded.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_no_module_needs_the_extra_models():
     """Every module can be imported, and the embedded model loaded, without transformers."""
     code = (
@@ -76,6 +77,7 @@ def test_help_brings_nothing_heavy_and_is_quick(arguments):
     assert min(seconds) < 0.5
 
 
+@pytest.mark.slow
 def test_a_project_is_opened_without_the_network(tmp_path):
     nsa.Project.create(tmp_path / "cells", [nsa.ImageSource("sample:coins")])
     unneeded = ("torch", "skimage", "scipy", "tifffile", "zarr", "PIL", "pandas", "requests")
@@ -100,6 +102,7 @@ def test_names_imported_on_first_use_are_those_of_the_package(name):
         _ = package.nothing
 
 
+@pytest.mark.slow
 def test_everything_mode_brings_no_compiler_and_no_statistics():
     unneeded = ("torch._dynamo", "sympy", "scipy.stats", "pandas", "zarr", "matplotlib", "requests")
     code = (

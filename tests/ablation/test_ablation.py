@@ -61,6 +61,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_plan_has_the_baseline_and_each_change(folder) -> None:
     plan = read_plan(folder / "plan.toml")
     assert [v.key for v in plan.variants] == [

@@ -330,6 +330,7 @@ def test_auto_takes_what_the_model_says() -> None:
     assert segment_everything(as_image(labels), dense_model(everything=carried)).mode == "grid"
 
 
+@pytest.mark.slow
 def test_crops_find_instances_too_small_for_the_frame() -> None:
     """With crops, an object that is one cell in the frame becomes several."""
     rng = np.random.default_rng(2)

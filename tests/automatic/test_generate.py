@@ -107,6 +107,7 @@ def test_the_batch_size_changes_nothing(image, model, step: int) -> None:
     assert np.array_equal(ours.to_labels(), whole.to_labels())
 
 
+@pytest.mark.slow
 def test_progress_rises_to_its_total_and_shows_what_there_is(image, model) -> None:
     steps: list[Progress] = []
     run = generate_candidates(
@@ -152,6 +153,7 @@ def test_an_exception_in_the_callback_cancels(image, model) -> None:
         segment_everything(image, model, "grid", stop, points_per_batch=5, **LOW)
 
 
+@pytest.mark.slow
 def test_a_window_is_segmented_as_if_it_were_the_image(image, model) -> None:
     window = Window(20, 30, 60, 70)
     ours = segment_everything(image, model, "grid", window=window, crop_n_layers=1, **LOW)

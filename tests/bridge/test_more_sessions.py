@@ -242,6 +242,7 @@ class Counting:
         raise AssertionError("read whole")
 
 
+@pytest.mark.slow
 def test_a_huge_image_is_read_around_the_click_only(viewer, predictor) -> None:
     dask = pytest.importorskip("dask.array")
     tile = dask.from_array(np.tile(picture(), (8, 8)), chunks=1024)

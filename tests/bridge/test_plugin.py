@@ -55,6 +55,7 @@ def test_manifest_is_valid_and_every_command_imports(manifest) -> None:
     assert written <= shown, "npe2 ignores contributions it does not know"
 
 
+@pytest.mark.slow
 def test_every_sample_opens_as_layers(manifest) -> None:
     for item in manifest.contributions.sample_data:
         command = next(c for c in manifest.contributions.commands if c.id == item.command)
@@ -74,6 +75,7 @@ def test_layers_share_the_images_grid() -> None:
     assert set(tracks[1]["graph"]) <= set(ids.astype(int))
 
 
+@pytest.mark.slow
 def test_layers_of_a_viewer_without_a_window(npe2pm, manifest) -> None:
     pytest.importorskip("napari", reason="napari is not installed")
     from napari.components import ViewerModel

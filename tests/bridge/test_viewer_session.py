@@ -137,6 +137,7 @@ def test_mouse(viewer, image, session, mouse) -> None:
     assert session.draft is None
 
 
+@pytest.mark.slow
 def test_a_click_goes_to_the_pixel_under_it_in_every_placement(viewer, predictor, mouse) -> None:
     data = picture()
     placements = [

@@ -19,6 +19,7 @@ from napari_segment_anything.training.initial import trainable
 from ..families.tiny import tiny_edgetam, tiny_sam2, tiny_sam3, tiny_sam_hq
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("write", "name"),
     [

@@ -144,6 +144,7 @@ def hq() -> torch.nn.Module:
     return filled(transformers.SamHQModel(config)).eval()
 
 
+@pytest.mark.slow
 def test_hqs_own_file_is_transformers_model(tmp_path: Path, hq: torch.nn.Module) -> None:
     state = published_names(hq.state_dict())
     assert "mask_decoder.hf_token.weight" in state
@@ -185,6 +186,7 @@ def test_what_is_wrong_with_hqs_own_files(tmp_path: Path, hq: torch.nn.Module, t
         load_checkpoint(path)
 
 
+@pytest.mark.slow
 def test_light_hq(tmp_path: Path, hq: torch.nn.Module, tiny: Sam) -> None:
     own = {k: v for k, v in tiny.state_dict().items() if k.startswith("image_encoder.")}
     state = {k: v for k, v in published_names(hq.state_dict()).items() if k.startswith(DECODING)}

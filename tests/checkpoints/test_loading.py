@@ -125,6 +125,7 @@ def test_tiny_vit(tmp_path: Path, tiny: Sam) -> None:
         assert torch.equal(ours, tiny.image_encoder(pixels).embedding)
 
 
+@pytest.mark.slow
 def test_published_vit_b_form(tmp_path: Path) -> None:
     network = random_network(VIT_B)
     path = tmp_path / "sam_vit_b.pth"

@@ -34,6 +34,7 @@ def rows(out):
         return {row["image"]: row for row in csv.DictReader(file)}
 
 
+@pytest.mark.slow
 def test_a_folder_is_run_through_and_a_broken_image_does_not_stop_it(raw, tmp_path, capsys):
     (raw / "a2.png").write_bytes(b"broken")
     out = tmp_path / "out"

@@ -111,6 +111,7 @@ def test_quiet_prints_nothing(image, tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_results_are_replaced_only_on_demand(image, tmp_path, capsys):
     command = ["everything", str(image), "-q", "-o", str(tmp_path), *LOOSE]
     assert run(command) == 0
@@ -311,6 +312,7 @@ def test_download_of_what_is_here(capsys):
     assert json.loads(capsys.readouterr().out)["default"].endswith("default.safetensors")
 
 
+@pytest.mark.slow
 def test_info(capsys, tmp_path):
     assert run(["info", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)

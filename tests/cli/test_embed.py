@@ -104,6 +104,7 @@ def test_a_large_image_in_windows(tmp_path, capsys, encodings):
     assert larger["windows"] < everything["windows"]
 
 
+@pytest.mark.slow
 def test_stacks_and_channels(tmp_path, capsys, encodings):
     pixels = np.random.default_rng(0).integers(0, 4000, (2, 3, 2, 150, 160), np.uint16)
     path = tmp_path / "movie.ome.tif"
@@ -145,6 +146,7 @@ def test_every_image_of_a_plate(tmp_path, capsys):
     assert (done["images"], done["windows"]) == (2, 2)
 
 
+@pytest.mark.slow
 def test_what_is_said(tmp_path, capsys):
     assert run(["embed", "sample:coins"]) == 0
     printed = capsys.readouterr()

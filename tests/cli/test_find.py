@@ -49,6 +49,7 @@ def test_examples_as_labels_and_json(image, tmp_path, capsys) -> None:
     assert printed["records"][0]["area"] == (labels > 0).sum()
 
 
+@pytest.mark.slow
 def test_words_with_a_finder_from_a_folder(image, tmp_path, capsys) -> None:
     folder = tiny_owlv2(tmp_path / "owl")
     arguments = ["find", image, "disk", "--json", "-q", "--finder", str(folder)]
@@ -57,6 +58,7 @@ def test_words_with_a_finder_from_a_folder(image, tmp_path, capsys) -> None:
     assert printed["finder"] == "owlv2" and printed["parameters"]["words"] == "disk"
 
 
+@pytest.mark.slow
 def test_a_stack_is_searched_plane_by_plane(tmp_path) -> None:
     pixels, masks = spots()
     path = tmp_path / "stack.tif"

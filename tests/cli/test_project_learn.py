@@ -27,6 +27,7 @@ def annotated(tmp_path):
     return project
 
 
+@pytest.mark.slow
 def test_it_learns_and_uses_the_version(annotated, capsys):
     learn = ["project", "learn", str(annotated.folder)]
     assert run([*learn, "--steps", "2", "--device", "cpu", "--use", "--json"]) == 0

@@ -25,6 +25,7 @@ def project(tmp_path):
     return Project.create(tmp_path / "project", raw, model=str(stored(tmp_path)))
 
 
+@pytest.mark.slow
 def test_suggests_once_lists_the_queue_and_finds_similar_ones(project, capsys):
     project.configure(suggestion_score=0.0)
     verb = ["project", "suggest", str(project.folder), "--device", "cpu"]

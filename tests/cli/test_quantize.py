@@ -22,6 +22,7 @@ def model(tmp_path_factory):
     return str(nsa.save_checkpoint(randomise(Sam(SamConfig(SMALL))).eval(), path))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_its_report(model, tmp_path, capsys):
     import tifffile
 

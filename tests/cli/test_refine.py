@@ -56,6 +56,7 @@ def complaint(capsys) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_coco_keeps_ids_classes_and_scores(image, coco, tmp_path, capsys) -> None:
     out = tmp_path / "out"
     assert run(["refine", image, "--prompts", coco, "-o", str(out), "-q"]) == 0

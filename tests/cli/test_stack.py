@@ -96,6 +96,7 @@ def test_from_a_label_image(volume, tmp_path):
     assert set(np.unique(found)) == {0, 5}
 
 
+@pytest.mark.slow
 def test_by_memory(volume, tmp_path, monkeypatch, capsys):
     pytest.importorskip("transformers")
     folder = tiny_sam2(tmp_path / "sam2")

@@ -101,6 +101,7 @@ def test_data_that_does_not_fit_is_one_line(config, tmp_path, capsys):
     assert "cannot be read" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_that_it_can_go_on(config, capsys, monkeypatch):
     training = sys.modules["napari_segment_anything.training.run"]
 

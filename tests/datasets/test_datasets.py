@@ -131,6 +131,7 @@ def test_built_in_samples():
         list(read_planes(entries[1]))
 
 
+@pytest.mark.slow
 def test_every_sample_with_labels_can_be_read():
     for name in sample_names():
         held = sample(name)

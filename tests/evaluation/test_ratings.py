@@ -63,6 +63,7 @@ def rate(sheet, values, name="ratings.csv", noise=None):
     return path
 
 
+@pytest.mark.slow
 def test_what_is_handed_out_does_not_tell_the_source(data):
     sheet = sheet_of(data)
     assert sheet.items == 9 and len({mask.image for mask in sheet.masks}) == 3
@@ -81,6 +82,7 @@ def test_what_is_handed_out_does_not_tell_the_source(data):
     assert read_sheet(sheet.folder) == sheet
 
 
+@pytest.mark.slow
 def test_masks_of_an_object_are_those_under_its_point(data):
     sheet = sheet_of(data, count=12)
     by_item = {}
@@ -93,6 +95,7 @@ def test_masks_of_an_object_are_those_under_its_point(data):
     assert sheet.missing["good"] == 0
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_sheet_and_identical_masks_the_same_picture(data):
     first = sheet_of(data)
     page = (first.folder / FOR_RATERS / SHEET).read_text()
@@ -107,6 +110,7 @@ def test_the_same_seed_gives_the_same_sheet_and_identical_masks_the_same_picture
     assert sheet_of(data, overwrite=True, seed=1).masks != first.masks
 
 
+@pytest.mark.slow
 def test_means_and_paired_differences_by_hand(data):
     sheet = sheet_of(data, count=12)
     rng = np.random.default_rng(0)
@@ -122,6 +126,7 @@ def test_means_and_paired_differences_by_hand(data):
     assert difference.p == pytest.approx(min(1, 3 * 2 / 2**3))  # all three images, three pairs
 
 
+@pytest.mark.slow
 def test_raters_are_averaged_and_their_disagreement_is_told(data):
     sheet = sheet_of(data)
     rate(sheet, {"good": 8, "poor": 5, "ground truth": 9}, "ratings-ana.csv")
@@ -139,6 +144,7 @@ def test_raters_are_averaged_and_their_disagreement_is_told(data):
     assert {"masks.csv", "ratings.md", "ratings.png"} == {p.name for p in path.parent.iterdir()}
 
 
+@pytest.mark.slow
 def test_masks_that_are_not_rated_are_left_out(data):
     sheet = sheet_of(data)
     path = rate(sheet, {"good": 8, "poor": 5, "ground truth": 9})
@@ -159,7 +165,7 @@ def test_masks_that_are_not_rated_are_left_out(data):
     ],
 )
 def test_wrong_tables_name_the_line(data, text, message):
-    sheet = sheet_of(data)
+    sheet = sheet_of(data, count=2)
     path = data / "ratings.csv"
     path.write_text(text)
     with pytest.raises(FormatError, match=message):

@@ -173,6 +173,7 @@ def collect(data, model, out, **options):
     return finish(evaluate(find_entries([data]), model, out, **options))
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_goes_on_where_it_stood(data, model, tmp_path, monkeypatch):
     whole = collect(data, model, tmp_path / "whole")
     steps = evaluate(
@@ -302,6 +303,7 @@ def program(monkeypatch):
     return run_program
 
 
+@pytest.mark.slow
 def test_the_program_writes_a_report(data, tmp_path, program, capsys):
     pytest.importorskip("matplotlib")
     out = tmp_path / "out"

@@ -246,6 +246,7 @@ def test_an_object_of_a_large_run_segmented_again(predictor, image, expected):
         same([found.mask.within(Window.full(SHAPE))], [wanted])
 
 
+@pytest.mark.slow
 def test_in_an_image_of_many_frames():
     """Windows lie on a grid, so that neighbours share them and each is where it would be alone."""
     predictor, shape = Predictor(tiny_model()), (300, 400)

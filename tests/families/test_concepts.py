@@ -112,6 +112,7 @@ def test_an_image_is_stretched_to_the_frame(finder) -> None:
     assert whole.tolist() == [[0.5, 0.5, 1, 1]]
 
 
+@pytest.mark.slow
 def test_a_model_that_is_sam_3_finds_by_itself(folder, finder) -> None:
     model = nsa.load_model(folder, device="cpu")
     assert {"words", "examples"} <= model.abilities
@@ -130,6 +131,7 @@ def test_a_model_that_is_sam_3_finds_by_itself(folder, finder) -> None:
     assert both.sources[0] == "example"
 
 
+@pytest.mark.slow
 def test_without_words_only_views_with_an_example_are_looked_at(finder, folder) -> None:
     model = nsa.load_model(folder, device="cpu")
     image = np.random.default_rng(1).integers(0, 255, (400, 400), np.uint8)

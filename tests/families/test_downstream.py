@@ -34,6 +34,7 @@ def model(folder: Path) -> Model:
     return nsa.load_model(folder, device="cpu", precision="fp32")
 
 
+@pytest.mark.slow
 def test_embeddings_from_memory_and_disk_are_the_same(folder, photo, tmp_path) -> None:
     for precision in ("fp32", "bf16"):
         model = nsa.load_model(folder, device="cpu", precision=precision)
@@ -48,6 +49,7 @@ def test_embeddings_from_memory_and_disk_are_the_same(folder, photo, tmp_path) -
         assert all(np.array_equal(answers[0], other) for other in answers[1:])
 
 
+@pytest.mark.slow
 def test_16_bits_are_close(folder, model, photo) -> None:
     short = nsa.load_model(folder, device="cpu", precision="bf16")
     assert (short.encoder_precision, model.encoder_precision) == ("bf16", "fp32")
@@ -124,6 +126,7 @@ def test_everything_takes_the_published_threshold(model) -> None:
     assert model.everything_defaults("grid") == published
 
 
+@pytest.mark.slow
 def test_large_images_by_a_model_and_by_its_folder(folder, model, photo, tmp_path) -> None:
     large = np.tile(photo[..., 0], (2, 2))
     results = [

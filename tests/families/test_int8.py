@@ -19,6 +19,7 @@ def made(write, folder):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [tiny_sam2, tiny_sam3, tiny_sam_hq])
 def test_embeddings_stay_close(write, tmp_path):
     folder = made(write, tmp_path / "model")
@@ -29,6 +30,7 @@ def test_embeddings_stay_close(write, tmp_path):
     assert 0 < float((found - expected).norm() / expected.norm()) < 0.05
 
 
+@pytest.mark.slow
 def test_refused_for_convolutions(tmp_path):
     folder = made(tiny_edgetam, tmp_path / "model")
     with pytest.raises(ParameterError, match="consists of convolutions"):

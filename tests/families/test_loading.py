@@ -33,6 +33,7 @@ def folder(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "sam2"))
 
 
+@pytest.mark.slow
 def test_a_file_of_many_parts(folder: Path) -> None:
     whole = load_family(folder)
     tensors = load_file(folder / WEIGHTS)
@@ -132,6 +133,7 @@ def test_code_in_a_folder_never_runs(folder: Path) -> None:
     load_family(folder)
 
 
+@pytest.mark.slow
 def test_pixel_statistics_are_read(folder: Path) -> None:
     assert load_family(folder).pixel_mean.flatten().tolist() == pytest.approx(
         [123.675, 116.28, 103.53]
@@ -146,6 +148,7 @@ def test_pixel_statistics_are_read(folder: Path) -> None:
         load_family(folder)
 
 
+@pytest.mark.slow
 def test_fingerprints_tell_weights_and_settings_apart(folder: Path, tmp_path: Path) -> None:
     first = load_checkpoint(folder, directory=tmp_path / "cache")
     assert (first.name, first.architecture) == ("sam2", "sam2_video")
@@ -159,6 +162,7 @@ def test_fingerprints_tell_weights_and_settings_apart(folder: Path, tmp_path: Pa
     assert other.fingerprint != first.fingerprint
 
 
+@pytest.mark.slow
 def test_what_it_can_do(folder: Path, tmp_path: Path) -> None:
     assert load_model(folder).abilities == {"prompt", "everything", "memory"}
     alone = tiny_sam2(tmp_path / "image", video=False)
@@ -179,6 +183,7 @@ def test_weights_are_in_memory_once(folder: Path) -> None:
     assert isinstance(model, Model)
 
 
+@pytest.mark.slow
 def test_nothing_imports_transformers_before_it_is_needed() -> None:
     code = (
         "import sys, napari_segment_anything.families, napari_segment_anything.engine, "

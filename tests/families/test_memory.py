@@ -110,6 +110,7 @@ def assert_equal(ours, theirs, tolerance):
 backwards = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "backward"])
 
 
+@pytest.mark.slow
 @backwards
 @torch.inference_mode()
 def test_equals_transformers(network, reverse):
@@ -123,6 +124,7 @@ def test_equals_transformers(network, reverse):
     assert_equal(ours, theirs, 1e-5)
 
 
+@pytest.mark.slow
 @backwards
 @torch.inference_mode()
 def test_equals_transformers_with_several_objects_in_a_session(network, reverse, monkeypatch):
@@ -136,6 +138,7 @@ def test_equals_transformers_with_several_objects_in_a_session(network, reverse,
     assert_equal(ours, theirs, 1e-4)
 
 
+@pytest.mark.slow
 @backwards
 @torch.inference_mode()
 def test_many_prompted_planes(tmp_path, reverse):

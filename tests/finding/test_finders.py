@@ -161,6 +161,7 @@ def test_a_search_by_words_can_be_stopped(folders, predictor, spotted) -> None:
     )).mode == "find"  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_model_of_another_family_finds_by_its_own_features(tmp_path, spotted) -> None:
     image, masks = spotted
     model = nsa.load_model(tiny_sam2(tmp_path / "sam2"), device="cpu")

@@ -143,6 +143,7 @@ def test_labels_are_replaced_only_when_told(place: str) -> None:
     assert label_names(place) == ["segment_anything"]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     st.integers(1, 90), st.integers(1, 90), st.integers(3, 20), st.integers(1, 40), st.booleans()
@@ -370,6 +371,7 @@ finish(labels.build_pyramid(256))  # there is room for this
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no limit of this kind")
 def test_a_full_disk(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"

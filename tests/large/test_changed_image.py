@@ -86,6 +86,7 @@ def test_an_image_that_was_changed_is_refused(image, segment, tmp_path, kind, fi
     segment_large(source, out, segment, **given)
 
 
+@pytest.mark.slow
 def test_what_no_finished_tile_has_read_may_come_later(image, segment, tmp_path) -> None:
     # an image that is still being written
     half = image.copy()
@@ -180,6 +181,7 @@ def served(tmp_path):
         thread.join()
 
 
+@pytest.mark.slow
 def test_of_a_remote_image_only_marks_are_asked_for(image, segment, tmp_path, served) -> None:
     url, asked = served
     source = as_zarr(image, tmp_path / "i.zarr")

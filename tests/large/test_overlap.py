@@ -320,6 +320,7 @@ def sleepy(pixels):
     return bright_objects(pixels)
 
 
+@pytest.mark.slow
 def test_resources_limit_what_computes_and_not_what_is_read(stored, calm, tmp_path) -> None:
     distributed = pytest.importorskip("distributed")
     with (

@@ -107,6 +107,7 @@ def test_far_from_the_object_logits_stay():
     assert not torch.equal(refined, logits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["point", "box", "neither"])
 def test_it_learns_where_objects_end(kind):
     boxes = [(3, 3, 13, 11), (4, 12, 12, 28), (16, 3, 30, 9), (17, 14, 28, 29)]

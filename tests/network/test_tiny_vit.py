@@ -212,6 +212,7 @@ def test_images_of_a_batch_are_independent() -> None:
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_published_shape_at_full_frame() -> None:
     encoder = TinyViTConfig().build().eval()
     assert encoder.image_size == 1024

@@ -80,6 +80,7 @@ def killed_rounds(folder, seed: int, rounds: int) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
 def test_a_killed_process_loses_at_most_what_it_was_writing(project):
     assert killed_rounds(project.folder, seed=1, rounds=10) > 0

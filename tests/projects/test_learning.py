@@ -73,6 +73,7 @@ def learn(project: Project, **options):
     return finish(learn_steps(project, steps=3, device="cpu", **options))
 
 
+@pytest.mark.slow
 def test_a_version_says_what_it_learned_from(annotated):
     steps, learning = [], learn_steps(annotated, steps=3, device="cpu")
     for step in learning:
@@ -191,6 +192,7 @@ def test_of_large_images_windows_with_annotation_are_copied(monkeypatch):
     assert list(data.windows_of(relevant[:, 300:])) == [(slice(150, 250), slice(0, 30))]
 
 
+@pytest.mark.slow
 def test_stopped_learning_goes_on_with_what_it_began_with(annotated):
     learning = learn_steps(annotated, steps=4, device="cpu")
     while next(learning).done < 2:
@@ -206,6 +208,7 @@ def test_stopped_learning_goes_on_with_what_it_began_with(annotated):
     assert not can_resume(annotated)
 
 
+@pytest.mark.slow
 def test_a_restart_takes_the_present_annotation(annotated):
     learning = learn_steps(annotated, steps=40, device="cpu")
     while "timing" not in next(learning).message:
@@ -226,6 +229,7 @@ def test_more_objects_take_more_steps():
     assert default_steps(0) < default_steps(100) <= default_steps(10_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", ["whole", "decoder"])
 def test_only_a_dense_head_that_learns_assumes(annotated, train):
     assert (

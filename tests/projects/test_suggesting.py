@@ -48,6 +48,7 @@ def run(project: Project, predictor: Predictor, **options):
     return finish(suggest_series_steps(project, predictor, **{**GRID, **options}))
 
 
+@pytest.mark.slow
 def test_series_is_done_once_and_anew_with_another_model(series, predictor) -> None:
     report = run(series, predictor)
     assert set(report.made) == {"s0", "s1", "s2"}
@@ -162,6 +163,7 @@ def test_candidates_are_found_again_if_their_file_is_damaged(series, predictor) 
     assert kept_pool(image, predictor.model.fingerprint) is None
 
 
+@pytest.mark.slow
 def test_an_image_that_has_changed_its_size_is_reported(series, predictor) -> None:
     run(series, predictor)
     Image.fromarray(spots((64, 64))[0]).save(series.image("s1").path)

@@ -50,6 +50,7 @@ def test_a_lock_ends_with_its_process(project):
     assert project.counts()["complete"] == 2
 
 
+@pytest.mark.slow
 def test_no_change_of_the_project_is_lost(project):
     people = [started(CHANGES, project.folder, name, key) for name, key in
               (("Anna", "a0"), ("Ben", "a1"), ("Cem", "a2"))]  # fmt: skip

@@ -111,6 +111,7 @@ class Counted:
         return part
 
 
+@pytest.mark.slow
 def test_a_large_image_is_read_window_by_window(model, tmp_path) -> None:
     side = 6000
     store = zarr.create_array(

@@ -125,6 +125,7 @@ def test_numbers_of_threads_are_bounded(lines, image, predictor, tmp_path):
         replay(path, image, predictor.model)
 
 
+@pytest.mark.slow
 def test_packed_masks_do_not_unpack_to_more_than_their_window(lines, image, predictor, tmp_path):
     bomb = base64.b64encode(zlib.compress(bytes(2**28), 9)).decode()
     number = next(i for i, line in enumerate(lines) if line.get("do") == "set_mask")

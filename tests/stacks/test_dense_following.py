@@ -86,6 +86,7 @@ def test_the_farther_apart_planes_are_the_sooner_objects_end(dense):
     assert len(far.planes[1]) < len(near.planes[1])
 
 
+@pytest.mark.slow
 def test_an_edit_decodes_only_what_it_touches(dense):
     image, truth = balls((30, 64, 64), ((9, 20, 20), (20, 44, 40)), (8, 7))
     seeds = {9: {1: truth[9] == 1}, 20: {2: truth[20] == 2}}

@@ -31,6 +31,7 @@ def same_objects(a, b):
     return len(set(pairs[0])) == pairs.shape[1] == len(set(pairs[1]))
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([np.uint8, np.int32, np.uint64]))
 def test_balls_are_found_again(seed, dtype):

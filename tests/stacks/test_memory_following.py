@@ -123,6 +123,7 @@ def unrounded(monkeypatch):
     monkeypatch.setattr(torch, "bfloat16", torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unrounded")
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_equals_transformers(model, stack, direction):
@@ -143,6 +144,7 @@ def test_equals_transformers(model, stack, direction):
             np.testing.assert_array_equal(ours[plane], expected[plane])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unrounded")
 def test_objects_leave_and_return(stack, tmp_path):
     model = loaded(tmp_path / "sam2", 0.95)
@@ -160,6 +162,7 @@ def test_objects_leave_and_return(stack, tmp_path):
     assert returned
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unrounded")
 @pytest.mark.parametrize(
     ("write", "alone"), [(tiny_edgetam, "EdgeTamVideoModel"), (tiny_sam3, "Sam3TrackerVideoModel")]
@@ -196,6 +199,7 @@ def test_chains_agree_that_an_object_is_absent():
     assert chains[0].absent_from == 3 and chains[1].absent_from is None
 
 
+@pytest.mark.slow
 def test_both_directions_meet(model, stack):
     ways = [follow(stack, SEEDS, model, direction=d) for d in ("forward", "backward")]
     both = follow(stack, SEEDS, model)
@@ -211,6 +215,7 @@ def test_both_directions_meet(model, stack):
 class TestEdits:
     """A second run with the first as `previous`."""
 
+    @pytest.mark.slow
     def test_only_edited_objects_are_followed_again(self, model, stack, monkeypatch):
         first = follow(stack, SEEDS, model)
         edited = {**SEEDS, 2: {3: block(15, 15)}}
@@ -231,6 +236,7 @@ class TestEdits:
         assert not followed and again.changed == again.decoded == less.decoded == ()
         assert not (less.labels == 2).any() and list(less.planes) == [1, 3]
 
+    @pytest.mark.slow
     def test_a_prompt_taken_back(self, model, stack):
         one = follow(stack, {0: SEEDS[0]}, model)
         both = follow(stack, SEEDS, model, previous=one)
@@ -248,6 +254,7 @@ def counted(monkeypatch):
     return planes
 
 
+@pytest.mark.slow
 def test_an_object_does_not_depend_on_others(model, stack):
     together = follow(stack, SEEDS, model)
     for number in (1, 2, 3):
@@ -299,6 +306,7 @@ class TestWindow:
         return mask
 
 
+@pytest.mark.slow
 def test_a_time_of_an_ome_zarr_into_a_store(model, stack, tmp_path):
     movie = np.stack([stack[:, ::-1], stack])
     group = zarr.create_group(tmp_path / "movie.ome.zarr")
@@ -377,6 +385,7 @@ class Planes:
         return self.stack[plane % len(self.stack)][tuple(rest)]
 
 
+@pytest.mark.slow
 def test_it_goes_on_on_the_cpu_when_memory_runs_out(model, stack, monkeypatch):
     expected = follow(stack, SEEDS, model)
     devices = [torch.device("cpu"), torch.device("cpu", 0)]
@@ -403,6 +412,7 @@ def test_embeddings_may_be_cached_on_disk(model, stack, tmp_path):
     assert iou(first.labels > 0, plain.labels > 0) > 0.9
 
 
+@pytest.mark.slow
 def test_16_bits(model, stack, tmp_path):
     half = load_model(tiny_sam2(tmp_path / "sam2"), device="cpu", precision="bf16")
     half.network.parts.load_state_dict(model.network.parts.state_dict())

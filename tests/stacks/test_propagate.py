@@ -40,6 +40,7 @@ def test_a_volume_from_one_click(model):
     assert result.table["area"][0] == (result.labels == 1).sum()
 
 
+@pytest.mark.slow
 def test_objects_by_points_boxes_and_masks_at_once(model):
     image, truth = balls()
     by_id = run(image, CENTRES, model)
@@ -165,6 +166,7 @@ def test_where_they_disagree_they_meet_in_the_middle(model):
 class TestEdits:
     """A second run with the first as `previous`."""
 
+    @pytest.mark.slow
     def test_equals_a_fresh_run_and_decodes_what_it_touches(self, model):
         image, truth = balls((30, 64, 64), [(14, 20, 20), (14, 44, 44)], [11, 11])
         first = run(image, {14: truth[14]}, model)
@@ -221,6 +223,7 @@ class TestEdits:
             run(image, {11: truth[11]}, model, previous=first, stiffness=3)
 
 
+@pytest.mark.slow
 def test_labels_in_a_store(model, tmp_path):
     image, truth = balls()
     expected = run(image, {11: truth[11]}, model)
@@ -296,6 +299,7 @@ def test_options_that_cannot_be_used(model, options, error, words):
         run(balls()[0], {12: Prompts.from_points([20, 20])}, model, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("best", [16.0, 100.0])
 def test_objects_are_seen_at_the_size_that_the_model_wants(model, best):
     image, truth = balls()

@@ -49,6 +49,7 @@ def test_any_axis_and_a_store(model, tmp_path):
         run(moved, model, axis=2, output=path, axes="ZYX")
 
 
+@pytest.mark.slow
 def test_one_plane_at_a_time(model):
     image, _ = volume()
     lazy = Recording(image)
@@ -79,6 +80,7 @@ def test_a_plane_that_cannot_be_read_is_told(model):
         run(Broken(image), model)
 
 
+@pytest.mark.slow
 def test_a_time_lapse_is_tracked(model):
     frames = np.full((5, 48, 48), 20, np.uint8)
     for t in range(5):
@@ -109,6 +111,7 @@ def test_every_further_stack_by_itself(model):
     assert tracked.tracks.data.shape[1] == 5
 
 
+@pytest.mark.slow
 def test_contrast_is_that_of_the_stack_or_of_each_plane(model):
     image, _ = balls((8, 48, 48), [(4, 24, 24)], [12])
     fading = (image * np.linspace(1, 0.4, 8)[:, None, None]).astype(np.uint8)
@@ -118,6 +121,7 @@ def test_contrast_is_that_of_the_stack_or_of_each_plane(model):
     assert apart.table["extent"][0] > together.table["extent"][0]
 
 
+@pytest.mark.slow
 def test_progress_and_cancelling(model):
     image, _ = volume()
     steps = segment_stack_steps(image, model, contrast_limits=LIMITS)

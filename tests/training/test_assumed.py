@@ -130,6 +130,7 @@ def test_assumed_objects_have_a_loss_in_the_dense_head_and_are_not_prompted(tmp_
     assert bool(crops.known[assumed_object].all())
 
 
+@pytest.mark.slow
 def test_a_run_that_assumes_resumes_to_the_same_weights(tmp_path):
     torch.set_num_threads(1)
     image, labels = disks(0, 128, 9)

@@ -44,6 +44,7 @@ def test_a_batch_is_a_function_of_seed_and_step():
     assert not torch.equal(a.images, c.images)
 
 
+@pytest.mark.slow
 def test_batches_cut_ahead_are_the_same():
     sampler = CropSampler(generate(3, seed=5), {"generated": 1.0}, 9)
     ahead = Prefetch(sampler, 2, CropConfig(64), 2, 12)

@@ -170,6 +170,7 @@ def lean(monkeypatch):
 IMAGES = [disks(seed)[0] for seed in range(3)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lean")
 @pytest.mark.parametrize("kind", ["micro", "vit"])
 def test_a_killed_run_resumes_to_the_same_encoder_and_changes_nothing_else(tmp_path, kind):
@@ -347,6 +348,7 @@ def test_wrong_encoders_and_verbs_are_errors(tmp_path):
         settled_masking(MaskingConfig(patch=32), network.image_encoder, "vit")
 
 
+@pytest.mark.slow
 def test_memory_is_predicted_before_the_first_step(tmp_path):
     base = stored(tmp_path)
     run = pretrain_steps(quick(base), images=IMAGES, output=tmp_path / "run")

@@ -122,6 +122,7 @@ def test_the_dense_head_has_no_gradient_where_nobody_has_looked():
         assert pull[~known].max() == 0 and (pull[known] > 0).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boxed", [False, True])
 def test_the_decoder_has_no_gradient_where_nobody_has_looked(monkeypatch, boxed):
     network, crops, config = small_sam(), batch(), settled(CONFIG, small_sam())

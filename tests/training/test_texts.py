@@ -50,6 +50,7 @@ def trained(clip, tmp_path_factory):
     return result, [each.losses for each in seen if getattr(each, "losses", None)]
 
 
+@pytest.mark.slow
 def test_training_adds_a_projection_and_trains_it(trained, clip) -> None:
     result, losses = trained
     model = nsa.load_model(result.model)

@@ -38,6 +38,7 @@ def project(tmp_path):
     return project
 
 
+@pytest.mark.slow
 def test_masks_are_accepted_corrected_and_rejected(viewer, project, model):
     session = ViewerSession(viewer, model)
     owner = ProjectSession(session, project, who="ann")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tifffile
 
 from napari_segment_anything.bridge.project.project_session import ProjectSession
@@ -61,6 +62,7 @@ def test_an_object_in_progress_waits_for_its_image(opened):
     assert opened.session.commit() == (2,)
 
 
+@pytest.mark.slow
 def test_a_session_that_was_killed_is_recovered(opened, project, viewer, model):
     opened.next()
     image = project.image("a")

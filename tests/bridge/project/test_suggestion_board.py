@@ -136,6 +136,7 @@ def test_a_review_goes_through_the_images(opened, board, project):
     review.close()
 
 
+@pytest.mark.slow
 def test_similar_objects_of_a_model(opened, board, project):
     click(opened, (50, 70))
     board.find_similar([1])

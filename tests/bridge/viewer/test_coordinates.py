@@ -59,6 +59,7 @@ def layer(keywords: dict) -> Image:
     return Image(np.zeros((2,) * ndim), **keywords)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(transforms(), transforms(), st.data())
 def test_there_and_back(first: dict, second: dict, data: st.DataObject) -> None:
@@ -74,6 +75,7 @@ def test_there_and_back(first: dict, second: dict, data: st.DataObject) -> None:
         assert np.allclose(data_to_world(viewer, two, there)[-two.ndim :], world[-two.ndim :])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(transforms(), st.data())
 def test_layers_placed_on_an_image_share_its_pixels(keywords: dict, data: st.DataObject) -> None:

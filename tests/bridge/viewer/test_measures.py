@@ -119,6 +119,7 @@ def test_locked_objects_are_changed_by_nothing(opened) -> None:
     assert not (np.asarray(session.target.data) == first).any()
 
 
+@pytest.mark.slow
 def test_hidden_objects_are_not_drawn_and_the_others_keep_their_colours(opened) -> None:
     session, _ = opened
     first, second = put(session, (10, 10, 40, 45)), put(session, (55, 60, 90, 110))
