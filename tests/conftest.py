@@ -138,21 +138,18 @@ def threads_of_torch() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="session")
-def qapp(qapp: Any) -> Iterator[Any]:
-    """Return pytest-qt's application, without what makes a viewer slow.
+@pytest.fixture(autouse=True)
+def _disable_qt_warnings() -> None:
+    """Do nothing in place of napari's fixture, which imports napari's window for every test.
 
-    Every new one reads the manifests of all installed plugins, and napari writes all its settings
-    whenever one changes, inspects the signature of every method that it connects and disconnects,
-    and collects garbage among all objects whenever a layer is removed: what imports made is kept
-    out of that.
+    What it patches is patched in `qapp`.
     """
-    npe2 = pytest.importorskip("npe2", reason="napari is not installed")
-    settings = pytest.importorskip("napari.settings", reason="napari is not installed")
+
+
+@pytest.fixture(scope="session")
+def signatures() -> Iterator[None]:
+    """Let napari inspect the signature of a method once, not whenever it connects it."""
     events = pytest.importorskip("napari.utils.events.event", reason="napari is not installed")
-    for module in ("torch", "napari._qt.qt_main_window"):
-        importlib.import_module(module)
-    plugins = list(npe2.PluginManifest.discover())
     inspected = events.EventEmitter._check_signature
     known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
@@ -164,12 +161,30 @@ def qapp(qapp: Any) -> Iterator[Any]:
             known[method] = inspected(callback)
         return known[method]
 
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events.EventEmitter, "_check_signature", staticmethod(inspected_once))
+        yield
+
+
+@pytest.fixture(scope="session")
+def qapp(qapp: Any, signatures: None) -> Iterator[Any]:
+    """Return pytest-qt's application, without what makes a viewer slow.
+
+    Every new one reads the manifests of all installed plugins, and napari writes all its settings
+    whenever one changes, and collects garbage among all objects whenever a layer is removed:
+    what imports made is kept out of that.
+    """
+    npe2 = pytest.importorskip("npe2", reason="napari is not installed")
+    settings = pytest.importorskip("napari.settings", reason="napari is not installed")
+    for module in ("torch", "napari._qt.qt_main_window"):
+        importlib.import_module(module)
+    plugins = list(npe2.PluginManifest.discover())
     gc.collect()
     gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari._qt.qt_main_window.SHOW_QT_WARNING", False)
         patch.setattr(npe2.PluginManifest, "discover", lambda paths=(): iter(plugins))
         patch.setattr(settings.get_settings(), "_save_on_change", False)
-        patch.setattr(events.EventEmitter, "_check_signature", staticmethod(inspected_once))
         yield qapp
 
 

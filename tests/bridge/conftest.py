@@ -18,7 +18,7 @@ os.environ.setdefault(
 
 
 @pytest.fixture
-def viewer() -> Iterator[Any]:
+def viewer(signatures: None) -> Iterator[Any]:
     components = pytest.importorskip("napari.components", reason="napari is not installed")
     model = components.ViewerModel()
     yield model

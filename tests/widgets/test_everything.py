@@ -161,7 +161,7 @@ def test_the_event_loop_is_never_held(qtbot, viewer) -> None:
             heart.start()
             qtbot.wait(30)
             action()
-            qtbot.waitUntil(done)
+            qtbot.waitUntil(done, timeout=120_000)
             qtbot.wait(30)
             heart.stop()
             heart.timeout.disconnect(beat)

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Annotated, TextIO
 
 import typer
@@ -105,6 +106,10 @@ app.command("download")(download.download)
 app.command("info")(info.info)
 
 
+_commands = cache(typer.main.get_command)
+"""Puts the verbs and their options together, which takes long, once in a process."""
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code.
 
@@ -126,9 +131,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         with _terminable(signals), warnings.catch_warnings():
             # fallbacks of the engine (less memory, no cache) are shown as notes
             warnings.showwarning = _note
-            code = typer.main.get_command(app).main(
-                args=arguments, prog_name=PROGRAM, standalone_mode=False
-            )
+            code = _commands(app).main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except typer.TyperException as error:
