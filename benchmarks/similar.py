@@ -39,6 +39,7 @@ from napari_segment_anything.finding import (
 )
 from napari_segment_anything.finding.choosing import FinderOptions
 from napari_segment_anything.finding.comparing import WEIGHTS, evidence, likeness
+from napari_segment_anything.finding.concept import Concept
 from napari_segment_anything.finding.own_features import OwnFeatures
 from napari_segment_anything.finding.run import FindRun
 from napari_segment_anything.measures import overlap_of_masks, overlap_table
@@ -221,10 +222,10 @@ def found(found: list[Scene], count: int, predictor: nsa.Predictor) -> dict[str,
         finder = PoolFinder(predictor.model.image_size, pool=each.pool)
         for kind, known in draws(each, count):
             examples = each.pool.traits[each.iou[known].argmax(axis=1)]
+            concept = Concept(Query("like these"), finder, filters, learned=examples)
             run = FindRun(
-                each.source, Query("like these"), finder, predictor, filters,
-                nsa.Window.full(each.source.shape), (whole,), learned=examples,
-            )  # fmt: skip
+                each.source, concept, predictor, nsa.Window.full(each.source.shape), (whole,)
+            )
             labels = finish(run.run()).to_labels("score")
             overlaps = overlap_table(each.labels, labels)
             pairs = overlaps.iou >= SAME

@@ -51,7 +51,14 @@ if TYPE_CHECKING:
         ResourceError,
         SegmentAnythingError,
     )
-    from .finding import find, find_stack, find_stack_steps, find_steps, load_finder
+    from .finding import (
+        find,
+        find_stack,
+        find_stack_steps,
+        find_steps,
+        learn_concept_steps,
+        load_finder,
+    )
     from .formats import Detection, ImageData, read_detections, read_image
     from .large import LargePlan, LargeResult, open_large, plan_large, redecode, segment_large
     from .measures import measure_labels
@@ -97,7 +104,14 @@ _HOMES = {
         "PromptError",
         "ResourceError",
     ),
-    "finding": ("find", "find_steps", "find_stack", "find_stack_steps", "load_finder"),
+    "finding": (
+        "find",
+        "find_steps",
+        "find_stack",
+        "find_stack_steps",
+        "learn_concept_steps",
+        "load_finder",
+    ),
     "formats": ("read_image", "ImageData", "read_detections", "Detection"),
     "large": ("segment_large", "plan_large", "open_large", "redecode", "LargePlan", "LargeResult"),
     "measures": ("measure_labels",),
@@ -128,6 +142,7 @@ __all__ = [
     "measure_labels",
     "find",
     "find_steps",
+    "learn_concept_steps",
     "find_stack",
     "find_stack_steps",
     "load_finder",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 
 import napari_segment_anything as nsa
@@ -27,3 +30,9 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setattr(engine, "load_model", load_model)
     monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_CACHE", str(tmp_path / "cache"))
     return asked
+
+
+def summary_rows(out: Path) -> dict[str, dict[str, str]]:
+    """The rows of a run's summary by image."""
+    with (out / "summary.csv").open(newline="") as file:
+        return {row["image"]: row for row in csv.DictReader(file)}

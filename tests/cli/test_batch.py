@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 
 import numpy as np
@@ -12,6 +11,8 @@ import tifffile
 from napari_segment_anything.cli.batch import places_of
 from napari_segment_anything.cli.main import run
 from napari_segment_anything.errors import ImageError
+
+from .conftest import summary_rows
 
 pytestmark = pytest.mark.usefixtures("tiny")
 LOOSE = ["--mode", "grid", "--points-per-side", "2", "--pred-iou-thresh", "0"]
@@ -29,11 +30,6 @@ def raw(tmp_path, monkeypatch):
     return tmp_path / "raw"
 
 
-def rows(out):
-    with (out / "summary.csv").open(newline="") as file:
-        return {row["image"]: row for row in csv.DictReader(file)}
-
-
 @pytest.mark.slow
 def test_a_folder_is_run_through_and_a_broken_image_does_not_stop_it(raw, tmp_path, capsys):
     (raw / "a2.png").write_bytes(b"broken")
@@ -42,7 +38,7 @@ def test_a_folder_is_run_through_and_a_broken_image_does_not_stop_it(raw, tmp_pa
     said = capsys.readouterr().err
     assert "3 of 3: decoding" in said
     assert "1 of 3 images failed, the first: raw/a2.png: a2.png is damaged" in said
-    summary = rows(out)
+    summary = summary_rows(out)
     assert list(summary) == ["raw/a.tif", "raw/a2.png", "raw/b.tif"]
     assert "damaged" in summary["raw/a2.png"]["error"]
     for name in ("a", "b"):
@@ -58,7 +54,7 @@ def test_a_folder_is_run_through_and_a_broken_image_does_not_stop_it(raw, tmp_pa
     assert run(["everything", "raw", "-o", "out", "--resume", *LOOSE]) == 0
     assert "done before  1" in capsys.readouterr().out
     assert (out / "a_masks.json").stat().st_mtime_ns == kept
-    assert rows(out)["raw/a.tif"]["objects"] == summary["raw/a.tif"]["objects"]
+    assert summary_rows(out)["raw/a.tif"]["objects"] == summary["raw/a.tif"]["objects"]
     assert (out / "b_table.csv").exists()
     assert run(["everything", "raw", "-o", "out", "--resume", "--overwrite", *LOOSE]) == 2
 

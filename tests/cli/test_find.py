@@ -14,6 +14,7 @@ from napari_segment_anything.formats import read_labels
 
 from ..families.tiny_finders import tiny_owlv2
 from ..finding.spots import GRID, spots
+from .conftest import summary_rows
 
 pytestmark = pytest.mark.usefixtures("tiny")
 OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in GRID.items()]
@@ -75,11 +76,96 @@ def test_a_stack_is_searched_plane_by_plane(tmp_path) -> None:
     assert read_labels(out / "stack_Z0_labels.tif").shape == (96, 128)
 
 
+@pytest.fixture
+def series(tmp_path, monkeypatch) -> Path:
+    """A folder of two images with spots, an empty one and a broken one."""
+    monkeypatch.chdir(tmp_path)
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for number, name in enumerate("ab"):
+        tifffile.imwrite(raw / f"{name}.tif", spots(seed=number)[0])
+    tifffile.imwrite(raw / "empty.tif", np.full((96, 128), 30, np.uint8))
+    (raw / "torn.png").write_bytes(b"torn")
+    return raw
+
+
+@pytest.mark.slow
+def test_examples_in_one_image_find_what_is_like_them_in_all(series, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    arguments = ["find", "raw", "-o", "out", "--box", "10,10,22,22", *OPTIONS]
+    assert run(arguments) == 2
+    assert "4 images: name the one that the examples lie in" in capsys.readouterr().err
+    arguments += ["--examples-image", "raw/a.tif"]
+    assert run(arguments) == 2
+    assert "1 of 4 images failed, the first: raw/torn.png" in capsys.readouterr().err
+    table = summary_rows(out)
+    assert [table[f"raw/{name}"]["error"] for name in ("a.tif", "b.tif", "empty.tif")] == [""] * 3
+    sources = {
+        name: [
+            each["napari_segment_anything"]["source"]
+            for each in json.loads((out / f"{name}_masks.json").read_text())["annotations"]
+        ]
+        for name in "ab"
+    }
+    assert "example" in sources["a"] and "example" not in sources["b"]
+    assert sources["b"] and set(sources["b"]) == {"own features"}
+    # stopped half way: the rest is done
+    (out / "b_labels.tif").unlink()
+    kept = (out / "a_labels.tif").stat().st_mtime_ns
+    (series / "torn.png").unlink()
+    assert run([*arguments, "--resume"]) == 0
+    assert "done before  2" in capsys.readouterr().out
+    assert (out / "a_labels.tif").stat().st_mtime_ns == kept and (out / "b_labels.tif").exists()
+
+
+@pytest.mark.slow
+def test_words_in_several_images_load_the_finder_once(series, tmp_path, capsys, monkeypatch):
+    from napari_segment_anything.finding import choosing
+
+    loads = []
+    load = choosing.load_finder
+    monkeypatch.setattr(choosing, "load_finder", lambda *a: loads.append(a) or load(*a))
+    arguments = ["find", "raw/?.tif", "disk", "--json", "-q"]
+    arguments += ["--finder", str(tiny_owlv2(tmp_path / "owl")), "--likeness-thresh", "0.9"]
+    assert run(arguments) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [each["image"] for each in printed["results"]] == ["raw/a.tif", "raw/b.tif"]
+    assert len(loads) == 1
+
+
+@pytest.mark.slow
+def test_a_search_that_is_interrupted_is_resumed(series, tmp_path, monkeypatch) -> None:
+    from napari_segment_anything.cli.output import ImageOutput
+
+    write, done = ImageOutput.write, []
+
+    def interrupted(self, result, files):
+        if done:
+            raise KeyboardInterrupt
+        done.append(result.image.name)
+        return write(self, result, files)
+
+    (series / "torn.png").unlink()
+    arguments = ["find", "raw", "-o", "out", "-q", "--box", "10,10,22,22", *OPTIONS]
+    arguments += ["--examples-image", "raw/b.tif"]
+    with monkeypatch.context() as patched:
+        patched.setattr(ImageOutput, "write", interrupted)
+        assert run(arguments) == 130
+    left = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert left == [f"a_{end}" for end in ("labels.tif", "masks.json", "overlay.png", "table.csv")]
+    assert run([*arguments, "--resume"]) == 0
+    assert len(list((tmp_path / "out").glob("*_labels.tif"))) == 3
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         ([], "say what to look for"),
         (["--box", "1,1,9,9", "--examples", "x.tif"], "either as --box or in a file"),
+        (["{image}"], "is a file, and would be the words"),
+        (["disk", "--examples-image", "{image}"], "goes with examples"),
+        (["--box", "1,1,9,9", "--examples-image", "nowhere.tif"], "nowhere.tif"),
+        (["--box", "1,1,9,9", "--resume", "--overwrite"], "--resume goes with -o"),
         (["x", "--finder", "/nowhere/at/all"], "there is no file"),
         (["--box", "1,1,9,9", "--crop-scales", "2"], "no effect with the finder"),
         (["--box", "1,1,9,9", "--crop-scales", "a"], "takes numbers"),
@@ -88,6 +174,7 @@ def test_a_stack_is_searched_plane_by_plane(tmp_path) -> None:
     ],
 )
 def test_one_clear_line(image, tmp_path, capsys, more, message) -> None:
+    more = [each.format(image=image) for each in more]
     assert run(["find", image, "-o", str(tmp_path / "out"), "-q", *more]) == 2
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1

@@ -20,6 +20,8 @@ from napari_segment_anything.formats import (
     write_labels,
 )
 
+from .conftest import summary_rows
+
 
 @pytest.fixture
 def image(tmp_path, tiny):
@@ -116,6 +118,83 @@ def test_a_boolean_mask_needs_components(image, tmp_path) -> None:
     arguments = ["refine", image, "--prompts", str(tmp_path / "otsu.png"), "-o", str(out), "-q"]
     assert run([*arguments, "--components"]) == 0
     assert read_image(out / "cells_labels.tif").array.max() == 2
+
+
+@pytest.fixture
+def series(tmp_path, tiny, monkeypatch):
+    """Four images; labels of one, boxes of another, labels of another size of the third."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    labels = np.zeros((96, 128), np.uint8)
+    labels[10:30, 20:44] = 9
+    for name in "abcd":
+        path = tmp_path / "raw" / f"{name}.tif"
+        path.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(path, rng.integers(0, 255, (96, 128), np.uint8))
+    (tmp_path / "found").mkdir()
+    write_labels(tmp_path / "found" / "a_masks.png", labels)
+    (tmp_path / "found" / "b.csv").write_text("row_min,col_min,row_max,col_max\n20,3,40,30\n")
+    write_labels(tmp_path / "found" / "c.tif", labels[:50])
+    return labels
+
+
+@pytest.mark.slow
+def test_a_folder_with_a_folder_of_objects(series, tmp_path, capsys) -> None:
+    arguments = ["refine", "raw", "--prompts", "found", "-o", "out"]
+    assert run(arguments) == 2
+    assert "2 of 4 images failed, the first: raw/c.tif" in capsys.readouterr().err
+    rows = summary_rows(tmp_path / "out")
+    assert rows["raw/a.tif"]["objects"] == rows["raw/b.tif"]["objects"] == "1"
+    assert "shape" in rows["raw/c.tif"]["error"]
+    assert "has nothing for an image of the name" in rows["raw/d.tif"]["error"]
+    assert set(np.unique(read_labels("out/a_labels.tif"))) == {0, 9}
+    assert len(read_table("out/b_review.csv")["doubt"]) == 1
+    write_labels(tmp_path / "found" / "c.tif", series)
+    write_labels(tmp_path / "found" / "d.tif", series)
+    kept = (tmp_path / "out" / "a_labels.tif").stat().st_mtime_ns
+    assert run([*arguments, "--resume", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["images"], told["done_before"], told["objects"]) == (4, 2, 4)
+    assert (tmp_path / "out" / "a_labels.tif").stat().st_mtime_ns == kept
+
+
+def test_coco_of_several_images(series, tmp_path, capsys) -> None:
+    data = {
+        "images": [
+            {"id": i, "height": 96, "width": 128, "file_name": f"{name}.tif"}
+            for i, name in enumerate("ab", 1)
+        ],
+        "annotations": [
+            {"id": 6 + i, "image_id": i, "category_id": 1, "bbox": [20, 10, 24, 20]} for i in (1, 2)
+        ],
+        "categories": [{"id": 1, "name": "yeast"}],
+    }
+    (tmp_path / "all.json").write_text(json.dumps(data))
+    assert run(["refine", "raw/a.tif", "raw/b.tif", "--prompts", "all.json", "-o", "out"]) == 0
+    capsys.readouterr()
+    assert [set(np.unique(read_labels(f"out/{n}_labels.tif"))) for n in "ab"] == [{0, 7}, {0, 8}]
+    assert (tmp_path / "out" / "a_coco.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["raw", "--prompts", "found/a_masks.png"], "is of one image: for several, give a folder"),
+        (["raw", "--prompts", "raw/../empty"], "has nothing for raw/a.tif, nor for another"),
+        (
+            ["raw", "more/a.tif", "--prompts", "found"],
+            "raw/a.tif and more/a.tif have the same",
+        ),
+        (["raw", "--prompts", "found", "-o", "all.zarr"], "a store takes the labels of one image"),
+    ],
+)
+def test_series_that_are_one_clear_line(series, tmp_path, capsys, more, message) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "a.tif").write_bytes((tmp_path / "raw" / "a.tif").read_bytes())
+    assert run(["refine", "-o", "out", "-q", *more]) == 2
+    assert message in complaint(capsys)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

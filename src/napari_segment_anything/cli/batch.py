@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ImageError, ParameterError, SegmentAnythingError
 from ..reading import is_url, one_line
 from .inputs import Input, open_input
-from .output import KINDS, ImageOutput, Result, check_free
+from .output import KINDS, MORE, SOMETIMES, ImageOutput, Result, check_free
 
 if TYPE_CHECKING:
     from .options import ImageOptions
+    from .report import Show
 
 SUMMARY = "summary.csv"
 COLUMNS = ("image", "name", "objects", "seconds", "error")
@@ -79,7 +80,7 @@ def _places(image: str) -> Iterator[Place]:
         yield Place(image)
         return
     source, here = ImageSource(image), Path.cwd()
-    results = tuple(f"_{ending}" for ending in KINDS.values())
+    results = tuple(f"_{ending}" for ending in (*KINDS.values(), *MORE.values()))
     for found in images_at(source.located(here)):
         if found.path.endswith(results):
             continue
@@ -118,11 +119,14 @@ class Batch:
         Where results are written.
     resume : bool
         Whether images that have all of their files are left out.
+    more : tuple of str
+        Kinds of further files that the verb writes.
     """
 
     places: list[Place]
     target: ImageOutput
     resume: bool
+    more: tuple[str, ...] = ()
     rows: list[dict[str, Any]] = field(default_factory=list)
     contents: list[dict[str, Any]] = field(default_factory=list)
     skipped: int = 0
@@ -171,13 +175,51 @@ class Batch:
         if place.name:
             opened = replace(opened, name=place.name)
         if not self.resume:
-            return opened, self.target.files(opened.name)
-        files = replace(self.target, overwrite=True).files(opened.name)
-        if not all(path.exists() for path in files.values()):
+            return opened, self.target.files(opened.name, *self.more)
+        files = replace(self.target, overwrite=True).files(opened.name, *self.more)
+        if not all(path.exists() for kind, path in files.items() if kind not in SOMETIMES):
             return opened, files
         self.skipped += 1
         self._row(place, opened.name, len(read_table(files["table"])["label"]))
         return None
+
+    def run(
+        self,
+        model: Any,
+        view: ImageOptions,
+        plane: str | None,
+        show: Show,
+        work: Callable[[Place, Input, Show], Result],
+    ) -> None:
+        """Work on image after image, write what comes of each, and report.
+
+        Parameters
+        ----------
+        model : Model
+        view, plane
+            As for `open`.
+        show : callable
+            Takes the progress of the whole run.
+        work : callable
+            Takes an image and what shows its progress, and returns its result.
+
+        Raises
+        ------
+        ImageError
+            If one of several images failed.
+        SegmentAnythingError
+            If the only image did.
+        """
+        from .report import within
+
+        for number, place in enumerate(self.places):
+            with self.attempt(place):
+                found = self.open(place, view, plane)
+                if found is not None:
+                    opened, files = found
+                    result = work(place, opened, within(show, number, len(self.places)))
+                    self.keep(place, result, files)
+        self.close(model)
 
     @contextmanager
     def attempt(self, place: Place) -> Iterator[None]:

@@ -43,10 +43,11 @@ def everything(
 
     napari-sam everything raw/ -o out/ --resume
     """
-    from .batch import Batch, places_of
+    from .batch import Batch, Place, places_of
     from .cache import make_predictor
+    from .inputs import Input
     from .output import ImageOutput, Result
-    from .report import progress_bar, within
+    from .report import Show, progress_bar
 
     target = ImageOutput(output, overwrite, report)
     batch = Batch(places_of(images), target, resume)
@@ -59,31 +60,14 @@ def everything(
     with progress_bar(report.quiet) as show:
         loaded = network.load(show, instance_decoder)
         predictor = make_predictor(loaded, cache)
-        for number, place in enumerate(batch.places):
-            with batch.attempt(place):
-                found = batch.open(place, view, plane)
-                if found is None:
-                    continue
-                opened, files = found
-                began = time.perf_counter()
-                table = finish(
-                    generate_candidates(
-                        opened.image,
-                        loaded,
-                        predictor=predictor,
-                        **opened.engine_options,
-                        **parameters,
-                    ),
-                    within(show, number, len(batch.places)),
-                )
-                result = Result(
-                    image=opened,
-                    model=loaded,
-                    labels=table.to_labels(policy),
-                    records=table.image_records(opened.source),
-                    seconds=time.perf_counter() - began,
-                    facts={"mode": table.mode, "candidates": len(table.candidates)},
-                    parameters=dict(table.parameters),
-                )
-                batch.keep(place, result, files)
-    batch.close(loaded)
+
+        def segment(place: Place, opened: Input, step: Show) -> Result:
+            began = time.perf_counter()
+            steps = generate_candidates(
+                opened.image, loaded, predictor=predictor, **opened.engine_options, **parameters
+            )
+            table = finish(steps, step)
+            facts = {"mode": table.mode, "candidates": len(table.candidates)}
+            return Result.of_table(table, policy, opened, loaded, began, facts)
+
+        batch.run(loaded, view, plane, show, segment)

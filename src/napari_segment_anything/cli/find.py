@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from .generated import generated
 
 if TYPE_CHECKING:
     from ..formats import ImageData
+    from .batch import Place
+    from .inputs import Input
     from .report import Show
 
 WANTED = "What to look for"
@@ -24,7 +27,14 @@ _TILES = {name: TILING[name] for name in ("tile", "overlap")}
 
 @generated((FINDING, WANTED), (_POLICY, options.KEEP), (_TILES, "Large images"), *options.FINDING)
 def find(
-    image: options.ImageArgument,
+    image: Annotated[
+        str,
+        typer.Argument(
+            metavar="IMAGE",
+            help="TIFF, PNG, JPEG, NPY, NPZ or Zarr file, URL of a Zarr image, or sample:NAME; or "
+            "a folder, a quoted pattern or a table of images.",
+        ),
+    ],
     words: Annotated[
         str | None,
         typer.Argument(
@@ -33,6 +43,7 @@ def find(
     ] = None,
     output: options.OutputOption = None,
     overwrite: options.OverwriteOption = False,
+    resume: options.ResumeOption = False,
     *,
     box: Annotated[
         list[str] | None,
@@ -45,6 +56,14 @@ def find(
             "Examples in a file: boxes or outlines (CSV, COCO JSON, GeoJSON, shapes saved from "
             "napari), or a label image.",
             metavar="FILE",
+        ),
+    ] = None,
+    examples_image: Annotated[
+        str | None,
+        options.option(
+            WANTED,
+            "Image that the examples lie in; by default the one that is searched.",
+            metavar="IMAGE",
         ),
     ] = None,
     examples_plane: Annotated[
@@ -69,8 +88,9 @@ def find(
 ) -> None:
     """Find all instances of what words name, or of what is like examples.
 
-    Writes the same files as everything; of a stack without --plane, whose planes are searched one
-    by one and linked, the same as stack. The score is the likeness.
+    Writes the same files as everything, for one image or for each of several; of a stack without
+    --plane, whose planes are searched one by one and linked, the same as stack. The score is the
+    likeness. Examples in one image find what is like them in all.
 
     Examples:
 
@@ -79,10 +99,12 @@ def find(
     napari-sam find sample:coins -o out/ --box 33,21,75,68
 
     napari-sam find cells.tif -o out/ --examples some.tif --likeness-thresh 0.3
+
+    napari-sam find raw/ -o out/ --examples-image raw/a1.tif --box 33,21,75,68 --resume
     """
-    from ..datasets.opening import read_source
-    from ..errors import PromptError
+    from ..errors import ParameterError, PromptError
     from . import values
+    from .batch import places_of
     from .report import progress_bar
 
     if examples is not None and box:
@@ -91,27 +113,55 @@ def find(
         raise PromptError(
             "say what to look for: words after the image, or examples with --box or --examples"
         )
+    if words and Path(words).is_file():
+        raise ParameterError(
+            f"{words!r} is a file, and would be the words to look for: give several images as a "
+            "folder, a table or a quoted pattern"
+        )
+    shown = examples is not None or bool(box)
+    if examples_image is not None and not shown:
+        raise PromptError("--examples-image goes with examples: give --box or --examples")
     wanted: dict[str, Any] = {
         "words": words,
         "examples": [values.box(text) for text in box] if box else examples,
         "finder": finder,
     }
-    data = read_source(image, view.axes)
-    planes = [data.shape[data.axes.index(axis)] for axis in data.stack_axes]
-    call = _Call(image, wanted, parameters, network, cache, view, output, overwrite, report)
+    places = places_of([image])
+    if len(places) > 1 and shown and examples_image is None:
+        raise PromptError(
+            f"{image} has {len(places)} images: name the one that the examples lie in, with "
+            "--examples-image"
+        )
+    call = _Call(
+        places, wanted, parameters, network, cache, view, output, overwrite, resume, report
+    )
     with progress_bar(report.quiet) as show:
-        if plane is None and max(planes, default=1) > 1:
+        data = _stack(places, plane, view) if examples_image is None else None
+        if data is not None:
+            if resume:
+                raise ParameterError("--resume is for images that are searched in one plane each")
             wanted["plane"] = examples_plane
             call.in_stack(data, show)
         else:
-            call.in_plane(plane, show)
+            call.in_planes(plane, examples_image, examples_plane, show)
+
+
+def _stack(places: list[Place], plane: str | None, view: options.ImageOptions) -> ImageData | None:
+    """The only image, if it is a stack whose planes are to be searched one by one."""
+    from ..datasets.opening import read_source
+
+    if len(places) > 1 or plane is not None or places[0].plane is not None:
+        return None
+    data = read_source(places[0].source, view.axes)
+    planes = [data.shape[data.axes.index(axis)] for axis in data.stack_axes]
+    return data if max(planes, default=1) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
     """What was asked for."""
 
-    image: str
+    places: list[Place]
     wanted: dict[str, Any]
     parameters: dict[str, Any]
     network: options.ModelOptions
@@ -119,42 +169,68 @@ class _Call:
     view: options.ImageOptions
     output: Path | None
     overwrite: bool
+    resume: bool
     report: options.Reporting
 
-    def in_plane(self, plane: str | None, show: Show) -> None:
-        """Search one plane."""
+    def in_planes(
+        self, plane: str | None, examples_image: str | None, examples_plane: int, show: Show
+    ) -> None:
+        """Search one plane of each image."""
+        from .batch import Batch
         from .cache import make_predictor
-        from .inputs import open_input
         from .output import ImageOutput, Result
 
         target = ImageOutput(self.output, self.overwrite, self.report)
-        opened = open_input(self.image, self.view, plane)
-        files = target.files(opened.name)
+        batch = Batch(self.places, target, self.resume)
+        batch.check(self.view, plane)
+        shown = None
+        if examples_image is not None:
+            shown = self._open_examples(examples_image, plane, examples_plane)
 
-        from ..finding import find_steps
+        from ..finding import Concept, Query, find_steps, learn_concept_steps
         from ..progress import finish
 
-        policy = self.parameters.pop("policy", _POLICY["policy"].default)
+        parameters = dict(self.parameters)
+        policy = parameters.pop("policy", _POLICY["policy"].default)
+        tiles = {name: parameters.pop(name) for name in _TILES if name in parameters}
         loaded = self.network.load(show)
-        began = time.perf_counter()
-        steps = find_steps(
-            opened.image, model=loaded, predictor=make_predictor(loaded, self.cache),
-            **self.wanted, **opened.engine_options, **self.parameters,
-        )  # fmt: skip
-        table = finish(steps, show)
-        facts = {"finder": table.parameters["finder"], "candidates": len(table.candidates)}
-        target.finish(
-            Result(
-                image=opened,
-                model=loaded,
-                labels=table.to_labels(policy),
-                records=table.image_records(opened.source),
-                seconds=time.perf_counter() - began,
-                facts=facts,
-                parameters=dict(table.parameters),
-            ),
-            files,
-        )
+        predictor = make_predictor(loaded, self.cache)
+        concept: Concept | None = None
+        if shown is not None:
+            steps = learn_concept_steps(
+                shown.image, model=loaded, predictor=predictor, **self.wanted,
+                **shown.engine_options, **parameters,
+            )  # fmt: skip
+            concept = finish(steps, show)
+        elif not batch.single:
+            likeness = parameters.pop("likeness_thresh", None)
+            query = Query.of(self.wanted["words"], None, (0, 0))
+            concept = Concept.of(query, loaded, self.wanted["finder"], likeness, parameters)
+
+        def search(place: Place, opened: Input, step: Show) -> Result:
+            began = time.perf_counter()
+            asked = {**self.wanted, **parameters}
+            if concept is not None:
+                here = shown is not None and _same(opened, shown)
+                asked = {"concept": concept if here else concept.elsewhere}
+            steps = find_steps(
+                opened.image, model=loaded, predictor=predictor, **asked, **tiles,
+                **opened.engine_options,
+            )  # fmt: skip
+            table = finish(steps, step)
+            facts = {"finder": table.parameters["finder"], "candidates": len(table.candidates)}
+            return Result.of_table(table, policy, opened, loaded, began, facts)
+
+        batch.run(loaded, self.view, plane, show, search)
+
+    def _open_examples(self, image: str, plane: str | None, examples_plane: int) -> Input:
+        """The image that shows the examples; of a stack the plane of --plane, or their own."""
+        from ..datasets.opening import read_source
+        from .inputs import open_input
+
+        data = read_source(image, self.view.axes)
+        several = any(data.shape[data.axes.index(axis)] > 1 for axis in data.stack_axes)
+        return open_input(image, self.view, (plane or str(examples_plane)) if several else None)
 
     def in_stack(self, data: ImageData, show: Show) -> None:
         """Search every plane of a stack."""
@@ -175,4 +251,9 @@ class _Call:
         )  # fmt: skip
         found = linked(finish(steps, show))
         found["seconds"] = time.perf_counter() - began
-        target.finish(found, data, loaded, self.image)
+        target.finish(found, data, loaded, self.places[0].source)
+
+
+def _same(image: Input, other: Input) -> bool:
+    """Whether two are the same plane of the same file."""
+    return os.path.realpath(image.source) == os.path.realpath(other.source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..automatic import CandidateTable
     from ..engine import Model
     from ..formats.records import ImageRecords
     from .options import Reporting
 
 MORE = {"review": "review.csv", "coco": "coco.json"}
 """Of some verbs."""
+SOMETIMES = ("coco",)
+"""Kinds that are written only where there is something to write."""
 KINDS = {
     "labels": "labels.tif",
     "masks": "masks.json",
@@ -67,6 +71,33 @@ class Result:
     prompts: Sequence[dict[str, Any]] = ()
     columns: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
     more: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
+
+    @classmethod
+    def of_table(
+        cls,
+        table: CandidateTable,
+        policy: str,
+        image: Input,
+        model: Model,
+        began: float,
+        facts: dict[str, Any],
+    ) -> Result:
+        """The result of everything mode or of a search.
+
+        Parameters
+        ----------
+        table : CandidateTable
+        policy : str
+            Which mask wins where two overlap.
+        image : Input
+        model : Model
+        began : float
+            Reading of `time.perf_counter` when the computation began.
+        facts : dict
+        """
+        labels, records = table.to_labels(policy), table.image_records(image.source)
+        seconds = time.perf_counter() - began
+        return cls(image, model, labels, records, seconds, facts, dict(table.parameters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +154,7 @@ class ImageOutput:
 
     def write(self, result: Result, files: dict[str, Path]) -> dict[str, Any]:
         """Write all files or none, and return the result as JSON; masks only without files."""
+        files = {kind: path for kind, path in files.items() if kind in {*KINDS, *result.more}}
         if files:
             _write(result, files)
         return {**_content(result, files), "objects": _objects(result), **result.facts}
@@ -131,7 +163,6 @@ class ImageOutput:
         """Write all files or none, and report."""
         from .report import model_facts, tell
 
-        files = {kind: path for kind, path in files.items() if kind in {*KINDS, *result.more}}
         content = self.write(result, files)
         rows, cols = result.labels.shape
         tell(
@@ -142,7 +173,7 @@ class ImageOutput:
                 "image": f"{result.image.source}, {rows} x {cols} pixels",
                 **model_facts(result.model),
                 "time": f"{result.seconds:.2f} s",
-                **files,
+                **content.get("files", {}),
             },
             lambda: content,
         )

@@ -16,14 +16,15 @@ _MASKS = {name: PROMPTING[name] for name in ("min_mask_region_area", "window_siz
 
 @generated((REFINING, OBJECTS), (_MASKS, options.MODEL))
 def refine(
-    image: options.ImageArgument,
+    images: options.ImagesArgument,
     prompts: Annotated[
         str | None,
         options.option(
             OBJECTS,
             "Boxes or outlines as CSV, COCO JSON or GeoJSON, shapes saved from napari as CSV, or a "
-            "label image: TIFF, PNG, NPY, NPZ or OME-Zarr.",
-            metavar="FILE",
+            "label image: TIFF, PNG, NPY, NPZ or OME-Zarr. For several images a folder of files "
+            "with their names, or COCO JSON.",
+            metavar="FILE|DIR",
         ),
     ] = None,
     *,
@@ -47,9 +48,10 @@ def refine(
         str, options.option(options.RESULT, "Name of the labels in a store.", metavar="NAME")
     ] = "refined",
     overwrite: options.OverwriteOption = False,
+    resume: options.ResumeOption = False,
     report: options.Reporting,
 ) -> None:
-    """Refine the objects that another program found.
+    """Refine the objects that another program found, in an image or in each of several.
 
     Every box, mask or label prompts the model, and keeps its id, class and score.
 
@@ -64,34 +66,58 @@ def refine(
     napari-sam refine cells.tif --prompts detections.json -o out/ --prompt box
 
     napari-sam refine slide.ome.zarr --prompts nuclei.geojson -o slide_refined.ome.zarr
+
+    napari-sam refine raw/ --prompts stardist/ -o out/ --resume
     """
-    from ..errors import PromptError
+    from ..errors import ParameterError, PromptError
+    from .batch import Batch, Place, places_of
     from .cache import make_predictor
-    from .inputs import open_input
-    from .refine_output import RefineOutput
-    from .report import progress_bar
+    from .inputs import Input, open_input
+    from .output import MORE, ImageOutput, Result
+    from .prompt_matching import missing, prompts_of
+    from .refine_output import StoreOutput, image_result
+    from .report import Show, progress_bar
 
     if prompts is None:
         raise PromptError("there is nothing to refine: give --prompts")
-    opened = open_input(image, view, plane)
-    target = RefineOutput(output, label, overwrite, report, opened)
+    places = places_of(images)
+    given = prompts_of(places, prompts)
+    stored = output is not None and output.suffix.lower() == ".zarr"
+    if stored and (len(places) > 1 or resume):
+        raise ParameterError("a store takes the labels of one image: write to a folder")
+    if stored and output is not None:
+        store = StoreOutput(
+            output, label, overwrite, report, open_input(places[0].source, view, plane)
+        )
+    else:
+        batch = Batch(places, ImageOutput(output, overwrite, report), resume, tuple(MORE))
+        batch.check(view, plane)
 
     from ..progress import finish
-    from ..refining import refine_steps
+    from ..refining import Refined, refine_steps
 
     with progress_bar(report.quiet) as show:
         loaded = network.load(show)
-        began = time.perf_counter()
-        found = finish(
-            refine_steps(
-                opened.image,
-                prompts,
-                loaded,
-                predictor=make_predictor(loaded, cache),
-                image_name=Path(opened.source).name,
-                **opened.engine_options,
-                **parameters,
-            ),
-            show,
-        )
-        target.finish(found, loaded, began, {**parameters, "prompt": found.prompt}, show)
+        predictor = make_predictor(loaded, cache)
+
+        def refined(place: Place, opened: Input, step: Show) -> Refined:
+            objects = given[place]
+            if objects is None:
+                raise missing(prompts, place)
+            steps = refine_steps(
+                opened.image, objects, loaded, predictor=predictor,
+                image_name=Path(opened.source).name, **opened.engine_options, **parameters,
+            )  # fmt: skip
+            return finish(steps, step)
+
+        def work(place: Place, opened: Input, step: Show) -> Result:
+            began = time.perf_counter()
+            found = refined(place, opened, step)
+            used = {**parameters, "prompt": found.prompt}
+            return image_result(found, opened, loaded, began, used)
+
+        if stored:
+            began = time.perf_counter()
+            store.write(refined(places[0], store.image, show), loaded, began, show)
+        else:
+            batch.run(loaded, view, plane, show, work)

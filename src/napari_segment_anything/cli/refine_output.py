@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .output import MORE, ImageOutput, Result, check_folder, check_free
+from .output import MORE, Result, check_folder, check_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,15 +19,61 @@ if TYPE_CHECKING:
     from .report import Show
 
 
-class RefineOutput:
-    """Where results are written; checked before the work starts.
+def image_result(
+    found: Refined, image: Input, model: Model, began: float, parameters: dict[str, Any]
+) -> Result:
+    """What is written to a folder.
 
     Parameters
     ----------
-    output : Path or None
-        A folder, or a store that ends in .zarr.
+    found : Refined
+    image : Input
+    model : Model
+    began : float
+        Reading of `time.perf_counter` when the computation began.
+    parameters : dict
+        Of the computation.
+    """
+    more = _files(found, image.source)
+    more.pop("masks", None)  # with the labels, the table and the overlay
+    columns: dict[str, dict[int, Any]] = {}
+    ids = found.ids.tolist()
+    if "coco" in more:
+        columns["class"] = dict(zip(ids, found.given.classes, strict=True))
+    if any(score == score for score in found.given.scores):
+        columns["score"] = dict(zip(ids, found.given.scores.tolist(), strict=True))
+    columns["doubt"] = dict(zip(ids, found.doubt.tolist(), strict=True))
+    return Result(
+        image=image,
+        model=model,
+        labels=found.to_labels(),
+        records=found.image_records(image.source),
+        seconds=time.perf_counter() - began,
+        facts=_facts(found),
+        parameters=parameters,
+        prompts=[{"box": box} for box in found.given.boxes.tolist()],
+        columns=columns,
+        more=more,
+    )
+
+
+def _facts(found: Refined) -> dict[str, int]:
+    kinds = [hint.kind for hint in found.hints]
+    return {
+        "prompted": len(found),
+        **{kind: kinds.count(kind) for kind in ("empty", "merge", "split")},
+    }
+
+
+class StoreOutput:
+    """A store for labels of any size, with masks and tables beside it.
+
+    Parameters
+    ----------
+    store : Path
+        It ends in .zarr.
     label : str
-        Name of the labels in a store.
+        Name of the labels in it.
     overwrite : bool
         Whether files of an earlier run are replaced.
     report : Reporting
@@ -42,25 +88,18 @@ class RefineOutput:
     """
 
     def __init__(
-        self, output: Path | None, label: str, overwrite: bool, report: Reporting, image: Input
+        self, store: Path, label: str, overwrite: bool, report: Reporting, image: Input
     ) -> None:
-        self.label, self.overwrite, self.report, self.image = label, overwrite, report, image
-        self.store = output if output is not None and output.suffix.lower() == ".zarr" else None
-        self.folder = None
-        if self.store is None:
-            self.folder = ImageOutput(output, overwrite, report)
-            self.files = self.folder.files(image.name, *MORE)
-            return
-        check_folder(self.store.parent)
-        name = self.store.name.removesuffix(self.store.suffix).removesuffix(".ome")
+        self.store, self.label, self.overwrite = store, label, overwrite
+        self.report, self.image = report, image
+        check_folder(store.parent)
+        name = store.name.removesuffix(store.suffix).removesuffix(".ome")
         kinds = {"masks": "masks.json", **MORE}
-        self.files = {kind: self.store.parent / f"{name}_{end}" for kind, end in kinds.items()}
+        self.files = {kind: store.parent / f"{name}_{end}" for kind, end in kinds.items()}
         check_free(self.files.values(), overwrite)
 
-    def finish(
-        self, found: Refined, model: Model, began: float, parameters: dict[str, Any], show: Show
-    ) -> None:
-        """Write everything and report.
+    def write(self, found: Refined, model: Model, began: float, show: Show) -> None:
+        """Write labels strip by strip, then the files beside the store, and report.
 
         Parameters
         ----------
@@ -68,51 +107,9 @@ class RefineOutput:
         model : Model
         began : float
             Reading of `time.perf_counter` when the computation began.
-        parameters : dict
-            Of the computation.
         show : callable
             Takes progress.
         """
-        kinds = [hint.kind for hint in found.hints]
-        facts = {
-            "prompted": len(found),
-            **{kind: kinds.count(kind) for kind in ("empty", "merge", "split")},
-        }
-        if self.folder is None:
-            self._write_store(found, model, facts, began, show)
-            return
-        more = _files(found, self.image.source)
-        more.pop("masks", None)  # with the labels, the table and the overlay
-        columns: dict[str, dict[int, Any]] = {}
-        ids = found.ids.tolist()
-        if "coco" in more:
-            columns["class"] = dict(zip(ids, found.given.classes, strict=True))
-        if any(score == score for score in found.given.scores):
-            columns["score"] = dict(zip(ids, found.given.scores.tolist(), strict=True))
-        columns["doubt"] = dict(zip(ids, found.doubt.tolist(), strict=True))
-        result = Result(
-            image=self.image,
-            model=model,
-            labels=found.to_labels(),
-            records=found.image_records(self.image.source),
-            seconds=time.perf_counter() - began,
-            facts=facts,
-            parameters=parameters,
-            prompts=[{"box": box} for box in found.given.boxes.tolist()],
-            columns=columns,
-            more=more,
-        )
-        self.folder.finish(result, self.files)
-
-    def _write_store(
-        self,
-        found: Refined,
-        model: Model,
-        facts: dict[str, Any],
-        began: float,
-        show: Show,
-    ) -> None:
-        """Write labels strip by strip, then the files beside the store."""
         from ..formats import create_labels
         from ..formats.atomic import staging
         from ..progress import finish
@@ -142,7 +139,7 @@ class RefineOutput:
         rows, cols = found.shape
         facts = {
             "objects": sum(not mask.empty for mask in found.masks),
-            **facts,
+            **_facts(found),
             "image": f"{image.source}, {rows} x {cols} pixels",
         }
         tell(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..parameters import PROMPTING
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from ..engine import Prompts, Segmenter
     from ..formats import RLE
     from ..progress import Progress
+    from .inputs import Input
+    from .output import Result
+    from .report import Show
 
 PROMPTS = "Prompts (row, column) in pixels"
 _MASKS = {name: PROMPTING[name] for name in ("min_mask_region_area", "window_size")}
@@ -23,7 +25,7 @@ _MASKS = {name: PROMPTING[name] for name in ("min_mask_region_area", "window_siz
 
 @generated((_MASKS, options.MODEL))
 def segment(
-    image: options.ImageArgument,
+    images: options.ImagesArgument,
     point: Annotated[
         list[str] | None,
         options.option(
@@ -57,12 +59,13 @@ def segment(
         bool, options.option(PROMPTS, "Treat every --point as a separate object.", "--each-point")
     ] = False,
     prompts: Annotated[
-        Path | None,
+        str | None,
         options.option(
             PROMPTS,
             "CSV with columns object,kind,row,col,label,row_min,col_min,row_max,col_max, "
-            "or points or shapes saved from napari as CSV, or a JSON list of objects.",
-            metavar="FILE",
+            "or points or shapes saved from napari as CSV, or a JSON list of objects. For several "
+            "images a folder of such files with their names.",
+            metavar="FILE|DIR",
         ),
     ] = None,
     *,
@@ -82,9 +85,10 @@ def segment(
     parameters: dict[str, Any],
     output: options.OutputOption = None,
     overwrite: options.OverwriteOption = False,
+    resume: options.ResumeOption = False,
     report: options.Reporting,
 ) -> None:
-    """Outline the objects under points and boxes.
+    """Outline the objects under points and boxes, in an image or in each of several.
 
     All --point and --negative options describe one object together, and a single --box as well;
     several boxes are an object each. Files can hold any number of objects. --words are for models
@@ -102,54 +106,87 @@ def segment(
     napari-sam segment sample:coins -o out/ --box 33,21,75,68 --box 37,79,75,122
 
     napari-sam segment cells.tif -o out/ --prompts clicks.csv
+
+    napari-sam segment raw/ -o out/ --prompts clicks/ --resume
     """
     from ..errors import PromptError
     from ..reading import require_file
     from . import prompt_files
+    from .batch import Batch, Place, places_of
     from .cache import make_predictor
-    from .inputs import open_input
-    from .output import ImageOutput, Result
+    from .output import ImageOutput
+    from .prompt_matching import missing, prompts_of
     from .report import progress_bar
 
-    objects = prompt_files.from_options(point or [], negative or [], box or [], each_point)
-    if prompts is not None:
-        if objects:
-            raise PromptError("give prompts either as options or in a file, not both")
-        objects = prompt_files.read_prompts(require_file(prompts, "file of prompts", PromptError))
+    places = places_of(images)
+    asked = prompt_files.from_options(point or [], negative or [], box or [], each_point)
+    if prompts is not None and asked:
+        raise PromptError("give prompts either as options or in a file, not both")
     if words is not None:
-        if len(objects) > 1:
+        if len(asked) > 1:
             raise PromptError("--words describe one object: give its points with them, or none")
-        objects = objects or [{"id": 1}]
-    if not objects:
+        asked = asked or [{"id": 1}]
+    if prompts is None and not asked:
         raise PromptError("there is nothing to segment: give --point, --box, --words or --prompts")
-    target = ImageOutput(output, overwrite, report)
-    opened = open_input(image, view, plane)
-    files = target.files(opened.name)
+    if asked and len(places) > 1:
+        raise PromptError(
+            f"prompts of {len(places)} images: give a folder of files with their names, --prompts"
+        )
+    files = {} if prompts is None else prompts_of(places, prompts, (".csv",), coco=False)
 
-    import numpy as np
+    def objects_of(place: Place) -> list[dict[str, Any]]:
+        if prompts is None:
+            return asked
+        path = files[place]
+        if path is None:
+            raise missing(prompts, place)
+        return prompt_files.read_prompts(require_file(path, "file of prompts", PromptError))
 
-    from ..automatic.overlaps import priority, resolve_overlaps
-    from ..engine import Prompts, Segmenter
-    from ..formats.records import ImageRecords, MaskRecord
-    from ..progress import finish
+    if len(places) == 1 and prompts is not None:
+        asked = objects_of(places[0])
+    batch = Batch(places, ImageOutput(output, overwrite, report), resume)
+    batch.check(view, plane)
+
+    from ..engine import Segmenter
 
     with progress_bar(report.quiet) as show:
         loaded = network.load(show)
         text = {} if words is None else {"text": loaded.text_vectors([words])[0]}
-        asked = Prompts.from_objects(
-            {**{key: value for key, value in each.items() if key != "id"}, **text}
-            for each in objects
-        )
-        predictor = make_predictor(loaded, cache)
-        began = time.perf_counter()
         segmenter = Segmenter(
-            predictor,
+            make_predictor(loaded, cache),
             multimask="auto" if multimask is None else multimask,
             **parameters,
         )
-        masks, scores, shape = finish(
-            _segment(segmenter, opened.image, opened.engine_options, asked), show
-        )
+
+        def work(place: Place, opened: Input, step: Show) -> Result:
+            return _result(segmenter, opened, asked or objects_of(place), text, step)
+
+        batch.run(loaded, view, plane, show, work)
+
+
+def _result(
+    segmenter: Segmenter,
+    image: Input,
+    objects: list[dict[str, Any]],
+    text: dict[str, Any],
+    show: Show,
+) -> Result:
+    """Segment the objects of one image."""
+    import numpy as np
+
+    from ..automatic.overlaps import priority, resolve_overlaps
+    from ..engine import Prompts
+    from ..formats.records import ImageRecords, MaskRecord
+    from ..progress import finish
+    from .output import Result
+
+    asked = Prompts.from_objects(
+        {**{key: value for key, value in each.items() if key != "id"}, **text} for each in objects
+    )
+    began = time.perf_counter()
+    masks, scores, shape = finish(
+        _segment(segmenter, image.image, image.engine_options, asked), show
+    )
     areas = np.array([mask.area for mask in masks], np.int64)
     # every prompted object is kept, however little of it is visible
     painted = resolve_overlaps(
@@ -158,9 +195,9 @@ def segment(
     numbers = [each["id"] for each in objects]
     lookup = np.array([0, *numbers], np.min_scalar_type(max(numbers)))
     seconds = time.perf_counter() - began
-    result = Result(
-        image=opened,
-        model=loaded,
+    return Result(
+        image=image,
+        model=segmenter.predictor.model,
         labels=lookup[painted.labels],
         records=ImageRecords(
             width=shape[1],
@@ -174,7 +211,7 @@ def segment(
                 )
                 for mask, score, each in zip(masks, scores, objects, strict=True)
             ),
-            file_name=opened.source,
+            file_name=image.source,
         ),
         seconds=seconds,
         facts={"prompted": len(objects)},
@@ -185,7 +222,6 @@ def segment(
         },
         prompts=objects,
     )
-    target.finish(result, files)
 
 
 def _segment(

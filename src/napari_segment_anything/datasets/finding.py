@@ -20,6 +20,8 @@ LABEL_FOLDERS = ("labels", "masks", "annotations", "groundtruth")
 IMAGE_ENDINGS = ("_image", "_img", "_raw")
 LABEL_ENDINGS = ("_labels", "_label", "_masks", "_mask", "_instances", "_gt", "_seg")
 _LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".npz", ".zarr", BSDS_SUFFIX)
+OBJECT_SUFFIXES = (*_LABEL_SUFFIXES, ".geojson", ".csv")
+"""Files of objects that another program found, besides JSON."""
 _INDEX = "index.json"
 _NOT_METADATA = {"file", "shape", "dtype", "instances", "keys", "set", "image"}
 _SHOWN = 3
@@ -221,7 +223,12 @@ def image_files(folder: Path) -> list[Path]:
     )
 
 
-def labels_of(image: Path, apart: Path | None = None, records: bool = False) -> Path | None:
+def labels_of(
+    image: Path,
+    apart: Path | None = None,
+    records: bool = False,
+    suffixes: Sequence[str] = _LABEL_SUFFIXES,
+) -> Path | None:
     """Find the labels of one image.
 
     Parameters
@@ -232,6 +239,8 @@ def labels_of(image: Path, apart: Path | None = None, records: bool = False) -> 
         Their file, or the only folder to search.
     records : bool
         Search only JSON.
+    suffixes : sequence of str
+        Of the files to search, besides JSON.
 
     Raises
     ------
@@ -247,7 +256,7 @@ def labels_of(image: Path, apart: Path | None = None, records: bool = False) -> 
     if records:
         return record if record.exists() else None
     if apart is not None:
-        return _first(apart, stems, image) or (record if record.exists() else None)
+        return _first(apart, stems, image, suffixes) or (record if record.exists() else None)
     if image.suffix.lower() == ".npz":
         with open_npz(image) as archive:
             if "labels" in archive.files:
@@ -277,9 +286,11 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(path.suffix).removesuffix(".ome")
 
 
-def _first(folder: Path, stems: Iterable[str], image: Path) -> Path | None:
+def _first(
+    folder: Path, stems: Iterable[str], image: Path, suffixes: Sequence[str] = _LABEL_SUFFIXES
+) -> Path | None:
     for name in stems:
-        for suffix in _LABEL_SUFFIXES:
+        for suffix in suffixes:
             for middle in ("", ".ome"):
                 path = folder / f"{name}{middle}{suffix}"
                 if path.exists() and path != image:

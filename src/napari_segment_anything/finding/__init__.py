@@ -6,11 +6,12 @@ from ..lazy import names_on_first_use
 
 if TYPE_CHECKING:
     from .comparing import likeness
+    from .concept import Concept
     from .finder import Finder, Sightings
     from .loading import finder_here, finders, load_finder, takes_of
     from .pool import CandidatePool, everything_steps, read_pool
     from .query import Query
-    from .run import find, find_steps
+    from .run import find, find_steps, learn_concept_steps
     from .stack import find_stack, find_stack_steps
     from .traits import Traits, describe_objects
 else:
@@ -18,11 +19,12 @@ else:
         __name__,
         {
             "comparing": "likeness",
+            "concept": "Concept",
             "finder": "Finder Sightings",
             "loading": "finder_here finders load_finder takes_of",
             "pool": "CandidatePool everything_steps read_pool",
             "query": "Query",
-            "run": "find find_steps",
+            "run": "find find_steps learn_concept_steps",
             "stack": "find_stack find_stack_steps",
             "traits": "Traits describe_objects",
         },
@@ -30,6 +32,7 @@ else:
 
 __all__ = [
     "CandidatePool",
+    "Concept",
     "Finder",
     "Query",
     "Sightings",
@@ -42,6 +45,7 @@ __all__ = [
     "find_stack",
     "find_stack_steps",
     "find_steps",
+    "learn_concept_steps",
     "likeness",
     "load_finder",
     "read_pool",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..automatic import CandidateTable, Filters
+from ..automatic import CandidateTable
 from ..automatic.candidates import Builder, placed
 from ..automatic.grid import ImageCrop
 from ..automatic.measure import Measured
@@ -18,8 +18,8 @@ from ..engine import Model, PlacedMask, PlaneSource, Predictor, Window, load_mod
 from ..errors import ImageError, ParameterError
 from ..formats.rle import RLE, encode
 from ..progress import Progress, finish, mapped
-from .choosing import FinderOptions, choose_finder
-from .finder import Finder, Sightings, plane_rle
+from .concept import Concept
+from .finder import Sightings, plane_rle
 from .query import Query, example_masks
 from .remembering import RememberingPredictor
 from .views import plan_views
@@ -78,6 +78,7 @@ def find_steps(
     examples: Any = None,
     finder: Any = None,
     likeness_thresh: float | None = None,
+    concept: Concept | None = None,
     window: Window | None = None,
     tile: int | None = None,
     overlap: int | None = None,
@@ -99,6 +100,9 @@ def find_steps(
         one that is on this machine.
     likeness_thresh : float, optional
         Likeness from which on masks are kept; by default what suits the finder.
+    concept : Concept, optional
+        From `learn_concept_steps`, in place of words, examples, finder, `likeness_thresh` and
+        parameters: what examples in another image are like.
     window : Window, optional
         The part of the image to look at; coordinates in the result are relative to it. Examples
         may lie anywhere in the image.
@@ -120,16 +124,64 @@ def find_steps(
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     source = plane_of(image, channel_axis, channels, contrast_limits)
-    query = Query.of(words, examples, source.shape)
-    options = FinderOptions.of({**parameters, "likeness_thresh": likeness_thresh})
-    chosen = choose_finder(query, loaded, finder, options)
-    filters = options.filters(chosen)
+    if concept is None:
+        query = Query.of(words, examples, source.shape)
+        concept = Concept.of(query, loaded, finder, likeness_thresh, parameters)
+    elif parameters or not (words is examples is finder is likeness_thresh is None):
+        raise ParameterError("a concept has words, examples, finder and parameters of its own")
     window = Window.full(source.shape) if window is None else window.clip(source.shape)
-    crops = plan_views(window.shape, chosen.frame, tile, overlap)
-    used = {**options.everything, **options.finding, "words": query.words}
-    return FindRun(
-        source, query, chosen, predictor or Predictor(loaded), filters, window, crops, used
-    ).run()
+    crops = plan_views(window.shape, concept.finder.frame, tile, overlap)
+    return FindRun(source, concept, predictor or Predictor(loaded), window, crops).run()
+
+
+def learn_concept_steps(
+    image: Any,
+    words: str | None = None,
+    model: Model | str = "default",
+    *,
+    examples: Any = None,
+    finder: Any = None,
+    likeness_thresh: float | None = None,
+    predictor: Predictor | None = None,
+    channel_axis: int | None = None,
+    channels: Sequence[int] | None = None,
+    contrast_limits: Any = "auto",
+    **parameters: Any,
+) -> Generator[Progress, None, Concept]:
+    """Learn what is looked for from examples in one image, to find it in others.
+
+    Parameters
+    ----------
+    image : array-like
+        The image that shows the examples.
+    words, model, examples, finder, likeness_thresh, predictor, channel_axis, channels
+        As for `find_steps`.
+    contrast_limits, **parameters
+        As for `find_steps`.
+
+    Yields
+    ------
+    Progress
+
+    Returns
+    -------
+    Concept
+        For `find_steps` in this image; its `elsewhere` for those in others.
+
+    Raises
+    ------
+    ParameterError, PromptError, ImageError
+        As `find`; also if the finder knows examples only where they are.
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    source = plane_of(image, channel_axis, channels, contrast_limits)
+    query = Query.of(words, examples, source.shape)
+    concept = Concept.of(query, loaded, finder, likeness_thresh, parameters)
+    concept.check_elsewhere()
+    crops = plan_views(source.shape, concept.finder.frame)
+    run = FindRun(source, concept, predictor or Predictor(loaded), Window.full(source.shape), crops)
+    yield from run.learn()
+    return replace(concept, learned=run.learned)
 
 
 def plane_of(
@@ -169,31 +221,22 @@ class FindRun:
     Parameters
     ----------
     source : PlaneSource
-    query : Query
-        Its examples, if any, lie in this plane.
-    finder : Finder
+    concept : Concept
     predictor : Predictor
         Of the model that segments.
-    filters : Filters
     window : Window
         The part of the plane that is searched.
     crops : tuple of ImageCrop
         What is looked at, one after the other, in pixels of the window.
-    parameters : mapping
-        Of the run, for the table.
-    learned : object, optional
-        What the finder learned before, from examples in another plane.
     """
 
     source: PlaneSource
-    query: Query
-    finder: Finder
+    concept: Concept
     predictor: Predictor
-    filters: Filters
     window: Window
     crops: tuple[ImageCrop, ...]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    learned: Any = None
+    learned: Any = field(init=False, repr=False)
+    """What the finder learned, here or from examples in another plane."""
     _masks: list[PlacedMask] = field(init=False, default_factory=list)
     _builder: Builder = field(init=False)
     _likeness: list[NDArray[np.float32]] = field(init=False, default_factory=list)
@@ -201,6 +244,7 @@ class FindRun:
 
     def __post_init__(self) -> None:
         self.predictor = RememberingPredictor(self.predictor)
+        self.learned = self.concept.learned
         whole = ImageCrop(0, 0, *self.window.shape, 0)
         # examples belong to the whole, and so do tables of nothing
         crops = [*self.crops, *([] if whole in self.crops else [whole])]
@@ -209,7 +253,7 @@ class FindRun:
 
     def run(self) -> Generator[Progress, None, CandidateTable]:
         """Learn what is looked for, unless that is known, and look at view after view."""
-        total = len(self.crops)
+        total, finder = len(self.crops), self.concept.finder
 
         def step(done: int) -> Callable[[Progress], Progress]:
             return lambda inner: Progress(done, total, self.table, inner.message)
@@ -222,29 +266,31 @@ class FindRun:
             whole = self._builder.crops.index(ImageCrop(0, 0, *self.window.shape, 0))
             self._add(whole, Sightings(tuple(known), ones, nothing, nothing), EXAMPLE)
         for number, crop in enumerate(self.crops):
-            yield Progress(number, total, self.table, f"looking with {self.finder.name}")
+            yield Progress(number, total, self.table, f"looking with {finder.name}")
             row, col = self.window.row + crop.row, self.window.col + crop.col
             window = Window(row, col, crop.height, crop.width)
-            looking = self.finder.look(self.learned, self.source, self.predictor, window)
-            self._add(number, (yield from mapped(looking, step(number))), self.finder.name)
+            looking = finder.look(self.learned, self.source, self.predictor, window)
+            self._add(number, (yield from mapped(looking, step(number))), finder.name)
         return self.table()
 
     def learn(self) -> Generator[Progress, None, None]:
         """Segment the examples, and learn what to compare with, unless that is known."""
-        if self.query.examples and not self._masks:
-            self._masks = yield from example_masks(self.query, self.source, self.predictor)
+        query = self.concept.query
+        if query.examples and not self._masks:
+            self._masks = yield from example_masks(query, self.source, self.predictor)
         if self.learned is None:
-            self.learned = yield from self.finder.learn(
-                self.query, self._masks, self.source, self.predictor
+            self.learned = yield from self.concept.finder.learn(
+                query, self._masks, self.source, self.predictor
             )
 
     def table(self) -> CandidateTable:
         """Return what was found so far."""
         likeness = np.concatenate([np.zeros(0, np.float32), *self._likeness])
         candidates = replace(self._builder.build(), likeness=likeness, source=tuple(self._names))
-        filters = {name: getattr(self.filters, name) for name in filters_in("find")}
-        parameters = {**filters, **self.parameters, "finder": self.finder.name}
-        return CandidateTable.filtered(candidates, "find", self.filters, parameters)
+        concept = self.concept
+        filters = {name: getattr(concept.filters, name) for name in filters_in("find")}
+        parameters = {**filters, **concept.parameters, "finder": concept.finder.name}
+        return CandidateTable.filtered(candidates, "find", concept.filters, parameters)
 
     def _add(self, crop: int, found: Sightings, name: str) -> None:
         masks = [self._seen(mask) for mask in found.masks]

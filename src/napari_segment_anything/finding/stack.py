@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..automatic import CandidateTable, Filters
+from ..automatic import CandidateTable
 from ..engine import Model, PlaneSource, Predictor, Window, load_model
 from ..errors import ParameterError
 from ..parameters import LINKING
 from ..progress import Progress, finish
 from ..stacks import StackResult, segment_stack_steps
 from ..stacks.volume import Volume
-from .choosing import FinderOptions, choose_finder
-from .finder import Finder
+from .concept import Concept
 from .query import Query
 from .run import FindRun
 from .views import plan_views
@@ -108,20 +107,10 @@ def find_stack_steps(
     stack = opened.check_stack(stack)
     loaded = model if isinstance(model, Model) else load_model(model)
     query = Query.of(words, examples, opened.plane_shape)
-    given = FinderOptions.of({**options, "likeness_thresh": likeness_thresh})
-    chosen = choose_finder(query, loaded, finder, given)
-    if query.examples and not query.words and not chosen.elsewhere:
-        raise ParameterError(
-            f"{chosen.name} finds what is like examples only in their own plane; add words, or "
-            "give another finder"
-        )
+    concept = Concept.of(query, loaded, finder, likeness_thresh, options)
+    concept.check_elsewhere()
     predictor = predictor or Predictor(loaded)
-    views = {"tile": tile, "overlap": overlap}
-    search = _PlaneSearch(
-        query, (plane, stack), chosen, given.filters(chosen), predictor, views, {
-            **given.everything, **given.finding,
-        },
-    )  # fmt: skip
+    search = _PlaneSearch(concept, (plane, stack), predictor, {"tile": tile, "overlap": overlap})
     return segment_stack_steps(
         volume, loaded, finder=search, predictor=predictor, policy=policy, **stacking
     )
@@ -131,42 +120,37 @@ def find_stack_steps(
 class _PlaneSearch:
     """Searches the planes of a volume; what examples are like is learned from theirs."""
 
-    query: Query
+    concept: Concept
     at: tuple[int, tuple[int, ...]]
-    finder: Finder
-    filters: Filters
     predictor: Predictor
     views: Mapping[str, int | None]
-    parameters: Mapping[str, Any]
-    _learned: Any = field(default=None, repr=False)
 
     @property
     def settings(self) -> dict[str, Any]:
         """What its result depends on."""
+        concept = self.concept
+        used = {name: value for name, value in concept.parameters.items() if name != "words"}
         return {
-            "finder": self.finder.name,
-            "words": self.query.words,
-            "examples": self.query.boxes.tolist(),
+            "finder": concept.finder.name,
+            "words": concept.query.words,
+            "examples": concept.query.boxes.tolist(),
             "at": [self.at[0], *self.at[1]],
-            "filters": repr(self.filters),
+            "filters": repr(concept.filters),
             "views": dict(self.views),
-            "parameters": repr(sorted(self.parameters.items())),
+            "parameters": repr(sorted(used.items())),
         }
 
     def table(self, volume: Volume, plane: int, stack: tuple[int, ...]) -> CandidateTable:
         """Search a plane."""
-        if self._learned is None:
-            first = self._run(volume, *self.at, self.query)
+        if self.concept.learned is None:
+            first = self._run(volume, *self.at, self.concept)
             finish(first.learn())
-            self._learned = first.learned
-        query = self.query if (plane, stack) == self.at else Query(self.query.words)
-        return finish(self._run(volume, plane, stack, query).run())
+            self.concept = replace(self.concept, learned=first.learned)
+        concept = self.concept if (plane, stack) == self.at else self.concept.elsewhere
+        return finish(self._run(volume, plane, stack, concept).run())
 
-    def _run(self, volume: Volume, plane: int, stack: tuple[int, ...], query: Query) -> FindRun:
+    def _run(self, volume: Volume, plane: int, stack: tuple[int, ...], concept: Concept) -> FindRun:
         view, options = volume.bare(plane, stack)
         source = PlaneSource(view, rgb=volume.source.rgb, **options)
-        crops = plan_views(source.shape, self.finder.frame, **self.views)
-        return FindRun(
-            source, query, self.finder, self.predictor, self.filters, Window.full(source.shape),
-            crops, self.parameters, self._learned,
-        )  # fmt: skip
+        crops = plan_views(source.shape, concept.finder.frame, **self.views)
+        return FindRun(source, concept, self.predictor, Window.full(source.shape), crops)
