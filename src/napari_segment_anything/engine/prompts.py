@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,6 +66,14 @@ class Prompts:
     masks: np.ndarray | None = None
     has_mask: np.ndarray | None = None
     texts: np.ndarray | None = None
+    point_counts: np.ndarray = field(init=False, repr=False)
+    """Number of real points of each object: int (n,)."""
+    has_box: np.ndarray = field(init=False, repr=False)
+    """Which objects have a box: bool (n,)."""
+    has_masks: np.ndarray = field(init=False, repr=False)
+    """Which objects have a mask prompt: bool (n,)."""
+    has_text: np.ndarray = field(init=False, repr=False)
+    """Which objects have a text prompt: bool (n,)."""
 
     def __post_init__(self) -> None:
         points = floats(self.points, "points")
@@ -81,13 +89,18 @@ class Prompts:
         if boxes.shape != (count, 4):
             raise PromptError(f"boxes have the shape ({count}, 4), not {boxes.shape}")
         masks, has_mask = mask_arrays(self.masks, self.has_mask, count)
+        texts, none = text_arrays(self.texts, count), np.zeros(count, bool)
         for name, value in (
             ("points", points),
             ("labels", labels),
             ("boxes", boxes),
             ("masks", masks),
             ("has_mask", has_mask),
-            ("texts", text_arrays(self.texts, count)),
+            ("texts", texts),
+            ("point_counts", (labels != PADDING).sum(1)),
+            ("has_box", ~np.isnan(boxes[:, 0])),
+            ("has_masks", none if has_mask is None else has_mask),
+            ("has_text", none if texts is None else ~np.isnan(texts[:, 0])),
         ):
             if value is not None:
                 value.setflags(write=False)
@@ -270,28 +283,6 @@ class Prompts:
         return self.to_dict() == other.to_dict()
 
     __hash__ = None  # type: ignore[assignment]
-
-    @property
-    def has_box(self) -> np.ndarray:
-        """Which objects have a box: bool (n,)."""
-        return np.asarray(~np.isnan(self.boxes[:, 0]))
-
-    @property
-    def has_masks(self) -> np.ndarray:
-        """Which objects have a mask prompt: bool (n,)."""
-        return np.zeros(len(self), bool) if self.has_mask is None else self.has_mask
-
-    @property
-    def has_text(self) -> np.ndarray:
-        """Which objects have a text prompt: bool (n,)."""
-        if self.texts is None:
-            return np.zeros(len(self), bool)
-        return np.asarray(~np.isnan(self.texts[:, 0]))
-
-    @property
-    def point_counts(self) -> np.ndarray:
-        """Number of real points of each object: int (n,)."""
-        return np.asarray((self.labels != PADDING).sum(1))
 
     def objects(self) -> list[dict[str, Any]]:
         """Return one mapping of arrays per object, as `from_objects` takes them."""

@@ -119,9 +119,15 @@ class WorkingLayers:
         if layer.selected_data:
             layer.selected_data = set()
         # With its events, napari draws the layer three times, works out the ranges of all layers
-        # twice, and paints the list of layers.
+        # twice, and paints the list of layers. While it is visible, its slice and its thumbnail
+        # are made again for every property that gets longer with its data.
+        was_visible = layer.visible
         with layer.events.blocker_all():
+            if was_visible:
+                layer.visible = False
             layer.data = data
+            if was_visible:
+                layer.visible = True
         layer.refresh(thumbnail=False, highlight=False, extent=False)
         layer.events.features()
         if not np.array_equal(positives(layer), wanted):
