@@ -176,3 +176,23 @@ def test_no_view_is_encoded_twice(predictor, monkeypatch) -> None:
     )
     nsa.find(image, model=predictor.model, examples=[masks[0]], **GRID)
     assert len(encoded) == 1
+
+
+def test_examples_in_one_image_are_looked_for_in_another(predictor) -> None:
+    image, masks = spots()
+    other, _ = spots(seed=1)
+    options = {"model": predictor.model, "predictor": predictor}
+    finder = Bright()
+    steps = nsa.learn_concept_steps(image, examples=masks[:1], finder=finder, **options)
+    concept = finish(steps)
+    here = finish(nsa.find_steps(image, concept=concept, **options))
+    there = finish(nsa.find_steps(other, concept=concept.elsewhere, **options))
+    assert here.sources[0] == "example" and set(there.sources) == {"bright"}
+    with pytest.raises(nsa.ParameterError, match="of its own"):
+        finish(nsa.find_steps(other, "disk", concept=concept, **options))
+    finder.elsewhere = False
+    steps = nsa.learn_concept_steps(image, examples=masks[:1], finder=finder, **options)
+    with pytest.raises(nsa.ParameterError, match="only in their own plane"):
+        finish(steps)
+    steps = nsa.learn_concept_steps(image, "disk", examples=masks[:1], finder=finder, **options)
+    assert finish(steps).elsewhere.learned is None  # learned from words alone, in each image
