@@ -115,8 +115,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=[each for each in items if _marks(each) & _NOT_FAST])
         items[:] = [each for each in items if not _marks(each) & _NOT_FAST]
     if _WORKER:
-        # the files that take longest first, so that no worker is left with one of them at the end
+        # the files that take longest first, so that no worker is left with one of them at the end:
+        # those with many slow tests, or with one that was given more time than others
         slow_in = Counter(each.path for each in items if _marks(each) & _NOT_FAST)
+        slow_in.update(each.path for each in items for _ in range(20 * ("timeout" in _marks(each))))
         items.sort(key=lambda each: -slow_in[each.path])
 
 

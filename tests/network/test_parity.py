@@ -138,6 +138,7 @@ def test_other_frame_sizes_interpolate_positions(pair) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_vit_b_at_1024() -> None:
     """The published size: embedding and masks of the whole pipeline, and bf16 beside them."""
     sam = randomise(Sam(VIT_B))

@@ -72,7 +72,8 @@ for number in itertools.count():
         board.take(board.shown[:1])
     decided = 0 if board.suggestions is None else board.suggestions.counts()["rejected"]
     print(len(widget.session.objects), decided, flush=True)
-    QTest.qWait(1000 if stage == "learn" else 5)
+    # learning takes long to begin: a few objects at once, and one now and then until it has
+    QTest.qWait(3000 if stage == "learn" and number > 8 else 5)
 """
 
 
