@@ -209,20 +209,22 @@ FINDING: dict[str, Parameter] = {
 LINKING: dict[str, Parameter] = {
     "link": Parameter(
         None, str, "Join by",
-        "How objects are joined from plane to plane: by overlap (volumes), or as tracks with "
-        "divisions (time-lapses).",
-        choices=("overlap", "track"), otherwise="track along T, else overlap",
+        "How objects are joined from plane to plane: found in 3-D from planes along all three axes "
+        "(3d; needs a model with a dense head), by overlap, or as tracks with divisions "
+        "(time-lapses).",
+        choices=("3d", "overlap", "track"),
+        otherwise="track along T, else 3d where the model can, else overlap",
     ),
     "link_thresh": Parameter(
         None, float, "Overlap from",
         "Lowest overlap (IoU) of an object on two planes, relative to that of a ball; for tracks, "
         "the overlap at which objects are linked at any distance.",
-        low=0, high=1, above=True, otherwise="0.3; tracks: 0.1",
+        low=0, high=1, above=True, otherwise="0.3; tracks: 0.1", modes=("overlap", "track"),
     ),
     "max_gap": Parameter(
         1, int, "Gaps up to",
         "Planes in a row that an object may be missing from.",
-        low=0, high=1000, unit="planes",
+        low=0, high=1000, unit="planes", modes=("overlap", "track"),
     ),
     "min_extent": Parameter(
         None, int, "Planes from",
@@ -232,7 +234,7 @@ LINKING: dict[str, Parameter] = {
     "anisotropy": Parameter(
         None, float, "Anisotropy",
         "Distance between planes, in pixels of a plane.",
-        low=0, above=True, otherwise="what the file says", modes=("overlap",),
+        low=0, above=True, otherwise="what the file says", modes=("3d", "overlap"),
     ),
     "max_distance": Parameter(
         None, float, "Moves up to",
@@ -247,7 +249,7 @@ LINKING: dict[str, Parameter] = {
     "fill_gaps": Parameter(
         None, bool, "Fill gaps",
         "Draw objects on the planes of a gap as well.",
-        otherwise="with overlap only",
+        otherwise="with overlap only", modes=("overlap", "track"),
     ),
 }
 

@@ -27,7 +27,7 @@ class Joining:
 
     Parameters
     ----------
-    link : {"overlap", "track"}
+    link : {"3d", "overlap", "track"}
     link_thresh : float, optional
     max_gap : int
     min_extent : int, optional
@@ -58,8 +58,9 @@ class Joining:
         given = asdict(self)
         check_values(LINKING, given)
         for name, parameter in LINKING.items():
-            if given[name] is not None and not parameter.acts_in(self.link):
-                raise ParameterError(f"{name} is for link='{parameter.modes[0]}' only")
+            if given[name] != parameter.default and not parameter.acts_in(self.link):
+                modes = " or ".join(f"'{mode}'" for mode in parameter.modes)
+                raise ParameterError(f"{name} is for link={modes} only")
 
     @property
     def thresh(self) -> float:
@@ -73,7 +74,7 @@ class Joining:
         """Minimum extent in use: two planes of a volume, any number of frames."""
         if self.min_extent is not None:
             return self.min_extent
-        return 2 if self.link == "overlap" else 1
+        return 1 if self.link == "track" else 2
 
     @property
     def fills(self) -> bool:
@@ -160,6 +161,8 @@ def join_stack(measured: StackObjects, joining: Joining, anisotropy: float | Non
     anisotropy : float, optional
         That of the image, where `joining` has none.
     """
+    if joining.link == "3d":  # sections of an object have one id already
+        return _long_enough(Joined(_in_order(measured), {}), joining.least)
     if joining.link == "overlap":
         known = anisotropy if joining.anisotropy is None else joining.anisotropy
         numbers = link_planes(
@@ -174,6 +177,18 @@ def join_stack(measured: StackObjects, joining: Joining, anisotropy: float | Non
         divisions=joining.divisions is not False,
     )
     return _long_enough(Joined(*found), joining.least)
+
+
+def _in_order(measured: StackObjects) -> list[NDArray[np.int64]]:
+    """Number ids from 1, in the order of where they begin."""
+    ids = [plane.ids for plane in measured.planes]
+    first = np.concatenate([plane.places for plane in measured.planes])
+    every = np.concatenate(ids)
+    known, begin, inverse = np.unique(every, return_index=True, return_inverse=True)
+    starts = np.repeat(np.arange(len(ids)), [len(each) for each in ids])[begin]
+    rank = np.empty(len(known), np.int64)
+    rank[np.lexsort((first[begin], starts))] = np.arange(1, len(known) + 1)
+    return np.split(rank[inverse], np.cumsum([len(each) for each in ids])[:-1])
 
 
 def _long_enough(joined: Joined, least: int) -> Joined:

@@ -1,9 +1,10 @@
-"""Everything mode on every plane of a stack, then its objects through the planes."""
+"""Every object of a stack: in 3-D, or everything mode on its planes and then linking."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,13 +15,15 @@ from ..automatic import CandidateTable, choose_mode, generate_candidates
 from ..automatic.heads import dense_head
 from ..automatic.parameters import resolve
 from ..engine import Embedding, Model, Predictor
-from ..errors import ImageError, SegmentAnythingError
+from ..errors import ImageError, ParameterError, SegmentAnythingError
 from ..parameters import RUN
 from ..progress import Progress, finish, mapped
 from .embeddings import Place, PlaneEmbeddings
 from .joining import Joining, join_stacks, tracks_of
 from .plane_objects import StackObjects
 from .result import StackResult, StackView
+from .solid_segment import SolidRun
+from .spacing import assumed_anisotropy
 from .stack_labels import StackLabels
 from .volume import Volume
 
@@ -40,6 +43,11 @@ class PlaneFinder(Protocol):
 
 _AHEAD = 2
 _MEMORY = 64 << 20
+_SOLID_PLANES = 4
+_SOLID = (
+    "foreground_thresh", "peak_nms_thresh", "agreement_thresh", "pred_iou_thresh", "min_area",
+    "max_area",
+)  # fmt: skip
 
 
 def segment_stack(
@@ -51,8 +59,10 @@ def segment_stack(
 ) -> StackResult:
     """Segment every object of a volume or time-lapse.
 
-    Every plane is segmented by itself; then objects are linked through the planes, by overlap (a
-    volume) or as tracks with divisions (a time-lapse). The volume is read plane by plane.
+    Objects of a volume are found in 3-D, if the model has a dense head, from planes along all three
+    axes. Otherwise every plane is segmented by itself; then objects are linked through the planes,
+    by overlap (a volume) or as tracks with divisions (a time-lapse). The volume is read plane by
+    plane.
 
     Parameters
     ----------
@@ -119,8 +129,9 @@ def segment_stack_steps(
         first that holds no channels.
     mode : {"auto", "grid", "proposals", "instances"}
         As for `segment_everything`.
-    link : {"overlap", "track"}, optional
-        By default "track" along an axis known to be T, else "overlap".
+    link : {"3d", "overlap", "track"}, optional
+        By default "track" along an axis known to be T; else "3d" where the model can, unless
+        something is given that only "overlap" has; else "overlap".
     link_thresh : float, optional
         "overlap": least overlap (IoU) of an object's sections, relative to that of a ball of
         this size; 0.3 by default. "track": objects with this IoU may be linked at any distance;
@@ -131,8 +142,9 @@ def segment_stack_steps(
         Objects on fewer planes, from first to last, are dropped; 2 for "overlap", 1 for "track",
         where dividing tracks always stay.
     anisotropy : float, optional
-        "overlap": distance of two planes in pixels of a plane; by default that of the file, or 1.
-        The larger, the less overlap is needed, of small objects above all.
+        "3d", "overlap": distance of two planes in pixels of a plane; by default that of the file.
+        Where it is not known, "3d" assumes what suits nuclei and cells as they are usually imaged,
+        and "overlap" 1. The larger, the less overlap is needed, of small objects above all.
     max_distance : float, optional
         "track": pixels an object may move in a frame; by default estimated from the data.
     divisions : bool, optional
@@ -157,26 +169,38 @@ def segment_stack_steps(
     channel_axis, rgb, channels
         As for `PlaneSource`.
     contrast_limits : "auto", "percentile", "plane", (low, high), or one such pair per channel
-        The same for all planes, estimated on a few of them; "plane": each plane its own.
+        The same for all planes, estimated on a few of them; "plane": each plane its own, but for
+        "3d".
     **parameters
-        Of everything mode, as for `segment_everything`.
+        Of everything mode, as for `segment_everything`; for "3d" foreground_thresh,
+        peak_nms_thresh, agreement_thresh, pred_iou_thresh, min_area and max_area (of an object's
+        largest section).
 
     Yields
     ------
     Progress
         After each plane, first while segmenting, then while linking; `partial` is a `StackView`.
+
+    Raises
+    ------
+    ParameterError
+        Also if "3d" is asked for and the model has no dense head for it, or the stack is too short.
     """
     RUN["policy"].check("policy", policy)
     mode = choose_mode(model, mode)
     given = {name: value for name, value in parameters.items() if value is not None}
-    resolve(mode, given, model.everything_defaults(mode), dense_head(model))
+    values = resolve(mode, given, model.everything_defaults(mode), dense_head(model))
     opened = Volume.of(
         volume, axis, axes=axes, channel_axis=channel_axis, rgb=rgb, channels=channels,
         contrast_limits=contrast_limits,
     )  # fmt: skip
+    timed = opened.axes[opened.axis] == "T" and not _unnamed(volume, axes)
+    why_not = _why_not_solid(opened, model, mode, given, policy, finder)
     if link is None:
-        timed = opened.axes[opened.axis] == "T" and not _unnamed(volume, axes)
-        link = "track" if timed else "overlap"
+        flat = why_not or link_thresh is not None or max_gap != 1 or fill_gaps is not None
+        link = "track" if timed else "overlap" if flat else "3d"
+    elif link == "3d" and why_not:
+        raise ParameterError(f"link='3d' cannot be used here: {why_not}")
     joining = Joining(
         link, link_thresh, max_gap, min_extent, anisotropy, max_distance, divisions, fill_gaps
     )
@@ -198,8 +222,38 @@ def segment_stack_steps(
         }
     labels = StackLabels(opened, output, label, overwrite, run=run)
     return _StackRun(
-        opened, model, predictor or Predictor(model), mode, given, policy, joining, labels, finder
-    ).steps()
+        opened, model, predictor or Predictor(model), mode, given, values, policy, joining, labels,
+        finder,
+    ).steps()  # fmt: skip
+
+
+def no_solids(model: Model) -> str:
+    """Why a model cannot find objects in 3-D; "" if it can."""
+    if dense_head(model) == "dense":
+        return ""
+    return f"model '{model.name}' has no dense head with boxes"
+
+
+def _why_not_solid(
+    volume: Volume,
+    model: Model,
+    mode: str,
+    given: Mapping[str, Any],
+    policy: str,
+    finder: PlaneFinder | None,
+) -> str:
+    """Why objects cannot be found in 3-D; "" if they can."""
+    other = [name for name in given if name not in _SOLID]
+    reasons = {
+        "objects are searched plane by plane": finder is not None,
+        no_solids(model): bool(no_solids(model)),
+        f"mode '{mode}' is for single planes, 'instances' is not": mode != "instances",
+        f"{', '.join(other)} would have no effect": bool(other),
+        "policy would have no effect": policy != RUN["policy"].default,
+        "contrast limits are each plane's own": volume.limits is None,
+        f"the stack has fewer than {_SOLID_PLANES} planes": volume.count < _SOLID_PLANES,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def _unnamed(volume: Any, axes: str | None) -> bool:
@@ -231,12 +285,37 @@ class _StackRun:
     predictor: Predictor
     mode: str
     parameters: dict[str, Any]
+    values: dict[str, Any]
     policy: str
     joining: Joining
     labels: StackLabels
     finder: PlaneFinder | None = None
 
     def steps(self) -> StackSteps:
+        return (yield from (self._solid() if self.joining.link == "3d" else self._flat()))
+
+    def _solid(self) -> StackSteps:
+        """Find objects in 3-D; then only ids are left to settle."""
+        volume, joining = self.volume, self.joining
+        spacing = joining.anisotropy or volume.anisotropy
+        if spacing is None:
+            spacing = assumed_anisotropy(volume, volume.stacks[0])
+        run = SolidRun(volume, self.predictor, self.values, self.parameters, spacing, self.labels)
+        yield from mapped(run.steps(), partial(self._shown, linked=False))
+        measured = {stack: StackObjects(1) for stack in volume.stacks}
+        for stack, objects in measured.items():
+            for plane in range(volume.count):
+                labels = self.labels.section(plane, stack)
+                objects.add(labels, {int(i): run.scores[int(i)] for i in np.unique(labels) if i})
+        failed = {self._index(Place(*where)): why for where, why in run.failed.items()}
+        return (yield from self._join(measured, failed))
+
+    def _shown(self, step: Progress, linked: bool) -> Progress:
+        plane, stack = step.partial
+        return self._progress(step.done, step.total, Place(plane, stack), step.message, linked)
+
+    def _flat(self) -> StackSteps:
+        """Segment every plane by itself, and link what was found."""
         volume = self.volume
         places = [Place(p, stack) for stack in volume.stacks for p in range(volume.count)]
         embeddings = PlaneEmbeddings(volume, self.predictor, _MEMORY)
@@ -323,8 +402,7 @@ class _StackRun:
 
     def _linked(self, step: Progress) -> Progress:
         stack, plane = step.partial
-        place = Place(plane, self.volume.stacks[stack])
-        return self._progress(step.done, step.total, place, step.message, True)
+        return self._shown(replace(step, partial=(plane, self.volume.stacks[stack])), linked=True)
 
     def _position(
         self, number: int, plane: int, places: NDArray[np.float64]

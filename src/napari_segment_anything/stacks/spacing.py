@@ -66,7 +66,23 @@ class Spacing:
         known = volume.anisotropy if anisotropy is None else anisotropy
         if known is not None:
             return cls(_KNOWN_FLATNESS * known, rigidity, False, steady)
-        return cls(FLATNESS * min(1.0, 2 * change), rigidity, False, steady)
+        return cls(_assumed(change), rigidity, False, steady)
+
+
+def assumed_anisotropy(volume: Volume, stack: tuple[int, ...]) -> float:
+    """Return the distance of planes in pixels of a plane to assume where a file does not say it.
+
+    Parameters
+    ----------
+    volume : Volume
+    stack : tuple of int
+        Which stack of it.
+    """
+    return _assumed(plane_change(volume, stack))
+
+
+def _assumed(change: float) -> float:
+    return FLATNESS * min(1.0, 2 * change)
 
 
 def plane_change(volume: Volume, stack: tuple[int, ...]) -> float:

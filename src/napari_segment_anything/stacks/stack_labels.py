@@ -86,25 +86,50 @@ class UnlinkedPlanes(RunRecord):
         scores : mapping of int to float
             Predicted IoU of each label.
         """
-        self._sections[index] = labels
-        table = np.array(sorted(scores.items()), np.float64).reshape(-1, 2)
-        self._scores.create_array(
-            str(number), data=table, chunks=(max(1, len(table)), 2), overwrite=True
-        )
+        self.write(index, labels)
+        self._put_scores(str(number), scores)
         self.set_status(number, _DONE)
 
+    def put_part(self, number: int, scores: Mapping[int, float]) -> None:
+        """Note that a part of a volume is done, after its labels were written.
+
+        Parameters
+        ----------
+        number : int
+            Of the part.
+        scores : mapping of int to float
+            Predicted IoU of each of its objects.
+        """
+        self._put_scores(f"part {number}", scores)
+
+    def part_scores(self, number: int) -> dict[int, float] | None:
+        """Return the scores of a part's objects; None if no earlier call has done it."""
+        name = f"part {number}"
+        return self._read_scores(name) if name in self._scores else None
+
+    def write(self, index: tuple[Any, ...], labels: NDArray[np.uint32]) -> None:
+        """Write labels that are not final."""
+        self._sections[index] = labels
+
     def labels_of(self, index: tuple[Any, ...]) -> NDArray[np.uint32]:
-        """Return the labels of a plane."""
+        """Return the labels of a plane or part."""
         return np.asarray(self._sections[index])
 
     def scores_of(self, number: int) -> dict[int, float]:
         """Return the scores of a plane that is done."""
         try:
-            table = np.asarray(self._scores[str(number)][...])
+            return self._read_scores(str(number))
         except KeyError as error:
             raise FormatError(
                 f"the record of plane {number} is damaged; begin again with overwrite=True"
             ) from error
+
+    def _put_scores(self, name: str, scores: Mapping[int, float]) -> None:
+        table = np.array(sorted(scores.items()), np.float64).reshape(-1, 2)
+        self._scores.create_array(name, data=table, chunks=(max(1, len(table)), 2), overwrite=True)
+
+    def _read_scores(self, name: str) -> dict[int, float]:
+        table = np.asarray(self._scores[name][...])
         return {int(label): float(score) for label, score in table}
 
 
@@ -215,6 +240,49 @@ class StackLabels:
         if self.unlinked is not None:
             self.unlinked.put(number, self._index(plane, stack), self._turned(labels), scores)
 
+    def read_part(
+        self, stack: tuple[int, ...], box: tuple[slice, slice, slice]
+    ) -> NDArray[np.uint32]:
+        """Read labels that are not final: uint32 (planes, rows, columns) of a box of a stack."""
+        index, order = self._box(stack, box)
+        kept = self.array[index] if self.unlinked is None else self.unlinked.labels_of(index)
+        return np.asarray(kept).transpose(np.argsort(order))
+
+    def write_part(
+        self, stack: tuple[int, ...], box: tuple[slice, slice, slice], labels: NDArray[np.uint32]
+    ) -> None:
+        """Write labels that are not final, in a store also to the record.
+
+        Parameters
+        ----------
+        stack : tuple of int
+        box : tuple of slice
+            Planes, rows, columns.
+        labels : uint32 array (planes, rows, columns)
+        """
+        index, order = self._box(stack, box)
+        self.array[index] = labels.transpose(order)
+        if self.unlinked is not None:
+            self.unlinked.write(index, labels.transpose(order))
+
+    def keep_part(self, number: int, scores: Mapping[int, float]) -> None:
+        """Note that a part is done, where there is a record; see `UnlinkedPlanes.put_part`."""
+        if self.unlinked is not None:
+            self.unlinked.put_part(number, scores)
+
+    def part_scores(self, number: int) -> dict[int, float] | None:
+        """Return what `keep_part` was given by this call or an earlier one; None if it was not."""
+        return None if self.unlinked is None else self.unlinked.part_scores(number)
+
+    def note(self, **facts: Any) -> None:
+        """Note facts of the run, where there is a record."""
+        if self.unlinked is not None:
+            self.unlinked.note(**facts)
+
+    def noted(self, name: str) -> Any:
+        """Return a fact that an earlier call noted; None if it did not."""
+        return None if self.unlinked is None else self.unlinked.run.get(name)
+
     def section(self, plane: int, stack: tuple[int, ...]) -> NDArray[np.uint32]:
         """Read a plane as it was before it was linked."""
         if self.unlinked is None:
@@ -231,6 +299,16 @@ class StackLabels:
         """Turn a plane between (rows, columns) and the order of its axes in the labels."""
         first, second = self.volume.displayed
         return labels if first < second else labels.T
+
+    def _box(
+        self, stack: tuple[int, ...], box: tuple[slice, slice, slice]
+    ) -> tuple[tuple[Any, ...], NDArray[np.intp]]:
+        """Where a box lies in the labels, and the order in which its axes come there."""
+        volume = self.volume
+        index, axes = list(volume.index(0, stack)), (volume.axis, *volume.displayed)
+        for axis, part in zip(axes, box, strict=True):
+            index[axis] = part
+        return tuple(index[axis] for axis in self._kept), np.argsort(axes)
 
     def _index(self, plane: int, stack: tuple[int, ...]) -> tuple[Any, ...]:
         index = self.volume.index(plane, stack)

@@ -32,10 +32,16 @@ from .stack_form import StackForm
 
 _BUTTON = {
     "propagate": "Follow objects",
+    "3d": "Segment in 3-D",
     "overlap": "Segment and link",
     "track": "Segment and track",
 }
-_NAMES = {"propagate": "followed", "overlap": "linked", "track": "tracked"}
+_NAMES = {
+    "propagate": "followed",
+    "3d": "segmented",
+    "overlap": "linked",
+    "track": "tracked",
+}
 _WHY = {
     "score": "predicted IoU",
     "overlap": "overlap with the plane before",
@@ -140,7 +146,7 @@ class StackWidget(Panel):
     def _fit(self) -> None:
         if not self.is_shut and self.session.is_loaded:
             reason = self.form.fit(self.session.model)
-            if reason and self.task.value == "propagate":
+            if reason:
                 self.status.warn(reason)
 
     def _show_task(self, *_: Any) -> None:

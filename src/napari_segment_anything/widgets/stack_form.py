@@ -10,6 +10,7 @@ from napari.layers import Layer
 from ..engine import Model
 from ..parameters import FOLLOWING, LINKING, RUN
 from ..stacks.methods import METHODS, resolve_method, why_not
+from ..stacks.segment import no_solids
 from .forms import QtField, fields, plain
 from .layer_box import LayerBox
 from .qt_helpers import ChoiceButtons
@@ -17,6 +18,7 @@ from .sections import Section
 
 TASKS = (
     ("propagate", "Follow", "propagate: follow objects from prompts on some planes, both ways"),
+    ("3d", "3-D", "segment_stack, link='3d': every object, from planes along all three axes"),
     ("overlap", "Link", "segment_stack, link='overlap': every object of every plane, linked"),
     ("track", "Track", "segment_stack, link='track': every object of every frame, with divisions"),
 )
@@ -78,8 +80,14 @@ class StackForm:
             reason = why_not(model, method) if method in METHODS else ""
             items.item(index).setEnabled(not reason)
             items.item(index).setToolTip(reason)
+        flat = no_solids(model)
+        solid = self.task.qt.button("3d")
+        solid.setEnabled(not flat)
+        solid.setToolTip(flat or next(tip for task, _, tip in TASKS if task == "3d"))
         self.show()
-        return why_not(model, self._resolved)
+        if self.task.value == "3d":
+            return flat
+        return why_not(model, self._resolved) if self.task.value == "propagate" else ""
 
     @property
     def _resolved(self) -> str:
@@ -98,9 +106,12 @@ class StackForm:
         following.shown = task == "propagate"
         linking.shown = task != "propagate"
         self._how.show_only(["method", *(f.name for f in self._rules if self._acts(f.name))])
-        spacing.shown = task == "overlap" or (task == "propagate" and self._acts("anisotropy"))
+        spacing.shown = (
+            self._acts("anisotropy") if task == "propagate" else LINKING["anisotropy"].acts_in(task)
+        )
         if task != "propagate":
-            linking.show_only(["mode", *(n for n, p in LINKING.items() if p.acts_in(task))])
+            mode = [] if task == "3d" else ["mode"]
+            linking.show_only([*mode, *(n for n, p in LINKING.items() if p.acts_in(task))])
             for field in self._linking:
                 if field.parameter.kind is bool:
                     field.set_own(field.name == "divisions" or task == "overlap")
@@ -112,7 +123,7 @@ class StackForm:
             first = {"direction": self._direction.value, "method": self._method.value}
             chosen = [f for f in (*self._rules, self._anisotropy) if self._acts(f.name)]
         else:
-            first = {"link": task, "mode": self._mode.value}
+            first = {"link": task} | ({} if task == "3d" else {"mode": self._mode.value})
             every = (*self._linking, self._anisotropy)
             chosen = [field for field in every if field.parameter.acts_in(task)]
         return first | {field.name: field.value for field in chosen if field.explicit}

@@ -1,0 +1,201 @@
+"""Objects of a volume from the maps of its cells.
+
+Each cell moves to the middle of the sections through it, again and again, until it is in the
+middle of an object: cells that arrive at one place and predict one box there are one object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from ..automatic.dense import BoxDecoding, sigmoid
+from .solid_maps import SolidMaps
+
+_STEPS = 6
+_STEP = 0.7
+_SMOOTH = 1.0
+_APART = 0.15
+_NEAREST = 6
+_LEAST_CELLS = 8
+_LEAST_SHARE = 0.05
+_SEEN = 2 / 3
+"""Cells are grouped down to this part of the foreground threshold; an object ends at the threshold
+times the probability at its core, which noise lowers."""
+_CORE = 0.9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SolidObjects:
+    """Objects on cells.
+
+    Parameters
+    ----------
+    labels : int32 array (z, y, x)
+        0 background, 1 to n.
+    scores : float32 array (n,)
+        Foreground probability at the object's core, times the mean IoU of its cells' boxes with the
+        object's.
+    middles : float32 array (n, 3)
+        The middle of each, in cells.
+    levels : float32 array (n,)
+        Foreground probability at which each ends.
+    foreground : float32 array (z, y, x)
+        Probability.
+    """
+
+    labels: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    middles: NDArray[np.float32]
+    levels: NDArray[np.float32]
+    foreground: NDArray[np.float32]
+
+
+def group_cells(maps: SolidMaps, how: BoxDecoding) -> SolidObjects:
+    """Group the foreground cells of a part of a volume into objects.
+
+    Parameters
+    ----------
+    maps : SolidMaps
+    how : BoxDecoding
+        Its foreground, NMS and agreement thresholds are used.
+    """
+    maps = _smoothed(maps)
+    foreground = sigmoid(maps.foreground)
+    labels, agreement = np.zeros(foreground.shape, np.int32), np.zeros(foreground.shape, np.float32)
+    middles = np.zeros((0, 3), np.float32)
+    cells = np.argwhere(foreground > _SEEN * how.foreground_thresh)
+    if len(cells):
+        ends = _ends(maps, cells)
+        own = _boxes(maps, ends)
+        boxes = _proposals(foreground.shape, ends, own, how.peak_nms_thresh)
+        middles = (boxes[:, :3] + boxes[:, 3:]) / 2
+        if len(boxes):
+            which, agreed = _best(own, boxes)
+            at = tuple(cells.T)
+            labels[at] = np.where(agreed >= how.agreement_thresh, which + 1, 0)
+            agreement[at] = agreed
+    return _whole(labels, foreground, agreement, middles, how.foreground_thresh)
+
+
+def _best(
+    own: NDArray[np.float32], boxes: NDArray[np.float32]
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """For each cell the object whose box is most like its own, and their IoU."""
+    nearest = min(_NEAREST, len(boxes))
+    # A fast preselection: boxes with similar corners have a high IoU.
+    _, index = cKDTree(boxes).query(own, k=nearest)
+    index = index.reshape(len(own), nearest)
+    agreement = _iou(own[:, None], boxes[index])
+    best = agreement.argmax(axis=1)
+    every = np.arange(len(own))
+    return index[every, best], agreement[every, best]
+
+
+def _smoothed(maps: SolidMaps) -> SolidMaps:
+    """Average maps over neighbours, reaches by how much the cell is in an object."""
+
+    def blur(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(ndimage.gaussian_filter(values, _SMOOTH), np.float32)
+
+    weight = sigmoid(maps.foreground) + np.float32(0.02)
+    total = blur(weight)
+    low, high = (
+        np.stack([blur(part * weight) / total for part in reach]) for reach in (maps.low, maps.high)
+    )
+    return SolidMaps(blur(maps.foreground), blur(maps.interior), low, high)
+
+
+def _at(fields: NDArray[np.float32], places: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values of fields (k, z, y, x) at places (n, 3): (n, k)."""
+    return np.stack(
+        [ndimage.map_coordinates(part, places.T, order=1, mode="nearest") for part in fields], 1
+    )
+
+
+def _ends(maps: SolidMaps, cells: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Where cells arrive."""
+    shift = (maps.high - maps.low) / 2
+    last = np.array(maps.foreground.shape, np.float32) - 1
+    places = cells.astype(np.float32)
+    for _ in range(_STEPS):
+        places = np.clip(places + np.float32(_STEP) * _at(shift, places), 0, last)
+    return places
+
+
+def _boxes(maps: SolidMaps, places: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Boxes predicted at places: (n, 6), the low corner and the high one."""
+    low, high = (np.maximum(_at(reach, places), 0.5) for reach in (maps.low, maps.high))
+    return np.concatenate([places - low, places + high], axis=1)
+
+
+def _proposals(
+    shape: tuple[int, ...],
+    ends: NDArray[np.float32],
+    own: NDArray[np.float32],
+    thresh: float,
+) -> NDArray[np.float32]:
+    """Boxes of objects, one for each place where many cells arrive."""
+    size = float(np.median(np.cbrt(_volume(own))))
+    arrived = np.zeros(shape, np.float32)
+    np.add.at(arrived, tuple(np.rint(ends).astype(np.intp).T), 1)
+    arrived = ndimage.gaussian_filter(arrived, max(_APART * size, 0.7))
+    window = max(3, 2 * int(_APART * size) + 1)
+    peaks = np.argwhere((arrived == ndimage.maximum_filter(arrived, window)) & (arrived > 1e-3))
+    _, nearest = cKDTree(peaks).query(ends)
+    votes = np.bincount(nearest, minlength=len(peaks))
+    sums = [np.bincount(nearest, side, minlength=len(peaks)) for side in own.T]
+    boxes = (np.stack(sums, 1) / np.maximum(votes, 1)[:, None]).astype(np.float32)
+    enough = (votes >= _LEAST_CELLS) & (votes >= _LEAST_SHARE * _volume(boxes))
+    boxes, votes = boxes[enough], votes[enough]
+    kept: list[int] = []
+    for number in np.argsort(-votes, kind="stable").tolist():
+        if not kept or _iou(boxes[kept], boxes[number]).max() <= thresh:
+            kept.append(number)
+    return boxes[kept]
+
+
+def _volume(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    out: NDArray[np.float32] = (boxes[..., 3:] - boxes[..., :3]).prod(-1)
+    return out
+
+
+def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    sides = np.minimum(a[..., 3:], b[..., 3:]) - np.maximum(a[..., :3], b[..., :3])
+    shared = np.maximum(sides, 0).prod(-1)
+    out: NDArray[np.float32] = shared / (_volume(a) + _volume(b) - shared)
+    return out
+
+
+def _whole(
+    labels: NDArray[np.int32],
+    foreground: NDArray[np.float32],
+    agreement: NDArray[np.float32],
+    middles: NDArray[np.float32],
+    thresh: float,
+) -> SolidObjects:
+    """End each object, keep its largest connected part, fill its holes, and renumber."""
+    out = np.zeros_like(labels)
+    scores, levels, kept = [], [], []
+    for number, where in enumerate(ndimage.find_objects(labels)):
+        if where is None:
+            continue
+        mask = labels[where] == number + 1
+        core = float(np.quantile(foreground[where][mask], _CORE))
+        mask &= foreground[where] > thresh * core
+        parts, count = ndimage.label(mask)
+        if count > 1:
+            mask = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
+        if mask.sum() < _LEAST_CELLS:
+            continue
+        scores.append(core * float(agreement[where][mask].mean()))
+        levels.append(thresh * core)
+        kept.append(number)
+        out[where][ndimage.binary_fill_holes(mask) & (out[where] == 0)] = len(kept)
+    return SolidObjects(
+        out, np.array(scores, np.float32), middles[kept], np.array(levels, np.float32), foreground
+    )

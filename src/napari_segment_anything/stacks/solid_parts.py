@@ -1,0 +1,196 @@
+"""A volume in parts that fit into memory: what they cover, their pixels, and how large to show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..automatic import generate_candidates
+from ..engine import Predictor, Window, open_image
+from ..errors import ImageError
+from ..progress import finish
+from .solid_maps import CELL, Sight
+from .volume import Volume
+
+_OBJECT = 64.0
+"""Frame pixels that a common object is shown with; its cells are then 16 wide."""
+_SCALES = (0.125, 8.0)
+_SAMPLED = (0.25, 0.5, 0.75)
+_WINDOW = 1024
+_CELLS = 208
+_MARGIN = 24
+_VOXELS = 128e6
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A box of voxels (planes, rows, columns), and the core inside it.
+
+    Objects whose middle lies in the core are this part's; the margin shows them whole.
+
+    Parameters
+    ----------
+    box, core : tuple of slice
+    """
+
+    box: tuple[slice, slice, slice]
+    core: tuple[slice, slice, slice]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels of the box along each axis."""
+        planes, rows, cols = (part.stop - part.start for part in self.box)
+        return planes, rows, cols
+
+
+def choose_scale(
+    volume: Volume, stack: tuple[int, ...], predictor: Predictor, values: Mapping[str, Any]
+) -> float:
+    """Choose how large to show a volume: the frame pixels per pixel at which objects suit.
+
+    The size of objects is that of everything mode on three planes; where it finds none, a plane
+    fills the model's frame.
+
+    Parameters
+    ----------
+    volume : Volume
+    stack : tuple of int
+    predictor : Predictor
+    values : mapping
+        Parameters of everything mode.
+    """
+    areas: list[NDArray[np.integer]] = []
+    for share in _SAMPLED:
+        try:
+            image, options = volume.image(int(share * volume.count), stack)
+            sides = [min(n, _WINDOW) for n in volume.canvas]
+            window = Window(
+                *((n - k) // 2 for n, k in zip(volume.canvas, sides, strict=True)), *sides
+            )
+            run = generate_candidates(
+                image, predictor.model, mode="instances", predictor=predictor, window=window,
+                **options, **values,
+            )  # fmt: skip
+            areas.append(finish(run).areas)
+        except ImageError:  # told when the plane is segmented
+            continue
+    found = np.concatenate([*areas, np.zeros(0, np.int64)])
+    if len(found):
+        scale = _OBJECT / math.sqrt(float(np.median(found)))
+    else:
+        scale = predictor.model.image_size / max(volume.plane_shape)
+    return float(np.clip(scale, *_SCALES))
+
+
+def plan_parts(shape: tuple[int, int, int], sight: Sight) -> list[Part]:
+    """Divide a volume into parts of bounded size, with margins of one and a half objects.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Planes, rows, columns.
+    sight : Sight
+    """
+    per_pixel = sight.scale / CELL
+    # voxels are read at half the pitch of a cell at the most
+    most = min(_CELLS, math.floor(_VOXELS ** (1 / 3) * max(per_pixel, 1 / CELL)))
+    sides = []
+    for size, pitch in zip(
+        shape, (per_pixel * sight.anisotropy, per_pixel, per_pixel), strict=True
+    ):
+        margin = math.ceil(_MARGIN / pitch)
+        core = max(1, math.floor((most - 2 * _MARGIN) / pitch))
+        count = 1 if size * pitch <= most else math.ceil(size / core)
+        edges = np.linspace(0, size, count + 1).round().astype(int).tolist()
+        sides.append(
+            [
+                (slice(max(0, start - margin), min(size, stop + margin)), slice(start, stop))
+                for start, stop in pairwise(edges)
+            ]
+        )
+    return [Part((z[0], y[0], x[0]), (z[1], y[1], x[1])) for z, y, x in product(*sides)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartPixels:
+    """Pixels of a part.
+
+    Parameters
+    ----------
+    values : float32 array (planes, rows, columns, channels)
+        Means of several voxels where these are much smaller than cells.
+    sight : Sight
+        Of these.
+    failed : dict of int to str
+        Planes of the volume that could not be read, and why; they hold what the plane before does.
+    """
+
+    values: NDArray[np.float32]
+    sight: Sight
+    failed: dict[int, str]
+
+
+def read_part(volume: Volume, stack: tuple[int, ...], part: Part, sight: Sight) -> PartPixels:
+    """Read a part plane by plane.
+
+    Parameters
+    ----------
+    volume : Volume
+    stack : tuple of int
+    part : Part
+    sight : Sight
+        Of the volume's voxels.
+
+    Raises
+    ------
+    ImageError
+        If no plane of it can be read.
+    """
+    step = max(1, math.floor(1 / sight.scale))
+    planes: list[NDArray[np.float32]] = []
+    failed: dict[int, str] = {}
+    waiting = 0
+    for plane in range(part.box[0].start, part.box[0].stop):
+        try:
+            values = _binned(_read(volume, stack, plane, part), step)
+        except (ImageError, OSError, ValueError, RuntimeError) as error:
+            failed[plane] = f"{type(error).__name__}: {error}"
+            if planes:
+                planes.append(planes[-1])
+            else:
+                waiting += 1
+            continue
+        planes += [values] * (waiting + 1)
+        waiting = 0
+    if not planes:
+        raise ImageError(f"no plane could be segmented: {next(iter(failed.values()))}")
+    shown = Sight(sight.anisotropy / step, sight.scale * step)
+    return PartPixels(np.stack(planes), shown, failed)
+
+
+def _read(volume: Volume, stack: tuple[int, ...], plane: int, part: Part) -> NDArray[np.float32]:
+    view, options = volume.bare(plane, stack)
+    source = open_image(view, channel_axis=options["channel_axis"], channels=options["channels"])
+    values = source.read(0, part.box[1], part.box[2]).astype(np.float32)
+    for channel, (low, _) in enumerate(options["contrast_limits"]):
+        np.nan_to_num(values[..., channel], copy=False, nan=low)
+    return values
+
+
+def _binned(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """Means of squares of pixels; what is left at the far edges forms smaller ones."""
+    if step == 1:
+        return values
+    for axis in (0, 1):
+        starts = np.arange(0, values.shape[axis], step)
+        counts = np.diff(np.append(starts, values.shape[axis])).astype(np.float32)
+        shape = [1] * values.ndim
+        shape[axis] = len(counts)
+        values = np.add.reduceat(values, starts, axis=axis) / counts.reshape(shape)
+    return values
