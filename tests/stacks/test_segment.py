@@ -143,7 +143,7 @@ def test_progress_and_cancelling(model):
         ({"policy": "none"}, ParameterError, "policy"),
         ({"mode": "instances"}, ParameterError, "instances"),
         ({"max_distance": 3}, ParameterError, "link='track' only"),
-        ({"link": "track", "anisotropy": 2}, ParameterError, "link='overlap' only"),
+        ({"link": "track", "anisotropy": 2}, ParameterError, "link=.3d. or .overlap. only"),
         ({"points_per_sid": 3}, ParameterError, "points_per_side"),
         ({"axis": 0, "channel_axis": 0}, ImageError, "a stack has planes"),
     ],

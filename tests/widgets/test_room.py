@@ -118,7 +118,7 @@ def test_no_text_is_cut(qtbot, docks) -> None:
         dock.raise_()
         for fold in widget.findChildren(Fold):
             fold.opened = True
-        ways = {"region": ("plane", "all"), "task": ("propagate", "overlap", "track")}
+        ways = {"region": ("plane", "all"), "task": ("propagate", "3d", "overlap", "track")}
         choices = [(getattr(widget, name), ways[name]) for name in ways if hasattr(widget, name)]
         for theme in ("dark", "light"):
             viewer.theme = theme

@@ -213,7 +213,7 @@ LINKING: dict[str, Parameter] = {
         "(3d; needs a model with a dense head), by overlap, or as tracks with divisions "
         "(time-lapses).",
         choices=("3d", "overlap", "track"),
-        otherwise="track along T, else 3d where the model can, else overlap",
+        otherwise="track along T; 3d from 16 planes on, where the model can; else overlap",
     ),
     "link_thresh": Parameter(
         None, float, "Overlap from",

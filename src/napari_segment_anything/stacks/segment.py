@@ -44,6 +44,7 @@ class PlaneFinder(Protocol):
 _AHEAD = 2
 _MEMORY = 64 << 20
 _SOLID_PLANES = 4
+_THICK = 16
 _SOLID = (
     "foreground_thresh", "peak_nms_thresh", "agreement_thresh", "pred_iou_thresh", "min_area",
     "max_area",
@@ -130,8 +131,8 @@ def segment_stack_steps(
     mode : {"auto", "grid", "proposals", "instances"}
         As for `segment_everything`.
     link : {"3d", "overlap", "track"}, optional
-        By default "track" along an axis known to be T; else "3d" where the model can, unless
-        something is given that only "overlap" has; else "overlap".
+        By default "track" along an axis known to be T; else "3d" where the model can, from 16
+        planes on, unless something is given that only "overlap" has; else "overlap".
     link_thresh : float, optional
         "overlap": least overlap (IoU) of an object's sections, relative to that of a ball of
         this size; 0.3 by default. "track": objects with this IoU may be linked at any distance;
@@ -197,7 +198,13 @@ def segment_stack_steps(
     timed = opened.axes[opened.axis] == "T" and not _unnamed(volume, axes)
     why_not = _why_not_solid(opened, model, mode, given, policy, finder)
     if link is None:
-        flat = why_not or link_thresh is not None or max_gap != 1 or fill_gaps is not None
+        flat = (
+            why_not
+            or opened.count < _THICK
+            or link_thresh is not None
+            or max_gap != 1
+            or fill_gaps is not None
+        )
         link = "track" if timed else "overlap" if flat else "3d"
     elif link == "3d" and why_not:
         raise ParameterError(f"link='3d' cannot be used here: {why_not}")

@@ -8,7 +8,7 @@ the three are averaged on cubic cells (as flows are in 3-D Cellpose, Stringer et
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -80,7 +80,7 @@ def solid_maps(
     predictor: Predictor,
     pixels: NDArray[np.float32],
     sight: Sight,
-    limits: tuple[tuple[float, float], ...],
+    limits: Sequence[Sequence[float]],
 ) -> Generator[None, None, SolidMaps]:
     """Compute the maps of a part of a volume, plane by plane.
 
@@ -90,7 +90,7 @@ def solid_maps(
         Of a model with the "dense" head.
     pixels : float32 array (planes, rows, columns, channels)
     sight : Sight
-    limits : tuple of (float, float)
+    limits : sequence of (float, float)
         Contrast limits of each channel.
 
     Yields
@@ -134,7 +134,7 @@ def _plane_maps(
     predictor: Predictor,
     plane: NDArray[np.float32],
     scale: float,
-    limits: tuple[tuple[float, float], ...],
+    limits: Sequence[Sequence[float]],
     cells: tuple[int, ...],
 ) -> Array:
     """Maps of a plane (rows, columns, channels), on cells: (6, rows, columns)."""

@@ -24,8 +24,10 @@ _NEAREST = 6
 _LEAST_CELLS = 8
 _LEAST_SHARE = 0.05
 _SEEN = 2 / 3
-"""Cells are grouped down to this part of the foreground threshold; an object ends at the threshold
-times the probability at its core, which noise lowers."""
+"""Cells are grouped down to this part of the foreground threshold."""
+_EDGE = 0.9
+"""An object ends at this part of the threshold, as directions differ most at edges, times the
+probability at its core, which noise lowers."""
 _CORE = 0.9
 
 
@@ -73,7 +75,7 @@ def group_cells(maps: SolidMaps, how: BoxDecoding) -> SolidObjects:
         ends = _ends(maps, cells)
         own = _boxes(maps, ends)
         boxes = _proposals(foreground.shape, ends, own, how.peak_nms_thresh)
-        middles = (boxes[:, :3] + boxes[:, 3:]) / 2
+        middles = ((boxes[:, :3] + boxes[:, 3:]) / 2).astype(np.float32)
         if len(boxes):
             which, agreed = _best(own, boxes)
             at = tuple(cells.T)
@@ -119,7 +121,7 @@ def _at(fields: NDArray[np.float32], places: NDArray[np.float32]) -> NDArray[np.
 
 def _ends(maps: SolidMaps, cells: NDArray[np.intp]) -> NDArray[np.float32]:
     """Where cells arrive."""
-    shift = (maps.high - maps.low) / 2
+    shift = (maps.high - maps.low) * np.float32(0.5)
     last = np.array(maps.foreground.shape, np.float32) - 1
     places = cells.astype(np.float32)
     for _ in range(_STEPS):
@@ -186,14 +188,15 @@ def _whole(
             continue
         mask = labels[where] == number + 1
         core = float(np.quantile(foreground[where][mask], _CORE))
-        mask &= foreground[where] > thresh * core
+        level = _EDGE * thresh * core
+        mask &= foreground[where] > level
         parts, count = ndimage.label(mask)
         if count > 1:
             mask = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
         if mask.sum() < _LEAST_CELLS:
             continue
         scores.append(core * float(agreement[where][mask].mean()))
-        levels.append(thresh * core)
+        levels.append(level)
         kept.append(number)
         out[where][ndimage.binary_fill_holes(mask) & (out[where] == 0)] = len(kept)
     return SolidObjects(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from ..automatic import generate_candidates
 from ..engine import Predictor, Window, open_image
@@ -23,6 +24,8 @@ _OBJECT = 64.0
 _SCALES = (0.125, 8.0)
 _SAMPLED = (0.25, 0.5, 0.75)
 _WINDOW = 1024
+_PLANES = 9
+_ENDS = (0.1, 99.9)
 _CELLS = 208
 _MARGIN = 24
 _VOXELS = 128e6
@@ -86,6 +89,39 @@ def choose_scale(
     else:
         scale = predictor.model.image_size / max(volume.plane_shape)
     return float(np.clip(scale, *_SCALES))
+
+
+def limits_of(volume: Volume, stack: tuple[int, ...]) -> tuple[tuple[float, float], ...]:
+    """Return the contrast limits of a volume: those given, else of pixels without their noise.
+
+    Noise that one plane shows is averaged out over the directions; to the limits of single planes
+    it would add so much that objects become faint.
+
+    Parameters
+    ----------
+    volume : Volume
+    stack : tuple of int
+    """
+    given = volume.limits or ()
+    if not isinstance(volume.source.contrast_limits, str) or volume.source.rgb:
+        return given
+    rows, cols = (min(n, _WINDOW) for n in volume.plane_shape)
+    row, col = ((n - k) // 2 for n, k in zip(volume.plane_shape, (rows, cols), strict=True))
+    window = (slice(row, row + rows), slice(col, col + cols))
+    samples = []
+    for plane in sorted({int(p) for p in np.linspace(0, volume.count - 1, _PLANES).round()}):
+        try:
+            values = _read(volume, stack, plane, window)
+        except (ImageError, OSError, ValueError, RuntimeError):  # told when the part is read
+            continue
+        samples.append(gaussian_filter(values, (1, 1, 0)).reshape(-1, values.shape[-1]))
+    if not samples:
+        return given
+    ends = np.percentile(np.concatenate(samples), _ENDS, axis=0).T.tolist()
+    # where hardly anything is in the image, these may be one value
+    return tuple(
+        (low, high) if high > low else whole for (low, high), whole in zip(ends, given, strict=True)
+    )
 
 
 def plan_parts(shape: tuple[int, int, int], sight: Sight) -> list[Part]:
@@ -158,7 +194,7 @@ def read_part(volume: Volume, stack: tuple[int, ...], part: Part, sight: Sight) 
     waiting = 0
     for plane in range(part.box[0].start, part.box[0].stop):
         try:
-            values = _binned(_read(volume, stack, plane, part), step)
+            values = _binned(_read(volume, stack, plane, part.box[1:]), step)
         except (ImageError, OSError, ValueError, RuntimeError) as error:
             failed[plane] = f"{type(error).__name__}: {error}"
             if planes:
@@ -174,10 +210,12 @@ def read_part(volume: Volume, stack: tuple[int, ...], part: Part, sight: Sight) 
     return PartPixels(np.stack(planes), shown, failed)
 
 
-def _read(volume: Volume, stack: tuple[int, ...], plane: int, part: Part) -> NDArray[np.float32]:
+def _read(
+    volume: Volume, stack: tuple[int, ...], plane: int, window: tuple[slice, slice]
+) -> NDArray[np.float32]:
     view, options = volume.bare(plane, stack)
     source = open_image(view, channel_axis=options["channel_axis"], channels=options["channels"])
-    values = source.read(0, part.box[1], part.box[2]).astype(np.float32)
+    values = source.read(0, *window).astype(np.float32)
     for channel, (low, _) in enumerate(options["contrast_limits"]):
         np.nan_to_num(values[..., channel], copy=False, nan=low)
     return values
@@ -192,5 +230,6 @@ def _binned(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
         counts = np.diff(np.append(starts, values.shape[axis])).astype(np.float32)
         shape = [1] * values.ndim
         shape[axis] = len(counts)
-        values = np.add.reduceat(values, starts, axis=axis) / counts.reshape(shape)
+        sums = np.add.reduceat(values, starts, axis=axis)
+        values = (sums / counts.reshape(shape)).astype(np.float32)
     return values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..engine import Predictor
 from ..progress import Progress
 from .solid_maps import Sight, SolidMaps, count_slabs, resampled, solid_maps
 from .solid_objects import SolidObjects, group_cells
-from .solid_parts import Part, choose_scale, plan_parts, read_part
+from .solid_parts import Part, choose_scale, limits_of, plan_parts, read_part
 from .stack_labels import StackLabels
 from .volume import Volume
 
@@ -67,10 +67,11 @@ class SolidRun:
         volume, labels = self.volume, self.labels
         first = (0, volume.stacks[0])
         yield Progress(0, 1, first, "looking at the size of objects")
-        scale = labels.noted("scale")
+        scale, limits = labels.noted("scale"), labels.noted("limits_3d")
         if scale is None:
             scale = choose_scale(volume, volume.stacks[0], self.predictor, self.given)
-            labels.note(scale=scale)
+            limits = limits_of(volume, volume.stacks[0])
+            labels.note(scale=scale, limits_3d=limits)
         sight = Sight(self.anisotropy, float(scale))
         shape = (volume.count, *volume.plane_shape)
         work = [(stack, part) for stack in volume.stacks for part in plan_parts(shape, sight)]
@@ -79,7 +80,7 @@ class SolidRun:
         for number, (stack, part) in enumerate(work):
             kept = labels.part_scores(number)
             if kept is None:
-                for step in self._part(number, stack, part, sight):
+                for step in self._part(number, stack, part, sight, limits):
                     yield Progress(
                         min(done + step, total), total, (part.core[0].start, stack), "segmenting"
                     )
@@ -89,10 +90,14 @@ class SolidRun:
             yield Progress(done, total, (part.core[0].stop - 1, stack), "segmenting")
 
     def _part(
-        self, number: int, stack: tuple[int, ...], part: Part, sight: Sight
+        self,
+        number: int,
+        stack: tuple[int, ...],
+        part: Part,
+        sight: Sight,
+        limits: Sequence[Sequence[float]],
     ) -> Generator[int, None, None]:
         pixels = read_part(self.volume, stack, part, sight)
-        limits = self.volume.bare(part.box[0].start, stack)[1]["contrast_limits"]
         steps = solid_maps(self.predictor, pixels.values, pixels.sight, limits)
         encoded = 0
         while True:
