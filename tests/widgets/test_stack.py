@@ -8,8 +8,10 @@ from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from scipy.ndimage import gaussian_filter
 
+from napari_segment_anything.stacks import solid_segment
 from napari_segment_anything.widgets.stack import StackWidget
 
+from ..bright import bright_model
 from .conftest import ours
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -121,6 +123,33 @@ def test_link_and_track(qtbot, opened) -> None:
     assert np.allclose(tracks.scale, (3.0, 1.0, 1.0))
     at = tracks.data[(tracks.data[:, 1] == 2)]
     assert (np.abs(at[:, 2:] - (28, 30)).max(axis=1) < 3).any()
+
+
+@pytest.mark.weights
+def test_in_3d(qtbot, opened, monkeypatch) -> None:
+    _viewer, _image, widget = opened
+    monkeypatch.setattr(solid_segment, "choose_scale", lambda *_: 2.0)
+    widget.task.qt.button("3d").click()
+    assert widget.run_button.text() == "Segment in 3-D"
+    shown = widget.parameters
+    assert shown.anisotropy.visible and shown.min_extent.visible
+    assert not shown.mode.visible and not shown.link_thresh.visible
+    assert widget.form.options() == {"link": "3d"}
+    run(qtbot, widget)
+    labels = widget.layers.labels
+    assert labels.name == "balls segmented"
+    number = labels.data[2, 28, 30]
+    assert number and labels.data[1, 28, 28] == labels.data[3, 28, 32] == number
+
+
+def test_3d_needs_a_dense_head(opened, default_model) -> None:
+    _viewer, _image, widget = opened
+    solid = widget.task.qt.button("3d")
+    assert not solid.isEnabled() and "no dense head" in solid.toolTip()
+    assert widget.form.fit(default_model) == ""
+    assert solid.isEnabled() and "all three axes" in solid.toolTip()
+    solid.click()
+    assert "no dense head" in widget.form.fit(bright_model())
 
 
 def test_axis_cancel_and_closing(qtbot, opened) -> None:

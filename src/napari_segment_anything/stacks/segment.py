@@ -45,10 +45,11 @@ _AHEAD = 2
 _MEMORY = 64 << 20
 _SOLID_PLANES = 4
 _THICK = 16
-_SOLID = (
+SOLID = (
     "foreground_thresh", "peak_nms_thresh", "agreement_thresh", "pred_iou_thresh", "min_area",
     "max_area",
 )  # fmt: skip
+"""Parameters of everything mode that act in 3-D."""
 
 
 def segment_stack(
@@ -250,7 +251,7 @@ def _why_not_solid(
     finder: PlaneFinder | None,
 ) -> str:
     """Why objects cannot be found in 3-D; "" if they can."""
-    other = [name for name in given if name not in _SOLID]
+    other = [name for name in given if name not in SOLID]
     reasons = {
         "objects are searched plane by plane": finder is not None,
         no_solids(model): bool(no_solids(model)),

@@ -20,6 +20,7 @@ from ..bridge.viewer.images import axes_of, plane_of
 from ..errors import ImageError, SegmentAnythingError
 from ..parameters import EVERYTHING
 from ..progress import Progress
+from ..stacks.segment import SOLID
 from ..wording import counted
 from .choosers import StoreBox
 from .forms import QtField, acting
@@ -283,11 +284,14 @@ class StackWidget(Panel):
     ) -> Callable[..., Generator[Progress, None, StackDone]]:
         predictor = self.session.predictor
         kept = self.settings.get("everything")
-        options["policy"] = kept["policy"]
-        given = {name: kept[name] for name in EVERYTHING if kept.get(name) is not None}
+        solid = options["link"] == "3d"
+        if not solid:
+            options["policy"] = kept["policy"]
+        names = SOLID if solid else EVERYTHING
+        given = {name: kept[name] for name in names if kept.get(name) is not None}
 
         def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, StackDone]:
-            more = acting(predictor.model, options["mode"], given)
+            more = acting(predictor.model, "instances" if solid else options["mode"], given)
             return (yield from segment_run(stack, predictor, **options, **more))
 
         return job
