@@ -145,6 +145,7 @@ def test_in_3d(qtbot, opened, monkeypatch) -> None:
 def test_3d_needs_a_dense_head(opened, default_model) -> None:
     _viewer, _image, widget = opened
     solid = widget.task.qt.button("3d")
+    assert widget.form.fit(bright_model()) == ""
     assert not solid.isEnabled() and "no dense head" in solid.toolTip()
     assert widget.form.fit(default_model) == ""
     assert solid.isEnabled() and "all three axes" in solid.toolTip()
