@@ -78,6 +78,7 @@ def test_frames_of_a_time_lapse_do_not_shrink(dense):
     assert min(iou(result.mask(1, t), truth[t]) for t in range(20)) > 0.7
 
 
+@pytest.mark.slow
 def test_the_farther_apart_planes_are_the_sooner_objects_end(dense):
     image = np.full((40, 64, 64), 20, np.uint8)
     image[:, 22:42, 22:42] = 220

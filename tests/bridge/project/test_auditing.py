@@ -76,6 +76,7 @@ def test_masks_are_accepted_corrected_and_rejected(viewer, project, model):
     session.close()
 
 
+@pytest.mark.slow
 def test_classes_are_answered_with_the_masks(viewer, project, model):
     project.set_classes(["cell", "dead"])
     for image in project.images:
