@@ -368,6 +368,18 @@ def stack(album: Album) -> None:
         album.save("stack", studio.window())
 
 
+def stack_3d(album: Album) -> None:
+    """Every nucleus of a volume, found in 3-D."""
+    with Studio("nuclei_3d", "Segment a stack", album.theme, size=(1240, 840)) as studio:
+        studio.widget.task.qt.button("3d").click()
+        studio.widget.start()
+        studio.wait(lambda: not studio.widget._jobs.running)
+        studio.viewer.dims.set_current_step(0, 12)
+        studio.widget.review.table.selectRow(1)
+        QTest.qWait(500)
+        album.save("stack-3d", studio.window())
+
+
 def tracking(album: Album) -> None:
     """Dividing nuclei tracked through a time-lapse."""
     with Studio("divisions", "Segment a stack", album.theme, size=(1240, 840)) as studio:
@@ -445,6 +457,7 @@ PICTURES: dict[str, Callable[[Album], None]] = {
     "find": find,
     "large": large_run,
     "stack": stack,
+    "stack-3d": stack_3d,
     "tracking": tracking,
     "animation": animation,
     "console": console,
