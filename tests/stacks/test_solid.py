@@ -18,6 +18,7 @@ from napari_segment_anything.stacks import (
 from napari_segment_anything.stacks.solid_maps import Sight, SolidMaps, resampling
 from napari_segment_anything.stacks.solid_objects import group_cells
 from napari_segment_anything.stacks.solid_parts import plan_parts
+from napari_segment_anything.stacks.stack_labels import StackLabels
 
 from .helpers import LIMITS, Recording, balls, iou
 
@@ -154,6 +155,27 @@ def test_any_axis_into_a_store_and_resumed(default_model, perfect, monkeypatch, 
     assert 0 < len(perfect) < 0.6 * every
     np.testing.assert_array_equal(np.moveaxis(result.labels[...], 2, 0), expected.labels)
     np.testing.assert_allclose(result.table["score"], expected.table["score"])
+
+
+def test_killed_between_labels_and_note(default_model, perfect, monkeypatch, tmp_path):
+    image, _ = volume()
+    monkeypatch.setattr(solid_parts, "_CELLS", 44)
+    monkeypatch.setattr(solid_parts, "_MARGIN", 12)
+    expected = segment_stack(image, default_model, **EVEN)
+    options = {**EVEN, "output": tmp_path / "out.zarr"}
+    noted = StackLabels.keep_part
+
+    def killed(self, number, scores):
+        if number == 3:
+            raise KeyboardInterrupt
+        noted(self, number, scores)
+
+    monkeypatch.setattr(StackLabels, "keep_part", killed)
+    with pytest.raises(KeyboardInterrupt):
+        segment_stack(image, default_model, **options)
+    monkeypatch.setattr(StackLabels, "keep_part", noted)
+    result = segment_stack(image, default_model, **options)
+    np.testing.assert_array_equal(result.labels[...], expected.labels)
 
 
 def test_a_plane_that_cannot_be_read_is_taken_from_its_neighbour(default_model, perfect):

@@ -116,7 +116,7 @@ def stack(
 ) -> None:
     """Segment a volume or follow a time-lapse.
 
-    Without prompts, every object is segmented plane by plane and linked through the planes. With
+    Without prompts, every object is found in 3-D, or plane by plane and linked (--link). With
     --point, --box or --labels, only those objects are followed, from the planes they are given on.
 
     Writes NAME_labels.tif and NAME_table.csv to a folder, and NAME_tracks.csv with --link track.

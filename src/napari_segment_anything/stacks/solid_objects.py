@@ -21,6 +21,7 @@ _STEP = 0.7
 _SMOOTH = 1.0
 _APART = 0.15
 _NEAREST = 6
+_CHUNK = 1 << 18
 _LEAST_CELLS = 8
 _LEAST_SHARE = 0.05
 _SEEN = 2 / 3
@@ -88,14 +89,18 @@ def _best(
     own: NDArray[np.float32], boxes: NDArray[np.float32]
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """For each cell the object whose box is most like its own, and their IoU."""
-    nearest = min(_NEAREST, len(boxes))
-    # A fast preselection: boxes with similar corners have a high IoU.
-    _, index = cKDTree(boxes).query(own, k=nearest)
-    index = index.reshape(len(own), nearest)
-    agreement = _iou(own[:, None], boxes[index])
-    best = agreement.argmax(axis=1)
-    every = np.arange(len(own))
-    return index[every, best], agreement[every, best]
+    tree, nearest = cKDTree(boxes), min(_NEAREST, len(boxes))
+    which, agreed = np.empty(len(own), np.intp), np.empty(len(own), np.float32)
+    for start in range(0, len(own), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        # A fast preselection: boxes with similar corners have a high IoU.
+        _, index = tree.query(own[part], k=nearest)
+        index = index.reshape(-1, nearest)
+        agreement = _iou(own[part, None], boxes[index])
+        best = agreement.argmax(axis=1)[:, None]
+        which[part] = np.take_along_axis(index, best, 1)[:, 0]
+        agreed[part] = np.take_along_axis(agreement, best, 1)[:, 0]
+    return which, agreed
 
 
 def _smoothed(maps: SolidMaps) -> SolidMaps:

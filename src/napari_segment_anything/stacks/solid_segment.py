@@ -122,6 +122,8 @@ class SolidRun:
     ) -> dict[int, float]:
         """Add a part's own objects to the labels, and return the scores of their new ids."""
         region = self.labels.read_part(stack, part.box)
+        # of a run that was killed after it had written this part and before it was noted as done
+        region[~np.isin(region, [0, *self.scores])] = 0
         last = max(self.scores, default=0)
         cells = np.array(found.labels.shape)
         voxels = np.array(part.shape)

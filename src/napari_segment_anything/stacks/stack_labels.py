@@ -246,7 +246,7 @@ class StackLabels:
         """Read labels that are not final: uint32 (planes, rows, columns) of a box of a stack."""
         index, order = self._box(stack, box)
         kept = self.array[index] if self.unlinked is None else self.unlinked.labels_of(index)
-        return np.asarray(kept).transpose(np.argsort(order))
+        return np.array(kept).transpose(np.argsort(order))
 
     def write_part(
         self, stack: tuple[int, ...], box: tuple[slice, slice, slice], labels: NDArray[np.uint32]
