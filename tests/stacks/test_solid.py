@@ -88,7 +88,7 @@ def test_balls_that_touch_are_two(gap):
         np.stack([sum(views[v][start + k] for v, k in reach[axis]) / 2 for axis in range(3)])
         for start in (2, 4)
     )
-    found = group_cells(SolidMaps(views[0][0], views[0][1], low, high), BoxDecoding())
+    found = group_cells(SolidMaps(views[0][0], low, high), BoxDecoding())
     assert len(found.scores) == 2
     assert min(max(iou(found.labels == i, truth == n) for i in (1, 2)) for n in (1, 2)) > 0.85
     middles = found.middles[np.argsort(found.middles[:, 2])]
@@ -97,7 +97,7 @@ def test_balls_that_touch_are_two(gap):
 
 def test_nothing_is_found_in_nothing():
     empty = np.full((5, 6, 7), -9, np.float32)
-    found = group_cells(SolidMaps(empty, empty, np.zeros((3, 5, 6, 7), np.float32),
+    found = group_cells(SolidMaps(empty, np.zeros((3, 5, 6, 7), np.float32),
                                   np.zeros((3, 5, 6, 7), np.float32)), BoxDecoding())  # fmt: skip
     assert not found.labels.any() and len(found.scores) == 0
 

@@ -120,7 +120,7 @@ def find_proposals(
     cells = np.argwhere(peak)
     smooth = np.stack([ndimage.uniform_filter(m, 3)[peak] for m in maps[2:6]], axis=1)
     points = (cells * stride + (stride - 1) / 2).astype(np.float32)
-    boxes = _boxes(points, smooth)
+    boxes = boxes_around(points, smooth)
     keep = box_nms(boxes, score[peak], how.peak_nms_thresh)
     return Proposals(points[keep], boxes[keep], score[peak][keep])
 
@@ -165,12 +165,12 @@ def decode_dense(
     if len(proposals) and len(cells):
         at = (cells[:, 0], cells[:, 1])
         points = (cells * stride + (stride - 1) / 2).astype(np.float32)
-        own = _boxes(points, maps[2:6, at[0], at[1]].T)
+        own = boxes_around(points, maps[2:6, at[0], at[1]].T)
         nearest = min(_NEAREST, len(proposals))
         # A fast preselection: boxes with similar corners have a high IoU.
         _, index = cKDTree(proposals.boxes).query(own, k=nearest)
         index = index.reshape(len(own), nearest)
-        agreement = _iou(own[:, None], proposals.boxes[index])
+        agreement = box_iou(own[:, None], proposals.boxes[index])
         best = agreement.argmax(axis=1)
         every = np.arange(len(own))
         agreed = agreement[every, best]
@@ -291,17 +291,45 @@ def _joined(
     return boxes, points
 
 
-def _boxes(points: NDArray[np.float32], sides: NDArray[np.float32]) -> NDArray[np.float32]:
-    reach = np.maximum(sides, 0.5)
-    out: NDArray[np.float32] = np.concatenate([points - reach[:, :2], points + reach[:, 2:]], 1)
+def boxes_around(points: NDArray[np.float32], sides: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the boxes predicted at points.
+
+    Parameters
+    ----------
+    points : float32 array (n, d)
+    sides : float32 array (n, 2 d)
+        How far the object reaches from there: towards 0 along each axis, then away from it.
+
+    Returns
+    -------
+    float32 array (n, 2 d)
+        The low corner, then the high one.
+    """
+    reach, axes = np.maximum(sides, 0.5), points.shape[1]
+    low, high = points - reach[:, :axes], points + reach[:, axes:]
+    out: NDArray[np.float32] = np.concatenate([low, high], 1)
     return out
 
 
-def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+def box_volume(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the area, or volume, of boxes (..., 2 d)."""
+    axes = boxes.shape[-1] // 2
+    out: NDArray[np.float32] = (boxes[..., axes:] - boxes[..., :axes]).prod(-1)
+    return out
+
+
+def box_iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the IoU of boxes, pair by pair.
+
+    Parameters
+    ----------
+    a, b : float32 array (..., 2 d)
+        Of shapes that broadcast.
+    """
+    axes = a.shape[-1] // 2
+    sides = np.minimum(a[..., axes:], b[..., axes:]) - np.maximum(a[..., :axes], b[..., :axes])
     shared = np.maximum(sides, 0).prod(-1)
-    total = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1)
-    out: NDArray[np.float32] = shared / (total - shared)
+    out: NDArray[np.float32] = shared / (box_volume(a) + box_volume(b) - shared)
     return out
 
 

@@ -58,7 +58,7 @@ class SolidMaps:
 
     Parameters
     ----------
-    foreground, interior : float32 array (z, y, x)
+    foreground : float32 array (z, y, x)
         Logits, the mean over three directions.
     low, high : float32 array (3, z, y, x)
         Cells from here to where the object's sections through this cell begin and end, along each
@@ -66,7 +66,6 @@ class SolidMaps:
     """
 
     foreground: Array
-    interior: Array
     low: Array
     high: Array
 
@@ -103,7 +102,7 @@ def solid_maps(
     SolidMaps
     """
     cells = sight.cells(pixels.shape[:3])
-    foreground, interior = np.zeros(cells, np.float32), np.zeros(cells, np.float32)
+    foreground = np.zeros(cells, np.float32)
     reach = np.zeros((2, 3, *cells), np.float32)
     weights = np.zeros((3, *cells), np.float32)
     # planes apart as far as pixels, so that objects look alike from all sides
@@ -120,14 +119,13 @@ def solid_maps(
             yield
         maps = np.moveaxis(resampled(maps, 1, cells[normal]), 1, 1 + normal)
         foreground += maps[0] / 3
-        interior += maps[1] / 3
         weight = sigmoid(maps[0]) * sigmoid(maps[1]) + np.float32(_LEAST_WEIGHT)
         for place, axis in enumerate(across):
             weights[axis] += weight
             reach[0, axis] += weight * np.maximum(maps[2 + place], 0)
             reach[1, axis] += weight * np.maximum(maps[4 + place], 0)
     reach /= weights
-    return SolidMaps(foreground, interior, reach[0], reach[1])
+    return SolidMaps(foreground, reach[0], reach[1])
 
 
 def _plane_maps(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from ..automatic.dense import BoxDecoding, sigmoid
+from ..automatic.dense import BoxDecoding, box_iou, box_volume, boxes_around, sigmoid
 from .solid_maps import SolidMaps
 
 _STEPS = 6
@@ -74,7 +74,7 @@ def group_cells(maps: SolidMaps, how: BoxDecoding) -> SolidObjects:
     cells = np.argwhere(foreground > _SEEN * how.foreground_thresh)
     if len(cells):
         ends = _ends(maps, cells)
-        own = _boxes(maps, ends)
+        own = boxes_around(ends, _at(np.concatenate([maps.low, maps.high]), ends))
         boxes = _proposals(foreground.shape, ends, own, how.peak_nms_thresh)
         middles = ((boxes[:, :3] + boxes[:, 3:]) / 2).astype(np.float32)
         if len(boxes):
@@ -96,7 +96,7 @@ def _best(
         # A fast preselection: boxes with similar corners have a high IoU.
         _, index = tree.query(own[part], k=nearest)
         index = index.reshape(-1, nearest)
-        agreement = _iou(own[part, None], boxes[index])
+        agreement = box_iou(own[part, None], boxes[index])
         best = agreement.argmax(axis=1)[:, None]
         which[part] = np.take_along_axis(index, best, 1)[:, 0]
         agreed[part] = np.take_along_axis(agreement, best, 1)[:, 0]
@@ -114,7 +114,7 @@ def _smoothed(maps: SolidMaps) -> SolidMaps:
     low, high = (
         np.stack([blur(part * weight) / total for part in reach]) for reach in (maps.low, maps.high)
     )
-    return SolidMaps(blur(maps.foreground), blur(maps.interior), low, high)
+    return SolidMaps(blur(maps.foreground), low, high)
 
 
 def _at(fields: NDArray[np.float32], places: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -134,12 +134,6 @@ def _ends(maps: SolidMaps, cells: NDArray[np.intp]) -> NDArray[np.float32]:
     return places
 
 
-def _boxes(maps: SolidMaps, places: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Boxes predicted at places: (n, 6), the low corner and the high one."""
-    low, high = (np.maximum(_at(reach, places), 0.5) for reach in (maps.low, maps.high))
-    return np.concatenate([places - low, places + high], axis=1)
-
-
 def _proposals(
     shape: tuple[int, ...],
     ends: NDArray[np.float32],
@@ -147,7 +141,7 @@ def _proposals(
     thresh: float,
 ) -> NDArray[np.float32]:
     """Boxes of objects, one for each place where many cells arrive."""
-    size = float(np.median(np.cbrt(_volume(own))))
+    size = float(np.median(np.cbrt(box_volume(own))))
     arrived = np.zeros(shape, np.float32)
     np.add.at(arrived, tuple(np.rint(ends).astype(np.intp).T), 1)
     arrived = ndimage.gaussian_filter(arrived, max(_APART * size, 0.7))
@@ -157,25 +151,13 @@ def _proposals(
     votes = np.bincount(nearest, minlength=len(peaks))
     sums = [np.bincount(nearest, side, minlength=len(peaks)) for side in own.T]
     boxes = (np.stack(sums, 1) / np.maximum(votes, 1)[:, None]).astype(np.float32)
-    enough = (votes >= _LEAST_CELLS) & (votes >= _LEAST_SHARE * _volume(boxes))
+    enough = (votes >= _LEAST_CELLS) & (votes >= _LEAST_SHARE * box_volume(boxes))
     boxes, votes = boxes[enough], votes[enough]
     kept: list[int] = []
     for number in np.argsort(-votes, kind="stable").tolist():
-        if not kept or _iou(boxes[kept], boxes[number]).max() <= thresh:
+        if not kept or box_iou(boxes[kept], boxes[number]).max() <= thresh:
             kept.append(number)
     return boxes[kept]
-
-
-def _volume(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    out: NDArray[np.float32] = (boxes[..., 3:] - boxes[..., :3]).prod(-1)
-    return out
-
-
-def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    sides = np.minimum(a[..., 3:], b[..., 3:]) - np.maximum(a[..., :3], b[..., :3])
-    shared = np.maximum(sides, 0).prod(-1)
-    out: NDArray[np.float32] = shared / (_volume(a) + _volume(b) - shared)
-    return out
 
 
 def _whole(
