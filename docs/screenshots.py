@@ -370,25 +370,23 @@ def stack(album: Album) -> None:
 
 def stack_3d(album: Album) -> None:
     """Every nucleus of a volume, found in 3-D."""
-    with Studio("nuclei_3d", "Segment a stack", album.theme, size=(1240, 840)) as studio:
-        studio.widget.task.qt.button("3d").click()
-        studio.widget.start()
-        studio.wait(lambda: not studio.widget._jobs.running)
-        studio.viewer.dims.set_current_step(0, 12)
-        studio.widget.review.table.selectRow(1)
-        QTest.qWait(500)
-        album.save("stack-3d", studio.window())
+    every_object(album, "nuclei_3d", "3d", "stack-3d")
 
 
 def tracking(album: Album) -> None:
     """Dividing nuclei tracked through a time-lapse."""
-    with Studio("divisions", "Segment a stack", album.theme, size=(1240, 840)) as studio:
-        studio.widget.task.qt.button("track").click()
+    every_object(album, "divisions", "track", "tracking")
+
+
+def every_object(album: Album, sample: str, task: str, name: str) -> None:
+    """All objects of a stack, by one of the ways that need no prompt."""
+    with Studio(sample, "Segment a stack", album.theme, size=(1240, 840)) as studio:
+        studio.widget.task.qt.button(task).click()
         studio.widget.start()
         studio.wait(lambda: not studio.widget._jobs.running)
         studio.viewer.dims.set_current_step(0, 12)
         QTest.qWait(500)
-        album.save("tracking", studio.window())
+        album.save(name, studio.window())
 
 
 def animation(album: Album) -> None:

@@ -199,6 +199,20 @@ def test_a_plane_that_cannot_be_read_is_taken_from_its_neighbour(default_model, 
         segment_stack(Broken(image), default_model, **EVEN)
 
 
+def test_estimates_pass_over_planes_that_cannot_be_read(default_model):
+    image, _ = balls((8, 40, 40), [(4, 20, 20)], [12])
+
+    class Damaged(Recording):
+        def __getitem__(self, key):
+            if key[0] in (0, 4):
+                raise OSError("bad chunk")
+            return super().__getitem__(key)
+
+    result = segment_stack(Damaged(image), default_model, axes="ZYX", link="3d")
+    assert set(result.failed) == {(0,), (4,)}
+    assert result.labels.shape == image.shape
+
+
 def test_stacks_of_a_time_lapse_are_segmented_one_by_one(default_model, perfect):
     image, truth = volume()
     both = np.stack([image, image[:, ::-1]])

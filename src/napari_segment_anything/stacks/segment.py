@@ -15,7 +15,7 @@ from ..automatic import CandidateTable, choose_mode, generate_candidates
 from ..automatic.heads import dense_head
 from ..automatic.parameters import resolve
 from ..engine import Embedding, Model, Predictor
-from ..errors import ImageError, ParameterError, SegmentAnythingError
+from ..errors import ImageError, ParameterError
 from ..parameters import RUN
 from ..progress import Progress, finish, mapped
 from .embeddings import Place, PlaneEmbeddings
@@ -25,7 +25,7 @@ from .result import StackResult, StackView
 from .solid_segment import SolidRun
 from .spacing import assumed_anisotropy
 from .stack_labels import StackLabels
-from .volume import Volume
+from .volume import Volume, attempt
 
 StackSteps = Generator[Progress, None, StackResult]
 
@@ -356,17 +356,10 @@ class _StackRun:
         self, embeddings: PlaneEmbeddings, place: Place, failed: dict[tuple[int, ...], str]
     ) -> tuple[NDArray[np.uint32], dict[int, float]]:
         """Segment a plane; one that cannot be read is noted in `failed`, and empty."""
-        try:
-            table = self._everything(embeddings, place)
-        except ImageError as error:
-            problem: Exception = error
-        except SegmentAnythingError:
-            raise
-        except (OSError, ValueError, RuntimeError) as error:
-            problem = error
-        else:
+        table = attempt(partial(self._everything, embeddings, place))
+        if not isinstance(table, Exception):
             return self._paint(table)
-        failed[self._index(place)] = f"{type(problem).__name__}: {problem}"
+        failed[self._index(place)] = f"{type(table).__name__}: {table}"
         return np.zeros(self.volume.plane_shape, np.uint32), {}
 
     def _everything(self, embeddings: PlaneEmbeddings, place: Place) -> CandidateTable:

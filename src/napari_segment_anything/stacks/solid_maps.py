@@ -22,7 +22,7 @@ from ..engine import Predictor
 CELL = 4
 """Frame pixels along a cell."""
 _MIRRORED = 32
-_LEAST_WEIGHT = 0.02
+LEAST_WEIGHT = np.float32(0.02)
 
 Array = NDArray[np.float32]
 
@@ -119,7 +119,7 @@ def solid_maps(
             yield
         maps = np.moveaxis(resampled(maps, 1, cells[normal]), 1, 1 + normal)
         foreground += maps[0] / 3
-        weight = sigmoid(maps[0]) * sigmoid(maps[1]) + np.float32(_LEAST_WEIGHT)
+        weight = sigmoid(maps[0]) * sigmoid(maps[1]) + LEAST_WEIGHT
         for place, axis in enumerate(across):
             weights[axis] += weight
             reach[0, axis] += weight * np.maximum(maps[2 + place], 0)

@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from ..automatic.dense import BoxDecoding, box_iou, box_volume, boxes_around, sigmoid
-from .solid_maps import SolidMaps
+from .solid_maps import LEAST_WEIGHT, SolidMaps
 
 _STEPS = 6
 _STEP = 0.7
@@ -109,7 +109,7 @@ def _smoothed(maps: SolidMaps) -> SolidMaps:
     def blur(values: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(ndimage.gaussian_filter(values, _SMOOTH), np.float32)
 
-    weight = sigmoid(maps.foreground) + np.float32(0.02)
+    weight = sigmoid(maps.foreground) + LEAST_WEIGHT
     total = blur(weight)
     low, high = (
         np.stack([blur(part * weight) / total for part in reach]) for reach in (maps.low, maps.high)

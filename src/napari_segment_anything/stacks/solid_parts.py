@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise, product
 from typing import Any
 
@@ -13,18 +14,18 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from ..automatic import generate_candidates
-from ..engine import Predictor, Window, open_image
+from ..engine import Predictor, open_image
 from ..errors import ImageError
 from ..progress import finish
 from .solid_maps import CELL, Sight
-from .volume import Volume
+from .volume import Volume, attempt, central_window, spread
 
 _OBJECT = 64.0
 """Frame pixels that a common object is shown with; its cells are then 16 wide. With 48, 56, 80 and
 96 the mean AP over four volumes was lower or the same: .142, .165, .205, .164, against .197."""
 _SCALES = (0.125, 8.0)
 _SAMPLED = (0.25, 0.5, 0.75)
-_WINDOW = 1024
+_WINDOW = (1024, 1024)
 _PLANES = 9
 _ENDS = (0.1, 99.9)
 _CELLS = 208
@@ -69,22 +70,19 @@ def choose_scale(
     values : mapping
         Parameters of everything mode.
     """
-    areas: list[NDArray[np.integer]] = []
-    for share in _SAMPLED:
-        try:
-            image, options = volume.image(int(share * volume.count), stack)
-            sides = [min(n, _WINDOW) for n in volume.canvas]
-            window = Window(
-                *((n - k) // 2 for n, k in zip(volume.canvas, sides, strict=True)), *sides
-            )
-            run = generate_candidates(
-                image, predictor.model, mode="instances", predictor=predictor, window=window,
-                **options, **values,
-            )  # fmt: skip
-            areas.append(finish(run).areas)
-        except ImageError:  # told when the plane is segmented
-            continue
-    found = np.concatenate([*areas, np.zeros(0, np.int64)])
+
+    def areas(plane: int) -> NDArray[np.int64]:
+        image, options = volume.image(plane, stack)
+        run = generate_candidates(
+            image, predictor.model, mode="instances", predictor=predictor,
+            window=central_window(volume.canvas, _WINDOW), **options, **values,
+        )  # fmt: skip
+        return finish(run).areas
+
+    # planes that cannot be read are told when their part is
+    tried = [attempt(partial(areas, int(share * volume.count))) for share in _SAMPLED]
+    known = [each for each in tried if not isinstance(each, Exception)]
+    found = np.concatenate([*known, np.zeros(0, np.int64)])
     if len(found):
         scale = _OBJECT / math.sqrt(float(np.median(found)))
     else:
@@ -106,16 +104,15 @@ def limits_of(volume: Volume, stack: tuple[int, ...]) -> tuple[tuple[float, floa
     given = volume.limits or ()
     if not isinstance(volume.source.contrast_limits, str) or volume.source.rgb:
         return given
-    rows, cols = (min(n, _WINDOW) for n in volume.plane_shape)
-    row, col = ((n - k) // 2 for n, k in zip(volume.plane_shape, (rows, cols), strict=True))
-    window = (slice(row, row + rows), slice(col, col + cols))
-    samples = []
-    for plane in sorted({int(p) for p in np.linspace(0, volume.count - 1, _PLANES).round()}):
-        try:
-            values = _read(volume, stack, plane, window)
-        except (ImageError, OSError, ValueError, RuntimeError):  # told when the part is read
-            continue
-        samples.append(gaussian_filter(values, (1, 1, 0)).reshape(-1, values.shape[-1]))
+    window = central_window(volume.plane_shape, _WINDOW)
+
+    def quiet(plane: int) -> NDArray[np.float32]:
+        values = _read(volume, stack, plane, window.slices)
+        blurred: NDArray[np.float32] = gaussian_filter(values, (1, 1, 0))
+        return blurred.reshape(-1, values.shape[-1])
+
+    tried = [attempt(partial(quiet, plane)) for plane in spread(volume.count, _PLANES)]
+    samples = [each for each in tried if not isinstance(each, Exception)]
     if not samples:
         return given
     ends = np.percentile(np.concatenate(samples), _ENDS, axis=0).T.tolist()
@@ -194,16 +191,15 @@ def read_part(volume: Volume, stack: tuple[int, ...], part: Part, sight: Sight) 
     failed: dict[int, str] = {}
     waiting = 0
     for plane in range(part.box[0].start, part.box[0].stop):
-        try:
-            values = _binned(_read(volume, stack, plane, part.box[1:]), step)
-        except (ImageError, OSError, ValueError, RuntimeError) as error:
-            failed[plane] = f"{type(error).__name__}: {error}"
+        values = attempt(partial(_read, volume, stack, plane, part.box[1:]))
+        if isinstance(values, Exception):
+            failed[plane] = f"{type(values).__name__}: {values}"
             if planes:
                 planes.append(planes[-1])
             else:
                 waiting += 1
             continue
-        planes += [values] * (waiting + 1)
+        planes += [_binned(values, step)] * (waiting + 1)
         waiting = 0
     if not planes:
         raise ImageError(f"no plane could be segmented: {next(iter(failed.values()))}")

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from ..engine import Window
-from .volume import Volume
+from .volume import Volume, attempt, central_window, spread
 
 FLATNESS = 1.7
 """Diameter of objects in a plane over their length across planes, where the file has no spacing:
@@ -72,13 +71,16 @@ class Spacing:
 def assumed_anisotropy(volume: Volume, stack: tuple[int, ...]) -> float:
     """Return the distance of planes in pixels of a plane to assume where a file does not say it.
 
+    If planes that it looks at cannot be read, it is that of planes which have little in common.
+
     Parameters
     ----------
     volume : Volume
     stack : tuple of int
         Which stack of it.
     """
-    return _assumed(plane_change(volume, stack))
+    change = attempt(lambda: plane_change(volume, stack))
+    return FLATNESS if isinstance(change, Exception) else _assumed(change)
 
 
 def _assumed(change: float) -> float:
@@ -140,11 +142,9 @@ def _pairs(
     volume: Volume, stack: tuple[int, ...], lag: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Brightness in the middle of a few planes, and of those `lag` planes later."""
-    canvas, margin = volume.canvas, volume.margin
-    sides = [min(n - 2 * margin, _SIDE) for n in canvas]
-    window = Window(*((n - side) // 2 for n, side in zip(canvas, sides, strict=True)), *sides)
-    last = volume.count - 1 - lag
-    planes = sorted({int(p) for p in np.linspace(0, last, min(last + 1, _SAMPLED)).round()})
+    rows, cols = volume.plane_shape
+    window = central_window(volume.canvas, (min(rows, _SIDE), min(cols, _SIDE)))
+    planes = spread(volume.count - lag, _SAMPLED)
     first, second = (
         np.stack([volume.brightness(plane + step, stack, window) for plane in planes])
         for step in (0, lag)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engine import Embedding, PlaneSource, Predictor, View, Window, open_image
-from ..errors import ImageError, ParameterError
+from ..errors import ImageError, ParameterError, SegmentAnythingError
 from ..formats import ImageData
 from ..formats.images import image_data
 
@@ -19,6 +19,7 @@ CANVAS = 384
 """Smaller planes are mirrored at their edges up to this size: enlarged to the model's frame, they
 would be blurred more than any image of the training."""
 _SAMPLED = 9
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -397,10 +398,36 @@ def _settle(source: PlaneSource, place: int) -> tuple[tuple[float, float], ...]:
     """
     counts = source.plane_shape
     middle = [n // 2 for n in counts]
-    count = counts[place]
-    planes = sorted({int(p) for p in np.linspace(0, count - 1, min(count, _SAMPLED)).round()})
+    planes = spread(counts[place], _SAMPLED)
     places = [(*middle[:place], plane, *middle[place + 1 :]) for plane in planes]
     values = source.sampled_limits(places)
     low = np.median(values[..., 0], axis=0)
     high = np.maximum(np.quantile(values[..., 1], 0.75, axis=0), np.nextafter(low, math.inf))
     return tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Return at most `most` of `count` planes, evenly spread, the first and the last among them."""
+    return sorted({int(p) for p in np.linspace(0, count - 1, min(count, most)).round()})
+
+
+def central_window(shape: tuple[int, int], sides: tuple[int, int]) -> Window:
+    """Return the window of these sides, or the shape's where it is smaller, in the middle."""
+    rows, cols = (min(n, side) for n, side in zip(shape, sides, strict=True))
+    return Window((shape[0] - rows) // 2, (shape[1] - cols) // 2, rows, cols)
+
+
+def attempt(read: Callable[[], T]) -> T | Exception:
+    """Return what is read of planes; or, where they cannot be read, the error.
+
+    That is our `ImageError`, or whatever a lazy array's store raises; other errors of ours are
+    raised.
+    """
+    try:
+        return read()
+    except ImageError as error:
+        return error
+    except SegmentAnythingError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        return error
