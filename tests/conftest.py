@@ -12,10 +12,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import pytest
+
+from .forked import Processes
 
 if TYPE_CHECKING:
     from napari_segment_anything import Model
@@ -122,6 +125,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda each: -slow_in[each.path])
 
 
+def pytest_collection_finish() -> None:
+    """Collect garbage less often, and never among what the imports made: it is most of the heap."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 50)
+
+
 def _marks(item: pytest.Item) -> set[str]:
     return {mark.name for mark in item.iter_markers()}
 
@@ -150,14 +160,14 @@ def _disable_qt_warnings() -> None:
 
 @pytest.fixture(scope="session")
 def signatures() -> Iterator[None]:
-    """Let napari inspect the signature of a method once, not whenever it connects it."""
+    """Let napari inspect a signature once, not whenever it connects or disconnects a callback."""
     events = pytest.importorskip("napari.utils.events.event", reason="napari is not installed")
     inspected = events.EventEmitter._check_signature
     known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
     def inspected_once(callback: Any) -> bool:
-        method = getattr(callback, "__func__", None)
-        if method is None:
+        method = getattr(callback, "__func__", None) or type(callback).__call__
+        if not isinstance(method, FunctionType):
             return inspected(callback)
         if method not in known:
             known[method] = inspected(callback)
@@ -188,6 +198,14 @@ def qapp(qapp: Any, signatures: None) -> Iterator[Any]:
         patch.setattr(npe2.PluginManifest, "discover", lambda paths=(): iter(plugins))
         patch.setattr(settings.get_settings(), "_save_on_change", False)
         yield qapp
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Processes]:
+    """Start processes that may be killed: `processes.start(code, *arguments)`."""
+    server = Processes()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import napari_segment_anything as nsa
+from napari_segment_anything.checkpoints import transfer
 
 from .tiny import tiny_model
 
@@ -71,6 +72,7 @@ def test_wrong_arguments_are_told_by_an_error_of_this_package(
     name, model, predictor, embedding, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(transfer, "PAUSE", 0.0)
     for value in WRONG:
         if name == "large_output" and isinstance(value, str) and value.strip("./") == "x":
             continue  # a place like any other

@@ -5,7 +5,6 @@ import errno
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -30,6 +29,7 @@ from napari_segment_anything.errors import CheckpointError, DownloadError, Resou
 from napari_segment_anything.progress import Progress
 from napari_segment_anything.reading import is_url
 
+from ..forked import Processes
 from .conftest import Site
 
 CONTENT = b"\x80\x02" + os.urandom(2_999_998)  # as torch wrote before 1.6
@@ -251,7 +251,7 @@ def test_a_folder_that_cannot_be(site: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_fetch_once(site: Site, target: Path, tmp_path: Path) -> None:
+def test_two_processes_fetch_once(processes: Processes, site: Site, target: Path) -> None:
     site.content = CONTENT
     site.delay = 1.5
     code = (
@@ -259,13 +259,9 @@ def test_two_processes_fetch_once(site: Site, target: Path, tmp_path: Path) -> N
         "print(fetch_url(sys.argv[1]))"
     )
     url = f"{site.url}#sha256={hashlib.sha256(CONTENT).hexdigest()}"
-    command = [sys.executable, "-c", code, url]
-    runs = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    outputs = [run.communicate(timeout=60) for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], outputs
+    with processes.start(code, url) as one, processes.start(code, url) as other:
+        outputs = [run.communicate(timeout=60) for run in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), outputs
     paths = {out.strip() for out, _ in outputs}
     assert len(paths) == 1
     assert Path(paths.pop()).read_bytes() == CONTENT

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +11,12 @@ from napari_segment_anything.errors import FormatError
 from napari_segment_anything.formats import create_labels, open_labels, read_labels
 from napari_segment_anything.progress import finish
 
+from ..forked import Processes
 from ..stacks.helpers import balls
-
-ROOT = Path(__file__).parents[2]
 
 SLOW = """
 import sys, time
+import napari_segment_anything.cli.segment
 from napari_segment_anything import engine, formats
 from napari_segment_anything.cli import main
 from tests.tiny import tiny_model
@@ -39,9 +36,9 @@ STACK = """
 import sys, time
 from napari_segment_anything import engine
 from napari_segment_anything.cli import main
+from napari_segment_anything.stacks.stack_labels import StackLabels
 from tests.bright import bright_model
 engine.load_model = lambda *_, **__: bright_model()
-from napari_segment_anything.stacks.stack_labels import StackLabels
 real = StackLabels.write
 
 def slow(self, *given):
@@ -54,17 +51,14 @@ sys.exit(main.run(sys.argv[1:]))
 """
 
 
-def stopped(program: str, line: list[str], how: signal.Signals) -> tuple[int, str]:
+def stopped(
+    processes: Processes, program: str, line: list[str], how: signal.Signals
+) -> tuple[int, str]:
     """Stop a command while it writes; its exit code and what it said."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, *line], cwd=ROOT,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # tests in the background of a shell ignore SIGINT, which children would inherit
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
-    assert process.stdout is not None and process.stdout.readline() == "written\n"
-    process.send_signal(how)
-    _, said = process.communicate(timeout=60)
+    with processes.start(program, *line) as process:
+        assert process.stdout.readline() == "written\n"
+        process.send_signal(how)
+        _, said = process.communicate(timeout=60)
     return process.returncode, said
 
 
@@ -73,18 +67,23 @@ def stopped(program: str, line: list[str], how: signal.Signals) -> tuple[int, st
     ("how", "code", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
 )
-def test_nothing_is_left_of_a_command_that_was_stopped(tmp_path, how, code, word) -> None:
+def test_nothing_is_left_of_a_command_that_was_stopped(
+    processes, tmp_path, how, code, word
+) -> None:
     line = ["segment", "sample:coins", "--point", "54,44", "-o", str(tmp_path), "-q"]
-    assert stopped(SLOW, line, how) == (code, f"napari-sam: {word}; nothing was written\n")
+    assert stopped(processes, SLOW, line, how) == (
+        code,
+        f"napari-sam: {word}; nothing was written\n",
+    )
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_labels_of_a_killed_stack_are_marked(tmp_path, how) -> None:
+def test_labels_of_a_killed_stack_are_marked(processes, tmp_path, how) -> None:
     np.save(tmp_path / "balls.npy", balls((4, 48, 48), [(2, 24, 24)], [10])[0])
     line = ["stack", str(tmp_path / "balls.npy"), "--axes", "ZYX", "--point", "2,24,24", "-q"]
-    _, said = stopped(STACK, [*line, "-o", str(tmp_path / "x.zarr")], how)
+    _, said = stopped(processes, STACK, [*line, "-o", str(tmp_path / "x.zarr")], how)
     if how is signal.SIGTERM:
         assert "terminated; labels in a store are marked as unfinished" in said
     labels = open_labels(tmp_path / "x.zarr")

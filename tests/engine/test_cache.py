@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -172,15 +170,17 @@ PUT = """
 """
 
 
-def start(code, *arguments):
-    source = textwrap.dedent(PUT) + textwrap.dedent(code)
-    command = [sys.executable, "-c", source, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+@pytest.fixture
+def start(processes):
+    def started(code, *arguments):
+        return processes.start(textwrap.dedent(PUT) + textwrap.dedent(code), *arguments)
+
+    return started
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_a_process_killed_while_it_writes_leaves_nothing_wrong(tmp_path):
+def test_a_process_killed_while_it_writes_leaves_nothing_wrong(start, tmp_path):
     code = """
         import time
         plain = zarr.Group.create_array
@@ -191,11 +191,9 @@ def test_a_process_killed_while_it_writes_leaves_nothing_wrong(tmp_path):
         zarr.Group.create_array = stuck
         EmbeddingCache(directory).put("a", output)
     """
-    child = start(code, tmp_path, 0)
-    assert child.stdout.readline() == "half written\n"
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
+    with start(code, tmp_path, 0) as child:
+        assert child.stdout.readline() == "half written\n"
+        child.kill()
     (left,) = tmp_path.iterdir()
     assert left.suffix == ".tmp"
     assert any(left.rglob("c/**/*"))
@@ -210,7 +208,7 @@ def test_a_process_killed_while_it_writes_leaves_nothing_wrong(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_may_write_the_same_embedding(tmp_path):
+def test_two_processes_may_write_the_same_embedding(start, tmp_path):
     code = """
         import os, time
         (directory / f"ready{number}").touch()
@@ -222,10 +220,8 @@ def test_two_processes_may_write_the_same_embedding(tmp_path):
             found = cache.get(str(key))
             assert torch.equal(found.embedding, kept.embedding)
     """
-    children = [start(code, tmp_path, number) for number in range(2)]
-    assert [child.wait(60) for child in children] == [0, 0]
-    for child in children:
-        child.stdout.close()
+    with start(code, tmp_path, 0) as one, start(code, tmp_path, 1) as other:
+        assert [one.wait(60), other.wait(60)] == [0, 0]
     assert files(tmp_path / "cache") == sorted(f"{key}.zarr" for key in range(15))
 
 

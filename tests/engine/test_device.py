@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 
 import pytest
@@ -100,14 +99,14 @@ def test_a_damaged_file_is_measured_again(monkeypatch, measured, damage):
 
 
 @pytest.mark.slow
-def test_two_processes_at_once_choose_alike(measured):
+def test_two_processes_at_once_choose_alike(processes, measured):
     code = (
         "from napari_segment_anything.engine import rates; import json;"
         "print(json.dumps(rates.rates()))"
     )
-    runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in "ab"]
-    first, second = (run.communicate()[0] for run in runs)
-    assert first == second != b""
+    with processes.start(code) as one, processes.start(code) as other:
+        first, second = one.communicate(), other.communicate()
+    assert first == second and first[0]
     assert len(list(measured.glob("*.json"))) == 1
     assert not list(measured.glob("*.tmp"))
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +11,8 @@ import pytest
 
 from napari_segment_anything.errors import FormatError
 from napari_segment_anything.formats.atomic import PREFIX, replacing, staging, sweep
+
+from ..forked import Forked, Processes
 
 WRITES = """
 import sys, time
@@ -26,11 +25,9 @@ with replacing(sys.argv[1]) as temporary:
 """
 
 
-def writing(path: Path) -> subprocess.Popen[str]:
+def writing(processes: Processes, path: Path) -> Forked:
     """Start a process that is in the middle of a file."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITES, str(path)], stdout=subprocess.PIPE, text=True
-    )
+    process = processes.start(WRITES, path)
     assert process.stdout is not None and process.stdout.readline() == "written\n"
     return process
 
@@ -52,21 +49,21 @@ def test_a_file_is_whole_or_as_before(tmp_path) -> None:
         pass
 
 
-def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_is_not(tmp_path) -> None:
-    dead, living = writing(tmp_path / "dead.csv"), writing(tmp_path / "living.csv")
-    try:
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_is_not(
+    processes, tmp_path
+) -> None:
+    with (
+        writing(processes, tmp_path / "dead.csv") as dead,
+        writing(processes, tmp_path / "living.csv") as living,
+    ):
         (mine,) = [f for f in left(tmp_path) if (f / "living.csv").exists()]
         assert len(left(tmp_path)) == 2
-        dead.send_signal(signal.SIGKILL)
+        dead.kill()
         dead.wait()
         with replacing(tmp_path / "mine.csv") as temporary:
             temporary.write_text("whole")
         assert left(tmp_path) == [mine] and (mine / "living.csv").read_text() == "half"
-    finally:
-        for process in (dead, living):
-            process.kill()
-            process.wait()
-            process.stdout.close()
+        living.kill()
     sweep(tmp_path)
     assert os.listdir(tmp_path) == ["mine.csv"]
 

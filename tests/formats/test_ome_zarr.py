@@ -6,7 +6,6 @@ import functools
 import http.server
 import pickle
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -32,6 +31,8 @@ from napari_segment_anything.formats.ome_zarr import (
     plate_images,
 )
 from napari_segment_anything.progress import finish
+
+from ..forked import Processes
 
 VERSIONS = pytest.mark.parametrize("version", ["0.4", "0.5"])
 
@@ -373,14 +374,13 @@ finish(labels.build_pyramid(256))  # there is room for this
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no limit of this kind")
-def test_a_full_disk(tmp_path: Path) -> None:
+def test_a_full_disk(processes: Processes, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, path], capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("\n") == 1
-    assert "Free some space and run again; finished parts are kept." in done.stdout
+    with processes.start(LIMITED, path) as run:
+        said, errors = run.communicate(timeout=60)
+    assert (run.returncode, errors) == (0, "")
+    assert said.count("\n") == 1
+    assert "Free some space and run again; finished parts are kept." in said
     labels = open_labels(path)
     assert np.asarray(labels.array[:256]).min() == 1
     assert not np.asarray(labels.array[256:]).any()
@@ -407,16 +407,14 @@ while True:
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.004, 0.011])
-def test_a_killed_process(tmp_path: Path, wait: float) -> None:
+def test_a_killed_process(processes: Processes, tmp_path: Path, wait: float) -> None:
     path = tmp_path / "a.zarr"
     create_labels(path, "other", shape=(8, 8), axes="YX").array[:] = 1
-    process = subprocess.Popen([sys.executable, "-c", ENDLESS, path], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    with process.stdout:
+    with processes.start(ENDLESS, path) as process:
+        assert process.stdout is not None
         process.stdout.readline()
         time.sleep(wait)
         process.kill()
-        process.wait(30)
     assert np.asarray(open_labels(path, "other").array[:]).min() == 1
     try:
         found = open_labels(path, "segment_anything", "r+")

@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -41,7 +40,7 @@ from napari_segment_anything.large import (
 from napari_segment_anything.large.segmenting import ModelSegment, WindowObjects
 from napari_segment_anything.large.tiles import ImageTiles
 
-from .conftest import INSTANCES, ROOT, SETTINGS
+from .conftest import INSTANCES, SETTINGS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*consolidated.*")
 
@@ -226,31 +225,25 @@ segment_large(sys.argv[1], sys.argv[2], bright_objects, workers=2, **SETTINGS)
 """
 
 
-def elsewhere(*arguments, **variables):
-    """The same run in another process."""
-    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": paths, **variables}, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_killed_three_times_it_ends_with_the_same_labels(calm, stored, segment, tmp_path) -> None:
+def test_killed_three_times_it_ends_with_the_same_labels(
+    processes, calm, stored, segment, tmp_path, monkeypatch
+) -> None:
     out, chance = tmp_path / "x.zarr", random.Random(7)
     status = out / "labels" / "segment_anything" / "run" / "tiles" / "c"
+    monkeypatch.setenv("SECONDS_PER_TILE", "0.3")
     for least in (0, 1, 3):
-        process = elsewhere(stored, out, SECONDS_PER_TILE="0.3")
-        while not (out / "labels").exists() or (
-            least and (not status.exists() or len(list(status.iterdir())) < least)
-        ):
-            time.sleep(0.02)
-            assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(chance.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait(30) == -signal.SIGKILL
-        process.stderr.close()
+        with processes.start(PROGRAM, stored, out) as process:
+            while not (out / "labels").exists() or (
+                least and (not status.exists() or len(list(status.iterdir())) < least)
+            ):
+                time.sleep(0.02)
+                assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(chance.uniform(0, 0.3))
+            process.kill()
+            assert process.wait(30) == -signal.SIGKILL
+    monkeypatch.delenv("SECONDS_PER_TILE")
     steps = list(segment_large_steps(stored, out, segment, **SETTINGS))
     assert max(step.done for step in steps if "checking" in step.message) >= 1
     assert (np.asarray(open_labels(out).array[...]) == calm.labels).all()
@@ -386,13 +379,16 @@ def test_two_runs_at_once_on_the_same_labels_are_refused(stored, segment, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_process_with_another_cache_meets_the_same_lock(stored, segment, tmp_path) -> None:
+def test_a_process_with_another_cache_meets_the_same_lock(
+    processes, stored, segment, tmp_path, monkeypatch
+) -> None:
     out, alias = tmp_path / "x.zarr", tmp_path / "alias.zarr"
     steps = segment_large_steps(stored, out, segment, **SETTINGS)
     next(steps)
     alias.symlink_to(out)
-    second = elsewhere(stored, alias, NAPARI_SEGMENT_ANYTHING_CACHE=str(tmp_path / "cache"))
-    _, said = second.communicate(timeout=60)
+    monkeypatch.setenv("NAPARI_SEGMENT_ANYTHING_CACHE", str(tmp_path / "cache"))
+    with processes.start(PROGRAM, stored, alias) as second:
+        _, said = second.communicate(timeout=60)
     steps.close()
     assert second.returncode == 1 and "another process is writing" in said
     # neither the lock nor what a killed process leaves of it stays in the way

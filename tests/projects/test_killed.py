@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import numpy as np
@@ -70,26 +69,28 @@ print(number)
 """
 
 
-def killed_rounds(folder, seed: int, rounds: int) -> int:
-    """Number of writes that got through before the last kill."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), str(seed), str(rounds)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+@pytest.fixture
+def killed_rounds(processes, project):
+    def rounds_of(seed: int, rounds: int) -> int:
+        """Number of writes that got through before the last kill."""
+        with processes.start(KILLED, project.folder, seed, rounds) as run:
+            said, errors = run.communicate()
+        assert run.returncode == 0, errors
+        return int(said)
+
+    return rounds_of
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
-def test_a_killed_process_loses_at_most_what_it_was_writing(project):
-    assert killed_rounds(project.folder, seed=1, rounds=10) > 0
+def test_a_killed_process_loses_at_most_what_it_was_writing(killed_rounds):
+    assert killed_rounds(seed=1, rounds=10) > 0
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
-def test_two_hundred_kills(project):
-    assert killed_rounds(project.folder, seed=2, rounds=200) > 100
+def test_two_hundred_kills(killed_rounds):
+    assert killed_rounds(seed=2, rounds=200) > 100
 
 
 def test_a_commit_that_was_cut_short_is_read_and_completed(project, labels):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from napari_segment_anything.projects import ObjectEntry, Project
 
 HOLDS = """
-import sys
+import sys, time
 from napari_segment_anything.projects import Project
 with Project.open(sys.argv[1]).image("a0").lock("Anna"):
     print("locked", flush=True)
-    sys.stdin.read()
+    time.sleep(600)
 """
 CHANGES = """
 import sys
@@ -27,16 +24,9 @@ for number in range(5):
 """
 
 
-def started(code: str, *arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def test_a_lock_ends_with_its_process(project):
+def test_a_lock_ends_with_its_process(processes, project):
     image = project.image("a0")
-    with started(HOLDS, project.folder) as other:
+    with processes.start(HOLDS, project.folder) as other:
         assert other.stdout.readline() == "locked\n"
         assert image.locked_by().startswith("Anna on ")
         with pytest.raises(Exception, match="a0 is being worked on by Anna on"):
@@ -51,12 +41,13 @@ def test_a_lock_ends_with_its_process(project):
 
 
 @pytest.mark.slow
-def test_no_change_of_the_project_is_lost(project):
-    people = [started(CHANGES, project.folder, name, key) for name, key in
+def test_no_change_of_the_project_is_lost(processes, project):
+    people = [processes.start(CHANGES, project.folder, name, key) for name, key in
               (("Anna", "a0"), ("Ben", "a1"), ("Cem", "a2"))]  # fmt: skip
     for person in people:
         _, errors = person.communicate(timeout=120)
         assert person.returncode == 0, errors
+        person.__exit__(None, None, None)
     project.reload()
     assert len(project.classes) == 2 + 15
     assert [image.seconds for image in project.images] == [5, 5, 5]

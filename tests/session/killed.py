@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 
 import numpy as np
 import zarr
@@ -48,7 +47,3 @@ def main(journal: str, labels: str) -> None:
     for action in clicks():
         with contextlib.suppress(ValueError):
             action(session)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -452,27 +448,20 @@ def test_an_event_whose_labels_could_not_be_written_did_not_happen(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("events", [7, 60, 150])
-def test_a_killed_process_loses_at_most_the_event_in_flight(events, tmp_path):
+def test_a_killed_process_loses_at_most_the_event_in_flight(processes, events, tmp_path):
     path, store = tmp_path / "session.jsonl", tmp_path / "labels.zarr"
     zarr.create_array(str(store), shape=(60, 80), chunks=(16, 16), dtype="u2", fill_value=0)
-    tests = Path(__file__).parents[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"{tests.name}.session.killed", str(path), str(store)],
-        cwd=tests.parent,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        text=True,
-    )
+    annotating = "import sys; from tests.session import killed; killed.main(*sys.argv[1:])"
     told = 0
-    for line in process.stdout:
-        told = int(line)
-        if told >= events:
-            process.send_signal(signal.SIGKILL)
-            break
-    for line in process.stdout:  # printed before it was killed
-        told = int(line)
-    process.stdout.close()
-    assert process.wait(30) == -signal.SIGKILL
+    with processes.start(annotating, path, store) as process:
+        for line in process.stdout:
+            told = int(line)
+            if told >= events:
+                process.kill()
+                break
+        for line in process.stdout:  # printed before it was killed
+            told = int(line)
+    assert process.returncode == -signal.SIGKILL
     header, found = Journal.read(path)
     assert told <= len(found) <= told + 1
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,7 +19,6 @@ from ..bright import bright_model
 from .helpers import LIMITS, balls
 
 NAME = "segment_anything"
-ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 from tests.bright import bright_model
@@ -74,18 +71,16 @@ def test_what_is_done_is_not_done_again(model, expected, tmp_path, message, plan
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_killed_twice_it_ends_with_the_same_labels(model, expected, tmp_path):
+def test_killed_twice_it_ends_with_the_same_labels(processes, model, expected, tmp_path):
     out = tmp_path / "out.zarr"
     status = out / "labels" / NAME / "stack" / "status" / "c"
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    line = [sys.executable, "-c", PROGRAM, str(out)]
     for least in (2, 7):
-        process = subprocess.Popen(line, env=environment)
-        while not status.exists() or len(list(status.iterdir())) < least:
-            time.sleep(0.02)
-            assert process.poll() is None, "it ended before it could be killed"
-        process.send_signal(signal.SIGKILL)
-        assert process.wait(30) == -signal.SIGKILL
+        with processes.start(PROGRAM, out) as process:
+            while not status.exists() or len(list(status.iterdir())) < least:
+                time.sleep(0.005)
+                assert process.poll() is None, "it ended before it could be killed"
+            process.kill()
+            assert process.wait(30) == -signal.SIGKILL
     encoded = model.network.encoded
     result = run(volume(), model, out)
     assert model.network.encoded - encoded <= 12 - 7

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 
@@ -28,8 +25,9 @@ __all__ = ["project"]
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 SCRIPT = """
-import itertools, sys
-import napari, numpy as np
+import itertools, os, sys
+import napari, napari._qt.qt_main_window, napari.settings, numpy as np
+from pathlib import Path
 from qtpy.QtTest import QTest
 from napari_segment_anything.engine import Window
 from napari_segment_anything.projects import Project
@@ -37,6 +35,7 @@ from napari_segment_anything.projects.learning_process import start_learning
 from napari_segment_anything.widgets.project import ProjectWidget
 from tests.tiny import tiny_model
 
+napari.settings.get_settings().config_path = Path(os.environ["NAPARI_CONFIG"])
 viewer = napari.Viewer()
 widget = ProjectWidget(viewer)
 viewer.window.add_dock_widget(widget)
@@ -77,15 +76,10 @@ for number in itertools.count():
 """
 
 
-def run_and_kill(project, stage: str, ready=lambda: True) -> tuple[int, int]:
+def run_and_kill(processes, project, stage: str, ready=lambda: True) -> tuple[int, int]:
     """Return how many objects and rejections the window told of before it was killed."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path])}
-    running = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(project.folder), stage],
-        stdout=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
     moment = random.Random(stage)
-    with running:
+    with processes.start(SCRIPT, project.folder, stage) as running:
         try:
             said = [running.stdout.readline() for _ in range(moment.randrange(3, 8))]
             while not ready():
@@ -94,7 +88,8 @@ def run_and_kill(project, stage: str, ready=lambda: True) -> tuple[int, int]:
         finally:
             running.kill()
         said += running.stdout.readlines()
-    assert all(said), "the window did not open"
+        errors = running.stderr.read()
+    assert all(said), f"the window did not open: {errors}"
     told = [tuple(map(int, line.split())) for line in said]
     return max(count for count, _ in told), max(count for _, count in told)
 
@@ -114,11 +109,11 @@ def opened_again(project):
 
 @pytest.mark.skipif(NO_DISPLAY, reason="needs a display (xvfb-run)")
 @pytest.mark.parametrize("stage", ["annotate", "suggestions", "review"])
-def test_a_killed_window_loses_at_most_the_event_under_way(project, stage) -> None:
+def test_a_killed_window_loses_at_most_the_event_under_way(processes, project, stage) -> None:
     image = project.image("im0")
     if stage != "annotate":
         give_suggestions(image)
-    done, rejected = run_and_kill(project, stage)
+    done, rejected = run_and_kill(processes, project, stage)
     with opened_again(project) as opened:
         assert done <= len(opened.session.objects) <= done + 1
         labels = opened.layers.labels.data
@@ -131,7 +126,7 @@ def test_a_killed_window_loses_at_most_the_event_under_way(project, stage) -> No
 
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(NO_DISPLAY, reason="needs a display (xvfb-run)")
-def test_learning_goes_on_when_the_window_is_killed(project, tmp_path) -> None:
+def test_learning_goes_on_when_the_window_is_killed(processes, project, tmp_path) -> None:
     coarse = {"grid": {"points_per_side": 8}}
     project.set_model(str(stored(tmp_path, everything=coarse)))
     with project.image("im1").lock() as editing:
@@ -141,7 +136,7 @@ def test_learning_goes_on_when_the_window_is_killed(project, tmp_path) -> None:
         status = learning_status(project.folder)
         return status is not None and status.state == "running" and bool(status.losses)
 
-    done, _ = run_and_kill(project, "learn", learning)
+    done, _ = run_and_kill(processes, project, "learn", learning)
     before = learning_status(project.folder)
     assert before.active
     with opened_again(project) as opened:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 
 import numpy as np
@@ -79,21 +77,13 @@ def suggested(project):
     return project
 
 
-def killed(folder, seed: int, rounds: int) -> int:
-    """Return how many suggestions are rejected after some kills."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), str(seed), str(rounds)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
-def test_a_rejection_is_not_lost_by_a_kill(suggested) -> None:
-    assert killed(suggested.folder, 1, 6) >= 6
+def test_a_rejection_is_not_lost_by_a_kill(processes, suggested) -> None:
+    with processes.start(KILLED, suggested.folder, 1, 6) as run:
+        rejected, errors = run.communicate()
+    assert run.returncode == 0, errors
+    assert int(rejected) >= 6
 
 
 def test_what_is_decided_during_a_write_stays_noted(opened) -> None:
