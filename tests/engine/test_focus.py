@@ -35,7 +35,7 @@ def test_a_view_holds_the_object_at_a_good_size(data, rows, cols, frame, slack):
     whole = View(Window.full((rows, cols)))
     view = FOCUS.view(box, (rows, cols), frame, whole, slack)
     window = view.window
-    assert view.holds(box)
+    assert view.window.holds(box)
     assert window.row + window.height <= rows and window.col + window.width <= cols
     size = max(bottom - top, right - left) + 1
     seen = size * frame / view.side

@@ -13,15 +13,16 @@ SIDE = 16
 
 def candidates(ask: Ask, *corners: tuple[int, int, int, int]) -> ViewCandidates:
     """Rectangles as candidates, in order of preference; (0, 0, 0, 0) is empty."""
-    made = ViewCandidates(
-        ask, View(Window(0, 0, SIDE, SIDE)), None, np.zeros((len(corners), 1, 1)),
-        np.linspace(0.9, 0.5, len(corners)), tuple(range(len(corners))), 0.0, lambda mask, _: mask,
-    )  # fmt: skip
+    drawn = {}
     for index, (top, left, bottom, right) in enumerate(corners):
         mask = np.zeros((SIDE, SIDE), bool)
         mask[top:bottom, left:right] = True
-        made._drawn[index] = PlacedMask.of(mask)
-    return made
+        drawn[index] = PlacedMask.of(mask)
+    return ViewCandidates(
+        ask, View(Window(0, 0, SIDE, SIDE)), None, np.zeros((len(corners), 1, 1)),
+        np.linspace(0.9, 0.5, len(corners)), tuple(range(len(corners))), 0.0, lambda mask, _: mask,
+        drawn,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

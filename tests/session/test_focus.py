@@ -41,7 +41,7 @@ def test_a_click_is_seen_from_closer_and_further_clicks_from_there(focused):
     mine.add_point((), (100, 120))
     mine.update()
     first = only(mine)
-    assert first.view.side < 200 and first.view.holds((100, 120, 100, 120))
+    assert first.view.side < 200 and first.view.window.holds((100, 120, 100, 120))
     assert first.window == first.view.window and mine.preview.mask.any()
     encoded = len(mine.state.chain.store)
     mine.add_point((), (102, 123))
@@ -55,7 +55,7 @@ def test_a_click_is_seen_from_closer_and_further_clicks_from_there(focused):
     request = mine.request()
     assert request.items[0].ask.feed is None
     mine.accept(finish(mine.decode(request)))
-    assert only(mine).view.holds((20, 120, 102, 240))
+    assert only(mine).view.window.holds((20, 120, 102, 240))
     assert mine.commit() == (1,)
 
 

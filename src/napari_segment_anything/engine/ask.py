@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import PromptError
+from .masks import mask_logits
 from .placed_mask import PlacedMask
 from .prompts import Prompts
 from .view import View
@@ -107,26 +108,47 @@ class Ask:
             raise PromptError("logits alone do not say where an object is; give a point or a box")
         return bounding_box(*corners)
 
+    def fits(self, window: Window) -> bool:
+        """Whether the box and the points in the object lie in a window."""
+        corners = [self.positive]
+        if self.box is not None:
+            corners.append(np.reshape(self.box, (2, 2)))
+        return not sum(map(len, corners)) or window.holds(bounding_box(*corners))
+
     def unfed(self) -> Ask:
         """Return the same prompts without logits to refine, which belong to one view."""
         return replace(self, feed=None, feed_view=None)
 
-    def to_object(self, embedding: Embedding) -> dict[str, Any]:
-        """Return the prompts as `Prompts.from_objects` takes them, to decode in an embedding."""
-        from .masks import mask_logits
+    def seen_in(self, embedding: Embedding) -> dict[str, np.ndarray]:
+        """Return the prompts as `decoder_arguments` takes those of several objects.
 
-        item: dict[str, Any] = {}
-        if len(self.points):
-            item["points"], item["labels"] = self.points, self.inside.astype(np.int8)
+        Negative points outside the embedding's window are left out.
+
+        Raises
+        ------
+        PromptError
+            If another prompt lies outside of it, or there are only negative points.
+        """
+        window, points, inside = embedding.window, self.points.astype(np.float32), self.inside
+        item: dict[str, np.ndarray] = {}
         if self.box is not None:
-            item["box"] = self.box
+            item["boxes"] = np.asarray(self.box, np.float32)
         if self.text is not None:
-            item["text"] = self.text
+            item["texts"] = np.asarray(self.text, np.float32)
         if self.feed is not None:
-            item["mask"] = self.feed
+            item["masks"] = self.feed
         elif self.mask is not None and not self.mask.empty:
-            item["mask"] = mask_logits(self.mask.within(embedding.window), embedding)
-            if self.box is None and not len(self.positive):
+            item["masks"] = mask_logits(self.mask.within(window), embedding)
+            if self.box is None and not inside.any():
                 # the network was never trained with a mask alone, and does badly with it
-                item["box"] = np.add(self.mask.window.box, (-0.5, -0.5, 0.5, 0.5))
+                box = np.add(self.mask.window.box, (-0.5, -0.5, 0.5, 0.5))
+                item["boxes"] = box.astype(np.float32)
+        if not (item or inside.any()):
+            raise PromptError("an object has only negative points; add a positive one or a box")
+        if not self.fits(window):
+            raise PromptError(f"a prompt lies outside the {window} that is decoded")
+        low = np.array([window.row, window.col]) - 0.5
+        kept = inside | ((points >= low) & (points <= low + window.shape)).all(axis=1)
+        if kept.any():
+            item["points"], item["labels"] = points[kept], inside[kept]
         return item

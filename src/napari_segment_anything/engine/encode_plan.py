@@ -215,7 +215,7 @@ class EncodePlan:
             return []
         place, first = ask.positive.mean(axis=0), View(self.first_window(ask))
         views = self.focus.farther(place, self.shape, self.image_size, first)
-        return [view for view in views if view.holds(bounding_box(ask.positive))]
+        return [view for view in views if ask.fits(view.window)]
 
     def followed_view(self, box: Sequence[float], prompted: Sequence[float] | None = None) -> View:
         """Return the view for an object that is followed from plane to plane.

@@ -104,8 +104,9 @@ def patches(
         Values at or below it need not be computed.
     """
     array = _as_array(logits)
-    rows = _axis(embedding, 0)
-    cols = _axis(embedding, 1)
+    low, (size, valid) = embedding.low_shape, embedding.halfway
+    canvas, extent = embedding.canvas, embedding.window.shape
+    rows, cols = (_axis(low[i], size[i], valid[i], canvas[i], extent[i]) for i in (0, 1))
     # A weighted average can exceed its largest term by a rounding error, but not above zero.
     margin = 0.0 if threshold == 0 else 1e-4 * abs(threshold)
     positive = np.greater(array, threshold - margin)
@@ -289,19 +290,8 @@ class _Axis:
         return int(start), int(np.searchsorted(self.low, last, side="right"))
 
 
-def _axis(embedding: Embedding, axis: int) -> _Axis:
-    size, valid = embedding.halfway
-    return _build_axis(
-        embedding.low_shape[axis],
-        size[axis],
-        valid[axis],
-        embedding.canvas[axis],
-        embedding.window.shape[axis],
-    )
-
-
 @lru_cache(maxsize=16)
-def _build_axis(low: int, side: int, valid: int, canvas: int, extent: int) -> _Axis:
+def _axis(low: int, side: int, valid: int, canvas: int, extent: int) -> _Axis:
     near, far, weight = (tap[:valid] for tap in _taps(side, low))
     first, second, share = _taps(canvas, valid)
     order = np.minimum(np.arange(extent), canvas - 1)

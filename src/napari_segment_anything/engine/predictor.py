@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..reading import require
 from .backoff import run_in_batches
 from .cache import CacheWarning, EmbeddingCache
 from .contrast import resolve_contrast_limits
-from .decoder_input import decoder_arguments, groups_of
+from .decoder_input import decoder_arguments, group_arrays, groups_of
 from .embedding import Embedding
 from .frame_pixels import FramePixels, encode_frames
 from .image import open_image
@@ -364,55 +364,82 @@ class Predictor:
         return_all: bool = False,
     ) -> Iterator[tuple[np.ndarray, Tensor, Tensor, tuple[str, ...]]]:
         """Decode in batches of objects with equal kinds and numbers of prompts."""
-        if embedding.fingerprint != self.model.fingerprint:
-            raise ParameterError(
-                f"the embedding was made with another model than {self.model.name}; embed again"
-            )
-        if prompts.texts is not None and prompts.texts.shape[1] != self.model.text_width:
-            raise PromptError(
-                f"{self.model.name} takes no text prompts of {prompts.texts.shape[1]} channels; "
-                "make them with Prompts.from_words(words, model), for a model trained with them"
-            )
         if batch_size is None:
             batch_size = DEFAULT_BATCH
         elif batch_size < 1:
             raise ParameterError(f"batch_size must be at least 1, not {batch_size}")
         prompts.check(embedding.window, embedding.image_shape)
-        if prompts.masks is not None and prompts.masks.shape[1:] != embedding.low_shape:
-            raise PromptError(
-                f"mask prompts are logits of shape {embedding.low_shape}, not "
-                f"{prompts.masks.shape[1:]}; mask_logits makes them from a boolean mask"
-            )
         for group in groups_of(prompts):
             for start in range(0, len(group), batch_size):
                 which = group[start : start + batch_size]
-                arguments = decoder_arguments(embedding, prompts, which, self.model.refines)
+                arrays = group_arrays(prompts, which)
+                yield which, *self.decode_group(embedding, arrays, multimask, return_all)
 
-                def work(
-                    part: slice, device: torch.device, arguments: dict[str, Tensor] = arguments
-                ) -> tuple[Tensor, Tensor]:
-                    return self.model.decode(
-                        embedding.features,
-                        device=device,
-                        multimask=multimask,
-                        return_all=return_all,
-                        heads=embedding.heads,
-                        **{name: value[part] for name, value in arguments.items()},
-                    )
+    def decode_group(
+        self,
+        embedding: Embedding,
+        arrays: Mapping[str, np.ndarray],
+        multimask: bool,
+        return_all: bool = False,
+    ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+        """Predict logits and IoU of objects that have the same kinds and numbers of prompts.
 
-                results, notes = run_in_batches(
-                    work, len(which), len(which), self.model.devices, "mask decoder"
-                )
-                if len(results) == 1:
-                    yield which, *results[0], notes
-                    continue
-                device = results[0][0].device
-                yield (
-                    which,
-                    torch.cat([low.to(device) for low, _ in results]),
-                    torch.cat([iou.to(device) for _, iou in results]),
-                    notes,
-                )
+        Parameters
+        ----------
+        embedding : Embedding
+            From `embed`, with the same model.
+        arrays : mapping of str to array
+            As for `decoder_arguments`; all prompts inside the embedding's window.
+        multimask, return_all : bool
+            As for `decode`.
+
+        Returns
+        -------
+        logits, iou : float32 tensor (n, c, 4h, 4w), float32 tensor (n, c)
+        notes : tuple of str
+            What was done to fit into memory.
+
+        Raises
+        ------
+        PromptError, ParameterError, ResourceError
+            As for `predict`.
+        """
+        model = self.model
+        if embedding.fingerprint != model.fingerprint:
+            raise ParameterError(
+                f"the embedding was made with another model than {model.name}; embed again"
+            )
+        if "texts" in arrays and arrays["texts"].shape[1] != model.text_width:
+            raise PromptError(
+                f"{model.name} takes no text prompts of {arrays['texts'].shape[1]} channels; "
+                "make them with Prompts.from_words(words, model), for a model trained with them"
+            )
+        if "masks" in arrays and arrays["masks"].shape[1:] != embedding.low_shape:
+            raise PromptError(
+                f"mask prompts are logits of shape {embedding.low_shape}, not "
+                f"{arrays['masks'].shape[1:]}; mask_logits makes them from a boolean mask"
+            )
+        arguments = decoder_arguments(embedding, arrays, model.refines)
+        count = len(next(iter(arguments.values())))
+
+        def work(part: slice, device: torch.device) -> tuple[Tensor, Tensor]:
+            return model.decode(
+                embedding.features,
+                device=device,
+                multimask=multimask,
+                return_all=return_all,
+                heads=embedding.heads,
+                **{name: value[part] for name, value in arguments.items()},
+            )
+
+        results, notes = run_in_batches(work, count, count, model.devices, "mask decoder")
+        if len(results) == 1:
+            return *results[0], notes
+        device = results[0][0].device
+        logits, iou = (
+            torch.cat([each.to(device) for each in parts]) for parts in zip(*results, strict=True)
+        )
+        return logits, iou, notes
 
 
 def _check_arguments(embedding: Embedding, prompts: Prompts) -> None:

@@ -307,16 +307,6 @@ class Prompts:
         masks = np.asarray(logits, np.float32)
         return Prompts(self.points, self.labels, self.boxes, masks, texts=self.texts)
 
-    def within(self, window: Window) -> Prompts:
-        """Return the same prompts without negative points outside a window."""
-        low = np.array([window.row, window.col], np.float32) - 0.5
-        outside = ((self.points < low) | (self.points > low + window.shape)).any(-1)
-        unseen = outside & (self.labels == 0)
-        if not unseen.any():
-            return self
-        labels = np.where(unseen, PADDING, self.labels)
-        return Prompts(self.points, labels, self.boxes, self.masks, self.has_mask, self.texts)
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and strings, for JSON; mask logits are deflated float32, base64."""
         items = []

@@ -204,16 +204,46 @@ class Segmenter:
             If a prompt lies outside the image.
         """
         search = _Search(self, views, asks, cancelled)
-        if not (yield from search.run(peek)):
+        plan, found = search.plan, search.found
+        first = {i: plan.first_view(ask) for i, ask in enumerate(asks)}
+        if not (yield from search.decode(first, found, "encoding", fed=True)):
             return None
+        closer = {i: view for i in first if (view := search.closer(i)) != first[i]}
+        if peek:
+            closer = {i: view for i, view in closer.items() if views.find(view)}
+        if not (yield from search.decode(closer, found, "encoding closer to the objects")):
+            return None
+        wider: dict[int, Window] = {}
+        if not peek:
+            if not (yield from search.farther()):
+                return None
+            for i, ask in enumerate(asks):
+                seen = found[i]
+                window = plan.wider(seen.mask(seen.best), seen.embedding.window, ask)
+                if window is not None:
+                    wider[i] = window
+            larger = {i: View(window) for i, window in wider.items()}
+            if not (yield from search.decode(larger, found, "encoding a larger window")):
+                return None
         done: list[Segmented] = []
-        for start in range(0, len(asks), BATCH):
-            if start:
+        for i, ask in enumerate(asks):
+            if i and i % BATCH == 0:
                 yield Progress(len(asks), len(asks), message="drawing")
                 if cancelled():
                     return None
-            part = range(start, min(start + BATCH, len(asks)))
-            done.extend(search.segmented(index, candidates) for index in part)
+            seen = found[i]
+            every = range(len(seen.scores))
+            done.append(
+                Segmented(
+                    tuple(seen.mask(n) if candidates or n == seen.best else NO_MASK for n in every),
+                    tuple(map(float, seen.scores)),
+                    seen.best,
+                    seen.logits,
+                    seen.view,
+                    seen.embedding,
+                    wider.get(i) or plan.first_window(ask),
+                )
+            )
         return done
 
     def finished(self, mask: PlacedMask, ask: Ask, shape: tuple[int, int]) -> PlacedMask:
@@ -250,49 +280,9 @@ class _Search:
         self.segmenter, self.views, self.asks, self.cancelled = segmenter, views, asks, cancelled
         self.plan = segmenter.plan(views.shape)
         self.found: dict[int, ViewCandidates] = {}
-        self.wider: dict[int, Window] = {}
         self.done, self.total = 0, len(asks)
 
-    def run(self, peek: bool) -> _Steps:
-        """Search for all objects; with `peek`, encode nothing but their first views."""
-        first = {i: self.plan.first_view(ask) for i, ask in enumerate(self.asks)}
-        if not (yield from self._decode(first, self.found, "encoding", fed=True)):
-            return False
-        closer = {i: view for i in first if (view := self._closer(i)) != first[i]}
-        if peek:
-            closer = {i: view for i, view in closer.items() if self.views.has(view)}
-        if not (yield from self._decode(closer, self.found, "encoding closer to the objects")):
-            return False
-        if peek:
-            return True
-        if not (yield from self._farther()):
-            return False
-        for i, ask in enumerate(self.asks):
-            seen = self.found[i]
-            window = self.plan.wider(seen.mask(seen.best), seen.embedding.window, ask)
-            if window is not None:
-                self.wider[i] = window
-        larger = {i: View(window) for i, window in self.wider.items()}
-        return (yield from self._decode(larger, self.found, "encoding a larger window"))
-
-    def segmented(self, index: int, candidates: bool) -> Segmented:
-        """Return what was found for an object; without `candidates`, only its best mask."""
-        found = self.found[index]
-        best = found.best
-        masks = (
-            found.mask(i) if candidates or i == best else NO_MASK for i in range(len(found.scores))
-        )
-        return Segmented(
-            tuple(masks),
-            tuple(map(float, found.scores)),
-            best,
-            found.logits,
-            found.view,
-            found.embedding,
-            self.wider.get(index) or self.plan.first_window(self.asks[index]),
-        )
-
-    def _decode(
+    def decode(
         self,
         views: Mapping[int, View],
         into: dict[int, ViewCandidates],
@@ -303,11 +293,11 @@ class _Search:
         self.total = max(self.total, self.done + len(views))
         for view in dict.fromkeys(views.values()):
             here = [index for index, place in views.items() if place == view]
-            encoded = self.views.has(view)
-            yield Progress(self.done, self.total, message=DECODING if encoded else message)
+            embedding = self.views.find(view)
+            yield Progress(self.done, self.total, message=DECODING if embedding else message)
             if self.cancelled():
                 return False
-            embedding = self.views(view)
+            embedding = embedding or self.views(view)
             for start in range(0, len(here), BATCH):
                 yield Progress(self.done, self.total, message=DECODING)
                 if self.cancelled():
@@ -326,7 +316,7 @@ class _Search:
                 self.done += len(part)
         return True
 
-    def _closer(self, index: int) -> View:
+    def closer(self, index: int) -> View:
         """Return the view for the size that the object turned out to have."""
         found, ask = self.found[index], self.asks[index]
         # words alone may mean another object in a closer view
@@ -334,7 +324,7 @@ class _Search:
         box = None if ask.box is not None or words else found.box
         return found.view if box is None else self.plan.better_view(ask, box, found.view)
 
-    def _farther(self) -> _Steps:
+    def farther(self) -> _Steps:
         """Try views from farther away for objects whose masks score low."""
         focus, side = self.plan.focus, self.plan.image_size
         if focus is None:
@@ -352,7 +342,7 @@ class _Search:
                 if left and (view := left.pop(0)).side > self.found[i].view.side
             }
             found: dict[int, ViewCandidates] = {}
-            if not (yield from self._decode(views, found, "looking from farther away")):
+            if not (yield from self.decode(views, found, "looking from farther away")):
                 return False
             for i, new in found.items():
                 if focus.accepts(new.box, new.score, side, new.view, self.found[i].score):

@@ -45,16 +45,6 @@ class View:
         """Full-resolution pixels along the side of the frame."""
         return max(self.span or 0, *self.window.shape)
 
-    def holds(self, box: Sequence[float]) -> bool:
-        """Whether (row_min, col_min, row_max, col_max) is in its window."""
-        window = self.window
-        return (
-            box[0] >= window.row - 0.5
-            and box[1] >= window.col - 0.5
-            and box[2] <= window.row + window.height
-            and box[3] <= window.col + window.width
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Focus:
@@ -103,7 +93,7 @@ class Focus:
         """
         size = longer_side(box)
         seen = size * image_size / current.side
-        if self.least / slack <= seen <= self.most * slack and current.holds(box):
+        if self.least / slack <= seen <= self.most * slack and current.window.holds(box):
             return current
         aim = self.best if seen <= self.most else _BELOW_MOST * self.most
         wanted = max(size * image_size / aim, _LEAST_SPAN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from .embedding import Embedding
 from .masks import draw_masks
 from .placed_mask import PlacedMask
 from .predictor import Predictor
-from .prompts import Prompts
 from .view import View
 
 Finish = Callable[[PlacedMask, Ask], PlacedMask]
@@ -50,7 +50,25 @@ class ViewCandidates:
     preferred: tuple[int, ...]
     threshold: float
     finish: Finish
+    best: int = field(init=False)
+    """The candidate that agrees with most points, of several the one that is preferred.
+
+    Points tell what is meant more reliably than predicted IoU does: with the candidate for
+    unambiguous prompts alone, masks stop improving at the fourth click.
+    """
     _drawn: dict[int, PlacedMask] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.best, least = self.preferred[0], len(self.ask.points) + 1
+        for index in self.preferred:
+            mask = self.mask(index)
+            missed = mask.holds(self.ask.points) != self.ask.inside
+            # an empty mask is worst
+            misses = len(missed) + 1 if mask.empty else int(np.count_nonzero(missed))
+            if misses < least:
+                self.best, least = index, misses
+            if not least:
+                break
 
     def mask(self, index: int) -> PlacedMask:
         """Return a candidate's final mask, drawn on first use."""
@@ -58,25 +76,6 @@ class ViewCandidates:
             [drawn] = draw_masks(self.logits[index][None], self.embedding, self.threshold)
             self._drawn[index] = self.finish(drawn, self.ask)
         return self._drawn[index]
-
-    @property
-    def best(self) -> int:
-        """The candidate that agrees with most points, of several the one that is preferred.
-
-        Points tell what is meant more reliably than predicted IoU does: with the candidate for
-        unambiguous prompts alone, masks stop improving at the fourth click.
-        """
-        best, least = self.preferred[0], len(self.ask.points) + 1
-        for index in self.preferred:
-            mask = self.mask(index)
-            missed = mask.holds(self.ask.points) != self.ask.inside
-            # an empty mask is worst
-            misses = len(missed) + 1 if mask.empty else int(np.count_nonzero(missed))
-            if misses < least:
-                best, least = index, misses
-            if not least:
-                break
-        return best
 
     @property
     def score(self) -> float:
@@ -119,36 +118,27 @@ def decode_view(
     """
     features = embedding.features.new_empty((1, 0, *embedding.features.shape[-2:]))
     bare = replace(embedding, features=features, heads={})
+    seen = [ask.seen_in(embedding) for ask in asks]
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i, ask in enumerate(asks):
+        # whether the candidates for ambiguous prompts are the ones to choose from
+        several = ask.ambiguous if multimask == "auto" else bool(multimask)
+        kinds = ((name, array.shape) for name, array in seen[i].items())
+        groups.setdefault((several, *kinds), []).append(i)
     found: dict[int, ViewCandidates] = {}
-    # whether the candidates for ambiguous prompts are the ones to choose from
-    kinds = [ask.ambiguous if multimask == "auto" else bool(multimask) for ask in asks]
-    for several in dict.fromkeys(kinds):
-        chosen = [i for i, kind in enumerate(kinds) if kind is several]
+    for (several, *_), chosen in groups.items():
         # prompts that are not ambiguous: their own mask first, the other three as alternatives
         all_four = not several and multimask == "auto"
-        objects = [asks[i].to_object(embedding) for i in chosen]
-        logits, scores = (
-            values.float().cpu().numpy()
-            for values in predictor.decode(
-                embedding,
-                Prompts.from_objects(objects).within(embedding.window),
-                multimask=several or all_four,
-                return_all=all_four,
-            )
-        )
-        for i, low, iou in zip(chosen, logits, scores, strict=True):
+        arrays = {name: np.stack([seen[i][name] for i in chosen]) for name in seen[chosen[0]]}
+        logits, scores, _ = predictor.decode_group(embedding, arrays, several or all_four, all_four)
+        each = zip(chosen, logits.float().cpu().numpy(), scores.float().cpu().numpy(), strict=True)
+        for i, low, iou in each:
             order = np.argsort(-iou, kind="stable").tolist()
             if all_four:
                 order.remove(0)
                 order.insert(0, 0)
+            threshold = predictor.model.mask_threshold
             found[i] = ViewCandidates(
-                asks[i],
-                view,
-                bare,
-                low,
-                iou,
-                tuple(order),
-                predictor.model.mask_threshold,
-                finish,
+                asks[i], view, bare, low, iou, tuple(order), threshold, finish
             )
     return [found[i] for i in range(len(asks))]

@@ -86,9 +86,9 @@ class Views:
         """The embedding of the whole image."""
         return self(View(Window.full(self.shape)))
 
-    def has(self, view: View) -> bool:
-        """Whether a view is encoded and in memory."""
-        return self._key(view) in self.store
+    def find(self, view: View) -> Embedding | None:
+        """Return the embedding of a view that is in memory, or None."""
+        return self.store.find(self._key(view))
 
     def __call__(self, view: View) -> Embedding:
         """Return the embedding of a view."""

@@ -100,6 +100,15 @@ class Window:
         """row_min, col_min, row_max, col_max of the outermost pixels."""
         return (self.row, self.col, self.row + self.height - 1, self.col + self.width - 1)
 
+    def holds(self, box: Sequence[float]) -> bool:
+        """Whether (row_min, col_min, row_max, col_max) of prompts is inside."""
+        return (
+            box[0] >= self.row - 0.5
+            and box[1] >= self.col - 0.5
+            and box[2] <= self.row + self.height
+            and box[3] <= self.col + self.width
+        )
+
     def slices_in(self, outer: Window) -> tuple[slice, slice]:
         """Row and column slices of an array that shows a window around this one."""
         row, col = self.row - outer.row, self.col - outer.col

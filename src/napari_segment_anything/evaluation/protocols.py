@@ -243,7 +243,7 @@ def next_ask(ask: Ask, found: Segmented, truth: NDArray[np.bool_]) -> Ask | None
     points = np.concatenate([ask.points, [[click.row, click.col]]])
     inside = np.concatenate([ask.inside, [click.label == 1]])
     view: View | None = found.view
-    if found.mask.empty or not found.view.holds(bounding_box(points[inside])):
+    if found.mask.empty or not found.view.window.holds(bounding_box(points[inside])):
         view = None
     feed = None if view is None else found.logits[found.best]
     window = None if view is None else found.asked

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..engine import PlaneSource, Predictor, Segmenter, View, Window, bounding_box
+from ..engine import PlaneSource, Predictor, Segmenter, View, Window
 from .decoding import DecodeItem, DecodeRequest, DecodeResult, Embeddings
 from .draft import Draft, lookup
 from .objects import ObjectPrompts
@@ -168,7 +168,7 @@ class DecodingChain:
         """Whether a request needs the mask decoder only, which is fast."""
         views = request.views(self.store)
         return all(
-            item.reuse or views.has(self.plan.first_view(item.ask)) for item in request.items
+            item.reuse or views.find(self.plan.first_view(item.ask)) for item in request.items
         )
 
     def _known(self, plane: Plane, prompts: ObjectPrompts) -> list[Window]:
@@ -195,13 +195,7 @@ class DecodingChain:
                 return nothing
             chosen = item.best if candidate is None else min(candidate, len(item.masks) - 1)
             ask = draft.objects()[0].ask()
-            corners = [ask.positive]  # negative points may be outside the view
-            if ask.box is not None:
-                corners.append(np.reshape(ask.box, (2, 2)))
-            located = any(map(len, corners))
-            if item.masks[chosen].empty or (
-                located and not item.view.holds(bounding_box(*corners))
-            ):
+            if item.masks[chosen].empty or not ask.fits(item.view.window):
                 return nothing
             return item.logits[chosen], item.view, revision
         return nothing

@@ -27,7 +27,7 @@ from ..engine import (
     draw_masks,
 )
 from ..engine.backoff import run_in_batches
-from ..engine.decoder_input import decoder_arguments
+from ..engine.decoder_input import decoder_arguments, group_arrays
 from ..families.memory import PlaneMemory, RememberedMask, VideoMemory
 from ..families.sam2 import Sam2Network
 from .embeddings import Place, PlaneEmbeddings
@@ -106,8 +106,8 @@ class MemoryFollower:
         def look(memory: VideoMemory, maps: list[Tensor], seed: Seed) -> RememberedMask:
             if seed.mask is not None:
                 return memory.from_mask(maps, _in_frame(seed.mask, embedding).to(maps[-1].device))
-            prompts, first = cast("Prompts", seed.prompts), np.zeros(1, np.int64)
-            return memory.from_prompts(maps, **decoder_arguments(embedding, prompts, first, False))
+            arrays = group_arrays(cast("Prompts", seed.prompts), np.zeros(1, np.int64))
+            return memory.from_prompts(maps, **decoder_arguments(embedding, arrays, False))
 
         return self._each(embedding, seeds, look)
 
