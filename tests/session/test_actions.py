@@ -168,7 +168,7 @@ def test_a_decoding_chain_alone():
     chain = DecodingChain(disc_predictor(), source, SessionSettings())
     draft = Draft(
         (),
-        chain.next_revision(),
+        next(chain.revisions),
         points=(DraftPoint((20.0, 20.0), True, 0),),
         window=Window.full((60, 80)),
     )

@@ -163,7 +163,7 @@ def test_masks_do_not_depend_on_the_thread_or_on_what_is_cached(real, predictor,
     session, _ = real
     session.add_point((), (40, 50))
     first = finish(session.decode(session.request()))
-    assert session.is_encoded(session.request())
+    assert session.request().is_encoded
     again = finish(session.decode(session.request()))
     assert np.array_equal(first.objects[0].logits, again.objects[0].logits)
 

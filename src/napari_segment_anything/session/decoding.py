@@ -5,17 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
-from ..engine import (
-    Ask,
-    Embedding,
-    EmbeddingKey,
-    EmbeddingStore,
-    PlaneSource,
-    Segmenter,
-    Views,
-)
+from ..engine import Ask, Segmenter, Views
 from ..progress import Progress
 from .objects import ObjectPrompts
 from .preview import DecodedObject, Preview, PreviewObject
@@ -52,7 +43,8 @@ class DecodeRequest:
     plane : tuple of int
     items : tuple of DecodeItem
     segmenter : Segmenter
-    source : PlaneSource
+    views : Views
+        The plane, with embeddings by view.
     fed_by : int or None
         The revision whose masks are refined.
     epoch : int
@@ -63,13 +55,15 @@ class DecodeRequest:
     plane: tuple[int, ...]
     items: tuple[DecodeItem, ...]
     segmenter: Segmenter
-    source: PlaneSource
+    views: Views
     fed_by: int | None = None
     epoch: int = 0
 
-    def views(self, store: Embeddings) -> Views:
-        """Return the plane's embeddings by view, kept in a store."""
-        return Views(self.segmenter.predictor, self.source, plane=self.plane, store=store)
+    @property
+    def is_encoded(self) -> bool:
+        """Whether it needs the mask decoder only, which is fast."""
+        plan = self.segmenter.plan(self.views.shape)
+        return all(item.reuse or self.views.find(plan.first_view(item.ask)) for item in self.items)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,29 +103,21 @@ class DecodeResult:
         return Preview(
             self.revision,
             self.plane,
-            tuple(PreviewObject(item, item.best, None) for item in self.objects),
+            tuple(PreviewObject.of(item, item.best) for item in self.objects),
         )
 
 
-Embeddings: TypeAlias = EmbeddingStore[EmbeddingKey, Embedding]
-"""Embeddings of an image's planes."""
-
-
 def decode(
-    request: DecodeRequest,
-    store: Embeddings,
-    cancelled: Callable[[], bool] = lambda: False,
+    request: DecodeRequest, cancelled: Callable[[], bool] = lambda: False
 ) -> Generator[Progress, None, DecodeResult | None]:
-    """Decode a request. Changes only the store; several threads may run it.
+    """Decode a request, on any thread; several may run at a time.
 
     Parameters
     ----------
     request : DecodeRequest
-        From `Session.request`.
-    store : EmbeddingStore
-        Where embeddings are kept.
+        From `Session.request` or `Session.hover_request`.
     cancelled : callable
-        Asked before every step that costs time.
+        Asked before every step that takes time.
 
     Yields
     ------
@@ -141,7 +127,7 @@ def decode(
     Returns
     -------
     DecodeResult or None
-        None if it was cancelled.
+        For `Session.accept`; None if it was cancelled.
     """
     began = time.perf_counter()
     done: dict[int, DecodedObject] = {
@@ -149,7 +135,7 @@ def decode(
     }
     waiting = [item for item in request.items if item.reuse is None]
     found = yield from request.segmenter.steps(
-        request.views(store),
+        request.views,
         [item.ask for item in waiting],
         cancelled,
         peek=request.revision < 0,

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from ..engine import PlaneSource, Predictor, Segmenter, View, Window
-from .decoding import DecodeItem, DecodeRequest, DecodeResult, Embeddings
+from ..engine import (
+    Embedding,
+    EmbeddingKey,
+    EmbeddingStore,
+    PlaneSource,
+    Predictor,
+    Segmenter,
+    View,
+    Views,
+    Window,
+)
+from .decoding import DecodeItem, DecodeRequest, DecodeResult
 from .draft import Draft, lookup
 from .objects import ObjectPrompts
 from .precompute import WindowList
@@ -18,46 +28,26 @@ from .schema import Plane, Point
 from .settings import SessionSettings
 
 CAPACITY = 1 << 27
+"""Bytes of masks and logits that are kept."""
 
 
-class DecodedResults:
+class DecodedResults(dict[int, DecodeResult]):
     """Results by the draft's revision; the oldest are dropped when they take too much memory.
 
     What is kept depends only on the results, so that a replay finds the same ones.
-
-    Parameters
-    ----------
-    capacity : int
-        Bytes of masks and logits.
     """
-
-    def __init__(self, capacity: int = CAPACITY) -> None:
-        self._capacity = capacity
-        self._items: OrderedDict[int, DecodeResult] = OrderedDict()
-        self._used = 0
 
     def add(self, result: DecodeResult) -> None:
         """Keep a result."""
-        self._items[result.revision] = result
-        self._used += result.nbytes
-        while self._used > self._capacity and len(self._items) > 1:
-            _, dropped = self._items.popitem(last=False)
-            self._used -= dropped.nbytes
-
-    def get(self, revision: int) -> DecodeResult | None:
-        """Return a result, or None."""
-        return self._items.get(revision)
+        self[result.revision] = result
+        while len(self) > 1 and sum(kept.nbytes for kept in self.values()) > CAPACITY:
+            del self[next(iter(self))]
 
     def same(self, plane: tuple[int, ...], prompts: ObjectPrompts) -> Iterator[DecodedObject]:
         """Yield objects decoded from the same prompts on a plane, the latest first."""
-        for result in reversed(self._items.values()):
+        for result in reversed(self.values()):
             if result.plane == plane:
                 yield from (item for item in result.objects if item.prompts == prompts)
-
-    def clear(self) -> None:
-        """Drop everything."""
-        self._items.clear()
-        self._used = 0
 
 
 class DecodingChain:
@@ -76,11 +66,12 @@ class DecodingChain:
     ) -> None:
         self.source = source
         self.results = DecodedResults()
-        self.store = Embeddings()
+        self.store = EmbeddingStore[EmbeddingKey, Embedding]()
+        self.revisions = itertools.count(1)
+        """Numbers for drafts whose masks have to be decoded."""
         self._prepare(predictor, settings)
         self._shown: tuple[Draft, DecodeResult | None, Preview | None] | None = None
         self._epoch = 0
-        self._revisions = 0
         self._precomputed: dict[Plane, WindowList] = {}
 
     def _prepare(self, predictor: Predictor, settings: SessionSettings) -> None:
@@ -116,11 +107,6 @@ class DecodingChain:
 
     # -- what to decode --------------------------------------------------------------------------
 
-    def next_revision(self) -> int:
-        """Return a new number for a draft whose masks have to be decoded."""
-        self._revisions += 1
-        return self._revisions
-
     def window_of(self, plane: Plane, prompts: ObjectPrompts) -> Window:
         """Return the first window of an object: a precomputed one, if one fits."""
         return self.plan.window(prompts, None, self._known(plane, prompts))
@@ -153,22 +139,20 @@ class DecodingChain:
             if window is None or draft.batch:
                 window = self.plan.window(prompts) if reuse is None else reuse.asked
             items.append(DecodeItem(key, prompts, prompts.ask(window, feed, view), reuse))
-        return DecodeRequest(
-            draft.revision, draft.plane, tuple(items), self._segmenter, self.source, fed_by,
-            self._epoch,
-        )  # fmt: skip
+        return self._request(draft.revision, draft.plane, items, fed_by)
 
     def hover_request(self, plane: Plane, point: Point) -> DecodeRequest:
         """Return a request for the mask under a point, which changes nothing."""
         prompts = ObjectPrompts((point,), (True,))
         item = DecodeItem(0, prompts, prompts.ask(self.window_of(plane, prompts)))
-        return DecodeRequest(-1, plane, (item,), self._segmenter, self.source, None, self._epoch)
+        return self._request(-1, plane, [item], None)
 
-    def is_encoded(self, request: DecodeRequest) -> bool:
-        """Whether a request needs the mask decoder only, which is fast."""
-        views = request.views(self.store)
-        return all(
-            item.reuse or views.find(self.plan.first_view(item.ask)) for item in request.items
+    def _request(
+        self, revision: int, plane: Plane, items: list[DecodeItem], fed_by: int | None
+    ) -> DecodeRequest:
+        views = Views(self.predictor, self.source, plane=plane, store=self.store)
+        return DecodeRequest(
+            revision, plane, tuple(items), self._segmenter, views, fed_by, self._epoch
         )
 
     def _known(self, plane: Plane, prompts: ObjectPrompts) -> list[Window]:
@@ -216,13 +200,10 @@ class DecodingChain:
         """Return the masks of a draft; None as long as they are not decoded."""
         if draft is None:
             return None
-        result = self.results.get(draft.revision)
-        last = self._shown
-        if last is None or last[0] is not draft or last[1] is not result:
-            last = self._shown = (draft, result, self._preview(draft, result))
-        return last[2]
-
-    def _preview(self, draft: Draft, result: DecodeResult | None) -> Preview | None:
+        result, last = self.results.get(draft.revision), self._shown
+        if last is not None and last[0] is draft and last[1] is result:
+            return last[2]
+        preview = None
         decoded = {} if result is None else {item.key: item for item in result.objects}
         shown = []
         for key, prompts in draft.objects().items():
@@ -231,15 +212,19 @@ class DecodingChain:
                 if found is None:
                     window = painted.window
                     found = DecodedObject(key, prompts, window, window, (painted,), (), 0)
-                shown.append(PreviewObject(found, found.best, painted))
+                shown.append(PreviewObject(found, found.best, painted, None))
             elif found is not None:
                 chosen = lookup(draft.candidates, key)
                 if chosen is None or chosen >= len(found.masks):
                     chosen = found.best
-                shown.append(PreviewObject(found, chosen, None))
+                shown.append(PreviewObject.of(found, chosen))
             elif prompts.decodable:
-                return None
-        return Preview(draft.revision, draft.plane, tuple(shown)) if shown else None
+                break
+        else:
+            if shown:
+                preview = Preview(draft.revision, draft.plane, tuple(shown))
+        self._shown = (draft, result, preview)
+        return preview
 
     def shows_other(self, before: Draft | None, after: Draft | None) -> bool:
         """Whether a change of drafts changes the preview at once, before anything is decoded."""

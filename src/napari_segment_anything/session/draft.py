@@ -102,23 +102,40 @@ class Draft:
 
     def objects(self) -> dict[int, ObjectPrompts]:
         """Return the prompts of each object by its key; every negative prompt has one object."""
-        own = _owned(self)
+        points: dict[int, list[DraftPoint]] = {key: [] for key in self.keys}
+        lines: dict[int, list[Scribble]] = {key: [] for key in points}
+        for point in self.points:
+            if point.key is not None:
+                points[point.key].append(point)
+        for key, scribble in self.scribbles:
+            if key is not None:
+                lines[key].append(scribble)
+        boxes, masks = dict(self.boxes), dict(self.masks)
+        own = {
+            key: ObjectPrompts(
+                tuple(point.position for point in mine),
+                tuple(point.positive for point in mine),
+                boxes.get(key),
+                tuple(lines[key]),
+                masks.get(key),
+            )
+            for key, mine in points.items()
+        }
         for point in self.points if own else ():
             if point.key is None:
-                key = _nearest(own, [point.position])
-                points = (*own[key].points, point.position)
-                labels = (*own[key].labels, point.positive)
-                own[key] = replace(own[key], points=points, labels=labels)
+                near = _nearest(own, [point.position])
+                at = (*own[near].points, point.position)
+                labels = (*own[near].labels, point.positive)
+                own[near] = replace(own[near], points=at, labels=labels)
         for free, scribble in self.scribbles if own else ():
             if free is None:
-                key = _nearest(own, scribble.points())
-                own[key] = replace(own[key], scribbles=(*own[key].scribbles, scribble))
+                near = _nearest(own, scribble.points())
+                own[near] = replace(own[near], scribbles=(*own[near].scribbles, scribble))
         return own
 
-    def key_of(self, index: int) -> int | None:
+    def key_of(self, point: DraftPoint) -> int | None:
         """Return the key of the object that a point belongs to."""
-        point = self.points[self.check_index(index)]
-        own = {} if point.key is not None else _owned(self)
+        own = {} if point.key is not None else self.objects()
         return _nearest(own, [point.position]) if own else point.key
 
     def key_or_first(self, key: int | None) -> int:
@@ -188,29 +205,6 @@ def assign(pairs: Keyed[T], key: int, value: T | None) -> Keyed[T]:
     """Return pairs with a value for a key, or without it if the value is None."""
     rest = tuple(pair for pair in pairs if pair[0] != key)
     return rest if value is None else (*rest, (key, value))
-
-
-def _owned(draft: Draft) -> dict[int, ObjectPrompts]:
-    """Return the prompts that have a key, by object."""
-    points: dict[int, list[DraftPoint]] = {key: [] for key in draft.keys}
-    lines: dict[int, list[Scribble]] = {key: [] for key in points}
-    for point in draft.points:
-        if point.key is not None:
-            points[point.key].append(point)
-    for own, scribble in draft.scribbles:
-        if own is not None:
-            lines[own].append(scribble)
-    boxes, masks = dict(draft.boxes), dict(draft.masks)
-    return {
-        key: ObjectPrompts(
-            tuple(point.position for point in mine),
-            tuple(point.positive for point in mine),
-            boxes.get(key),
-            tuple(lines[key]),
-            masks.get(key),
-        )
-        for key, mine in points.items()
-    }
 
 
 def _nearest(objects: dict[int, ObjectPrompts], points: Sequence[Point]) -> int:

@@ -249,7 +249,7 @@ class EditObject(Action):
         prompts = item.prompts if self.mask is None else replace(item.prompts, mask=self.mask)
         after = Draft(
             item.plane,
-            state.chain.next_revision(),
+            next(state.chain.revisions),
             points=tuple(
                 DraftPoint(point, label, 0)
                 for point, label in zip(prompts.points, prompts.labels, strict=True)
@@ -284,7 +284,7 @@ def on_image(mask: PlacedMask, shape: tuple[int, int]) -> PlacedMask:
 def begun(state: SessionState, plane: Plane, batch: bool) -> Draft:
     """Return a new draft; raise a `PromptError` if another is in progress."""
     state.require_no_draft()
-    revision = state.chain.next_revision()
+    revision = next(state.chain.revisions)
     return Draft(plane, revision, batch=batch, started=state.watch.now())
 
 
@@ -297,7 +297,7 @@ def _prompted(
     """Change prompts of the draft; make one on `plane` if there is none."""
     before = state.draft
     if plane is not None:
-        if before is None or (before.empty and before.plane != plane):
+        if before is None or (before.plane != plane and before.empty):
             batch = before is not None and before.batch
             before = Draft(plane, 0, batch=batch, started=state.watch.now())
         elif before.plane != plane:
@@ -312,7 +312,7 @@ def _prompted(
     had, has = before.objects(), after.objects()
     after = replace(
         after,
-        revision=state.chain.next_revision(),
+        revision=next(state.chain.revisions),
         # a choice among old masks is not valid for new ones
         candidates=tuple(pair for pair in after.candidates if had.get(pair[0]) == has.get(pair[0])),
         window=state.chain.next_window(before, after),

@@ -55,30 +55,26 @@ class PreviewObject:
     decoded : DecodedObject
     chosen : int
         Index of the candidate that is used.
-    painted : PlacedMask or None
-        A mask drawn by hand instead.
+    mask : PlacedMask
+        What a commit writes: the candidate, or a mask drawn by hand.
+    score : float or None
+        Predicted IoU; None for a mask drawn by hand.
     """
 
     decoded: DecodedObject
     chosen: int
-    painted: PlacedMask | None
+    mask: PlacedMask
+    score: float | None
+
+    @classmethod
+    def of(cls, decoded: DecodedObject, chosen: int) -> PreviewObject:
+        """Make it of one of the candidates."""
+        return cls(decoded, chosen, decoded.masks[chosen], decoded.scores[chosen])
 
     @property
     def key(self) -> int:
         """The draft's key."""
         return self.decoded.key
-
-    @property
-    def mask(self) -> PlacedMask:
-        """The mask that a commit writes."""
-        return self.decoded.masks[self.chosen] if self.painted is None else self.painted
-
-    @property
-    def score(self) -> float | None:
-        """Predicted IoU; None for a mask drawn by hand."""
-        if self.painted is not None or not self.decoded.scores:
-            return None
-        return self.decoded.scores[self.chosen]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..engine import PlacedMask, PlaneSource, Predictor, Window
 from ..errors import PromptError, ResourceError
-from ..progress import Progress, finish
+from ..progress import finish
 from ..wording import counted
 from . import draft_actions as on_draft
 from . import object_actions as on_objects
@@ -421,7 +421,7 @@ class Session:
         where = self.source.check_plane(plane)
         action = on_draft.AddPoint(where, as_point(point), bool(positive), draft)
         after = self.perform(action).after
-        return None if after is None else after.key_of(len(after.points) - 1)
+        return None if after is None else after.key_of(after.points[-1])
 
     def move_point(self, index: int, point: npt.ArrayLike) -> None:
         """Move a point of the object in progress.
@@ -634,28 +634,7 @@ class Session:
         require_inside(place, self.source.shape)
         return self.state.chain.hover_request(where, place)
 
-    def is_encoded(self, request: DecodeRequest) -> bool:
-        """Whether a request needs the mask decoder only, which is fast."""
-        return self.state.chain.is_encoded(request)
-
-    def decode(
-        self, request: DecodeRequest, cancelled: Callable[[], bool] = lambda: False
-    ) -> Generator[Progress, None, DecodeResult | None]:
-        """Decode a request, on any thread; several may run at a time.
-
-        Parameters
-        ----------
-        request : DecodeRequest
-            From `request` or `hover_request`.
-        cancelled : callable
-            Asked before every step that takes time.
-
-        Returns
-        -------
-        DecodeResult or None
-            For `accept`; None if it was cancelled.
-        """
-        return decode(request, self.state.chain.store, cancelled)
+    decode = staticmethod(decode)
 
     def accept(self, result: DecodeResult | None) -> bool:
         """Show what was decoded; return False if it is stale, or was only a look at a point.

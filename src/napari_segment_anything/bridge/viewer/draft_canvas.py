@@ -110,7 +110,7 @@ class DraftCanvas:
         # encoded, prompts and masks are painted together. Otherwise prompts are drawn first, as
         # drawing takes three times as long while another thread computes.
         self._undrawn = True
-        if not session.is_encoded(request):
+        if not request.is_encoded:
             self.show_prompts()
         callbacks = JobCallbacks(accept, self._on_error, self._on_progress, self.worker.idle)
         self.worker.submit(partial(session.decode, request), callbacks)

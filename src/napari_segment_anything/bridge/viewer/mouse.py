@@ -327,7 +327,7 @@ class MouseInput:
                 canvas.show_preview()
                 return
             request = on.session.hover_request(seen.plane, (row, col))
-            if not on.session.is_encoded(request):
+            if not request.is_encoded:
                 return  # only clicks encode
         except SegmentAnythingError:
             return  # nothing to show there
