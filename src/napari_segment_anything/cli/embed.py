@@ -224,7 +224,7 @@ def _windows(
 
     part = values.region(region)
     only = None if part is None else part.clip(source.shape)
-    plan = EncodePlan.of(model, source.shape, window)
+    plan = EncodePlan(source.shape, model.image_size, window_size=window)
     return ahead_windows(source.shape, plan.size, boxes, only)
 
 

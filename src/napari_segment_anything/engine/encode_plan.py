@@ -11,7 +11,6 @@ import numpy as np
 
 from ..errors import ParameterError
 from .ask import Ask, bounding_box
-from .model import Model
 from .placed_mask import PlacedMask
 from .view import Focus, View, grid_window, longer_side
 from .windows import Window
@@ -51,7 +50,7 @@ class EncodePlan:
     """Chooses the windows and views of an image to encode for one model.
 
     An object's windows and views depend on the image and its own prompts, and lie on grids, so
-    that neighbours and further clicks share them. Usually made by `EncodePlan.of`.
+    that neighbours and further clicks share them.
 
     Parameters
     ----------
@@ -60,7 +59,8 @@ class EncodePlan:
     image_size : int
         The model's frame side in pixels.
     focus : Focus, optional
-        Sizes at which the model segments objects well; without it views are plain windows.
+        Sizes at which the model segments objects well; without it, and with `window_size`, views
+        are plain windows.
     window_size : int, optional
         Side of a window in full-resolution pixels; by default the whole image up to two frames,
         else one frame.
@@ -85,23 +85,9 @@ class EncodePlan:
         if size is None:
             whole = longest <= WHOLE_FRAMES * self.image_size
             size = longest if whole else self.image_size
+        else:
+            object.__setattr__(self, "focus", None)
         object.__setattr__(self, "size", int(size))
-
-    @classmethod
-    def of(cls, model: Model, shape: tuple[int, int], window_size: int | None = None) -> EncodePlan:
-        """Make the plan for a model; with `window_size` its focus is left out.
-
-        Parameters
-        ----------
-        model : Model
-        shape : (int, int)
-            Rows and columns of the image.
-        window_size : int, optional
-            Side of a window in full-resolution pixels.
-        """
-        return cls(
-            shape, model.image_size, model.focus if window_size is None else None, window_size
-        )
 
     # -- windows ---------------------------------------------------------------------------------
 

@@ -132,7 +132,8 @@ class Segmenter:
 
     def plan(self, shape: tuple[int, int]) -> EncodePlan:
         """Return what to encode for prompts of an image of shape (rows, columns)."""
-        return EncodePlan.of(self.predictor.model, shape, self.window_size)
+        model = self.predictor.model
+        return EncodePlan(shape, model.image_size, model.focus, self.window_size)
 
     def segment(
         self, image: Any, prompts: Prompts | Iterable[Ask], **options: Any

@@ -20,7 +20,7 @@ from ..engine import (
     Window,
 )
 from .decoding import DecodeItem, DecodeRequest, DecodeResult
-from .draft import Draft, lookup
+from .draft import Draft, DraftPoint, lookup
 from .objects import ObjectPrompts
 from .precompute import WindowList
 from .preview import DecodedObject, Preview, PreviewObject
@@ -139,21 +139,16 @@ class DecodingChain:
             if window is None or draft.batch:
                 window = self.plan.window(prompts) if reuse is None else reuse.asked
             items.append(DecodeItem(key, prompts, prompts.ask(window, feed, view), reuse))
-        return self._request(draft.revision, draft.plane, items, fed_by)
+        views = Views(self.predictor, self.source, plane=draft.plane, store=self.store)
+        return DecodeRequest(
+            draft.revision, draft.plane, tuple(items), self._segmenter, views, fed_by, self._epoch
+        )
 
     def hover_request(self, plane: Plane, point: Point) -> DecodeRequest:
         """Return a request for the mask under a point, which changes nothing."""
-        prompts = ObjectPrompts((point,), (True,))
-        item = DecodeItem(0, prompts, prompts.ask(self.window_of(plane, prompts)))
-        return self._request(-1, plane, [item], None)
-
-    def _request(
-        self, revision: int, plane: Plane, items: list[DecodeItem], fed_by: int | None
-    ) -> DecodeRequest:
-        views = Views(self.predictor, self.source, plane=plane, store=self.store)
-        return DecodeRequest(
-            revision, plane, tuple(items), self._segmenter, views, fed_by, self._epoch
-        )
+        window = self.window_of(plane, ObjectPrompts((point,), (True,)))
+        draft = Draft(plane, -1, points=(DraftPoint(point, True, 0),), window=window)
+        return self.request(draft)  # type: ignore[return-value] # a point can be decoded
 
     def _known(self, plane: Plane, prompts: ObjectPrompts) -> list[Window]:
         """Return precomputed windows around prompts."""

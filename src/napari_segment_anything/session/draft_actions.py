@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -67,10 +68,7 @@ class AddPoint(Action):
 
     def plan(self, state: SessionState) -> Change:
         require_inside(self.point, state.source.shape)
-
-        def change(draft: Draft) -> Draft:
-            return _with_point(draft, self.point, self.positive, self.draft)
-
+        change = partial(_with_point, point=self.point, positive=self.positive, key=self.draft)
         return _prompted(self, state, change, self.plane)
 
 
@@ -125,7 +123,7 @@ class SetBox(Action):
 
     def plan(self, state: SessionState) -> Change:
         box = None if self.box is None else _clipped(self.box, state.source.shape)
-        return _prompted(self, state, lambda draft: _with_box(draft, box, self.draft), self.plane)
+        return _prompted(self, state, partial(_with_box, box=box, key=self.draft), self.plane)
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ def views_of(
             extents.setdefault(number, []).append(np.array(seed.extent))
     if window_size is None:
         return dict.fromkeys(extents, View(Window.full(canvas)))
-    plan = EncodePlan.of(model, canvas, window_size)
+    plan = EncodePlan(canvas, model.image_size, window_size=window_size)
     return {number: plan.followed_view(bounding_box(*all)) for number, all in extents.items()}
 
 

@@ -49,7 +49,8 @@ class PropagationRun:
         self.segment, self.follower = segment, follower
         self.embeddings, self.labels, self.before = embeddings, labels, before
         size = None if task.focused else task.side
-        self.plan = EncodePlan.of(embeddings.predictor.model, task.volume.canvas, size)
+        model = embeddings.predictor.model
+        self.plan = EncodePlan(task.volume.canvas, model.image_size, model.focus, size)
         self.masks: dict[tuple[int, int], tuple[PlacedMask, float]] = {}
         self.references: dict[tuple[int, int], Any] = {}
         self.chains: dict[ChainKey, Chain] = {}

@@ -258,11 +258,13 @@ class MouseInput:
             with self._signals.reporting():
                 seen = self._planes.look()
                 row, col = map(float, seen.points(where))
-                if inside((row, col), seen.on.axes.rows_cols):
+                if not inside((row, col), seen.on.axes.rows_cols):
+                    return
+                if seen.on.session.draft is None:
                     self._warn_of_units()
-                    begins = self._planes.draft is None
-                    if not (begins and self.claim(seen, (row, col)) and positive):
-                        self._prompts.put_point(seen.on, seen.plane, (row, col), positive)
+                    if self.claim(seen, (row, col)) and positive:
+                        return
+                self._prompts.put_point(seen.on, seen.plane, (row, col), positive)
 
         self._canvas.models.ask(act, "prompt")
 

@@ -180,31 +180,26 @@ class PreviewLayer:
             return
         shown = self._laid.displayed
         pixels = layer.data[tuple(slice(None) if i in shown else 0 for i in range(layer.ndim))]
-        pixels[changed.slices_in(window)] = 0
+        rows, cols = changed.slices_in(window)
+        pixels[rows, cols] = 0
         if part is not None:
             pixels[part.slices_in(window)] = values
-        self._redraw(layer, pixels, *changed.slices_in(window))
-
-    def _redraw(self, layer: Labels, pixels: np.ndarray, rows: slice, cols: slice) -> None:
-        """Draw some pixels (height, width) again: alone, if napari shows the data as they are."""
-        dims = self._viewer.dims
-        shown = tuple(axis - dims.ndim + layer.ndim for axis in dims.displayed)
-        if layer.contour or tuple(sorted(shown)) != self._laid.displayed or not self._in_view():
+        # the changed pixels alone are drawn, if napari shows the data as they are
+        axes, dims = self._laid, self._viewer.dims
+        order = tuple(axis - dims.ndim + layer.ndim for axis in dims.displayed)
+        as_they_are = not layer.contour and tuple(sorted(order)) == shown
+        if as_they_are and axes.planes:  # are the sliders on the layer's plane?
+            try:
+                index = current_index(self._viewer, layer)
+                as_they_are = all(round(index[axis]) == 0 for axis in axes.planes)
+            except ImageError:  # the viewer cuts it obliquely
+                as_they_are = False
+        if not as_they_are:
             layer.refresh(thumbnail=False, highlight=False, extent=False)
-        elif shown == self._laid.displayed:
+        elif order == shown:
             layer.events.labels_update(data=pixels[rows, cols], offset=[rows.start, cols.start])
         else:
             layer.events.labels_update(data=pixels[rows, cols].T, offset=[cols.start, rows.start])
-
-    def _in_view(self) -> bool:
-        """Whether the sliders are on the plane that the layer lies on."""
-        if self.layer is None or not self._laid.planes:
-            return True
-        try:
-            index = current_index(self._viewer, self.layer)
-        except ImageError:  # the viewer cuts it obliquely
-            return False
-        return all(round(index[axis]) == 0 for axis in self._laid.planes)
 
     # -- the layer -------------------------------------------------------------------------------
 
