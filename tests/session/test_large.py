@@ -104,15 +104,15 @@ def test_a_mask_that_is_cut_off_is_decoded_in_a_larger_window(model):
     class Wide(Predictor):
         """Gives masks that fill a square of 240 pixels, whatever the window."""
 
-        def decode(self, embedding, prompts, **options):
-            logits, scores = super().decode(embedding, prompts, **options)
+        def decode_group(self, embedding, *options):
+            logits, scores, notes = super().decode_group(embedding, *options)
             logits, side = logits.clone(), logits.shape[-1]
             window = embedding.window
             rows = window.row + (np.arange(side) + 0.5) * window.height / side
             cols = window.col + (np.arange(side) + 0.5) * window.width / side
             inside = (abs(rows - 1000) < 90)[:, None] & (abs(cols - 1000) < 90)[None]
             logits[:] = torch.from_numpy(np.where(inside, 10.0, -10.0))
-            return logits, scores
+            return logits, scores, notes
 
     image = np.random.default_rng(0).integers(0, 255, (2000, 2000), dtype=np.uint8)
     labels = np.zeros(image.shape, np.uint8)

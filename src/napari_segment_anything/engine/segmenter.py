@@ -209,9 +209,13 @@ class Segmenter:
         first = {i: plan.first_view(ask) for i, ask in enumerate(asks)}
         if not (yield from search.decode(first, found, "encoding", fed=True)):
             return None
-        closer = {i: view for i in first if (view := search.closer(i)) != first[i]}
-        if peek:
-            closer = {i: view for i, view in closer.items() if views.find(view)}
+        closer: dict[int, View] = {}
+        for i, ask in enumerate(asks):
+            # a box gave the size before; words alone may mean another object in a closer view
+            if ask.box is None and (ask.located or ask.text is None) and (box := found[i].box):
+                view = plan.better_view(ask, box, first[i])
+                if view != first[i] and not (peek and views.find(view) is None):
+                    closer[i] = view
         if not (yield from search.decode(closer, found, "encoding closer to the objects")):
             return None
         wider: dict[int, Window] = {}
@@ -316,14 +320,6 @@ class _Search:
                 into.update(zip(part, found, strict=True))
                 self.done += len(part)
         return True
-
-    def closer(self, index: int) -> View:
-        """Return the view for the size that the object turned out to have."""
-        found, ask = self.found[index], self.asks[index]
-        # words alone may mean another object in a closer view
-        words = ask.text is not None and not ask.located
-        box = None if ask.box is not None or words else found.box
-        return found.view if box is None else self.plan.better_view(ask, box, found.view)
 
     def farther(self) -> _Steps:
         """Try views from farther away for objects whose masks score low."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..engine import Ask, Segmenter, Views
 from ..progress import Progress
@@ -91,12 +91,13 @@ class DecodeResult:
     fed_by: int | None = None
     seconds: float = 0.0
     epoch: int = 0
+    nbytes: int = field(init=False)
+    """Of masks and logits."""
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of masks and logits."""
+    def __post_init__(self) -> None:
         bits = sum(len(mask.bits) for item in self.objects for mask in item.masks)
-        return bits + sum(item.logits.nbytes for item in self.objects if item.logits is not None)
+        logits = sum(item.logits.nbytes for item in self.objects if item.logits is not None)
+        object.__setattr__(self, "nbytes", bits + logits)
 
     def preview(self) -> Preview:
         """Return the masks as a preview, each object's best candidate chosen."""

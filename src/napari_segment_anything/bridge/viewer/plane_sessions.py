@@ -106,6 +106,8 @@ class PlaneSessions:
     def __init__(self, layers: SessionLayers, models: ModelHolder, signals: ViewerSignals) -> None:
         self.viewer, self.layers, self.signals = layers.viewer, layers, signals
         self.options = dict(self.OPTIONS)
+        self.all: tuple[PlaneSession, ...] = ()
+        """The sessions there are, one for the planes of each orientation."""
         self.current: PlaneSession | None = None
         """The session that was found last."""
         self.made: Callable[[PlaneSession], object] = lambda new: None
@@ -113,14 +115,8 @@ class PlaneSessions:
         self.switched: Callable[[], object] = lambda: None
         """Called when another session, or none, is current."""
         self._models = models
-        self._by_axes: dict[tuple[int, int], PlaneSession] = {}
         self._closed = False
         self._left: list[Session] = []  # dropped ones; their journals stay open until the end
-
-    @property
-    def all(self) -> tuple[PlaneSession, ...]:
-        """The sessions there are."""
-        return tuple(self._by_axes.values())
 
     @property
     def draft(self) -> Draft | None:
@@ -145,7 +141,8 @@ class PlaneSessions:
         if images is not self.layers.images:
             self.layers.choose(images)
             self.signals.layers_changed.emit()
-        found = self._by_axes.get(displayed_axes(self.viewer, images[0]))
+        shown = displayed_axes(self.viewer, images[0])
+        found = next((one for one in self.all if one.axes.displayed == shown), None)
         if found is None:
             found = self._add(images, self._axes_of(images))
         found.target.check()
@@ -230,7 +227,7 @@ class PlaneSessions:
                 action = ("Show them", partial(self.go_to, other, draft.plane))
                 self.signals.notice(Notice("axes", text, action))
                 return
-        if len(self._by_axes) > 1:
+        if len(self.all) > 1:
             self.signals.notice(Notice("axes"))
 
     # -- making and dropping ---------------------------------------------------------------------
@@ -265,7 +262,8 @@ class PlaneSessions:
         session.bind(target)
         for name in _LIVE:
             setattr(session, name, self.options[name])
-        new = self._by_axes[axes.displayed] = PlaneSession(axes, target, session, dropped)
+        new = PlaneSession(axes, target, session, dropped)
+        self.all = (*self.all, new)
         self.made(new)
         self.current = new
         self.switched()
@@ -292,7 +290,8 @@ class PlaneSessions:
             kept |= {"journal": self._journal(images[0].name, axes)}
             kept |= {"window_size": options["window_size"]}
             session = Session(predictor, source, target, **kept)
-        new = self._by_axes[axes.displayed] = PlaneSession(axes, target, session)
+        new = PlaneSession(axes, target, session)
+        self.all = (*self.all, new)
         self.made(new)
         return new
 
@@ -300,7 +299,7 @@ class PlaneSessions:
         journal = self.options["journal"]
         if callable(journal):
             return journal(image)
-        if journal is None or not self._by_axes:
+        if journal is None or not self.all:
             return journal
         first = Path(journal)  # planes along other axes: a file of their own
         rows, cols = axes.displayed
@@ -325,9 +324,7 @@ class PlaneSessions:
 
     def drop(self) -> None:
         """Drop the sessions; committed objects stay in the labels."""
-        dropped = self.all
-        self._by_axes.clear()
-        self.current = None
+        dropped, self.all, self.current = self.all, (), None
         for one in dropped:
             if one.dropped is not None:
                 one.dropped()
@@ -338,8 +335,7 @@ class PlaneSessions:
 
     def close(self) -> None:
         """Close all sessions."""
-        left = self.all
-        self._by_axes.clear()
+        left, self.all = self.all, ()
         self.current, self._closed = None, True
         for one in left:
             (one.session.close if one.dropped is None else one.dropped)()
