@@ -212,7 +212,7 @@ class Segmenter:
         closer: dict[int, View] = {}
         for i, ask in enumerate(asks):
             # a box gave the size before; words alone may mean another object in a closer view
-            if ask.box is None and (ask.located or ask.text is None) and (box := found[i].box):
+            if ask.box is None and (ask.text is None or ask.located) and (box := found[i].box):
                 view = plan.better_view(ask, box, first[i])
                 if view != first[i] and not (peek and views.find(view) is None):
                     closer[i] = view

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import MLP, LayerNorm2d, cast_products, normalise
+from .layers import MLP, LayerNorm2d, cast_products, normalise, product_dtype
 from .two_way_transformer import ImageCells, TwoWayTransformer
 
 # Cells times objects in one pass on a CPU: temporaries are then a few megabytes, which
@@ -36,12 +36,6 @@ class Upscaling(nn.Sequential):
         norm = LayerNorm2d(width // 4)
         second = nn.ConvTranspose2d(width // 4, width // 8, 2, 2)
         super().__init__(first, norm, nn.GELU(), second, nn.GELU())
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The products' dtype."""
-        first: Tensor = self[0].weight  # type: ignore[assignment]
-        return first.dtype
 
     def forward(self, cells: Tensor) -> Tensor:
         """(..., C) -> (..., 4, 4, C // 8)."""
@@ -190,7 +184,7 @@ class MaskDecoder(nn.Module):
 
         In inference, those of the last embedding are kept: prompts without a mask have the same.
         """
-        dtype = self.output_upscaling.dtype
+        dtype = product_dtype(self.output_upscaling[0])
         kept = dense.shape[-1] == 1 and torch.is_inference_mode_enabled()
         last = self._last
         if kept and last is not None:

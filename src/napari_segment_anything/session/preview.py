@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
@@ -92,20 +92,19 @@ class Preview:
     revision: int
     plane: tuple[int, ...]
     objects: tuple[PreviewObject, ...]
+    extent: Window | None = field(init=False)
+    """The smallest window that holds every mask; None if all are empty."""
+    window: Window = field(init=False)
+    """Where the masks lie: a single object's window, or what holds every mask of a batch."""
 
-    @property
-    def extent(self) -> Window | None:
-        """The smallest window that holds every mask; None if all are empty."""
-        windows = [item.mask.window for item in self.objects if not item.mask.empty]
-        return reduce(Window.union, windows) if windows else None
-
-    @property
-    def window(self) -> Window:
-        """Where the masks lie: a single object's window, or what holds every mask of a batch."""
-        extent, decoded = self.extent, self.objects[0].decoded.window
-        if extent is None:
-            return decoded
-        return extent.union(decoded) if len(self.objects) == 1 else extent
+    def __post_init__(self) -> None:
+        masks = [item.mask.window for item in self.objects if not item.mask.empty]
+        extent, window = None, self.objects[0].decoded.window
+        if masks:
+            extent = reduce(Window.union, masks)
+            window = extent.union(window) if len(self.objects) == 1 else extent
+        object.__setattr__(self, "extent", extent)
+        object.__setattr__(self, "window", window)
 
     @property
     def mask(self) -> np.ndarray:

@@ -304,7 +304,8 @@ class Session:
 
     def _take(self, action: Action, change: Change) -> None:
         state, edit, before = self.state, change.edit, self.state.draft
-        self.recorder.record(to_event(action, change), durable=edit is not None)
+        if self.recorder.journal is not None:
+            self.recorder.record(to_event(action, change), durable=edit is not None)
         if edit is not None:
             try:
                 state.objects.apply(edit)
@@ -643,7 +644,8 @@ class Session:
         """
         if result is None or not self.state.chain.accepts(self.state.draft, result):
             return False
-        self.recorder.record(on_session.Decoded.of(result).to_json())
+        if self.recorder.journal is not None:
+            self.recorder.record(on_session.Decoded.of(result).to_json())
         self.state.chain.results.add(result)
         self.events.preview_changed.emit()
         return True
