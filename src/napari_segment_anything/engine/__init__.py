@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from .calibration import LayerError, Quantized, quantize, quantize_steps
     from .contrast import resolve_contrast_limits
     from .device import choose_device, choose_precision
-    from .embedding import Embedding
-    from .embedding_store import EmbeddingStore
+    from .embedding import Embedding, EmbeddingStore
     from .encode_plan import EncodePlan
     from .image import ImageSource, open_image
     from .masks import binarise, draw_masks, mask_logits, patches, upsample
@@ -36,8 +35,7 @@ else:
             "calibration": "LayerError Quantized quantize quantize_steps",
             "contrast": "resolve_contrast_limits",
             "device": "choose_device choose_precision",
-            "embedding": "Embedding",
-            "embedding_store": "EmbeddingStore",
+            "embedding": "Embedding EmbeddingStore",
             "encode_plan": "EncodePlan",
             "image": "ImageSource open_image",
             "masks": "binarise draw_masks mask_logits patches upsample",

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..errors import ParameterError
 from ..network import EncoderOutput
-from .embedding_store import EmbeddingStore
+from .embedding import EmbeddingStore
 
 _VERSION = 1
 WINDOWS = "windows"

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ParameterError
 from .contrast import resolve_contrast_limits
-from .embedding import Embedding
-from .embedding_store import EmbeddingStore
+from .embedding import Embedding, EmbeddingStore
 from .image import open_image
 from .planes import PlaneSource
 from .predictor import Predictor

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 from ..lazy import names_on_first_use
 
 if TYPE_CHECKING:
-    from .decoding import DecodeRequest, DecodeResult
+    from .decoding import DecodedObject, DecodeRequest, DecodeResult, Preview, PreviewObject
     from .draft import Draft, DraftPoint
     from .events import recorded_objects
     from .journal import Journal, journal_directory, new_journal_path, unfinished_journals
     from .objects import MadeBy, ObjectPrompts, Scribble, SessionObject, SuggestedMask
     from .precompute import Ahead, ahead_windows, embed_ahead
-    from .preview import DecodedObject, Preview, PreviewObject
     from .recovery import PolicyWarning, recover
     from .replaying import Replay, recorded_model, replay, replay_steps
     from .scheduler import Delivery, LatestWins
@@ -22,13 +21,12 @@ else:
     __getattr__, __dir__ = names_on_first_use(
         __name__,
         {
-            "decoding": "DecodeRequest DecodeResult",
+            "decoding": "DecodedObject DecodeRequest DecodeResult Preview PreviewObject",
             "draft": "Draft DraftPoint",
             "events": "recorded_objects",
             "journal": "Journal journal_directory new_journal_path unfinished_journals",
             "objects": "MadeBy ObjectPrompts Scribble SessionObject SuggestedMask",
             "precompute": "Ahead ahead_windows embed_ahead",
-            "preview": "DecodedObject Preview PreviewObject",
             "recovery": "PolicyWarning recover",
             "replaying": "Replay recorded_model replay replay_steps",
             "scheduler": "Delivery LatestWins",

@@ -19,11 +19,17 @@ from ..engine import (
     Views,
     Window,
 )
-from .decoding import DecodeItem, DecodeRequest, DecodeResult
+from .decoding import (
+    DecodedObject,
+    DecodeItem,
+    DecodeRequest,
+    DecodeResult,
+    Preview,
+    PreviewObject,
+)
 from .draft import Draft, DraftPoint, lookup
 from .objects import ObjectPrompts
 from .precompute import WindowList
-from .preview import DecodedObject, Preview, PreviewObject
 from .schema import Plane, Point
 from .settings import SessionSettings
 
@@ -107,9 +113,17 @@ class DecodingChain:
 
     # -- what to decode --------------------------------------------------------------------------
 
-    def window_of(self, plane: Plane, prompts: ObjectPrompts) -> Window:
-        """Return the first window of an object: a precomputed one, if one fits."""
-        return self.plan.window(prompts, None, self._known(plane, prompts))
+    def window_of(
+        self, plane: Plane, prompts: ObjectPrompts, current: Window | None = None
+    ) -> Window:
+        """Return the first window of an object: its current or a precomputed one, if one fits."""
+        cache, known = self.predictor.cache, []
+        if cache is not None and cache.directory is not None:
+            if plane not in self._precomputed:
+                model = self.predictor.model
+                self._precomputed[plane] = WindowList(cache, self.source, plane, model)
+            known = self._precomputed[plane].around(prompts.extent())
+        return self.plan.window(prompts, current, known)
 
     def next_window(self, before: Draft, after: Draft) -> Window | None:
         """Return the window of a changed draft: the same as before, as long as it fits."""
@@ -118,7 +132,7 @@ class DecodingChain:
             return before.window
         result = self.results.get(before.revision)
         current = result.objects[0].asked if result and result.objects else before.window
-        return self.plan.window(prompts, current, self._known(after.plane, prompts))
+        return self.window_of(after.plane, prompts, current)
 
     def request(self, draft: Draft | None) -> DecodeRequest | None:
         """Return a snapshot of what has to be decoded for a draft; None if nothing has."""
@@ -149,16 +163,6 @@ class DecodingChain:
         window = self.window_of(plane, ObjectPrompts((point,), (True,)))
         draft = Draft(plane, -1, points=(DraftPoint(point, True, 0),), window=window)
         return self.request(draft)  # type: ignore[return-value] # a point can be decoded
-
-    def _known(self, plane: Plane, prompts: ObjectPrompts) -> list[Window]:
-        """Return precomputed windows around prompts."""
-        cache = self.predictor.cache
-        if cache is None or cache.directory is None:
-            return []
-        if plane not in self._precomputed:
-            model = self.predictor.model
-            self._precomputed[plane] = WindowList(cache, self.source, plane, model)
-        return self._precomputed[plane].around(prompts.extent())
 
     def _feed(self, draft: Draft) -> tuple[np.ndarray | None, View | None, int | None]:
         """Return the logits to refine: of the latest mask of some of these prompts, if any."""

@@ -21,7 +21,7 @@ from . import series_actions as on_series
 from . import session_actions as on_session
 from .action import Action
 from .committed import CommittedObjects, ObjectPlace
-from .decoding import DecodeRequest, DecodeResult, decode
+from .decoding import DecodeRequest, DecodeResult, Preview, decode
 from .decoding_chain import DecodingChain
 from .draft import Draft
 from .events import VOID, Event, to_event
@@ -37,7 +37,6 @@ from .objects import (
     drawn_mask,
     require_inside,
 )
-from .preview import Preview
 from .settings import SessionSettings
 from .state import SessionEvents, SessionState, Stopwatch
 from .target import LabelTarget

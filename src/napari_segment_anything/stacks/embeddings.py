@@ -8,7 +8,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from ..engine import Embedding, EmbeddingStore, Predictor, View
-from ..engine.embedding_store import MEMORY_BYTES
+from ..engine.embedding import MEMORY_BYTES
 from .volume import Volume
 
 
