@@ -19,6 +19,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import CodeType, FrameType, SimpleNamespace
 from typing import Any
 
@@ -67,12 +68,19 @@ class Hops:
 
 
 class Canvas:
-    """A viewer without a window, and a mouse over it."""
+    """A viewer without a window, a mouse over it, and a journal, as the widget keeps one."""
 
     def __init__(self) -> None:
         self.viewer = ViewerModel()
         self.viewer.add_image(np.asarray(nsa.sample("nuclei").image)[:256, :256])
-        self.session = nsa.attach(self.viewer)
+        self._folder = TemporaryDirectory()
+        journal = Path(self._folder.name) / "session.jsonl"
+        self.session = nsa.attach(self.viewer, journal=journal)
+
+    def close(self) -> None:
+        """Close the session, and drop its journal."""
+        self.session.close()
+        self._folder.cleanup()
 
     def click(self, row: float, col: float) -> None:
         """Press and release the left button."""
@@ -102,6 +110,7 @@ def click(hops: Hops) -> None:
     hops.count(lambda: canvas.click(60, 66))
     if canvas.session.preview is None:
         raise RuntimeError("the click made no mask")
+    canvas.close()
 
 
 def commit(hops: Hops) -> None:
@@ -112,6 +121,7 @@ def commit(hops: Hops) -> None:
         canvas.session.commit()
     canvas.click(200, 200)
     hops.count(canvas.session.commit)
+    canvas.close()
 
 
 def everything(hops: Hops) -> None:
@@ -124,8 +134,6 @@ def everything(hops: Hops) -> None:
 
 def tile(hops: Hops) -> None:
     """The tiles of a large run between the first and the last: read, segmented, kept."""
-    from tempfile import TemporaryDirectory
-
     from napari_segment_anything.large import segment_large_steps
 
     image = np.tile(np.asarray(nsa.sample("nuclei").image)[:256, :256], (2, 2))

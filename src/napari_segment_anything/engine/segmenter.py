@@ -299,11 +299,10 @@ class _Search:
         for view in dict.fromkeys(views.values()):
             here = [index for index, place in views.items() if place == view]
             embedding = self.views.find(view)
-            if embedding is None:
-                yield Progress(self.done, self.total, message=message)
-                if self.cancelled():
-                    return False
-                embedding = self.views(view)
+            yield Progress(self.done, self.total, message=DECODING if embedding else message)
+            if self.cancelled():
+                return False
+            embedding = embedding or self.views(view)
             for start in range(0, len(here), BATCH):
                 yield Progress(self.done, self.total, message=DECODING)
                 if self.cancelled():
