@@ -146,7 +146,11 @@ class Ask:
         if not (item or inside.any()):
             raise PromptError("an object has only negative points; add a positive one or a box")
         if not self.fits(window):
-            raise PromptError(f"a prompt lies outside the {window} that is decoded")
+            _, _, last_row, last_col = window.box
+            raise PromptError(
+                f"a point or the box of an object lies outside what is decoded, rows {window.row} "
+                f"to {last_row} and columns {window.col} to {last_col} of the image"
+            )
         low = np.array([window.row, window.col]) - 0.5
         kept = inside | ((points >= low) & (points <= low + window.shape)).all(axis=1)
         if kept.any():
