@@ -106,19 +106,18 @@ def test_a_late_commit_that_fails_does_not_catch_the_next_click(qtbot, viewer) -
 def test_a_decode_that_fails_is_said_and_nothing_is_stuck(qtbot, viewer, monkeypatch) -> None:
     window, layer, widget = place(qtbot, viewer, True)
     window.native.setFocus()
-    decode = Session.decode
 
     def broken(self, request, cancelled=None):
         raise MemoryError("no memory for this test")
         yield
 
-    monkeypatch.setattr(Session, "decode", broken)
-    window.click(layer, DISKS[0])
-    window.press("Return")
-    window.click(layer, DISKS[4])
-    qtbot.waitUntil(lambda: "no memory" in widget.status.text)
-    assert not widget.session.queue.users
-    monkeypatch.setattr(Session, "decode", decode)
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "decode", broken)
+        window.click(layer, DISKS[0])
+        window.press("Return")
+        window.click(layer, DISKS[4])
+        qtbot.waitUntil(lambda: "no memory" in widget.status.text)
+        assert not widget.session.queue.users
     window.press("Escape")
     qtbot.wait(500)
     window.click(layer, DISKS[4])
