@@ -1,8 +1,7 @@
-"""Conversion between the session's draft and the layers that it is drawn in."""
+"""From layers that were edited by hand to the session's draft."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,33 +10,11 @@ from ...errors import PromptError
 from ...session.objects import inside
 from .images import ImageAxes
 from .sources import PlanePrompts, fill, on_plane, positives, row_col
-from .working_layers import DrawnPrompts
 
 if TYPE_CHECKING:
     from napari.layers import Points
 
     from ...session import Draft, Session
-
-
-def drawn_prompts(draft: Draft | None, axes: ImageAxes) -> DrawnPrompts:
-    """Return how a draft is drawn, in the image layer's coordinates."""
-    ndim = len(axes.shape)
-    if draft is None:
-        return DrawnPrompts(np.zeros((0, ndim)), np.zeros(0, bool))
-    positions = [point.position for point in draft.points]
-    points = axes.position(draft.plane, np.array(positions, np.float64).reshape(-1, 2))
-    boxes = [axes.position(draft.plane, corners(box)) for _, box in draft.boxes]
-    lines = [
-        (axes.position(draft.plane, scribble.line), scribble.positive)
-        for _, scribble in draft.scribbles
-    ]
-    return DrawnPrompts(points, np.array([p.positive for p in draft.points], bool), boxes, lines)
-
-
-def corners(box: Sequence[float]) -> np.ndarray:
-    """Return the corners (4, 2) of a (row_min, col_min, row_max, col_max) box, in turn."""
-    top, left, bottom, right = box
-    return np.array([[top, left], [top, right], [bottom, right], [bottom, left]], np.float64)
 
 
 def take_points(session: Session, layer: Points, axes: ImageAxes, plane: tuple[int, ...]) -> bool:

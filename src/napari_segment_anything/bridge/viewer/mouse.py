@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,12 +12,12 @@ import numpy.typing as npt
 from ...errors import ParameterError, SegmentAnythingError
 from ...session.objects import inside
 from .coordinates import mixes_units
-from .drafts import corners, drawn_prompts, ordered
+from .drafts import ordered
 from .layers import check_images, default_image, readable_images
 from .plane_sessions import PlaneInView
 from .prompt_editor import PromptEditor
 from .runners import JobCallbacks
-from .working_layers import DrawnPrompts
+from .working_layers import DrawnPrompts, corners
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -280,11 +281,9 @@ class MouseInput:
             elif kind == "lasso":
                 line = np.concatenate([line, line[:1]])
             axes = seen.on.axes
-            shown = drawn_prompts(seen.on.session.draft, axes)
+            shown = DrawnPrompts.of(seen.on.session.draft, axes)
             lines = [*shown.lines, (axes.position(seen.plane, line), True)]
-            self._canvas.working_on(seen.on).show(
-                DrawnPrompts(shown.points, shown.positive, shown.boxes, lines)
-            )
+            self._canvas.working_on(seen.on).show(replace(shown, lines=lines))
 
     def _take_drawn(self, kind: str, path: np.ndarray, positive: bool) -> None:
         """Add a shape drawn along world positions (k, ndim) as a prompt."""

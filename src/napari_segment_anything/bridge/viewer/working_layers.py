@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer, Points, Shapes
 
+    from ...session import Draft
+
 POSITIVE, NEGATIVE = (0.2, 1.0, 0.3, 1.0), (1.0, 0.2, 0.2, 1.0)
 _MARK = "napari-segment-anything"
 
@@ -43,6 +45,25 @@ class DrawnPrompts:
     positive: np.ndarray
     boxes: Sequence[np.ndarray] = ()
     lines: Sequence[tuple[np.ndarray, bool]] = ()
+
+    @classmethod
+    def of(cls, draft: Draft | None, axes: ImageAxes) -> DrawnPrompts:
+        """Return how a draft is drawn; nothing without one."""
+        if draft is None:
+            return cls(np.zeros((0, len(axes.shape))), np.zeros(0, bool))
+        positions = np.array([point.position for point in draft.points], np.float64).reshape(-1, 2)
+        return cls(
+            axes.position(draft.plane, positions),
+            np.array([point.positive for point in draft.points], bool),
+            [axes.position(draft.plane, corners(box)) for _, box in draft.boxes],
+            [(axes.position(draft.plane, each.line), each.positive) for _, each in draft.scribbles],
+        )
+
+
+def corners(box: Sequence[float]) -> np.ndarray:
+    """Return the corners (4, 2) of a (row_min, col_min, row_max, col_max) box, in turn."""
+    top, left, bottom, right = box
+    return np.array([[top, left], [top, right], [bottom, right], [bottom, left]], np.float64)
 
 
 class WorkingLayers:
@@ -235,7 +256,7 @@ class WorkingLayers:
     def clear(self) -> None:
         """Draw nothing."""
         self.masks.hide()
-        self.show(DrawnPrompts(np.zeros((0, self.image.ndim)), np.zeros(0, bool)))
+        self.show(DrawnPrompts.of(None, self.masks.axes))
 
     # -- placing, removing -----------------------------------------------------------------------
 
