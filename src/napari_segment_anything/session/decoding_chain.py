@@ -6,16 +6,14 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from ..engine import (
+    Ask,
     Embedding,
     EmbeddingKey,
     EmbeddingStore,
     PlaneSource,
     Predictor,
     Segmenter,
-    View,
     Views,
     Window,
 )
@@ -145,14 +143,15 @@ class DecodingChain:
         }
         if not wanted:
             return None
-        feed, view, fed_by = self._feed(draft)
         items: list[DecodeItem] = []
+        fed_by = None
         for key, prompts in wanted.items():
             reuse = next(self.results.same(draft.plane, prompts), None) if draft.batch else None
             window = draft.window
             if window is None or draft.batch:
                 window = self.plan.window(prompts) if reuse is None else reuse.asked
-            items.append(DecodeItem(key, prompts, prompts.ask(window, feed, view), reuse))
+            ask, fed_by = self._fed(draft, prompts.ask(window))
+            items.append(DecodeItem(key, prompts, ask, reuse))
         views = Views(self.predictor, self.source, plane=draft.plane, store=self.store)
         return DecodeRequest(
             draft.revision, draft.plane, tuple(items), self._segmenter, views, fed_by, self._epoch
@@ -164,24 +163,21 @@ class DecodingChain:
         draft = Draft(plane, -1, points=(DraftPoint(point, True, 0),), window=window)
         return self.request(draft)  # type: ignore[return-value] # a point can be decoded
 
-    def _feed(self, draft: Draft) -> tuple[np.ndarray | None, View | None, int | None]:
-        """Return the logits to refine: of the latest mask of some of these prompts, if any."""
-        nothing = (None, None, None)
-        if draft.batch or draft.masks:
-            return nothing
-        for revision, candidate in reversed(draft.ancestors):
+    def _fed(self, draft: Draft, ask: Ask) -> tuple[Ask, int | None]:
+        """Add the logits to refine, of the latest mask of some of the prompts, if there is one."""
+        ancestors = () if draft.batch or draft.masks else draft.ancestors
+        for revision, candidate in reversed(ancestors):
             result = self.results.get(revision)
             if result is None or not result.objects:
                 continue
             item = result.objects[0]
             if item.logits is None or item.view is None or item.asked != draft.window:
-                return nothing
+                break
             chosen = item.best if candidate is None else min(candidate, len(item.masks) - 1)
-            ask = draft.objects()[0].ask()
             if item.masks[chosen].empty or not ask.fits(item.view.window):
-                return nothing
-            return item.logits[chosen], item.view, revision
-        return nothing
+                break
+            return replace(ask, feed=item.logits[chosen], feed_view=item.view), revision
+        return ask, None
 
     # -- what was decoded ------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from ..engine import Ask, PlacedMask, View, Window
+from ..engine import Ask, PlacedMask, Window
 from ..errors import PromptError
 from .schema import Box, Flag, Index, Label, Line, Number, Plane, Point, RecordedMask, Text
 
@@ -95,16 +95,11 @@ class ObjectPrompts:
             labels += [scribble.positive] * len(sampled)
         return points, labels
 
-    def ask(
-        self,
-        window: Window | None = None,
-        feed: np.ndarray | None = None,
-        feed_view: View | None = None,
-    ) -> Ask:
-        """Return the prompts as the segmenter takes them; parameters as in `Ask`."""
+    def ask(self, window: Window | None = None) -> Ask:
+        """Return the prompts as the segmenter takes them, to decode in a window first."""
         points, labels = self.all_points()
         places, inside = np.asarray(points, np.float64).reshape(-1, 2), np.asarray(labels, bool)
-        return Ask(places, inside, self.box, self.mask, window, feed, feed_view)
+        return Ask(places, inside, self.box, self.mask, window)
 
     def extent(self) -> tuple[float, float, float, float]:
         """Return (row_min, col_min, row_max, col_max) of all prompts."""
