@@ -166,12 +166,15 @@ def signatures() -> Iterator[None]:
     known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
     def inspected_once(callback: Any) -> bool:
-        method = getattr(callback, "__func__", None) or type(callback).__call__
-        if not isinstance(method, FunctionType):
+        function = getattr(callback, "__func__", callback)
+        if not isinstance(function, FunctionType):
+            function = type(callback).__call__
+        if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
             return inspected(callback)
-        if method not in known:
-            known[method] = inspected(callback)
-        return known[method]
+        code = function.__code__  # closures are made anew for each layer
+        if code not in known:
+            known[code] = inspected(callback)
+        return known[code]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(events.EventEmitter, "_check_signature", staticmethod(inspected_once))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_segment_anything.engine import Model, load_model
+from napari_segment_anything.engine import Embedding, Model, Predictor, load_model
 from tests.families.cases import CASES
 from tests.families.pipeline import Pipeline
 
@@ -41,6 +41,16 @@ def folder(case: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Model:
     return load_model(folder, device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def predictor(model: Model) -> Predictor:
+    return Predictor(model)
+
+
+@pytest.fixture(scope="module")
+def embedding(predictor: Predictor, photo: np.ndarray) -> Embedding:
+    return predictor.embed(photo, contrast_limits=(0, 255))
 
 
 @pytest.fixture(scope="module")

@@ -49,18 +49,14 @@ def check(predictor, embedding, given, theirs, multimask) -> None:
 
 @pytest.mark.parametrize("multimask", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_prompts(model, pipeline, photo, kind, multimask) -> None:
-    predictor = Predictor(model)
-    embedding = predictor.embed(photo, contrast_limits=(0, 255))
+def test_prompts(predictor, embedding, pipeline, photo, kind, multimask) -> None:
     theirs = pipeline(photo, multimask=multimask, **KINDS[kind])
     check(predictor, embedding, prompts(**KINDS[kind]), theirs, multimask)
 
 
 @pytest.mark.parametrize("multimask", [True, False])
 @pytest.mark.parametrize("with_box", [True, False])
-def test_a_mask_as_prompt(case, model, pipeline, photo, with_box, multimask) -> None:
-    predictor = Predictor(model)
-    embedding = predictor.embed(photo, contrast_limits=(0, 255))
+def test_a_mask_as_prompt(predictor, embedding, pipeline, photo, with_box, multimask) -> None:
     mask = torch.randn(1, 1, *embedding.low_shape, generator=torch.Generator().manual_seed(1))
     boxes = BOXES[:1] if with_box else None
     given = Prompts.from_objects(
@@ -70,9 +66,7 @@ def test_a_mask_as_prompt(case, model, pipeline, photo, with_box, multimask) -> 
     check(predictor, embedding, given, theirs, multimask)
 
 
-def test_several_masks_as_prompts_are_those_of_each(model, photo) -> None:
-    predictor = Predictor(model)
-    embedding = predictor.embed(photo, contrast_limits=(0, 255))
+def test_several_masks_as_prompts_are_those_of_each(predictor, embedding) -> None:
     generator = torch.Generator().manual_seed(1)
     masks = torch.randn(7, *embedding.low_shape, generator=generator).numpy()
     objects = [{"box": BOXES[i % 2], "mask": mask} for i, mask in enumerate(masks)]
@@ -83,11 +77,10 @@ def test_several_masks_as_prompts_are_those_of_each(model, photo) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_windows_map_back(model, pipeline, photo, kind) -> None:
+def test_windows_map_back(predictor, pipeline, photo, kind) -> None:
     rng = np.random.default_rng(5)
     large = rng.integers(0, 256, (300, 401, 3), dtype=np.uint8)
     large[57:147, 131:281] = photo
-    predictor = Predictor(model)
     window = Window(57, 131, *photo.shape[:2])
     embedding = predictor.embed(large, window=window, contrast_limits=(0, 255))
     theirs = pipeline(photo, **KINDS[kind])
@@ -107,8 +100,7 @@ def test_a_wider_view_fills_the_frame_with_the_mirrored_image(model, pipeline, p
     check(predictor, embedding, prompts(boxes=boxes), theirs, True)
 
 
-def test_all_masks_at_once(model, photo) -> None:
-    predictor = Predictor(model)
+def test_all_masks_at_once(predictor, photo) -> None:
     embedding = predictor.embed(photo)
     given = prompts(**KINDS["points"])
     logits, iou = predictor.decode(embedding, given, return_all=True)

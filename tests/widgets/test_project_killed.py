@@ -72,7 +72,7 @@ for number in itertools.count():
     decided = 0 if board.suggestions is None else board.suggestions.counts()["rejected"]
     print(len(widget.session.objects), decided, flush=True)
     # learning takes long to begin: a few objects at once, and one now and then until it has
-    QTest.qWait(3000 if stage == "learn" and number > 8 else 5)
+    QTest.qWait(500 if stage == "learn" and number > 8 else 5)
 """
 
 

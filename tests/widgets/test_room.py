@@ -88,27 +88,27 @@ def cut(widget) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_three_docks_leave_the_window_as_large_as_it_was(qtbot, docks, theme) -> None:
+def test_three_docks_leave_the_window_as_large_as_it_was(qtbot, docks) -> None:
     viewer, made = docks
     assert size(viewer) == (1280, 720)
     assert made[0][1].width() <= 370  # the rest is the canvas'
-    viewer.theme = theme
-    for _dock, widget in made:
-        for fold in widget.findChildren(Fold):
-            fold.opened = True
-    made[1][1].region.qt.button("all").click()
-    qtbot.wait(300)
-    assert size(viewer) == (1280, 720)
-    window = viewer.window._qt_window
-    assert window.minimumSizeHint().height() <= 720
-    first = made[0][0]
-    assert set(window.tabifiedDockWidgets(first)) == {dock for dock, _ in made[1:]}
-    for dock, widget in made:
-        dock.raise_()
-        qtbot.wait(50)
-        bottom = widget.mapTo(window, QPoint(0, widget.height())).y()
-        assert widget.isVisible() and bottom <= 720
+    for theme in ("dark", "light"):
+        viewer.theme = theme
+        for _dock, widget in made:
+            for fold in widget.findChildren(Fold):
+                fold.opened = True
+        made[1][1].region.qt.button("all").click()
+        qtbot.wait(300)
+        assert size(viewer) == (1280, 720)
+        window = viewer.window._qt_window
+        assert window.minimumSizeHint().height() <= 720
+        first = made[0][0]
+        assert set(window.tabifiedDockWidgets(first)) == {dock for dock, _ in made[1:]}
+        for dock, widget in made:
+            dock.raise_()
+            qtbot.wait(50)
+            bottom = widget.mapTo(window, QPoint(0, widget.height())).y()
+            assert widget.isVisible() and bottom <= 720
 
 
 def test_no_text_is_cut(qtbot, docks) -> None:

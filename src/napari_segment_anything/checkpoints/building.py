@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ..errors import CheckpointError, ResourceError
+from ..network.blank import WithoutInitialisation
 from ..network.instance_decoder import InstanceDecoder, InstanceDecoderConfig
 from ..network.quantised import shape_as_stored
 from ..network.sam import Sam, SamConfig
@@ -17,21 +16,6 @@ from ..network.sam import Sam, SamConfig
 # A training counter of batch normalisation, missing in old files.
 _OPTIONAL = ".num_batches_tracked"
 _SHOWN = 4
-_IN_PLACE = (Tensor.normal_, Tensor.uniform_)
-
-
-class _WithoutInitialisation(TorchFunctionMode):
-    """Skip random initialisation of parameters that a state dict overwrites.
-
-    Memory that is not written to is not taken, so a network can be compared with a file before it
-    is filled. The meta device would do as well, but imports torch's compiler, for seconds.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init" or func in _IN_PLACE:
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        return func(*args, **kwargs)
 
 
 def build_network(config: SamConfig, state: Mapping[str, Tensor], where: str) -> Sam:
@@ -56,7 +40,9 @@ def build_network(config: SamConfig, state: Mapping[str, Tensor], where: str) ->
         If there is not enough memory.
     """
     try:
-        with _WithoutInitialisation():
+        # Memory that is not written to is not taken, so the network can be compared with the file
+        # before it is filled. The meta device would do as well, but imports torch's compiler.
+        with WithoutInitialisation():
             network = Sam(config)
         shape_as_stored(network, state)
         _compare(network, state, where)
@@ -95,7 +81,7 @@ def build_decoder(
             f"the instance decoder of {where} has {config.outputs} outputs instead of 3 "
             "(foreground, centre distance, boundary distance)"
         )
-    with _WithoutInitialisation():
+    with WithoutInitialisation():
         decoder = InstanceDecoder(config)
     _compare(decoder, state, where)
     _fill(decoder, state)

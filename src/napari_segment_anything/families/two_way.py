@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import CheckpointError
+from ..network.blank import WithoutInitialisation
 from ..network.two_way_transformer import TwoWayTransformer
 
 _NAMES = (
@@ -39,7 +40,7 @@ def shared_two_way(theirs: Any) -> TwoWayTransformer:
     state = {_renamed(name): parameter for name, parameter in theirs.named_parameters()}
     hidden, width = state["layers.0.mlp.lin1.weight"].shape
     heads = theirs.layers[0].self_attn.num_attention_heads
-    with torch.device("meta"):
+    with torch.device("meta"), WithoutInitialisation():
         ours = TwoWayTransformer(len(theirs.layers), width, heads, hidden)
     shapes = {name: parameter.shape for name, parameter in ours.named_parameters()}
     if shapes != {name: parameter.shape for name, parameter in state.items()}:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from ..errors import ResourceError
+from ..network.blank import WithoutInitialisation
 from ..network.sam import Sam
 from .config import StageConfig, TrainingConfig
 from .decoding import decode_windows
@@ -69,7 +70,7 @@ def predict_memory(
     """
     short = step_precision(device, network.image_encoder)[0] != torch.float32
     share = _SHORT if short else 1.0
-    with torch.device("meta"):
+    with torch.device("meta"), WithoutInitialisation():
         twin = Sam(network.config)
     twin.train()
     encoder: Any = twin.image_encoder

@@ -21,6 +21,7 @@ from torch import nn
 from ..checkpoints import PRETRAINED, Checkpoint, save_checkpoint
 from ..engine.device import precision_name
 from ..errors import ParameterError
+from ..network.blank import WithoutInitialisation
 from ..network.sam import Sam
 from ..progress import Progress, finish
 from .augment import AugmentConfig
@@ -277,7 +278,7 @@ class _PretrainingRun:
     def _memory(self) -> Estimate:
         stage, nbytes = self._stage, self.sets.nbytes
         on_cpu = self.device.type == "cpu"
-        with torch.device("meta"):
+        with torch.device("meta"), WithoutInitialisation():
             twin = MaskedAutoencoder(self.network.config.encoder.build(), self._masking)  # type: ignore[arg-type]
         twin.train()
         encoder: Any = twin.image_encoder
