@@ -11,6 +11,8 @@ from torch import Tensor
 from napari_segment_anything.engine import Model
 from napari_segment_anything.network import EncoderOutput, Sam, SamConfig, ViTConfig
 
+from .tiny import once
+
 SIDE = 512
 GRID = SIDE // 16
 
@@ -60,12 +62,16 @@ class BrightSam(Sam):
         return stacked.repeat(1, several, 1, 1), iou.repeat(1, several) - less
 
 
-def bright_model() -> Model:
+def _network() -> BrightSam:
     torch.manual_seed(0)
     config = SamConfig(
         ViTConfig(width=16, depth=2, heads=2, global_blocks=(1,), image_size=SIDE, window=4)
     )
-    network = BrightSam(config).eval().requires_grad_(False)
+    return BrightSam(config).eval().requires_grad_(False)
+
+
+def bright_model() -> Model:
+    network = once(_network)
     # planes of the tests lie in the middle of their mirrored margin
     side = np.linspace(0.4, 0.6, 12)
     grid = {

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,6 +13,7 @@ from napari_segment_anything.engine import Model
 from napari_segment_anything.network import Sam, SamConfig, ViTConfig
 
 SIDE = 128
+_built: dict[tuple[Any, ...], tuple[Sam, Tensor]] = {}
 
 
 class BlobSam(Sam):
@@ -57,6 +62,23 @@ class IslandSam(BlobSam):
 
 
 def tiny_model(seed: int = 0, kind: type[BlobSam] = BlobSam, **metadata) -> Model:
+    network = once(_network, seed, kind)
+    return Model(network, "tiny", "vit", f"{seed:032x}", torch.device("cpu"), metadata=metadata)
+
+
+def once(build: Callable[..., Sam], *given: Any) -> Sam:
+    """Build a random network, or copy the one that was built with the same arguments before.
+
+    Random numbers go on as after the building.
+    """
+    if (build, *given) not in _built:
+        _built[build, *given] = build(*given), torch.get_rng_state()
+    network, state = _built[build, *given]
+    torch.set_rng_state(state)
+    return copy.deepcopy(network)
+
+
+def _network(seed: int, kind: type[BlobSam]) -> Sam:
     torch.manual_seed(seed)
     encoder = ViTConfig(width=16, depth=2, heads=2, global_blocks=(1,), image_size=SIDE, window=4)
     network = kind(SamConfig(encoder)).eval().requires_grad_(False)
@@ -68,4 +90,4 @@ def tiny_model(seed: int = 0, kind: type[BlobSam] = BlobSam, **metadata) -> Mode
                 parameter.copy_(noise * parameter[0].numel() ** -0.5)
             else:
                 parameter.add_(0.1 * noise)
-    return Model(network, "tiny", "vit", f"{seed:032x}", torch.device("cpu"), metadata=metadata)
+    return network

@@ -17,13 +17,14 @@ from napari_segment_anything.checkpoints.configuration import (
 )
 from napari_segment_anything.errors import CheckpointError
 from napari_segment_anything.network import VIT_B, VIT_H, VIT_L, Sam, SamConfig, ViTConfig
+from napari_segment_anything.network.blank import WithoutInitialisation
 from napari_segment_anything.network.instance_decoder import InstanceDecoder, InstanceDecoderConfig
 from napari_segment_anything.network.micro import MicroConfig
 from napari_segment_anything.network.tiny_vit import TinyViTConfig
 
 
 def shapes(config: SamConfig) -> dict[str, Tensor]:
-    with torch.device("meta"):
+    with torch.device("meta"), WithoutInitialisation():
         return dict(Sam(config).state_dict())
 
 

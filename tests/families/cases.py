@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import transformers
 
 from napari_segment_anything.families.repvit import with_repvit
 from tests.families.pipeline import HALVES, Pipeline, load
@@ -21,6 +20,8 @@ class Case(NamedTuple):
 
 
 def _edgetam(folder: Path) -> Pipeline:
+    import transformers
+
     config = with_repvit(json.loads((folder / "config.json").read_text()))
     module = load(folder, "EdgeTamModel", config=transformers.EdgeTamConfig.from_dict(config))
     return Pipeline(module)
@@ -36,6 +37,8 @@ def _sam3(folder: Path) -> Pipeline:
 
     `Sam3TrackerModel.from_pretrained` (transformers 5.23) does not find them in such a folder.
     """
+    import transformers
+
     whole = load(folder, "Sam3VideoModel")
     tracker, config = whole.tracker_model, whole.config.tracker_config
     module = transformers.Sam3TrackerModel(

@@ -100,7 +100,7 @@ def test_nothing_to_describe(project: Project, tmp_path: Path) -> None:
             nsa.finish(describe_dataset(source))
 
 
-@pytest.mark.parametrize("plots", [False, True])
+@pytest.mark.parametrize("plots", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_side_by_side(annotated: Project, tmp_path: Path, labels: np.ndarray, plots: bool) -> None:
     write_labels(tmp_path / "other.tif", labels)
     both = [nsa.finish(describe_dataset(source)) for source in (annotated, tmp_path / "other.tif")]

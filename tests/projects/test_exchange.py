@@ -92,6 +92,7 @@ def test_classes_are_categories_in_coco(annotated, tmp_path):
     assert image.file_name == "a0.png"
 
 
+@pytest.mark.slow
 def test_a_training_set_is_read_by_training(annotated, tmp_path):
     from napari_segment_anything.engine import load_model
     from napari_segment_anything.progress import finish

@@ -93,6 +93,7 @@ def test_statuses(status):
     assert read_status(written(json_writer(status.to_json()))) == status
 
 
+@pytest.mark.slow
 @FAST
 @given(text, name, st.lists(name, max_size=3, unique=True), st.lists(text.filter(bool), max_size=3))
 def test_configurations(title, model, classes, paths):

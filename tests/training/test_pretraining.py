@@ -362,6 +362,7 @@ def test_memory_is_predicted_before_the_first_step(tmp_path):
     big.close()
 
 
+@pytest.mark.slow
 def test_every_part_of_the_autoencoder_that_is_used_has_a_gradient():
     for kind in ("micro", "vit"):
         encoder = small_sam(kind).image_encoder

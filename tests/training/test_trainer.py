@@ -102,6 +102,7 @@ def test_rate_warms_up_and_falls_to_its_end():
     assert rate_factor(110, stage) == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_stays_as_it_is(tmp_path):
     torch.manual_seed(0)
     network = Sam(SamConfig(TINY))

@@ -169,6 +169,7 @@ def test_what_is_marked_as_background_is_not_suggested(suggesting, project):
     assert before.at(*point) is not None and after.at(*point) is None and len(after) > 0
 
 
+@pytest.mark.slow
 def test_large_images_get_suggestions_when_they_are_asked_for(suggesting, project, monkeypatch):
     monkeypatch.setattr("napari_segment_anything.projects.suggesting.LARGE_FRAMES", 0.3)
     suggesting.next()
