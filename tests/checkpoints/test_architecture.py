@@ -49,6 +49,7 @@ def vits(draw: st.DrawFn) -> SamConfig:
     return SamConfig(ViTConfig(**values), mask_channels=draw(st.sampled_from([8, 16])))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(vits())
 def test_any_vit_is_recognised(config: SamConfig) -> None:
