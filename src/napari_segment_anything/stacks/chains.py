@@ -46,6 +46,8 @@ class Chain:
         Why it ended: `EDGE`, `MET`, or the reason of `Followed`; "" while it continues.
     at_end : float
         Predicted IoU on the plane where it ended.
+    ahead : PlacedMask or None
+        On the plane `limit`, if there are prompts for it and the follower looks ahead.
     """
 
     start: PlacedMask
@@ -53,6 +55,7 @@ class Chain:
     links: list[Link] = field(default_factory=list)
     end: str = ""
     at_end: float = float("nan")
+    ahead: PlacedMask | None = None
 
     @property
     def last(self) -> PlacedMask:
@@ -68,6 +71,18 @@ class Chain:
                 break
             first = link.plane
         return first
+
+    def leads_to(self, limit: int, ahead: PlacedMask | None) -> bool:
+        """Return whether it was followed towards the same mask on the same plane, or to none.
+
+        Parameters
+        ----------
+        limit : int
+            First plane it does not go to.
+        ahead : PlacedMask or None
+            As `Chain.ahead`.
+        """
+        return self.ahead == ahead and (ahead is None or self.limit == limit)
 
     def cut(self, limit: int, step: int) -> Chain:
         """Return a copy that ends before the plane `limit`, which may lie farther than before.
@@ -90,6 +105,7 @@ class Chain:
             links,
             self.end if lost else "",
             self.at_end if lost else float("nan"),
+            self.ahead,
         )
 
 

@@ -39,6 +39,7 @@ class DecoderFollower:
     """
 
     remembers = False
+    looks_ahead = False
 
     def __init__(self, volume: Volume, predictor: Predictor) -> None:
         self.volume, self.predictor = volume, predictor

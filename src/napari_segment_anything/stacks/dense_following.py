@@ -3,14 +3,16 @@
 Nothing is decoded: the dense head finds the instances of a whole plane. Four terms are added for
 each pixel, as distances from an outline: the instance on this plane, brightness relative to that of
 the prompted section, the section on the plane before, and the prompted section, moved by optical
-flow (`motion`) and reduced like that of a rounded body at this distance. In time-lapses nothing is
-reduced; where planes have too little in common for optical flow, the prompted section is put
-where the one on the plane before is.
+flow (`motion`) and reduced like that of a rounded body at this distance (`rounded_body`); how far
+that body goes on is seen on planes across the stack (`axis_reach`). Between two planes with prompts
+nothing is reduced, and one section turns into the other. In time-lapses nothing is reduced either;
+where planes have too little in common for optical flow, the prompted section is put where the one
+on the plane before is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -24,9 +26,11 @@ from ..automatic.heads import dense_head
 from ..automatic.parameters import resolve
 from ..engine import Embedding, EmbeddingStore, Model, PlacedMask, Window
 from ..parameters import FOLLOWING
+from .axis_reach import AxisReach
 from .embeddings import Place
 from .masks import centre, overlapping_parts, radius_of, signed_distance, surroundings
 from .motion import Brightness, MovedSection
+from .rounded_body import RoundedBody
 from .rules import Followed, Rules, Trail
 from .seeds import Seed
 from .spacing import Spacing
@@ -34,13 +38,14 @@ from .volume import Volume
 
 _CLIP = 0.6
 """Distances count up to this part of the object's radius."""
-_LAST = 0.3
-"""Weight of the section on the plane before; that of the prompted one is `Spacing.rigidity`."""
 _PRESENT = (0.4, 2.24, -1.24, -1.38)
 """Log odds that an object is still there: constant, correlation of its brightness with that of the
-prompted section, change of its mean in standard deviations, distance in lengths of a rounded body.
+prompted section, change of its mean in standard deviations, `RoundedBody.distance`.
 Fitted to objects of six stacks; with one of them left out in turn, the area under the ROC curve is
 .91 (the stacks of benchmarks/stacks.py)."""
+_PRESENT_ACROSS = (2.6, -0.51, -2.48, 0.72, 0.93)
+"""The same, with `RoundedBody.margins` in place of the correlation, where these are seen. Fitted to
+objects of four stacks; with one left out in turn, the area under the curve is .86 to .95."""
 _SURE = 0.3
 _LEAST_MATCH = 0.25
 _GOOD_MATCH = 0.5
@@ -48,23 +53,28 @@ _LEAST_AREA = 0.1
 _RING = 0.6
 _RIM = 0.35
 _BLUR = 1.5
-_ROUND = 1.15
-_BEYOND = 2.0
 _KEPT_BYTES = 128 << 20
 _BRIGHT_BYTES = 64 << 20
 
 
 class _Weights(NamedTuple):
-    """Of the instance and of brightness; and the share of a rounded body's reduction."""
+    """Weights of four terms, where that of the prompted section is `Spacing.rigidity`.
+
+    They are of the instance, of brightness, and of the section on the plane before; and the share
+    of a rounded body's reduction.
+    """
 
     instance: float
     brightness: float
+    last: float
     rounding: float
 
 
-_MOVED = _Weights(0.7, 0.1, 0.7)
+_MOVED = _Weights(0.7, 0.1, 0.3, 0.7)
 """Where optical flow moves and reduces the prompted section."""
-_COPIED = _Weights(1.0, 0.5, 1.0)
+_SEEN_ACROSS = _Weights(0.7, 0.1, 0.8, 0.8)
+"""Where it is also known how far the object reaches."""
+_COPIED = _Weights(1.0, 0.5, 0.3, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +96,8 @@ class Known:
         0 to 1: how well brightness alone separates its rim from its surroundings.
     moved : MovedSection or None
         The section on other planes; None where planes have too little in common to tell.
+    body : RoundedBody
+        How it goes on.
     """
 
     plane: int
@@ -96,6 +108,7 @@ class Known:
     slope: float
     contrast: float
     moved: MovedSection | None
+    body: RoundedBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +171,25 @@ class DenseFollower:
         Which stack of the volume.
     spacing : Spacing
         How far apart its planes are.
+    reach : AxisReach, optional
+        Looks across the stack at how far prompted objects reach.
     """
 
     remembers = False
+    looks_ahead = True
 
     def __init__(
-        self, volume: Volume, model: Model, stack: tuple[int, ...], spacing: Spacing
+        self,
+        volume: Volume,
+        model: Model,
+        stack: tuple[int, ...],
+        spacing: Spacing,
+        reach: AxisReach | None = None,
     ) -> None:
         self.volume, self.model, self.stack, self.spacing = volume, model, stack, spacing
         defaults = model.everything_defaults("instances")
         self._values = resolve("instances", {}, defaults, dense_head(model))
+        self.reach = reach
         self._kept = EmbeddingStore[Place, _Read](_KEPT_BYTES)
         self._bright_kept = EmbeddingStore[tuple[Window, int], NDArray[np.float32]](_BRIGHT_BYTES)
 
@@ -177,10 +199,10 @@ class DenseFollower:
         place: Place,
         masks: Sequence[PlacedMask],
         seeds: Sequence[Seed],
-    ) -> list[Known]:
-        """Look at sections that were prompted for; see `ObjectFollower`."""
+    ) -> Iterator[Known]:
+        """Look at sections that were prompted for, one by one; see `ObjectFollower`."""
         read = self._view(embedding, place)
-        return [self._know(read, place.plane, mask) for mask in masks]
+        return (self._know(read, place.plane, mask) for mask in masks)
 
     def follow(
         self, embedding: Embedding, place: Place, trails: Sequence[Trail], rules: Rules
@@ -191,7 +213,7 @@ class DenseFollower:
         they contradict it fully.
         """
         read = self._view(embedding, place)
-        return [self._follow(read, place.plane, t.last, t.known, rules) for t in trails]
+        return [self._follow(read, place.plane, t, rules) for t in trails]
 
     # -- a plane ---------------------------------------------------------------------------------
 
@@ -244,6 +266,8 @@ class DenseFollower:
         radius = radius_of(mask)
         steady = self.spacing.steady
         section = MovedSection(plane, mask, self.volume.plane_shape) if steady else None
+        extent = None if self.reach is None else self.reach.extent(plane, mask)
+        body = RoundedBody.of(plane, mask, self.spacing, extent)
         crop = read.crop(mask, max(3, int(np.ceil(_RING * radius))) + 2)
         inside = crop.mask(mask)
         depth = signed_distance(inside)
@@ -261,7 +285,7 @@ class DenseFollower:
         free = ring & (crop.labels == 0)
         ring = free if free.sum() >= 0.3 * ring.sum() else ring
         if not ring.any():
-            return Known(plane, mask, offset, agreement, 0.0, 0.0, 0.0, section)
+            return Known(plane, mask, offset, agreement, 0.0, 0.0, 0.0, section, body)
         within, around = crop.bright[core], crop.bright[ring]
         level = float(within.mean() + around.mean()) / 2
         difference = float(within.mean() - around.mean())
@@ -270,12 +294,19 @@ class DenseFollower:
         rim = crop.bright[inside & (depth <= max(1.0, _RIM * radius))]
         contrast = (slope * (rim - level) > 0).mean() + (slope * (around - level) <= 0).mean() - 1
         return Known(
-            plane, mask, offset, agreement, level, slope, max(float(contrast), 0.0), section
+            plane,
+            mask,
+            offset,
+            agreement,
+            level,
+            slope,
+            max(float(contrast), 0.0),
+            section,
+            body,
         )
 
-    def _follow(
-        self, read: _Read, plane: int, last: PlacedMask, known: Known, rules: Rules
-    ) -> Followed:
+    def _follow(self, read: _Read, plane: int, trail: Trail, rules: Rules) -> Followed:
+        last, known, ahead = trail.last, trail.known, trail.ahead
         radius = radius_of(last)
         most = _CLIP * radius
         reach = max(2.0, most)
@@ -283,16 +314,18 @@ class DenseFollower:
         before = crop.mask(last)
         outline = signed_distance(before)
         instance, match = _match(read, crop, before)
-        weights, around = _COPIED, partial(self._on_plane, read.embedding.window)
-        if known.moved is None:
-            depth = _copied(crop, last, known.mask)
-        else:
-            origins = known.moved.origins(plane, crop.window, around)
-            weights, depth = _MOVED, known.moved.depth(origins)
-        depth = self._reduced(depth, plane, known, weights.rounding)
+        around = partial(self._on_plane, read.embedding.window)
+        weights, depth = _COPIED, _depth(known, plane, crop, last, around)
+        if known.moved is not None:
+            weights = _MOVED if known.body.extent is None else _SEEN_ACROSS
+        if ahead is None:
+            depth = depth - weights.rounding * known.body.lost(plane)
+        else:  # between two planes with prompts, one section turns into the other
+            share = (plane - known.plane) / (ahead.plane - known.plane)
+            depth = (1 - share) * depth + share * _depth(ahead, plane, crop, last, around)
         stiff = rules.stiffness / FOLLOWING["stiffness"].default
-        shape = stiff * _LAST * np.clip(outline, -most, most)
-        shape += stiff * self.spacing.rigidity * np.minimum(depth, most)
+        shape = stiff * weights.last * np.clip(outline, -most, most)
+        shape += stiff * self.spacing.rigidity * np.clip(depth, -2 * known.body.radius, most)
         evidence = np.full(before.shape, 0.0)
         weight = weights.brightness * known.contrast
         evidence += weight * np.clip(known.slope * (crop.bright - known.level) / 2, -1, 1)
@@ -309,41 +342,41 @@ class DenseFollower:
             return Followed(None, 0.0, "empty")
         support = evidence[crop.mask(new)].mean() / max(weight, 0.05)
         score = float(np.clip((1 + support) / 2, 0, 1))
-        change = new.area / last.area
-        if new.area < max(2, _LEAST_AREA * known.mask.area):
-            return Followed(None, score, "area")
-        if max(change, 1 / change) > rules.max_area_change:
-            return Followed(None, score, "area")
-        if new.iou(last) < rules.overlap_thresh:
-            return Followed(None, score, "overlap")
-        if score < rules.pred_iou_thresh:
-            return Followed(None, score, "score")
-        if known.moved is None:
-            alike = match >= _GOOD_MATCH or score >= rules.likeness_thresh
-        else:
-            carried = around(known.plane).at(origins)
-            far = self._distance(plane, known)
-            alike = _presence(crop.mask(new), crop.bright, carried, far) >= rules.likeness_thresh
-        if not alike:
-            return Followed(None, score, "likeness")
-        return Followed(new, score)
+        end = _end(new, last, known, score, rules)
+        if not end and ahead is None:
+            if known.moved is None:
+                alike = match >= _GOOD_MATCH or score >= rules.likeness_thresh
+            else:
+                carried = around(known.plane).at(known.moved.origins(plane, crop.window, around))
+                odds = _presence(new, plane, crop, carried, known.body)
+                alike = odds >= rules.likeness_thresh
+            end = "" if alike else "likeness"
+        return Followed(None if end else new, score, end)
 
-    def _distance(self, plane: int, known: Known) -> float:
-        """How far a plane is from the prompted one, relative to where a rounded body ends."""
-        return abs(plane - known.plane) * self.spacing.distance / (_ROUND * radius_of(known.mask))
 
-    def _reduced(
-        self, depth: NDArray[np.float64], plane: int, known: Known, share: float
-    ) -> NDArray[np.float64]:
-        """Reduce the prompted section, as a signed distance, like that of a rounded body."""
-        radius, far = radius_of(known.mask), self._distance(plane, known)
-        if far < 1:
-            rest = radius * float(np.sqrt(1 - far**2))
-        else:
-            rest = -_BEYOND * (far - 1) * _ROUND * radius
-        deepest = float(signed_distance(np.pad(known.mask.mask, 1)).max())
-        lost = share * (radius - rest) * deepest / radius
-        return np.maximum(depth - lost, -2 * radius)
+def _end(new: PlacedMask, last: PlacedMask, known: Known, score: float, rules: Rules) -> str:
+    """Why a section is not the object's: "area", "overlap" or "score"; "" if it may be."""
+    change = new.area / last.area
+    if new.area < max(2, _LEAST_AREA * known.mask.area):
+        return "area"
+    if max(change, 1 / change) > rules.max_area_change:
+        return "area"
+    if new.iou(last) < rules.overlap_thresh:
+        return "overlap"
+    return "score" if score < rules.pred_iou_thresh else ""
+
+
+def _depth(
+    known: Known,
+    plane: int,
+    crop: _Crop,
+    last: PlacedMask,
+    around: Callable[[int], Brightness],
+) -> NDArray[np.float64]:
+    """Signed distance from the outline of a prompted section that is moved to a plane."""
+    if known.moved is None:
+        return _copied(crop, last, known.mask)
+    return known.moved.depth(known.moved.origins(plane, crop.window, around))
 
 
 def _copied(crop: _Crop, last: PlacedMask, seed: PlacedMask) -> NDArray[np.float64]:
@@ -353,28 +386,31 @@ def _copied(crop: _Crop, last: PlacedMask, seed: PlacedMask) -> NDArray[np.float
 
 
 def _presence(
-    inside: NDArray[np.bool_],
-    here: NDArray[np.float32],
-    carried: NDArray[np.float32],
-    far: float,
+    new: PlacedMask, plane: int, crop: _Crop, carried: NDArray[np.float32], body: RoundedBody
 ) -> float:
     """How probable it is that an object is on a plane: 0 to 1.
 
     Parameters
     ----------
-    inside : bool array (height, width)
+    new : PlacedMask
         Its section, if it is there.
-    here, carried : float32 array (height, width)
-        Brightness on the plane, and on the one with prompts where the pixels come from.
-    far : float
-        `DenseFollower._distance`.
+    plane : int
+    crop : _Crop
+    carried : float32 array (height, width)
+        Brightness on the plane with prompts where the pixels of the crop come from.
+    body : RoundedBody
     """
+    inside, here = crop.mask(new), crop.bright
     near = ndimage.binary_dilation(inside, iterations=2)
-    first, second = here[near] - here[near].mean(), carried[near] - carried[near].mean()
-    spread = float(second.std())
-    alike = float((first * second).mean()) / max(float(first.std()) * spread, 1e-9)
+    spread = float(carried[near].std())
     change = abs(float(here[inside].mean() - carried[inside].mean())) / max(spread, 1e-9)
-    odds = np.dot(_PRESENT, (1.0, alike, min(change, 3.0), min(far, 2.0)))
+    terms = (min(change, 3.0), min(body.distance(plane), 2.0))
+    if body.extent is None:
+        first, second = here[near] - here[near].mean(), carried[near] - carried[near].mean()
+        alike = float((first * second).mean()) / max(float(first.std()) * spread, 1e-9)
+        odds = np.dot(_PRESENT, (1.0, alike, *terms))
+    else:
+        odds = np.dot(_PRESENT_ACROSS, (1.0, *terms, *body.margins(plane, new)))
     return float(1 / (1 + np.exp(-odds)))
 
 

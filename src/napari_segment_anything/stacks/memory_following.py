@@ -51,6 +51,7 @@ class MemoryFollower:
     """
 
     remembers = True
+    looks_ahead = False
 
     def __init__(
         self, embeddings: PlaneEmbeddings, stack: tuple[int, ...], views: Mapping[int, View]

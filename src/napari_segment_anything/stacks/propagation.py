@@ -14,6 +14,7 @@ from ..engine import Model, Predictor
 from ..errors import ParameterError, PromptError
 from ..parameters import FOLLOWING, check_values
 from ..progress import Progress, finish
+from .axis_reach import THICK, AxisReach
 from .decoder_following import DecoderFollower
 from .dense_following import DenseFollower
 from .embeddings import PlaneEmbeddings
@@ -241,7 +242,10 @@ def propagate_steps(
         memory = MemoryFollower(embeddings, stack, views)
         segment, follower = memory.segment, memory
     elif spacing is not None:
-        follower = DenseFollower(opened, model, stack, spacing)
+        reach = None
+        if spacing.steady and not spacing.timed and opened.limits and opened.count >= THICK:
+            reach = AxisReach(opened, embeddings.predictor, stack, spacing.anisotropy)
+        follower = DenseFollower(opened, model, stack, spacing, reach)
     labels = _labels(opened, stack, output, label, overwrite, before)
     return PropagationRun(task, segment, follower, embeddings, labels, before).progress()
 

@@ -154,7 +154,9 @@ class PropagationRun:
             masks = [self.masks[place][0] for place in places]
             seeds = [self.task.seeds[plane][number] for plane, number in places]
             found = self.follower.know(embedding, where, masks, seeds)
-            self.references.update(zip(places, found, strict=True))
+            for number, (place, known) in enumerate(zip(places, found, strict=True), 1):
+                self.references[place] = known
+                yield self._progress(where.plane, len(places) - number, "encoding")
 
     def _needed(self) -> list[tuple[int, int]]:
         """Return the seeds that chains which are to be followed need, by plane and object."""
@@ -166,6 +168,8 @@ class PropagationRun:
                 needed |= {seed: None for seed in self.masks if seed[1] == key.number}
             else:
                 needed[key.seed, key.number] = None
+                if chain.ahead is not None:
+                    needed[chain.limit, key.number] = None
         return list(needed)
 
     # -- from plane to plane ---------------------------------------------------------------------
@@ -186,9 +190,12 @@ class PropagationRun:
 
     def _chain(self, key: ChainKey, limit: int, anew: bool) -> Chain:
         start = self.masks[key.seed, key.number][0]
+        ahead = None
+        if self.follower.looks_ahead and (limit, key.number) in self.masks:
+            ahead = self.masks[limit, key.number][0]
         old = None if self.before is None else self.before.chains.get(key)
-        if old is None or old.start != start or anew:
-            return Chain(start, limit)
+        if old is None or old.start != start or anew or not old.leads_to(limit, ahead):
+            return Chain(start, limit, ahead=ahead)
         return old.cut(limit, key.step)
 
     def _sweep(self, step: int) -> Generator[Progress, None, None]:
@@ -252,6 +259,8 @@ class PropagationRun:
         """Take over the rest of an earlier chain once this one has the same mask."""
         old = None if self.before is None else self.before.chains.get(key)
         if old is None or old.start == chain.start or self.follower.remembers:
+            return
+        if not old.leads_to(chain.limit, chain.ahead):
             return
         newest = chain.links[-1]
         places = [i for i, link in enumerate(old.links) if link.plane == newest.plane]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -84,7 +84,7 @@ class Trail:
         The plane it was prompted for on, and is followed from.
     prompted : mapping of int to object
         What `ObjectFollower.know` returned for that plane, and for other planes with prompts; for
-        all of them if the follower remembers.
+        all of them if the follower remembers, and for the next ones if it looks ahead.
     recent : object
         From `Followed`, of the plane before in this direction; None at first.
     """
@@ -100,6 +100,12 @@ class Trail:
         """What is known of the object from the plane that it is followed from."""
         return self.prompted[self.seed]
 
+    @property
+    def ahead(self) -> Any:
+        """What is known from the next prompted plane in this direction; None if there is none."""
+        later = [plane for plane in self.prompted if (plane - self.seed) * self.step > 0]
+        return self.prompted[min(later, key=lambda p: p * self.step)] if later else None
+
 
 class ObjectFollower(Protocol):
     """A way to find objects on the next plane.
@@ -110,9 +116,13 @@ class ObjectFollower(Protocol):
         Whether an object is found from several planes and all of its prompts, rather than from the
         plane before and the prompts it is followed from. Then it is seen from one view on all
         planes, it may leave and return, and it is followed anew if any of its prompts change.
+    looks_ahead : bool
+        Whether an object is found from the next plane with prompts, too. Then the planes between
+        two of them are followed anew if either changes.
     """
 
     remembers: bool
+    looks_ahead: bool
 
     def know(
         self,
@@ -120,7 +130,7 @@ class ObjectFollower(Protocol):
         place: Place,
         masks: Sequence[PlacedMask],
         seeds: Sequence[Seed],
-    ) -> Sequence[Any]:
+    ) -> Iterable[Any]:
         """Describe objects on the plane with their prompts, to recognise them on others.
 
         Parameters
@@ -136,8 +146,8 @@ class ObjectFollower(Protocol):
 
         Returns
         -------
-        sequence
-            For each object what `follow` takes as `known`.
+        iterable
+            For each object what `follow` takes as `known`; may be found while it is iterated over.
         """
         ...
 

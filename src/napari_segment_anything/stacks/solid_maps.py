@@ -115,7 +115,7 @@ def solid_maps(
         across = [axis for axis in range(3) if axis != normal]
         maps = np.empty((6, len(slabs), *(cells[axis] for axis in across)), np.float32)
         for number, slab in enumerate(slabs):
-            maps[:, number] = _plane_maps(predictor, slab, sight.scale, limits, maps.shape[2:])
+            maps[:, number] = plane_maps(predictor, slab, sight.scale, limits, maps.shape[2:])
             yield
         maps = np.moveaxis(resampled(maps, 1, cells[normal]), 1, 1 + normal)
         foreground += maps[0] / 3
@@ -128,7 +128,7 @@ def solid_maps(
     return SolidMaps(foreground, reach[0], reach[1])
 
 
-def _plane_maps(
+def plane_maps(
     predictor: Predictor,
     plane: NDArray[np.float32],
     scale: float,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise, product
@@ -20,10 +20,10 @@ from ..progress import finish
 from .solid_maps import CELL, Sight
 from .volume import Volume, attempt, central_window, spread
 
-_OBJECT = 64.0
+OBJECT = 64.0
 """Frame pixels that a common object is shown with; its cells are then 16 wide. With 48, 56, 80 and
 96 the mean AP over four volumes was lower or the same: .142, .165, .205, .164, against .197."""
-_SCALES = (0.125, 8.0)
+SCALES = (0.125, 8.0)
 _SAMPLED = (0.25, 0.5, 0.75)
 _WINDOW = (1024, 1024)
 _PLANES = 9
@@ -84,10 +84,10 @@ def choose_scale(
     known = [each for each in tried if not isinstance(each, Exception)]
     found = np.concatenate([*known, np.zeros(0, np.int64)])
     if len(found):
-        scale = _OBJECT / math.sqrt(float(np.median(found)))
+        scale = OBJECT / math.sqrt(float(np.median(found)))
     else:
         scale = predictor.model.image_size / max(volume.plane_shape)
-    return float(np.clip(scale, *_SCALES))
+    return float(np.clip(scale, *SCALES))
 
 
 def limits_of(volume: Volume, stack: tuple[int, ...]) -> tuple[tuple[float, float], ...]:
@@ -187,24 +187,60 @@ def read_part(volume: Volume, stack: tuple[int, ...], part: Part, sight: Sight) 
         If no plane of it can be read.
     """
     step = max(1, math.floor(1 / sight.scale))
-    planes: list[NDArray[np.float32]] = []
     failed: dict[int, str] = {}
-    waiting = 0
-    for plane in range(part.box[0].start, part.box[0].stop):
-        values = attempt(partial(_read, volume, stack, plane, part.box[1:]))
+    planes = range(part.box[0].start, part.box[0].stop)
+    read = read_planes(volume, stack, planes, part.box[1:], failed)
+    values = np.stack([_binned(plane, step) for plane in read])
+    return PartPixels(values, Sight(sight.anisotropy / step, sight.scale * step), failed)
+
+
+def read_planes(
+    volume: Volume,
+    stack: tuple[int, ...],
+    planes: range,
+    window: tuple[slice, slice],
+    failed: dict[int, str] | None = None,
+) -> Iterator[NDArray[np.float32]]:
+    """Read a window of planes; one that cannot be read is taken from a plane next to it.
+
+    Parameters
+    ----------
+    volume : Volume
+    stack : tuple of int
+    planes : range
+    window : (slice, slice)
+        Rows and columns of a plane.
+    failed : dict of int to str, optional
+        Planes that cannot be read, and why, are added to it.
+
+    Yields
+    ------
+    float32 array (rows, columns, channels)
+        One for each plane, in their order.
+
+    Raises
+    ------
+    ImageError
+        If no plane can be read.
+    """
+    last: NDArray[np.float32] | None = None
+    waiting, why = 0, ""
+    for plane in planes:
+        values = attempt(partial(_read, volume, stack, plane, window))
         if isinstance(values, Exception):
-            failed[plane] = f"{type(values).__name__}: {values}"
-            if planes:
-                planes.append(planes[-1])
-            else:
+            why = f"{type(values).__name__}: {values}"
+            if failed is not None:
+                failed[plane] = why
+            if last is None:
                 waiting += 1
+            else:
+                yield last
             continue
-        planes += [_binned(values, step)] * (waiting + 1)
-        waiting = 0
-    if not planes:
-        raise ImageError(f"no plane could be segmented: {next(iter(failed.values()))}")
-    shown = Sight(sight.anisotropy / step, sight.scale * step)
-    return PartPixels(np.stack(planes), shown, failed)
+        for _ in range(waiting + 1):
+            yield values
+        last, waiting = values, 0
+    if last is None:
+        raise ImageError(f"no plane could be segmented: {why}")
 
 
 def _read(

@@ -38,12 +38,15 @@ class Spacing:
         Whether planes are frames.
     steady : bool
         Whether planes next to each other have enough in common to tell what moved where.
+    anisotropy : float
+        Distance of two planes in pixels of a plane, as given or assumed; 0 for frames.
     """
 
     distance: float
     rigidity: float
     timed: bool
     steady: bool
+    anisotropy: float
 
     @classmethod
     def of(cls, volume: Volume, stack: tuple[int, ...], anisotropy: float | None = None) -> Spacing:
@@ -59,13 +62,14 @@ class Spacing:
         """
         steady = agreement(volume, stack) >= _LEAST_AGREEMENT
         if volume.axes[volume.axis] == "T":
-            return cls(0.0, 1.0, True, steady)
+            return cls(0.0, 1.0, True, steady, 0.0)
         change = plane_change(volume, stack)
         rigidity = float(np.clip(1 / max(change, 1e-6) ** 2, *_RIGID))
         known = volume.anisotropy if anisotropy is None else anisotropy
         if known is not None:
-            return cls(_KNOWN_FLATNESS * known, rigidity, False, steady)
-        return cls(_assumed(change), rigidity, False, steady)
+            return cls(_KNOWN_FLATNESS * known, rigidity, False, steady, known)
+        assumed = _assumed(change)
+        return cls(assumed, rigidity, False, steady, assumed)
 
 
 def assumed_anisotropy(volume: Volume, stack: tuple[int, ...]) -> float:
