@@ -36,3 +36,26 @@ class Recording:
 
 def iou(a, b) -> float:
     return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+def seen(labels):
+    """Maps of labels, (6, rows, columns): what a perfect network sees on a plane, in cells."""
+    maps = np.zeros((6, *labels.shape), np.float32)
+    maps[:2] = np.where(labels > 0, 4.0, -4.0)
+    for where, number in zip(ndimage.find_objects(labels), range(1, 10**6), strict=False):
+        if where is not None:
+            inside = labels == number
+            ends = [(part.start - 0.5, part.stop - 0.5) for part in where]
+            for axis, places in enumerate(np.nonzero(inside)):
+                maps[2 + axis][inside] = places - ends[axis][0]
+                maps[4 + axis][inside] = ends[axis][1] - places
+    return maps
+
+
+def seen_plane(predictor, plane, scale, limits, cells):
+    """What a perfect network sees on a plane with bright objects, on cells of any size."""
+    labels = ndimage.label(plane[..., 0] > 120)[0]
+    places = [
+        ((np.arange(k) + 0.5) * n / k).astype(int) for k, n in zip(cells, labels.shape, strict=True)
+    ]
+    return seen(labels[np.ix_(*places)])

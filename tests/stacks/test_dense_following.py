@@ -14,7 +14,7 @@ from napari_segment_anything.stacks.spacing import Spacing, plane_change
 from napari_segment_anything.stacks.volume import Volume
 
 from ..bright import GRID, SIDE
-from .helpers import LIMITS, balls, iou
+from .helpers import LIMITS, balls, iou, seen_plane
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def dense(model, monkeypatch):
     for name in ("dense_following", "methods"):
         monkeypatch.setattr(f"{package}.{name}.dense_head", lambda _: "dense")
     monkeypatch.setattr(f"{package}.dense_following.read_instances", read)
+    monkeypatch.setattr(f"{package}.axis_reach.plane_maps", seen_plane)
     return model
 
 
@@ -96,6 +97,45 @@ def test_an_edit_decodes_only_what_it_touches(dense):
     again = follow(image, {**seeds, 12: {1: truth[12] == 1}}, dense)
     np.testing.assert_array_equal(second.labels, again.labels)
     assert len(second.decoded) < len(first.decoded)
+
+
+def test_an_object_prompted_near_its_end_goes_on_as_far_as_it_is_seen_to(dense, monkeypatch):
+    image, truth = balls((30, 64, 64), ((15, 32, 32),), (9,))
+    seeds = {9: {1: truth[9] == 1}}
+    result = follow(image, seeds, dense)
+    monkeypatch.setattr("napari_segment_anything.stacks.propagation.THICK", 99)
+    alone = follow(image, seeds, dense)
+    found, before = (iou(each.labels == 1, truth == 1) for each in (result, alone))
+    assert found > before + 0.1
+    assert result.mask(1, 14).sum() > 1.2 * truth[9].sum()
+
+
+def test_between_two_planes_with_prompts_one_section_turns_into_the_other(dense):
+    """A bar that becomes wide where hardly anything is seen: brightness does not tell its edge."""
+    image = np.full((24, 64, 64), 100, np.uint8)
+    truth = np.zeros(image.shape, bool)
+    for plane in range(4, 20):
+        truth[plane, 26:38, 20 : 28 + plane] = True
+    image += np.random.default_rng(0).integers(0, 12, image.shape, np.uint8)
+    image[:, 26:38, 20:30] += 80
+    ends = {5: {1: truth[5]}, 18: {1: truth[18]}}
+    both = follow(image, ends, dense)
+    alone = follow(image, {5: ends[5]}, dense)
+    assert set(range(5, 19)) <= set(both.planes[1])
+    found = [iou(both.mask(1, plane), truth[plane]) for plane in range(6, 18)]
+    assert min(found) > 0.7
+    assert np.mean(found) > np.mean([iou(alone.mask(1, p), truth[p]) for p in range(6, 18)])
+
+
+def test_a_prompt_on_another_plane_is_followed_as_if_both_had_been_given_at_once(dense):
+    image, truth = balls((30, 64, 64), ((14, 30, 30),), (10,))
+    seeds = {10: {1: truth[10] == 1}}
+    first = follow(image, seeds, dense)
+    for plane in (18, 14):
+        seeds = {**seeds, plane: {1: truth[plane] == 1}}
+        first = follow(image, seeds, dense, previous=first)
+        again = follow(image, seeds, dense)
+        np.testing.assert_array_equal(first.labels, again.labels)
 
 
 @pytest.mark.parametrize(

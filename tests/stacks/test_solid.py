@@ -20,21 +20,7 @@ from napari_segment_anything.stacks.solid_objects import group_cells
 from napari_segment_anything.stacks.solid_parts import plan_parts
 from napari_segment_anything.stacks.stack_labels import StackLabels
 
-from .helpers import LIMITS, Recording, balls, iou
-
-
-def seen(labels):
-    """Maps of labels, (6, rows, columns): what a perfect network sees on a plane, in cells."""
-    maps = np.zeros((6, *labels.shape), np.float32)
-    maps[:2] = np.where(labels > 0, 4.0, -4.0)
-    for where, number in zip(ndimage.find_objects(labels), range(1, 10**6), strict=False):
-        if where is not None:
-            inside = labels == number
-            ends = [(part.start - 0.5, part.stop - 0.5) for part in where]
-            for axis, places in enumerate(np.nonzero(inside)):
-                maps[2 + axis][inside] = places - ends[axis][0]
-                maps[4 + axis][inside] = ends[axis][1] - places
-    return maps
+from .helpers import LIMITS, Recording, balls, iou, seen
 
 
 @pytest.fixture
@@ -47,7 +33,7 @@ def perfect(monkeypatch):
         assert tuple(cells) == plane.shape[:2]
         return seen(ndimage.label(plane[..., 0] > 120)[0])
 
-    monkeypatch.setattr(solid_maps, "_plane_maps", plane_maps)
+    monkeypatch.setattr(solid_maps, "plane_maps", plane_maps)
     monkeypatch.setattr(solid_segment, "choose_scale", lambda *_: 4.0)
     return calls
 
