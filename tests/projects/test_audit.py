@@ -250,13 +250,34 @@ def test_nothing_to_audit(project: Project) -> None:
     assert audit_names(project) == []
 
 
+def test_an_answer_that_was_cut_off_is_left_out(segmented: Project) -> None:
+    audit = Audit.draw(segmented)
+    for number in range(2):
+        audit.answer_mask(number, [audit.sample.masks[number].rle])
+    path = audit.folder / "answers.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert list(audit.masks) == [0]
+    audit.answer_mask(0, [])  # the last answer counts
+    audit.answer_mask(2, [])
+    assert {n: each.verdict for n, each in audit.masks.items()} == {0: "rejected", 2: "rejected"}
+    assert len(path.read_text().splitlines()) == 3
+
+
+def test_answers_in_one_file_of_an_earlier_version(segmented: Project) -> None:
+    audit = Audit.draw(segmented)
+    audit.answer_mask(0, [audit.sample.masks[0].rle])
+    (audit.folder / "answers.jsonl").replace(audit.folder / "answers.json")
+    audit.answer_mask(1, [])
+    assert [audit.masks[n].verdict for n in range(2)] == ["accepted", "rejected"]
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
         ("sample.json", lambda text: text.replace('"stratum": 0', '"stratum": 99')),
         ("sample.json", lambda text: text[: len(text) // 2]),
-        ("answers.json", lambda text: text.replace('"masks": {"', '"masks": {"9')),
-        ("answers.json", lambda text: text.replace('"iou": 1.0', '"iou": "all"')),
+        ("answers.jsonl", lambda text: text.replace('"masks": {"', '"masks": {"9')),
+        ("answers.jsonl", lambda text: text.replace('"iou": 1.0', '"iou": "all"')),
     ],
 )
 def test_damaged_files(segmented: Project, name: str, change) -> None:

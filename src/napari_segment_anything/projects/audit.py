@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,17 +27,17 @@ from .audit_answers import (
     standing,
 )
 from .audit_figures import AuditFigures, audit_figures
-from .audit_files import Answers, DrawnAudit, MadeWith, read_answers, read_drawn
+from .audit_files import ANSWERS, Answers, DrawnAudit, MadeWith, read_answers, read_drawn
 from .audit_masks import ImageMasks, image_masks, masks_now
 from .audit_sample import AuditSample
 from .estimates import LEVEL
-from .files import json_writer, read_current, write_text, write_together
+from .files import append_line, json_writer, write_text, write_together
 from .sampling import draw, population
 
 if TYPE_CHECKING:
     from .project import Project
 
-SAMPLE, ANSWERS, REPORT, METHODS = "sample.json", "answers.json", "report.json", "methods.md"
+SAMPLE, REPORT, METHODS = "sample.json", "report.json", "methods.md"
 _LEFT_OUT = ("skipped", "flagged")
 _WAIT = 10.0
 
@@ -45,8 +45,8 @@ _WAIT = 10.0
 class Audit:
     """An audit of the automatic masks of a project, in a folder of its own.
 
-    Made by `Audit.draw` and `Audit.open`. Each answer is written at once; several people may
-    answer the same audit.
+    Made by `Audit.draw` and `Audit.open`. Each answer is on the disk when the method that gives it
+    returns; several people may answer the same audit.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ class Audit:
         codes = [each if isinstance(each, RLE) else encode(each) for each in objects]
         self._check_classes(classes)
         answer = answer_to(drawn.rle, codes, seconds, by or _user(), _now(), classes)
-        self._record(lambda held: replace(held, masks={**held.masks, number: answer}))
+        self._record(Answers(1, masks={number: answer}))
         return answer
 
     def answer_field(
@@ -280,7 +280,7 @@ class Audit:
             tuple(coco(codes[i]) for i in inside), seconds, by or _user(), _now(),
             None if named is None else tuple(named[i] for i in inside),
         )  # fmt: skip
-        self._record(lambda held: replace(held, fields={**held.fields, number: answer}))
+        self._record(Answers(1, fields={number: answer}))
         return answer
 
     def answer_from(
@@ -324,12 +324,7 @@ class Audit:
                 "another audit"
             )
         there = standing(truth, {**held.automatic, **held.trusted}, classes)
-        masks, fields = answers_from(self.sample, {key: there}, by, _now())
-        self._record(
-            lambda held: replace(
-                held, masks={**held.masks, **masks}, fields={**held.fields, **fields}
-            )
-        )
+        self._record(Answers(1, *answers_from(self.sample, {key: there}, by, _now())))
 
     # -- report ----------------------------------------------------------------------------------
 
@@ -394,14 +389,11 @@ class Audit:
         return items[number]
 
     def _answers(self) -> Answers:
-        def read(path: Path) -> Answers:
-            return read_answers(path, self.sample)
+        return read_answers(self.folder, self.sample)
 
-        return read_current(self.folder, ANSWERS, read) or Answers(1)
-
-    def _record(self, change: Callable[[Answers], Answers]) -> None:
+    def _record(self, answers: Answers) -> None:
         with self._locked():
-            write_text(self.folder / ANSWERS, json.dumps(asdict(change(self._answers()))))
+            append_line(self.folder / ANSWERS, json.dumps(asdict(answers), allow_nan=False))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

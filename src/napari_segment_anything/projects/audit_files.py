@@ -9,9 +9,14 @@ from typing import Literal
 from ..errors import FormatError
 from ..formats.rle import from_coco
 from ..limits import RECORDS_BYTES
-from ..reading import read_json
+from ..reading import decode_json, read_bytes, read_json
 from .audit_answers import FieldAnswer, MaskAnswer
 from .audit_sample import AuditSample
+
+ANSWERS = "answers.jsonl"
+_OLDER = "answers.json"
+"""Holds all answers that were given before each was a line."""
+_WHAT = "list of answers of an audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class DrawnAudit:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What ``answers.json`` holds: answers by their position in the sample."""
+    """What a line of ``answers.jsonl`` holds: answers by their position in the sample."""
 
     version: Literal[1]
     masks: dict[int, MaskAnswer] = field(default_factory=dict)
@@ -91,12 +96,15 @@ def read_drawn(path: Path) -> DrawnAudit:
     return drawn
 
 
-def read_answers(path: Path, sample: AuditSample) -> Answers:
-    """Read ``answers.json``.
+def read_answers(folder: Path, sample: AuditSample) -> Answers:
+    """Read ``answers.jsonl``: the last answer about each mask and field.
+
+    Another process may be writing it, or was killed: a last line that is incomplete is left out.
 
     Parameters
     ----------
-    path : Path
+    folder : Path
+        Of the audit.
     sample : AuditSample
         What was drawn.
 
@@ -105,7 +113,13 @@ def read_answers(path: Path, sample: AuditSample) -> Answers:
     FormatError
         If it is damaged, or answers what was not drawn.
     """
-    found: Answers = read_json(path, Answers, what="answers of an audit", limit=RECORDS_BYTES)
+    found, path, older = Answers(1), folder / ANSWERS, folder / _OLDER
+    parts = [read_json(older, Answers, what=_WHAT, limit=RECORDS_BYTES)] if older.exists() else []
+    lines = read_bytes(path, RECORDS_BYTES, what=_WHAT).split(b"\n") if path.exists() else []
+    parts += [decode_json(line, Answers, f"{path} is damaged") for line in lines[:-1]]
+    for part in parts:
+        found.masks.update(part.masks)
+        found.fields.update(part.fields)
     for held, drawn in ((found.masks, sample.masks), (found.fields, sample.fields)):
         if not all(0 <= number < len(drawn) for number in held):
             raise FormatError(f"{path} answers what was not drawn")

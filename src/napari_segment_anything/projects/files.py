@@ -118,6 +118,24 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, "utf-8", newline="")
 
 
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file that the caller has locked, and wait until it is on the disk.
+
+    An incomplete last line, of a killed process, is cut off.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be written.
+    """
+    with store_errors(path), path.open("ab+") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _to_disk(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())

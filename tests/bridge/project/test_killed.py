@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from napari_segment_anything.formats import encode
-from napari_segment_anything.projects import Suggestions
+from napari_segment_anything.projects import ObjectEntry, Suggestions
+from napari_segment_anything.projects.audit import Audit
 from napari_segment_anything.projects.pending import pending_changes
 
 KILLED = """
@@ -84,6 +85,85 @@ def test_a_rejection_is_not_lost_by_a_kill(processes, suggested) -> None:
         rejected, errors = run.communicate()
     assert run.returncode == 0, errors
     assert int(rejected) >= 6
+
+
+AUDITED = """
+import os, queue, random, signal, sys, time
+from napari.components import ViewerModel
+from napari_segment_anything.bridge.project.auditing import AuditRound
+from napari_segment_anything.bridge.project.project_session import ProjectSession
+from napari_segment_anything.bridge.viewer_session import ViewerSession
+from napari_segment_anything.engine import Predictor
+from napari_segment_anything.projects import Project
+from napari_segment_anything.projects.audit import Audit
+from tests.tiny import tiny_model
+
+folder, rounds = sys.argv[1], int(sys.argv[3])
+random.seed(int(sys.argv[2]))
+session = ViewerSession(ViewerModel(), tiny_model())
+
+def work(written):
+    todo = queue.Queue()
+    owner = ProjectSession(session, Project.open(folder), dispatch=todo.put)
+    round_ = AuditRound(owner, Audit.open(owner.project))
+
+    def asked(item):
+        os.write(written, b"%d\\n" % round_.left[0])  # all others have answers
+        round_.done()
+        round_.done()  # a key that is pressed twice answers once
+
+    round_.asked.connect(asked)
+    round_.begin()
+    sys.setswitchinterval(1e-4)
+    while round_.item is None or round_.item.kind == "mask":
+        todo.get()()
+
+drawn = len(Audit.open(Project.open(folder)).sample.masks)
+last = 0
+for _ in range(rounds):
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        work(write)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        pipe.readline()
+        time.sleep(random.uniform(0.1, 0.5))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        left = [int(line) for line in pipe.read().split("\\n")[:-1]]
+    audit = Audit.open(Project.open(folder))
+    told = drawn - left[-1] if left else last
+    answers = audit.masks
+    assert list(answers) == list(range(len(answers))), list(answers)
+    assert told <= len(answers) <= told + 1, (told, len(answers))
+    assert {each.verdict for each in answers.values()} <= {"accepted"}
+    last = len(answers)
+for number in audit.open_fields():
+    audit.answer_field(number, [])
+audit.write_report()
+print(last)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
+def test_an_answer_of_an_audit_is_not_lost_by_a_kill(processes, project) -> None:
+    for image in project.images:
+        labels = np.repeat(np.arange(0, 60, dtype=np.int32), 80).reshape(60, 80)
+        labels[::2] = 0
+        entries = [
+            ObjectEntry(int(n), made_by="suggestion", score=0.9) for n in np.unique(labels)[1:]
+        ]
+        with image.lock() as editing:
+            editing.write(labels=labels, objects=entries)
+    Audit.draw(project, masks=80, fields=2)
+    with processes.start(AUDITED, project.folder, 1, 4) as run:
+        answered, errors = run.communicate()
+    assert run.returncode == 0, errors
+    assert int(answered) > 4
 
 
 def test_what_is_decided_during_a_write_stays_noted(opened) -> None:

@@ -12,6 +12,7 @@ from psygnal import Signal
 from ...automatic.candidates import placed
 from ...engine import PlacedMask, Window
 from ...errors import PromptError
+from ...formats import encode_labels
 from ...projects.audit import Audit
 from ...session import ArrayTarget, Session, SuggestedMask
 from .clock import ActiveClock
@@ -82,6 +83,7 @@ class AuditRound:
         self._lines: list[tuple[str, Outline]] = []
         self._clock = ActiveClock(float(owner.project.settings["pause_seconds"]))
         self._scratch: Session | None = None
+        self._changed: Window | None = None
         self._moving = self.is_closed = False
         self._masks, self._fields = audit.open_masks(), audit.open_fields()
         owner.leave()
@@ -148,6 +150,8 @@ class AuditRound:
             self._moving = False
         scratch.class_name = item.class_name
         self._scratch = self._owner.apart = scratch
+        self._changed = None
+        scratch.events.target_changed.connect(self._on_labels)
         self.item = item
         lines = [("others", line) for _, line in outlines]
         if item.kind == "field":
@@ -162,7 +166,7 @@ class AuditRound:
         self.asked.emit(item)
 
     def done(self) -> None:
-        """Record what there is as the answer, and go on.
+        """Record what there is as the answer, and go on once it is on the disk.
 
         The object in progress is committed first. The mask of an answer is what a person made of
         the drawn one.
@@ -179,27 +183,39 @@ class AuditRound:
 
     def _record(self, item: AuditItem, objects: bool) -> None:
         scratch = self._scratch
-        if self.item is not item or scratch is None:
+        if self.item is not item or scratch is None:  # it is being recorded
             return
-        labels = scratch.target.read((), Window.full(scratch.source.shape))
-        ids = [int(label) for label in np.unique(labels) if label > 0] if objects else []
-        if objects and item.kind == "mask" and not ids:
+        window, labels = Window(0, 0, 1, 1), np.zeros((1, 1), np.int32)  # nothing
+        if objects and self._changed is not None:
+            window = self._changed
+            labels = np.array(scratch.target.read((), window))
+        if objects and item.kind == "mask" and not labels.any():
             self._session.report(PromptError("there is no object; reject the mask instead"))
             return
-        masks = [labels == label for label in ids]
-        made = scratch.objects
-        classes = [made[label].class_name if label in made else "" for label in ids]
+        self._scratch, made = None, scratch.objects
         seconds, by = self._clock() - self._since, self._owner.who
         answer = self.audit.answer_mask if item.kind == "mask" else self.audit.answer_field
-        number = item.number
 
         def work() -> Any:
-            named = classes if self.audit.sample.classes else None
-            return answer(number, masks, classes=named, seconds=seconds, by=by)
+            codes = encode_labels(labels, (window.row, window.col), scratch.source.shape)
+            names = [made[label].class_name if label in made else "" for label in codes]
+            classes = names if self.audit.sample.classes else None
+            masks = list(codes.values())
+            return answer(item.number, masks, classes=classes, seconds=seconds, by=by)
 
-        self._thread.run(work, failed=self._session.report)
-        (self._masks if item.kind == "mask" else self._fields).remove(number)
-        self._next()
+        def done(recorded: Any) -> None:
+            (self._masks if item.kind == "mask" else self._fields).remove(item.number)
+            self._next()
+
+        def failed(error: Exception) -> None:
+            if self.item is item:  # to be answered again
+                self._scratch = scratch
+            self._session.report(error)
+
+        self._thread.run(work, done, failed)
+
+    def _on_labels(self, plane: tuple[int, ...], window: Window) -> None:
+        self._changed = window if self._changed is None else self._changed.union(window)
 
     def _dropped(self) -> None:
         if not self._moving:
