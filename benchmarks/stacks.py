@@ -5,6 +5,9 @@ python benchmarks/stacks.py DATA [--only NAME ...] [--objects N] [--model NAME] 
 propagate  each object is given by its true mask on its middle plane and followed in both
            directions; IoU over all its other planes. "copied" is the same mask on all planes of the
            object, a baseline that knows these planes.
+between    each object of six planes or more is given by its true masks on two planes, a fifth of
+           its extent from its ends; IoU over the planes between them. "interpolated" mixes the
+           signed distances of the two masks, without looking at the image.
 link       true sections, with new ids on every plane, are linked: the part of pairs of
            sections on neighbouring planes that are joined as they should be (F1).
 segment    every object, without any prompt (`segment_stack` as it is by default; no spacing is
@@ -41,6 +44,7 @@ import napari_segment_anything as nsa
 from napari_segment_anything.measures import counts, mask_iou, overlap_table
 from napari_segment_anything.samples.generate_divisions import dividing_nuclei
 from napari_segment_anything.stacks import link, track
+from napari_segment_anything.stacks.masks import signed_distance
 
 SETS = {
     "stardist": "stardist_demo/img3d.npz",
@@ -52,11 +56,12 @@ SETS = {
     "cells_in_time": "usiigaci_t98g_timelapse/T98G_t01-16_half.npz",
 }
 TIME = ("cells_in_time",)
-PARTS = ("propagate", "link", "segment", "track", "edit")
+PARTS = ("propagate", "between", "link", "segment", "track", "edit")
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 MARKERS = ("<!-- stacks -->", "<!-- end of stacks -->")
 TITLES = {
     "propagate": "Objects followed from their true mask on the middle one of their planes:",
+    "between": "Objects given by their true masks on two planes, on the planes between them:",
     "edit": "One of these objects prompted for again, on another plane:",
     "link": "True sections joined again:",
     "segment": "Every object, without a prompt:",
@@ -114,6 +119,34 @@ def propagation(
         "seconds": seconds,
     }
     return figures, result, seeds
+
+
+def between(
+    image: np.ndarray, labels: np.ndarray, model: Any, count: int, timed: bool
+) -> dict[str, float]:
+    """Follow objects between two planes."""
+    ends, seeds = {}, {}
+    for number, planes in objects_of(labels, count).items():
+        if len(planes) < 6:
+            continue
+        ends[number] = tuple(int(planes[int(len(planes) * share)]) for share in (0.2, 0.8))
+        for plane in ends[number]:
+            seeds.setdefault(plane, {})[number] = labels[plane] == number
+    result = nsa.propagate(image, seeds, model, axes=axes_of(timed))
+    found, mixed = [], []
+    for number, (first, last) in ends.items():
+        inner = range(first + 1, last)
+        truth = labels[inner] == number
+        found.append(mask_iou(np.stack([result.mask(number, plane) for plane in inner]), truth))
+        one, other = (signed_distance(labels[plane] == number) for plane in (first, last))
+        shares = [(plane - first) / (last - first) for plane in inner]
+        mixed.append(mask_iou(np.stack([(1 - k) * one + k * other > 0 for k in shares]), truth))
+    return {
+        "objects": len(ends),
+        "mean IoU": float(np.mean(found)),
+        "IoU of 0.5": float(np.mean(np.array(found) >= 0.5)),
+        "interpolated": float(np.mean(mixed)),
+    }
 
 
 def editing(
@@ -323,6 +356,8 @@ def main() -> None:
             tell(f"propagate, {name}", found)
             if "edit" in parts:
                 tell(f"edit, {name}", editing(image, labels, model, result, seeds, name in TIME))
+        if "between" in parts:
+            tell(f"between, {name}", between(image, labels, model, chosen.objects, name in TIME))
         if "segment" in parts:
             tell(f"segment, {name}", segmenting(image, labels, model, name in TIME))
     if chosen.write:
