@@ -21,10 +21,11 @@ from ..engine import EmbeddingStore, PlacedMask, Predictor, Window
 from .masks import radius_of, signed_distance
 from .solid_maps import CELL, LEAST_WEIGHT, plane_maps, resampled
 from .solid_parts import OBJECT, SCALES, limits_of, read_planes
+from .spacing import Spacing
 from .volume import Volume
 
-THICK = 16
-"""Planes from which on a stack is looked at from across."""
+_THICK = 16
+_FLAT = 3.0
 _ACROSS, _ALONG, _STEP = 5.0, 6.0, 2.0
 """Sides of what is shown, in diameters of the object, and steps between its positions."""
 _SLACK = 0.25
@@ -132,6 +133,20 @@ class Extent:
         """
         middle = self.plane + 0.5
         return max(self.last - middle if step > 0 else middle - self.first, _LEAST)
+
+
+def near_isotropic(volume: Volume, spacing: Spacing) -> bool:
+    """Return whether a stack shows enough from across to tell where its objects end.
+
+    It must have `_THICK` planes, at most `_FLAT` pixels apart, that have something in common.
+
+    Parameters
+    ----------
+    volume : Volume
+    spacing : Spacing
+    """
+    across = spacing.steady and not spacing.timed and spacing.anisotropy <= _FLAT
+    return across and volume.limits is not None and volume.count >= _THICK
 
 
 class AxisReach:

@@ -14,7 +14,7 @@ from ..engine import Model, Predictor
 from ..errors import ParameterError, PromptError
 from ..parameters import FOLLOWING, check_values
 from ..progress import Progress, finish
-from .axis_reach import THICK, AxisReach
+from .axis_reach import AxisReach, near_isotropic
 from .decoder_following import DecoderFollower
 from .dense_following import DenseFollower
 from .embeddings import PlaneEmbeddings
@@ -151,8 +151,9 @@ def propagate_steps(
         It ends where its likeness to itself on the plane with prompts is lower: 1 is the same, 0
         is background. This is the product of the predicted IoU, relative to that on the plane with
         prompts, and of the likeness of the image embedding inside and around the object. "dense":
-        the probability that it is still there, by the correlation of its brightness with that of
-        the prompted section, by the change of its mean, and by the distance of the planes. Where
+        the probability that it is still there, by its brightness, compared with that of the
+        prompted section, by the distance of the planes, and, in stacks of 16 planes or more at
+        most 3 pixels apart, by what planes across the stack say of where it begins and ends. Where
         planes have too little in common for optical flow, it ends where its score is lower and no
         instance matches it.
     method : {"auto", "dense", "decoder"}
@@ -243,7 +244,7 @@ def propagate_steps(
         segment, follower = memory.segment, memory
     elif spacing is not None:
         reach = None
-        if spacing.steady and not spacing.timed and opened.limits and opened.count >= THICK:
+        if near_isotropic(opened, spacing):
             reach = AxisReach(opened, embeddings.predictor, stack, spacing.anisotropy)
         follower = DenseFollower(opened, model, stack, spacing, reach)
     labels = _labels(opened, stack, output, label, overwrite, before)
