@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import queue
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 
+from napari_segment_anything.bridge.project import suggestion_board
 from napari_segment_anything.bridge.project.project_session import ProjectSession
 from napari_segment_anything.bridge.project.reviewing import ReviewRound
+from napari_segment_anything.bridge.project.suggesting import Suggested
 from napari_segment_anything.bridge.viewer_session import ViewerSession
-from napari_segment_anything.engine import PlacedMask
+from napari_segment_anything.engine import PlacedMask, Window
 from napari_segment_anything.errors import PromptError
 from napari_segment_anything.formats.rle import encode
-from napari_segment_anything.projects import Suggestions
+from napari_segment_anything.progress import Progress
+from napari_segment_anything.projects import Project, Suggestions
 
 from .conftest import SHAPE, click
 
@@ -114,7 +120,7 @@ def test_decisions_are_kept_when_an_image_is_opened_again(opened, board, project
 def test_a_complete_region_is_outlined(opened, board, viewer):
     opened.add_complete_region((20, 20, 55, 70))
     assert viewer.layers["suggestions"].data[20, 45] == 4
-    assert opened.occupied()[30, 30] and not opened.occupied()[5, 5]
+    assert opened.saver.occupied()[30, 30] and not opened.saver.occupied()[5, 5]
 
 
 def test_a_review_goes_through_the_images(opened, board, project):
@@ -143,6 +149,42 @@ def test_similar_objects_of_a_model(opened, board, project):
     assert board.source == "similar" and not board.busy
     with pytest.raises(PromptError, match="choose an object"):
         board.find_similar([])
+
+
+@pytest.mark.slow
+def test_suggesting_again_copies_no_plane_on_the_viewers_thread(
+    viewer, tmp_path, model, monkeypatch
+):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2048, 2048), np.uint8))
+    project = Project.create(tmp_path / "project", tmp_path / "a.tif")
+    todo, found = queue.Queue(), []
+
+    def looked_for(ahead, predictor, occupied, before, *rest):
+        yield Progress(0, 1)
+        found.append(occupied())
+        return Suggested(before, {}, None)
+
+    monkeypatch.setattr(suggestion_board, "suggest", looked_for)
+    owner = ProjectSession(ViewerSession(viewer, model), project, dispatch=todo.put)
+    board = owner.board
+    board.automatic = False
+    owner.next()
+    while owner.now is None:
+        todo.get()()
+    owner.session.set_mask(np.ones((10, 12), bool), Window(1000, 5, 10, 12))
+    owner.session.commit()
+    start = time.thread_time()
+    board.compute()
+    while board.busy:
+        todo.get()()
+    held, start = time.thread_time() - start, time.thread_time()
+    labels = owner.now.session.target.read((), Window.full((2048, 2048)))
+    assert held < time.thread_time() - start
+    assert labels.any() and ((labels != 0) == found[0]).all()
+    image = owner.image
+    owner.close()
+    owner.session.close()
+    assert (image.labels() == labels).all()
 
 
 @pytest.fixture

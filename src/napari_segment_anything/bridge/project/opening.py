@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...engine import PlaneSource, Predictor, Window
+from ...engine import PlaneSource, Predictor
 from ...formats import ImageData
 from ...progress import finish
 from ...projects import ImageEditing, ObjectEntry, ProjectImage
@@ -97,6 +97,8 @@ class OpenedImage:
     editing : ImageEditing
     labels : int32 array (rows, columns)
         What the session writes to until it is lent to a viewer.
+    saved : int32 array (rows, columns)
+        The same, for the thread that writes them to the project.
     session : Session
     clock : ActiveClock
         The session's.
@@ -117,6 +119,7 @@ class OpenedImage:
     ahead: ImageAhead
     editing: ImageEditing
     labels: np.ndarray
+    saved: np.ndarray
     session: Session
     clock: ActiveClock
     entries: dict[int, tuple[SessionObject, ObjectEntry]]
@@ -125,10 +128,6 @@ class OpenedImage:
     seconds_before: float
     suggestions: Suggestions
     outlines: dict[int, Outline]
-
-    def labels_now(self) -> np.ndarray:
-        """Copy the labels as they are: int (rows, columns)."""
-        return np.array(self.session.target.read((), Window.full(self.labels.shape)))
 
     @property
     def image(self) -> ProjectImage:
@@ -186,6 +185,7 @@ def open_image(
         ahead,
         editing,
         labels,
+        labels.copy(),
         session,
         clock,
         entries,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
@@ -288,18 +286,18 @@ class ProjectSession:
         self.session.when_loaded(act)
         return self.next()
 
-    def occupied(self) -> np.ndarray:
-        """1 where nothing is to be suggested: uint8 (rows, columns) of the image that is open."""
-        if self.now is None or self._saver is None:
+    @property
+    def saver(self) -> ImageSaver:
+        """Writes the image that is open.
+
+        Raises
+        ------
+        ParameterError
+            If none is open.
+        """
+        if self._saver is None:
             raise ParameterError("open an image first")
-        status = self.now.image.status
-        looked = replace(
-            status,
-            state=self._saver.value("state"),
-            complete_regions=self.complete_regions,
-        )
-        seen: np.ndarray = looked.seen(self.now.ahead.source.shape)
-        return (seen | (self.now.labels_now() != 0)).astype(np.uint8)
+        return self._saver
 
     @property
     def complete_regions(self) -> tuple[Polygon, ...]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...engine import Window
+from ...engine import PlacedMask, Window
 from ...projects import ObjectEntry, ProjectImage
 from ...projects.pending import STATUS_FIELDS, clear_pending, note_pending
 from ...projects.suggestions import Suggestions
@@ -22,7 +24,8 @@ from .threads import OrderedThread
 class ImageSaver:
     """Writes one open image as it changes; changes that come while it writes are written together.
 
-    Methods belong to the viewer's thread. They copy what has changed and return at once.
+    Methods belong to the viewer's thread, but for `occupied` and `masks`. They copy what has
+    changed and return at once.
 
     Parameters
     ----------
@@ -48,7 +51,7 @@ class ImageSaver:
         self._opened, self._thread, self._maker = opened, thread, maker
         self._saved, self._failed = saved, failed
         self._lock = threading.Lock()
-        self._own = opened.labels.copy()
+        self._own = opened.saved
         self._patches: list[tuple[Window, np.ndarray]] = []
         self._objects: dict[int, SessionObject] | None = None
         self._status: dict[str, Any] = {}
@@ -109,6 +112,40 @@ class ImageSaver:
         with self._lock:
             return self._known.get(name, getattr(self._opened.image.status, name))
 
+    def occupied(self) -> NDArray[np.uint8]:
+        """Return 1 where nothing is to be suggested: uint8 (rows, columns).
+
+        Not on the viewer's thread: it waits for files that are being written.
+        """
+        status = replace(
+            self._opened.image.status,
+            state=self.value("state"),
+            complete_regions=self.value("complete_regions"),
+        )
+        seen = status.seen(self._own.shape)
+        return self._read(lambda labels: seen | (labels != 0)).astype(np.uint8)
+
+    def masks(self, ids: Sequence[int]) -> list[PlacedMask]:
+        """Return the pixels of objects, where there are any; on which thread, see `occupied`."""
+        found = self._read(lambda labels: [PlacedMask.of(labels == label) for label in ids])
+        return [mask for mask in found if not mask.empty]
+
+    def _read(self, read: Callable[[np.ndarray], Any]) -> Any:
+        """Call a function with the labels, once all changes so far are in them."""
+
+        def work() -> Any:
+            with self._lock:
+                patches, self._patches = self._patches, []
+            self._apply(patches)
+            return read(self._own)
+
+        return self._thread.run(work).result()
+
+    def _apply(self, patches: Sequence[tuple[Window, np.ndarray]]) -> None:
+        for window, pixels in patches:
+            self._own[window.slices] = pixels
+        self._relabelled |= bool(patches)
+
     def _write(self) -> None:
         with self._lock:
             self._waits = False
@@ -116,9 +153,7 @@ class ImageSaver:
             objects, self._objects = self._objects, None
             status, self._status = self._status, {}
             suggestions, self._suggestions = self._suggestions, None
-        for window, pixels in patches:
-            self._own[window.slices] = pixels
-        self._relabelled |= bool(patches)
+        self._apply(patches)
         try:
             self._opened.editing.write(
                 labels=self._own if self._relabelled else None,

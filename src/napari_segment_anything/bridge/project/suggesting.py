@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...engine import PlacedMask, Predictor
+from ...errors import PromptError
 from ...finding import CandidatePool, describe_objects
 from ...progress import Progress
 from ...projects.similar import similar_suggestions
@@ -17,6 +19,8 @@ from ...projects.suggesting import clear_tiles, find_steps, run_settings
 from ...projects.suggestions import Suggestions
 from .opening import ImageAhead
 from .outline_layer import Outline, outlines_of
+
+Occupied: TypeAlias = Callable[[], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +44,7 @@ class Suggested:
 def suggest(
     ahead: ImageAhead,
     predictor: Predictor,
-    occupied: NDArray[np.uint8],
+    occupied: Occupied,
     before: Suggestions,
     version: str,
 ) -> Generator[Progress, None, Suggested]:
@@ -51,8 +55,8 @@ def suggest(
     ahead : ImageAhead
         The image.
     predictor : Predictor
-    occupied : uint8 array (rows, columns)
-        1 where nothing is to be suggested.
+    occupied : callable
+        Returns 1 where nothing is to be suggested: uint8 (rows, columns).
     before : Suggestions
         Earlier ones; what a person decided stays.
     version : str
@@ -69,7 +73,7 @@ def suggest(
     """
     settings = run_settings(predictor.model, version, "auto", {})
     found = yield from find_steps(ahead.image, ahead.source, predictor, settings)
-    made = found.suggestions(occupied, before, ahead.image.negatives())
+    made = found.suggestions(occupied(), before, ahead.image.negatives())
     clear_tiles(ahead.image)
     return Suggested(made, outlines_of(made), found.pool)
 
@@ -77,9 +81,9 @@ def suggest(
 def suggest_similar(
     ahead: ImageAhead,
     predictor: Predictor,
-    occupied: NDArray[np.uint8],
+    occupied: Occupied,
     before: Suggestions,
-    examples: Iterable[PlacedMask],
+    examples: Callable[[], list[PlacedMask]],
     pool: CandidatePool | None,
     version: str,
 ) -> Generator[Progress, None, Suggested]:
@@ -89,8 +93,8 @@ def suggest_similar(
     ----------
     ahead, predictor, occupied, before, version
         As for `suggest`.
-    examples : iterable of PlacedMask
-        Objects of this image.
+    examples : callable
+        Returns objects of this image.
     pool : CandidatePool, optional
         The image's candidates; computed if they are not given, or are another model's.
 
@@ -102,11 +106,18 @@ def suggest_similar(
     ------
     ImageError
         If the image is large and has no suggestions yet.
+    PromptError
+        If there is no example.
     """
+    alike = examples()
+    if not alike:
+        raise PromptError("there are no pixels of these objects in the image")
     if pool is None or pool.fingerprint != predictor.model.fingerprint:
         known = kept_pool(ahead.image, predictor.model.fingerprint)
         pool = known or (yield from pool_steps(ahead.image, predictor))
-    wanted = yield from describe_objects(list(examples), ahead.source, predictor)
-    found = similar_suggestions(pool, wanted, ahead.source.shape, labels=occupied, version=version)
+    wanted = yield from describe_objects(alike, ahead.source, predictor)
+    found = similar_suggestions(
+        pool, wanted, ahead.source.shape, labels=occupied(), version=version
+    )
     made = before.renewed(found, "similar")
     return Suggested(made, outlines_of(made), pool)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from ...engine import PlacedMask, Window
+from ...engine import Window
 from ...errors import PromptError
 from ...progress import Progress
 from ...projects.suggesting import is_large
@@ -121,13 +121,13 @@ class SuggestionBoard:
         opened = self._owner.now
         if opened is None:
             return
-        occupied, before = self._owner.occupied(), self.suggestions or opened.suggestions
+        occupied, before = self._owner.saver.occupied, self.suggestions or opened.suggestions
         predictor, version = self._session.predictor, self._owner.model_name
         ahead = opened.ahead
         self._start(opened, lambda: suggest(ahead, predictor, occupied, before, version))
 
     def find_similar(self, ids: Sequence[int]) -> None:
-        """Look for all objects that look like some of the image's.
+        """Look for all objects that look like some of the image's; reports if they have no pixels.
 
         Parameters
         ----------
@@ -137,23 +137,21 @@ class SuggestionBoard:
         Raises
         ------
         PromptError
-            If there is no such object.
+            If no label is given, or no image is open.
         """
         opened = self._owner.now
         if opened is None or not ids:
             raise PromptError("choose an object that others are to be like")
-        labels = opened.labels_now()
-        examples = [PlacedMask.of(labels == label) for label in ids]
-        examples = [mask for mask in examples if not mask.empty]
-        if not examples:
-            raise PromptError("there are no pixels of these objects in the image")
-        occupied, before = self._owner.occupied(), self.suggestions or opened.suggestions
+        saver, before = self._owner.saver, self.suggestions or opened.suggestions
+        examples = partial(saver.masks, ids)
         predictor, version = self._session.predictor, self._owner.model_name
         ahead, pool = opened.ahead, self._pool
         self.source = "similar"
 
         def job() -> Generator[Progress, None, Suggested]:
-            return suggest_similar(ahead, predictor, occupied, before, examples, pool, version)
+            return suggest_similar(
+                ahead, predictor, saver.occupied, before, examples, pool, version
+            )
 
         self._start(opened, job)
 
@@ -253,27 +251,20 @@ class SuggestionBoard:
             self._cover(Window.full(opened.ahead.source.shape))
 
     def _cover(self, window: Window) -> None:
-        """Find which suggestions are labelled by more than half, in a window that has changed."""
+        """Find which suggestions are labelled by more than half, of those that meet a window."""
         opened, known = self._owner.now, self.suggestions
         if opened is None or known is None:
-            return
-        labels = opened.session.target.read((), window)
-        if not self._covered and not labels.any():
-            self.show()
             return
         for item in known:
             if item.status != "open":
                 continue
             top, left, bottom, right = item.mask.bounds
-            meets = top < window.row + window.height and window.row < bottom
-            if not (meets and left < window.col + window.width and window.col < right):
+            place = Window(top, left, bottom - top, right - left)
+            if place.intersection(window) is None:
                 continue
-            mask = item.placed
-            if mask.window.intersection(window) == mask.window:
-                under = labels[mask.window.slices_in(window)][mask.mask]
-            else:
-                under = opened.session.target.read((), mask.window)[mask.mask]
-            covered = np.count_nonzero(under) > COVERED * mask.area
+            under = opened.session.target.read((), place)
+            labelled = np.count_nonzero(under[item.mask.decode_bounds()]) if under.any() else 0
+            covered = labelled > COVERED * item.mask.area
             (self._covered.add if covered else self._covered.discard)(item.id)
         self.show()
 

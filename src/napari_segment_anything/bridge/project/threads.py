@@ -39,22 +39,27 @@ class OrderedThread:
         function : callable
         done, failed : callable
             Called on the viewer's thread with its result, or its exception.
+
+        Returns
+        -------
+        Future
+            Of the result; of None if there was an exception.
         """
 
-        def work() -> None:
+        def work() -> Any:
             try:
                 result = function()
             except Exception as error:
                 self._tell(failed, error)
-            else:
-                self._tell(done, result)
+                return None
+            self._tell(done, result)
+            return result
 
         if self._pool is not None:
             with suppress(RuntimeError):  # the interpreter ends: windows may close even later
                 return self._pool.submit(work)
         finished: Future[Any] = Future()
-        work()
-        finished.set_result(None)
+        finished.set_result(work())
         return finished
 
     def _tell(self, listener: Callable[[Any], object], value: Any) -> None:
