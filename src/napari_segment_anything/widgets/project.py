@@ -254,6 +254,7 @@ class ProjectWidget(Panel):
             section.shown = name == stage
         self.images_shown.shown = stage == "annotate"
         self.work.shown = stage != "learn"
+        self.class_buttons.new.setVisible(stage == "annotate")
         if stage == "learn":
             self.learn.refresh()
         if stage != "review":

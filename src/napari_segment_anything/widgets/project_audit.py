@@ -7,7 +7,7 @@ from typing import Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QHeaderView, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QProgressBar, QVBoxLayout, QWidget
 
 from ..bridge.project.auditing import AuditItem, AuditRound
 from ..bridge.project.project_session import ProjectSession
@@ -77,11 +77,10 @@ class AuditPanel(RoundPanel[AuditRound]):
         self.lacking = note()
         self.table = RowTable(_HEADS, 178)
         self.table.setToolTip("What the automatic masks say → what is estimated")
-        header = self.table.horizontalHeader()
-        for column in range(1, len(_HEADS)):
-            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        self.table.fit(1, 2)
         layout = tight(QVBoxLayout(self), 5)
-        layout.addWidget(note(_ABOUT))
+        self.about = note(_ABOUT)
+        layout.addWidget(self.about)
         form.addRow(row(self.draw_button, None))
         layout.addWidget(self.drawing)
         layout.addWidget(row(self.names.native, self.go_button, self.report_button))
@@ -89,8 +88,8 @@ class AuditPanel(RoundPanel[AuditRound]):
         layout.addWidget(self.task)
         layout.addWidget(row(self.yes_button, self.no_button))
         layout.addWidget(heading("Figures"))
-        layout.addWidget(self.lacking)
         layout.addWidget(self.table)
+        layout.addWidget(self.lacking)
         self._show_item(None)
 
     def follow(self, series: ProjectSession | None) -> None:
@@ -166,7 +165,8 @@ class AuditPanel(RoundPanel[AuditRound]):
         for each in (self.yes_button, self.no_button):
             each.setEnabled(there)
         self._bar.setVisible(there)
-        self.drawing.setVisible(not there)
+        for each in (self.about, self.drawing):
+            each.setVisible(not there)
         self.go_button.setText("Stop" if self.round is not None and there else "Answer")
         if item is None:
             ended = self.round is not None
@@ -187,7 +187,9 @@ class AuditPanel(RoundPanel[AuditRound]):
                 f"{counted(masks, 'mask')} and {counted(others, 'field')} left. {what}"
             )
             self._show_figures()
-            self.no_button.setText("✗ No object (W)" if item.kind == "mask" else "None missing (W)")
+            of_mask = item.kind == "mask"
+            self.yes_button.setText("✓ As shown (U)" if of_mask else "✓ All drawn (U)")
+            self.no_button.setText("✗ No object (W)" if of_mask else "None missing (W)")
 
     def _show_figures(self, *_: Any) -> None:
         audit = self._audit() if self.names.value else None
@@ -208,6 +210,7 @@ class AuditPanel(RoundPanel[AuditRound]):
                 if found.classes:
                     self.lacking.setText(classes_note(found))
         self.table.fill(dict(enumerate(rows)))
+        self.table.setVisible(bool(rows))
 
 
 def _row(figure: AuditFigure) -> tuple[str, str, str]:

@@ -25,7 +25,7 @@ _HEADS = ("model", "AP .50", "mean AP", "click", "objects")
 _PICTURE = 150
 _CURVES = {
     "train": {"point_first": "IoU of a click", "box_first": "of a box"},
-    "validation": {"ap50": "AP .50 held out"},
+    "validation": {"ap50": "AP .50"},
 }
 """What is plotted, and its title."""
 
@@ -60,6 +60,7 @@ class LearnPanel(QWidget):
         self._bar.setTextVisible(False)
         self._bar.setFixedHeight(4)
         self.plot = CurvePlot()
+        self.plot.setToolTip("IoU on images that are learned from, AP .50 on those held out")
         self.table = RowTable(_HEADS, 112)
         self.table.chosen.connect(self._show_version)
         self.use_button = button("Use this version", self.use, "Suggest and segment with it")

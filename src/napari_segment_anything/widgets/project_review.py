@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtWidgets import QHeaderView, QVBoxLayout
+from qtpy.QtWidgets import QVBoxLayout
 
 from ..bridge.project.reviewing import ReviewRound
 from ..projects.review import ReviewItem
@@ -34,8 +34,7 @@ class ReviewPanel(RoundPanel[ReviewRound]):
         super().__init__(attempt)
         self.start_button = button("Fill the queue", self.start, "Read the suggestions")
         self.table = RowTable(_HEADS, 220)
-        header = self.table.horizontalHeader()
-        header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        self.table.fit(0, 1)
         self.table.chosen.connect(self._choose)
         self.counts = note()
         self._buttons = (

@@ -311,6 +311,13 @@ class RowTable(QTableWidget):
         found = self.selectedItems()
         return int(found[0].data(_NUMBER)) if found else None
 
+    def fit(self, *columns: int) -> None:
+        """Make columns as wide as their texts; the others share what is left."""
+        for column in columns:
+            self.horizontalHeader().setSectionResizeMode(
+                column, QHeaderView.ResizeMode.ResizeToContents
+            )
+
     def fill(self, rows: Mapping[int, Sequence[str]]) -> None:
         """Show rows of text by their numbers; nothing is selected then."""
         self.blockSignals(True)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QHeaderView
 
 from ..bridge.runs.large_layers import SEAM_COLOURS
 from ..bridge.viewer.coordinates import data_to_world, point_from_data
@@ -26,8 +25,7 @@ class SeamTable(RowTable):
 
     def __init__(self) -> None:
         super().__init__(["seam", "kind", "IoU", "objects"], 130)
-        wide = QHeaderView.ResizeMode.ResizeToContents
-        self.horizontalHeader().setSectionResizeMode(1, wide)
+        self.fit(1)
         self.setToolTip("Places where neighbouring tiles were joined; a click shows one")
 
     def show_seams(self, seams: Mapping[str, np.ndarray], chosen: int | None = None) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _COLOURS = ("green", "magenta", "cyan", "yellow", "red", "blue", "gray")
 _SMALLEST = 1024
+_LEAST_SEEN = 96.0
 
 
 class ProjectLayers:
@@ -148,7 +149,7 @@ def _pyramid(labels: np.ndarray) -> list[np.ndarray]:
 
 
 def show_window(viewer: ViewerModel, image: Image, window: Window, around: float = 4.0) -> None:
-    """Move the camera to part of an image.
+    """Move the camera to part of an image; never so near that only some tens of pixels are seen.
 
     Parameters
     ----------
@@ -163,5 +164,6 @@ def show_window(viewer: ViewerModel, image: Image, window: Window, around: float
     world = image.data_to_world((*(0,) * (image.ndim - 2), *middle))
     camera = viewer.scene.camera
     camera.center = (0.0, *(float(world[axis]) for axis in viewer.dims.displayed))
-    sides = np.array(window.shape) * np.abs(np.asarray(image.scale)[-2:]) * around
+    sides = np.maximum(np.array(window.shape) * around, _LEAST_SEEN)
+    sides = sides * np.abs(np.asarray(image.scale)[-2:])
     camera.zoom = float(min(np.array(viewer.canvas.size) / np.maximum(sides, 1e-9)))
