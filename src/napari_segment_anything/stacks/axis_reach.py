@@ -32,6 +32,8 @@ _SLACK = 0.25
 """What is looked at around a section, in diameters."""
 _EVERY = 4
 """Cells between planes across the stack. With 2, ends were no better."""
+_WIDE = 2
+"""Cells of a plane that are kept as one."""
 _CORE = 0.5
 _LEAST = 0.5
 _KEPT_BYTES = 32 << 20
@@ -70,18 +72,18 @@ class _Cut(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reach:
-    """Where the objects around a section begin and end.
+    """How far the objects around a section reach.
 
     Parameters
     ----------
-    first, last : float32 array (z, y, x)
-        On cells, in planes.
+    low, high : float16 array (z, y, x)
+        Planes from a cell to where its object begins and ends.
     origins, per : tuple of float
         Plane, row and column at which the cells begin, and cells in one of these.
     """
 
-    first: Array
-    last: Array
+    low: NDArray[np.float16]
+    high: NDArray[np.float16]
     origins: tuple[float, float, float]
     per: tuple[float, float, float]
 
@@ -97,11 +99,13 @@ class Reach:
         places = np.mgrid[plane : plane + 1, rows, cols] + 0.5
         shape = (3, 1, 1, 1)
         cells = (places - np.reshape(self.origins, shape)) * np.reshape(self.per, shape) - 0.5
-        first, last = (
-            ndimage.map_coordinates(part, cells, np.float64, order=1, mode="nearest")[0]
-            for part in (self.first, self.last)
+        low, high = (
+            ndimage.map_coordinates(
+                part.astype(np.float32), cells, np.float64, order=1, mode="nearest"
+            )[0]
+            for part in (self.low, self.high)
         )
-        return first, last
+        return plane + 0.5 - low, plane + 0.5 + high
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,7 +244,7 @@ class AxisReach:
         """Average what planes along both axes say, on cells near the section."""
         planes, scale = cuts[0][0].planes, cuts[0][0].scale
         starts = [found[0].number * _EVERY * CELL / scale for found in cuts]
-        counts = [_EVERY * len(found) for found in cuts]
+        counts = [_EVERY // _WIDE * len(found) for found in cuts]
         shape = (seen[0][0].shape[1], counts[0], counts[1])
         total = np.zeros(shape, np.float32)
         low, high = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -248,7 +252,9 @@ class AxisReach:
             other, span = 1 - axis, cuts[axis][0].pixels
             maps = resampled(np.stack(stack, 2 + axis), 2 + axis, counts[axis])
             size = maps.shape[2 + other]
-            places = starts[other] - span.start + (np.arange(counts[other]) + 0.5) * CELL / scale
+            places = (
+                starts[other] - span.start + (np.arange(counts[other]) + 0.5) * _WIDE * CELL / scale
+            )
             cells = np.clip(places * size / span.size, 0, size - 1).astype(int)
             maps = np.take(maps, cells, 2 + other)
             weight = sigmoid(maps[0]) * sigmoid(maps[1]) + LEAST_WEIGHT
@@ -256,12 +262,12 @@ class AxisReach:
             low += weight * np.maximum(maps[2], 0)
             high += weight * np.maximum(maps[4], 0)
         per = shape[0] / planes.size
-        here = (np.arange(shape[0], dtype=np.float32) + 0.5)[:, None, None]
+        across = scale / CELL / _WIDE
         return Reach(
-            planes.start + (here - low / total) / per,
-            planes.start + (here + high / total) / per,
+            (low / total / per).astype(np.float16),
+            (high / total / per).astype(np.float16),
             (planes.start, starts[0], starts[1]),
-            (per, scale / CELL, scale / CELL),
+            (per, across, across),
         )
 
 
