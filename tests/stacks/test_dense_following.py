@@ -127,14 +127,22 @@ def test_between_two_planes_with_prompts_one_section_turns_into_the_other(dense)
     assert np.mean(found) > np.mean([iou(alone.mask(1, p), truth[p]) for p in range(6, 18)])
 
 
-def test_a_prompt_on_another_plane_is_followed_as_if_both_had_been_given_at_once(dense):
-    image, truth = balls((30, 64, 64), ((14, 30, 30),), (10,))
-    seeds = {10: {1: truth[10] == 1}}
-    first = follow(image, seeds, dense)
+@pytest.mark.parametrize("drift", [0, 3])
+def test_a_prompt_on_another_plane_is_followed_as_if_both_had_been_given_at_once(dense, drift):
+    """Also where the object is seen in other windows as it moves across a larger plane."""
+    rows, cols = np.indices((64, 200))
+    truth = np.stack(
+        [(rows - 30) ** 2 + (cols - 40 - drift * z) ** 2 < 144 - (z - 14) ** 2 for z in range(30)]
+    )
+    image = (20 + 200 * truth).astype(np.uint8)
+    image += np.random.default_rng(0).integers(0, 30, image.shape, np.uint8)
+    options = {"window_size": 80} if drift else {}
+    seeds = {10: {1: truth[10]}}
+    first = follow(image, seeds, dense, **options)
     for plane in (18, 14):
-        seeds = {**seeds, plane: {1: truth[plane] == 1}}
-        first = follow(image, seeds, dense, previous=first)
-        again = follow(image, seeds, dense)
+        seeds = {**seeds, plane: {1: truth[plane]}}
+        first = follow(image, seeds, dense, previous=first, **options)
+        again = follow(image, seeds, dense, **options)
         np.testing.assert_array_equal(first.labels, again.labels)
 
 

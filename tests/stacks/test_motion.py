@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from napari_segment_anything.engine import PlacedMask, Window
-from napari_segment_anything.stacks.motion import Brightness, MovedSection
+from napari_segment_anything.stacks.motion import Brightness, MovedSection, Shifts
 
 WHOLE = Window(0, 0, 96, 96)
 
@@ -34,8 +34,8 @@ def disc(row: float, col: float, radius: float) -> np.ndarray:
     return (rows - row) ** 2 + (cols - col) ** 2 < radius**2
 
 
-def section(radius: float, row: float = 44, col: float = 44) -> MovedSection:
-    return MovedSection(0, PlacedMask.of(disc(row, col, radius), 0, 0), (96, 96))
+def section(radius: float, row: float = 44, col: float = 44, room: int = 1 << 20) -> MovedSection:
+    return MovedSection(0, PlacedMask.of(disc(row, col, radius), 0, 0), (96, 96), Shifts(room))
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -58,6 +58,22 @@ def test_a_plane_asked_for_first_is_the_same_as_after_those_between(texture) -> 
         stepwise = one.origins(plane, WHOLE, around)
     np.testing.assert_array_equal(stepwise, other.origins(-4, WHOLE, around))
     np.testing.assert_array_equal(one.origins(-2, WHOLE, around), other.origins(-2, WHOLE, around))
+
+
+@pytest.mark.parametrize("room", [1 << 20, 1])
+def test_planes_in_any_order_are_reached_one_by_one_while_there_is_room(texture, room) -> None:
+    moved, straight = section(9, room=room), section(9)
+    asked = []
+
+    def around(plane):
+        asked.append(plane)
+        return along(texture, 0.4, 0.1, plane)
+
+    backwards = {plane: moved.origins(plane, WHOLE, around) for plane in (8, 7, 6, 5, 4)}
+    assert (len(asked) == 16) == (room > 1)
+    for plane in (4, 5, 6, 7, 8):
+        found = straight.origins(plane, WHOLE, around)
+        np.testing.assert_array_equal(found, backwards[plane])
 
 
 def test_what_the_edge_of_the_plane_cuts_off_comes_in(texture) -> None:

@@ -29,7 +29,7 @@ from ..parameters import FOLLOWING
 from .axis_reach import AxisReach
 from .embeddings import Place
 from .masks import centre, overlapping_parts, radius_of, signed_distance, surroundings
-from .motion import Brightness, MovedSection
+from .motion import Brightness, MovedSection, Shifts
 from .rounded_body import RoundedBody
 from .rules import Followed, Rules, Trail
 from .seeds import Seed
@@ -55,6 +55,7 @@ _RIM = 0.35
 _BLUR = 1.5
 _KEPT_BYTES = 128 << 20
 _BRIGHT_BYTES = 64 << 20
+_SHIFT_BYTES = 64 << 20
 
 
 class _Weights(NamedTuple):
@@ -191,6 +192,7 @@ class DenseFollower:
         self._values = resolve("instances", {}, defaults, dense_head(model))
         self.reach = reach
         self._kept = EmbeddingStore[Place, _Read](_KEPT_BYTES)
+        self._shifts = Shifts(_SHIFT_BYTES)
         self._bright_kept = EmbeddingStore[tuple[Window, int], NDArray[np.float32]](_BRIGHT_BYTES)
 
     def know(
@@ -265,7 +267,8 @@ class DenseFollower:
     def _know(self, read: _Read, plane: int, mask: PlacedMask) -> Known:
         radius = radius_of(mask)
         steady = self.spacing.steady
-        section = MovedSection(plane, mask, self.volume.plane_shape) if steady else None
+        shape = self.volume.plane_shape
+        section = MovedSection(plane, mask, shape, self._shifts) if steady else None
         extent = None if self.reach is None else self.reach.extent(plane, mask)
         body = RoundedBody.of(plane, mask, self.spacing, extent)
         crop = read.crop(mask, max(3, int(np.ceil(_RING * radius))) + 2)
@@ -321,8 +324,8 @@ class DenseFollower:
         if ahead is None:
             depth = depth - weights.rounding * known.body.lost(plane)
         else:  # between two planes with prompts, one section turns into the other
-            share = (plane - known.plane) / (ahead.plane - known.plane)
-            depth = (1 - share) * depth + share * _depth(ahead, plane, crop, last, around)
+            along = (plane - known.plane) / (ahead.plane - known.plane)
+            depth = (1 - along) * depth + along * _depth(ahead, plane, crop, last, around)
         stiff = rules.stiffness / FOLLOWING["stiffness"].default
         shape = stiff * weights.last * np.clip(outline, -most, most)
         shape += stiff * self.spacing.rigidity * np.clip(depth, -2 * known.body.radius, most)

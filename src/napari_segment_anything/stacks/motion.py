@@ -17,7 +17,7 @@ from scipy import ndimage
 from skimage.registration import optical_flow_ilk
 from skimage.transform import resize
 
-from ..engine import PlacedMask, Window
+from ..engine import EmbeddingStore, PlacedMask, Window
 from .masks import radius_of, signed_distance
 
 _NEIGHBOURHOOD = 7
@@ -49,7 +49,7 @@ class Brightness(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Shift:
+class Shift:
     """Where the pixels of a window come from on the plane with prompts.
 
     Parameters
@@ -65,6 +65,11 @@ class _Shift:
     window: Window
     shift: NDArray[np.float32]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+        return self.shift.nbytes
+
     def origins(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return places (2, ...) on the plane with prompts; outside, the shift of the edge."""
         origin, sides = (self.window.row, self.window.col), (self.window.height, self.window.width)
@@ -74,6 +79,9 @@ class _Shift:
         return places + np.stack(
             [ndimage.map_coordinates(part, cells, order=1, mode="nearest") for part in self.shift]
         )
+
+
+Shifts = EmbeddingStore[tuple[object, int], Shift]
 
 
 class MovedSection:
@@ -86,13 +94,19 @@ class MovedSection:
     mask : PlacedMask
     plane_shape : (int, int)
         Rows and columns; what the edge of the plane cuts off goes on beyond it.
+    kept : Shifts
+        Where shifts to all planes are kept as long as there is room: between two planes with
+        prompts, planes are asked for from both sides.
     """
 
-    def __init__(self, plane: int, mask: PlacedMask, plane_shape: tuple[int, int]) -> None:
+    def __init__(
+        self, plane: int, mask: PlacedMask, plane_shape: tuple[int, int], kept: Shifts
+    ) -> None:
         self.plane, self.mask, self.plane_shape = plane, mask, plane_shape
         self.radius = radius_of(mask)
+        self._kept, self._key = kept, object()
         # the last of each direction: planes are asked for one after another
-        self._last: dict[int, _Shift] = {}
+        self._last: dict[int, Shift] = {}
 
     def origins(
         self, plane: int, window: Window, around: Callable[[int], Brightness]
@@ -120,17 +134,20 @@ class MovedSection:
         moved: NDArray[np.float64] = ndimage.map_coordinates(depth, cells, order=1, mode="nearest")
         return moved
 
-    def _to(self, plane: int, around: Callable[[int], Brightness]) -> _Shift:
+    def _to(self, plane: int, around: Callable[[int], Brightness]) -> Shift:
         step = 1 if plane > self.plane else -1
         shift = self._last.get(step)
         if shift is None or (plane - shift.plane) * step < 0:
-            shift = _Shift(self.plane, self.mask.window, np.zeros((2, 1, 1), np.float32))
+            known = (self._kept.find((self._key, p)) for p in range(plane, self.plane, -step))
+            start = Shift(self.plane, self.mask.window, np.zeros((2, 1, 1), np.float32))
+            shift = next((found for found in known if found is not None), start)
         while shift.plane != plane:
             shift = self._next(shift, step, around)
+            self._kept.put((self._key, shift.plane), shift)
         self._last[step] = shift
         return shift
 
-    def _next(self, last: _Shift, step: int, around: Callable[[int], Brightness]) -> _Shift:
+    def _next(self, last: Shift, step: int, around: Callable[[int], Brightness]) -> Shift:
         before, here = around(last.plane), around(last.plane + step)
         window = self._around(last, here.window)
         if window is None:
@@ -146,9 +163,9 @@ class MovedSection:
         cells = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
         places = (cells + 0.5) * scale - 0.5 + np.array([window.row, window.col])[:, None, None]
         shift = last.origins(places + flow) - places
-        return _Shift(last.plane + step, window, shift.astype(np.float32))
+        return Shift(last.plane + step, window, shift.astype(np.float32))
 
-    def _around(self, last: _Shift, seen: Window) -> Window | None:
+    def _around(self, last: Shift, seen: Window) -> Window | None:
         """The moved section's box on the plane of `last` and what is near it; None if not seen."""
         near = max(_LEAST_REACH, round(_REACH * self.radius))
         inner = last.window
