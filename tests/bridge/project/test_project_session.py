@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_segment_anything.bridge.project.layers import show_window
 from napari_segment_anything.bridge.project.project_session import ProjectSession
 from napari_segment_anything.bridge.viewer_session import ViewerSession
+from napari_segment_anything.engine import Window
 from napari_segment_anything.errors import ResourceError
 from napari_segment_anything.projects import Project
 
@@ -146,3 +148,13 @@ def test_channels_are_layers_of_their_own(tmp_path, viewer, model):
     assert project.images[0].labels().max() == 1
     opened.close()
     session.close()
+
+
+def test_a_window_at_a_corner_is_shown_with_what_lies_around_it(viewer) -> None:
+    image = viewer.add_image(np.zeros((300, 400), np.uint8), scale=(2, 2))
+    viewer.canvas.size = (480, 480)
+    show_window(viewer, image, Window(0, 396, 2, 4))
+    assert viewer.scene.camera.center[-2:] == (2 * 48, 2 * (399 - 48))
+    assert viewer.scene.camera.zoom == 480 / (2 * 96)
+    show_window(viewer, image, Window(0, 0, 300, 400), 2.0)
+    assert viewer.scene.camera.center[-2:] == (299, 399)

@@ -149,7 +149,7 @@ def _pyramid(labels: np.ndarray) -> list[np.ndarray]:
 
 
 def show_window(viewer: ViewerModel, image: Image, window: Window, around: float = 4.0) -> None:
-    """Move the camera to part of an image; never so near that only some tens of pixels are seen.
+    """Move the camera to part of an image, with some of what lies around it and little outside.
 
     Parameters
     ----------
@@ -160,10 +160,13 @@ def show_window(viewer: ViewerModel, image: Image, window: Window, around: float
     around : float
         How much is seen: a multiple of the window's sides.
     """
+    sides = np.maximum(np.array(window.shape) * around, _LEAST_SEEN)
+    last = image.extent.data[1, -2:]
+    half = np.minimum(sides, last) / 2
     middle = (window.row + (window.height - 1) / 2, window.col + (window.width - 1) / 2)
+    middle = np.clip(middle, half, last - half)
     world = image.data_to_world((*(0,) * (image.ndim - 2), *middle))
     camera = viewer.scene.camera
     camera.center = (0.0, *(float(world[axis]) for axis in viewer.dims.displayed))
-    sides = np.maximum(np.array(window.shape) * around, _LEAST_SEEN)
     sides = sides * np.abs(np.asarray(image.scale)[-2:])
     camera.zoom = float(min(np.array(viewer.canvas.size) / np.maximum(sides, 1e-9)))
