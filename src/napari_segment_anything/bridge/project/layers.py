@@ -163,8 +163,8 @@ def show_window(viewer: ViewerModel, image: Image, window: Window, around: float
     sides = np.maximum(np.array(window.shape) * around, _LEAST_SEEN)
     last = image.extent.data[1, -2:]
     half = np.minimum(sides, last) / 2
-    middle = (window.row + (window.height - 1) / 2, window.col + (window.width - 1) / 2)
-    middle = np.clip(middle, half, last - half)
+    corner = np.array((window.row, window.col))
+    middle = np.clip(corner + (np.array(window.shape) - 1) / 2, half, last - half)
     world = image.data_to_world((*(0,) * (image.ndim - 2), *middle))
     camera = viewer.scene.camera
     camera.center = (0.0, *(float(world[axis]) for axis in viewer.dims.displayed))
