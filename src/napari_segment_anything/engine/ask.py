@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import PromptError
-from .masks import mask_logits
 from .placed_mask import PlacedMask
 from .prompts import Prompts
 from .view import View
@@ -129,6 +128,8 @@ class Ask:
         PromptError
             If another prompt lies outside of it, or there are only negative points.
         """
+        from .masks import mask_logits  # brings torch, which a project is opened without
+
         window, points, inside = embedding.window, self.points.astype(np.float32), self.inside
         item: dict[str, np.ndarray] = {}
         if self.box is not None:

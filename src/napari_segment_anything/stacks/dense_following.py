@@ -318,14 +318,17 @@ class DenseFollower:
         outline = signed_distance(before)
         instance, match = _match(read, crop, before)
         around = partial(self._on_plane, read.embedding.window)
-        weights, depth = _COPIED, _depth(known, plane, crop, last, around)
+        weights = _COPIED
         if known.moved is not None:
             weights = _MOVED if known.body.extent is None else _SEEN_ACROSS
         if ahead is None:
-            depth = depth - weights.rounding * known.body.lost(plane)
+            depth = _depth(known, plane, crop, centre(last), around)
+            depth -= weights.rounding * known.body.lost(plane)
         else:  # between two planes with prompts, one section turns into the other
-            along = (plane - known.plane) / (ahead.plane - known.plane)
-            depth = (1 - along) * depth + along * _depth(ahead, plane, crop, last, around)
+            share = (plane - known.plane) / (ahead.plane - known.plane)
+            middle = (1 - share) * centre(known.mask) + share * centre(ahead.mask)
+            depth = (1 - share) * _depth(known, plane, crop, middle, around)
+            depth += share * _depth(ahead, plane, crop, middle, around)
         stiff = rules.stiffness / FOLLOWING["stiffness"].default
         shape = stiff * weights.last * np.clip(outline, -most, most)
         shape += stiff * self.spacing.rigidity * np.clip(depth, -2 * known.body.radius, most)
@@ -335,9 +338,9 @@ class DenseFollower:
         if instance is not None and match >= _LEAST_MATCH:
             away = signed_distance(instance)
             away = np.minimum(away + known.offset, away - _rivals(crop, instance))
-            share = weights.instance * (_SURE + known.agreement)
-            evidence += share * np.clip(away / most, -1, 1)
-            weight += share
+            trust = weights.instance * (_SURE + known.agreement)
+            evidence += trust * np.clip(away / most, -1, 1)
+            weight += trust
         inside = (shape + most * evidence > 0) & (outline > -reach)
         new = PlacedMask.of(ndimage.binary_fill_holes(inside), crop.row, crop.col)
         new = overlapping_parts(new, last)
@@ -373,19 +376,17 @@ def _depth(
     known: Known,
     plane: int,
     crop: _Crop,
-    last: PlacedMask,
+    middle: NDArray[np.float64],
     around: Callable[[int], Brightness],
 ) -> NDArray[np.float64]:
-    """Signed distance from the outline of a prompted section that is moved to a plane."""
-    if known.moved is None:
-        return _copied(crop, last, known.mask)
-    return known.moved.depth(known.moved.origins(plane, crop.window, around))
+    """Signed distance from the outline of a prompted section that is moved to a plane.
 
-
-def _copied(crop: _Crop, last: PlacedMask, seed: PlacedMask) -> NDArray[np.float64]:
-    """Signed distance from the prompted section, put where the last one is."""
-    down, right = (round(float(move)) for move in centre(last) - centre(seed))
-    return signed_distance(crop.mask(seed, down, right))
+    Where nothing tells how it moves, its centre is put on `middle`, row and column.
+    """
+    if known.moved is not None:
+        return known.moved.depth(known.moved.origins(plane, crop.window, around))
+    down, right = (round(float(move)) for move in middle - centre(known.mask))
+    return signed_distance(crop.mask(known.mask, down, right))
 
 
 def _presence(
