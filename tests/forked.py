@@ -11,13 +11,16 @@ import contextlib
 import itertools
 import json
 import os
+import random
 import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -199,3 +202,23 @@ def _run(code: str, arguments: list[str], folder: str, environment: dict[str, st
         sys.stdout.flush()
         sys.stderr.flush()
     return 0
+
+
+def said_until_killed(work: Callable[[int], object], shortest: float, longest: float) -> list[int]:
+    """Kill a forked process a while after its first line, and return the numbers it has written.
+
+    `work` gets the descriptor that it writes them to, a line each.
+    """
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        work(write)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        pipe.readline()
+        time.sleep(random.uniform(shortest, longest))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return [int(line) for line in pipe.read().split("\n")[:-1]]

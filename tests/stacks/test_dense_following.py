@@ -103,7 +103,7 @@ def test_an_object_prompted_near_its_end_goes_on_as_far_as_it_is_seen_to(dense, 
     image, truth = balls((30, 64, 64), ((15, 32, 32),), (9,))
     seeds = {9: {1: truth[9] == 1}}
     result = follow(image, seeds, dense)
-    monkeypatch.setattr("napari_segment_anything.stacks.axis_reach._THICK", 99)
+    monkeypatch.setattr("napari_segment_anything.stacks.spacing.THICK", 99)
     alone = follow(image, seeds, dense)
     found, before = (iou(each.labels == 1, truth == 1) for each in (result, alone))
     assert found > before + 0.1

@@ -9,9 +9,10 @@ from typing import Literal
 from ..errors import FormatError
 from ..formats.rle import from_coco
 from ..limits import RECORDS_BYTES
-from ..reading import decode_json, read_bytes, read_json
+from ..reading import read_json
 from .audit_answers import FieldAnswer, MaskAnswer
 from .audit_sample import AuditSample
+from .files import read_lines
 
 ANSWERS = "answers.jsonl"
 _OLDER = "answers.json"
@@ -115,8 +116,8 @@ def read_answers(folder: Path, sample: AuditSample) -> Answers:
     """
     found, path, older = Answers(1), folder / ANSWERS, folder / _OLDER
     parts = [read_json(older, Answers, what=_WHAT, limit=RECORDS_BYTES)] if older.exists() else []
-    lines = read_bytes(path, RECORDS_BYTES, what=_WHAT).split(b"\n") if path.exists() else []
-    parts += [decode_json(line, Answers, f"{path} is damaged") for line in lines[:-1]]
+    damaged = f"{path} is damaged"
+    parts += read_lines(path, Answers, what=_WHAT, damaged=damaged, limit=RECORDS_BYTES)
     for part in parts:
         found.masks.update(part.masks)
         found.fields.update(part.fields)

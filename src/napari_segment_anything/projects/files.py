@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import FormatError
 from ..formats._stores import store_errors
 from ..formats.atomic import replacing, staging
+from ..limits import CONFIGURATION_BYTES, Limit
+from ..reading import decode_json, read_bytes
 
 COMMIT = ".commit"
 """Folder with files that are written completely but not yet moved to their places."""
@@ -116,6 +118,34 @@ def write_text(path: Path, text: str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(text, "utf-8", newline="")
+
+
+def read_lines(
+    path: Path, kind: Any, *, what: str, damaged: str, limit: Limit = CONFIGURATION_BYTES
+) -> Iterator[Any]:
+    """Read what lines of JSON hold, none if there is no file; an incomplete last one is left out.
+
+    Parameters
+    ----------
+    path : Path
+    kind : type
+        What each line is converted to.
+    what : str
+        What the file is, for messages.
+    damaged : str
+        What to say of a line that is not of that kind.
+    limit : int
+        Bytes that are read at most.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged.
+    """
+    if path.exists():
+        for line in read_bytes(path, limit, what=what).splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                yield decode_json(line, kind, damaged)
 
 
 def append_line(path: Path, line: str) -> None:

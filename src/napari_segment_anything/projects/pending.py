@@ -14,7 +14,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from ..reading import decode_json, read_bytes
+from .files import read_lines
 from .status import Polygon, State
 from .suggestions import Status, Suggestions
 
@@ -62,10 +62,8 @@ def pending_changes(folder: Path) -> Iterator[PendingChange]:
         If the file is damaged.
     """
     path = folder / PENDING
-    if path.exists():
-        for line in read_bytes(path, what="list of changes").splitlines(keepends=True):
-            if line.endswith(b"\n"):
-                yield decode_json(line, PendingChange, f"{path} is damaged; delete it to go on")
+    damaged = f"{path} is damaged; delete it to go on"
+    yield from read_lines(path, PendingChange, what="list of changes", damaged=damaged)
 
 
 def decided(suggestions: Suggestions, changes: Mapping[int, Status]) -> Suggestions:

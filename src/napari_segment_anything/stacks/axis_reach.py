@@ -16,16 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..automatic.dense import sigmoid
 from ..engine import EmbeddingStore, PlacedMask, Predictor, Window
 from .masks import radius_of, signed_distance
-from .solid_maps import CELL, LEAST_WEIGHT, plane_maps, resampled
+from .solid_maps import CELL, plane_maps, reach_weight, resampled
 from .solid_parts import OBJECT, SCALES, limits_of, read_planes
-from .spacing import Spacing
 from .volume import Volume
 
-_THICK = 16
-_FLAT = 3.0
 _ACROSS, _ALONG, _STEP = 5.0, 6.0, 2.0
 """Sides of what is shown, in diameters of the object, and steps between its positions."""
 _SLACK = 0.25
@@ -139,20 +135,6 @@ class Extent:
         return max(self.last - middle if step > 0 else middle - self.first, _LEAST)
 
 
-def near_isotropic(volume: Volume, spacing: Spacing) -> bool:
-    """Return whether a stack shows enough from across to tell where its objects end.
-
-    It must have `_THICK` planes, at most `_FLAT` pixels apart, that have something in common.
-
-    Parameters
-    ----------
-    volume : Volume
-    spacing : Spacing
-    """
-    across = spacing.steady and not spacing.timed and spacing.anisotropy <= _FLAT
-    return across and volume.limits is not None and volume.count >= _THICK
-
-
 class AxisReach:
     """Looks at a stack from across.
 
@@ -257,7 +239,7 @@ class AxisReach:
             )
             cells = np.clip(places * size / span.size, 0, size - 1).astype(int)
             maps = np.take(maps, cells, 2 + other)
-            weight = sigmoid(maps[0]) * sigmoid(maps[1]) + LEAST_WEIGHT
+            weight = reach_weight(maps)
             total += weight
             low += weight * np.maximum(maps[2], 0)
             high += weight * np.maximum(maps[4], 0)

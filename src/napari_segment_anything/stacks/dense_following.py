@@ -321,14 +321,16 @@ class DenseFollower:
         weights = _COPIED
         if known.moved is not None:
             weights = _MOVED if known.body.extent is None else _SEEN_ACROSS
+        origins = _origins(known, plane, crop, around)
         if ahead is None:
-            depth = _depth(known, plane, crop, centre(last), around)
+            depth = _depth(known, origins, crop, centre(last))
             depth -= weights.rounding * known.body.lost(plane)
         else:  # between two planes with prompts, one section turns into the other
             share = (plane - known.plane) / (ahead.plane - known.plane)
             middle = (1 - share) * centre(known.mask) + share * centre(ahead.mask)
-            depth = (1 - share) * _depth(known, plane, crop, middle, around)
-            depth += share * _depth(ahead, plane, crop, middle, around)
+            theirs = _origins(ahead, plane, crop, around)
+            depth = (1 - share) * _depth(known, origins, crop, middle)
+            depth += share * _depth(ahead, theirs, crop, middle)
         stiff = rules.stiffness / FOLLOWING["stiffness"].default
         shape = stiff * weights.last * np.clip(outline, -most, most)
         shape += stiff * self.spacing.rigidity * np.clip(depth, -2 * known.body.radius, most)
@@ -350,10 +352,10 @@ class DenseFollower:
         score = float(np.clip((1 + support) / 2, 0, 1))
         end = _end(new, last, known, score, rules)
         if not end and ahead is None:
-            if known.moved is None:
+            if origins is None:
                 alike = match >= _GOOD_MATCH or score >= rules.likeness_thresh
             else:
-                carried = around(known.plane).at(known.moved.origins(plane, crop.window, around))
+                carried = around(known.plane).at(origins)
                 odds = _presence(new, plane, crop, carried, known.body)
                 alike = odds >= rules.likeness_thresh
             end = "" if alike else "likeness"
@@ -372,19 +374,22 @@ def _end(new: PlacedMask, last: PlacedMask, known: Known, score: float, rules: R
     return "score" if score < rules.pred_iou_thresh else ""
 
 
+def _origins(
+    known: Known, plane: int, crop: _Crop, around: Callable[[int], Brightness]
+) -> NDArray[np.float64] | None:
+    """Where a crop's pixels come from on the plane with prompts; None if nothing tells."""
+    return None if known.moved is None else known.moved.origins(plane, crop.window, around)
+
+
 def _depth(
-    known: Known,
-    plane: int,
-    crop: _Crop,
-    middle: NDArray[np.float64],
-    around: Callable[[int], Brightness],
+    known: Known, origins: NDArray[np.float64] | None, crop: _Crop, middle: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Signed distance from the outline of a prompted section that is moved to a plane.
+    """Signed distance from the outline of a prompted section that is moved to a crop.
 
     Where nothing tells how it moves, its centre is put on `middle`, row and column.
     """
-    if known.moved is not None:
-        return known.moved.depth(known.moved.origins(plane, crop.window, around))
+    if known.moved is not None and origins is not None:
+        return known.moved.depth(origins)
     down, right = (round(float(move)) for move in middle - centre(known.mask))
     return signed_distance(crop.mask(known.mask, down, right))
 

@@ -14,7 +14,7 @@ from ..engine import Model, Predictor
 from ..errors import ParameterError, PromptError
 from ..parameters import FOLLOWING, check_values
 from ..progress import Progress, finish
-from .axis_reach import AxisReach, near_isotropic
+from .axis_reach import AxisReach
 from .decoder_following import DecoderFollower
 from .dense_following import DenseFollower
 from .embeddings import PlaneEmbeddings
@@ -25,7 +25,7 @@ from .propagation_run import PropagationRun
 from .propagation_state import State, Task
 from .rules import ObjectFollower, Rules
 from .seeds import Seeds, SeedSegmenter, read_seeds, segment_seeds
-from .spacing import Spacing
+from .spacing import Spacing, near_isotropic
 from .stack_labels import StackLabels
 from .volume import Volume
 

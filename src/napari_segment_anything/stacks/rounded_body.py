@@ -64,7 +64,7 @@ class RoundedBody:
         below = above = half
         if extent is not None:
             below, above = (half ** (1 - _SEEN) * extent.beyond(s) ** _SEEN for s in (-1, 1))
-        depth = float(signed_distance(np.pad(mask.mask, 1)).max())
+        depth = float(signed_distance(mask.mask).max())
         return cls(plane, radius, depth, below, above, extent)
 
     def half(self, plane: int) -> float:

@@ -23,7 +23,7 @@ from .joining import Joining, join_stacks, tracks_of
 from .plane_objects import StackObjects
 from .result import StackResult, StackView
 from .solid_segment import SolidRun
-from .spacing import assumed_anisotropy
+from .spacing import THICK, assumed_anisotropy
 from .stack_labels import StackLabels
 from .volume import Volume, attempt
 
@@ -44,7 +44,6 @@ class PlaneFinder(Protocol):
 _AHEAD = 2
 _MEMORY = 64 << 20
 _SOLID_PLANES = 4
-_THICK = 16
 SOLID = (
     "foreground_thresh", "peak_nms_thresh", "agreement_thresh", "pred_iou_thresh", "min_area",
     "max_area",
@@ -201,7 +200,7 @@ def segment_stack_steps(
     if link is None:
         flat = (
             why_not
-            or opened.count < _THICK
+            or opened.count < THICK
             or link_thresh is not None
             or max_gap != 1
             or fill_gaps is not None

@@ -119,7 +119,7 @@ def solid_maps(
             yield
         maps = np.moveaxis(resampled(maps, 1, cells[normal]), 1, 1 + normal)
         foreground += maps[0] / 3
-        weight = sigmoid(maps[0]) * sigmoid(maps[1]) + LEAST_WEIGHT
+        weight = reach_weight(maps)
         for place, axis in enumerate(across):
             weights[axis] += weight
             reach[0, axis] += weight * np.maximum(maps[2 + place], 0)
@@ -149,6 +149,11 @@ def plane_maps(
     out = resampled(resampled(maps[:, :rows, :cols], 1, cells[0]), 2, cells[1])
     out[2:] /= shown * np.float32(max(plane.shape[:2])) / max(cells)
     return out
+
+
+def reach_weight(maps: Array) -> Array:
+    """How much the reaches of maps (6, ...) count: by how surely a cell is inside an object."""
+    return sigmoid(maps[0]) * sigmoid(maps[1]) + LEAST_WEIGHT
 
 
 def resampled(array: Array, axis: int, count: int) -> Array:

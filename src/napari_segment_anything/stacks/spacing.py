@@ -13,6 +13,9 @@ from .volume import Volume, attempt, central_window, spread
 FLATNESS = 1.7
 """Diameter of objects in a plane over their length across planes, where the file has no spacing:
 the value for nuclei and cells in nearly cubic voxels, blurred along the optical axis."""
+THICK = 16
+"""Planes from which on a stack is looked at along other axes too, if nothing else is asked for."""
+_FLAT = 3.0
 _KNOWN_FLATNESS = 1.2
 _LAG = 2
 _SIDE = 512
@@ -70,6 +73,20 @@ class Spacing:
             return cls(_KNOWN_FLATNESS * known, rigidity, False, steady, known)
         assumed = _assumed(change)
         return cls(assumed, rigidity, False, steady, assumed)
+
+
+def near_isotropic(volume: Volume, spacing: Spacing) -> bool:
+    """Return whether a stack shows enough from across to tell where its objects end.
+
+    It must have `THICK` planes, at most `_FLAT` pixels apart, that have something in common.
+
+    Parameters
+    ----------
+    volume : Volume
+    spacing : Spacing
+    """
+    across = spacing.steady and not spacing.timed and spacing.anisotropy <= _FLAT
+    return across and volume.limits is not None and volume.count >= THICK
 
 
 def assumed_anisotropy(volume: Volume, stack: tuple[int, ...]) -> float:

@@ -13,12 +13,13 @@ from napari_segment_anything.projects.audit import Audit
 from napari_segment_anything.projects.pending import pending_changes
 
 KILLED = """
-import os, random, signal, sys, time
+import os, random, sys, time
 from napari_segment_anything.bridge.project.opening import open_image, read_ahead
 from napari_segment_anything.bridge.project.saving import ImageSaver
 from napari_segment_anything.bridge.project.threads import OrderedThread
 from napari_segment_anything.projects import Project
 from napari_segment_anything.engine import Predictor
+from tests.forked import said_until_killed
 from tests.tiny import tiny_model
 
 folder, rounds = sys.argv[1], int(sys.argv[3])
@@ -40,19 +41,7 @@ def work(written):
 
 last = 0
 for _ in range(rounds):
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(read)
-        work(write)
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        pipe.readline()
-        time.sleep(random.uniform(0, 0.05))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        said = [int(line) for line in pipe.read().split("\\n")[:-1]]
+    said = said_until_killed(work, 0, 0.05)
     image = Project.open(folder).images[0]
     with image.lock("next"):
         rejected = [item.id for item in image.suggestions() if item.status == "rejected"]
@@ -88,7 +77,7 @@ def test_a_rejection_is_not_lost_by_a_kill(processes, suggested) -> None:
 
 
 AUDITED = """
-import os, queue, random, signal, sys, time
+import os, queue, random, sys
 from napari.components import ViewerModel
 from napari_segment_anything.bridge.project.auditing import AuditRound
 from napari_segment_anything.bridge.project.project_session import ProjectSession
@@ -96,6 +85,7 @@ from napari_segment_anything.bridge.viewer_session import ViewerSession
 from napari_segment_anything.engine import Predictor
 from napari_segment_anything.projects import Project
 from napari_segment_anything.projects.audit import Audit
+from tests.forked import said_until_killed
 from tests.tiny import tiny_model
 
 folder, rounds = sys.argv[1], int(sys.argv[3])
@@ -121,19 +111,7 @@ def work(written):
 drawn = len(Audit.open(Project.open(folder)).sample.masks)
 last = 0
 for _ in range(rounds):
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(read)
-        work(write)
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        pipe.readline()
-        time.sleep(random.uniform(0.1, 0.5))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        left = [int(line) for line in pipe.read().split("\\n")[:-1]]
+    left = said_until_killed(work, 0.1, 0.5)
     audit = Audit.open(Project.open(folder))
     told = drawn - left[-1] if left else last
     answers = audit.masks
