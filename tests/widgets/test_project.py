@@ -104,10 +104,10 @@ def test_split_merge_and_delete_with_the_mouse(qtbot, window, series, project) -
     commit(qtbot, window, series, (24, 24))
     commit(qtbot, window, series, (72, 72))
     window.press("K")
-    drag(qtbot, window, image, (24, 2), (24, 46))
+    drag(qtbot, window, image, (19, 2), (19, 46))  # well off the middle: the larger piece stays 1
     qtbot.waitUntil(lambda: len(series.session.objects) == 3)
     window.press("J")
-    drag(qtbot, window, image, (18, 24), (30, 24))
+    drag(qtbot, window, image, (30, 24), (14, 24))
     qtbot.waitUntil(lambda: len(series.session.objects) == 2)
     window.press("Shift+X")
     drag(qtbot, window, image, (50, 50), (94, 94))
