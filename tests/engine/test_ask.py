@@ -6,11 +6,7 @@ import numpy as np
 import pytest
 
 from napari_segment_anything.engine import Ask, Predictor, Window
-from napari_segment_anything.engine.decoder_input import (
-    decoder_arguments,
-    group_arrays,
-    groups_of,
-)
+from napari_segment_anything.engine.predictor import decoder_arguments, group_arrays, groups_of
 from napari_segment_anything.engine.prompts import Prompts
 from napari_segment_anything.errors import PromptError
 

@@ -33,7 +33,8 @@ def test_a_view_holds_the_object_at_a_good_size(data, rows, cols, frame, slack):
     bottom, right = data.draw(st.integers(top, rows - 1)), data.draw(st.integers(left, cols - 1))
     box = (top, left, bottom, right)
     whole = View(Window.full((rows, cols)))
-    view = FOCUS.view(box, (rows, cols), frame, whole, slack)
+    plan = EncodePlan((rows, cols), frame, FOCUS)
+    view = plan.suited(box, whole, slack)
     window = view.window
     assert view.window.holds(box)
     assert window.row + window.height <= rows and window.col + window.width <= cols
@@ -49,14 +50,14 @@ def test_a_view_holds_the_object_at_a_good_size(data, rows, cols, frame, slack):
         if 32 * 1.2 < size * frame / aim < 16 * frame / 1.2:
             assert aim / 1.2 <= seen <= aim * 1.2
     # looked at from there it stays there
-    assert FOCUS.view(box, (rows, cols), frame, view, 2.0) == view or not 25 <= seen <= 180
+    assert plan.suited(box, view, 2.0) == view or not 25 <= seen <= 180
     assert view.span is None or view.span > max(window.shape)
 
 
 def test_neighbours_share_a_view():
-    whole = View(Window.full((4000, 4000)))
+    plan = EncodePlan((4000, 4000), 512, FOCUS)
     views = {
-        FOCUS.view((row, col, row + 20, col + 20), (4000, 4000), 512, whole)
+        plan.suited((row, col, row + 20, col + 20), View(Window.full(plan.shape)))
         for row in range(1000, 1100, 10)
         for col in range(1000, 1100, 10)
     }

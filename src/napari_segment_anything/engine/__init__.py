@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from .calibration import LayerError, Quantized, quantize, quantize_steps
     from .contrast import resolve_contrast_limits
     from .device import choose_device, choose_precision
-    from .embedding import Embedding, EmbeddingStore
-    from .encode_plan import EncodePlan
+    from .embedding import Embedding, EmbeddingKey, EmbeddingStore, Views
+    from .encode_plan import EncodePlan, Focus, View
     from .image import ImageSource, open_image
     from .masks import binarise, draw_masks, mask_logits, patches, upsample
     from .model import Model, load_model
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from .predictor import Prediction, Predictor
     from .prompts import Prompts
     from .segmenter import DECODING, Segmented, Segmenter
-    from .view import Focus, View
-    from .views import EmbeddingKey, Views
     from .windows import Window
 else:
     __getattr__, __dir__ = names_on_first_use(
@@ -35,8 +33,8 @@ else:
             "calibration": "LayerError Quantized quantize quantize_steps",
             "contrast": "resolve_contrast_limits",
             "device": "choose_device choose_precision",
-            "embedding": "Embedding EmbeddingStore",
-            "encode_plan": "EncodePlan",
+            "embedding": "Embedding EmbeddingKey EmbeddingStore Views",
+            "encode_plan": "EncodePlan Focus View",
             "image": "ImageSource open_image",
             "masks": "binarise draw_masks mask_logits patches upsample",
             "model": "Model load_model",
@@ -46,8 +44,6 @@ else:
             "predictor": "Prediction Predictor",
             "prompts": "Prompts",
             "segmenter": "DECODING Segmented Segmenter",
-            "view": "Focus View",
-            "views": "EmbeddingKey Views",
             "windows": "Window",
         },
     )

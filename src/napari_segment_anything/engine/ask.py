@@ -11,11 +11,11 @@ import numpy as np
 from ..errors import PromptError
 from .placed_mask import PlacedMask
 from .prompts import Prompts
-from .view import View
 from .windows import Window
 
 if TYPE_CHECKING:
     from .embedding import Embedding
+    from .encode_plan import View
 
 
 def bounding_box(*points: np.ndarray) -> tuple[float, float, float, float]:

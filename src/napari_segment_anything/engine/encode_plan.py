@@ -1,4 +1,8 @@
-"""Which windows and views of an image are encoded for prompts."""
+"""Which windows and views of an image are encoded for prompts.
+
+A view shows a window at a scale: closer where the object is small, from farther away where it is
+large.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,6 @@ import numpy as np
 from ..errors import ParameterError
 from .ask import Ask, bounding_box
 from .placed_mask import PlacedMask
-from .view import Focus, View, grid_window, longer_side
 from .windows import Window
 
 WHOLE_FRAMES = 2
@@ -32,10 +35,69 @@ _TOUCH = 64
 _STEADY = 1.5
 """Slack for an object that was seen before: small changes of its size do not change the view."""
 
-# The same for objects that are followed from plane to plane
+# Views
+_STEPS = 2
+"""Sizes of views within a factor of two."""
+_VIEW_PLACES = 4
+"""Views of the grid along a view's side; fewer for small objects."""
+_FEW_PLACES = 2
+_SMALL_IN_VIEW = 4
+"""An object is small in a view if its side is at most this part of the view's."""
+_LEAST_SPAN = 32
+_MOST_FRAMES = 16
+_LEAST_CONTEXT = 2
+_FARTHER = (2, 4)
+_SLACK = 1.5
+_BELOW_MOST = 0.8
+"""Part of `Focus.most` to aim at for objects that are too large."""
+
+# Windows of objects that are followed from plane to plane
 _FOLLOWED_FRAMES = 1.25
 _FOLLOWED_CONTEXT = 1.6
 _FOLLOWED_PLACES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A window to encode, and the scale at which the frame shows it.
+
+    Parameters
+    ----------
+    window : Window
+        In full-resolution pixels.
+    span : int, optional
+        Pixels of the image along the side of the frame, if more than the window has; see
+        `Predictor.embed`.
+    """
+
+    window: Window
+    span: int | None = None
+
+    @property
+    def side(self) -> int:
+        """Full-resolution pixels along the side of the frame."""
+        return max(self.span or 0, self.window.height, self.window.width)
+
+
+@dataclass(frozen=True, slots=True)
+class Focus:
+    """Sizes at which a model segments prompted objects well; part of its metadata.
+
+    Parameters
+    ----------
+    least, most : float
+        In pixels of the frame, the longer side of an object's box.
+    best : float
+        What to aim at for objects below these; for those above it is four fifths of `most`.
+    unsure : float
+        If a point's best mask has a predicted IoU below this, views from farther away are tried:
+        the inside of a very large object alone does not show what it is.
+    """
+
+    least: float
+    most: float
+    best: float
+    unsure: float = 0.0
 
 
 class Prompted(Protocol):
@@ -190,18 +252,85 @@ class EncodePlan:
         """
         if self.focus is None:
             return current
-        held = bounding_box(np.array(box), ask.positive)
         # a box gives the size exactly; after a mask, small differences do not change the view
         slack = 1.0 if ask.feed is None or ask.box is not None else _STEADY
-        return self.focus.view(held, self.shape, self.image_size, current, slack)
+        return self.suited(bounding_box(np.array(box), ask.positive), current, slack)
+
+    def suited(self, box: Sequence[float], current: View, slack: float = 1.0) -> View:
+        """Return a view that shows an object at a good size.
+
+        Views lie on a grid of sizes and places, so that neighbours share them.
+
+        Parameters
+        ----------
+        box : four floats
+            row_min, col_min, row_max, col_max of the object, outermost pixels.
+        current : View
+            Returned if the object is inside and has a good size there, or without a focus.
+        slack : float
+            Factor by which it may be smaller or larger than that.
+        """
+        focus, frame = self.focus, self.image_size
+        if focus is None:
+            return current
+        size = longer_side(box)
+        seen = size * frame / current.side
+        if focus.least / slack <= seen <= focus.most * slack and current.window.holds(box):
+            return current
+        aim = focus.best if seen <= focus.most else _BELOW_MOST * focus.most
+        wanted = max(size * frame / aim, _LEAST_SPAN)
+        # without a pyramid all of it has to be read
+        return self._near(box, min(wanted, max(_MOST_FRAMES * frame, _LEAST_CONTEXT * size)))
+
+    def _near(self, box: Sequence[float], side: float) -> View:
+        """Return the view around a box whose side is near to a given one."""
+        centre = ((box[0] + box[2] + 1) / 2, (box[1] + box[3] + 1) / 2)
+        # small objects have room on all sides on a coarser grid too
+        few = longer_side(box) * _SMALL_IN_VIEW <= side
+        return self._around(centre, side, _FEW_PLACES if few else _VIEW_PLACES)
+
+    def _around(self, centre: Sequence[float], wanted: float, places: int) -> View:
+        side = round(2 ** (round(_STEPS * math.log2(wanted)) / _STEPS))
+        window = grid_window(centre, side, self.shape, places)
+        return View(window, side if side > max(window.shape) else None)
 
     def farther_views(self, ask: Ask) -> list[View]:
-        """Return views to try, in this order, if the masks for points alone score low."""
+        """Return views to try, in this order, if the masks for points alone score low.
+
+        They are two and four times as far away as the first one.
+        """
         if self.focus is None:
             return []
-        place, first = ask.positive.mean(axis=0), View(self.first_window(ask))
-        views = self.focus.farther(place, self.shape, self.image_size, first)
+        place, first = ask.positive.mean(axis=0), View(self.first_window(ask)).side
+        sides = [factor * first for factor in _FARTHER]
+        views = [
+            self._around(place, side, _VIEW_PLACES)
+            for side in sides
+            if side <= _MOST_FRAMES * self.image_size
+        ]
         return [view for view in views if ask.fits(view.window)]
+
+    def accepts_farther(
+        self, box: Sequence[float] | None, score: float, view: View, before: float
+    ) -> bool:
+        """Return whether a mask found from farther away replaces the one found so far.
+
+        Parameters
+        ----------
+        box : four floats or None
+            Of the best mask there.
+        score : float
+            Its predicted IoU. It is reliable only at the sizes that the model knows, and smaller
+            objects would have been found from closer.
+        view : View
+            From where it was seen.
+        before : float
+            Predicted IoU of the mask found so far.
+        """
+        if self.focus is None or box is None or score <= before:
+            return False
+        seen = longer_side(box) * self.image_size / view.side
+        return self.focus.best <= seen <= self.focus.most * _SLACK
 
     def followed_view(self, box: Sequence[float], prompted: Sequence[float] | None = None) -> View:
         """Return the view for an object that is followed from plane to plane.
@@ -217,14 +346,12 @@ class EncodePlan:
             Of the object, on the plane with its prompts.
         """
         base = View(self._followed_window(box))
-        if self.focus is None:
-            return base
-        current, slack = base, 1.0
-        if prompted is not None:
-            first, slack = self.followed_view(prompted), _STEADY
-            if first.side != base.side and first != View(Window.full(self.shape)):
-                current = self.focus.near(box, self.shape, first.side)
-        return self.focus.view(box, self.shape, self.image_size, current, slack)
+        if self.focus is None or prompted is None:
+            return self.suited(box, base)
+        first, current = self.followed_view(prompted), base
+        if first.side != base.side and first != View(Window.full(self.shape)):
+            current = self._near(box, first.side)
+        return self.suited(box, current, _STEADY)
 
     def _followed_window(self, box: Sequence[float]) -> Window:
         """Return a window of a grid; a third of a window apart, so that it rarely changes."""
@@ -249,3 +376,35 @@ class EncodePlan:
             if ends[axis] < self.shape[axis]:
                 room = min(room, after)
         return room
+
+
+def longer_side(box: Sequence[float]) -> float:
+    """Return the longer side, in pixels, of a box given by its outermost pixels."""
+    return max(box[2] - box[0], box[3] - box[1]) + 1
+
+
+def grid_window(
+    centre: Sequence[float], side: int, shape: tuple[int, int], places: float
+) -> Window:
+    """Return the window nearest to a place, of a regular grid of windows over an image.
+
+    Parameters
+    ----------
+    centre : two floats
+        (row, column).
+    side : int
+        Of a window, cut to the image.
+    shape : (int, int)
+        Rows and columns of the image.
+    places : float
+        Windows along their own side: with 2 each covers half of the next.
+    """
+    starts, lengths = [], []
+    for axis in (0, 1):
+        length = min(side, shape[axis])
+        room = shape[axis] - length
+        steps = math.ceil(room * places / side)
+        place = 0 if not steps else round((centre[axis] - length / 2) * steps / room)
+        starts.append(0 if not steps else round(min(max(place, 0), steps) * room / steps))
+        lengths.append(length)
+    return Window(starts[0], starts[1], lengths[0], lengths[1])

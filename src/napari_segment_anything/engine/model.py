@@ -24,8 +24,8 @@ from ..network.quantised import (
     restore_layers,
 )
 from .device import choose_device, choose_precision, encoder_work, int8_fault, precision_name
+from .encode_plan import Focus
 from .text import text_vectors
-from .view import Focus
 
 if TYPE_CHECKING:
     from ..checkpoints import Checkpoint

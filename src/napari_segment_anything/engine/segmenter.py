@@ -9,8 +9,7 @@ objects it is segmented together with.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,14 @@ import numpy as np
 from ..errors import ParameterError
 from ..progress import Progress, finish
 from .ask import Ask
-from .embedding import Embedding
-from .encode_plan import EncodePlan
+from .embedding import Embedding, Views
+from .encode_plan import EncodePlan, View
+from .masks import draw_masks
 from .model import Model
 from .parts import clean, prompted_parts
 from .placed_mask import NO_MASK, PlacedMask
 from .predictor import Predictor
 from .prompts import Prompts
-from .view import View
-from .view_decoding import ViewCandidates, decode_view
-from .views import Views
 from .windows import Window
 
 DECODING = "decoding"
@@ -83,6 +80,74 @@ class Segmented:
     def score(self) -> float:
         """Its predicted IoU."""
         return self.scores[self.best]
+
+
+@dataclass(slots=True, eq=False)
+class ViewCandidates:
+    """The network's candidates for one object from one view.
+
+    Parameters
+    ----------
+    ask : Ask
+        The prompts.
+    view : View
+        Where.
+    embedding : Embedding
+        Maps logits to pixels; without features, to save memory.
+    logits : float32 array (candidates, 4h, 4w)
+    scores : float32 array (candidates,)
+        Predicted IoU.
+    preferred : tuple of int
+        Candidates in order of preference.
+    segmenter : Segmenter
+        Draws the masks.
+    """
+
+    ask: Ask
+    view: View
+    embedding: Embedding
+    logits: np.ndarray
+    scores: np.ndarray
+    preferred: tuple[int, ...]
+    segmenter: Segmenter
+    best: int = field(init=False)
+    """The candidate that agrees with most points, of several the one that is preferred.
+
+    Points tell what is meant more reliably than predicted IoU does: with the candidate for
+    unambiguous prompts alone, masks stop improving at the fourth click.
+    """
+    _drawn: dict[int, PlacedMask] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.best, least = self.preferred[0], len(self.ask.points) + 1
+        for index in self.preferred:
+            mask = self.mask(index)
+            missed = mask.holds(self.ask.points) != self.ask.inside
+            # an empty mask is worst
+            misses = len(missed) + 1 if mask.empty else int(np.count_nonzero(missed))
+            if misses < least:
+                self.best, least = index, misses
+            if not least:
+                break
+
+    def mask(self, index: int) -> PlacedMask:
+        """Return a candidate's final mask, drawn on first use."""
+        if index not in self._drawn:
+            logits, embedding = self.logits[index][None], self.embedding
+            [drawn] = draw_masks(logits, embedding, self.segmenter.predictor.model.mask_threshold)
+            self._drawn[index] = self.segmenter.finished(drawn, self.ask, embedding.image_shape)
+        return self._drawn[index]
+
+    @property
+    def score(self) -> float:
+        """Predicted IoU of the best candidate."""
+        return float(self.scores[self.best])
+
+    @property
+    def box(self) -> tuple[int, int, int, int] | None:
+        """Outermost pixels of the best mask; None if it is empty."""
+        mask = self.mask(self.best)
+        return None if mask.empty else mask.window.box
 
 
 class Segmenter:
@@ -251,6 +316,49 @@ class Segmenter:
             )
         return done
 
+    def candidates(
+        self, embedding: Embedding, view: View, asks: Sequence[Ask]
+    ) -> list[ViewCandidates]:
+        """Decode objects from one view.
+
+        Parameters
+        ----------
+        embedding : Embedding
+            Of `view`.
+        view : View
+        asks : sequence of Ask
+
+        Returns
+        -------
+        list of ViewCandidates
+            One for each object; objects have no influence on each other.
+        """
+        features = embedding.features.new_empty((1, 0, *embedding.features.shape[-2:]))
+        bare = replace(embedding, features=features, heads={})
+        seen = [ask.seen_in(embedding) for ask in asks]
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for i, ask in enumerate(asks):
+            # whether the candidates for ambiguous prompts are the ones to choose from
+            several = ask.ambiguous if self.multimask == "auto" else bool(self.multimask)
+            kinds = ((name, array.shape) for name, array in seen[i].items())
+            groups.setdefault((several, *kinds), []).append(i)
+        found: dict[int, ViewCandidates] = {}
+        for (several, *_), chosen in groups.items():
+            # prompts that are not ambiguous: their own mask first, the other three as alternatives
+            all_four = not several and self.multimask == "auto"
+            arrays = {name: np.stack([seen[i][name] for i in chosen]) for name in seen[chosen[0]]}
+            logits, scores, _ = self.predictor.decode_group(
+                embedding, arrays, several or all_four, all_four
+            )
+            low, iou = (each.float().cpu().numpy() for each in (logits, scores))
+            for at, i in enumerate(chosen):
+                order = np.argsort(-iou[at], kind="stable").tolist()
+                if all_four:
+                    order.remove(0)
+                    order.insert(0, 0)
+                found[i] = ViewCandidates(asks[i], view, bare, low[at], iou[at], tuple(order), self)
+        return [found[i] for i in range(len(asks))]
+
     def finished(self, mask: PlacedMask, ask: Ask, shape: tuple[int, int]) -> PlacedMask:
         """Return a mask without small holes and islands, and without parts that prompts leave out.
 
@@ -309,21 +417,15 @@ class _Search:
                     return False
                 part = here[start : start + BATCH]
                 asks = [self.asks[i] if fed else self.asks[i].unfed() for i in part]
-                found = decode_view(
-                    self.segmenter.predictor,
-                    embedding,
-                    view,
-                    asks,
-                    self.segmenter.multimask,
-                    partial(self.segmenter.finished, shape=self.views.shape),
+                into.update(
+                    zip(part, self.segmenter.candidates(embedding, view, asks), strict=True)
                 )
-                into.update(zip(part, found, strict=True))
                 self.done += len(part)
         return True
 
     def farther(self) -> _Steps:
         """Try views from farther away for objects whose masks score low."""
-        focus, side = self.plan.focus, self.plan.image_size
+        focus = self.plan.focus
         if focus is None:
             return True
         untried = {
@@ -342,6 +444,6 @@ class _Search:
             if not (yield from self.decode(views, found, "looking from farther away")):
                 return False
             for i, new in found.items():
-                if focus.accepts(new.box, new.score, side, new.view, self.found[i].score):
+                if self.plan.accepts_farther(new.box, new.score, new.view, self.found[i].score):
                     self.found[i] = new
         return True

@@ -27,7 +27,7 @@ from ..engine import (
     draw_masks,
 )
 from ..engine.backoff import run_in_batches
-from ..engine.decoder_input import decoder_arguments, group_arrays
+from ..engine.predictor import decoder_arguments, group_arrays
 from ..families.memory import PlaneMemory, RememberedMask, VideoMemory
 from ..families.sam2 import Sam2Network
 from .embeddings import Place, PlaneEmbeddings
