@@ -16,13 +16,18 @@ from napari_segment_anything.session import object_actions as on_objects
 from napari_segment_anything.session import series_actions as on_series
 from napari_segment_anything.session import session_actions as on_session
 from napari_segment_anything.session.committed import CommittedObjects
-from napari_segment_anything.session.decoding_chain import DecodingChain
-from napari_segment_anything.session.draft import Draft, DraftPoint
-from napari_segment_anything.session.events import ACTIONS, read_event, to_event
-from napari_segment_anything.session.history import Change, History
-from napari_segment_anything.session.journal import Recorder, model_record
+from napari_segment_anything.session.decoding import DecodingChain
+from napari_segment_anything.session.journal import (
+    ACTIONS,
+    Recorder,
+    model_record,
+    read_event,
+    to_event,
+)
 from napari_segment_anything.session.label_edits import LabelEdit, LabelPatch
+from napari_segment_anything.session.objects import Draft, DraftPoint
 from napari_segment_anything.session.settings import SessionSettings
+from napari_segment_anything.session.state import Change, History
 
 from .helpers import disc_predictor, disc_session, discs, put
 
@@ -175,7 +180,7 @@ def test_a_decoding_chain_alone():
     request = chain.request(draft)
     result = discs(request)
     assert chain.preview(draft) is None and chain.accepts(draft, result)
-    chain.results.add(result)
+    chain.keep(result)
     assert chain.request(draft) is None and not chain.accepts(draft, result)
     assert chain.preview(draft).mask.any()
     assert not chain.configure(SessionSettings(overwrite=True))

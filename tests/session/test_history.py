@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from napari_segment_anything.engine import Window
 from napari_segment_anything.errors import PromptError
 from napari_segment_anything.session import ArrayTarget, Journal
-from napari_segment_anything.session.events import read_event, recorded_edits
+from napari_segment_anything.session.journal import read_event, recorded_edits
 from napari_segment_anything.session.label_edits import apply
 from napari_segment_anything.session.recovery import at
 from napari_segment_anything.session.session_actions import Decoded

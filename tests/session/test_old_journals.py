@@ -44,7 +44,7 @@ def test_it_recovers_to_the_pixel(journal, predictor, image):
     assert session.locked == {1, 2}
     assert session.next_id == 41
     assert [point.position for point in session.draft.points] == [(100.0, 20.0), (100.0, 24.0)]
-    assert session.draft.objects()[0].mask is not None
+    assert session.draft.prompts[0].mask is not None
     session.update()
     assert session.commit() == (41,)
     while session.undo() is not None:

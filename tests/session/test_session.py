@@ -296,7 +296,7 @@ def test_batch_every_prompt_is_an_object_and_negatives_belong_to_their_own():
     assert session.add_point((), (15, 63), positive=False) == 1
     assert session.add_point((), (45, 22), positive=False) == 2
     assert session.add_point((), (45, 60)) == 3
-    prompts = session.draft.objects()
+    prompts = session.draft.prompts
     assert prompts[0].labels == (True,)
     assert prompts[1].points == ((15.0, 60.0), (15.0, 63.0))
     assert prompts[2].points == ((45.0, 22.0),)
@@ -348,7 +348,7 @@ def test_painted_preview_is_committed_as_it_is_or_refined():
     session.undo()
     session.add_point((), (12, 12))
     assert session.draft.painted == ()
-    assert session.draft.objects()[0].mask.window == Window(10, 10, 4, 10)
+    assert session.draft.prompts[0].mask.window == Window(10, 10, 4, 10)
     assert session.request() is not None
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from napari_segment_anything.engine import PlaneSource
 from napari_segment_anything.session import Journal, discard, recover, unsaved_work
-from napari_segment_anything.session.events import recorded_objects
+from napari_segment_anything.session.journal import recorded_objects
 
 from .helpers import disc_session, put
 

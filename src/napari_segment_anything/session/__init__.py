@@ -6,10 +6,22 @@ from ..lazy import names_on_first_use
 
 if TYPE_CHECKING:
     from .decoding import DecodedObject, DecodeRequest, DecodeResult, Preview, PreviewObject
-    from .draft import Draft, DraftPoint
-    from .events import recorded_objects
-    from .journal import Journal, journal_directory, new_journal_path, unfinished_journals
-    from .objects import MadeBy, ObjectPrompts, Scribble, SessionObject, SuggestedMask
+    from .journal import (
+        Journal,
+        journal_directory,
+        new_journal_path,
+        recorded_objects,
+        unfinished_journals,
+    )
+    from .objects import (
+        Draft,
+        DraftPoint,
+        MadeBy,
+        ObjectPrompts,
+        Scribble,
+        SessionObject,
+        SuggestedMask,
+    )
     from .precompute import Ahead, ahead_windows, embed_ahead
     from .recovery import PolicyWarning, recover
     from .replaying import Replay, recorded_model, replay, replay_steps
@@ -22,10 +34,9 @@ else:
         __name__,
         {
             "decoding": "DecodedObject DecodeRequest DecodeResult Preview PreviewObject",
-            "draft": "Draft DraftPoint",
-            "events": "recorded_objects",
-            "journal": "Journal journal_directory new_journal_path unfinished_journals",
-            "objects": "MadeBy ObjectPrompts Scribble SessionObject SuggestedMask",
+            "journal": "Journal journal_directory new_journal_path recorded_objects "
+            "unfinished_journals",
+            "objects": "Draft DraftPoint MadeBy ObjectPrompts Scribble SessionObject SuggestedMask",
             "precompute": "Ahead ahead_windows embed_ahead",
             "recovery": "PolicyWarning recover",
             "replaying": "Replay recorded_model replay replay_steps",

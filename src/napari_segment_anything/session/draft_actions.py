@@ -11,13 +11,20 @@ import numpy as np
 
 from ..engine import PlacedMask, Window
 from ..errors import PromptError
-from .action import Action
-from .draft import Draft, DraftPoint, assign, lookup
-from .history import Change
 from .label_edits import LabelEdit
-from .objects import Scribble, as_box, drawn_mask, inside, require_inside
+from .objects import (
+    Draft,
+    DraftPoint,
+    Scribble,
+    as_box,
+    assign,
+    drawn_mask,
+    inside,
+    lookup,
+    require_inside,
+)
 from .schema import Box, Index, Label, Line, Plane, Point, RecordedMask
-from .state import SessionState
+from .state import Action, Change, SessionState
 
 _ANCESTORS = 8
 
@@ -307,7 +314,7 @@ def _prompted(
         raise PromptError("there is no object in progress")
     ancestor = (before.revision, lookup(before.candidates, 0))
     after = change(replace(before, ancestors=(*before.ancestors, ancestor)[-_ANCESTORS:]))
-    had, has = before.objects(), after.objects()
+    had, has = before.prompts, after.prompts
     after = replace(
         after,
         revision=next(state.chain.revisions),

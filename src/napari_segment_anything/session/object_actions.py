@@ -12,14 +12,11 @@ from pydantic import Field
 
 from ..engine import PlacedMask, Window
 from ..errors import ParameterError, PromptError
-from .action import Action
-from .draft import lookup
 from .draft_actions import on_image
-from .history import Change
 from .label_edits import LabelEdit, LabelPatch, LabelPlan, clusters
-from .objects import ObjectPrompts, SessionObject, SuggestedMask
+from .objects import ObjectPrompts, SessionObject, SuggestedMask, lookup
 from .schema import Label, Plane, Point, RecordedMask, Text
-from .state import SessionState
+from .state import Action, Change, SessionState
 from .target import check_id
 
 
@@ -37,7 +34,7 @@ class Commit(Action):
     def plan(self, state: SessionState) -> Change:
         draft = state.require_draft("to commit")
         preview = state.chain.preview(draft)
-        prompts = draft.objects()
+        prompts = draft.prompts
         if preview is None:
             raise PromptError(
                 "the mask is not there yet: call update() or wait for it"

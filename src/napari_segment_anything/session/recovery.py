@@ -11,8 +11,7 @@ from typing import Any
 from ..engine import PlaneSource, Predictor
 from ..engine.policy import policy_difference
 from ..errors import FormatError, ImageError, ParameterError, SegmentAnythingError
-from .events import Event
-from .journal import Journal, model_record
+from .journal import Event, Journal, model_record
 from .session import Session
 from .session_actions import ChangeModel, Decoded, Recovered
 from .target import LabelTarget

@@ -20,8 +20,7 @@ from ..engine.policy import policy_difference
 from ..errors import ImageError, ParameterError
 from ..limits import ARRAY_BYTES, THREADS
 from ..progress import Progress, finish
-from .events import recorded_objects
-from .journal import Journal, model_record
+from .journal import Journal, model_record, recorded_objects
 from .objects import SessionObject
 from .recovery import at, check_image
 from .session import Session

@@ -14,14 +14,12 @@ from scipy.ndimage import binary_dilation, distance_transform_edt, label
 
 from ..engine import PlacedMask, Window
 from ..errors import PromptError
-from .action import Action
 from .draft_actions import begun, on_image
-from .history import Change
 from .label_edits import LabelEdit
 from .object_actions import counted_objects, editable, prompts_in, write
 from .objects import ObjectPrompts, SessionObject, SuggestedMask
 from .schema import Label, Line, Number, Plane, Point, Text
-from .state import SessionEvents, SessionState
+from .state import Action, Change, SessionEvents, SessionState
 
 
 @dataclass(frozen=True, slots=True)

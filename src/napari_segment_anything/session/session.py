@@ -19,16 +19,12 @@ from . import draft_actions as on_draft
 from . import object_actions as on_objects
 from . import series_actions as on_series
 from . import session_actions as on_session
-from .action import Action
 from .committed import CommittedObjects, ObjectPlace
-from .decoding import DecodeRequest, DecodeResult, Preview, decode
-from .decoding_chain import DecodingChain
-from .draft import Draft
-from .events import VOID, Event, to_event
-from .history import Change
-from .journal import Journal, Recorder, model_record
+from .decoding import DecodeRequest, DecodeResult, DecodingChain, Preview, decode
+from .journal import VOID, Event, Journal, Recorder, model_record, to_event
 from .label_edits import touched
 from .objects import (
+    Draft,
     SessionObject,
     SuggestedMask,
     as_box,
@@ -38,7 +34,7 @@ from .objects import (
     require_inside,
 )
 from .settings import SessionSettings
-from .state import SessionEvents, SessionState, Stopwatch
+from .state import Action, Change, SessionEvents, SessionState, Stopwatch
 from .target import LabelTarget
 
 
@@ -644,8 +640,13 @@ class Session:
         if result is None or not self.state.chain.accepts(self.state.draft, result):
             return False
         if self.recorder.journal is not None:
-            self.recorder.record(on_session.Decoded.of(result).to_json())
-        self.state.chain.results.add(result)
+            objects = tuple(
+                (each.key, each.asked, each.scores, each.best) for each in result.objects
+            )
+            seconds = round(result.seconds, 6)
+            note = on_session.Decoded(result.revision, result.fed_by, objects, seconds)
+            self.recorder.record(note.to_json())
+        self.state.chain.keep(result)
         self.events.preview_changed.emit()
         return True
 

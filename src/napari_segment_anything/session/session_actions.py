@@ -9,12 +9,9 @@ from pydantic import Field
 
 from ..errors import PromptError
 from ..reading import decode_json
-from .action import Action
-from .decoding import DecodeResult
-from .history import Change
 from .schema import ChangedSettings, Index, Label, Number, RecordedModel, Rectangle
 from .settings import SessionSettings
-from .state import SessionEvents, SessionState
+from .state import Action, Change, SessionEvents, SessionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +157,6 @@ class Decoded(Action):
     fed_by: Index | None
     objects: tuple[tuple[Index, Rectangle, tuple[Number, ...], Index], ...]
     seconds: Number
-
-    @classmethod
-    def of(cls, result: DecodeResult) -> Decoded:
-        """Make the note of a result."""
-        objects = tuple((item.key, item.asked, item.scores, item.best) for item in result.objects)
-        return cls(result.revision, result.fed_by, objects, round(result.seconds, 6))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ from typing import Any
 
 from ..engine import PlaneSource
 from ..errors import FormatError, ImageError
-from .events import recorded_objects
-from .journal import Journal, unfinished_journals
+from .journal import Journal, recorded_objects, unfinished_journals
 from .recovery import check_image
 from .session_actions import Closed
 
