@@ -17,7 +17,7 @@ from napari_segment_anything.engine import (
     upsample,
 )
 from napari_segment_anything.engine import masks as module
-from napari_segment_anything.engine.windows import frame_side
+from napari_segment_anything.engine.frame import frame_side
 from napari_segment_anything.errors import PromptError
 
 

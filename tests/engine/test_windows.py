@@ -1,3 +1,5 @@
+"""Windows; masks in their place have the same pixels as in the plane."""
+
 from __future__ import annotations
 
 import math
@@ -6,12 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from napari_segment_anything.engine import Window
-from napari_segment_anything.engine.windows import choose_level, level_factor, plan_window
+from napari_segment_anything.engine import PlacedMask, Window
 from napari_segment_anything.errors import ParameterError
 
 sides = st.integers(1, 3000)
+SHAPE = (9, 13)
+masks = arrays(bool, SHAPE)
 
 
 @given(sides, sides, st.integers(1, 4000), st.floats(-100, 4000), st.floats(-100, 4000))
@@ -43,62 +47,62 @@ def test_clipping():
         Window.around((math.nan, 0), (10, 10), 5)
 
 
-@pytest.mark.parametrize(
-    ("full", "reduced", "factor"),
-    [(100, 50, 2), (101, 51, 2), (101, 50, 2), (1000, 125, 8), (7, 7, 1), (9, 6, 1.5), (5, 1, 5)],
-)
-def test_level_factor(full, reduced, factor):
-    assert level_factor(full, reduced) == factor
-
-
-def test_the_coarsest_level_that_fills_the_frame_is_taken():
-    shapes = [(8000, 8000), (4000, 4000), (2000, 2000), (1000, 1000)]
-    assert choose_level(shapes, (8000, 8000), 1024) == 2
-    assert choose_level(shapes, (4096, 100), 1024) == 2
-    assert choose_level(shapes, (2047, 2047), 1024) == 1
-    assert choose_level(shapes, (100, 100), 1024) == 0
-
-
-@given(st.data(), st.integers(1, 400), st.integers(1, 400), st.sampled_from([2, 3, 4, 8]))
-def test_a_plan_covers_the_window_with_whole_pixels_of_the_level(data, height, width, factor):
-    shapes = [(height, width), (-(-height // factor), -(-width // factor))]
-    row, col = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
-    window = Window(row, col, data.draw(sides), data.draw(sides))
-    clipped = window.clip(shapes[0])
-    plan = plan_window(shapes, window, 64, level=1)
-    for axis, (read, start, side) in enumerate(
-        zip((plan.rows, plan.cols), (clipped.row, clipped.col), clipped.shape, strict=True)
-    ):
-        assert 0 <= read.start < read.stop <= shapes[1][axis]
-        origin = (plan.window.row, plan.window.col)[axis]
-        extent = plan.window.shape[axis]
-        assert origin <= start
-        assert start + side <= origin + extent
-        if level_factor(shapes[0][axis], shapes[1][axis]) == factor:
-            assert origin == read.start * factor
-            assert plan.canvas[axis] == (read.stop - read.start) * factor
-            assert extent == min(plan.canvas[axis], shapes[0][axis] - origin)
-
-
-@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 299), st.integers(0, 299))
-def test_any_level_shape_gives_a_usable_plan(full, reduced, start, side):
-    reduced, start = min(reduced, full), min(start, full - 1)
-    window = Window(start, 0, side + 1, 1)
-    plan = plan_window([(full, 1), (reduced, 1)], window, 64, level=1)
-    assert plan.window.row + plan.window.height <= full
-    assert 0 <= plan.rows.start < plan.rows.stop <= reduced
-    assert plan.canvas[0] >= 1
-
-
-def test_the_full_resolution_is_read_as_it_is():
-    plan = plan_window([(100, 200)], Window(3, 4, 50, 500), 1024)
-    assert plan.window == Window(3, 4, 50, 196)
-    assert (plan.rows, plan.cols) == (slice(3, 53), slice(4, 200))
-    assert plan.canvas == (50, 196)
-    with pytest.raises(ParameterError, match="level 1"):
-        plan_window([(100, 200)], None, 1024, level=1)
-
-
 def test_numpy_integers_are_fine():
     window = Window(*np.array([1, 2, 3, 4]))
     assert type(window.row) is int
+
+
+@given(masks, st.integers(0, 9), st.integers(0, 9))
+def test_a_mask_is_kept_to_the_pixel(mask, row, col):
+    kept = PlacedMask.of(mask, row, col)
+    where = Window(row, col, *SHAPE)
+    assert (kept.within(where) == mask).all()
+    assert kept.area == mask.sum()
+    assert kept.empty is not mask.any()
+    assert (kept.mask == mask[kept.window.slices_in(where)]).all()
+    assert kept == PlacedMask.of(np.pad(mask, 1), row - 1, col - 1)
+    assert (kept.crop(row + 3, col, *SHAPE)[:-3] == mask[3:]).all()
+    assert (kept.crop(row - 4, col - 2, 4 + SHAPE[0], 2 + SHAPE[1])[4:, 2:] == mask).all()
+    assert not kept.crop(row + 20, col, 5, 5).any() and not kept.crop(row - 20, col, 5, 5).any()
+
+
+@given(masks, st.lists(st.tuples(st.floats(-3, 20), st.floats(-3, 20)), max_size=5))
+def test_points_lie_in_the_pixel_around_them(mask, points):
+    there = np.pad(mask, 15)  # so that all points are inside of the array
+    at = np.array(points, float).reshape(-1, 2)
+    expected = there[tuple((np.floor(at + 0.5).astype(int) + 15).T)]
+    assert (PlacedMask.of(mask).holds(at) == expected).all()
+
+
+@given(masks, masks)
+def test_overlap_is_that_of_the_pixels(a, b):
+    first, second = PlacedMask.of(a), PlacedMask.of(b)
+    assert first.shared(second) == second.shared(first) == (a & b).sum()
+    assert first.iou(second) == (a & b).sum() / max((a | b).sum(), 1)
+
+
+@given(masks, arrays(np.uint8, SHAPE, elements=st.integers(0, 2)), st.integers(-4, 4))
+def test_pasting_leaves_other_pixels_alone(mask, labels, shift):
+    placed = PlacedMask.of(mask, 5, 5)
+    seen = placed.crop(5 + shift, 5 - shift, *SHAPE)
+    for free_only in (False, True):
+        drawn = labels.copy()
+        placed.paste(drawn, 7, 5 + shift, 5 - shift, free_only=free_only)
+        put = seen & (labels == 0) if free_only else seen
+        assert (drawn == np.where(put, 7, labels)).all()
+
+
+@given(st.lists(st.integers(0, 12), min_size=8, max_size=8))
+def test_windows_meet_and_join_as_their_pixels_do(sides):
+    first, second = (
+        Window(*sides[:2], sides[2] + 1, sides[3] + 1),
+        Window(*sides[4:6], sides[6] + 1, sides[7] + 1),
+    )
+    planes = np.zeros((2, 32, 32), bool)
+    planes[0][first.slices], planes[1][second.slices] = True, True
+    shared = first.intersection(second)
+    assert (shared is not None) == (planes[0] & planes[1]).any()
+    if shared is not None:
+        assert shared == PlacedMask.of(planes[0] & planes[1]).window
+    assert first.union(second) == PlacedMask.of(planes[0] | planes[1]).window
+    assert first.box == (first.row, first.col, *(np.argwhere(planes[0]).max(0)))

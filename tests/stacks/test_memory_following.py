@@ -21,7 +21,7 @@ from napari_segment_anything.engine import (
     PlacedMask,
     Predictor,
 )
-from napari_segment_anything.engine.placed_mask import NO_MASK
+from napari_segment_anything.engine.windows import NO_MASK
 from napari_segment_anything.errors import ParameterError
 from napari_segment_anything.families.memory import VideoMemory
 from napari_segment_anything.formats import open_labels

@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from .masks import binarise, draw_masks, mask_logits, patches, upsample
     from .model import Model, load_model
     from .parts import prompted_parts
-    from .placed_mask import NO_MASK, PlacedMask
     from .planes import PlaneSource
     from .predictor import Prediction, Predictor
     from .prompts import Prompts
     from .segmenter import DECODING, Segmented, Segmenter
-    from .windows import Window
+    from .windows import NO_MASK, PlacedMask, Window
 else:
     __getattr__, __dir__ = names_on_first_use(
         __name__,
@@ -39,12 +38,11 @@ else:
             "masks": "binarise draw_masks mask_logits patches upsample",
             "model": "Model load_model",
             "parts": "prompted_parts",
-            "placed_mask": "NO_MASK PlacedMask",
             "planes": "PlaneSource",
             "predictor": "Prediction Predictor",
             "prompts": "Prompts",
             "segmenter": "DECODING Segmented Segmenter",
-            "windows": "Window",
+            "windows": "NO_MASK PlacedMask Window",
         },
     )
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import PromptError
-from .placed_mask import PlacedMask
 from .prompts import Prompts
-from .windows import Window
+from .windows import PlacedMask, Window
 
 if TYPE_CHECKING:
     from .embedding import Embedding

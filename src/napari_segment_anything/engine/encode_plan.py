@@ -15,8 +15,7 @@ import numpy as np
 
 from ..errors import ParameterError
 from .ask import Ask, bounding_box
-from .placed_mask import PlacedMask
-from .windows import Window
+from .windows import PlacedMask, Window
 
 WHOLE_FRAMES = 2
 """An image up to this many frames wide is encoded whole."""

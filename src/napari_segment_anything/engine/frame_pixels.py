@@ -17,11 +17,11 @@ from .backoff import run_in_batches
 from .cache import signature
 from .contrast import Limits, resolve_contrast_limits, stretch
 from .embedding import Embedding
-from .frame import mirror_margin, to_frame
+from .frame import WindowPlan, frame_side, mirror_margin, plan_window, to_frame
 from .image import ImageSource
 from .model import Model
 from .symmetries import symmetric_maps
-from .windows import Window, WindowPlan, frame_side, plan_window
+from .windows import Window
 
 
 @dataclass(frozen=True, slots=True, eq=False)

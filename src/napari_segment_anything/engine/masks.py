@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import PromptError
 from .embedding import Embedding
-from .placed_mask import NO_MASK, PlacedMask
+from .windows import NO_MASK, PlacedMask
 
 # Products this small run on one thread in any BLAS; waking a second one costs more than it saves.
 _PRODUCT = 200_000

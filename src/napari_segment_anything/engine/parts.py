@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from .placed_mask import PlacedMask
+from .windows import PlacedMask
 
 _EIGHT = np.ones((3, 3), bool)
 

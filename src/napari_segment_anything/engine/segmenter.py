@@ -22,10 +22,9 @@ from .encode_plan import EncodePlan, View
 from .masks import draw_masks
 from .model import Model
 from .parts import clean, prompted_parts
-from .placed_mask import NO_MASK, PlacedMask
 from .predictor import Predictor
 from .prompts import Prompts
-from .windows import Window
+from .windows import NO_MASK, PlacedMask, Window
 
 DECODING = "decoding"
 """Message of a step that needs the mask decoder only, which is fast."""

@@ -1,18 +1,16 @@
-"""Windows: the rectangle of a (large) image that is encoded, and how coordinates map to it."""
+"""Windows, which are rectangles of an image, and masks with their place in it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import ParameterError
-
-if TYPE_CHECKING:
-    from ..network import FrameFit
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,156 +149,118 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowPlan:
-    """What to read for a window, and which part of the full-resolution image it covers.
+class PlacedMask:
+    """The pixels of one object in a plane: its smallest window, with a bit for each pixel.
+
+    Two are equal if they hold the same pixels. Made by `PlacedMask.of`.
 
     Parameters
     ----------
-    level : int
-        Pyramid level to read, 0 the full resolution.
-    rows, cols : slice
-        What to read there, in that level's pixels.
     window : Window
-        The full-resolution pixels this covers: the wanted window, grown to whole pixels of
-        the level.
-    canvas : tuple of int
-        Rows and columns that the pixels read stand for, in full-resolution pixels. Equal to
-        the window's shape, but for a level whose last pixels reach over the image's edge (or
-        stop short of it).
+        In full-resolution pixels; of the empty mask, the plane's first pixel.
+    bits : bytes
+        The window's pixels row by row, packed as by `numpy.packbits`.
     """
 
-    level: int
-    rows: slice
-    cols: slice
     window: Window
-    canvas: tuple[int, int]
+    bits: bytes
+
+    @classmethod
+    def of(cls, mask: npt.NDArray[np.bool_], row: int = 0, col: int = 0) -> PlacedMask:
+        """Crop and pack a mask.
+
+        Parameters
+        ----------
+        mask : bool array (height, width)
+        row, col : int
+            Position of its first pixel in the plane; it may be negative, if all pixels outside of
+            the plane are False.
+        """
+        rows = np.flatnonzero(mask.any(axis=1))
+        if not rows.size:
+            return NO_MASK
+        top, bottom = int(rows[0]), int(rows[-1]) + 1
+        cols = np.flatnonzero(mask[top:bottom].any(axis=0))
+        part = mask[top:bottom, cols[0] : cols[-1] + 1]
+        return cls(Window(row + top, col + int(cols[0]), *part.shape), np.packbits(part).tobytes())
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """The pixels: a new bool array (height, width) of `window`."""
+        count = self.window.height * self.window.width
+        flat = np.unpackbits(np.frombuffer(self.bits, np.uint8), count=count)
+        return flat.view(bool).reshape(self.window.shape)
+
+    @property
+    def area(self) -> int:
+        """Number of pixels."""
+        return int.from_bytes(self.bits, "big").bit_count()
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds no pixel."""
+        return not int.from_bytes(self.bits, "big")
+
+    def crop(self, row: int, col: int, height: int, width: int) -> npt.NDArray[np.bool_]:
+        """Return a rectangle of the plane, which may reach over its edges: bool (height, width)."""
+        result = np.zeros((height, width), bool)
+        self.paste(result, True, row, col)
+        return result
+
+    def within(self, window: Window) -> npt.NDArray[np.bool_]:
+        """Return the mask as seen in another window: bool (height, width)."""
+        result = np.zeros(window.shape, bool)
+        self.paste(result, True, window.row, window.col)
+        return result
+
+    def paste(
+        self,
+        array: npt.NDArray[Any],
+        value: Any,
+        row: int = 0,
+        col: int = 0,
+        free_only: bool = False,
+    ) -> None:
+        """Set the mask's pixels in an array, which is changed in place.
+
+        Parameters
+        ----------
+        array : array (height, width)
+            Pixels of the mask outside of it are ignored.
+        value : scalar
+        row, col : int
+            Position of the array's first pixel in the plane.
+        free_only : bool
+            Set only pixels that are 0.
+        """
+        down, right = self.window.row - row, self.window.col - col
+        rows = slice(max(down, 0), max(down + self.window.height, 0))
+        cols = slice(max(right, 0), max(right + self.window.width, 0))
+        part = array[rows, cols]
+        if part.size:
+            top, left = rows.start - down, cols.start - right
+            pixels = self.mask[top : top + part.shape[0], left : left + part.shape[1]]
+            part[pixels & (part == 0) if free_only else pixels] = value
+
+    def holds(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+        """Return whether each point lies in the mask: bool (k,) of (row, col) (k, 2)."""
+        at = np.floor(points + 0.5).astype(np.int64) - (self.window.row, self.window.col)
+        inside = ((at >= 0) & (at < self.window.shape)).all(axis=1)
+        inside[inside] = self.mask[tuple(at[inside].T)]
+        return inside
+
+    def shared(self, other: PlacedMask) -> int:
+        """Count the pixels that both hold."""
+        window = self.window.intersection(other.window)
+        if window is None:
+            return 0
+        return int(np.count_nonzero(self.within(window) & other.within(window)))
+
+    def iou(self, other: PlacedMask) -> float:
+        """Return intersection over union; of two empty masks 0."""
+        shared = self.shared(other)
+        return shared / max(self.area + other.area - shared, 1)
 
 
-def frame_side(
-    shape: Sequence[int], image_size: int, span: float | None = None, fit: FrameFit = "pad"
-) -> tuple[int, int]:
-    """Return rows and columns of an image in the frame.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Rows and columns of the image.
-    image_size : int
-        Frame side in pixels.
-    span : float, optional
-        Pixels of the image along the side of the frame, at least its long side.
-    fit : {"pad", "stretch"}
-        "pad" resizes the image so that its long side is the frame's, with the published rounding,
-        int(side * scale + 0.5), but never below one pixel; "stretch" to the whole frame, unless
-        there is a span.
-    """
-    if fit == "stretch" and span is None:
-        return (image_size, image_size)
-    scale = image_size * 1.0 / max(shape[0], shape[1], span or 0)
-    return (
-        max(1, int(shape[0] * scale + 0.5)),
-        max(1, int(shape[1] * scale + 0.5)),
-    )
-
-
-def level_factor(full: int, reduced: int) -> float:
-    """Return how many full-resolution pixels one pixel of a reduced axis stands for.
-
-    The whole number with which ceil(full / factor) or floor(full / factor) gives the reduced
-    length where there is one; otherwise the ratio of the lengths.
-    """
-    whole = round(full / reduced)
-    if whole >= 1 and reduced in (-(-full // whole), full // whole):
-        return float(whole)
-    # lengths halved several times, each time rounded
-    for candidate in (math.ceil(full / reduced), full // reduced):
-        if candidate >= 1 and reduced in (-(-full // candidate), full // candidate):
-            return float(candidate)
-    return full / reduced
-
-
-def choose_level(
-    shapes: Sequence[tuple[int, int]],
-    side: Sequence[int],
-    image_size: int,
-    fit: FrameFit = "pad",
-) -> int:
-    """Return the coarsest level at which a window still fills the frame.
-
-    Parameters
-    ----------
-    shapes : sequence of (int, int)
-        Rows and columns of each level, the full resolution first.
-    side : two ints
-        Height and width of the window in full-resolution pixels, or its longer side alone.
-    image_size : int
-        Frame side of the image encoder in pixels.
-    fit : {"pad", "stretch"}
-        Whether the window's longer side fills the frame, or each of them.
-    """
-    best, filling = 0, max if fit == "pad" else min
-    for level, shape in enumerate(shapes):
-        factors = (level_factor(shapes[0][axis], shape[axis]) for axis in (0, 1))
-        reduced = filling(length / factor for length, factor in zip(side, factors, strict=False))
-        if reduced >= image_size - 0.5:
-            best = level
-    return best
-
-
-def plan_window(
-    shapes: Sequence[tuple[int, int]],
-    window: Window | None,
-    image_size: int,
-    level: int | None = None,
-    span: int | None = None,
-    fit: FrameFit = "pad",
-) -> WindowPlan:
-    """Decide what to read to embed a window.
-
-    Parameters
-    ----------
-    shapes : sequence of (int, int)
-        Rows and columns of each pyramid level, the full resolution first.
-    window : Window or None
-        In full-resolution pixels, clipped to the image; None is the whole image.
-    image_size : int
-        Frame side of the image encoder in pixels.
-    level : int, optional
-        The level to read; by default the coarsest at which the window fills the frame.
-    span : int, optional
-        Pixels of the image along the side of the frame, if more than the window has.
-    fit : {"pad", "stretch"}
-        As for `frame_side`.
-
-    Raises
-    ------
-    ParameterError
-        If the window lies outside the image or the level does not exist.
-    """
-    window = Window.full(shapes[0]) if window is None else window.clip(shapes[0])
-    if level is None:
-        seen = window.shape if span is None else (max(span, *window.shape),)
-        level = choose_level(shapes, seen, image_size, fit)
-    elif not 0 <= level < len(shapes):
-        raise ParameterError(f"level {level} does not exist: the image has {len(shapes)}")
-    if level == 0:
-        return WindowPlan(0, *window.slices, window, window.shape)
-    reads, starts, sides, canvas = [], [], [], []
-    for axis, (start, side) in enumerate(zip((window.row, window.col), window.shape, strict=True)):
-        full, reduced = shapes[0][axis], shapes[level][axis]
-        factor = level_factor(full, reduced)
-        first = min(int(start / factor), reduced - 1)
-        last = min(max(math.ceil((start + side) / factor), first + 1), reduced)
-        begin = min(round(first * factor), full - 1)
-        end = full if last == reduced else min(round(last * factor), full)
-        reads.append(slice(first, last))
-        starts.append(begin)
-        sides.append(max(end - begin, 1))
-        canvas.append(max(1, round((last - first) * factor)))
-    return WindowPlan(
-        level,
-        reads[0],
-        reads[1],
-        Window(starts[0], starts[1], sides[0], sides[1]),
-        (canvas[0], canvas[1]),
-    )
+NO_MASK = PlacedMask(Window(0, 0, 1, 1), b"\0")
+"""The empty mask."""

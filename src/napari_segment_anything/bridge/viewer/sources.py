@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...engine import Window
-from ...engine.placed_mask import PlacedMask
+from ...engine.windows import PlacedMask
 from ...errors import PromptError
 from .coordinates import between
 from .images import ImageAxes
