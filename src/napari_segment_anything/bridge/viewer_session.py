@@ -15,19 +15,17 @@ from ..wording import counted
 from .names import method, value
 from .runs.areas import find_area
 from .runs.everything import ResultLayer, run_everything
-from .viewer.action_queue import ActionQueue
 from .viewer.brush import BrushWatch
 from .viewer.draft_canvas import DraftCanvas
 from .viewer.following import PromptFollower
-from .viewer.images import layers_of_image
-from .viewer.layers import SessionLayers, check_images
+from .viewer.images import SessionLayers, check_images, layers_of_image
 from .viewer.measures import ObjectMeasures
 from .viewer.model_holder import ModelHolder
 from .viewer.mouse import MouseInput
 from .viewer.object_editor import ObjectEditor
 from .viewer.plane_sessions import PlaneSession, PlaneSessions
 from .viewer.prompt_editor import PromptEditor
-from .viewer.runners import JobRunner, Worker
+from .viewer.runners import ActionQueue, JobRunner, Worker
 from .viewer.signals import Notice, ViewerSignals
 from .viewer.undo_trail import UndoTrail
 

@@ -9,8 +9,7 @@ from magicgui.widgets.bases import ValuedContainerWidget
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QToolButton, QWidget
 
-from ..bridge.viewer.images import layer_shape, level_shapes
-from ..bridge.viewer.layers import readable_images
+from ..bridge.viewer.images import layer_shape, level_shapes, readable_images
 from .layer_box import LayerBox
 from .qt_helpers import tight
 

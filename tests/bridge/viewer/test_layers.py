@@ -10,8 +10,13 @@ pytest.importorskip("napari", reason="napari is not installed")
 import zarr
 
 from napari_segment_anything.bridge.viewer.coordinates import current_index
-from napari_segment_anything.bridge.viewer.images import Channels, axes_of, plane_of, source_of
-from napari_segment_anything.bridge.viewer.layers import default_image
+from napari_segment_anything.bridge.viewer.images import (
+    Channels,
+    axes_of,
+    default_image,
+    plane_of,
+    source_of,
+)
 from napari_segment_anything.bridge.viewer.sources import fill, prompts_of, region_of
 from napari_segment_anything.bridge.viewer.targets import (
     LayerTarget,
@@ -19,9 +24,10 @@ from napari_segment_anything.bridge.viewer.targets import (
     new_target,
     target_of,
 )
-from napari_segment_anything.bridge.viewer.working_layers import DrawnPrompts, WorkingLayers
+from napari_segment_anything.bridge.viewer.working_layers import WorkingLayers
 from napari_segment_anything.engine import Window
 from napari_segment_anything.errors import ImageError, ParameterError, PromptError
+from napari_segment_anything.session import Draft, DraftPoint, Scribble
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -307,15 +313,15 @@ def test_working_layers_follow_and_come_back(viewer) -> None:
     assert len(viewer.layers) == 1
     heard = []
     working.points_edited.connect(heard.append)
-    corners = np.array([[2, 3, 4], [2, 3, 14], [2, 13, 14], [2, 13, 4.0]])
-    shown = DrawnPrompts(
-        np.array([[2, 5, 5], [2, 9, 9.0]]), np.array([True, False]), [corners], [(corners, False)]
-    )
+    points = DraftPoint((5.0, 5.0), True, 0), DraftPoint((9.0, 9.0), False, 0)
+    line = Scribble(((3.0, 4.0), (3.0, 14.0), (13.0, 14.0), (13.0, 4.0)), False)
+    box = (3.0, 4.0, 13.0, 14.0)
+    shown = Draft((2,), 1, points=points, boxes=((0, box),), scribbles=((0, line),))
     working.show(shown)
     working.masks.show((2,), Window(3, 4, 6, 7), np.ones((6, 7), bool))
     assert heard == [] and viewer.layers.selection.active is image
     assert list(viewer.layers) == [image, working.masks.layer, working.prompts, working.boxes]
-    assert np.allclose(working.prompts.data, shown.points)
+    assert np.allclose(working.prompts.data, [[2, 5, 5], [2, 9, 9]])
     assert working.boxes.shape_type == ["rectangle", "path"]
     at = working.masks.layer.data_to_world((0, 1, 2))
     assert np.allclose(at, image.data_to_world((2, 4, 6)))

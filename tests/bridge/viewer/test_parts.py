@@ -9,14 +9,13 @@ import pytest
 
 pytest.importorskip("napari", reason="napari is not installed")
 
-from napari_segment_anything.bridge.viewer.action_queue import ActionQueue
 from napari_segment_anything.bridge.viewer.draft_canvas import DraftCanvas
-from napari_segment_anything.bridge.viewer.layers import SessionLayers
+from napari_segment_anything.bridge.viewer.images import SessionLayers
 from napari_segment_anything.bridge.viewer.model_holder import ModelHolder
 from napari_segment_anything.bridge.viewer.object_editor import ObjectEditor
 from napari_segment_anything.bridge.viewer.plane_sessions import PlaneSessions
 from napari_segment_anything.bridge.viewer.prompt_editor import PromptEditor
-from napari_segment_anything.bridge.viewer.runners import Background, Worker
+from napari_segment_anything.bridge.viewer.runners import ActionQueue, Background, Worker
 from napari_segment_anything.bridge.viewer.signals import Notice, ViewerSignals
 from napari_segment_anything.bridge.viewer.undo_trail import UndoTrail
 from napari_segment_anything.engine import Predictor

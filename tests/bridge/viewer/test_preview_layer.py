@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("napari", reason="napari is not installed")
 
 from napari_segment_anything.bridge.viewer.images import axes_of
-from napari_segment_anything.bridge.viewer.preview_layer import PreviewLayer
+from napari_segment_anything.bridge.viewer.working_layers import PreviewLayer
 from napari_segment_anything.engine import Window
 
 WHOLE = Window(0, 0, 40, 40)

@@ -11,8 +11,7 @@ import numpy as np
 from ...engine import PlaneSource, Window
 from ...errors import ImageError, ParameterError
 from ..viewer.coordinates import placement, world_to_data
-from ..viewer.images import ImageAxes, axes_of, plane_of, source_of
-from ..viewer.layers import check_images
+from ..viewer.images import ImageAxes, axes_of, check_images, plane_of, source_of
 from ..viewer.sources import prompts_of
 from ..viewer.targets import LayerTarget
 

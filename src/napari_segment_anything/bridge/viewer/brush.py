@@ -18,8 +18,8 @@ from .images import ImageAxes
 if TYPE_CHECKING:
     from napari.layers import Labels
 
-    from .action_queue import ActionQueue
     from .plane_sessions import PlaneSessions
+    from .runners import ActionQueue
     from .undo_trail import UndoTrail
 
 

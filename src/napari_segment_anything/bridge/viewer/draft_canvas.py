@@ -11,11 +11,10 @@ from ...engine import DECODING
 from ...errors import PromptError
 from ...progress import Progress
 from ...session import Session
-from .action_queue import ActionQueue
 from .model_holder import ModelHolder
 from .plane_sessions import PlaneSession, PlaneSessions
-from .runners import JobCallbacks, Worker
-from .working_layers import DrawnPrompts, WorkingLayers
+from .runners import ActionQueue, JobCallbacks, Worker
+from .working_layers import WorkingLayers
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -170,7 +169,7 @@ class DraftCanvas:
         if on is not None:
             draft = on.session.draft
             if draft is not None or self._working is not None:
-                self.working_on(on).show(DrawnPrompts.of(draft, on.axes))
+                self.working_on(on).show(draft)
         self.signals.draft_changed.emit()
 
     def show_preview(self) -> None:

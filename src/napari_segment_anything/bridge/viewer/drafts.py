@@ -9,7 +9,8 @@ import numpy as np
 from ...errors import PromptError
 from ...session.objects import inside
 from .images import ImageAxes
-from .sources import PlanePrompts, fill, on_plane, positives, row_col
+from .sources import PlanePrompts, fill, on_plane, row_col
+from .working_layers import positives
 
 if TYPE_CHECKING:
     from napari.layers import Points

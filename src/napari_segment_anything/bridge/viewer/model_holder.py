@@ -11,8 +11,7 @@ import numpy as np
 from ...engine import EmbeddingCache, Model, Predictor, Prompts, load_model
 from ...errors import DownloadError, ParameterError, SegmentAnythingError
 from ...progress import Progress, following
-from .action_queue import ActionQueue, Kind
-from .runners import JobCallbacks, Worker
+from .runners import ActionQueue, JobCallbacks, Kind, Worker
 from .signals import ViewerSignals
 
 DEVICE = {"device": "auto", "precision": "auto"}

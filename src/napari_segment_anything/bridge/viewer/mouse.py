@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,11 +12,11 @@ from ...errors import ParameterError, SegmentAnythingError
 from ...session.objects import inside
 from .coordinates import mixes_units
 from .drafts import ordered
-from .layers import check_images, default_image, readable_images
+from .images import check_images, default_image, readable_images
 from .plane_sessions import PlaneInView
 from .prompt_editor import PromptEditor
 from .runners import JobCallbacks
-from .working_layers import DrawnPrompts, corners
+from .working_layers import corners
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -280,10 +279,8 @@ class MouseInput:
                 line = corners(ordered((*line[0], *line[-1])))[[0, 1, 2, 3, 0]]
             elif kind == "lasso":
                 line = np.concatenate([line, line[:1]])
-            axes = seen.on.axes
-            shown = DrawnPrompts.of(seen.on.session.draft, axes)
-            lines = [*shown.lines, (axes.position(seen.plane, line), True)]
-            self._canvas.working_on(seen.on).show(replace(shown, lines=lines))
+            drawn = seen.on.axes.position(seen.plane, line)
+            self._canvas.working_on(seen.on).show(seen.on.session.draft, drawn)
 
     def _take_drawn(self, kind: str, path: np.ndarray, positive: bool) -> None:
         """Add a shape drawn along world positions (k, ndim) as a prompt."""

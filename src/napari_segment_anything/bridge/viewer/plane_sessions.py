@@ -23,8 +23,7 @@ from .coordinates import (
     point_from_data,
     transform_of,
 )
-from .images import ImageAxes, axes_of, source_of
-from .layers import SessionLayers
+from .images import ImageAxes, SessionLayers, axes_of, source_of
 from .model_holder import ModelHolder
 from .signals import Notice, ViewerSignals
 from .targets import LayerTarget

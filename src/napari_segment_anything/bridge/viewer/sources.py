@@ -13,10 +13,11 @@ from ...engine.windows import PlacedMask
 from ...errors import PromptError
 from .coordinates import between
 from .images import ImageAxes
+from .working_layers import positives
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Layer, Points, Shapes
+    from napari.layers import Image, Labels, Layer
 
 
 @dataclass(slots=True)
@@ -123,19 +124,6 @@ def read_prompts(
             LayerPrompt(tuple(planes[0].tolist()), what, at, bool(positive), number, index)
         )
     return found
-
-
-def positives(layer: Points | Shapes) -> np.ndarray:
-    """Return which points or shapes of a layer lie inside the object: bool (n,).
-
-    A feature "label" says "positive" or "negative" (or 1 and 0, or True and False); without it,
-    all do.
-    """
-    features = layer.features
-    if "label" not in features:
-        return np.ones(len(layer.data), bool)
-    negative = {"negative", "neg", "background", "outside", "-", "0", "0.0", "false"}
-    return np.array([str(value).strip().lower() not in negative for value in features["label"]])
 
 
 def _numbers(layer: Any) -> list[int]:
