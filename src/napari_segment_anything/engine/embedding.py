@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -76,30 +76,25 @@ class Embedding:
     notes: tuple[str, ...] = ()
     frame_fit: FrameFit = "pad"
 
-    @property
-    def low_shape(self) -> tuple[int, int]:
-        """Rows and columns of low-resolution logits, the padding included."""
-        return (4 * self.features.shape[-2], 4 * self.features.shape[-1])
+    low_shape: tuple[int, int] = field(init=False)
+    """Rows and columns of low-resolution logits, the padding included."""
+    halfway: tuple[tuple[int, int], tuple[int, int]] = field(init=False)
+    """The size between low-resolution logits and canvas, and rows and columns with image.
 
-    @property
-    def halfway(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The size between low-resolution logits and canvas, and rows and columns with image.
+    It is the frame's. Logits of a stretched window are resized in one step, as published: then
+    both are `low_shape`.
+    """
+    scale: tuple[float, float] = field(init=False)
+    """Frame pixels per image pixel, along rows and columns."""
 
-        It is the frame's. Logits of a stretched window are resized in one step, as published: then
-        both are `low_shape`.
-        """
-        side = self.image_size
-        if self.frame_fit == "stretch" and self.frame_shape == (side, side):
-            return self.low_shape, self.low_shape
-        return (side, side), self.frame_shape
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Frame pixels per image pixel, along rows and columns."""
-        return (
-            self.frame_shape[0] / self.canvas[0],
-            self.frame_shape[1] / self.canvas[1],
-        )
+    def __post_init__(self) -> None:
+        low = (4 * self.features.shape[-2], 4 * self.features.shape[-1])
+        frame = (self.image_size, self.image_size)
+        one_step = self.frame_fit == "stretch" and self.frame_shape == frame
+        rows, cols = self.frame_shape
+        object.__setattr__(self, "low_shape", low)
+        object.__setattr__(self, "halfway", (low, low) if one_step else (frame, self.frame_shape))
+        object.__setattr__(self, "scale", (rows / self.canvas[0], cols / self.canvas[1]))
 
     @property
     def nbytes(self) -> int:

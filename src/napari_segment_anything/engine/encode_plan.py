@@ -309,15 +309,13 @@ class EncodePlan:
         ]
         return [view for view in views if ask.fits(view.window)]
 
-    def accepts_farther(
-        self, box: Sequence[float] | None, score: float, view: View, before: float
-    ) -> bool:
+    def accepts_farther(self, mask: PlacedMask, score: float, view: View, before: float) -> bool:
         """Return whether a mask found from farther away replaces the one found so far.
 
         Parameters
         ----------
-        box : four floats or None
-            Of the best mask there.
+        mask : PlacedMask
+            The best one there.
         score : float
             Its predicted IoU. It is reliable only at the sizes that the model knows, and smaller
             objects would have been found from closer.
@@ -326,9 +324,9 @@ class EncodePlan:
         before : float
             Predicted IoU of the mask found so far.
         """
-        if self.focus is None or box is None or score <= before:
+        if self.focus is None or mask.empty or score <= before:
             return False
-        seen = longer_side(box) * self.image_size / view.side
+        seen = longer_side(mask.window.box) * self.image_size / view.side
         return self.focus.best <= seen <= self.focus.most * _SLACK
 
     def followed_view(self, box: Sequence[float], prompted: Sequence[float] | None = None) -> View:

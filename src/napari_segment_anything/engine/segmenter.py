@@ -142,12 +142,6 @@ class ViewCandidates:
         """Predicted IoU of the best candidate."""
         return float(self.scores[self.best])
 
-    @property
-    def box(self) -> tuple[int, int, int, int] | None:
-        """Outermost pixels of the best mask; None if it is empty."""
-        mask = self.mask(self.best)
-        return None if mask.empty else mask.window.box
-
 
 class Segmenter:
     """Turns prompts into final masks.
@@ -276,8 +270,9 @@ class Segmenter:
         closer: dict[int, View] = {}
         for i, ask in enumerate(asks):
             # a box gave the size before; words alone may mean another object in a closer view
-            if ask.box is None and (ask.text is None or ask.located) and (box := found[i].box):
-                view = plan.better_view(ask, box, first[i])
+            mask = found[i].mask(found[i].best)
+            if ask.box is None and (ask.text is None or ask.located) and not mask.empty:
+                view = plan.better_view(ask, mask.window.box, first[i])
                 if view != first[i] and not (peek and views.find(view) is None):
                     closer[i] = view
         if not (yield from search.decode(closer, found, "encoding closer to the objects")):
@@ -443,6 +438,7 @@ class _Search:
             if not (yield from self.decode(views, found, "looking from farther away")):
                 return False
             for i, new in found.items():
-                if self.plan.accepts_farther(new.box, new.score, new.view, self.found[i].score):
+                mask, before = new.mask(new.best), self.found[i].score
+                if self.plan.accepts_farther(mask, new.score, new.view, before):
                     self.found[i] = new
         return True

@@ -209,9 +209,7 @@ class PlacedMask:
 
     def within(self, window: Window) -> npt.NDArray[np.bool_]:
         """Return the mask as seen in another window: bool (height, width)."""
-        result = np.zeros(window.shape, bool)
-        self.paste(result, True, window.row, window.col)
-        return result
+        return self.crop(window.row, window.col, window.height, window.width)
 
     def paste(
         self,

@@ -14,7 +14,7 @@ from .coordinates import current_index, displayed_axes, placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Layer
+    from napari.layers import Image, Labels
 
 PixelSize: TypeAlias = "tuple[tuple[float, float] | None, str | None]"
 
@@ -363,14 +363,6 @@ class SessionLayers:
             if layer not in self.viewer.layers:
                 raise _removed(layer)
         return self.images
-
-    def holds(self, layer: Layer | None) -> bool:
-        """Whether a layer is the image or the target; without an image, any Image layer."""
-        from napari.layers import Image
-
-        if not self.images and isinstance(layer, Image):
-            return True
-        return layer is not None and (layer in self.images or layer is self.target)
 
 
 def default_image(viewer: ViewerModel) -> Image:

@@ -135,8 +135,15 @@ class MouseInput:
         return self._mode != "off" and self._viewer.dims.ndisplay == 2 and self.is_ours()
 
     def _is_bound(self, layer: Layer) -> bool:
-        """Whether clicks on a layer are prompts: the image, the target, or a working layer."""
-        return self._planes.layers.holds(layer) or layer in self._canvas.drawn
+        """Whether clicks on a layer are prompts: the image, the target, or a working layer.
+
+        Without an image in use, any Image layer may become it.
+        """
+        from napari.layers import Image
+
+        layers = self._planes.layers
+        ours = (*layers.images, layers.target, *self._canvas.drawn)
+        return layer in ours or (not layers.images and isinstance(layer, Image))
 
     def take(self) -> None:
         """Make clicks prompts: show two dimensions, activate the image in pan/zoom mode.
