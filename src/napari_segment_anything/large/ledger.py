@@ -178,7 +178,12 @@ class Ledger(RunRecord):
         )
         room = max(1 << 20, 4 * grid.tile * grid.tile)
         group.create_array(
-            "tiles", shape=(len(grid), room), chunks=(1, room), dtype="u1", fill_value=0
+            "tiles",
+            shape=(len(grid), room),
+            chunks=(1, room),
+            dtype="u1",
+            fill_value=0,
+            config={"write_empty_chunks": True},  # to look whether a result is empty takes longer
         )
         ledger = cls(labels, grid)
         ledger.note(**run, state="running")
