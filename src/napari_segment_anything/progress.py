@@ -11,6 +11,7 @@ from .errors import ParameterError
 
 R = TypeVar("R")
 S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +103,15 @@ def following(
     return result[0]
 
 
-def mapped(
-    generator: Generator[S, None, R], change: Callable[[S], Progress]
-) -> Generator[Progress, None, R]:
-    """Go through a generator, and make a `Progress` of each of its steps.
+def mapped(generator: Generator[S, None, R], change: Callable[[S], T]) -> Generator[T, None, R]:
+    """Go through a generator, and make something else, such as a `Progress`, of each of its steps.
 
     Parameters
     ----------
     generator : generator
         The computation; it is closed with this one.
     change : callable
-        Takes what it yields, and returns the `Progress` to yield instead.
+        Takes what it yields, and returns what to yield instead.
 
     Returns
     -------

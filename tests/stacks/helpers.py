@@ -52,10 +52,11 @@ def seen(labels):
     return maps
 
 
-def seen_plane(predictor, plane, scale, limits, cells):
-    """What a perfect network sees on a plane with bright objects, on cells of any size."""
-    labels = ndimage.label(plane[..., 0] > 120)[0]
+def seen_planes(predictor, planes, scale, limits, cells):
+    """What a perfect network sees on planes with bright objects, on cells of any size."""
     places = [
-        ((np.arange(k) + 0.5) * n / k).astype(int) for k, n in zip(cells, labels.shape, strict=True)
+        ((np.arange(k) + 0.5) * n / k).astype(int)
+        for k, n in zip(cells, planes.shape[1:], strict=False)
     ]
-    return seen(labels[np.ix_(*places)])
+    labels = [ndimage.label(plane[..., 0] > 120)[0] for plane in planes]
+    return np.stack([seen(each[np.ix_(*places)]) for each in labels], 1)

@@ -12,7 +12,7 @@ from napari_segment_anything.stacks.rounded_body import RoundedBody
 from napari_segment_anything.stacks.spacing import Spacing
 from napari_segment_anything.stacks.volume import Volume
 
-from .helpers import LIMITS, balls, seen_plane
+from .helpers import LIMITS, balls, seen_planes
 
 CENTRES, RADII = ((15, 30, 34), (14, 34, 66)), (8, 9)
 
@@ -22,9 +22,9 @@ def shown(monkeypatch):
     """Shapes of the planes across the stack that are encoded."""
     calls = []
 
-    def plane_maps(predictor, plane, *rest):
-        calls.append(plane.shape)
-        return seen_plane(predictor, plane, *rest)
+    def plane_maps(predictor, planes, *rest):
+        calls.extend(plane.shape for plane in planes)
+        return seen_planes(predictor, planes, *rest)
 
     monkeypatch.setattr(axis_reach, "plane_maps", plane_maps)
     return calls

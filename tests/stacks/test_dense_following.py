@@ -14,7 +14,7 @@ from napari_segment_anything.stacks.spacing import Spacing, plane_change
 from napari_segment_anything.stacks.volume import Volume
 
 from ..bright import GRID, SIDE
-from .helpers import LIMITS, balls, iou, seen_plane
+from .helpers import LIMITS, balls, iou, seen_planes
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def dense(model, monkeypatch):
     for name in ("dense_following", "methods"):
         monkeypatch.setattr(f"{package}.{name}.dense_head", lambda _: "dense")
     monkeypatch.setattr(f"{package}.dense_following.read_instances", read)
-    monkeypatch.setattr(f"{package}.axis_reach.plane_maps", seen_plane)
+    monkeypatch.setattr(f"{package}.axis_reach.plane_maps", seen_planes)
     return model
 
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 from napari_segment_anything.automatic.dense import BoxDecoding
+from napari_segment_anything.engine import Predictor
 from napari_segment_anything.errors import ImageError, ParameterError
 from napari_segment_anything.stacks import (
     segment_stack,
@@ -28,10 +29,10 @@ def perfect(monkeypatch):
     """Planes of bright balls are seen as they are; a cell is a voxel."""
     calls = []
 
-    def plane_maps(predictor, plane, scale, limits, cells):
-        calls.append(plane.shape)
-        assert tuple(cells) == plane.shape[:2]
-        return seen(ndimage.label(plane[..., 0] > 120)[0])
+    def plane_maps(predictor, planes, scale, limits, cells):
+        calls.extend(plane.shape for plane in planes)
+        assert tuple(cells) == planes.shape[1:3]
+        return np.stack([seen(ndimage.label(plane[..., 0] > 120)[0]) for plane in planes], 1)
 
     monkeypatch.setattr(solid_maps, "plane_maps", plane_maps)
     monkeypatch.setattr(solid_segment, "choose_scale", lambda *_: 4.0)
@@ -40,6 +41,15 @@ def perfect(monkeypatch):
 
 CENTRES, RADII = [(12, 14, 14), (11, 40, 33), (12, 15, 46)], [8, 9, 7]
 EVEN = {"contrast_limits": LIMITS, "axes": "ZYX", "anisotropy": 1}
+
+
+def ended(steps):
+    """Return what a generator returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def volume():
@@ -74,7 +84,7 @@ def test_balls_that_touch_are_two(gap):
         np.stack([sum(views[v][start + k] for v, k in reach[axis]) / 2 for axis in range(3)])
         for start in (2, 4)
     )
-    found = group_cells(SolidMaps(views[0][0], low, high), BoxDecoding())
+    found = ended(group_cells(SolidMaps(views[0][0], low, high), BoxDecoding()))
     assert len(found.scores) == 2
     assert min(max(iou(found.labels == i, truth == n) for i in (1, 2)) for n in (1, 2)) > 0.85
     middles = found.middles[np.argsort(found.middles[:, 2])]
@@ -83,8 +93,8 @@ def test_balls_that_touch_are_two(gap):
 
 def test_nothing_is_found_in_nothing():
     empty = np.full((5, 6, 7), -9, np.float32)
-    found = group_cells(SolidMaps(empty, np.zeros((3, 5, 6, 7), np.float32),
-                                  np.zeros((3, 5, 6, 7), np.float32)), BoxDecoding())  # fmt: skip
+    nothing = SolidMaps(empty, *np.zeros((2, 3, 5, 6, 7), np.float32))
+    found = ended(group_cells(nothing, BoxDecoding()))
     assert not found.labels.any() and len(found.scores) == 0
 
 
@@ -112,6 +122,31 @@ def test_found_in_3d_by_default(default_model, perfect):
         result.table["area"], [(result.labels == i).sum() for i in (1, 2, 3)]
     )
     assert (result.table["score"] > 0.6).all() and result.tracks is None
+
+
+def test_planes_encoded_together_are_seen_as_alone(default_model, monkeypatch):
+    image = volume()[0][..., None].astype(np.float32)
+    predictor = Predictor(default_model)
+    alone = ended(solid_maps.solid_maps(predictor, image, Sight(1.5, 2), LIMITS))
+    counts = []
+    encode = Predictor.embed_maps
+
+    def counted(self, image, windows, **options):
+        counts.append(len(windows))
+        return encode(self, image, windows, **options)
+
+    monkeypatch.setattr(Predictor, "embed_maps", counted)
+    monkeypatch.setattr(solid_maps, "_together", lambda model: 8)
+    steps = solid_maps.solid_maps(predictor, image, Sight(1.5, 2), LIMITS)
+    together = ended(steps)
+    assert max(counts) == 8
+    for name in ("foreground", "low", "high"):
+        np.testing.assert_allclose(getattr(together, name), getattr(alone, name), atol=2e-3)
+
+
+def test_grouping_reports_and_can_be_cancelled(default_model, perfect, monkeypatch):
+    messages = [step.message for step in segment_stack_steps(volume()[0], default_model, **EVEN)]
+    assert messages.count("grouping cells into objects") > 6
 
 
 def test_in_parts_as_in_one(default_model, perfect, monkeypatch):

@@ -220,7 +220,7 @@ class AxisReach:
         even = max(1, round(len(pixels) * self.anisotropy))
         cells = tuple(max(1, round(n * cut.scale / CELL)) for n in (even, pixels.shape[1]))
         shown = resampled(pixels, 0, even)
-        return plane_maps(self.predictor, shown, cut.scale, self._limits, cells)
+        return plane_maps(self.predictor, shown[None], cut.scale, self._limits, cells)[:, 0]
 
     def _joined(self, cuts: Sequence[Sequence[_Cut]], seen: Sequence[Sequence[Array]]) -> Reach:
         """Average what planes along both axes say, on cells near the section."""

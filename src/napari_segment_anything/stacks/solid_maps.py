@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..automatic.dense import sigmoid
 from ..automatic.heads import dense_maps
-from ..engine import Predictor
+from ..engine import Model, Predictor, Window
 
 CELL = 4
 """Frame pixels along a cell."""
@@ -107,6 +107,7 @@ def solid_maps(
     weights = np.zeros((3, *cells), np.float32)
     # planes apart as far as pixels, so that objects look alike from all sides
     even = max(1, round(pixels.shape[0] * sight.anisotropy))
+    together = _together(predictor.model)
     for normal in range(3):
         shown = np.moveaxis(pixels, normal, 0)
         if normal:
@@ -114,9 +115,11 @@ def solid_maps(
         slabs = resampled(shown, 0, min(len(shown), cells[normal]))
         across = [axis for axis in range(3) if axis != normal]
         maps = np.empty((6, len(slabs), *(cells[axis] for axis in across)), np.float32)
-        for number, slab in enumerate(slabs):
-            maps[:, number] = plane_maps(predictor, slab, sight.scale, limits, maps.shape[2:])
-            yield
+        for start in range(0, len(slabs), together):
+            some = slice(start, min(start + together, len(slabs)))
+            maps[:, some] = plane_maps(predictor, slabs[some], sight.scale, limits, maps.shape[2:])
+            for _ in slabs[some]:
+                yield
         maps = np.moveaxis(resampled(maps, 1, cells[normal]), 1, 1 + normal)
         foreground += maps[0] / 3
         weight = reach_weight(maps)
@@ -128,26 +131,37 @@ def solid_maps(
     return SolidMaps(foreground, reach[0], reach[1])
 
 
+def _together(model: Model) -> int:
+    """How many planes are encoded at once: a processor is busy with one, a GPU is not."""
+    return 1 if model.device.type == "cpu" else 8
+
+
 def plane_maps(
     predictor: Predictor,
-    plane: NDArray[np.float32],
+    planes: NDArray[np.float32],
     scale: float,
     limits: Sequence[Sequence[float]],
     cells: tuple[int, ...],
 ) -> Array:
-    """Maps of a plane (rows, columns, channels), on cells: (6, rows, columns)."""
-    side = max(CELL, round(scale * max(plane.shape[:2])))
-    embedding = predictor.embed_maps(
-        plane, [None], side=side, mirrored=_MIRRORED, channel_axis=2, contrast_limits=limits
-    )[0]
-    maps, stride = dense_maps(predictor.model, embedding)
-    shown = side / max(plane.shape[:2])
-    rows, cols = (
-        min(size, math.ceil(n * shown / stride))
-        for size, n in zip(maps.shape[1:], plane.shape[:2], strict=True)
-    )
-    out = resampled(resampled(maps[:, :rows, :cols], 1, cells[0]), 2, cells[1])
-    out[2:] /= shown * np.float32(max(plane.shape[:2])) / max(cells)
+    """Maps of planes (n, rows, columns, channels), encoded together: (6, n, *cells)."""
+    count, height, width = planes.shape[:3]
+    longer = max(height, width)
+    side = max(CELL, round(scale * longer))
+    embeddings = predictor.embed_maps(
+        planes.reshape(count * height, width, -1),
+        [Window(number * height, 0, height, width) for number in range(count)],
+        side=side, mirrored=_MIRRORED, channel_axis=2, contrast_limits=limits,
+    )  # fmt: skip
+    out = np.empty((6, count, *cells), np.float32)
+    shown = side / longer
+    for number, embedding in enumerate(embeddings):
+        maps, stride = dense_maps(predictor.model, embedding)
+        rows, cols = (
+            min(size, math.ceil(n * shown / stride))
+            for size, n in zip(maps.shape[1:], (height, width), strict=True)
+        )
+        out[:, number] = resampled(resampled(maps[:, :rows, :cols], 1, cells[0]), 2, cells[1])
+    out[2:] /= shown * np.float32(longer) / max(cells)
     return out
 
 

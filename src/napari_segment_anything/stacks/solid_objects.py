@@ -6,6 +6,7 @@ middle of an object: cells that arrive at one place and predict one box there ar
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ _SMOOTH = 1.0
 _APART = 0.15
 _NEAREST = 6
 _CHUNK = 1 << 18
+_OBJECTS = 256
 _LEAST_CELLS = 8
 _LEAST_SHARE = 0.05
 _SEEN = 2 / 3
@@ -58,7 +60,7 @@ class SolidObjects:
     foreground: NDArray[np.float32]
 
 
-def group_cells(maps: SolidMaps, how: BoxDecoding) -> SolidObjects:
+def group_cells(maps: SolidMaps, how: BoxDecoding) -> Generator[None, None, SolidObjects]:
     """Group the foreground cells of a part of a volume into objects.
 
     Parameters
@@ -66,6 +68,15 @@ def group_cells(maps: SolidMaps, how: BoxDecoding) -> SolidObjects:
     maps : SolidMaps
     how : BoxDecoding
         Its foreground, NMS and agreement thresholds are used.
+
+    Yields
+    ------
+    None
+        Every second or so in a large part.
+
+    Returns
+    -------
+    SolidObjects
     """
     maps = _smoothed(maps)
     foreground = sigmoid(maps.foreground)
@@ -73,21 +84,21 @@ def group_cells(maps: SolidMaps, how: BoxDecoding) -> SolidObjects:
     middles = np.zeros((0, 3), np.float32)
     cells = np.argwhere(foreground > _SEEN * how.foreground_thresh)
     if len(cells):
-        ends = _ends(maps, cells)
+        ends = yield from _ends(maps, cells)
         own = boxes_around(ends, _at(np.concatenate([maps.low, maps.high]), ends))
         boxes = _proposals(foreground.shape, ends, own, how.peak_nms_thresh)
         middles = ((boxes[:, :3] + boxes[:, 3:]) / 2).astype(np.float32)
         if len(boxes):
-            which, agreed = _best(own, boxes)
+            which, agreed = yield from _best(own, boxes)
             at = tuple(cells.T)
             labels[at] = np.where(agreed >= how.agreement_thresh, which + 1, 0)
             agreement[at] = agreed
-    return _whole(labels, foreground, agreement, middles, how.foreground_thresh)
+    return (yield from _whole(labels, foreground, agreement, middles, how.foreground_thresh))
 
 
 def _best(
     own: NDArray[np.float32], boxes: NDArray[np.float32]
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+) -> Generator[None, None, tuple[NDArray[np.intp], NDArray[np.float32]]]:
     """For each cell the object whose box is most like its own, and their IoU."""
     tree, nearest = cKDTree(boxes), min(_NEAREST, len(boxes))
     which, agreed = np.empty(len(own), np.intp), np.empty(len(own), np.float32)
@@ -100,6 +111,7 @@ def _best(
         best = agreement.argmax(axis=1)[:, None]
         which[part] = np.take_along_axis(index, best, 1)[:, 0]
         agreed[part] = np.take_along_axis(agreement, best, 1)[:, 0]
+        yield
     return which, agreed
 
 
@@ -124,13 +136,14 @@ def _at(fields: NDArray[np.float32], places: NDArray[np.float32]) -> NDArray[np.
     )
 
 
-def _ends(maps: SolidMaps, cells: NDArray[np.intp]) -> NDArray[np.float32]:
+def _ends(maps: SolidMaps, cells: NDArray[np.intp]) -> Generator[None, None, NDArray[np.float32]]:
     """Where cells arrive."""
     shift = (maps.high - maps.low) * np.float32(0.5)
     last = np.array(maps.foreground.shape, np.float32) - 1
     places = cells.astype(np.float32)
     for _ in range(_STEPS):
         places = np.clip(places + np.float32(_STEP) * _at(shift, places), 0, last)
+        yield
     return places
 
 
@@ -166,13 +179,15 @@ def _whole(
     agreement: NDArray[np.float32],
     middles: NDArray[np.float32],
     thresh: float,
-) -> SolidObjects:
+) -> Generator[None, None, SolidObjects]:
     """End each object, keep its largest connected part, fill its holes, and renumber."""
     out = np.zeros_like(labels)
     scores, levels, kept = [], [], []
     for number, where in enumerate(ndimage.find_objects(labels)):
         if where is None:
             continue
+        if number % _OBJECTS == 0:
+            yield
         mask = labels[where] == number + 1
         core = float(np.quantile(foreground[where][mask], _CORE))
         level = _EDGE * thresh * core

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from skimage.segmentation import expand_labels
 from ..automatic.dense import BoxDecoding
 from ..automatic.parameters import pick
 from ..engine import Predictor
-from ..progress import Progress
-from .solid_maps import Sight, SolidMaps, count_slabs, resampled, solid_maps
+from ..progress import Progress, mapped
+from .solid_maps import Sight, count_slabs, resampled, solid_maps
 from .solid_objects import SolidObjects, group_cells
 from .solid_parts import Part, choose_scale, limits_of, plan_parts, read_part
 from .stack_labels import StackLabels
@@ -62,7 +63,8 @@ class SolidRun:
         Yields
         ------
         Progress
-            After each encoded plane; `partial` is the plane and the stack that it belongs to.
+            After each encoded plane, and while cells are grouped; `partial` is the plane and the
+            stack that it belongs to.
         """
         volume, labels = self.volume, self.labels
         first = (0, volume.stacks[0])
@@ -80,10 +82,9 @@ class SolidRun:
         for number, (stack, part) in enumerate(work):
             kept = labels.part_scores(number)
             if kept is None:
-                for step in self._part(number, stack, part, sight, limits):
-                    yield Progress(
-                        min(done + step, total), total, (part.core[0].start, stack), "segmenting"
-                    )
+                for encoded, message in self._part(number, stack, part, sight, limits):
+                    at = min(done + encoded, total)
+                    yield Progress(at, total, (part.core[0].start, stack), message)
             else:
                 self.scores |= kept
             done += sizes[number]
@@ -96,19 +97,19 @@ class SolidRun:
         part: Part,
         sight: Sight,
         limits: Sequence[Sequence[float]],
-    ) -> Generator[int, None, None]:
+    ) -> Generator[tuple[int, str], None, None]:
+        """Segment a part; yields the planes encoded, and what is being done."""
         pixels = read_part(self.volume, stack, part, sight)
-        steps = solid_maps(self.predictor, pixels.values, pixels.sight, limits)
-        encoded = 0
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                maps: SolidMaps = end.value
-                break
-            encoded += 1
-            yield encoded
-        found = group_cells(maps, pick(BoxDecoding, self.values))
+        encoded = count(1)
+        maps = yield from mapped(
+            solid_maps(self.predictor, pixels.values, pixels.sight, limits),
+            lambda _: (next(encoded), "segmenting"),
+        )
+        done = next(encoded) - 1
+        found = yield from mapped(
+            group_cells(maps, pick(BoxDecoding, self.values)),
+            lambda _: (done, "grouping cells into objects"),
+        )
         drawn = draw(found, part.shape)
         scores = self._paste(drawn, found, stack, part)
         self.scores |= scores
