@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import napari_segment_anything as nsa
-from napari_segment_anything.engine import Ask, PlacedMask, View, Window
-from napari_segment_anything.engine.segmenter import ViewCandidates
+from napari_segment_anything.engine import Ask, PlacedMask, Segmented, View, Window
 from napari_segment_anything.errors import ParameterError
 
 from ..tiny import tiny_model
@@ -25,14 +24,14 @@ def test_multimask_is_one_of_three() -> None:
         nsa.Segmenter(nsa.Predictor(tiny_model()), multimask="yes")
 
 
-def candidates(ask: Ask, *corners: tuple[int, int, int, int]) -> ViewCandidates:
+def candidates(ask: Ask, *corners: tuple[int, int, int, int]) -> Segmented:
     """Rectangles as candidates, in order of preference; (0, 0, 0, 0) is empty."""
     drawn = {}
     for index, (top, left, bottom, right) in enumerate(corners):
         mask = np.zeros((SIDE, SIDE), bool)
         mask[top:bottom, left:right] = True
         drawn[index] = PlacedMask.of(mask)
-    return ViewCandidates(
+    return Segmented(
         ask, View(Window(0, 0, SIDE, SIDE)), None, np.zeros((len(corners), 1, 1)),
         np.linspace(0.9, 0.5, len(corners)), tuple(range(len(corners))), None, drawn,
     )  # fmt: skip

@@ -237,7 +237,7 @@ def _segment(
     yield Progress(0, 1, message="reading the image")
     views = Views(segmenter.predictor, image, **image_options)
     prompts.check(Window.full(views.shape), views.shape)  # views leave out what they do not see
-    found = yield from segmenter.steps(views, Ask.each(prompts), candidates=False)
+    found = yield from segmenter.steps(views, Ask.each(prompts))
     masks = [
         encode(each.mask.mask).place((each.mask.window.row, each.mask.window.col), views.shape)
         for each in found or []

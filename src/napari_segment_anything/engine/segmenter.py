@@ -24,7 +24,7 @@ from .model import Model
 from .parts import clean, prompted_parts
 from .predictor import Predictor
 from .prompts import Prompts
-from .windows import NO_MASK, PlacedMask, Window
+from .windows import PlacedMask, Window
 
 DECODING = "decoding"
 """Message of a step that needs the mask decoder only, which is fast."""
@@ -35,82 +35,39 @@ _Steps = Generator[Progress, None, bool]
 """Work in steps; returns False if it was cancelled."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Segmented:
-    """Masks of one object.
-
-    Parameters
-    ----------
-    masks : tuple of PlacedMask
-        A mask for each candidate, final; all but the best may be left out as empty.
-    scores : tuple of float
-        Predicted IoU of each.
-    best : int
-        The candidate to take.
-    logits : float32 array (candidates, 4h, 4w)
-        Of the network, to refine.
-    view : View
-        The view in which it was decoded.
-    embedding : Embedding
-        Maps logits to pixels; without features.
-    asked : Window
-        The window that was decoded first, or the larger one for a mask that was cut off.
-    """
-
-    masks: tuple[PlacedMask, ...]
-    scores: tuple[float, ...]
-    best: int
-    logits: np.ndarray
-    view: View
-    embedding: Embedding
-    asked: Window
-
-    @property
-    def window(self) -> Window:
-        """The pixels of the image that were decoded."""
-        return self.embedding.window
-
-    @property
-    def mask(self) -> PlacedMask:
-        """The mask to take."""
-        return self.masks[self.best]
-
-    @property
-    def score(self) -> float:
-        """Its predicted IoU."""
-        return self.scores[self.best]
-
-
 @dataclass(slots=True, eq=False)
-class ViewCandidates:
-    """The network's candidates for one object from one view.
+class Segmented:
+    """Masks of one object: the network's candidates from one view.
 
     Parameters
     ----------
     ask : Ask
         The prompts.
     view : View
-        Where.
+        The view in which it was decoded.
     embedding : Embedding
-        Maps logits to pixels; without features, to save memory.
+        Maps logits to pixels; without features.
     logits : float32 array (candidates, 4h, 4w)
-    scores : float32 array (candidates,)
-        Predicted IoU.
+        Of the network, to refine.
+    scores : tuple of float
+        Predicted IoU of each candidate.
     preferred : tuple of int
         Candidates in order of preference.
     segmenter : Segmenter
-        Draws the masks.
+        Makes final masks of the logits.
     """
 
     ask: Ask
     view: View
     embedding: Embedding
     logits: np.ndarray
-    scores: np.ndarray
+    scores: tuple[float, ...]
     preferred: tuple[int, ...]
     segmenter: Segmenter
+    asked: Window = field(init=False)
+    """The window that was decoded first, or the larger one for a mask that was cut off."""
     best: int = field(init=False)
-    """The candidate that agrees with most points, of several the one that is preferred.
+    """The candidate to take: it agrees with most points, of several the one that is preferred.
 
     Points tell what is meant more reliably than predicted IoU does: with the candidate for
     unambiguous prompts alone, masks stop improving at the fourth click.
@@ -120,7 +77,7 @@ class ViewCandidates:
     def __post_init__(self) -> None:
         self.best, least = self.preferred[0], len(self.ask.points) + 1
         for index in self.preferred:
-            mask = self.mask(index)
+            mask = self.candidate(index)
             missed = mask.holds(self.ask.points) != self.ask.inside
             # an empty mask is worst
             misses = len(missed) + 1 if mask.empty else int(np.count_nonzero(missed))
@@ -129,7 +86,7 @@ class ViewCandidates:
             if not least:
                 break
 
-    def mask(self, index: int) -> PlacedMask:
+    def candidate(self, index: int) -> PlacedMask:
         """Return a candidate's final mask, drawn on first use."""
         if index not in self._drawn:
             logits, embedding = self.logits[index][None], self.embedding
@@ -138,9 +95,24 @@ class ViewCandidates:
         return self._drawn[index]
 
     @property
+    def masks(self) -> tuple[PlacedMask, ...]:
+        """The final mask of each candidate."""
+        return tuple(self.candidate(index) for index in range(len(self.scores)))
+
+    @property
+    def mask(self) -> PlacedMask:
+        """The mask to take."""
+        return self.candidate(self.best)
+
+    @property
     def score(self) -> float:
-        """Predicted IoU of the best candidate."""
-        return float(self.scores[self.best])
+        """Its predicted IoU."""
+        return self.scores[self.best]
+
+    @property
+    def window(self) -> Window:
+        """The pixels of the image that were decoded."""
+        return self.embedding.window
 
 
 class Segmenter:
@@ -229,7 +201,6 @@ class Segmenter:
         asks: Sequence[Ask],
         cancelled: Callable[[], bool] = lambda: False,
         *,
-        candidates: bool = True,
         peek: bool = False,
     ) -> Generator[Progress, None, list[Segmented] | None]:
         """Segment objects in steps, on any thread.
@@ -242,8 +213,6 @@ class Segmenter:
             Prompts of each object, in pixels of the image.
         cancelled : callable
             Asked before every step that costs time.
-        candidates : bool
-            Whether to make all masks, or only the best.
         peek : bool
             Encode only the first view of each object.
 
@@ -270,7 +239,7 @@ class Segmenter:
         closer: dict[int, View] = {}
         for i, ask in enumerate(asks):
             # a box gave the size before; words alone may mean another object in a closer view
-            mask = found[i].mask(found[i].best)
+            mask = found[i].mask
             if ask.box is None and (ask.text is None or ask.located) and not mask.empty:
                 view = plan.better_view(ask, mask.window.box, first[i])
                 if view != first[i] and not (peek and views.find(view) is None):
@@ -282,37 +251,17 @@ class Segmenter:
             if not (yield from search.farther()):
                 return None
             for i, ask in enumerate(asks):
-                seen = found[i]
-                window = plan.wider(seen.mask(seen.best), seen.embedding.window, ask)
+                window = plan.wider(found[i].mask, found[i].window, ask)
                 if window is not None:
                     wider[i] = window
             larger = {i: View(window) for i, window in wider.items()}
             if not (yield from search.decode(larger, found, "encoding a larger window")):
                 return None
-        done: list[Segmented] = []
         for i, ask in enumerate(asks):
-            if i and i % BATCH == 0:
-                yield Progress(len(asks), len(asks), message="drawing")
-                if cancelled():
-                    return None
-            seen = found[i]
-            every = range(len(seen.scores))
-            done.append(
-                Segmented(
-                    tuple(seen.mask(n) if candidates or n == seen.best else NO_MASK for n in every),
-                    tuple(map(float, seen.scores)),
-                    seen.best,
-                    seen.logits,
-                    seen.view,
-                    seen.embedding,
-                    wider.get(i) or plan.first_window(ask),
-                )
-            )
-        return done
+            found[i].asked = wider.get(i) or plan.first_window(ask)
+        return [found[i] for i in range(len(asks))]
 
-    def candidates(
-        self, embedding: Embedding, view: View, asks: Sequence[Ask]
-    ) -> list[ViewCandidates]:
+    def candidates(self, embedding: Embedding, view: View, asks: Sequence[Ask]) -> list[Segmented]:
         """Decode objects from one view.
 
         Parameters
@@ -324,7 +273,7 @@ class Segmenter:
 
         Returns
         -------
-        list of ViewCandidates
+        list of Segmented
             One for each object; objects have no influence on each other.
         """
         features = embedding.features.new_empty((1, 0, *embedding.features.shape[-2:]))
@@ -336,7 +285,7 @@ class Segmenter:
             several = ask.ambiguous if self.multimask == "auto" else bool(self.multimask)
             kinds = ((name, array.shape) for name, array in seen[i].items())
             groups.setdefault((several, *kinds), []).append(i)
-        found: dict[int, ViewCandidates] = {}
+        found: dict[int, Segmented] = {}
         for (several, *_), chosen in groups.items():
             # prompts that are not ambiguous: their own mask first, the other three as alternatives
             all_four = not several and self.multimask == "auto"
@@ -350,7 +299,9 @@ class Segmenter:
                 if all_four:
                     order.remove(0)
                     order.insert(0, 0)
-                found[i] = ViewCandidates(asks[i], view, bare, low[at], iou[at], tuple(order), self)
+                found[i] = Segmented(
+                    asks[i], view, bare, low[at], tuple(iou[at].tolist()), tuple(order), self
+                )
         return [found[i] for i in range(len(asks))]
 
     def finished(self, mask: PlacedMask, ask: Ask, shape: tuple[int, int]) -> PlacedMask:
@@ -386,13 +337,13 @@ class _Search:
     ) -> None:
         self.segmenter, self.views, self.asks, self.cancelled = segmenter, views, asks, cancelled
         self.plan = segmenter.plan(views.shape)
-        self.found: dict[int, ViewCandidates] = {}
+        self.found: dict[int, Segmented] = {}
         self.done, self.total = 0, len(asks)
 
     def decode(
         self,
         views: Mapping[int, View],
-        into: dict[int, ViewCandidates],
+        into: dict[int, Segmented],
         message: str,
         fed: bool = False,
     ) -> _Steps:
@@ -434,11 +385,11 @@ class _Search:
                 for i, left in untried.items()
                 if left and (view := left.pop(0)).side > self.found[i].view.side
             }
-            found: dict[int, ViewCandidates] = {}
+            found: dict[int, Segmented] = {}
             if not (yield from self.decode(views, found, "looking from farther away")):
                 return False
             for i, new in found.items():
-                mask, before = new.mask(new.best), self.found[i].score
-                if self.plan.accepts_farther(mask, new.score, new.view, before):
+                before = self.found[i].score
+                if self.plan.accepts_farther(new.mask, new.score, new.view, before):
                     self.found[i] = new
         return True

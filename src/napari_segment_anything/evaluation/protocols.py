@@ -137,14 +137,12 @@ class Subject:
         """A record of the chosen objects: ids, areas, and further columns."""
         return {"ids": self.ids.tolist(), "areas": self.areas.tolist(), **columns}
 
-    def segment(
-        self, asks: Sequence[Ask], candidates: bool = False
-    ) -> Iterator[tuple[int, Segmented]]:
+    def segment(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Segmented]]:
         """Segment objects in batches, yielding the position of each and its masks."""
         segmenter = Segmenter(self.predictor)
         for start in range(0, len(asks), _TOGETHER):
             part = asks[start : start + _TOGETHER]
-            found = finish(segmenter.steps(self.views, part, candidates=candidates))
+            found = finish(segmenter.steps(self.views, part))
             yield from enumerate(found or [], start)
 
 
@@ -183,7 +181,7 @@ def points(subject: Subject) -> dict[str, Any]:
     where = [interior_point(subject.mask(i)) for i in range(len(subject.ids))]
     iou, predicted = np.zeros((2, len(where), _candidates(subject)))
     asks = Ask.each(Prompts.each_point(where))
-    for i, found in subject.segment(asks, candidates=True):
+    for i, found in subject.segment(asks):
         truth = PlacedMask.of(subject.mask(i))
         iou[i] = [mask.iou(truth) for mask in found.masks]
         predicted[i] = found.scores

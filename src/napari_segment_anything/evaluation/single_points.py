@@ -34,7 +34,7 @@ def single_point(subject: Subject) -> dict[str, Any]:
         asks = Ask.each(Prompts.each_point(where)) if count else []
         iou: list[list[float]] = [[] for _ in where]
         predicted: list[list[float]] = [[] for _ in where]
-        for i, found in subject.segment(asks, candidates=True):
+        for i, found in subject.segment(asks):
             truth = PlacedMask.of(subject.mask(i))
             iou[i] = rounded([mask.iou(truth) for mask in found.masks])
             predicted[i] = rounded(found.scores)

@@ -77,7 +77,7 @@ class DetectorFinder:
         yield Progress(0, 1, message="finding boxes")
         found = self._boxes(learned, source, window)
         asks = Ask.each(Prompts.from_boxes(found.boxes)) if len(found.boxes) else []
-        steps = Segmenter(predictor).steps(Views(predictor, source), asks, candidates=False)
+        steps = Segmenter(predictor).steps(Views(predictor, source), asks)
         segmented = (yield from steps) or []
         good = [i for i, each in enumerate(segmented) if not each.mask.empty]
         return Sightings(

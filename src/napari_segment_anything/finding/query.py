@@ -103,7 +103,7 @@ def example_masks(
     if boxes:
         views = Views(predictor, source)
         asks = Ask.each(Prompts.from_boxes(np.array(boxes)))
-        steps = Segmenter(predictor).steps(views, asks, candidates=False)
+        steps = Segmenter(predictor).steps(views, asks)
         masks = [each.mask for each in (yield from steps) or ()]
     for box, mask in zip(boxes, masks, strict=True):
         if mask.empty:

@@ -119,7 +119,7 @@ def refine_steps(
         for i in part:
             before[i] = given.mask(i)
         asks = [_ask(given.boxes[i], before[i], kind) for i in part]
-        steps = segmenter.steps(views, asks, candidates=False)
+        steps = segmenter.steps(views, asks)
 
         def overall(step: Progress, first: int = start, count: int = len(part)) -> Progress:
             return Progress(first + int(step.fraction * count), total, message=step.message)

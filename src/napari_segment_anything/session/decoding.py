@@ -23,6 +23,7 @@ from ..engine import (
     Views,
     Window,
 )
+from ..engine.segmenter import BATCH
 from ..progress import Progress
 from .objects import Draft, DraftPoint, ObjectPrompts, lookup
 from .precompute import WindowList
@@ -296,11 +297,15 @@ def decode(
     )
     if found is None:
         return None
-    for item, each in zip(waiting, found, strict=True):
+    for number, (item, each) in enumerate(zip(waiting, found, strict=True)):
+        if number and number % BATCH == 0:
+            yield Progress(number, len(waiting), message="drawing")
+            if cancelled():
+                return None
         # logits of a batch would be large, and nobody goes on with them
         logits = each.logits if len(request.items) == 1 else None
         done[item.key] = DecodedObject(
-            item.key, item.prompts, each.asked, each.embedding.window,
+            item.key, item.prompts, each.asked, each.window,
             each.masks, each.scores, each.best, logits, each.view,
         )  # fmt: skip
     return DecodeResult(

@@ -187,7 +187,5 @@ def segment_seeds(
     image, options = volume.bare(plane, stack)
     asks = Ask.each(Prompts.concatenate(s.prompts for s in seeds.values() if s.prompts))
     views = Views(predictor, image, **options)
-    found = finish(
-        Segmenter(predictor, window_size=window_size).steps(views, asks, candidates=False)
-    )
+    found = finish(Segmenter(predictor, window_size=window_size).steps(views, asks))
     return [(each.mask, each.score) for each in found or []]
