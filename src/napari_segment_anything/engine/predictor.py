@@ -21,8 +21,7 @@ from .frame_pixels import FramePixels, encode_frames
 from .image import open_image
 from .masks import binarise
 from .model import Model
-from .prompt_input import PADDING
-from .prompts import Prompts
+from .prompts import PADDING, Prompts
 from .windows import Window
 
 DEFAULT_BATCH = 64

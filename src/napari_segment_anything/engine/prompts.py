@@ -14,18 +14,13 @@ import numpy.typing as npt
 from ..errors import PromptError
 from ..limits import MASK_PIXELS
 from ..reading import inflate
-from .prompt_input import (
-    PADDING,
-    floats,
-    mask_arrays,
-    object_arrays,
-    text_arrays,
-    whole_labels,
-)
 from .windows import Window
 
 if TYPE_CHECKING:
     from .model import Model
+
+PADDING = -1
+"""The label of a point that is none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,9 +71,9 @@ class Prompts:
     """Which objects have a text prompt: bool (n,)."""
 
     def __post_init__(self) -> None:
-        points = floats(self.points, "points")
-        labels = whole_labels(self.labels)
-        boxes = floats(self.boxes, "boxes")
+        points = _floats(self.points, "points")
+        labels = _whole_labels(self.labels)
+        boxes = _floats(self.boxes, "boxes")
         if points.ndim != 3 or points.shape[2] != 2:
             raise PromptError(f"points have the shape (objects, points, 2), not {points.shape}")
         count = len(points)
@@ -88,8 +83,8 @@ class Prompts:
             )
         if boxes.shape != (count, 4):
             raise PromptError(f"boxes have the shape ({count}, 4), not {boxes.shape}")
-        masks, has_mask = mask_arrays(self.masks, self.has_mask, count)
-        texts, none = text_arrays(self.texts, count), np.zeros(count, bool)
+        masks, has_mask = _mask_arrays(self.masks, self.has_mask, count)
+        texts, none = _text_arrays(self.texts, count), np.zeros(count, bool)
         for name, value in (
             ("points", points),
             ("labels", labels),
@@ -191,7 +186,7 @@ class Prompts:
         boxes : array-like (n, 4) or (4,)
             (row_min, col_min, row_max, col_max).
         """
-        array = np.atleast_2d(floats(boxes, "boxes"))
+        array = np.atleast_2d(_floats(boxes, "boxes"))
         count = len(array)
         if np.isnan(array).any():
             raise PromptError("a box holds NaN")
@@ -206,7 +201,7 @@ class Prompts:
         points : array-like (n, 2)
             (row, column).
         """
-        array = floats(points, "points")
+        array = _floats(points, "points")
         if array.ndim != 2 or array.shape[1] != 2:
             raise PromptError(f"points have the shape (n, 2), not {array.shape}")
         count = len(array)
@@ -222,7 +217,7 @@ class Prompts:
             Keys, each optional: "points" (k, 2), "labels" (k,), "box" (4,), "mask" (h, w)
             float logits, "text" (channels,). Other keys are errors.
         """
-        entries = [object_arrays(item, number) for number, item in enumerate(objects)]
+        entries = [_object_arrays(item, number) for number, item in enumerate(objects)]
         count = len(entries)
         width = max((len(points) for points, *_ in entries), default=0)
         points = np.zeros((count, width, 2), np.float32)
@@ -396,3 +391,106 @@ class Prompts:
 
 def _no_boxes(count: int) -> np.ndarray:
     return np.full((count, 4), np.nan, np.float32)
+
+
+def _floats(values: Any, name: str) -> np.ndarray:
+    """Return values as a new float32 array; `name` is for the error."""
+    try:
+        return np.array(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"{name} must be an array of numbers: {error}") from error
+
+
+def _whole_labels(values: Any) -> np.ndarray:
+    """Return labels as a new int8 array."""
+    array = _floats(values, "labels")
+    with np.errstate(invalid="ignore"):
+        whole = array.astype(np.int8)
+    if (whole != array).any():
+        raise PromptError("labels are 1 (inside the object) or 0 (outside)")
+    return whole
+
+
+def _mask_arrays(
+    masks: Any, has_mask: Any, count: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return mask logits (count, h, w) and which of them are there, both new or None."""
+    if masks is None:
+        if has_mask is not None and np.any(has_mask):
+            raise PromptError("has_mask marks mask prompts, but there are no masks")
+        return None, None
+    if getattr(masks, "dtype", None) == np.bool_:
+        raise PromptError(
+            "mask prompts are low-resolution logits; mask_logits turns a boolean mask into them"
+        )
+    array = _floats(masks, "masks")
+    if array.ndim != 3 or len(array) != count or 0 in array.shape[1:]:
+        raise PromptError(f"mask prompts have the shape ({count}, h, w), not {array.shape}")
+    present = np.ones(count, bool) if has_mask is None else np.array(has_mask, bool)
+    if present.shape != (count,):
+        raise PromptError(f"has_mask has the shape ({count},), not {present.shape}")
+    if not np.isfinite(array[present]).all():
+        raise PromptError("a mask prompt is not finite")
+    return array, present
+
+
+def _text_arrays(texts: Any, count: int) -> np.ndarray | None:
+    """Return vectors of text prompts (count, channels), new; None if no object has one."""
+    if texts is None:
+        return None
+    array = _floats(texts, "texts")
+    if array.ndim != 2 or len(array) != count or not array.shape[1]:
+        raise PromptError(f"texts are vectors of shape ({count}, channels), not {array.shape}")
+    given = ~np.isnan(array).all(1)
+    if not np.isfinite(array[given]).all():
+        raise PromptError("the vector of a text prompt is not finite")
+    return array if given.any() else None
+
+
+def _object_arrays(
+    item: Mapping[str, Any], number: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Return points (k, 2), labels (k,), box (4,), mask (h, w) and text (w,) of one object."""
+    unknown = set(item) - {"points", "labels", "box", "mask", "text"}
+    if unknown:
+        raise PromptError(
+            f"object {number} has {sorted(unknown)}; known are points, labels, box, mask and text"
+        )
+    raw = item.get("points")
+    points = _floats([] if raw is None else raw, "points")
+    points = points.reshape(-1, 2) if points.size == 0 or points.shape == (2,) else points
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise PromptError(f"points of object {number} have the shape (k, 2), not {points.shape}")
+    given = item.get("labels")
+    labels = np.ones(len(points), np.int8) if given is None else np.atleast_1d(_whole_labels(given))
+    if labels.shape != (len(points),):
+        raise PromptError(
+            f"object {number} has {len(points)} points and {labels.size} labels; "
+            "give one label per point"
+        )
+    if (labels == PADDING).any():
+        raise PromptError(f"object {number}: labels are 1 (inside the object) or 0 (outside)")
+    box = item.get("box")
+    if box is not None:
+        box = _floats(box, "box")
+        if box.shape != (4,) or not np.isfinite(box).all():
+            raise PromptError(
+                f"the box of object {number} is (row_min, col_min, row_max, col_max), not {box}"
+            )
+    mask = item.get("mask")
+    if mask is not None:
+        if getattr(mask, "dtype", None) == np.bool_:
+            raise PromptError(
+                "mask prompts are low-resolution logits; mask_logits turns a boolean mask into them"
+            )
+        mask = _floats(mask, "mask")
+        if mask.ndim != 2 or 0 in mask.shape:
+            raise PromptError(f"the mask of object {number} has the shape (h, w), not {mask.shape}")
+    text = item.get("text")
+    if text is not None:
+        text = _floats(text, "text")
+        if text.ndim != 1 or not np.isfinite(text).all():
+            raise PromptError(
+                f"the text of object {number} is a vector, which Prompts.from_words makes of words"
+            )
+    return points, labels, box, mask, text
