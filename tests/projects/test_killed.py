@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import numpy as np
@@ -207,6 +208,15 @@ def test_nothing_is_written_through_a_link(project, tmp_path, labels):
     with pytest.raises(FormatError, match="is outside of"):
         project.image("a0").lock().__enter__()
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_what_was_decided_is_on_the_disk_before_it_is_shown(project, monkeypatch):
+    from napari_segment_anything.projects import files
+
+    kept = []
+    monkeypatch.setattr(files.os, "fsync", lambda file: kept.append(os.fstat(file).st_size))
+    note_pending(project.image("a0").folder, {"decided": {1: "rejected"}})
+    assert kept == [(project.image("a0").folder / PENDING).stat().st_size] and kept[0] > 0
 
 
 def test_what_was_decided_but_not_written_is_there_after_a_kill(project):

@@ -14,7 +14,8 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from .files import read_lines
+from ..errors import FormatError
+from .files import append_line, read_lines
 from .status import Polygon, State
 from .suggestions import Status, Suggestions
 
@@ -32,7 +33,7 @@ class PendingChange(TypedDict, total=False):
 
 
 def note_pending(folder: Path, change: Mapping[str, Any]) -> None:
-    """Append a change; it is handed to the operating system before this returns.
+    """Append a change; it is on the disk before this returns.
 
     Parameters
     ----------
@@ -41,11 +42,10 @@ def note_pending(folder: Path, change: Mapping[str, Any]) -> None:
     change : mapping
         A `PendingChange`.
     """
-    line = json.dumps(change, separators=(",", ":"), allow_nan=False) + "\n"
-    with suppress(OSError):  # the change itself cannot be written either, which is reported
+    line = json.dumps(change, separators=(",", ":"), allow_nan=False)
+    with suppress(OSError, FormatError):  # nor can the change itself be written, which is reported
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / PENDING).open("a", encoding="utf-8") as file:
-            file.write(line)
+        append_line(folder / PENDING, line)
 
 
 def clear_pending(folder: Path) -> None:

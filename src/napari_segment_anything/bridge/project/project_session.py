@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any
 
@@ -153,14 +153,14 @@ class ProjectSession:
 
         def work() -> OpenedImage:
             if leaving is not None:
-                leaving.result()
+                wait([leaving])  # that it failed was reported
             return open_image(known or read_ahead(image), predictor, who, pause)
 
         self._opening.run(work, partial(self._show, ticket), self.session.report)
 
     def _show(self, ticket: int, opened: OpenedImage) -> None:
         if ticket != self._ticket or self.is_closed:
-            self._saving.run(lambda: _put_back(opened))
+            self._saving.run(lambda: _put_back(opened), failed=self.session.report)
             return
         before, saver = self.now, self._saver
         keep = self._draft_stays()

@@ -43,24 +43,26 @@ class OrderedThread:
         Returns
         -------
         Future
-            Of the result; of None if there was an exception.
+            Of the result; `result` raises the function's exception, which `failed` was told too.
         """
+        future: Future[Any] = Future()
 
-        def work() -> Any:
+        def work() -> None:
             try:
                 result = function()
             except Exception as error:
+                future.set_exception(error)
                 self._tell(failed, error)
-                return None
-            self._tell(done, result)
-            return result
+            else:
+                future.set_result(result)
+                self._tell(done, result)
 
         if self._pool is not None:
             with suppress(RuntimeError):  # the interpreter ends: windows may close even later
-                return self._pool.submit(work)
-        finished: Future[Any] = Future()
-        finished.set_result(work())
-        return finished
+                self._pool.submit(work)
+                return future
+        work()
+        return future
 
     def _tell(self, listener: Callable[[Any], object], value: Any) -> None:
         if self._dispatch is None:
