@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_segment_anything.cli.find import _images_and_words
 from napari_segment_anything.cli.main import run
 from napari_segment_anything.formats import read_labels
 
@@ -119,13 +120,16 @@ def test_examples_in_one_image_find_what_is_like_them_in_all(series, tmp_path, c
 
 
 @pytest.mark.slow
-def test_words_in_several_images_load_the_finder_once(series, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("images", [["raw/?.tif"], ["raw/a.tif", "raw/b.tif"]])
+def test_words_in_several_images_load_the_finder_once(
+    series, tmp_path, capsys, monkeypatch, images
+):
     from napari_segment_anything.finding import choosing
 
     loads = []
     load = choosing.load_finder
     monkeypatch.setattr(choosing, "load_finder", lambda *a: loads.append(a) or load(*a))
-    arguments = ["find", "raw/?.tif", "disk", "--json", "-q"]
+    arguments = ["find", *images, "disk", "--json", "-q"]
     arguments += ["--finder", str(tiny_owlv2(tmp_path / "owl")), "--likeness-thresh", "0.9"]
     assert run(arguments) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -158,11 +162,31 @@ def test_a_search_that_is_interrupted_is_resumed(series, tmp_path, monkeypatch) 
 
 
 @pytest.mark.parametrize(
+    ("arguments", "images", "words"),
+    [
+        (["a.tif", "disk"], ["a.tif"], "disk"),
+        (["raw", "raw"], ["raw"], "raw"),  # objects may be called as a folder is
+        (["raw", "raw/"], ["raw", "raw/"], None),
+        (["a.tif", "raw/*.tif"], ["a.tif", "raw/*.tif"], None),
+        (["disk"], ["disk"], None),
+    ],
+)
+def test_words_are_told_from_images(series, arguments, images, words) -> None:
+    assert _images_and_words(arguments, shown=False) == (images, words)
+
+
+def test_with_examples_a_folder_is_searched(series) -> None:
+    assert _images_and_words(["raw", "raw"], shown=True) == (["raw", "raw"], None)
+    assert _images_and_words(["raw", "disk"], shown=True) == (["raw"], "disk")
+
+
+@pytest.mark.parametrize(
     ("more", "message"),
     [
         ([], "say what to look for"),
         (["--box", "1,1,9,9", "--examples", "x.tif"], "either as --box or in a file"),
-        (["{image}"], "is a file, and would be the words"),
+        (["{image}"], "say what to look for: words after the images"),
+        (["nowhere.tif", "--box", "1,1,9,9"], "there are 2 images: name the one"),
         (["disk", "--examples-image", "{image}"], "goes with examples"),
         (["--box", "1,1,9,9", "--examples-image", "nowhere.tif"], "nowhere.tif"),
         (["--box", "1,1,9,9", "--resume", "--overwrite"], "--resume goes with -o"),

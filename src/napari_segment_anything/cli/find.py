@@ -27,20 +27,14 @@ _TILES = {name: TILING[name] for name in ("tile", "overlap")}
 
 @generated((FINDING, WANTED), (_POLICY, options.KEEP), (_TILES, "Large images"), *options.FINDING)
 def find(
-    image: Annotated[
-        str,
+    images: Annotated[
+        list[str],
         typer.Argument(
-            metavar="IMAGE",
-            help="TIFF, PNG, JPEG, NPY, NPZ or Zarr file, URL of a Zarr image, or sample:NAME; or "
-            "a folder, a quoted pattern or a table of images.",
+            metavar="IMAGES... [WORDS]",
+            help="Images, as everything takes them; then, without examples or with both, what the "
+            "objects are called, such as nucleus.",
         ),
     ],
-    words: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="WORDS", help="What it is called, such as nucleus.", show_default=False
-        ),
-    ] = None,
     output: options.OutputOption = None,
     overwrite: options.OverwriteOption = False,
     resume: options.ResumeOption = False,
@@ -101,6 +95,8 @@ def find(
     napari-sam find cells.tif -o out/ --examples some.tif --likeness-thresh 0.3
 
     napari-sam find raw/ -o out/ --examples-image raw/a1.tif --box 33,21,75,68 --resume
+
+    napari-sam find a1.tif a2.tif more/ nucleus -o out/ --finder owlv2_base
     """
     from ..errors import ParameterError, PromptError
     from . import values
@@ -109,16 +105,12 @@ def find(
 
     if examples is not None and box:
         raise PromptError("give examples either as --box or in a file, not both")
-    if not words and examples is None and not box:
-        raise PromptError(
-            "say what to look for: words after the image, or examples with --box or --examples"
-        )
-    if words and Path(words).is_file():
-        raise ParameterError(
-            f"{words!r} is a file, and would be the words to look for: give several images as a "
-            "folder, a table or a quoted pattern"
-        )
     shown = examples is not None or bool(box)
+    sources, words = _images_and_words(images, shown)
+    if not words and not shown:
+        raise PromptError(
+            "say what to look for: words after the images, or examples with --box or --examples"
+        )
     if examples_image is not None and not shown:
         raise PromptError("--examples-image goes with examples: give --box or --examples")
     wanted: dict[str, Any] = {
@@ -126,10 +118,10 @@ def find(
         "examples": [values.box(text) for text in box] if box else examples,
         "finder": finder,
     }
-    places = places_of([image])
+    places = places_of(sources)
     if len(places) > 1 and shown and examples_image is None:
         raise PromptError(
-            f"{image} has {len(places)} images: name the one that the examples lie in, with "
+            f"there are {len(places)} images: name the one that the examples lie in, with "
             "--examples-image"
         )
     call = _Call(
@@ -144,6 +136,26 @@ def find(
             call.in_stack(data, show)
         else:
             call.in_planes(plane, examples_image, examples_plane, show)
+
+
+def _images_and_words(arguments: list[str], shown: bool) -> tuple[list[str], str | None]:
+    """Tell images from the words after them; with examples there need not be any."""
+    from ..datasets.coco import IMAGE_SUFFIXES
+    from ..datasets.opening import SAMPLE
+    from ..datasets.sources import TABLE_SUFFIXES
+    from ..reading import is_url
+
+    *images, last = arguments
+    path = Path(last)
+    of_image = (
+        path.is_file()
+        or (path.is_dir() and (shown or last.endswith(("/", os.sep))))
+        or path.suffix.lower() in (*IMAGE_SUFFIXES, *TABLE_SUFFIXES)
+        or last.startswith(SAMPLE)
+        or is_url(last)
+        or any(sign in last for sign in "*?[")
+    )
+    return (arguments, None) if of_image or not images else (images, last)
 
 
 def _stack(places: list[Place], plane: str | None, view: options.ImageOptions) -> ImageData | None:
