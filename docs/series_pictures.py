@@ -124,7 +124,7 @@ def main() -> None:
     widget.audit.fields["fields"].value = 8
     widget.audit.draw()
     for number in range(44):
-        studio.wait(lambda: widget.audit.round.item is not None, 30)
+        studio.wait(lambda: widget.audit.round is not None and widget.audit.round.item, 30)
         before = widget.audit.round.item
         studio.press("w" if number % 9 == 8 else "u")
         studio.wait(lambda before=before: widget.audit.round.item is not before, 30)

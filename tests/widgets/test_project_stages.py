@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 
 from napari_segment_anything.formats.rle import encode
 from napari_segment_anything.projects import ObjectEntry, Suggestions
+from napari_segment_anything.projects.audit import Audit
 from napari_segment_anything.projects.learning_status import (
     LearningStatus,
     work_folder,
@@ -181,3 +183,34 @@ def test_an_audit_is_drawn_and_answered_by_key(qtbot, window, widget, project) -
     assert panel.round is None and len(panel._audit().masks) == 2
     qtbot.keyClick(window.native, Qt.Key.Key_N)
     ready(qtbot, widget, "im0")
+
+
+def test_figures_of_an_audit_do_not_hold_the_window(qtbot, widget, project, monkeypatch) -> None:
+    for key in ("im1", "im2"):
+        entries = [ObjectEntry(n, made_by="suggestion", score=0.5) for n in range(1, 10)]
+        with project.image(key).lock() as editing:
+            editing.write(labels=disks(), objects=entries)
+    audit = Audit.draw(project, masks=4, fields=2)
+    for number in audit.open_masks():
+        audit.answer_mask(number, [])
+    for number in audit.open_fields():
+        audit.answer_field(number, [])
+    figures, window_goes_on, waited = Audit.figures, threading.Event(), []
+
+    def slow(self):
+        waited.append(window_goes_on.wait(10))
+        return figures(self)
+
+    monkeypatch.setattr(Audit, "figures", slow)
+    widget.stage.button("audit").click()
+    QTimer.singleShot(20, window_goes_on.set)
+    assert widget.audit.table.isHidden()
+    qtbot.waitUntil(lambda: widget.audit.table.isVisible())
+    assert all(waited) and widget.audit.table.item(0, 0).text()
+    monkeypatch.setattr(Audit, "write_report", lambda self: slow(self) and [self.folder])
+    window_goes_on.clear()
+    QTimer.singleShot(20, window_goes_on.set)
+    widget.audit.report_button.click()
+    assert "Writing" in widget.audit.task.text() and not widget.audit.draw_button.isEnabled()
+    qtbot.waitUntil(lambda: audit.name in widget.audit.task.text())
+    assert all(waited) and widget.audit.draw_button.isEnabled()

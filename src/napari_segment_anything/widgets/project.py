@@ -58,6 +58,7 @@ class ProjectWidget(Panel):
         self._build()
         self._connect()
         self.at_the_end(self.close_project)
+        self.at_the_end(self.audit.close_down)
         self._show_project()
         self.session.when_loaded(lambda: None)  # so that the first image need not wait for it
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from magicgui.widgets import ComboBox
@@ -13,11 +13,14 @@ from ..bridge.project.auditing import AuditItem, AuditRound
 from ..bridge.project.project_session import ProjectSession
 from ..errors import SegmentAnythingError
 from ..parameters import AUDIT
+from ..progress import Progress
 from ..projects.audit import Audit, audit_names
 from ..projects.audit_domain import AuditFigure
+from ..projects.audit_figures import AuditFigures
 from ..projects.audit_report import class_title, classes_note
 from ..wording import counted
 from .forms import fields
+from .jobs import Jobs
 from .project_rounds import RoundPanel
 from .qt_helpers import RowTable, button, heading, note, row, tight
 
@@ -55,6 +58,16 @@ class AuditPanel(RoundPanel[AuditRound]):
 
     def __init__(self, attempt: Callable[..., Any]) -> None:
         super().__init__(attempt)
+        self._shown = ""
+        """Name of the audit whose figures are shown."""
+        self._computing = Jobs(self, name="segment-anything-figures")
+        self._computing.finished.connect(self._on_figures)
+        self._computing.failed.connect(self._on_no_figures)
+        self._writing = Jobs(self, name="segment-anything-audit-files")
+        self._writing.finished.connect(lambda result: self._written(result))
+        self._writing.failed.connect(self._on_not_written)
+        self._writing.ended.connect(lambda: self.draw_button.setEnabled(True))
+        self._written: Callable[[Any], object] = lambda result: None
         self.fields = {field.name: field for field in fields(AUDIT, ("masks", "fields"))}
         self.drawing = QWidget()
         form = QFormLayout(self.drawing)
@@ -108,18 +121,20 @@ class AuditPanel(RoundPanel[AuditRound]):
     # -- what the user does ----------------------------------------------------------------------
 
     def draw(self) -> None:
-        """Draw masks and fields."""
+        """Draw masks and fields on another thread, then ask about the first."""
         series = self._series
         if series is None:
             return
         series.leave()  # so that its labels are those on the disk
         series.flush()
         wanted = {name: field.value for name, field in self.fields.items()}
-        drawn = self._attempt(lambda: Audit.draw(series.project, **wanted))
-        if drawn is not None:
-            self.refresh()
-            self.names.value = drawn.name
-            self.answer()
+        self._write("Drawing …", lambda: Audit.draw(series.project, **wanted), self._on_drawn)
+
+    def _on_drawn(self, drawn: Audit) -> None:
+        self.task.setText("")
+        self.refresh()
+        self.names.value = drawn.name
+        self.answer()
 
     def answer(self) -> None:
         """Go through what is not answered yet, or stop."""
@@ -141,12 +156,35 @@ class AuditPanel(RoundPanel[AuditRound]):
             self.round.reject()
 
     def write(self) -> None:
-        """Write the report and the text for a methods section."""
+        """Write the report and the text for a methods section, on another thread."""
         audit = self._audit()
         if audit is not None:
-            paths = self._attempt(audit.write_report)
-            if paths is not None:
-                self.task.setText(f"Written: {', '.join(str(path) for path in paths)}")
+            self._write(
+                "Writing …",
+                audit.write_report,
+                lambda paths: self.task.setText(f"Written: {', '.join(map(str, paths))}"),
+            )
+
+    def _write(self, words: str, work: Callable[[], Any], written: Callable[[Any], object]) -> None:
+        self.task.setText(words)
+        self.draw_button.setEnabled(False)
+        self._written = written
+        self._writing.start(_job(work))
+
+    def _on_not_written(self, error: Exception) -> None:
+        self.task.setText("")
+        self._attempt(_raise, error)
+
+    def end(self) -> None:
+        """End the round; what was decided is kept."""
+        self._writing.cancel()  # an audit that is being drawn is not begun
+        super().end()
+
+    def close_down(self) -> None:
+        """Wait for what is being computed and written."""
+        self._series = None
+        self._computing.close()
+        self._writing.close()
 
     # -- what there is ---------------------------------------------------------------------------
 
@@ -192,25 +230,51 @@ class AuditPanel(RoundPanel[AuditRound]):
             self.no_button.setText("✗ No object (W)" if of_mask else "None missing (W)")
 
     def _show_figures(self, *_: Any) -> None:
-        audit = self._audit() if self.names.value else None
-        self.go_button.setEnabled(audit is not None)
-        self.report_button.setEnabled(audit is not None)
-        rows: list[tuple[str, str, str]] = []
-        self.lacking.setText("")
-        if audit is not None:
-            try:
-                found = audit.figures()
-            except SegmentAnythingError as error:  # too few answers so far
-                self.lacking.setText(str(error))
-            else:
-                rows = [_row(figure) for figure in found.figures]
-                for each in found.classes:
-                    rows.append((f"— {class_title(each)}", each.lacking, ""))
-                    rows += [_row(figure) for figure in each.figures]
-                if found.classes:
-                    self.lacking.setText(classes_note(found))
+        """Compute the figures on another thread; those before stay until then."""
+        series, name = self._series, str(self.names.value or "")
+        there = series is not None and bool(name)
+        self.go_button.setEnabled(there)
+        self.report_button.setEnabled(there)
+        if not there or name != self._shown:
+            self._fill([], "")
+        self._shown = name
+        if series is None or not name:
+            self._computing.cancel()
+            return
+        project = series.project
+        known = self.round.audit if self.round is not None else None
+        if known is None or known.name != name:
+            known = None
+        self._computing.start(_job(lambda: (known or Audit.open(project, name)).figures()))
+
+    def _on_figures(self, found: AuditFigures) -> None:
+        rows = [_row(figure) for figure in found.figures]
+        for each in found.classes:
+            rows.append((f"— {class_title(each)}", each.lacking, ""))
+            rows += [_row(figure) for figure in each.figures]
+        self._fill(rows, classes_note(found) if found.classes else "")
+
+    def _on_no_figures(self, error: Exception) -> None:
+        if not isinstance(error, SegmentAnythingError):
+            raise error
+        self._fill([], str(error))  # too few answers so far
+
+    def _fill(self, rows: list[tuple[str, str, str]], lacking: str) -> None:
+        self.lacking.setText(lacking)
         self.table.fill(dict(enumerate(rows)))
         self.table.setVisible(bool(rows))
+
+
+def _job(work: Callable[[], Any]) -> Callable[..., Generator[Progress, None, Any]]:
+    def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Any]:
+        yield Progress(0, 1)
+        return work()
+
+    return job
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _row(figure: AuditFigure) -> tuple[str, str, str]:
