@@ -11,7 +11,7 @@ from napari_segment_anything.session import Journal, journal_directory
 from napari_segment_anything.widgets.everything import EverythingWidget
 from napari_segment_anything.widgets.prompt import PromptWidget
 
-from .conftest import picture
+from .conftest import Window, picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -84,6 +84,23 @@ def test_batch_edit_merge_delete(qtbot, opened) -> None:
     widget.actions.delete()
     assert not widget.session.objects
     assert not np.asarray(widget.session.target.data).any()
+
+
+def test_what_is_left_when_an_image_is_removed_gets_no_layers_before_a_prompt(qtbot, opened):
+    viewer, layer, widget = opened
+    window = Window(viewer, qtbot)
+    other = viewer.add_image(picture(), name="other")
+    names = {each.name for each in viewer.layers} - {layer.name}
+    viewer.layers.remove(layer)
+    qtbot.waitUntil(lambda: widget.images.value is other)
+    qtbot.wait(50)
+    assert {each.name for each in viewer.layers} <= names and not widget.session.working.layers
+    assert viewer.layers.selection.active is other
+    window.click(other, (72, 72))
+    qtbot.waitUntil(lambda: widget.session.preview is not None)
+    third = viewer.add_image(picture(), name="third")
+    widget.images.value = third  # chosen: its first click need not wait
+    qtbot.waitUntil(lambda: bool(widget.session.working.layers))
 
 
 def test_mistakes_are_said_and_nothing_breaks(qtbot, opened) -> None:

@@ -43,12 +43,15 @@ class PromptWidget(Panel):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
+        self._image: Any = None
+        """The layer that was chosen last."""
         self._build()
         self._restore()
         self._connect()
         self.recovery = RecoveryOffer(self)
         self.at_the_end(self.recovery.close_down)
         self._on_layers()
+        self._image = self.images.value
         self._take_mouse()
         self.session.when_loaded(self._prepare)  # so that the first click need not wait for it
 
@@ -157,9 +160,11 @@ class PromptWidget(Panel):
         )
 
     def _choose_image(self, *_: Any) -> None:
+        before, self._image = self._image, self.images.value
         if self.images.layers:
             self._take_mouse()
-            self.session.when_loaded(self._prepare)
+            if before is None or before in self.viewer.layers:  # chosen, not what is left
+                self.session.when_loaded(self._prepare)
 
     def _choose_target(self, layer: Any) -> None:
         if layer is not self.session.target:
