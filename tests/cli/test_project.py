@@ -19,6 +19,7 @@ def cells(tmp_path):
     labels = np.zeros((20, 30), np.uint8)
     labels[2:5, 2:5] = 3
     write_labels(tmp_path / "labels" / "a1.tif", labels)
+    write_labels(tmp_path / "more" / "a0.tif", labels)
     images = [str(tmp_path / f"a{number}.png") for number in range(2)]
     made = ["project", "new", str(tmp_path / "cells"), *images, "--class", "cell=#00ff00", "-q"]
     assert run([*made, "--nudge-seconds", "10", "--pixel-size", "0.5,0.5,micrometer"]) == 0
@@ -37,6 +38,11 @@ def test_new_import_status_export(cells, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "2, 1 todo, 1 complete" in printed and "a1" in printed
     out = str(tmp_path / "out")
+    assert run(["project", "export", str(cells), "-o", f"{out}2", "--state", "complete"]) == 0
+    assert "left out" not in capsys.readouterr().out
+    assert run(["project", "import", str(cells), str(tmp_path / "more"), "-q"]) == 0
+    assert run(["project", "export", str(cells), "-o", f"{out}3"]) == 0
+    assert "labels of 1 in progress; see --state" in capsys.readouterr().out
     assert run(["project", "export", str(cells), "-o", out, "--format", "coco", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["objects"] == 1
     assert run(["project", "export", str(cells), "-o", out]) == 2

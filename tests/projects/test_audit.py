@@ -11,6 +11,7 @@ from napari_segment_anything.formats.rle import encode, encode_labels
 from napari_segment_anything.projects import ObjectEntry, Project
 from napari_segment_anything.projects.audit import Audit, audit_names
 from napari_segment_anything.projects.audit_figures import audit_figures
+from napari_segment_anything.projects.audit_report import class_rows
 from napari_segment_anything.projects.suggestions import Suggestions
 
 
@@ -225,6 +226,26 @@ def test_figures_by_class(segmented: Project, truth: np.ndarray) -> None:
         audit.answer_mask(0, [truth == 5], classes=["worm"])
     with pytest.raises(nsa.ParameterError, match="1 objects of an answer need as many classes"):
         audit.answer_mask(0, [truth == 5], classes=[])
+
+
+def test_classes_that_nothing_has_are_left_out(segmented: Project, truth: np.ndarray) -> None:
+    audit = Audit.draw(segmented, masks=20, fields=10)
+    assert audit.sample.classes
+    for image in segmented.images:
+        audit.answer_from(image.key, truth)
+    assert audit.figures().classes == ()
+
+
+def test_what_cannot_be_estimated_is_a_dash(segmented: Project, truth: np.ndarray) -> None:
+    for image in segmented.images:
+        with image.lock() as editing:
+            editing.write(objects=[replace(e, class_name="cell") for e in image.objects()])
+    audit = Audit.draw(segmented, masks=100, fields=100, field_side=20)
+    for image in segmented.images:
+        audit.answer_from(image.key, truth)
+    rows = class_rows(audit.figures())
+    assert ["dead cell", "masks with IoU above 0.75", "", "–", "–"] in rows
+    assert not any(row[-1].strip() == "to" for row in rows)
 
 
 def test_too_few_masks_of_a_class(segmented: Project, truth: np.ndarray) -> None:

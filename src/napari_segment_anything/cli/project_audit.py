@@ -136,6 +136,7 @@ def _tell(
     tell(reporting, facts, document)
     if figures is not None and not (reporting.as_json or reporting.quiet):
         columns = ["", "masks as they are", "estimate", f"{100 * figures.level:g} % interval"]
-        print_rows("", columns, figure_rows(figures.figures))
+        print_rows("", columns, figure_rows(figures.figures), wraps=0)
         if figures.classes:
-            print_rows(f"\n{classes_note(figures)}", ["class", *columns], class_rows(figures))
+            rows = class_rows(figures)
+            print_rows(f"\n{classes_note(figures)}", ["class", *columns], rows, wraps=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,9 +70,15 @@ def export(
         )
         result = finish(steps, show)
     facts = {"images": len(result.images), "objects": result.objects, "folder": result.folder}
+    left = Counter(
+        image.state.replace("_", " ")
+        for image in found.images
+        if image.has_labels and image.key not in result.images
+    )
+    others = ", ".join(f"{count} {state}" for state, count in left.items())
     tell(
         reporting,
-        facts,
+        {**facts, "left out": f"labels of {others}; see --state"} if left else facts,
         lambda: {**facts, "images": list(result.images), "folder": str(result.folder)},
     )
 

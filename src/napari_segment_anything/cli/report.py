@@ -118,14 +118,26 @@ def print_facts(title: str, facts: Mapping[str, object]) -> None:
         console.print(Text.assemble((name.ljust(width), "bold"), "  ", str(value)))
 
 
-def print_rows(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table with a header."""
+def print_rows(
+    title: str, columns: list[str], rows: list[list[str]], wraps: int | None = None
+) -> None:
+    """Print a table with a header.
+
+    Parameters
+    ----------
+    title : str
+    columns : list of str
+    rows : list of list of str
+    wraps : int, optional
+        The column that gives way where there is too little room; by default all but the first do.
+    """
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0, overflow="fold")
+        whole = number == 0 if wraps is None else number != wraps
+        table.add_column(column, no_wrap=whole, overflow="fold")
     for row in rows:
         table.add_row(*row)
     Console().print(table, highlight=False, markup=False)

@@ -150,7 +150,7 @@ def audit_figures(
 def _class_names(
     sample: AuditSample, masks: Mapping[int, MaskAnswer], fields: Mapping[int, FieldAnswer]
 ) -> list[str]:
-    """Classes of the project, and what else masks and answers have; none without classes."""
+    """Classes of the project, and what else masks and answers have; none if nothing has one."""
     if not sample.classes:
         return []
     found = [name for image in sample.images for name in image.classes]
@@ -159,6 +159,8 @@ def _class_names(
     found += [name for names in answered for name in names]
     if any(answer.missed and answer.classes is None for answer in fields.values()):
         found.append("")
+    if not any(found):  # the project's classes are not used
+        return []
     others = sorted(set(found) - set(sample.classes), key=lambda name: (not name, name))
     return [*sample.classes, *others]
 

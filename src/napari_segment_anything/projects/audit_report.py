@@ -27,6 +27,7 @@ STATISTICS = (
     "do not include the variation between specimens."
 )
 _SHARES = ("precision", "recall", "coverage")
+_NOTHING = "–"
 
 
 def report_json(drawn: DrawnAudit, found: AuditFigures) -> dict[str, Any]:
@@ -104,13 +105,9 @@ def figure_rows(figures: Iterable[AuditFigure]) -> list[list[str]]:
     """A row for each figure: its title, its value for the automatic masks, estimate, interval."""
     rows = []
     for figure in figures:
-        value, low, high = (
-            _text(figure, v)
-            for v in (figure.interval.value, figure.interval.low, figure.interval.high)
-        )
         before = "" if figure.automatic is None else _text(figure, figure.automatic)
         title = f"{figure.title} ({figure.unit})" if figure.unit else figure.title
-        rows.append([title, before, value, f"{low} to {high}"])
+        rows.append([title, before, _text(figure, figure.interval.value), _range(figure)])
     return rows
 
 
@@ -215,7 +212,8 @@ def _procedure(drawn: DrawnAudit, found: AuditFigures, people: list[str]) -> str
         "several such masks, the one that shares most. Of merged objects all were drawn.",
         f"Objects without a mask were looked for in {found.fields_answered} of {found.fields:,} "
         f"fields of about {sample.field_side} × {sample.field_side} pixels, also drawn at random; "
-        f"{counted(found.missed, 'missed object')} had their centre in them.",
+        f"{counted(found.missed, 'missed object')} had "
+        f"{'its' if found.missed == 1 else 'their'} centre in them.",
     ]
     if found.seconds >= 30:
         told.append(f"This took {counted(round(found.seconds / 60) or 1, 'minute')}.")
@@ -250,16 +248,17 @@ def _models(drawn: DrawnAudit) -> str:
 
 
 def _estimate(figure: AuditFigure, level: str) -> str:
-    interval = figure.interval
-    return (
-        f"{_text(figure, interval.value)} ({level} confidence interval "
-        f"{_text(figure, interval.low)} to {_text(figure, interval.high)})"
-    )
+    return f"{_text(figure, figure.interval.value)} ({level} confidence interval {_range(figure)})"
+
+
+def _range(figure: AuditFigure) -> str:
+    low, high = (_text(figure, end) for end in (figure.interval.low, figure.interval.high))
+    return low if low == high == _NOTHING else f"{low} to {high}"
 
 
 def _text(figure: AuditFigure, value: float) -> str:
     if math.isnan(value):
-        return ""
+        return _NOTHING
     if figure.name in _SHARES or figure.name.startswith("iou"):
         return f"{100 * value:.1f} %"
     return f"{value:,.0f}" if abs(value) >= 100 or figure.name == "count" else f"{value:.3g}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..datasets.sources import ImageSource
 from ..errors import FormatError, ParameterError
-from ..parameters import PROJECT, check_values
+from ..parameters import PROJECT, check_names, check_values
 from ..reading import convert, read_toml
 from .classes import ObjectClass, as_classes
 from .files import write_text
@@ -61,13 +61,14 @@ def read_configuration(folder: Path) -> Configuration:
         raw = read_toml(path, "project")
     except ParameterError as error:
         raise FormatError(str(error)) from error
-    if raw.get("version") != VERSION:
-        raise FormatError(
-            f"{path} is of version {raw.get('version')!r}; this program reads {VERSION}"
-        )
+    if "version" not in raw:
+        raise FormatError(f"{path} lacks the line `version = {VERSION}`")
+    if raw["version"] != VERSION:
+        raise FormatError(f"{path} is of version {raw['version']!r}; this program reads {VERSION}")
     for name in ("classes", "images"):
         raw.setdefault(name, [])
     try:
+        _check_keys(raw)
         found: Configuration = convert(raw, Configuration, str(path))
         check_settings(found.settings)
         classes = as_classes(found.classes)
@@ -76,6 +77,20 @@ def read_configuration(folder: Path) -> Configuration:
     return Configuration(
         found.version, found.name, found.model, found.images, classes, found.settings
     )
+
+
+def _check_keys(raw: Mapping[str, Any]) -> None:
+    """Refuse what would be ignored, such as a misspelt pixel size."""
+    check_names(raw, _names(Configuration))
+    for name, kind in (("classes", ObjectClass), ("images", ImageSource)):
+        items = raw[name] if isinstance(raw[name], list) else []
+        for item in items:
+            if isinstance(item, dict):
+                check_names(item, _names(kind))
+
+
+def _names(kind: Any) -> list[str]:
+    return [field.name for field in fields(kind)]
 
 
 def write_configuration(folder: Path, configuration: Configuration) -> None:

@@ -213,7 +213,10 @@ class ProjectImage:
         name = LABELS
         if current(self.folder, LARGE_LABELS).exists():
             name = LARGE_LABELS
-        found = read_current(self.folder, name, read_labels)
+        try:
+            found = read_current(self.folder, name, read_labels)
+        except FormatError as error:
+            raise FormatError(f"{self.folder / name}: {error}") from error  # which of many
         if found is None:
             size = 4 * self.shape[0] * self.shape[1]
             ARRAY_BYTES.check(size, f"the labels of {self.key} do not fit into memory")
