@@ -66,7 +66,6 @@ class AuditPanel(RoundPanel[AuditRound]):
         self._writing = Jobs(self, name="segment-anything-audit-files")
         self._writing.finished.connect(lambda result: self._written(result))
         self._writing.failed.connect(self._on_not_written)
-        self._writing.ended.connect(lambda: self.draw_button.setEnabled(True))
         self._written: Callable[[Any], object] = lambda result: None
         self.fields = {field.name: field for field in fields(AUDIT, ("masks", "fields"))}
         self.drawing = QWidget()
@@ -79,6 +78,7 @@ class AuditPanel(RoundPanel[AuditRound]):
         self.names.tooltip = "Audits of the project, the latest first"
         self.names.changed.connect(self._show_figures)
         self.draw_button = button("Draw an audit", self.draw, "Draw masks and fields at random")
+        self._writing.ended.connect(lambda: self.draw_button.setEnabled(True))
         self.go_button = button("Answer", self.answer, "Go through what is not answered yet")
         self.report_button = button("Write report", self.write, "report.json and methods.md")
         self._bar = QProgressBar()

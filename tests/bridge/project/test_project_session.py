@@ -35,6 +35,42 @@ def test_objects_are_written_as_they_are_made(opened, project, viewer):
     assert len(image.objects()) == 1 and image.labels().max() == 1
 
 
+def test_labels_are_shown_in_a_small_type_as_long_as_they_fit(opened, project, viewer):
+    opened.next()
+    click(opened, (20, 20))
+    layer = opened.layers.labels
+    assert layer.data.dtype == np.uint16 and opened.session.planes.current.target.dtype == np.int32
+    full = Window(0, 0, 2, 2)
+    session = opened.session.planes.current.session
+    session.target.write((), full, np.full((2, 2), 2**16))
+    assert layer.data.dtype == np.int32 and (layer.data[:2, :2] == 2**16).all()
+    opened.saver.labels_changed(full)
+    click(opened, (40, 60))
+    opened.next()
+    assert layer.data.dtype == np.uint16
+    opened.previous()
+    labels = project.image("a").labels()
+    assert (labels[:2, :2] == 2**16).all() and set(np.unique(labels)) == {0, 1, 2, 2**16}
+    assert layer.data.dtype == np.int32 and (layer.data == labels).all()
+
+
+def test_a_large_image_is_shown_as_a_pyramid_that_was_read_before(
+    opened, project, viewer, monkeypatch
+):
+    module = "napari_segment_anything.bridge.project.opening"
+    for name, value in {"PAINTABLE_SIDE": 50, "_SMALLEST": 25, "_STRIP": 16}.items():
+        monkeypatch.setattr(f"{module}.{name}", value)
+    opened.next()
+    (layer,), labels = opened.layers.images, opened.layers.labels
+    pixels = project.image("a").open().array
+    assert layer.multiscale and labels.multiscale and not labels.editable
+    assert [level.shape for level in layer.data] == [(60, 80), (30, 40), (15, 20)]
+    assert (layer.data[1] == pixels[::2, ::2]).all() and (layer.data[2] == pixels[::4, ::4]).all()
+    click(opened, (20, 20))
+    assert labels.data[0].max() == 1 and (labels.data[1] == labels.data[0][::2, ::2]).any()
+    assert (project.image("a").labels() == labels.data[0]).all()
+
+
 def test_moving_on_and_back_brings_objects_with_their_prompts(opened, project, viewer):
     opened.next()
     click(opened, (20, 20))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from psygnal import Signal
@@ -17,13 +17,14 @@ from ...projects.audit import Audit
 from ...session import ArrayTarget, Session, SuggestedMask
 from .clock import ActiveClock
 from .layers import show_window
-from .opening import ImageAhead, read_ahead
+from .opening import ImageAhead, pyramid, read_ahead
 from .outline_layer import Outline, OutlineLayer, outline_of
 from .threads import OrderedThread
 
 if TYPE_CHECKING:
     from .project_session import ProjectSession
 
+_Prepared: TypeAlias = tuple[ImageAhead, list[tuple[int, Outline]], tuple[np.ndarray, ...]]
 _COLOURS = {"others": "#9aa0a6", "field": "#ffd34d"}
 
 
@@ -121,25 +122,24 @@ class AuditRound:
         read = self._ahead
         known = read if read is not None and read.image.key == item.image else None
 
-        def work() -> tuple[ImageAhead, list[tuple[int, Outline]]]:
+        def work() -> _Prepared:
             ahead = known or read_ahead(image)
             held = self.audit.masks_of(item.image)
             outlines = []
             for number, rle in {**held.automatic, **held.trusted}.items():
                 mask = placed(rle)
                 outlines.append((number, outline_of(mask, ahead.source.shape)))
-            return ahead, outlines
+            return ahead, outlines, pyramid(np.zeros(ahead.source.shape, np.uint16))
 
         self._thread.run(work, partial(self._show, item), self._session.report)
 
-    def _show(self, item: AuditItem, found: tuple[ImageAhead, list[tuple[int, Outline]]]) -> None:
+    def _show(self, item: AuditItem, found: _Prepared) -> None:
         if self.is_closed:
             return
-        ahead, outlines = found
+        ahead, outlines, labels = found
         self._ahead = ahead
-        labels = np.zeros(ahead.source.shape, np.int32)
         scratch = Session(
-            self._session.predictor, ahead.source, ArrayTarget(labels), clock=self._clock
+            self._session.predictor, ahead.source, ArrayTarget(labels[0]), clock=self._clock
         )
         self._moving = True
         try:

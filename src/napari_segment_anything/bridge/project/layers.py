@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...engine import Window
 from ...formats import ImageData
-from ..viewer.targets import PAINTABLE_SIDE
 from .opening import ImageAhead
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
 
 _COLOURS = ("green", "magenta", "cyan", "yellow", "red", "blue", "gray")
-_SMALLEST = 1024
 _LEAST_SEEN = 96.0
 
 
@@ -43,7 +42,9 @@ class ProjectLayers:
         """The layers, those that were removed from the viewer by hand included."""
         return (*self.images, *(() if self.labels is None else (self.labels,)))
 
-    def show(self, ahead: ImageAhead, array: np.ndarray) -> tuple[tuple[Image, ...], Labels]:
+    def show(
+        self, ahead: ImageAhead, labels: Sequence[np.ndarray]
+    ) -> tuple[tuple[Image, ...], Labels]:
         """Show an image instead of the one before; return the layers of its channels and labels.
 
         The camera stays where it is for an image of the same size.
@@ -51,16 +52,14 @@ class ProjectLayers:
         Parameters
         ----------
         ahead : ImageAhead
-        array : int array (rows, columns)
-            Its labels.
+        labels : sequence of int arrays (rows, columns)
+            Its labels, perhaps with reduced levels.
         """
-        data = ahead.data
-        labels = _pyramid(array)
-        kind = (len(ahead.contrast), data.rgb, len(data.levels) > 1, len(labels) > 1)
+        kind = (len(ahead.contrast), ahead.data.rgb, len(ahead.levels) > 1, len(labels) > 1)
         there = bool(self.all) and all(layer in self._viewer.layers for layer in self.all)
         if not there or kind != self._kind:
             self.remove()
-            self._make(data, ahead.contrast, labels)
+            self._make(ahead, labels)
         self._fill(ahead, labels)
         self._kind = kind
         if ahead.source.shape != self._shape:
@@ -71,33 +70,29 @@ class ProjectLayers:
             raise RuntimeError("the labels were not made")
         return self.images, self.labels
 
-    def _make(
-        self, data: ImageData, contrast: tuple[tuple[float, float], ...], labels: list[np.ndarray]
-    ) -> None:
-        several = len(data.levels) > 1
+    def _make(self, ahead: ImageAhead, labels: Sequence[np.ndarray]) -> None:
+        several, rgb, contrast = len(ahead.levels) > 1, ahead.data.rgb, ahead.contrast
         made = []
-        for channel, pixels in enumerate(_channels(data)):
+        for channel, pixels in enumerate(_channels(ahead)):
             colours = {}
             if len(contrast) > 1:
                 colours = {
                     "colormap": _COLOURS[channel % len(_COLOURS)],
                     "blending": "additive",
                 }
-            limits = {} if data.rgb else {"contrast_limits": contrast[channel]}
+            limits = {} if rgb else {"contrast_limits": contrast[channel]}
             layer = self._viewer.add_image(
-                pixels if several else pixels[0], multiscale=several, rgb=data.rgb, **limits,
+                _drawn(pixels), multiscale=several, rgb=rgb, **limits,
                 **colours,
             )  # fmt: skip
             made.append(layer)
         self.images = tuple(made)
-        pyramid = len(labels) > 1
-        self.labels = self._viewer.add_labels(labels if pyramid else labels[0], multiscale=pyramid)
+        self.labels = self._viewer.add_labels(_drawn(labels), multiscale=len(labels) > 1)
 
-    def _fill(self, ahead: ImageAhead, labels: list[np.ndarray]) -> None:
+    def _fill(self, ahead: ImageAhead, labels: Sequence[np.ndarray]) -> None:
         data, name = ahead.data, ahead.image.key
-        several = len(data.levels) > 1
-        for channel, (layer, pixels) in enumerate(zip(self.images, _channels(data), strict=True)):
-            layer.data = pixels if several else pixels[0]
+        for channel, (layer, pixels) in enumerate(zip(self.images, _channels(ahead), strict=True)):
+            layer.data = _drawn(pixels)
             layer.name = name if channel == 0 else f"{name} channel {channel}"
             _place(layer, data)
             if not data.rgb:
@@ -105,7 +100,7 @@ class ProjectLayers:
         layer = self.labels
         if layer is not None:
             layer.editable = False  # which also drops the strokes that napari could undo
-            layer.data = labels if len(labels) > 1 else labels[0]
+            layer.data = _drawn(labels)
             layer.editable = len(labels) == 1
             layer.name = f"{name} objects"
             _place(layer, data)
@@ -128,24 +123,20 @@ def _place(layer: Layer, data: ImageData) -> None:
         layer.scale = data.pixel_size
 
 
-def _channels(data: ImageData) -> list[list[Any]]:
+def _channels(ahead: ImageAhead) -> list[list[Any]]:
     """The levels of each channel."""
-    levels = list(data.levels) if len(data.levels) > 1 else [data.array]
-    if data.channel_axis is None:
-        return [levels]
-    before = (slice(None),) * data.channel_axis
+    axis = ahead.data.channel_axis
+    if axis is None:
+        return [list(ahead.levels)]
+    before = (slice(None),) * axis
     return [
-        [level[(*before, channel)] for level in levels]
-        for channel in range(data.shape[data.channel_axis])
+        [level[(*before, channel)] for level in ahead.levels]
+        for channel in range(ahead.data.shape[axis])
     ]
 
 
-def _pyramid(labels: np.ndarray) -> list[np.ndarray]:
-    """Labels, with reduced levels if the plane is too large for napari's brush."""
-    levels = [labels]
-    while max(labels.shape) > PAINTABLE_SIDE and max(levels[-1].shape) > _SMALLEST:
-        levels.append(levels[-1][::2, ::2].copy())
-    return levels
+def _drawn(levels: Sequence[Any]) -> Any:
+    return list(levels) if len(levels) > 1 else levels[0]
 
 
 def show_window(viewer: ViewerModel, image: Image, window: Window, around: float = 4.0) -> None:

@@ -198,7 +198,7 @@ class ProjectSession:
         opened.clock()
         self._object_since = None
         if opened.recovered:
-            saver.labels_changed(Window.full(opened.labels.shape))
+            saver.labels_changed(Window.full(opened.saved.shape))
 
     def _draft_stays(self) -> bool:
         draft = None if self.now is None else self.now.session.draft

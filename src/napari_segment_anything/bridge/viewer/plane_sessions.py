@@ -257,7 +257,9 @@ class PlaneSessions:
         """
         images = self.layers.present()
         axes = self._axes_of(images)
-        target = LayerTarget(self.viewer, images[0], axes, self.layers.target)
+        target = LayerTarget(
+            self.viewer, images[0], axes, self.layers.target, wide=session.target.dtype
+        )
         session.bind(target)
         for name in _LIVE:
             setattr(session, name, self.options[name])

@@ -47,6 +47,9 @@ class LayerTarget:
         Called with a layer that was created here.
     anywhere : bool
         Whether the layer may lie elsewhere than on the image's pixels.
+    wide : dtype-like, optional
+        Type of the labels as they are read and written, if the layer's is smaller. The layer gets
+        it with the first label that does not fit.
 
     Raises
     ------
@@ -64,12 +67,14 @@ class LayerTarget:
         dtype: npt.DTypeLike = np.uint32,
         on_made: Callable[[Labels], None] | None = None,
         anywhere: bool = False,
+        wide: npt.DTypeLike | None = None,
     ) -> None:
         self.layer: Labels | None = None
         """The layer, once there is one."""
         self.axes = axes
         self._viewer, self._image = viewer, image
         self._dtype = np.dtype(dtype)
+        self._wide = None if wide is None else np.dtype(wide)
         self._on_made = on_made
         self._seen: Any = None
         self._inner: LabelTarget | None = None
@@ -93,6 +98,8 @@ class LayerTarget:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the labels."""
+        if self._wide is not None:
+            return self._wide
         return self._dtype if self.layer is None else np.dtype(self.layer.dtype)
 
     def read(self, plane: Sequence[int], window: Window) -> np.ndarray:
@@ -100,7 +107,8 @@ class LayerTarget:
         inner = self._now()
         if inner is None:
             return np.zeros(window.shape, self._dtype)
-        return inner.read(self._plane(plane), window)
+        found = inner.read(self._plane(plane), window)
+        return found if self._wide is None else found.astype(self._wide, copy=False)
 
     def write(self, plane: Sequence[int], window: Window, values: npt.ArrayLike) -> None:
         """Write labels to a window of a plane, and show them.
@@ -116,9 +124,15 @@ class LayerTarget:
             self.bind(made, anywhere=True)
             if self._on_made is not None:
                 self._on_made(made)
-        inner, layer = self._now(), self.layer
-        if inner is not None and layer is not None:
-            inner.write(self._plane(plane), window, np.asarray(values))
+        values, layer = np.asarray(values), self.layer
+        if layer is None:
+            return
+        if self._wide is not None and values.max(initial=0) > np.iinfo(layer.dtype).max:
+            wider = [level.astype(self._wide) for level in _levels(layer)]
+            layer.data = wider if layer.multiscale else wider[0]
+        inner = self._now()
+        if inner is not None:
+            inner.write(self._plane(plane), window, values)
             layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def largest(self) -> int:
@@ -175,7 +189,7 @@ def target_of(layer: Labels, axes: ImageAxes) -> LabelTarget:
             f"the labels {layer.name!r} have the shape {shape}, the image has {axes.shape}; "
             "choose labels of the image's own grid, or a new layer"
         )
-    levels = list(layer.data) if layer.multiscale else [layer.data]
+    levels = _levels(layer)
     displayed = (axes.displayed[0] - missing, axes.displayed[1] - missing)
     try:
         if layer.multiscale:
@@ -183,6 +197,10 @@ def target_of(layer: Labels, axes: ImageAxes) -> LabelTarget:
         return ArrayTarget(levels[0], displayed=displayed)
     except ParameterError as error:
         raise ParameterError(f"the layer {layer.name!r} cannot be the target: {error}") from error
+
+
+def _levels(layer: Labels) -> list[Any]:
+    return list(layer.data) if layer.multiscale else [layer.data]
 
 
 def check_alignment(
