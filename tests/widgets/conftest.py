@@ -122,7 +122,7 @@ class Window:
 @pytest.fixture
 def qtbot(qtbot: Any) -> Any:
     """Return pytest-qt's robot, which waits longer: other tests may share the processor."""
-    qtbot.waitUntil = functools.partial(qtbot.waitUntil, timeout=30_000)
+    qtbot.waitUntil = functools.partial(qtbot.waitUntil, timeout=120_000)
     return qtbot
 
 
@@ -137,6 +137,22 @@ def viewer(qtbot: Any, make_napari_viewer: Callable[..., Any]) -> Iterator[Any]:
     with contextlib.suppress(RuntimeError):  # a test may have closed it
         made.close()
     qtbot.waitUntil(lambda: not ours())
+
+
+def at_rest(qtbot: Any, viewer: Any) -> None:
+    """Wait until docks and canvas keep their sizes: layouts follow a new dock with later events."""
+    from qtpy.QtWidgets import QDockWidget
+
+    main, native = viewer.window._qt_window, viewer.window._qt_viewer.canvas.native
+    seen: list[Any] = []
+
+    def same() -> bool:
+        parts = [main, native, *main.findChildren(QDockWidget)]
+        sizes = [part.geometry() for part in parts]
+        seen.append((sizes, viewer.canvas.size, viewer.scene.camera.zoom))
+        return len(seen) > 5 and all(each == seen[-1] for each in seen[-5:])
+
+    qtbot.waitUntil(same)
 
 
 def ours() -> list[str]:

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QPushButton
 from napari_segment_anything.widgets.everything import EverythingWidget
 from napari_segment_anything.widgets.prompt import HINTS, PromptWidget
 
-from .conftest import PLUGIN, Window, picture
+from .conftest import PLUGIN, Window, at_rest, picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -23,7 +23,7 @@ def opened(qtbot, viewer):
     widget = PromptWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment Anything")
     qtbot.waitUntil(lambda: widget.session.is_loaded)
-    qtbot.wait(200)
+    at_rest(qtbot, viewer)
     return Window(viewer, qtbot), layer, other, widget
 
 
@@ -61,7 +61,6 @@ def test_a_click_that_is_not_taken_says_why_and_a_button_mends_it(qtbot, opened)
     widget.notices.findChild(QPushButton).click()
     assert active(window) is layer
     assert "click" not in widget.notices.topics
-    qtbot.wait(500)  # not a double click
     window.click(layer, (72, 72))
     qtbot.waitUntil(lambda: widget.session.draft is not None)
 
@@ -77,7 +76,7 @@ def test_every_reason_is_said(qtbot, opened, state) -> None:
         other.mode = "pick"
     elif state == "3-D":
         viewer.dims.ndisplay = 3
-        qtbot.wait(200)
+        at_rest(qtbot, viewer)
     else:
         viewer.layers.selection.clear()
     at = Window(viewer, qtbot).native.rect().center()
@@ -87,7 +86,6 @@ def test_every_reason_is_said(qtbot, opened, state) -> None:
     word = {"second channel": "'channel'", "tool": "'pick'", "3-D": "three", "nothing": "No layer"}
     qtbot.waitUntil(lambda: word[state] in widget.notices.topics.get("click", ""))
     widget.notices.findChild(QPushButton).click()
-    qtbot.wait(500)
     window.click(layer, (72, 72))
     qtbot.waitUntil(lambda: widget.session.draft is not None)
     assert not widget.notices.topics
@@ -130,7 +128,7 @@ def test_a_sample_leaves_its_image_active(qtbot, viewer, name) -> None:
     assert isinstance(image, napari.layers.Image)
     assert widget.session.mouse.is_ours()
     qtbot.waitUntil(lambda: widget.session.is_loaded)
-    qtbot.wait(300)
+    at_rest(qtbot, viewer)
     rows, cols = image.data.shape[-2:]
     lead = viewer.dims.current_step[: image.ndim - 2]
     Window(viewer, qtbot).click(image, (*lead, rows // 2, cols // 2))

@@ -15,7 +15,7 @@ from napari_segment_anything.widgets import exports
 from napari_segment_anything.widgets.everything import EverythingWidget
 from napari_segment_anything.widgets.prompt import PromptWidget
 
-from .conftest import picture
+from .conftest import at_rest, picture
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.weights]
 
@@ -26,7 +26,7 @@ def opened(qtbot, viewer):
     widget = EverythingWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment everything")
     qtbot.waitUntil(lambda: widget.session.is_loaded)
-    qtbot.wait(100)
+    at_rest(qtbot, viewer)
     return viewer, layer, widget
 
 
@@ -147,7 +147,7 @@ def test_the_event_loop_is_never_held(qtbot, viewer) -> None:
     viewer.window.add_dock_widget(prompts)
     viewer.window.add_dock_widget(every)
     qtbot.waitUntil(lambda: prompts.session.is_loaded)
-    qtbot.wait(500)
+    at_rest(qtbot, viewer)
     beats: list[tuple[float, float]] = []
     heart = QTimer()
     heart.setInterval(2)
@@ -161,7 +161,7 @@ def test_the_event_loop_is_never_held(qtbot, viewer) -> None:
             heart.start()
             qtbot.wait(30)
             action()
-            qtbot.waitUntil(done, timeout=120_000)
+            qtbot.waitUntil(done)
             qtbot.wait(30)
             heart.stop()
             heart.timeout.disconnect(beat)

@@ -11,7 +11,7 @@ from qtpy.QtGui import QKeySequence
 
 from napari_segment_anything.widgets.prompt import PromptWidget
 
-from .conftest import Window, picture
+from .conftest import Window, at_rest, picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -22,7 +22,7 @@ def opened(qtbot, viewer):
     widget = PromptWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment Anything")
     qtbot.waitUntil(lambda: widget.session.is_loaded)
-    qtbot.wait(200)
+    at_rest(qtbot, viewer)
     return Window(viewer, qtbot), layer, widget
 
 
@@ -61,7 +61,6 @@ def test_ctrl_click_takes_an_object_up(qtbot, opened) -> None:
     qtbot.waitUntil(lambda: decoded(widget))
     (label,) = widget.session.commit()
     assert widget.session.draft is None
-    qtbot.wait(500)  # not a double click
     at = window.at(layer, (72, 72))
     qtbot.mouseMove(window.native, at)
     qtbot.mouseClick(window.native, Qt.LeftButton, Qt.ControlModifier, pos=at)

@@ -17,7 +17,7 @@ from napari_segment_anything.large import LargePlan, LargeResult, TileGrid, Tile
 from napari_segment_anything.large.runners import cores
 from napari_segment_anything.widgets.everything import EverythingWidget
 
-from .conftest import ours, picture
+from .conftest import at_rest, ours, picture
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.weights]
 
@@ -37,7 +37,7 @@ def opened(qtbot, viewer, tmp_path):
     panel.tile.value = 128
     panel.overlap.value = 32
     qtbot.waitUntil(lambda: widget.session.is_loaded)
-    qtbot.wait(250)
+    at_rest(qtbot, viewer)
     yield viewer, layer, widget
     widget.settings.set("everything", region="plane")  # napari keeps settings between windows
 
@@ -135,9 +135,8 @@ def test_a_stack_with_channels_and_closing_while_it_runs(qtbot, opened) -> None:
     viewer.add_image(stack, name="stack")
     widget.shared.images.choose(widget.images.layers, 1)
     widget.images.changed.emit(widget.images.value)
-    qtbot.wait(300)
     panel = widget.large
-    assert panel.plan.text().startswith("2 planes of 160 x 160")
+    qtbot.waitUntil(lambda: panel.plan.text().startswith("2 planes of 160 x 160"))
     widget.start()
     qtbot.waitUntil(lambda: panel.layers.map is not None)
     assert panel.layers.map.data.shape[:2] == (2, 1)

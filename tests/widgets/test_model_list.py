@@ -160,9 +160,7 @@ def test_a_download_shows_its_progress_and_can_be_stopped(qtbot, viewer, window,
     assert not everything.status._stop.isVisible() and not everything.status._bar.isVisible()
     prompt.session.add_point((72, 72))  # the model in use works on
     qtbot.waitUntil(lambda: prompt.session.preview is not None and not prompt.session.busy)
-    qtbot.waitUntil(
-        lambda: not any("followed" in t.name for t in threading.enumerate()), timeout=5_000
-    )
+    qtbot.waitUntil(lambda: not any("followed" in t.name for t in threading.enumerate()))
 
 
 def test_a_function_is_followed_and_stopped() -> None:
@@ -180,7 +178,7 @@ def test_a_function_is_followed_and_stopped() -> None:
     seen = [next(steps).done for _ in range(5)]
     assert seen == sorted(seen) and seen[-1] > 0
     steps.close()
-    assert ended.wait(2)
+    assert ended.wait(30)
     steps = following(lambda report: report(Progress(1, 1)) or 7, Progress(0, 1))
     assert finish(steps) == 7
     with pytest.raises(ValueError, match="bad"):

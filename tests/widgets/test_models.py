@@ -13,7 +13,7 @@ from napari_segment_anything.widgets.settings import PluginSettings
 from napari_segment_anything.widgets.stack import StackWidget
 
 from ..families.tiny import tiny_sam2
-from .conftest import Window, picture
+from .conftest import Window, at_rest, picture
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.weights]
 
@@ -36,7 +36,6 @@ def choose(widget, name: str) -> None:
 
 def commit(qtbot, window, layer, widget) -> None:
     window.native.setFocus()
-    qtbot.wait(500)  # not a double click
     window.click(layer, (72, 72))
     window.press("Return")
     qtbot.waitUntil(lambda: len(widget.session.objects) == 1)
@@ -47,9 +46,7 @@ def test_a_model_that_cannot_be_downloaded(qtbot, opened, offline) -> None:
     qtbot.waitUntil(lambda: widget.session.is_loaded)
     choose(widget, "vit_b")
     assert widget.models.value == "vit_b"
-    qtbot.waitUntil(
-        lambda: "model" in widget.notices.topics and not widget.session.busy, timeout=120_000
-    )
+    qtbot.waitUntil(lambda: "model" in widget.notices.topics and not widget.session.busy)
     assert "vit_b could not be loaded" in widget.notices.topics["model"]
     assert widget.models.value == "default" and widget.models.qt.currentText() == "default"
     assert PluginSettings().get("engine")["model"] == "default"
@@ -68,12 +65,10 @@ def test_a_file_that_is_gone_is_left_for_the_embedded_model(qtbot, viewer, tmp_p
     widget = PromptWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment Anything")
     viewer.reset_view()
-    qtbot.wait(100)
+    at_rest(qtbot, viewer)
     window = Window(viewer, qtbot)
     window.click(layer, (72, 72))  # before it is known
-    qtbot.waitUntil(
-        lambda: widget.session.preview is not None and not widget.session.busy, timeout=60_000
-    )
+    qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
     assert "gone.pth could not be loaded" in widget.notices.topics["model"]
     assert widget.models.value == "default"
     assert PluginSettings().get("engine")["model"] == "default"
@@ -114,7 +109,7 @@ def test_what_was_pressed_while_the_model_loads_is_what_runs(qtbot, viewer) -> N
     widget.task.qt.button("overlap").click()
     widget.run_button.click()
     widget.task.qt.button("track").click()
-    qtbot.waitUntil(lambda: widget.done is not None, timeout=120_000)
+    qtbot.waitUntil(lambda: widget.done is not None)
     assert widget.done.tracks is None
     assert widget.layers.labels.name == "stack linked"
 

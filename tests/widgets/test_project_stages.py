@@ -98,7 +98,7 @@ def test_a_large_image_is_looked_through_in_tiles(qtbot, widget, project, monkey
     panel.again_button.click()
     assert not board.busy and panel.again_button.text() == "↻" and not board.suggestions
     panel.again_button.click()
-    qtbot.waitUntil(lambda: not board.busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not board.busy)
     qtbot.waitUntil(lambda: not list(folder.glob("tiles-*")))
     assert board.suggestions.settings and "tile by tile" not in panel.counts.text()
 

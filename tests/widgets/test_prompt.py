@@ -11,7 +11,7 @@ from napari_segment_anything.session import Journal, journal_directory
 from napari_segment_anything.widgets.everything import EverythingWidget
 from napari_segment_anything.widgets.prompt import PromptWidget
 
-from .conftest import Window, picture
+from .conftest import Window, at_rest, picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -23,7 +23,7 @@ def opened(qtbot, viewer):
     viewer.window.add_dock_widget(widget, name="Segment Anything")
     viewer.reset_view()
     qtbot.waitUntil(lambda: widget.session.is_loaded)
-    qtbot.wait(300)
+    at_rest(qtbot, viewer)
     return viewer, layer, widget
 
 
@@ -144,8 +144,6 @@ def test_keys_are_given_back_and_no_thread_stays(qtbot, viewer) -> None:
     widget.session.when_loaded(lambda: widget.session.add_point((72, 72)))
     assert len(viewer.keymap) > len(before)
     viewer.close()
-    qtbot.waitUntil(
-        lambda: not any("segment-anything" in t.name for t in threading.enumerate()), timeout=10_000
-    )
+    qtbot.waitUntil(lambda: not any("segment-anything" in t.name for t in threading.enumerate()))
     assert widget.session.is_closed
     assert dict(viewer.keymap) == before

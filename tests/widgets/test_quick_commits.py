@@ -10,7 +10,7 @@ pytest.importorskip("napari", reason="napari is not installed")
 from napari_segment_anything.session.session import Session
 from napari_segment_anything.widgets.prompt import PromptWidget
 
-from .conftest import Window, picture
+from .conftest import Window, at_rest, picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -24,7 +24,7 @@ def place(qtbot, viewer, loaded: bool) -> tuple[Window, object, PromptWidget]:
     viewer.reset_view()
     if loaded:
         qtbot.waitUntil(lambda: widget.session.is_loaded)
-    qtbot.wait(100)
+    at_rest(qtbot, viewer)
     return Window(viewer, qtbot), layer, widget
 
 
@@ -119,7 +119,6 @@ def test_a_decode_that_fails_is_said_and_nothing_is_stuck(qtbot, viewer, monkeyp
         qtbot.waitUntil(lambda: "no memory" in widget.status.text)
         assert not widget.session.queue.users
     window.press("Escape")
-    qtbot.wait(500)
     window.click(layer, DISKS[4])
     window.press("Return")
     qtbot.waitUntil(lambda: settled(widget) and len(widget.session.objects) == 1)

@@ -35,7 +35,7 @@ def run(qtbot, widget):
     def done():
         assert widget.refined is not None and not widget._jobs.running, widget.status.text
 
-    qtbot.waitUntil(done, timeout=15000)
+    qtbot.waitUntil(done)
     return widget.refined
 
 

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from napari_segment_anything.widgets.docking import Scroll
 from napari_segment_anything.widgets.sections import Fold
 
-from .conftest import PLUGIN, picture
+from .conftest import PLUGIN, at_rest, picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 WIDGETS = ("Segment Anything", "Segment everything", "Segment a stack")
@@ -35,8 +35,8 @@ def docks(qtbot, viewer):
     for name in ("red", "green"):
         viewer.add_image(stack, name=name)
     made = [viewer.window.add_plugin_dock_widget(PLUGIN, name) for name in WIDGETS]
-    qtbot.waitUntil(lambda: made[0][1].session.is_loaded)
-    qtbot.wait(300)
+    qtbot.waitUntil(lambda: made[0][1].session.is_loaded and size(viewer) == (1280, 720))
+    at_rest(qtbot, viewer)
     return viewer, made
 
 
@@ -179,9 +179,7 @@ def test_what_is_said_moves_no_button(qtbot, docks) -> None:
             qtbot.wait(50)
             assert [b.mapToGlobal(QPoint(0, 0)) for b in buttons] == places, text
         label = widget.status._text._label
-        qtbot.waitUntil(
-            lambda label=label: label.height() >= label.heightForWidth(label.width()), timeout=5_000
-        )
+        qtbot.waitUntil(lambda label=label: label.height() >= label.heightForWidth(label.width()))
         assert [b.mapToGlobal(QPoint(0, 0)) for b in buttons] == places
         widget.status.say("")
 
@@ -203,9 +201,13 @@ def test_what_a_click_says_is_no_new_layout_of_the_window(qtbot, docks) -> None:
     viewer, made = docks
     dock, widget = made[0]
     dock.raise_()
-    qtbot.wait(200)
     watch = LayoutWatch()
     QApplication.instance().installEventFilter(watch)
+    for _ in range(25):  # until what opened the window has been laid out
+        watch.seen.clear()
+        qtbot.wait(200)
+        if not watch.seen:
+            break
     widget.prompting.candidates.show_scores((0.5, 0.6, 0.7), 1)
     widget.status.rest("Enter commits; right-click on what does not belong to it.")
     qtbot.wait(100)

@@ -12,7 +12,7 @@ from napari_segment_anything.stacks import solid_segment
 from napari_segment_anything.widgets.stack import StackWidget
 
 from ..bright import bright_model
-from .conftest import ours
+from .conftest import at_rest, ours
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -35,7 +35,7 @@ def opened(qtbot, viewer):
     widget = StackWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Segment a stack")
     qtbot.waitUntil(lambda: widget.session.is_loaded)
-    qtbot.wait(100)
+    at_rest(qtbot, viewer)
     return viewer, layer, widget
 
 
@@ -70,8 +70,7 @@ def test_follow_correct_and_review(qtbot, opened) -> None:
     )  # fmt: skip
     curve.mousePressEvent(press)
     assert viewer.dims.current_step[0] == planes[-1] and labels.selected_label == 1
-    qtbot.wait(60)
-    assert curve._plane == planes[-1]
+    qtbot.waitUntil(lambda: curve._plane == planes[-1])
     assert not curve.grab().isNull()
     # a box on another plane is another object; what was known is not decoded again
     viewer.layers.selection.active = points

@@ -14,7 +14,7 @@ from napari_segment_anything.session import Journal, journal_directory
 from napari_segment_anything.widgets.prompt import PromptWidget
 from napari_segment_anything.widgets.settings import PluginSettings
 
-from .conftest import Window, picture
+from .conftest import Window, at_rest, picture
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -25,7 +25,7 @@ def begin(qtbot, viewer, data=None) -> tuple[Window, object, PromptWidget]:
     viewer.window.add_dock_widget(widget, name="Segment Anything")
     viewer.reset_view()
     qtbot.waitUntil(lambda: widget.session.is_loaded)
-    qtbot.wait(100)
+    at_rest(qtbot, viewer)
     return Window(viewer, qtbot), layer, widget
 
 
@@ -122,7 +122,6 @@ def test_deleting_the_target_keeps_the_object_in_progress(qtbot, viewer) -> None
     window, layer, widget = begin(qtbot, viewer)
     add_object(qtbot, window, layer, widget, (24, 24))
     target = widget.session.target
-    qtbot.wait(500)  # not a double click
     window.click(layer, (72, 72))
     window.click(layer, (72, 96), right=True)
     qtbot.waitUntil(lambda: widget.session.preview is not None and not widget.session.busy)
