@@ -48,7 +48,13 @@ def rejected() -> Counter[str]:
     return Counter()
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.slow if "crop_n_layers" in given else ())
+        for case, (_, given) in CASES.items()
+    ],
+)
 def test_equals_the_plain_rendering(case: str, rejected: Counter[str]) -> None:
     shape, given = CASES[case]
     image = np.random.default_rng(3).integers(0, 255, (*shape, 3), np.uint8)
@@ -70,6 +76,7 @@ def test_equals_the_plain_rendering(case: str, rejected: Counter[str]) -> None:
         assert ours["stability_score"] == pytest.approx(theirs["stability_score"], abs=0.01)
 
 
+@pytest.mark.slow
 def test_every_filter_had_something_to_do(rejected: Counter[str]) -> None:
     if rejected["cases"] < len(CASES):
         pytest.skip("needs all cases above in the same process")

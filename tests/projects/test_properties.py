@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from string import ascii_letters, ascii_lowercase, digits
 
 import numpy as np
 import pytest
@@ -35,7 +36,11 @@ FAST = settings(
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 number = st.floats(-1e6, 1e6, allow_nan=False)
 point = st.tuples(number, number)
-name = st.from_regex(r"[A-Za-z0-9 _\-äß]{0,8}[a-z0-9]", fullmatch=True)
+name = st.builds(
+    "{}{}".format,
+    st.text(ascii_letters + digits + " _-äß", max_size=8),
+    st.sampled_from(ascii_lowercase + digits),
+)
 
 
 @st.composite

@@ -77,7 +77,9 @@ def test_neighbours_share_planes_and_see_the_same_as_alone(shown):
 
 def test_only_what_is_near_is_read(shown):
     """In a large stack, a part of five diameters."""
-    image, truth = balls((40, 400, 400), ((20, 200, 100),), (8,))
+    image, truth = np.full((40, 400, 400), 20, np.uint8), np.zeros((40, 400, 400), np.uint16)
+    middle = np.s_[:, 180:220, 80:120]
+    image[middle], truth[middle] = balls((40, 40, 40), ((20, 20, 20),), (8,))
     across(image).extent(20, section(truth, 20))
     assert max(max(shape[:2]) for shape in shown) <= 6 * 20
     assert len(shown) <= 24

@@ -110,6 +110,7 @@ def test_an_object_prompted_near_its_end_goes_on_as_far_as_it_is_seen_to(dense, 
     assert result.mask(1, 14).sum() > 1.2 * truth[9].sum()
 
 
+@pytest.mark.slow
 def test_between_two_planes_with_prompts_one_section_turns_into_the_other(dense):
     """A bar that becomes wide where hardly anything is seen: brightness does not tell its edge."""
     image = np.full((24, 64, 64), 100, np.uint8)
@@ -127,6 +128,7 @@ def test_between_two_planes_with_prompts_one_section_turns_into_the_other(dense)
     assert np.mean(found) > np.mean([iou(alone.mask(1, p), truth[p]) for p in range(6, 18)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drift", [0, 3])
 def test_a_prompt_on_another_plane_is_followed_as_if_both_had_been_given_at_once(dense, drift):
     """Also where the object is seen in other windows as it moves across a larger plane."""
