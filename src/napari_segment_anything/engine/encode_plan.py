@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
@@ -99,13 +98,6 @@ class Focus:
     unsure: float = 0.0
 
 
-class Prompted(Protocol):
-    """Anything with prompts."""
-
-    def extent(self) -> tuple[float, float, float, float]:
-        """Return row_min, col_min, row_max, col_max of all prompts that locate the object."""
-
-
 @dataclass(frozen=True, slots=True)
 class EncodePlan:
     """Chooses the windows and views of an image to encode for one model.
@@ -153,7 +145,7 @@ class EncodePlan:
     # -- windows ---------------------------------------------------------------------------------
 
     def window(
-        self, prompts: Prompted, current: Window | None = None, known: Iterable[Window] = ()
+        self, ask: Ask, current: Window | None = None, known: Iterable[Window] = ()
     ) -> Window:
         """Choose the window to decode an object in first.
 
@@ -163,8 +155,7 @@ class EncodePlan:
 
         Parameters
         ----------
-        prompts : Prompted
-            At least one.
+        ask : Ask
         current : Window, optional
             The object's window so far.
         known : iterable of Window
@@ -172,7 +163,7 @@ class EncodePlan:
         """
         if self.size >= max(self.shape):
             return Window.full(self.shape)
-        extent = prompts.extent()
+        extent = ask.extent()
         needed = longer_side(extent)
         if current is not None and self._room(extent, current) >= max(current.shape) / _KEEP:
             return current
@@ -196,7 +187,7 @@ class EncodePlan:
             return Window.full(self.shape)
         return self.window(ask) if ask.window is None else ask.window
 
-    def wider(self, mask: PlacedMask, window: Window, prompts: Prompted) -> Window | None:
+    def wider(self, mask: PlacedMask, window: Window, ask: Ask) -> Window | None:
         """Return a window of twice the side for a mask that is cut off by its window.
 
         Parameters
@@ -204,8 +195,8 @@ class EncodePlan:
         mask : PlacedMask
         window : Window
             In which it was decoded.
-        prompts : Prompted
-            Kept inside.
+        ask : Ask
+            Its prompts are kept inside.
 
         Returns
         -------
@@ -225,7 +216,7 @@ class EncodePlan:
         touching = sum(int(np.count_nonzero(line)) for cut, line in cuts if cut)
         if touching < max(3, longest // _TOUCH):
             return None
-        box = bounding_box(np.array(prompts.extent()), np.array(mask.window.box))
+        box = bounding_box(np.array(ask.extent()), np.array(mask.window.box))
         centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
         return Window.around(centre, self.shape, 2 * longest)
 

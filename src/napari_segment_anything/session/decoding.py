@@ -381,13 +381,13 @@ class DecodingChain:
         self, plane: Plane, prompts: ObjectPrompts, current: Window | None = None
     ) -> Window:
         """Return the first window of an object: its current or a precomputed one, if one fits."""
-        cache, known = self.predictor.cache, []
+        ask, cache, known = prompts.ask(), self.predictor.cache, []
         if cache is not None and cache.directory is not None:
             if plane not in self._precomputed:
                 model = self.predictor.model
                 self._precomputed[plane] = WindowList(cache, self.source, plane, model)
-            known = self._precomputed[plane].around(prompts.extent())
-        return self.plan.window(prompts, current, known)
+            known = self._precomputed[plane].around(ask.extent())
+        return self.plan.window(ask, current, known)
 
     def next_window(self, before: Draft, after: Draft) -> Window | None:
         """Return the window of a changed draft: the same as before, as long as it fits."""
@@ -415,7 +415,7 @@ class DecodingChain:
             reuse = self._decoded(draft.plane, prompts) if draft.batch else None
             window = draft.window
             if window is None or draft.batch:
-                window = self.plan.window(prompts) if reuse is None else reuse.asked
+                window = self.plan.window(prompts.ask()) if reuse is None else reuse.asked
             ask, fed_by = self._fed(draft, prompts.ask(window))
             items.append(DecodeItem(key, prompts, ask, reuse))
         views = Views(self.predictor, self.source, plane=draft.plane, store=self.store)
