@@ -24,10 +24,8 @@ from napari_segment_anything.bridge.viewer.targets import (
     new_target,
     target_of,
 )
-from napari_segment_anything.bridge.viewer.working_layers import WorkingLayers
 from napari_segment_anything.engine import Window
 from napari_segment_anything.errors import ImageError, ParameterError, PromptError
-from napari_segment_anything.session import Draft, DraftPoint, Scribble
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -304,42 +302,3 @@ def test_regions(viewer) -> None:
     assert window == Window(30, 30, 4, 4) and mask.all()
     with pytest.raises(PromptError, match="does not occur"):
         region_of(viewer, labels, image, axes, (), 4)
-
-
-def test_working_layers_follow_and_come_back(viewer) -> None:
-    image = viewer.add_image(np.zeros((5, 40, 40)), scale=(2, 0.5, 0.5), units="um")
-    axes = axes_of(viewer, image)
-    working = WorkingLayers(viewer, image, axes, whole=0)  # the masks' layer where they are only
-    assert len(viewer.layers) == 1
-    heard = []
-    working.points_edited.connect(heard.append)
-    points = DraftPoint((5.0, 5.0), True, 0), DraftPoint((9.0, 9.0), False, 0)
-    line = Scribble(((3.0, 4.0), (3.0, 14.0), (13.0, 14.0), (13.0, 4.0)), False)
-    box = (3.0, 4.0, 13.0, 14.0)
-    shown = Draft((2,), 1, points=points, boxes=((0, box),), scribbles=((0, line),))
-    working.show(shown)
-    working.masks.show((2,), Window(3, 4, 6, 7), np.ones((6, 7), bool))
-    assert heard == [] and viewer.layers.selection.active is image
-    assert list(viewer.layers) == [image, working.masks.layer, working.prompts, working.boxes]
-    assert np.allclose(working.prompts.data, [[2, 5, 5], [2, 9, 9]])
-    assert working.boxes.shape_type == ["rectangle", "path"]
-    at = working.masks.layer.data_to_world((0, 1, 2))
-    assert np.allclose(at, image.data_to_world((2, 4, 6)))
-    assert working.masks.painted() is None
-    viewer.dims.set_point(0, 4)
-    working.masks.layer.paint((0, 3, 3), 0)
-    assert working.masks.painted() is not None and not working.masks.painted()[3, 3]
-    working.prompts.name = "mine"
-    working.prompts.add([[2, 1, 1]])
-    assert heard and set(heard) == {working.prompts}
-    viewer.layers.remove(working.prompts)
-    working.show(shown)
-    assert working.prompts in viewer.layers and len(working.prompts.data) == 2
-    viewer.add_image(np.zeros((4, 4)), units="nm")  # the world is in nanometres from here on
-    assert np.allclose(working.prompts.data_to_world((2, 4, 6)), [4000, 2000, 3000])
-    image.translate = (0, 1, 0)
-    assert np.allclose(working.prompts.data_to_world((2, 4, 6)), [4000, 3000, 3000])
-    working.masks.show((3,), Window(0, 0, 9, 9), np.ones((9, 9), bool))
-    assert working.masks.painted() is None and working.masks.layer.data.shape == (1, 9, 9)
-    working.close()
-    assert [type(layer).__name__ for layer in viewer.layers] == ["Image", "Image"]

@@ -1,4 +1,4 @@
-"""The layer of masks in progress: what it shows, and that napari draws only what changed."""
+"""The layers of the object in progress: what they show; napari draws only what changed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 pytest.importorskip("napari", reason="napari is not installed")
 
 from napari_segment_anything.bridge.viewer.images import axes_of
-from napari_segment_anything.bridge.viewer.working_layers import PreviewLayer
+from napari_segment_anything.bridge.viewer.working_layers import PreviewLayer, WorkingLayers
 from napari_segment_anything.engine import Window
+from napari_segment_anything.session import Draft, DraftPoint, Scribble
 
 WHOLE = Window(0, 0, 40, 40)
 
@@ -126,3 +127,43 @@ def test_a_plane_that_is_covered_whole_is_only_written_to(viewer) -> None:
     assert preview.painted()[39, 49] and preview.painted().shape == (40, 50)
     preview.hide()
     assert preview.painted() is None and not data.any()
+
+
+@pytest.mark.filterwarnings("default")
+def test_working_layers_follow_and_come_back(viewer) -> None:
+    image = viewer.add_image(np.zeros((5, 40, 40)), scale=(2, 0.5, 0.5), units="um")
+    axes = axes_of(viewer, image)
+    working = WorkingLayers(viewer, image, axes, whole=0)  # the masks' layer where they are only
+    assert len(viewer.layers) == 1
+    heard = []
+    working.points_edited.connect(heard.append)
+    points = DraftPoint((5.0, 5.0), True, 0), DraftPoint((9.0, 9.0), False, 0)
+    line = Scribble(((3.0, 4.0), (3.0, 14.0), (13.0, 14.0), (13.0, 4.0)), False)
+    box = (3.0, 4.0, 13.0, 14.0)
+    shown = Draft((2,), 1, points=points, boxes=((0, box),), scribbles=((0, line),))
+    working.show(shown)
+    working.masks.show((2,), Window(3, 4, 6, 7), np.ones((6, 7), bool))
+    assert heard == [] and viewer.layers.selection.active is image
+    assert list(viewer.layers) == [image, working.masks.layer, working.prompts, working.boxes]
+    assert np.allclose(working.prompts.data, [[2, 5, 5], [2, 9, 9]])
+    assert working.boxes.shape_type == ["rectangle", "path"]
+    at = working.masks.layer.data_to_world((0, 1, 2))
+    assert np.allclose(at, image.data_to_world((2, 4, 6)))
+    assert working.masks.painted() is None
+    viewer.dims.set_point(0, 4)
+    working.masks.layer.paint((0, 3, 3), 0)
+    assert working.masks.painted() is not None and not working.masks.painted()[3, 3]
+    working.prompts.name = "mine"
+    working.prompts.add([[2, 1, 1]])
+    assert heard and set(heard) == {working.prompts}
+    viewer.layers.remove(working.prompts)
+    working.show(shown)
+    assert working.prompts in viewer.layers and len(working.prompts.data) == 2
+    viewer.add_image(np.zeros((4, 4)), units="nm")  # the world is in nanometres from here on
+    assert np.allclose(working.prompts.data_to_world((2, 4, 6)), [4000, 2000, 3000])
+    image.translate = (0, 1, 0)
+    assert np.allclose(working.prompts.data_to_world((2, 4, 6)), [4000, 3000, 3000])
+    working.masks.show((3,), Window(0, 0, 9, 9), np.ones((9, 9), bool))
+    assert working.masks.painted() is None and working.masks.layer.data.shape == (1, 9, 9)
+    working.close()
+    assert [type(layer).__name__ for layer in viewer.layers] == ["Image", "Image"]
