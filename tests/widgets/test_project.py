@@ -133,6 +133,8 @@ def test_a_hint_after_half_a_minute(qtbot, window, series, project) -> None:
 
 def test_a_project_is_made_and_opened_again(qtbot, viewer, window, project, tmp_path) -> None:
     widget = window.add("Annotate a series")
+    widget.start.create()
+    assert "choose the images first" in widget.status.text and widget.project is None
     widget.start.images.setText(str(tmp_path / "raw"))
     widget.start.folder.setText(str(tmp_path / "fresh"))
     widget.start.classes.setText("cell, debris")

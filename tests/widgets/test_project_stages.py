@@ -18,6 +18,7 @@ from napari_segment_anything.projects.learning_status import (
     work_folder,
     write_status,
 )
+from napari_segment_anything.projects.suggesting import SeriesReport
 
 from .test_project import project, ready
 
@@ -84,6 +85,15 @@ def test_suggestions_by_key_and_slider(qtbot, window, widget, project) -> None:
     window.press("Shift+U")
     assert len(widget.session.objects) == 3 and not widget.suggestions.take_button.isEnabled()
     qtbot.waitUntil(lambda: project.image("im0").suggestions().counts()["taken"] == 3)
+
+
+def test_what_a_run_over_all_images_left_out_is_said(widget) -> None:
+    panel = widget.suggestions
+    panel._on_finished(SeriesReport({"a": 3}, busy={"b": "ann on ws"}, failed={"c": "it is torn."}))
+    text = "Suggestions for 1 image; 1 left out that somebody has open; 1 failed, the first: c: "
+    assert widget.status.text == f"{text}it is torn."
+    panel._on_finished(SeriesReport({"a": 3, "b": 0}))
+    assert widget.status.text == "Suggestions for 2 images."
 
 
 def test_a_large_image_is_looked_through_in_tiles(qtbot, widget, project, monkeypatch) -> None:

@@ -63,6 +63,8 @@ def image_masks(image: ProjectImage, threshold: float | None = None) -> ImageMas
     threshold : float, optional
         Score from which on suggestions count; none of them does by default.
     """
+    if not (image.has_labels or image.has_suggestions):  # nor need its pixels be there
+        return None
     suggestions = image.suggestions()
     if not (image.has_labels or suggestions.settings or suggestions.items):
         return None

@@ -242,6 +242,11 @@ class ProjectImage:
         """
         return read_current(self.folder, OBJECTS, read_objects) or ()
 
+    @property
+    def has_suggestions(self) -> bool:
+        """Whether suggestions were written."""
+        return current(self.folder, SUGGESTIONS).exists()
+
     def suggestions(self) -> Suggestions:
         """Read what models suggested, and what was decided about it.
 

@@ -370,6 +370,7 @@ class ProjectWidget(Panel):
         if self.classes is None or (asked is None and item is None):
             return
         self._bind_digits()
+        self.status.rest(HINTS[self.session.mode] if item is not None else "")
         if asked is None:
             self._class_before = self.classes.current
         if item is None:

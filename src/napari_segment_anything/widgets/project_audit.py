@@ -125,10 +125,14 @@ class AuditPanel(RoundPanel[AuditRound]):
         series = self._series
         if series is None:
             return
-        series.leave()  # so that its labels are those on the disk
-        series.flush()
+        series.leave()
         wanted = {name: field.value for name, field in self.fields.items()}
-        self._write("Drawing …", lambda: Audit.draw(series.project, **wanted), self._on_drawn)
+
+        def draw() -> Audit:
+            series.flush()  # so that its labels are those on the disk
+            return Audit.draw(series.project, **wanted)
+
+        self._write("Drawing …", draw, self._on_drawn)
 
     def _on_drawn(self, drawn: Audit) -> None:
         self.task.setText("")

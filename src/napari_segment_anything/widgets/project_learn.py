@@ -258,7 +258,8 @@ class LearnPanel(QWidget):
         if not status.active:
             self.state.setText(words[status.state])
             return
-        said = status.message if len(status.message) < 60 else "learning"  # else it lists losses
+        said = status.message or "preparing"
+        said = said if len(said) < 60 else "learning"  # else it lists losses
         parts = [said[:1].upper() + said[1:]]
         if status.total > 1 and status.done:
             parts.append(f"{status.done} of {status.total}")

@@ -10,6 +10,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QLineEdit, QVBoxLayout, QWidget
 
+from ..errors import ParameterError
 from ..projects import Project
 from .qt_helpers import button, heading, note, row, tight
 
@@ -93,9 +94,11 @@ class ProjectStart(QWidget):
 
     def _made(self) -> Project:
         images = self.images.text().strip()
+        if not images:
+            raise ParameterError("choose the images first: a folder, a file, a pattern or a table")
         names = [name.strip() for name in self.classes.text().split(",") if name.strip()]
         folder = self.folder.text().strip() or f"{images.rstrip('/')} project"
-        return Project.create(folder, images or ".", classes=names, model=self._model())
+        return Project.create(folder, images, classes=names, model=self._model())
 
     def _open_again(self) -> None:
         if self._recent is not None:

@@ -147,9 +147,13 @@ class SuggestionPanel(QWidget):
         self.all_button.setText(f"Stop ({done} of {every})")
 
     def _on_finished(self, report: SeriesReport) -> None:
-        left = len(report.busy) + len(report.failed)
-        text = f"Suggestions for {counted(len(report.made), 'image')}"
-        self.told.emit(f"{text}; {left} left out." if left else f"{text}.")
+        parts = [f"Suggestions for {counted(len(report.made), 'image')}"]
+        if report.busy:
+            parts.append(f"{len(report.busy)} left out that somebody has open")
+        if report.failed:
+            key, why = next(iter(report.failed.items()))
+            parts.append(f"{len(report.failed)} failed, the first: {key}: {why.rstrip('.')}")
+        self.told.emit(f"{'; '.join(parts)}.")
 
     def _set_score(self, value: float) -> None:
         if self._board is not None:
