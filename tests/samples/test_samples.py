@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 
@@ -20,12 +21,14 @@ from napari_segment_anything.samples import (
 )
 from napari_segment_anything.samples.generators import GENERATORS
 
+whole = functools.cache(sample)
+"""A sample of its full size, made once for all tests that only look at it."""
 SMALL = {2: (150, 170), 3: (6, 120, 130)}
 
 
 @pytest.mark.parametrize("name", sample_names())
 def test_a_sample_is_what_it_says(name: str) -> None:
-    made = sample(f"sample:{name}")
+    made = whole(f"sample:{name}")
     assert made.name == name
     assert made.image.ndim == len(made.axes) == len(made.scale) == len(made.units)
     assert made.image.dtype in (np.uint8, np.uint16)
@@ -77,7 +80,7 @@ def test_seeds_repeat_and_differ(name: str) -> None:
 
 @pytest.mark.parametrize("name", generator_names())
 def test_objects_stand_out_from_the_background(name: str) -> None:
-    made = sample(name)
+    made = whole(f"sample:{name}")
     assert made.labels is not None
     image = made.image.astype(float)
     if made.rgb or made.channel_axis is not None:
