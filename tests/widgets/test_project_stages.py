@@ -128,7 +128,9 @@ def test_a_review_by_key(qtbot, window, widget, project) -> None:
     assert widget.review.round is None
 
 
-def test_learning_is_shown_and_a_version_used(qtbot, widget, project, tmp_path) -> None:
+def test_learning_is_shown_and_a_version_used(
+    qtbot, widget, project, tmp_path, monkeypatch
+) -> None:
     widget.stage.button("learn").click()
     folder = work_folder(project.folder)
     folder.mkdir(parents=True)
@@ -141,6 +143,12 @@ def test_learning_is_shown_and_a_version_used(qtbot, widget, project, tmp_path) 
         widget.learn.poll()
         assert "10 of 60" in widget.learn.state.text() and "1.0 GB" in widget.learn.state.text()
         assert not widget.learn.learn_button.isEnabled()
+        assert "about 90 s left" in widget.learn.state.text()  # as predicted
+        write_status(folder, replace(status, done=20))
+        with monkeypatch.context() as patched:
+            patched.setattr("time.time", lambda: now + 60)
+            widget.learn.poll()  # 10 steps took a minute
+        assert "about 4 min left" in widget.learn.state.text()
     widget.learn.poll()
     assert "has ended" in widget.learn.state.text()
     with project.new_version() as made:

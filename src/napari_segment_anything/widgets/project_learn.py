@@ -23,6 +23,7 @@ _POLL = 1000
 _LEARN_TIP = "Fine-tune the model on what is annotated, in the background"
 _HEADS = ("model", "AP .50", "mean AP", "click", "objects")
 _PICTURE = 150
+_STEPS_SEEN = 5
 _CURVES = {
     "train": {"point_first": "IoU of a click", "box_first": "of a box"},
     "validation": {"ap50": "AP .50"},
@@ -51,6 +52,8 @@ class LearnPanel(QWidget):
         self._versions: list[ModelVersion] = []
         self._first = "default"
         self._was_active = False
+        self._pace = (0, 0, 0.0)
+        """Steps in all, and how many were done when, as first seen of this run."""
         self.material = note()
         self.learn_button = button("Learn from this project", self.learn, _LEARN_TIP)
         self.resume_button = button("Go on", self.resume, "Go on with what was stopped")
@@ -264,11 +267,20 @@ class LearnPanel(QWidget):
         if status.total > 1 and status.done:
             parts.append(f"{status.done} of {status.total}")
         if status.predicted_seconds:
-            passed = max(0.0, time.time() - status.started)
-            left = max(0.0, status.predicted_seconds - passed)
+            left = self._seconds_left(status)
             memory = status.predicted_memory / 2**30
             parts.append(f"about {_duration(left)} left, {memory:.1f} GB")
         self.state.setText(" · ".join(part for part in parts if part))
+
+    def _seconds_left(self, status: LearningStatus) -> float:
+        """Seconds left at the pace of the steps that were seen, at first as predicted."""
+        now = time.time()
+        total, done, since = self._pace
+        if total != status.total or done > status.done:
+            total, done, since = self._pace = (status.total, status.done, now)
+        if status.done - done >= _STEPS_SEEN:
+            return (status.total - status.done) * (now - since) / (status.done - done)
+        return max(0.0, status.predicted_seconds - max(0.0, now - status.started))
 
     def _show_curves(self, read: Callable[[], Curves], total: int = 0) -> None:
         curves = self._attempt(read)
