@@ -89,7 +89,7 @@ def test_a_body_between_what_is_seen_and_a_rounded_one(shown):
     image, truth = balls((30, 64, 96), CENTRES, RADII)
     spacing = Spacing(1.0, 1.0, False, True, 1.0)
     low = section(truth, 10)
-    body = RoundedBody.of(10, low, spacing, across(image).extent(10, low))
+    body = RoundedBody.of(10, low, spacing, across(image).extent(10, low), np.zeros(0))
     assert body.above > 1.5 * body.below
     assert body.lost(13) < 0 < body.lost(8)
     assert body.distance(10) == 0
@@ -101,7 +101,7 @@ def test_a_body_between_what_is_seen_and_a_rounded_one(shown):
 
 def test_a_frame_of_a_time_lapse_loses_nothing():
     mask = section(balls()[1], 12)
-    body = RoundedBody.of(12, mask, Spacing(0.0, 1.0, True, True, 0.0), None)
+    body = RoundedBody.of(12, mask, Spacing(0.0, 1.0, True, True, 0.0), None, np.zeros(0))
     assert body.lost(40) == pytest.approx(0, abs=1e-6)
     assert body.margins(40, mask) == (0, 0)
 
@@ -121,3 +121,14 @@ def test_planes_that_cannot_be_read_are_passed_over(shown):
     reach.volume = Volume.of(Torn(), axes="ZYX", contrast_limits=LIMITS)
     extent = reach.extent(15, section(truth, 15))
     assert extent.last > 21
+
+
+def test_bodies_of_a_stack_are_more_alike_than_their_sections():
+    rows, cols = np.mgrid[:60, :60]
+    small = PlacedMask.of(np.hypot(rows - 30, cols - 30) < 4, 0, 0)
+    spacing = Spacing(2.0, 1.0, False, True, 2.0)
+    alone = RoundedBody.of(12, small, spacing, None, np.zeros(0))
+    few = RoundedBody.of(12, small, spacing, None, np.full(3, np.pi * 256))
+    among = RoundedBody.of(12, small, spacing, None, np.full(9, np.pi * 256))
+    assert few.half(13) == alone.half(13) == pytest.approx(1.05 * 4 / 2, rel=0.05)
+    assert among.half(13) == pytest.approx(8 / 2, rel=0.05)  # between 4 and 16 pixels

@@ -270,7 +270,8 @@ class DenseFollower:
         shape = self.volume.plane_shape
         section = MovedSection(plane, mask, shape, self._shifts) if steady else None
         extent = None if self.reach is None else self.reach.extent(plane, mask)
-        body = RoundedBody.of(plane, mask, self.spacing, extent)
+        areas = read.areas[1:]
+        body = RoundedBody.of(plane, mask, self.spacing, extent, areas[areas > 0])
         crop = read.crop(mask, max(3, int(np.ceil(_RING * radius))) + 2)
         inside = crop.mask(mask)
         depth = signed_distance(inside)
