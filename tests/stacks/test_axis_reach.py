@@ -126,9 +126,10 @@ def test_planes_that_cannot_be_read_are_passed_over(shown):
 def test_bodies_of_a_stack_are_more_alike_than_their_sections():
     rows, cols = np.mgrid[:60, :60]
     small = PlacedMask.of(np.hypot(rows - 30, cols - 30) < 4, 0, 0)
+    small_radius = np.sqrt(small.area / np.pi)
     spacing = Spacing(2.0, 1.0, False, True, 2.0)
     alone = RoundedBody.of(12, small, spacing, None, np.zeros(0))
     few = RoundedBody.of(12, small, spacing, None, np.full(3, np.pi * 256))
     among = RoundedBody.of(12, small, spacing, None, np.full(9, np.pi * 256))
-    assert few.half(13) == alone.half(13) == pytest.approx(1.05 * 4 / 2, rel=0.05)
-    assert among.half(13) == pytest.approx(8 / 2, rel=0.05)  # between 4 and 16 pixels
+    assert few.half(13) == alone.half(13) == pytest.approx(1.05 * small_radius / 2)
+    assert among.half(13) == pytest.approx(np.sqrt(small_radius * 16) / 2)
