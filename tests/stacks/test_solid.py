@@ -144,9 +144,18 @@ def test_planes_encoded_together_are_seen_as_alone(default_model, monkeypatch):
         np.testing.assert_allclose(getattr(together, name), getattr(alone, name), atol=2e-3)
 
 
-def test_grouping_reports_and_can_be_cancelled(default_model, perfect, monkeypatch):
-    messages = [step.message for step in segment_stack_steps(volume()[0], default_model, **EVEN)]
-    assert messages.count("grouping cells into objects") > 6
+def test_grouping_reports_and_can_be_cancelled(default_model, perfect, tmp_path):
+    image, truth = volume()
+    options = {**EVEN, "output": tmp_path / "out.zarr"}
+    steps = segment_stack_steps(image, default_model, **options)
+    grouping = [step for step in steps if step.message == "grouping cells into objects"]
+    assert len(grouping) > 6 and all(step.done == sum(image.shape) for step in grouping)
+    options = {**EVEN, "output": tmp_path / "again.zarr"}
+    steps = segment_stack_steps(image, default_model, **options)
+    assert any(step.message == "grouping cells into objects" for step in steps)
+    steps.close()
+    result = segment_stack(image, default_model, **options)
+    assert len(result) == 3 and same(result.labels[...], truth) > 0.85
 
 
 def test_in_parts_as_in_one(default_model, perfect, monkeypatch):

@@ -183,7 +183,7 @@ class Ledger(RunRecord):
             chunks=(1, room),
             dtype="u1",
             fill_value=0,
-            config={"write_empty_chunks": True},  # to look whether a result is empty takes longer
+            config={"write_empty_chunks": True},  # none is empty, and to check takes longer
         )
         ledger = cls(labels, grid)
         ledger.note(**run, state="running")

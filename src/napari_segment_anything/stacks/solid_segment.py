@@ -105,10 +105,10 @@ class SolidRun:
             solid_maps(self.predictor, pixels.values, pixels.sight, limits),
             lambda _: (next(encoded), "segmenting"),
         )
-        done = next(encoded) - 1
+        every = count_slabs(pixels.values.shape[:3], pixels.sight)
         found = yield from mapped(
             group_cells(maps, pick(BoxDecoding, self.values)),
-            lambda _: (done, "grouping cells into objects"),
+            lambda _: (every, "grouping cells into objects"),
         )
         drawn = draw(found, part.shape)
         scores = self._paste(drawn, found, stack, part)
