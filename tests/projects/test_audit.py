@@ -238,25 +238,26 @@ def test_classes_that_nothing_has_are_left_out(segmented: Project, truth: np.nda
     assert audit.figures().classes == ()
 
 
-def test_what_cannot_be_estimated_is_a_dash(segmented: Project, truth: np.ndarray) -> None:
+def audit_of_cells(segmented: Project, truth: np.ndarray) -> Audit:
+    """Everything is a cell, and every mask and field is answered from the truth."""
     for image in segmented.images:
         with image.lock() as editing:
             editing.write(objects=[replace(e, class_name="cell") for e in image.objects()])
     audit = Audit.draw(segmented, masks=100, fields=100, field_side=20)
     for image in segmented.images:
         audit.answer_from(image.key, truth)
+    return audit
+
+
+def test_what_cannot_be_estimated_is_a_dash(segmented: Project, truth: np.ndarray) -> None:
+    audit = audit_of_cells(segmented, truth)
     rows = class_rows(audit.figures())
     assert ["dead cell", "masks with IoU above 0.75", "", "–", "–"] in rows
     assert not any(row[-1].strip() == "to" for row in rows)
 
 
 def test_too_few_masks_of_a_class(segmented: Project, truth: np.ndarray) -> None:
-    for image in segmented.images:
-        with image.lock() as editing:
-            editing.write(objects=[replace(e, class_name="cell") for e in image.objects()])
-    audit = Audit.draw(segmented, masks=100, fields=100, field_side=20)
-    for image in segmented.images:
-        audit.answer_from(image.key, truth)
+    audit = audit_of_cells(segmented, truth)
     cell, dead, none = audit.figures().classes
     assert none.name == "" and none["count"].interval.value == 3  # missed, of an unknown class
     assert dead["count"].interval.value == 0

@@ -9,6 +9,7 @@ from scipy import ndimage
 from napari_segment_anything.automatic.dense import BoxDecoding
 from napari_segment_anything.engine import Predictor
 from napari_segment_anything.errors import ImageError, ParameterError
+from napari_segment_anything.progress import finish
 from napari_segment_anything.stacks import (
     segment_stack,
     segment_stack_steps,
@@ -43,15 +44,6 @@ CENTRES, RADII = [(12, 14, 14), (11, 40, 33), (12, 15, 46)], [8, 9, 7]
 EVEN = {"contrast_limits": LIMITS, "axes": "ZYX", "anisotropy": 1}
 
 
-def ended(steps):
-    """Return what a generator returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-
-
 def volume():
     return balls((24, 56, 60), CENTRES, RADII)
 
@@ -84,7 +76,7 @@ def test_balls_that_touch_are_two(gap):
         np.stack([sum(views[v][start + k] for v, k in reach[axis]) / 2 for axis in range(3)])
         for start in (2, 4)
     )
-    found = ended(group_cells(SolidMaps(views[0][0], low, high), BoxDecoding()))
+    found = finish(group_cells(SolidMaps(views[0][0], low, high), BoxDecoding()))
     assert len(found.scores) == 2
     assert min(max(iou(found.labels == i, truth == n) for i in (1, 2)) for n in (1, 2)) > 0.85
     middles = found.middles[np.argsort(found.middles[:, 2])]
@@ -94,7 +86,7 @@ def test_balls_that_touch_are_two(gap):
 def test_nothing_is_found_in_nothing():
     empty = np.full((5, 6, 7), -9, np.float32)
     nothing = SolidMaps(empty, *np.zeros((2, 3, 5, 6, 7), np.float32))
-    found = ended(group_cells(nothing, BoxDecoding()))
+    found = finish(group_cells(nothing, BoxDecoding()))
     assert not found.labels.any() and len(found.scores) == 0
 
 
@@ -127,7 +119,7 @@ def test_found_in_3d_by_default(default_model, perfect):
 def test_planes_encoded_together_are_seen_as_alone(default_model, monkeypatch):
     image = volume()[0][..., None].astype(np.float32)
     predictor = Predictor(default_model)
-    alone = ended(solid_maps.solid_maps(predictor, image, Sight(1.5, 2), LIMITS))
+    alone = finish(solid_maps.solid_maps(predictor, image, Sight(1.5, 2), LIMITS))
     counts = []
     encode = Predictor.embed_maps
 
@@ -138,7 +130,7 @@ def test_planes_encoded_together_are_seen_as_alone(default_model, monkeypatch):
     monkeypatch.setattr(Predictor, "embed_maps", counted)
     monkeypatch.setattr(solid_maps, "_together", lambda model: 8)
     steps = solid_maps.solid_maps(predictor, image, Sight(1.5, 2), LIMITS)
-    together = ended(steps)
+    together = finish(steps)
     assert max(counts) == 8
     for name in ("foreground", "low", "high"):
         np.testing.assert_allclose(getattr(together, name), getattr(alone, name), atol=2e-3)

@@ -69,13 +69,18 @@ def places_of(images: Sequence[str]) -> list[Place]:
     return found
 
 
+def has_wildcards(text: str) -> bool:
+    """Return whether a text may be a pattern of paths."""
+    return any(sign in text for sign in "*?[")
+
+
 def _places(image: str) -> Iterator[Place]:
     from ..datasets.opening import SAMPLE
     from ..datasets.sources import TABLE_SUFFIXES, ImageSource, images_at, plane_text
 
     path = Path(image).expanduser()
     several = path.is_dir() or path.suffix.lower() in TABLE_SUFFIXES or is_url(image)
-    pattern = not path.exists() and any(sign in image for sign in "*?[")
+    pattern = not path.exists() and has_wildcards(image)
     if image.startswith(SAMPLE) or not (several or pattern):
         yield Place(image)
         return

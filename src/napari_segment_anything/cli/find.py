@@ -144,6 +144,7 @@ def _images_and_words(arguments: list[str], shown: bool) -> tuple[list[str], str
     from ..datasets.opening import SAMPLE
     from ..datasets.sources import TABLE_SUFFIXES
     from ..reading import is_url
+    from .batch import has_wildcards
 
     *images, last = arguments
     path = Path(last)
@@ -153,7 +154,7 @@ def _images_and_words(arguments: list[str], shown: bool) -> tuple[list[str], str
         or path.suffix.lower() in (*IMAGE_SUFFIXES, *TABLE_SUFFIXES)
         or last.startswith(SAMPLE)
         or is_url(last)
-        or any(sign in last for sign in "*?[")
+        or has_wildcards(last)
     )
     return (arguments, None) if of_image or not images else (images, last)
 

@@ -270,8 +270,7 @@ class DenseFollower:
         shape = self.volume.plane_shape
         section = MovedSection(plane, mask, shape, self._shifts) if steady else None
         extent = None if self.reach is None else self.reach.extent(plane, mask)
-        areas = read.areas[1:]
-        body = RoundedBody.of(plane, mask, self.spacing, extent, areas[areas > 0])
+        body = RoundedBody.of(plane, mask, self.spacing, extent, read.areas[1:])
         crop = read.crop(mask, max(3, int(np.ceil(_RING * radius))) + 2)
         inside = crop.mask(mask)
         depth = signed_distance(inside)

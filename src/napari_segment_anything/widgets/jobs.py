@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
+from ..progress import Progress
 from ..session import Delivery, LatestWins
 from ..session.scheduler import Job
 
@@ -37,6 +39,16 @@ class MainThread(QObject):
     def close(self) -> None:
         """Drop all later calls."""
         self._open = False
+
+
+def in_one_step(work: Callable[[], Any]) -> Job:
+    """Make a job of a function, which cannot be stopped once it runs."""
+
+    def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Any]:
+        yield Progress(0, 1)
+        return work()
+
+    return job
 
 
 class Jobs(QObject):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import ComboBox
@@ -13,14 +13,13 @@ from ..bridge.project.auditing import AuditItem, AuditRound
 from ..bridge.project.project_session import ProjectSession
 from ..errors import SegmentAnythingError
 from ..parameters import AUDIT
-from ..progress import Progress
 from ..projects.audit import Audit, audit_names
 from ..projects.audit_domain import AuditFigure
 from ..projects.audit_figures import AuditFigures
 from ..projects.audit_report import class_title, classes_note
 from ..wording import counted
 from .forms import fields
-from .jobs import Jobs
+from .jobs import Jobs, in_one_step
 from .project_rounds import RoundPanel
 from .qt_helpers import RowTable, button, heading, note, row, tight
 
@@ -173,7 +172,7 @@ class AuditPanel(RoundPanel[AuditRound]):
         self.task.setText(words)
         self.draw_button.setEnabled(False)
         self._written = written
-        self._writing.start(_job(work))
+        self._writing.start(in_one_step(work))
 
     def _on_not_written(self, error: Exception) -> None:
         self.task.setText("")
@@ -249,7 +248,7 @@ class AuditPanel(RoundPanel[AuditRound]):
         known = self.round.audit if self.round is not None else None
         if known is None or known.name != name:
             known = None
-        self._computing.start(_job(lambda: (known or Audit.open(project, name)).figures()))
+        self._computing.start(in_one_step(lambda: (known or Audit.open(project, name)).figures()))
 
     def _on_figures(self, found: AuditFigures) -> None:
         rows = [_row(figure) for figure in found.figures]
@@ -267,14 +266,6 @@ class AuditPanel(RoundPanel[AuditRound]):
         self.lacking.setText(lacking)
         self.table.fill(dict(enumerate(rows)))
         self.table.setVisible(bool(rows))
-
-
-def _job(work: Callable[[], Any]) -> Callable[..., Generator[Progress, None, Any]]:
-    def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, Any]:
-        yield Progress(0, 1)
-        return work()
-
-    return job
 
 
 def _raise(error: Exception) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
 from datetime import date
 from typing import TYPE_CHECKING
 
 from ..bridge.viewer.images import axes_of, source_of
 from ..errors import ParameterError, SegmentAnythingError
-from ..progress import Progress
 from ..session import Journal, UnsavedWork, discard, unsaved_work
 from ..wording import counted
-from .jobs import Jobs
+from .jobs import Jobs, in_one_step
 
 if TYPE_CHECKING:
     from ..bridge import ViewerSession
@@ -92,11 +90,7 @@ class RecoveryOffer:
             return  # reported when a prompt is placed there
         folder = self._shared.settings.get("engine")["journal_directory"]
 
-        def job(cancelled: Callable[[], bool]) -> Generator[Progress, None, list[UnsavedWork]]:
-            yield Progress(0, 1)
-            return unsaved_work(source, folder)
-
-        self._jobs.start(job)
+        self._jobs.start(in_one_step(lambda: unsaved_work(source, folder)))
 
     def _offer(self, found: list[UnsavedWork]) -> None:
         if not found:
