@@ -55,6 +55,7 @@ def labels_of(result) -> np.ndarray:
 def test_labels_tables_and_pyramid(calm, image) -> None:
     result, labels = calm.result, calm.labels
     assert labels.shape == image.shape and result.count > 8
+    assert repr(result) == f"<LargeResult: {result.count} objects, in {result.path}>"
     ids, areas = np.unique(labels[labels > 0], return_counts=True)
     table = result.table
     assert table["label"].tolist() == ids.tolist() and table["area"].tolist() == areas.tolist()

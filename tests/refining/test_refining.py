@@ -57,6 +57,7 @@ def test_boxes_are_what_segmenter_makes_of_them(model, image) -> None:
 @pytest.mark.parametrize("prompt", ["auto", "box", "mask", "box+mask"])
 def test_labels_keep_their_ids(model, image, prompt) -> None:
     found = nsa.refine(image, squares(), model, prompt=prompt)
+    assert repr(found) == "<Refined: 2 objects on 128 x 128 pixels>"
     assert found.ids.tolist() == [7, 300]
     assert set(np.unique(found.to_labels())) == {0, 7, 300}
     assert found.before[1].mask.all()

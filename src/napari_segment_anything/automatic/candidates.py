@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..engine import PlacedMask
 from ..formats.rle import RLE
 from ..formats.rle_many import boxes_and_areas
+from ..wording import extent
 from .grid import ImageCrop, near_crop_edge
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ class Candidates:
     stability_score_floor: float
     likeness: NDArray[np.float32] | None = None
     source: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Candidates: {len(self)} on {extent(self.shape)} pixels>"
 
     def __len__(self) -> int:
         return len(self.crop)

@@ -13,6 +13,7 @@ from ..errors import ParameterError
 from ..formats.records import ImageRecords, MaskRecord, to_coco
 from ..formats.rle import RLE
 from ..formats.rle_many import boxes_and_areas
+from ..wording import counted
 from .candidates import Candidates
 from .filtering import Reason, apply
 from .overlaps import LabelImage, depths, parents, priority, resolve_overlaps
@@ -53,6 +54,9 @@ class CandidateTable:
     kept: NDArray[np.int64]
     masks: tuple[RLE, ...]
     parameters: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<CandidateTable: {counted(len(self), 'object')}, of {self.candidates!r}>"
 
     @classmethod
     def filtered(

@@ -120,6 +120,9 @@ class CatalogueEntry:
     parameters: int | None = None
     preparation: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
+    def __repr__(self) -> str:
+        return f"<CatalogueEntry {self.name}: {self.description}>"
+
     @property
     def file(self) -> str:
         """Name of the checkpoint file in the cache directory; empty for a folder."""

@@ -68,6 +68,9 @@ class Checkpoint:
     metadata: dict[str, Any] = field(default_factory=dict)
     instance_decoder: InstanceDecoder | None = None
 
+    def __repr__(self) -> str:
+        return f"<Checkpoint {self.name}: {self.architecture}>"
+
 
 def load_checkpoint(
     source: str | Path,

@@ -14,6 +14,7 @@ from ..formats import RLE, open_npz, read_image, read_labels, read_sa1b
 from ..formats.bsds import BSDS_SUFFIX, read_bsds
 from ..formats.images import ImageData, guess_axes
 from ..samples import sample
+from ..wording import extent
 from .coco import bare, coco_images
 from .finding import Entry
 from .opening import SAMPLE, read_source
@@ -122,7 +123,7 @@ def read_planes(
     grid = [*stacks, "Y", "X"]
     sides = tuple(image.shape[image.axes.index(axis)] for axis in grid)
     if sides != labels.shape:
-        shown, true = (" x ".join(map(str, shape)) for shape in (sides, labels.shape))
+        shown, true = map(extent, (sides, labels.shape))
         raise FormatError(
             f"{name}: the image has {shown} pixels, its labels {true}; they must lie on the same "
             "grid"

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ParameterError
+from ..wording import extent
 from .contrast import Limits, resolve_contrast_limits
 from .encode_plan import View
 from .image import open_image
@@ -95,6 +96,9 @@ class Embedding:
         object.__setattr__(self, "low_shape", low)
         object.__setattr__(self, "halfway", (low, low) if one_step else (frame, self.frame_shape))
         object.__setattr__(self, "scale", (rows / self.canvas[0], cols / self.canvas[1]))
+
+    def __repr__(self) -> str:
+        return f"<Embedding of {self.window} of {extent(self.image_shape)}, {self.precision}>"
 
     @property
     def nbytes(self) -> int:

@@ -75,6 +75,9 @@ class Model:
     _copies: dict[str, Promptable] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
+    def __repr__(self) -> str:
+        return f"<Model {self.name}: {self.architecture} on {self.device}, {self.precision}>"
+
     @classmethod
     def from_checkpoint(
         cls,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import FormatError, ParameterError, PromptError
 from ..reading import require
+from ..wording import counted, extent
 from .backoff import run_in_batches
 from .cache import CacheWarning, EmbeddingCache
 from .contrast import resolve_contrast_limits
@@ -50,6 +51,10 @@ class Prediction:
     logits: np.ndarray
     window: Window
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        masks = f"{counted(self.masks.shape[1], 'mask')} each, {extent(self.masks.shape[2:])}"
+        return f"<Prediction: {counted(len(self), 'object')}, {masks}>"
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -89,6 +94,9 @@ class Predictor:
     def __init__(self, model: Model, cache: EmbeddingCache | None = None) -> None:
         self.model = model
         self.cache = cache
+
+    def __repr__(self) -> str:
+        return f"<Predictor: {self.model!r}>"
 
     def embed(
         self,

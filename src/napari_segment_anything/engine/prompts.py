@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ..errors import PromptError
 from ..limits import MASK_PIXELS
 from ..reading import inflate
+from ..wording import counted
 from .windows import Window
 
 if TYPE_CHECKING:
@@ -101,6 +102,12 @@ class Prompts:
                 value.setflags(write=False)
             object.__setattr__(self, name, value)
         self._check()
+
+    def __repr__(self) -> str:
+        kinds = ("points", self.point_counts), ("boxes", self.has_box), ("masks", self.has_masks)
+        given = [(name, int(each.sum())) for name, each in (*kinds, ("texts", self.has_text))]
+        what = ", ".join(f"{count} {name}" for name, count in given if count)
+        return f"<Prompts of {counted(len(self), 'object')}: {what}>"
 
     def _check(self) -> None:
         real = self.labels != PADDING

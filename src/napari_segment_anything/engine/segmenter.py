@@ -86,6 +86,9 @@ class Segmented:
             if not least:
                 break
 
+    def __repr__(self) -> str:
+        return f"<Segmented: score {self.score:.3f}, {self.mask!r}>"
+
     def candidate(self, index: int) -> PlacedMask:
         """Return a candidate's final mask, drawn on first use."""
         if index not in self._drawn:
@@ -159,6 +162,9 @@ class Segmenter:
             )
         self.predictor, self.multimask, self.window_size = predictor, multimask, window_size
         self.min_mask_region_area = float(min_mask_region_area)
+
+    def __repr__(self) -> str:
+        return f"<Segmenter: {self.predictor.model!r}>"
 
     def plan(self, shape: tuple[int, int]) -> EncodePlan:
         """Return what to encode for prompts of an image of shape (rows, columns)."""

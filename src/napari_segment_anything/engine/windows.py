@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ParameterError
+from ..wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,11 @@ class PlacedMask:
 
     window: Window
     bits: bytes
+
+    def __repr__(self) -> str:
+        top, left = self.window.row, self.window.col
+        bottom, right = top + self.window.height, left + self.window.width
+        return f"<PlacedMask: {counted(self.area, 'pixel')} in [{top}:{bottom}, {left}:{right}]>"
 
     @classmethod
     def of(cls, mask: npt.NDArray[np.bool_], row: int = 0, col: int = 0) -> PlacedMask:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..reading import is_url, require, require_file
+from ..wording import extent
 from .plane_array import PlaneArray
 
 AXES = "TZCYXSQ"
@@ -71,6 +72,9 @@ class ImageData:
     levels: tuple[Any, ...] = ()
     path: str | Path | None = None
     files: tuple[Path, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<ImageData {self.name}: {self.axes} {extent(self.shape)} {self.array.dtype}>"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..engine import Window
 from ..errors import FormatError
 from ..formats.ome_zarr import LabelsGroup, open_labels
+from ..wording import counted
 from .grid import TileGrid
 from .ledger import Ledger, TileStatus
 from .plan import LargePlan
@@ -85,6 +86,10 @@ class LargeResult:
     failed: tuple[TileFailure, ...]
     seconds: float = 0.0
     _tables: dict[str, dict[str, NDArray]] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        failed = f", {counted(len(self.failed), 'tile')} failed" if self.failed else ""
+        return f"<LargeResult: {counted(self.count, 'object')}{failed}, in {self.path}>"
 
     @property
     def path(self) -> str:

@@ -15,6 +15,7 @@ from ..automatic.overlaps import priority
 from ..engine import PlacedMask, Window
 from ..formats import ImageRecords, LabelsGroup, MaskRecord, encode
 from ..progress import Progress
+from ..wording import counted, extent
 from .given import GivenObjects
 from .hints import Hint
 from .review import doubts, evidence
@@ -55,6 +56,9 @@ class Refined:
     hints: tuple[Hint, ...]
     prompt: str
     fingerprint: str
+
+    def __repr__(self) -> str:
+        return f"<Refined: {counted(len(self), 'object')} on {extent(self.shape)} pixels>"
 
     def __len__(self) -> int:
         return len(self.masks)

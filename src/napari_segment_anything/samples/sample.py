@@ -7,6 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..wording import extent
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
@@ -48,3 +50,7 @@ class Sample:
     licence: str
     source: str
     lineage: dict[int, list[int]] | None = None
+
+    def __repr__(self) -> str:
+        shape, dtype = extent(self.image.shape), self.image.dtype
+        return f"<Sample {self.name}: {self.axes} {shape} {dtype}>"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..engine import PlacedMask, PlaneSource, Predictor, Window
 from ..errors import PromptError, ResourceError
 from ..progress import finish
-from ..wording import counted
+from ..wording import counted, extent
 from . import draft_actions as on_draft
 from . import object_actions as on_objects
 from . import series_actions as on_series
@@ -121,7 +121,7 @@ class Session:
         objects = counted(len(self.state.objects.items), "object")
         going = "" if self.draft is None else ", one in progress"
         name = self.source.name or "an image"
-        shape = " x ".join(str(n) for n in self.source.data_shape)
+        shape = extent(self.source.data_shape)
         return f"<Session: {name} ({shape}), {objects}{going}, model {self.predictor.model.name}>"
 
     # -- what there is ---------------------------------------------------------------------------

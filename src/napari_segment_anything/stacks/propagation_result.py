@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PromptError
+from ..wording import counted, extent
 from .propagation_state import State
 
 
@@ -68,6 +69,10 @@ class PropagationResult:
     changed: tuple[int, ...]
     path: str | None = None
     _state: State | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        where = f"{extent(self.labels.shape)} pixels"
+        return f"<PropagationResult: {counted(len(self.planes), 'object')} in {where}>"
 
     def mask(self, number: int, plane: int) -> NDArray[np.bool_]:
         """Return an object's whole mask on a plane, with pixels that the labels give to others.

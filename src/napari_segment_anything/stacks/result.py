@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..wording import counted, extent
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tracks:
@@ -81,6 +83,11 @@ class StackResult:
     tracks: Tracks | None = None
     path: str | None = None
     failed: Mapping[tuple[int, ...], str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        shape = extent(self.labels.shape)
+        failed = f", {counted(len(self.failed), 'plane')} failed" if self.failed else ""
+        return f"<StackResult: {counted(len(self), 'object')} in {shape} pixels{failed}>"
 
     def __len__(self) -> int:
         """Count the objects."""
