@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from .errors import ParameterError
+from .threads import start_thread
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -91,7 +92,7 @@ def following(
         finally:
             ended.set()
 
-    threading.Thread(target=run, name="segment-anything-followed", daemon=True).start()
+    start_thread(run, "segment-anything-followed", closed.set)
     try:
         yield step
         while not ended.wait(pause):

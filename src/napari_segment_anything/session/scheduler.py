@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..errors import ParameterError
 from ..progress import Progress
+from ..threads import start_thread
 
 Cancelled: TypeAlias = Callable[[], bool]
 Job: TypeAlias = Callable[[Cancelled], Generator[Progress, None, Any]]
@@ -95,11 +96,8 @@ class LatestWins:
             self._latest += 1
             self._pending = (self._latest, job, taker)
             if len(self._threads) < self._count:
-                thread = threading.Thread(
-                    target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True
-                )
-                self._threads.append(thread)
-                thread.start()
+                name = f"{self._name}-{len(self._threads)}"
+                self._threads.append(start_thread(self._work, name, lambda: self.close(0)))
             self._wake.notify()
             return self._latest
 
