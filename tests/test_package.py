@@ -58,7 +58,7 @@ def test_import_is_quick():
         "import time; t = time.process_time(); import napari_segment_anything; "
         "print(time.process_time() - t)"
     )
-    assert min(float(python(code)) for _ in range(3)) < 0.3
+    assert any(float(python(code)) < 0.3 for _ in range(3))
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["everything", "--help"], ["--version"]])
@@ -69,12 +69,13 @@ def test_help_brings_nothing_heavy_and_is_quick(arguments):
         f"assert run({arguments!r}) == 0\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules], time.process_time())"
     )
-    seconds = []
     for _ in range(3):
-        loaded, used = python(code).splitlines()[-1].rsplit(" ", 1)
+        loaded, seconds = python(code).splitlines()[-1].rsplit(" ", 1)
         assert loaded == "[]"
-        seconds.append(float(used))
-    assert min(seconds) < 0.5
+        if float(seconds) < 0.5:
+            break
+    else:
+        pytest.fail(f"it takes {seconds} s")
 
 
 @pytest.mark.slow

@@ -486,7 +486,7 @@ def test_a_web_address_is_read_and_never_written(tmp_path: Path) -> None:
 
     handler = functools.partial(Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
         image = read_image(f"{url}/a.ome.zarr")
         assert (image.name, image.path, image.axes) == ("a", f"{url}/a.ome.zarr", "CYX")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 import threading
 import time
+from collections import Counter
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import zarr
-from zarr.storage import LocalStore
 
 from napari_segment_anything.errors import ParameterError
 from napari_segment_anything.large import open_large, segment_large, segment_large_steps
@@ -29,71 +29,90 @@ from .conftest import SETTINGS
 from .helpers import begun, bright_objects
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*consolidated.*")
-PAUSE = 0.12
-
-
-@pytest.fixture
-def slow(monkeypatch):
-    """Storage that takes a moment for every chunk, read or written."""
-    read, write = LocalStore.get, LocalStore.set
-
-    async def get(self, key, *more, **options):
-        if "/c/" in f"/{key}":
-            await asyncio.sleep(PAUSE)
-        return await read(self, key, *more, **options)
-
-    async def put(self, key, *more, **options):
-        if "/c/" in f"/{key}":
-            await asyncio.sleep(PAUSE)
-        return await write(self, key, *more, **options)
-
-    monkeypatch.setattr(LocalStore, "get", get)
-    monkeypatch.setattr(LocalStore, "set", put)
+LONG = 60
+"""Seconds until a test gives up on what should go on meanwhile."""
 
 
 class Device:
-    """Segments as a GPU would: it takes a moment, and leaves the processor free."""
+    """Segments one tile or more at once, each for as long as it is told to."""
 
-    def __init__(self) -> None:
-        self.spans: list[tuple[float, float]] = []
+    def __init__(self, until=lambda number: time.sleep(0.05)) -> None:
+        self.until, self.begun = until, 0
         self.at_once = self.most = 0
         self._lock = threading.Lock()
 
     def __call__(self, pixels):
         with self._lock:
+            self.begun += 1
+            number = self.begun
             self.at_once += 1
             self.most = max(self.most, self.at_once)
-        start = time.monotonic()
-        time.sleep(PAUSE)
+        self.until(number)
         with self._lock:
-            self.spans.append((start, time.monotonic()))
             self.at_once -= 1
         return bright_objects(pixels)
 
-    @property
-    def busy(self) -> float:
-        """Share of the time from the first tile to the last in which it computed."""
-        first, last = min(self.spans)[0], max(end for _, end in self.spans)
-        return len(self.spans) * PAUSE / (last - first)
 
+def test_a_device_never_waits_for_storage(calm, stored, tmp_path, monkeypatch) -> None:
+    """A tile computes until the next is read, and those before are written and compared.
 
-@pytest.mark.slow
-def test_a_device_never_waits_for_slow_storage(calm, stored, tmp_path, slow) -> None:
-    device = Device()
+    A tile is written once the next one computes.
+    """
+    import napari_segment_anything.large.compose as compose
+    import napari_segment_anything.large.phases as phases
+    import napari_segment_anything.large.tiles as tiles
+
+    done, change = Counter(), threading.Condition()
+
+    def noted(module, name: str, begin=lambda: True) -> None:
+        function = getattr(module, name)
+
+        def noting(*arguments):
+            with change:
+                assert change.wait_for(begin, LONG), (name, done)
+            found = function(*arguments)
+            with change:
+                done[name] += 1
+                change.notify_all()
+            return found
+
+        monkeypatch.setattr(module, name, noting)
+
+    noted(tiles, "read_with_hash")
+    noted(tiles, "_write", lambda: device.begun >= min(done["_write"] + 2, count))
+    noted(phases, "compare_tiles")
+    count, waiting = 20, 1 + waiting_items(1, 128 * 128 * 5)
+
+    def the_rest_goes_on() -> bool:
+        return (
+            done["read_with_hash"] >= min(device.begun + 1, count)
+            and done["_write"] >= device.begun - 1
+            and done["compare_tiles"] >= device.begun - 1 - waiting
+        )
+
+    def until(number: int) -> None:
+        with change:
+            change.notify_all()
+            assert change.wait_for(the_rest_goes_on, LONG), (number, done)
+
+    # chunks of labels are written side by side
+    together, really = threading.Barrier(4, timeout=LONG), compose.writing
+
+    @contextmanager
+    def writing(path):
+        with really(path):
+            together.wait()
+            yield
+
+    monkeypatch.setattr(compose, "writing", writing)
+    device = Device(until)
     picture = np.tile(np.asarray(zarr.open_array(stored, mode="r")[...]), (2, 2))
     source = tmp_path / "image.zarr"
     zarr.create_array(source, data=picture, chunks=(60, 60))
-    began = time.monotonic()
     steps = segment_large_steps(source, tmp_path / "x.zarr", device, workers=1, **SETTINGS)
-    times: dict[str, float] = {}
-    for step in steps:
-        times[step.message] = time.monotonic() - began
-    tiles = len(device.spans)
-    assert tiles == 20 and device.most == 1
-    assert device.busy > 0.7, times
-    # little is left to be compared when the last tile is done; chunks are written side by side
-    assert times["deciding"] - times["segmenting"] < 8 * PAUSE, times
-    assert times["writing labels"] - times["deciding"] < 12 * PAUSE, times
+    left = [step.total for step in steps if step.message == "comparing tiles"]
+    assert device.begun == count and device.most == 1
+    assert len(left) and max(left) <= waiting  # when the last tile is done
 
 
 def test_tiles_in_flight_are_bounded(stored, tmp_path, monkeypatch) -> None:
@@ -226,15 +245,23 @@ def next_outcomes(outcomes, count):
 # -- the ledger ----------------------------------------------------------------------------------
 
 
-def test_states_are_written_together_while_others_are_written(tmp_path, slow) -> None:
+def test_states_are_written_together_while_others_are_written(tmp_path, monkeypatch) -> None:
     grid, ledger = begun(tmp_path / "x.zarr", (600, 600), 64, 8)
-    status = ledger.status()
-    began = time.monotonic()
+    status, written, all_given = ledger.status(), [], threading.Event()
+    write = Recorder._write
+
+    def writing(self, *changes):
+        written.append(changes)
+        assert all_given.wait(LONG)
+        write(self, *changes)
+
+    monkeypatch.setattr(Recorder, "_write", writing)
     with Recorder(ledger, status) as recorder:
         for index in range(len(grid)):
             recorder.finished(index, TileStatus.DONE, (index + 1, 7))
         recorder.failed(3, "the disk hiccuped")
-    assert time.monotonic() - began < 14 * PAUSE  # and not some hundred
+        all_given.set()
+    assert len(grid) > 100 and len(written) == 2
     assert (ledger.status() == status).all() and status.ravel()[3] == TileStatus.FAILED
     assert (ledger.read()[..., 0].ravel() == np.arange(1, len(grid) + 1)).all()
     assert ledger.run["failed"] == {"3": "the disk hiccuped"}
@@ -314,12 +341,6 @@ def test_ids_of_a_chunk_are_counted() -> None:
 # -- the same on a cluster ------------------------------------------------------------------------
 
 
-def sleepy(pixels):
-    """Segments as a device of a worker would."""
-    time.sleep(PAUSE)
-    return bright_objects(pixels)
-
-
 @pytest.mark.slow
 def test_resources_limit_what_computes_and_not_what_is_read(stored, calm, tmp_path) -> None:
     distributed = pytest.importorskip("distributed")
@@ -335,7 +356,7 @@ def test_resources_limit_what_computes_and_not_what_is_read(stored, calm, tmp_pa
             stored, tmp_path / "x.zarr", on_device, scheduler=client,
             worker_resources={"GPU": 1}, **SETTINGS,
         )  # fmt: skip
-        assert device.most == 1 and len(device.spans) == 6
+        assert device.most == 1 and device.begun == 6
         assert (np.asarray(result.labels[...]) == calm.labels).all()
         with pytest.raises(ParameterError, match="cluster has its own"):
             segment_large(stored, tmp_path / "y.zarr", on_device, scheduler=client, workers=2)

@@ -40,7 +40,7 @@ class Slow(BaseHTTPRequestHandler):
 def slow():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
     server.broken = threading.Event()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield server
     server.shutdown()
