@@ -77,7 +77,18 @@ def _start_screen() -> None:
     os.environ["DISPLAY"] = os.environ["NAPARI_TESTS_SCREEN"] = f":{number}"
 
 
+def _keep_compiled() -> None:
+    """Write bytecode even where the environment says not to.
+
+    Else each worker, each process that a test starts, and the next run compile all of it again,
+    which is up to ten seconds of processor time for each worker.
+    """
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 _own_environment()
+_keep_compiled()
 _start_screen()
 
 
