@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def counted(number: int, noun: str) -> str:
-    """Format a number with its noun: "1 object", "2 objects".
+    """Format a number with its noun: "1 box", "2 boxes", "3 objects".
 
     Parameters
     ----------
@@ -14,7 +14,9 @@ def counted(number: int, noun: str) -> str:
     noun : str
         The noun in the singular.
     """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun}{'es' if noun.endswith('x') else 's'}"
 
 
 def extent(shape: Iterable[int]) -> str:

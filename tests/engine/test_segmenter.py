@@ -14,9 +14,17 @@ from ..tiny import tiny_model
 SIDE = 16
 
 
-def test_a_model_is_not_a_predictor() -> None:
-    with pytest.raises(ParameterError, match=r"Segmenter\(Predictor\(model\)\)"):
-        nsa.Segmenter(tiny_model())
+def test_what_is_not_a_predictor_a_model_or_a_prompt_is_named() -> None:
+    model = tiny_model()
+    with pytest.raises(ParameterError, match=r"is a Model; make one with Predictor\(model\)"):
+        nsa.Segmenter(model)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="is a str; load one with load_model"):
+        nsa.Predictor("default")  # type: ignore[arg-type]
+    segmenter = nsa.Segmenter(nsa.Predictor(model))
+    with pytest.raises(ParameterError, match=r"a prompt is a list; .* Prompts.from_points"):
+        segmenter.segment(np.zeros((SIDE, SIDE)), [[5, 5]])  # type: ignore[list-item]
+    with pytest.raises(nsa.ImageError, match=r"not Sample; give its \.image"):
+        segmenter.segment(nsa.sample("coins"), nsa.Prompts.from_points([5, 5]))
 
 
 def test_multimask_is_one_of_three() -> None:

@@ -225,6 +225,7 @@ def test_places_that_hold_something_else(tmp_path: Path) -> None:
     for path, message in [
         (tmp_path / "notes", "is not a Zarr store"),
         (tmp_path / "notes" / "a.txt", "is not a Zarr store"),
+        (tmp_path / "d.tif", r"would be a folder, .* call it .*d\.ome\.zarr"),
         (tmp_path / "b.zarr", "plain Zarr array"),
         (labels.path, "contains labels itself"),
     ]:

@@ -170,6 +170,9 @@ def _levels(image: Any) -> tuple[Any, ...]:
             raise ImageError(f"the image is not an array: {error}") from error
     if not all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__")):
         hint = "; read_image(path).array reads a file" if isinstance(image, str | Path) else ""
+        for name in ("array", "image"):  # of an `ImageData`, of a `Sample`
+            if isinstance(getattr(image, name, None), np.ndarray):
+                hint = f"; give its .{name}"
         raise ImageError(
             f"an image is an array with shape, dtype and indexing, not {type(image).__name__}{hint}"
         )

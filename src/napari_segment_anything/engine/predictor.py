@@ -92,6 +92,7 @@ class Predictor:
     """
 
     def __init__(self, model: Model, cache: EmbeddingCache | None = None) -> None:
+        require(model, Model, "a Predictor's model", "load one with load_model(name)")
         self.model = model
         self.cache = cache
 

@@ -104,9 +104,9 @@ class Prompts:
         self._check()
 
     def __repr__(self) -> str:
-        kinds = ("points", self.point_counts), ("boxes", self.has_box), ("masks", self.has_masks)
-        given = [(name, int(each.sum())) for name, each in (*kinds, ("texts", self.has_text))]
-        what = ", ".join(f"{count} {name}" for name, count in given if count)
+        boxes, masks = ("box", self.has_box), ("mask", self.has_masks)
+        kinds = (("point", self.point_counts), boxes, masks, ("text", self.has_text))
+        what = ", ".join(counted(int(each.sum()), kind) for kind, each in kinds if each.any())
         return f"<Prompts of {counted(len(self), 'object')}: {what}>"
 
     def _check(self) -> None:

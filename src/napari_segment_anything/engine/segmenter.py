@@ -16,11 +16,11 @@ import numpy as np
 
 from ..errors import ParameterError
 from ..progress import Progress, finish
+from ..reading import require
 from .ask import Ask
 from .embedding import Embedding, Views
 from .encode_plan import EncodePlan, View
 from .masks import draw_masks
-from .model import Model
 from .parts import clean, prompted_parts
 from .predictor import Predictor
 from .prompts import Prompts
@@ -149,8 +149,8 @@ class Segmenter:
         min_mask_region_area: float | None = None,
         window_size: int | None = None,
     ) -> None:
-        if isinstance(predictor, Model):
-            raise ParameterError("a Segmenter takes a predictor: Segmenter(Predictor(model))")
+        if not hasattr(predictor, "model"):
+            require(predictor, Predictor, "the predictor", "make one with Predictor(model)")
         if multimask != "auto" and not isinstance(multimask, bool):
             raise ParameterError(f"multimask is 'auto', True or False, not {multimask!r}")
         if min_mask_region_area is None:
@@ -199,7 +199,10 @@ class Segmenter:
         if isinstance(prompts, Prompts):  # views leave out points that they do not see
             prompts.check(Window.full(views.shape), views.shape)
             prompts = Ask.each(prompts)
-        return finish(self.steps(views, list(prompts))) or []
+        asks = list(prompts)
+        for ask in asks:
+            require(ask, Ask, "a prompt", "make prompts with Prompts.from_points or .from_boxes")
+        return finish(self.steps(views, asks)) or []
 
     def steps(
         self,

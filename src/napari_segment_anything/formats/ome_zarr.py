@@ -33,6 +33,7 @@ from ._label_group import (
     show_labels,
 )
 from ._stores import describe_write_error, locate, store_errors
+from .images import PICTURE_SUFFIXES, TIFF_SUFFIXES
 from .locking import holds_only_locks
 from .zarr_images import PlateImage, plate_images
 
@@ -216,6 +217,9 @@ def _existing(location: str) -> tuple[Any, Any]:
             and not (local.is_dir() and holds_only_locks(local))
         ):
             raise FormatError(f"{location} exists and is not a Zarr store; choose another name.")
+        if location.lower().endswith((*TIFF_SUFFIXES, *PICTURE_SUFFIXES)):
+            better = f"{os.path.splitext(location)[0]}.ome.zarr"
+            raise FormatError(f"{location} would be a folder, as OME-Zarr is; call it {better}.")
         return None, None
     if not hasattr(node, "array_keys"):
         raise FormatError(
