@@ -124,6 +124,11 @@ def test_mouse(viewer, image, session, mouse) -> None:
     mouse.drag(world((30, 22)), world((30, 30)), world((30, 38)))
     assert len(session.draft.scribbles) == 1 and session.preview is not None
     session.cancel()
+    mouse.drag(world((30, 2)), world((30, -8)), world((30, -20)))  # one vertex is on the image
+    assert np.allclose(session.draft.scribbles[0][1].line, [[30, 2]])
+    assert session.working.boxes.shape_type == ["path"]
+    session.add_point(DISK)
+    session.cancel()
     session.mode = "lasso"
     mouse.drag(*(world(p) for p in [(16, 16), (16, 44), (44, 44), (44, 16)]))
     assert session.draft.masks and session.preview is not None

@@ -99,6 +99,14 @@ def test_paint_refine_commit(qtbot, opened) -> None:
 
     session.add_point((24, 24))
     qtbot.waitUntil(lambda: decoded(widget))
+    window.viewer.dims.ndisplay = 3
+    tools.paint.click()
+    assert "switch the viewer to 2-D" in widget.status.text and not tools.paint.isChecked()
+    window.viewer.dims.ndisplay = 2
+    session.cancel()
+
+    session.add_point((24, 24))
+    qtbot.waitUntil(lambda: decoded(widget))
     tools.refine.click()
     qtbot.waitUntil(lambda: decoded(widget))
     assert session.draft.masks

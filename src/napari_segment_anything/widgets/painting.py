@@ -48,7 +48,7 @@ class PaintTools(QWidget):
             layout.addWidget(item, 1)
 
     def _tool(self, text: str, mode: str, tip: str) -> QPushButton:
-        item = button(text, lambda: self._use(mode, item.isChecked()), tip)
+        item = button(text, lambda: self._attempt(self._use, mode, item.isChecked()), tip)
         item.setCheckable(True)
         return item
 
@@ -64,8 +64,8 @@ class PaintTools(QWidget):
         """Stop painting and return to the image layer."""
         self.paint.setChecked(False)
         self.erase.setChecked(False)
-        layer, viewer = self._layer(), self._session.viewer
-        if layer is not None:
+        layer, viewer = self._bound, self._session.viewer
+        if layer is not None and layer in viewer.layers:
             layer.mode = "pan_zoom"
             if viewer.layers.selection.active is layer and self._session.image in viewer.layers:
                 viewer.layers.selection.active = self._session.image
@@ -84,22 +84,14 @@ class PaintTools(QWidget):
         painted = session.canvas.painted() or (preview.mask, preview.window)
         session.set_mask(*painted)
 
-    def _layer(self) -> Labels | None:
-        session = self._session
-        if session.is_closed or session.image is None or session.draft is None:
-            return None if self._bound is None or self._gone(self._bound) else self._bound
-        return session.working.masks.layer
-
-    def _gone(self, layer: Labels) -> bool:
-        return layer not in self._session.viewer.layers
-
     def _use(self, mode: str, on: bool) -> None:
-        other = self.erase if mode == "paint" else self.paint
-        other.setChecked(False)
-        layer = self._layer()
-        if not on or layer is None:
+        self.paint.setChecked(False)
+        self.erase.setChecked(False)
+        layer = self._session.working.masks.layer if on and self._session.preview else None
+        if layer is None:
             self.rest()
             return
+        (self.paint if mode == "paint" else self.erase).setChecked(True)
         self._session.viewer.layers.selection.active = layer
         layer.selected_label = 1
         layer.mode = mode

@@ -116,7 +116,7 @@ class WorkingLayers:
                 drawn.append((axes.position(plane, corners(box)), "rectangle", POSITIVE))
             for _, each in draft.scribbles:
                 colour = POSITIVE if each.positive else NEGATIVE
-                drawn.append((axes.position(plane, each.line), "path", colour))
+                drawn.append((axes.position(plane, _dashed(each.line)), "path", colour))
         if stroke is not None:
             drawn.append((stroke, "path", POSITIVE))
         with self.points_edited.blocked(), self.shapes_edited.blocked():
@@ -291,6 +291,12 @@ class WorkingLayers:
             self.viewer.layers.remove(layer)
         self.masks.forget()
         self.prompts = self.boxes = None
+
+
+def _dashed(line: Sequence[Sequence[float]]) -> np.ndarray:
+    """Return a line (k, 2); one that is a single point as a dash, as napari draws no points."""
+    found = np.array(line, np.float64)
+    return found if (found != found[0]).any() else found[0] + [[0.0, -0.5], [0.0, 0.5]]
 
 
 def positives(layer: Points | Shapes) -> np.ndarray:
