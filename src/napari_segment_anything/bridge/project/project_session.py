@@ -165,6 +165,7 @@ class ProjectSession:
         before, saver = self.now, self._saver
         keep = self._draft_stays()
         self._moving = True
+        self.session.viewer.dims.ndisplay = 2  # prompts have no place in a 3-D view
         try:
             self.session.lend(
                 opened.session,
