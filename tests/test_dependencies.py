@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -19,12 +20,20 @@ THROUGH_OTHERS = {"fsspec": "zarr", "s3fs": "zarr"}
 CORNERSTONES = ("magicgui", "napari", "npe2", "numpy", "scikit-image", "torch", "zarr")
 
 
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all statements in a module, without their expressions."""
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for each in getattr(node, field, ()):
+            yield each
+            yield from statements(each)
+
+
 @cache
 def imports(folder: Path) -> list[tuple[Path, str]]:
     """Return each file with each outside package that it imports."""
     found = []
     for path in sorted(folder.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in statements(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and not node.level:

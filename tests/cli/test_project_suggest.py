@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,18 +16,21 @@ from ..projects.test_similar import spots
 from ..training.small import stored
 
 
-@pytest.fixture
-def project(tmp_path):
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory):
     """Two images of disks, the model a small one with a dense head."""
-    raw = tmp_path / "raw"
+    folder = tmp_path_factory.mktemp("untouched")
+    raw = folder / "raw"
     raw.mkdir()
     for number in range(2):
         Image.fromarray(spots(seed=number)[0]).save(raw / f"s{number}.png")
-    return Project.create(tmp_path / "project", raw, model=str(stored(tmp_path)))
+    return Project.create(folder / "project", raw, model=str(stored(folder)))
 
 
 @pytest.mark.slow
-def test_suggests_once_lists_the_queue_and_finds_similar_ones(project, capsys):
+def test_suggests_once_lists_the_queue_and_finds_similar_ones(untouched, tmp_path, capsys):
+    folder = shutil.copytree(untouched.folder.parent, tmp_path / "copy") / "project"
+    project = Project.open(folder)
     project.configure(suggestion_score=0.0)
     verb = ["project", "suggest", str(project.folder), "--device", "cpu"]
     how = ["--mode", "grid", "--points-per-side", "4", "--pred-iou-thresh", "0"]
@@ -62,6 +66,6 @@ def test_suggests_once_lists_the_queue_and_finds_similar_ones(project, capsys):
         (["--points-per-side", "4", "--mode", "instances"], "no effect"),
     ],
 )
-def test_clear_errors(project, capsys, options, message):
-    assert run(["project", "suggest", str(project.folder), "--device", "cpu", *options]) == 2
+def test_clear_errors(untouched, capsys, options, message):
+    assert run(["project", "suggest", str(untouched.folder), "--device", "cpu", *options]) == 2
     assert message in capsys.readouterr().err

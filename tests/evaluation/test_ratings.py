@@ -154,22 +154,19 @@ def test_masks_that_are_not_rated_are_left_out(data):
     assert len(result.ratings) == 4 and "4 of" in write_rating_report(result).read_text()
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
+def test_wrong_tables_name_the_line(data):
+    sheet = sheet_of(data, count=2)
+    path = data / "ratings.csv"
+    for text, message in (
         ("number,score\n1,5\n", "needs a column 'rating'"),
         ("number,rating\n1,11\n", r"line 2: a rating lies between 1 and 10, not 11"),
         ("number,rating\n1,good\n", "line 2: rating must be a number"),
         ("number,rating\n999,5\n", "line 2: the sheet has no number 999"),
         ("number,rating\n1,5\n1,6\n", "line 3: number 1 is rated twice"),
-    ],
-)
-def test_wrong_tables_name_the_line(data, text, message):
-    sheet = sheet_of(data, count=2)
-    path = data / "ratings.csv"
-    path.write_text(text)
-    with pytest.raises(FormatError, match=message):
-        read_ratings(path, sheet)
+    ):
+        path.write_text(text)
+        with pytest.raises(FormatError, match=message):
+            read_ratings(path, sheet)
 
 
 def test_the_sign_flip_test_agrees_with_scipy():

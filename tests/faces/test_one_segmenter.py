@@ -76,7 +76,13 @@ FAMILIES = {"sam2": tiny_sam2, "sam_hq": tiny_sam_hq}
 
 
 @pytest.fixture(
-    scope="module", params=[pytest.param("default", marks=pytest.mark.weights), "vit", *FAMILIES]
+    scope="module",
+    params=[
+        pytest.param("default", marks=pytest.mark.weights),
+        "vit",
+        "sam2",
+        pytest.param("sam_hq", marks=pytest.mark.slow),
+    ],
 )
 def predictor(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[Predictor]:
     if request.param == "default":

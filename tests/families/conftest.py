@@ -28,7 +28,14 @@ def photo() -> np.ndarray:
     return (coarse + rng.integers(0, 56, coarse.shape)).astype(np.uint8)
 
 
-@pytest.fixture(scope="module", params=CASES)
+SLOW = ("edgetam_video", "sam2_video", "sam3_tracker_video")
+"""Images go through the same modules as in the model of the same name without memory."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(c, marks=pytest.mark.slow if c in SLOW else ()) for c in CASES],
+)
 def case(request: pytest.FixtureRequest) -> str:
     return request.param
 

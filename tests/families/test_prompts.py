@@ -110,15 +110,22 @@ def test_all_masks_at_once(predictor, photo) -> None:
         assert torch.equal(score, iou[:, part])
 
 
+SOME_STABLE = {"dynamic_multimask_stability_delta": 2.0, "dynamic_multimask_stability_thresh": 0.5}
+
+
 @pytest.mark.parametrize(
     "rule",
     [
-        {"dynamic_multimask_stability_thresh": 0.0},
-        {"dynamic_multimask_stability_thresh": 1.1},
-        {"dynamic_multimask_stability_delta": 2.0, "dynamic_multimask_stability_thresh": 0.5},
-        {"dynamic_multimask_via_stability": False},
+        pytest.param(SOME_STABLE, id="some stable"),
+        *(
+            pytest.param({f"dynamic_multimask_{name}": value}, id=said, marks=pytest.mark.slow)
+            for said, name, value in (
+                ("always stable", "stability_thresh", 0.0),
+                ("never stable", "stability_thresh", 1.1),
+                ("not asked", "via_stability", False),
+            )
+        ),
     ],
-    ids=["always stable", "never stable", "some stable", "not asked"],
 )
 def test_a_mask_that_is_not_stable_is_replaced(rule, photo, tmp_path) -> None:
     folder = tiny_sam2(tmp_path / "sam2", video=False, **rule)

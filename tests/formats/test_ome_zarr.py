@@ -249,15 +249,9 @@ class Killed(BaseException):
     """What no handler stops, as a kill."""
 
 
-@pytest.mark.parametrize(
-    ("version", "replaced"),
-    [
-        ("0.5", True),
-        pytest.param("0.5", False, marks=pytest.mark.slow),
-        pytest.param("0.4", True, marks=pytest.mark.slow),
-        pytest.param("0.4", False, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("replaced", [True, False])
+@VERSIONS
 def test_killed_at_any_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, replaced: bool
 ) -> None:

@@ -71,11 +71,12 @@ def stitched_labels(ledger) -> tuple[np.ndarray, Stitched]:
 def pieces(truth, window: Window) -> np.ndarray:
     """The truth in a window, every connected piece of an object with an id of its own."""
     cut = truth[window.slices]
-    out = np.zeros(cut.shape, np.int64)
-    for label in np.unique(cut[cut > 0]):
-        part, n = ndimage.label(cut == label, np.ones((3, 3)))
-        out[part > 0] = part[part > 0] + out.max()
-        assert n
+    out, count = np.zeros(cut.shape, np.int64), 0
+    for label, spans in enumerate(ndimage.find_objects(cut), 1):
+        if spans is not None:
+            part, n = ndimage.label(cut[spans] == label, np.ones((3, 3)))
+            out[spans][part > 0] = part[part > 0] + count
+            count += n
     return out
 
 

@@ -30,7 +30,7 @@ def movie(seed, frames=24):
     return truth, lineage
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_dividing_nuclei(seed):
     truth, lineage = movie(seed)
     found = track(shuffled(truth, seed))
