@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -196,20 +197,25 @@ def signatures() -> Iterator[None]:
 def qapp(qapp: Any, signatures: None) -> Iterator[Any]:
     """Return pytest-qt's application, without what makes a viewer slow.
 
-    Every new one reads the manifests of all installed plugins, and napari writes all its settings
-    whenever one changes, and collects garbage among all objects whenever a layer is removed:
-    what imports made is kept out of that.
+    Every new one reads the manifests of all installed plugins and prepares the same shaders, and
+    napari writes all its settings whenever one changes, and collects garbage among all objects
+    whenever a layer is removed: what imports made is kept out of that.
     """
     npe2 = pytest.importorskip("npe2", reason="napari is not installed")
     settings = pytest.importorskip("napari.settings", reason="napari is not installed")
     for module in ("torch", "napari._qt.qt_main_window"):
         importlib.import_module(module)
+    shaders = importlib.import_module("vispy.visuals.shaders.function").Function
+    gl = importlib.import_module("vispy.gloo.glir")
+    clean = cache(partial(shaders._clean_code, None))
     plugins = list(npe2.PluginManifest.discover())
     gc.collect()
     gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("napari._qt.qt_main_window.SHOW_QT_WARNING", False)
         patch.setattr(npe2.PluginManifest, "discover", lambda paths=(): iter(plugins))
+        patch.setattr(shaders, "_clean_code", lambda _, code: clean(code))
+        patch.setattr(gl, "convert_shader", cache(gl.convert_shader))
         patch.setattr(settings.get_settings(), "_save_on_change", False)
         yield qapp
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import napari_segment_anything as nsa
 
 
+@pytest.mark.weights
 def test_a_console_prints_one_line() -> None:
     image = nsa.sample("coins").image[20:92, 10:82]  # one coin
     model = nsa.load_model("default", device="cpu")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import torch
 
@@ -37,6 +39,7 @@ print("the end")
 """
 
 
+@pytest.mark.slow
 def test_the_interpreter_waits_for_them() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60

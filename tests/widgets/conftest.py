@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -131,6 +132,9 @@ def viewer(qtbot: Any, make_napari_viewer: Callable[..., Any]) -> Iterator[Any]:
     """Return a viewer in a window; nothing of it, nor a thread of ours, may be left afterwards."""
     if NO_DISPLAY:
         pytest.skip("needs a display (xvfb-run)")
+    # napari collects garbage whenever a layer is removed: among what this test makes only
+    gc.collect()
+    gc.freeze()
     made = make_napari_viewer(show=True, strict_qt="raise")
     made.window.resize(1000, 700)
     yield made

@@ -178,6 +178,7 @@ def test_channels_are_layers_of_their_own(tmp_path, viewer, model):
     project = Project.create(tmp_path / "project", tmp_path / "two.ome.tif")
     session = ViewerSession(viewer, model)
     opened = ProjectSession(session, project)
+    opened.board.automatic = False
     opened.next()
     assert len(opened.layers.images) == 2 and session.image is opened.layers.images[0]
     click(opened, (20, 20))
