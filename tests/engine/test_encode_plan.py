@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_segment_anything.engine import Ask, EncodePlan, PlacedMask, Window
+from napari_segment_anything.engine import Ask, EncodePlan, Focus, PlacedMask, View, Window
 from napari_segment_anything.errors import ParameterError
 
 
@@ -94,3 +96,16 @@ def test_windows_hold_the_object_that_is_followed(canvas, place, size, side):
     assert window.col + window.width >= col + size
     assert window.row + window.height <= canvas[0]
     assert window.col + window.width <= canvas[1]
+
+
+def test_closer_and_farther_views_hold_the_mask_that_is_refined():
+    plan = EncodePlan((300, 400), 512, Focus(least=48, most=400, best=96, unsure=0.9))
+    drawn = PlacedMask.of(np.ones((12, 10), bool), 20, 30)
+    # a point beside the mask, and what was found there, which is far from the mask
+    ask = Ask(np.array([[250.0, 350.0]]), np.array([True]), mask=drawn)
+    whole = View(Window.full((300, 400)))
+    assert plan.better_view(ask, (246, 346, 254, 354), whole).window.holds(drawn.window.box)
+    assert all(view.window.holds(drawn.window.box) for view in plan.farther_views(ask))
+    # alone it is seen from as close as what was found
+    near = plan.better_view(replace(ask, points=np.array([[25.0, 35.0]])), drawn.window.box, whole)
+    assert near.side < 100

@@ -78,10 +78,16 @@ class Ask:
         return found
 
     @property
+    def drawn(self) -> np.ndarray:
+        """Corners of the mask to refine: (2, 2), or (0, 2) if there is none."""
+        if self.mask is None or self.mask.empty:
+            return np.zeros((0, 2))
+        return np.reshape(self.mask.window.box, (2, 2))
+
+    @property
     def located(self) -> bool:
         """Whether a prompt says where the object is; words alone do not."""
-        drawn = self.mask is not None and not self.mask.empty
-        return bool(len(self.points)) or self.box is not None or drawn
+        return bool(len(self.points)) or self.box is not None or bool(len(self.drawn))
 
     @property
     def ambiguous(self) -> bool:
@@ -97,11 +103,9 @@ class Ask:
         PromptError
             If there are logits alone, which do not say where they are.
         """
-        corners = [self.points]
+        corners = [self.points, self.drawn]
         if self.box is not None:
             corners.append(np.reshape(self.box, (2, 2)))
-        if self.mask is not None and not self.mask.empty:
-            corners.append(np.reshape(self.mask.window.box, (2, 2)))
         if not sum(map(len, corners)):
             raise PromptError("logits alone do not say where an object is; give a point or a box")
         return bounding_box(*corners)

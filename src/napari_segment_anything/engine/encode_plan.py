@@ -244,7 +244,8 @@ class EncodePlan:
             return current
         # a box gives the size exactly; after a mask, small differences do not change the view
         slack = 1.0 if ask.feed is None or ask.box is not None else _STEADY
-        return self.suited(bounding_box(np.array(box), ask.positive), current, slack)
+        around = bounding_box(np.array(box), ask.positive, ask.drawn)
+        return self.suited(around, current, slack)
 
     def suited(self, box: Sequence[float], current: View, slack: float = 1.0) -> View:
         """Return a view that shows an object at a good size.
@@ -298,7 +299,8 @@ class EncodePlan:
             for side in sides
             if side <= _MOST_FRAMES * self.image_size
         ]
-        return [view for view in views if ask.fits(view.window)]
+        corners = bounding_box(ask.positive, ask.drawn)
+        return [view for view in views if ask.fits(view.window) and view.window.holds(corners)]
 
     def accepts_farther(self, mask: PlacedMask, score: float, view: View, before: float) -> bool:
         """Return whether a mask found from farther away replaces the one found so far.
