@@ -58,6 +58,7 @@ SAMPLES = [
     on_objects.Paint(),
     on_series.AddKnown((SessionObject(1, (), class_name="cell"),)),
     on_series.TakeUp((), SuggestedMask(3, MASK, 0.5)),
+    on_series.TakeUp((), SuggestedMask(3, MASK, 0.5), (1.5, 2.0)),
     on_series.TakeSuggestions((0,), (SuggestedMask(3, MASK, 0.5),), "cell", "f", 1.5),
     on_series.Classify((1, 2), "cell"),
     on_series.Cut(1, ((1.0, 2.0), (3.0, 4.0)), None),

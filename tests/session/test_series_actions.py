@@ -55,6 +55,21 @@ def test_a_suggestion_taken_up_is_committed_as_it_was_or_corrected():
     assert session.objects[1].made_by == "corrected" and session.objects[1].suggestion == 3
 
 
+def test_the_click_that_takes_a_suggestion_up_is_a_prompt_of_it():
+    session, labels = disc_session()
+    with pytest.raises(PromptError, match="outside the image"):
+        session.take_up((), block(3, 20, 20), (500, 0))
+    session.take_up((), block(3, 20, 20), (24, 23))
+    assert session.request() is None and session.preview.mask.sum() == 64  # nothing to decode
+    session.add_point((), (30, 30), positive=False)
+    [item] = session.request().items
+    assert item.ask.points.tolist() == [[24, 23], [30, 30]] and item.ask.mask.mask.sum() == 64
+    assert session.undo() == "add negative point"
+    assert session.commit() == (1,) and (labels == 1).sum() == 64
+    made = session.objects[1]
+    assert (made.made_by, made.prompts.points) == ("suggestion", ((24, 23),))
+
+
 def test_a_stroke_of_the_brush_corrects_a_suggestion():
     session, labels = disc_session()
     session.take((), [block(0, 5, 5)])
@@ -115,12 +130,12 @@ def test_recovery_restores_classes_and_suggestions(tmp_path):
     session, labels = disc_session(journal=path)
     session.take((), [block(4, 5, 5)])
     session.classify([1], "cell")
-    session.take_up((), block(6, 30, 30))
+    session.take_up((), block(6, 30, 30), (33, 33))
     image = session.source.levels[0]
     again = np.zeros_like(labels)
     other = recover(path, disc_predictor(), PlaneSource(image), ArrayTarget(again))
     assert other.objects == session.objects and (again == labels).all()
-    assert other.draft.suggested.number == 6
+    assert other.draft.suggested.number == 6 and other.draft.points == session.draft.points
     target = again.copy()
     other.bind(ArrayTarget(target))
     other.commit()

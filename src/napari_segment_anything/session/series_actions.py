@@ -17,7 +17,7 @@ from ..errors import PromptError
 from .draft_actions import begun, on_image
 from .label_edits import LabelEdit
 from .object_actions import counted_objects, editable, prompts_in, write
-from .objects import ObjectPrompts, SessionObject, SuggestedMask
+from .objects import DraftPoint, ObjectPrompts, SessionObject, SuggestedMask, require_inside
 from .schema import Label, Line, Number, Plane, Point, Text
 from .state import Action, Change, SessionEvents, SessionState
 
@@ -39,19 +39,29 @@ class AddKnown(Action):
 
 @dataclass(frozen=True, slots=True)
 class TakeUp(Action):
-    """Begin an object with the mask of a suggestion, which further prompts refine."""
+    """Begin an object with the mask of a suggestion, which further prompts refine.
+
+    The point that was clicked is a prompt of the object: with a mask and an error alone, the
+    network often loses the object.
+    """
 
     do: ClassVar[str] = "take_up"
     says: ClassVar[str] = "take up a suggestion"
     plane: Plane
     suggestion: SuggestedMask
+    point: Point | None = None
 
     def plan(self, state: SessionState) -> Change:
         mask = on_image(self.suggestion.mask, state.source.shape)
+        clicked = () if self.point is None else (self.point,)
+        for point in clicked:
+            require_inside(point, state.source.shape)
+        prompts = ObjectPrompts(clicked, (True,) * len(clicked), mask=mask)
         after = replace(
             begun(state, self.plane, batch=False),
+            points=tuple(DraftPoint(point, True, 0) for point in clicked),
             painted=((0, mask),),
-            window=state.chain.window_of(self.plane, ObjectPrompts(mask=mask)),
+            window=state.chain.window_of(self.plane, prompts),
             suggested=replace(self.suggestion, mask=mask),
             next_key=1,
         )

@@ -780,20 +780,27 @@ class Session:
         """
         self.perform(on_series.Classify(tuple(int(label) for label in ids), class_name))
 
-    def take_up(self, plane: Sequence[int], suggestion: SuggestedMask) -> None:
+    def take_up(
+        self,
+        plane: Sequence[int],
+        suggestion: SuggestedMask,
+        point: tuple[float, float] | None = None,
+    ) -> None:
         """Begin an object with a suggested mask: a commit takes it, further prompts refine it.
 
         Parameters
         ----------
         plane : sequence of int
         suggestion : SuggestedMask
+        point : (row, column), optional
+            Where it was clicked: a point in the object, which helps to refine the mask.
 
         Raises
         ------
         PromptError
-            If an object is in progress, or the mask lies outside the image.
+            If an object is in progress, or the mask or the point lies outside the image.
         """
-        self.perform(on_series.TakeUp(self.source.check_plane(plane), suggestion))
+        self.perform(on_series.TakeUp(self.source.check_plane(plane), suggestion, point))
 
     def take(
         self,

@@ -77,10 +77,13 @@ def test_taking_all_is_one_step_that_undo_reverts(opened, board, project):
 
 def test_a_click_takes_a_suggestion_up_and_further_prompts_correct_it(opened, board, project):
     opened.session.mouse.click((8, 8))
-    assert opened.session.preview.mask.sum() == 120 and not opened.session.draft.points
+    assert opened.session.preview.mask.sum() == 120
+    [clicked] = opened.session.draft.points
+    assert clicked.position == (8, 8) and clicked.positive
     opened.session.commit()
     assert counts(project) == {"open": 3, "taken": 1}
     opened.session.mouse.click((8, 45), positive=False)
+    assert [point.positive for point in opened.session.draft.points] == [False]
     opened.session.add_point((9, 46))
     opened.session.commit()
     assert counts(project) == {"open": 2, "taken": 1, "corrected": 1}

@@ -15,6 +15,7 @@ from ...progress import Progress
 from ...projects.suggesting import is_large
 from ...projects.suggestions import COVERED, Suggestion, Suggestions
 from ...session import LatestWins
+from ..viewer.mouse import no_claim
 from ..viewer.plane_sessions import PlaneInView
 from ..viewer.runners import Background, Inline, JobCallbacks, JobRunner
 from .opening import OpenedImage
@@ -285,12 +286,13 @@ class SuggestionBoard:
         row, col = map(float, seen.points(self._session.viewer.cursor.position))
         return self.at((row, col))
 
-    def _claim(self, seen: PlaneInView, point: tuple[float, float]) -> bool:
+    def _claim(self, seen: PlaneInView, point: tuple[float, float], positive: bool) -> bool:
         """Begin an object with the mask of the suggestion that was clicked into."""
         found = self.at(point) if self._owner.now is not None else None
         if found is None:
             return False
-        self._session.prompts.take_up(found.suggested, seen.plane)
+        clicked = point if positive else None
+        self._session.prompts.take_up(found.suggested, seen.plane, clicked)
         return True
 
     def take(self, items: Sequence[Suggestion]) -> tuple[int, ...]:
@@ -400,4 +402,4 @@ class SuggestionBoard:
     def close(self) -> None:
         """Stop computing, and leave the mouse alone."""
         self._runner.close()
-        self._session.mouse.claim = lambda seen, point: False
+        self._session.mouse.claim = no_claim

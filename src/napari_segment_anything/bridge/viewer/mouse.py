@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 MouseMode = Literal["points", "box", "scribble", "lasso", "off"]
 MODES: tuple[MouseMode, ...] = ("points", "box", "scribble", "lasso", "off")
 Draw = Literal["box", "line"]
+Claim = Callable[[PlaneInView, tuple[float, float], bool], bool]
+"""Given what is shown, a (row, column) point, and whether it is a positive one."""
 _STILL = 4.0  # canvas pixels within which a press and a release are a click
+
+
+def no_claim(seen: PlaneInView, point: tuple[float, float], positive: bool) -> bool:
+    """Leave a click to begin an object of its own."""
+    return False
 
 
 class UnitsWarning(SegmentAnythingError):
@@ -55,7 +62,7 @@ class MouseInput:
         """Whether the mask under the cursor is shown before any click."""
         self.followed: Layer | None = None
         """The layer that prompts are taken from: its tools are no reason for a message."""
-        self.claim: Callable[[PlaneInView, tuple[float, float]], bool] = lambda seen, point: False
+        self.claim: Claim = no_claim
         """Asked before a click begins an object; returns whether it began one of its own."""
         self._warned_of_units = False
         self._tools: dict[str, tuple[Draw, Callable[[PlaneInView, np.ndarray], object]]] = {}
@@ -269,7 +276,7 @@ class MouseInput:
                     return
                 if seen.on.session.draft is None:
                     self._warn_of_units()
-                    if self.claim(seen, (row, col)) and positive:
+                    if self.claim(seen, (row, col), positive) and positive:
                         return
                 self._prompts.put_point(seen.on, seen.plane, (row, col), positive)
 

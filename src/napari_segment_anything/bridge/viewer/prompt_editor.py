@@ -149,7 +149,12 @@ class PromptEditor:
         with self.canvas.editing(on) as session:
             session.set_mask(where, np.asarray(mask), place)
 
-    def take_up(self, suggestion: SuggestedMask, plane: Sequence[int] | None = None) -> None:
+    def take_up(
+        self,
+        suggestion: SuggestedMask,
+        plane: Sequence[int] | None = None,
+        point: tuple[float, float] | None = None,
+    ) -> None:
         """Begin an object with a suggested mask: a commit takes it, further prompts refine it.
 
         Parameters
@@ -157,10 +162,12 @@ class PromptEditor:
         suggestion : SuggestedMask
         plane : sequence of int, optional
             By default the one that is shown.
+        point : (row, column), optional
+            Where it was clicked: a point in the object.
         """
         on, where = self._on(plane)
         with self.canvas.editing(on) as session:
-            session.take_up(where, suggestion)
+            session.take_up(where, suggestion, point)
         self.canvas.show_preview()
 
     def refine(
