@@ -75,13 +75,26 @@ def test_features_are_pooled_as_by_torchvision() -> None:
     assert roi_align(features, [features[0, 0, :0, :4]] * 2, 3).shape == (0, 3, 3, 3)
 
 
-@pytest.mark.parametrize(("words", "boxes"), [("disk", None), ("", BOXES), ("disk", BOXES)])
-def test_instances_are_those_of_transformers(folder, finder, words, boxes, monkeypatch) -> None:
+@pytest.fixture(scope="module")
+def theirs(folder):
+    import transformers
+
+    return transformers.Sam3VideoModel.from_pretrained(folder).eval().detector_model
+
+
+@pytest.mark.parametrize(
+    ("words", "boxes"),
+    [
+        pytest.param("disk", None, marks=pytest.mark.slow),
+        pytest.param("", BOXES, marks=pytest.mark.slow),
+        ("disk", BOXES),
+    ],
+)
+def test_instances_are_those_of_transformers(theirs, finder, words, boxes, monkeypatch) -> None:
     import transformers
 
     stand_in = SimpleNamespace(ops=SimpleNamespace(roi_align=align))
     modelling = transformers.models.sam3.modeling_sam3
-    theirs = transformers.Sam3VideoModel.from_pretrained(folder).eval().detector_model
     pixels = torch.from_numpy(IMAGE).permute(2, 0, 1)[None] / 127.5 - 1
     tokens = finder.words.tokenizer(
         words or "visual", padding="max_length", max_length=32, return_tensors="pt"

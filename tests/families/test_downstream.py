@@ -23,7 +23,7 @@ LOOSE = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "points_per_side
 GIVEN = Prompts.from_objects([{"points": [20, 30]}, {"points": [70, 100]}, {"points": [45, 75]}])
 
 
-@pytest.fixture(scope="module", params=["sam2", "sam_hq"])
+@pytest.fixture(scope="module", params=["sam2", pytest.param("sam_hq", marks=pytest.mark.slow)])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write = {"sam2": tiny_sam2, "sam_hq": tiny_sam_hq}[request.param]
     return write(tmp_path_factory.mktemp("models") / request.param)

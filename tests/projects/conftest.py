@@ -11,6 +11,12 @@ from PIL import Image
 from napari_segment_anything.projects import Project
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait half a second for whoever has an image locked: here they never let go."""
+    monkeypatch.setattr("napari_segment_anything.projects.editing._WAIT", 0.02)
+
+
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
     """Three pictures of 40 x 50 pixels: a0, a1, a2."""

@@ -206,6 +206,7 @@ def test_the_default_model_improves_a_threshold(default_model) -> None:
     assert after > before + 0.1
 
 
+@pytest.mark.slow
 def test_models_of_other_families(image, tmp_path) -> None:
     pytest.importorskip("transformers")
     from ..families.tiny import tiny_sam2

@@ -70,6 +70,7 @@ def test_outlines_keep_the_distance_from_instances_that_the_prompt_has(dense):
     assert iou(result.mask(1, 11), wide[11]) > iou(result.mask(1, 11), truth[11] == 1)
 
 
+@pytest.mark.slow
 def test_frames_of_a_time_lapse_do_not_shrink(dense):
     rows, cols = np.indices((64, 96))
     truth = np.stack([(rows - 30) ** 2 + (cols - 20 - 2 * t) ** 2 < 100 for t in range(20)])
@@ -99,6 +100,7 @@ def test_an_edit_decodes_only_what_it_touches(dense):
     assert len(second.decoded) < len(first.decoded)
 
 
+@pytest.mark.slow
 def test_an_object_prompted_near_its_end_goes_on_as_far_as_it_is_seen_to(dense, monkeypatch):
     image, truth = balls((30, 64, 64), ((15, 32, 32),), (9,))
     seeds = {9: {1: truth[9] == 1}}

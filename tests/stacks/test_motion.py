@@ -42,7 +42,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     return (a & b).sum() / (a | b).sum()
 
 
-@pytest.mark.parametrize("radius", [9, 24])
+@pytest.mark.parametrize("radius", [9, pytest.param(24, marks=pytest.mark.slow)])
 def test_movement_of_less_than_a_pixel_a_plane_adds_up(texture, radius) -> None:
     moved = section(radius)
     around = partial(along, texture, 0.3, -0.2)

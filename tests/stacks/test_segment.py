@@ -57,6 +57,7 @@ def test_one_plane_at_a_time(model):
     assert all(isinstance(key[0], int) for key in lazy.reads)
 
 
+@pytest.mark.slow
 def test_a_plane_that_cannot_be_read_is_told(model):
     image, _ = volume()
 

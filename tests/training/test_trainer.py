@@ -119,7 +119,7 @@ def test_a_frozen_encoder_stays_as_it_is(tmp_path):
     )
 
 
-@pytest.mark.parametrize("views", [0, 2])
+@pytest.mark.parametrize("views", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_refiner_is_trained_by_itself(tmp_path, views):
     torch.manual_seed(0)
     network = Sam(SamConfig(TINY, refiner_width=4))
