@@ -12,14 +12,16 @@ its latest version, with its default steps, and takes the new version.
 - partial: 30 % of the objects, anywhere; of the false suggestions, 30 % are rejected.
 - unsafe: the same as partial, declared complete, as if the rest were background.
 
-The annotator sees suggestions above the project's score, takes good ones (IoU of .8) with one key
-for all, rejects false ones with a click each, corrects poor ones and prompts what is missing, up
-to six clicks an object, then paints. One object in twenty is overlooked, one click in ten lies
-anywhere in the object, and one poor suggestion in ten is taken. Clicks are compared with those for
-the same picture by prompts alone, with the default model: what a person does without the loop.
+The annotator sees suggestions above the project's score, takes good ones (IoU of .8, or `--good`)
+with one key for all, rejects false ones with a click each, corrects poor ones and prompts what is
+missing, up to six clicks an object, then paints. To correct a suggestion, as in the viewer, one
+click takes it up, and further ones, each at the largest error, refine its mask. One object in
+twenty is overlooked, one click in ten lies anywhere in the object, and one poor suggestion in ten
+is taken. Clicks are compared with those for the same picture by prompts alone, with the default
+model: what a person does without the loop.
 
-Results are kept in OUT, and a stopped run is resumed. `--write` puts the table into
-docs/benchmarks.md.
+Results are kept in OUT by set, mode and `--good`; what is there is not run again. `--write` puts
+the table into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +52,11 @@ from napari_segment_anything.evaluation.protocols import (
     next_ask,
 )
 from napari_segment_anything.evaluation.summary import counts_of
-from napari_segment_anything.measures import interior_point
+from napari_segment_anything.measures import interior_point, next_click
 from napari_segment_anything.progress import finish
 from napari_segment_anything.projects import ObjectEntry, Project, Suggestions
 from napari_segment_anything.projects.learning import learn_steps
+from napari_segment_anything.session.objects import ObjectPrompts
 
 PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
 MARKERS = ("<!-- annotator table -->", "<!-- end of annotator table -->")
@@ -169,6 +172,8 @@ class Annotator:
         Of its mistakes, and of what it leaves out.
     everything : dict
         Parameters of everything mode.
+    good : float
+        IoU that it asks for.
     """
 
     def __init__(
@@ -178,9 +183,10 @@ class Annotator:
         mode: str,
         seed: int,
         everything: dict[str, int],
+        good: float = GOOD,
     ) -> None:
         self.model, self.score, self.mode = model, score, mode
-        self.everything = everything
+        self.everything, self.good = everything, good
         self.rng = np.random.default_rng(seed)
 
     def annotate(self, image: NDArray, truth: NDArray) -> Annotation:
@@ -189,6 +195,7 @@ class Annotator:
         effort = Effort(objects=len(wanted))
         done: dict[int, tuple[PlacedMask, str]] = {}
         asks: dict[int, Ask] = {}
+        corrected: dict[int, Ask] = {}
         true = {int(i): PlacedMask.of(truth == i) for i in wanted}
         everything = {int(i): PlacedMask.of(truth == i) for i in np.unique(truth)[1:]}
         suggestions = self._suggestions(image)
@@ -203,22 +210,21 @@ class Annotator:
                     effort.rejected += 1
                     suggestions = suggestions.decide([item.id], "rejected")
                 continue
-            if best in done or best in asks or best not in true:
+            if best in done or best in corrected or best not in true:
                 continue
-            careless = ious[best] < GOOD and self.rng.random() < CARELESS
-            if ious[best] >= GOOD or careless:
+            careless = ious[best] < self.good and self.rng.random() < CARELESS
+            if ious[best] >= self.good or careless:
                 done[best] = (mask, "suggestion")
                 effort.taken += 1
                 suggestions = suggestions.decide([item.id], "taken")
             else:
-                asks[best] = Ask(np.array([item.point], float), np.array([True]))
+                corrected[best] = self._taken_up(mask, truth == best)
                 effort.corrected += 1
                 suggestions = suggestions.decide([item.id], "corrected")
         singly = self.mode in ("partial", "unsafe")
         effort.clicks += effort.rejected + (effort.taken if singly else effort.taken > 0)
-        corrected = set(asks)
         for i in true:
-            if i not in done and i not in asks:
+            if i not in done and i not in corrected:
                 asks[i] = Ask(np.array([self._first_click(truth == i)], float), np.array([True]))
                 effort.prompted += 1
         self._prompt(image, truth, asks, done, corrected, effort)
@@ -253,18 +259,26 @@ class Annotator:
         row, col = where[self.rng.integers(len(where))]
         return int(row), int(col)
 
+    def _taken_up(self, suggested: PlacedMask, mask: NDArray) -> Ask:
+        """Prompts after the click that takes up a suggestion and the next, at its largest error."""
+        seen = suggested.within(Window.full(mask.shape))
+        error = next_click(seen, mask)
+        points = (self._first_click(seen & mask), (error.row, error.col))
+        return ObjectPrompts(points, (True, error.label == 1), mask=suggested).ask()
+
     def _prompt(
         self,
         image: NDArray,
         truth: NDArray,
         asks: dict[int, Ask],
         done: dict[int, tuple[PlacedMask, str]],
-        corrected: set[int],
+        corrected: dict[int, Ask],
         effort: Effort,
     ) -> None:
         """Click until each mask is good; paint those that do not get there."""
         plane = LabelledPlane("", "", "", {}, image, None, truth)
         subject = Subject(plane, Predictor(self.model), PromptSettings())
+        effort.clicks += len(corrected)  # which take them up
         for click in range(1, MOST_CLICKS + 1):
             effort.clicks += len(asks)
             further: dict[int, Ask] = {}
@@ -273,16 +287,18 @@ class Annotator:
                 i = order[row]
                 mask = truth == i
                 by = "corrected" if i in corrected else "person"
-                if found.mask.iou(PlacedMask.of(mask)) >= GOOD:
+                if found.mask.iou(PlacedMask.of(mask)) >= self.good:
                     done[i] = (found.mask, by)
                     continue
                 following = next_ask(asks[i], found, mask)
                 if click == MOST_CLICKS or following is None:
                     done[i] = (PlacedMask.of(mask), by)
                     effort.painted += 1
+                elif i in corrected:  # a session refines the suggestion, not later masks
+                    further[i] = replace(following, mask=asks[i].mask, feed=None, feed_view=None)
                 else:
                     further[i] = following
-            asks = further
+            asks = {**further, **corrected} if click == 1 else further
 
 
 def measured(
@@ -303,13 +319,14 @@ def go_through(
     name: str, mode: str, out: Path, data: Path, options: argparse.Namespace
 ) -> list[Row]:
     """One set in one mode; what is done already is read."""
-    kept = out / f"{name}-{mode}.json"
+    place = name if options.good == GOOD else f"{name}-{options.good}"
+    kept = out / f"{place}-{mode}.json"
     held = json.loads(kept.read_text("utf-8")) if kept.exists() else []
     rows = [Row(**row) for row in held]
     if [row.images for row in rows] == list(options.stages):
         return rows
     annotated, test = pictures(data, name)
-    project = new_project(out / name / mode, annotated, options)
+    project = new_project(out / place / mode, annotated, options)
     rows, efforts = [], []
     alone = mode == "alone"
     everything = {} if options.crop_layers is None else {"crop_n_layers": options.crop_layers}
@@ -318,7 +335,7 @@ def go_through(
         score = None if alone else float(project.settings["suggestion_score"])
         while len(efforts) < min(stage, len(annotated)):
             number = len(efforts)
-            annotator = Annotator(model, score, mode, number, everything)
+            annotator = Annotator(model, score, mode, number, everything, options.good)
             done = annotator.annotate(*annotated[number])
             record(project, number, mode, done)
             efforts.append(asdict(done.effort))
@@ -416,6 +433,7 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--steps", type=int, help="of each learning; the project's own else")
     parser.add_argument("--crop-layers", type=int, help="of everything mode; the model's own else")
+    parser.add_argument("--good", type=float, default=GOOD, help="IoU the annotator asks for")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
