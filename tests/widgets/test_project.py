@@ -68,10 +68,12 @@ def test_a_series_is_annotated_by_keys(qtbot, window, series, project) -> None:
     ready(qtbot, series, "im2")
     qtbot.waitUntil(lambda: project.image("im1").state == "flagged")
     assert project.image("im1").note == "blurred next to nothing"
-    series.viewer.dims.ndisplay = 3
+    series.viewer.add_image(np.zeros((3, 4, 5)), name="other")
+    series.viewer.dims.order, series.viewer.dims.ndisplay = (2, 0, 1), 3
     series.list.chosen.emit("im0")
     ready(qtbot, series, "im0")
     assert series.viewer.layers[0].name == "im0" and series.viewer.dims.ndisplay == 2
+    assert series.viewer.dims.order == (0, 1, 2)
 
 
 def test_classes_by_digit_and_colour(qtbot, window, series, project) -> None:

@@ -136,6 +136,20 @@ def test_deleting_the_target_keeps_the_object_in_progress(qtbot, viewer) -> None
     assert widget.session.target.data[72, 72] == 1
 
 
+def test_the_window_is_drawn_after_the_image_is_left(qtbot, viewer) -> None:
+    """As napari draws in no context then, the process crashes if working layers merely go."""
+    window, layer, widget = begin(qtbot, viewer)
+    window.click(layer, (24, 24))
+    qtbot.waitUntil(lambda: widget.session.preview is not None)
+    qtbot.wait(300)  # everything has been drawn
+    assert len(viewer.layers) == 3
+    widget.session.set_image(None)
+    assert list(viewer.layers) == [layer]
+    qtbot.wait(100)
+    window.native.update()
+    qtbot.wait(300)
+
+
 def test_a_target_that_is_refused_is_not_shown_as_chosen(qtbot, viewer) -> None:
     _, _, widget = begin(qtbot, viewer)
     wrong = viewer.add_labels(np.zeros((20, 30), np.uint8), name="wrong")

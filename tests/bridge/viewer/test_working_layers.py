@@ -163,6 +163,12 @@ def test_working_layers_follow_and_come_back(viewer) -> None:
     assert np.allclose(working.prompts.data_to_world((2, 4, 6)), [4000, 2000, 3000])
     image.translate = (0, 1, 0)
     assert np.allclose(working.prompts.data_to_world((2, 4, 6)), [4000, 3000, 3000])
+    viewer.dims.ndisplay = 3
+    working.show(Draft((2,), 1, scribbles=((0, line), (0, Scribble(((5.0, 6.0),))))))
+    working.masks.show((2,), Window(3, 4, 6, 7), np.ones((6, 7), bool))
+    assert working.boxes.shape_type == ["rectangle", "path"]  # drawn in the 2-D view
+    viewer.dims.ndisplay = 2
+    assert working.boxes.shape_type == ["path", "path"]
     working.masks.show((3,), Window(0, 0, 9, 9), np.ones((9, 9), bool))
     assert working.masks.painted() is None and working.masks.layer.data.shape == (1, 9, 9)
     working.close()

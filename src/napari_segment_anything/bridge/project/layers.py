@@ -9,6 +9,7 @@ import numpy as np
 
 from ...engine import Window
 from ...formats import ImageData
+from ..viewer.layer_list import remove_layers
 from .opening import ImageAhead
 
 if TYPE_CHECKING:
@@ -109,9 +110,7 @@ class ProjectLayers:
         """Remove what is shown."""
         gone = self.all
         self.images, self.labels = (), None
-        for layer in gone:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+        remove_layers(self._viewer, gone)
 
 
 def _place(layer: Layer, data: ImageData) -> None:

@@ -13,7 +13,7 @@ from scipy.ndimage import binary_erosion
 from ...engine import PlacedMask, Window
 from ...projects.suggestions import Suggestions
 from ...session.series_actions import line_pixels
-from ..viewer.selection import keeping_selection
+from ..viewer.layer_list import keeping_selection, remove_layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -91,8 +91,7 @@ class OutlineLayer:
     def remove(self) -> None:
         """Remove the layer."""
         layer, self.layer = self.layer, None
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
+        remove_layers(self._viewer, [layer])
 
 
 def outline_of(mask: PlacedMask, shape: tuple[int, int]) -> Outline:

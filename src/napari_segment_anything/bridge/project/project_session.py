@@ -165,7 +165,8 @@ class ProjectSession:
         before, saver = self.now, self._saver
         keep = self._draft_stays()
         self._moving = True
-        self.session.viewer.dims.ndisplay = 2  # prompts have no place in a 3-D view
+        dims = self.session.viewer.dims
+        dims.ndisplay, dims.order = 2, tuple(range(dims.ndim))  # images lie in the last two axes
         try:
             self.session.lend(
                 opened.session,

@@ -14,7 +14,7 @@ from ...engine import Predictor, Window
 from ...errors import ParameterError
 from ...progress import Progress
 from ..viewer.images import labels_placement
-from ..viewer.selection import keeping_selection
+from ..viewer.layer_list import keeping_selection, remove_layers
 from .areas import Area
 
 if TYPE_CHECKING:
@@ -278,9 +278,8 @@ class ResultLayer:
     def abort(self) -> None:
         """Remove a layer that was created for a run without a result."""
         layer = self.layer
-        if self._new and layer is not None and layer in self.viewer.layers:
-            self.viewer.layers.remove(layer)
         if self._new:
+            remove_layers(self.viewer, [layer])
             self.layer = self._area = None
         self._new = False
 
@@ -298,7 +297,7 @@ class ResultLayer:
                 raise ParameterError("the labels were removed from the viewer; run again")
             layer = None
         elif area.target is None and self._area is not None and area.place != self._area.place:
-            self.viewer.layers.remove(layer)  # the window became slightly larger
+            remove_layers(self.viewer, [layer])  # the window became slightly larger
             layer = None
         if layer is None:
             layer = self._add(area)
@@ -357,7 +356,7 @@ class ResultLayer:
             return
         target, before = last.area.target, last.found.existing
         if target is None or before is None:
-            self.viewer.layers.remove(layer)
+            remove_layers(self.viewer, [layer])
             return
         target.write(last.area.plane, last.area.window, before.astype(layer.dtype))
         layer.features = self._features

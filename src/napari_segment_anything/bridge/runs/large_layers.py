@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ...large import LargePlan, TileGrid, TileStatus
 from ..viewer.coordinates import placement
 from ..viewer.images import labels_placement
+from ..viewer.layer_list import keeping_selection, remove_layers
 from ..viewer.measures import as_features
-from ..viewer.selection import keeping_selection
 from .large import LargeDone, LargeSource, LargeStep
 from .live_labels import LiveLabels, aligned
 
@@ -103,7 +103,7 @@ class LargeLayers:
         chosen, place = layer.selected_label, self.viewer.layers.index(layer)
         was_active = self.viewer.layers.selection.active is layer
         with keeping_selection(self.viewer):
-            self.viewer.layers.remove(layer)
+            remove_layers(self.viewer, [layer])
             new = self.viewer.add_labels(data, multiscale=False, **state)
             self.viewer.layers.move(self.viewer.layers.index(new), place)
         new.selected_label = chosen
@@ -113,9 +113,7 @@ class LargeLayers:
 
     def _begin(self, source: LargeSource, step: LargeStep) -> None:
         same = self.labels is not None and self.labels.metadata.get("store") == step.path
-        for old in (self.map, self.seams, self.labels if same else None):
-            if old is not None and old in self.viewer.layers:
-                self.viewer.layers.remove(old)
+        remove_layers(self.viewer, (self.map, self.seams, self.labels if same else None))
         self.seams = None
         self._source, self._grid = source, step.grid
         image = source.layers[0]
@@ -161,8 +159,7 @@ class LargeLayers:
         self, source: LargeSource, grid: TileGrid, seams: Mapping[str, NDArray[Any]]
     ) -> None:
         """Show the seams as boxes, coloured by kind."""
-        if self.seams is not None and self.seams in self.viewer.layers:
-            self.viewer.layers.remove(self.seams)
+        remove_layers(self.viewer, [self.seams])
         self.seams = None
         if not len(seams.get("seam", ())):
             return

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..viewer.coordinates import point_from_data
 from ..viewer.images import labels_placement
+from ..viewer.layer_list import keeping_selection, remove_layers
 from ..viewer.measures import as_features
-from ..viewer.selection import keeping_selection
 from .live_labels import aligned
 from .stacks import StackDone, StackSource, StackStep
 
@@ -61,8 +61,7 @@ class StackLayers:
         if done.path is not None:
             self.labels.metadata = {**self.labels.metadata, "store": done.path}
         self.labels.refresh()
-        if self.tracks is not None and self.tracks in self.viewer.layers:
-            self.viewer.layers.remove(self.tracks)
+        remove_layers(self.viewer, [self.tracks])
         self.tracks = None
         if done.tracks is not None and len(done.tracks.data):
             self._add_tracks(stack, done)

@@ -13,7 +13,7 @@ from ...errors import ParameterError
 from ...session.target import ArrayTarget, LabelTarget, PyramidTarget
 from .coordinates import between
 from .images import ImageAxes, labels_placement, layer_shape, level_shapes
-from .selection import keeping_selection
+from .layer_list import keeping_selection
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

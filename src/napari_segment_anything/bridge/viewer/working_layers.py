@@ -13,7 +13,7 @@ from ...engine import Window
 from ...errors import ImageError
 from .coordinates import current_index, place_layer
 from .images import ImageAxes, labels_placement
-from .selection import keeping_selection
+from .layer_list import keeping_selection, remove_layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -80,9 +80,11 @@ class WorkingLayers:
         for name in ("scale", "translate", "rotate", "shear", "affine", "units"):
             self._listen(getattr(image.events, name), self._place)
         self._listen(viewer.dims.events.units, self._place)
+        self._drawn: list[tuple[np.ndarray, str, Any]] = []
+        self._listen(viewer.dims.events.ndisplay, self._redraw, "last")
 
-    def _listen(self, emitter: Any, function: Callable[..., Any]) -> None:
-        emitter.connect(function)
+    def _listen(self, emitter: Any, function: Callable[..., Any], position: str = "first") -> None:
+        emitter.connect(function, position=position)
         self._listens.append((emitter, function))
 
     @property
@@ -150,7 +152,16 @@ class WorkingLayers:
         if not np.allclose(layer.face_color, colours):
             layer.face_color = colours
 
-    def _show_shapes(self, drawn: Sequence[tuple[np.ndarray, str, Any]]) -> None:
+    def _redraw(self, event: Any = None) -> None:
+        """Draw what was left out in a 3-D view."""
+        if self._drawn or self._present(self.boxes):
+            with self.shapes_edited.blocked():
+                self._show_shapes(self._drawn)
+
+    def _show_shapes(self, drawn: list[tuple[np.ndarray, str, Any]]) -> None:
+        self._drawn = drawn
+        if self.viewer.dims.ndisplay != 2:  # napari confuses vertices of planes and of volumes
+            return
         layer = self.ensure_boxes()
         now = list(zip(layer.data, layer.shape_type, strict=True))
         if len(now) == len(drawn) and all(
@@ -287,8 +298,7 @@ class WorkingLayers:
         self._listens.clear()
         for layer in (self.boxes, self.prompts):
             self._forget(layer)
-        for layer in self.layers:
-            self.viewer.layers.remove(layer)
+        remove_layers(self.viewer, self.layers)
         self.masks.forget()
         self.prompts = self.boxes = None
 
@@ -484,7 +494,7 @@ class PreviewLayer:
         # the changed pixels alone are drawn, if napari shows the data as they are
         axes, dims = self._laid, self._viewer.dims
         order = tuple(axis - dims.ndim + layer.ndim for axis in dims.displayed)
-        as_they_are = not layer.contour and tuple(sorted(order)) == shown
+        as_they_are = dims.ndisplay == 2 and not layer.contour and tuple(sorted(order)) == shown
         if as_they_are and axes.planes:  # are the sliders on the layer's plane?
             try:
                 index = current_index(self._viewer, layer)
@@ -532,7 +542,7 @@ class PreviewLayer:
         layers = self._viewer.layers
         index, active = layers.index(old), layers.selection.active
         kept = {name: getattr(old, name) for name in ("name", "visible", "opacity", "mode")}
-        layers.remove(old)
+        remove_layers(self._viewer, [old])
         new = self._add(plane, window, count, dtype)
         layers.move(layers.index(new), index)
         for name, value in kept.items():
