@@ -8,6 +8,7 @@ size. Invalid input raises an error of this package that says where and why.
 from __future__ import annotations
 
 import math
+import os
 import re
 import stat
 import tomllib
@@ -79,13 +80,13 @@ def read_bytes(
         An `error`, if it is missing, not a regular file, or too large.
     """
     path = require_file(path, what, error)
-    limit.check(path.stat().st_size, f"{path} is too large for a {what}", error)
     try:
         with path.open("rb") as file:
-            data = file.read(limit.value + 1)
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(limit.value + 1) if size <= limit.value else b""
     except OSError as reason:
         raise error(f"{path} cannot be read: {_reason(reason)}.") from reason
-    limit.check(len(data), f"{path} is too large for a {what}", error)
+    limit.check(max(size, len(data)), f"{path} is too large for a {what}", error)
     return data
 
 

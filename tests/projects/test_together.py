@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from napari_segment_anything import reading
 from napari_segment_anything.projects import ObjectEntry, Project
+from napari_segment_anything.projects.files import COMMIT, complete_commit
+from napari_segment_anything.projects.layout import STATUS
 
 HOLDS = """
 import sys, time
@@ -60,3 +63,23 @@ def test_an_open_image_takes_classes_that_are_added_meanwhile(project):
         project.reload()
         editing.write(objects=[ObjectEntry(1, "debris")])
         assert project.image("a0") is image
+
+
+def test_a_state_is_read_while_another_moves_it_to_its_place(project, monkeypatch):
+    """The file is where a commit left it, and gone once it was found to be one."""
+    image = project.image("a0")
+    with image.lock("Anna") as editing:
+        editing.set_state("complete")
+    commit = image.folder / COMMIT
+    commit.mkdir()
+    (image.folder / STATUS).rename(commit / STATUS)
+    found = reading.require_file
+
+    def moved(path, *arguments):
+        checked = found(path, *arguments)
+        if checked.parent == commit:
+            complete_commit(image.folder)
+        return checked
+
+    monkeypatch.setattr(reading, "require_file", moved)
+    assert project.image("a0").state == "complete" and not commit.exists()

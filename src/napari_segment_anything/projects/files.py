@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import FormatError
+from ..errors import SegmentAnythingError
 from ..formats._stores import store_errors
 from ..formats.atomic import replacing, staging
 from ..limits import CONFIGURATION_BYTES, Limit
@@ -96,7 +96,7 @@ def read_current(folder: Path, name: str, read: Callable[[Path], T]) -> T | None
             return None
         try:
             return read(path)
-        except FormatError:
+        except (SegmentAnythingError, OSError):
             if path.exists() or not left:
                 raise
     return None
